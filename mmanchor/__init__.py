@@ -1,0 +1,19 @@
+"""Anchored training for any MMPretrain classifier.
+
+Importing the package registers everything it adds with MMPretrain.
+"""
+from pathlib import Path
+
+from .host import require_host
+from .version import __version__
+
+require_host()
+
+# needs the host, hence not above
+from . import datasets, engine, evaluation, functional, models  # noqa: E402
+
+CONFIG_DIR = Path(__file__).parent / '.mim' / 'configs'
+
+__all__ = [
+    'CONFIG_DIR', '__version__', 'datasets', 'engine', 'evaluation', 'functional', 'models'
+]

@@ -1,0 +1,78 @@
+"""The figure of the demo."""
+import os
+from typing import List
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from mmengine.dataset import default_collate
+from torch import nn
+from torch.utils.data import Dataset
+
+from ..functional import anchor
+
+COLOURS = {
+    'standard': '#6b6b6b',
+    'anchored': '#4c72b0',
+    'anchored, masked': '#dd5f32',
+}
+
+
+def draw_figure(rows: List[dict], model: nn.Module, dataset: Dataset,
+                path: str) -> None:
+    """Draw what the network sees, and accuracy and spread by severity.
+
+    Args:
+        rows (List[dict]): As in the demo's ``results.json``.
+        model (torch.nn.Module): An anchored classifier with a bank.
+        dataset (torch.utils.data.Dataset): A few test images.
+        path (str): PNG file to write.
+    """
+    figure = Figure(figsize=(12, 4), dpi=130, layout='constrained')
+    FigureCanvasAgg(figure)
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 2.2))
+    _draw_anchoring(left, model, dataset)
+    accuracy, spread = right.subplots(1, 2)
+    for row in rows:
+        k = row['num_references']
+        if k in (None, 1):
+            _draw_by_severity(accuracy, row, 'accuracy', row['name'])
+        if k is not None and k > 1:
+            _draw_by_severity(spread, row, 'spread', row['name'])
+            spread.set_title(f'Spread over K = {k} references', loc='left')
+    accuracy.set_title('Accuracy (K = 1), %', loc='left')
+    for axes in (accuracy, spread):
+        axes.set_xlabel('severity of corruption (0: clean)')
+        axes.spines[['top', 'right']].set_visible(False)
+        axes.grid(axis='y', alpha=0.3)
+        axes.legend(frameon=False)
+    spread.set_ylim(bottom=0)
+    partial = f'{path}.partial'
+    figure.savefig(partial, format='png')
+    os.replace(partial, path)
+
+
+def _draw_by_severity(axes, row: dict, figure: str, label: str) -> None:
+    values = [point[figure] for point in (row['clean'], *row['by_severity'])]
+    axes.plot(values, marker='o', color=COLOURS[row['name']], label=label)
+
+
+def _draw_anchoring(figure, model: nn.Module, dataset: Dataset) -> None:
+    batch = default_collate([dataset[i] for i in range(len(dataset))])
+    with torch.no_grad():
+        images = model.data_preprocessor(batch)['inputs'].cpu()
+        references = model.data_preprocessor(
+            dict(inputs=model.reference_bank.images[:len(images)])
+        )['inputs'].cpu()
+    residuals = anchor(images, references).chunk(2, dim=1)[1]
+    grid = figure.subplots(3, len(images), squeeze=False)
+    figure.suptitle('What the network sees', fontsize='large')
+    for axes, shown, name in zip(
+            grid, (images, references, residuals),
+            ('image x', 'reference r', 'residual x − r')):
+        axes[0].set_ylabel(name, rotation=0, ha='right', va='center')
+        limit = float(np.abs(shown[:, 0]).max())
+        for ax, image in zip(axes, shown[:, 0]):
+            ax.imshow(image, cmap='RdGy', vmin=-limit, vmax=limit)
+            ax.set(xticks=[], yticks=[])

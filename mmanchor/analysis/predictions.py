@@ -1,0 +1,66 @@
+"""Predictions of a whole data set, as tensors."""
+from typing import NamedTuple, Optional
+
+import torch
+from mmengine.dataset import default_collate
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from ..evaluation import calibration_error
+
+
+class Predictions(NamedTuple):
+    """What a classifier says of N images.
+
+    Attributes:
+        scores (torch.Tensor): (N, num_classes), probabilities.
+        labels (torch.Tensor): (N,), true labels.
+        stds (torch.Tensor, optional): (N, num_classes), spread over
+            references; None where the model has none.
+    """
+    scores: torch.Tensor
+    labels: torch.Tensor
+    stds: Optional[torch.Tensor]
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1, in %."""
+        right = self.scores.argmax(1) == self.labels
+        return 100 * right.double().mean().item()
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error, in [0, 1]."""
+        return calibration_error(self.scores, self.labels)
+
+    @property
+    def spread(self) -> Optional[float]:
+        """Mean spread over references of the predicted class."""
+        if self.stds is None:
+            return None
+        predicted = self.scores.argmax(1, keepdim=True)
+        return self.stds.gather(1, predicted).double().mean().item()
+
+
+@torch.no_grad()
+def collect_predictions(model: nn.Module,
+                        dataset: Dataset,
+                        batch_size: int = 256) -> Predictions:
+    """Run a classifier over a data set.
+
+    Args:
+        model (torch.nn.Module): A host classifier, anchored or not.
+        dataset (torch.utils.data.Dataset): With a test pipeline.
+        batch_size (int): Images a batch. Defaults to 256.
+
+    Returns:
+        Predictions: In the order of the data set, on CPU.
+    """
+    model.eval()
+    loader = DataLoader(dataset, batch_size, collate_fn=default_collate)
+    samples = [sample for batch in loader for sample in model.test_step(batch)]
+    return Predictions(
+        torch.stack([sample.pred_score for sample in samples]).cpu(),
+        torch.cat([sample.gt_label for sample in samples]).cpu(),
+        torch.stack([sample.pred_std for sample in samples]).cpu()
+        if 'pred_std' in samples[0] else None)

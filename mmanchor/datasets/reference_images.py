@@ -1,0 +1,169 @@
+"""Picking reference images out of a dataset and stacking them as bytes."""
+import copy
+from typing import List, Optional, Sequence, Union
+
+import numpy as np
+import torch
+from mmengine.dataset import Compose
+from mmengine.utils import track_iter_progress
+
+SELECT = ('random', 'per_class', 'mean')
+
+
+def with_pipeline(dataset, pipeline: Sequence[Union[dict, callable]]):
+    """A view of a dataset that sends its samples through another pipeline.
+
+    Wrappers (``RepeatDataset``, ``ConcatDataset``, …) are looked through.
+    Annotations are shared, not read again.
+
+    Args:
+        dataset (torch.utils.data.Dataset): MMEngine dataset or wrapper.
+        pipeline (Sequence): Transforms or their configs.
+
+    Returns:
+        torch.utils.data.Dataset: A shallow copy; the original stays as it is.
+
+    Raises:
+        TypeError: Neither the dataset nor what it wraps has a pipeline.
+    """
+    view = copy.copy(dataset)
+    if hasattr(view, 'datasets'):
+        view.datasets = [with_pipeline(d, pipeline) for d in view.datasets]
+    elif hasattr(view, 'dataset'):
+        view.dataset = with_pipeline(view.dataset, pipeline)
+    elif hasattr(view, 'pipeline'):
+        view.pipeline = Compose(pipeline)
+    else:
+        raise TypeError(
+            'Expected a dataset with a `pipeline` to draw references from, '
+            f'but got {type(dataset).__name__}. Name another with `source`.')
+    return view
+
+
+def get_labels(dataset) -> np.ndarray:
+    """The label of every image of a dataset.
+
+    Shape:
+        - output: (N,), int64; -1 where an image has no single label
+    """
+
+    def label(index):
+        try:
+            return int(dataset.get_data_info(index).get('gt_label', -1))
+        except TypeError:  # several labels
+            return -1
+
+    return np.fromiter((label(i) for i in range(len(dataset))), np.int64,
+                       len(dataset))
+
+
+def select_indices(dataset, size: int, select: str, seed: int) -> np.ndarray:
+    """Choose images, the first k of which are those chosen for ``size=k``.
+
+    Args:
+        dataset (torch.utils.data.Dataset): MMEngine dataset.
+        size (int): How many images.
+        select (str): ``'random'``: without replacement; ``'per_class'``: the
+            same, going round the classes.
+        seed (int): Seed of the choice.
+
+    Shape:
+        - output: (size,), int64
+
+    Raises:
+        ValueError: The dataset has no image, fewer than ``size``, or no
+            labels to go round.
+    """
+    if len(dataset) == 0:
+        raise ValueError('Expected a dataset with images to draw references '
+                         f'from, but {describe(dataset)} is empty.')
+    if size > len(dataset):
+        raise ValueError(
+            f'Expected at most {len(dataset)} references, as many as '
+            f'{describe(dataset)} has images, but got {size}.')
+    order = np.random.default_rng(seed).permutation(len(dataset))
+    if select == 'per_class':
+        labels = get_labels(dataset)[order]
+        if labels.min() < 0:
+            raise ValueError(
+                'Expected one label an image to draw references per class, '
+                f"but {describe(dataset)} has none. Use `select='random'`.")
+        turn = np.empty(len(order), np.int64)  # how many of the class before
+        for label in np.unique(labels):
+            members = labels == label
+            turn[members] = np.arange(members.sum())
+        order = order[np.argsort(turn, kind='stable')]
+    return order[:size]
+
+
+def stack_images(dataset, indices: Sequence[int]) -> torch.Tensor:
+    """The images at some indices, as the pipeline packs them.
+
+    Args:
+        dataset (torch.utils.data.Dataset): Its pipeline ends in
+            ``PackInputs``.
+        indices (Sequence[int]): Which images.
+
+    Shape:
+        - output: (len(indices), C, H, W), uint8 as a rule
+
+    Raises:
+        ValueError: The images differ in size.
+    """
+    images: List[torch.Tensor] = []
+    for index in indices:
+        image = dataset[int(index)]['inputs']
+        if images and image.shape != images[0].shape:
+            raise ValueError(
+                'Expected all references to have one size, but got '
+                f'(C, H, W) = {tuple(images[0].shape)} and '
+                f'{tuple(image.shape)}. Let the test pipeline end at one '
+                'size, or give `source` a pipeline that does.')
+        images.append(image)
+    return torch.stack(images)
+
+
+def mean_image(dataset) -> torch.Tensor:
+    """The mean of all images of a dataset, rounded to the images' dtype.
+
+    Shape:
+        - output: (1, C, H, W)
+
+    Raises:
+        ValueError: The dataset has no image, or its images differ in size.
+    """
+    indices = select_indices(dataset, len(dataset), 'random', seed=0)
+    first = stack_images(dataset, indices[:1])
+    total = torch.zeros_like(first, dtype=torch.float64)
+    blocks = np.array_split(indices, max(1, len(indices) // 256))
+    for block in track_iter_progress(blocks) if len(blocks) > 8 else blocks:
+        images = stack_images(dataset, [indices[0], *block])
+        total += images[1:].sum(0, keepdim=True, dtype=torch.float64)
+    mean = total / len(indices)
+    if not first.is_floating_point():
+        mean = mean.round()
+    return mean.to(first.dtype)
+
+
+def draw_images(dataset, size: int, select: str, seed: int) -> torch.Tensor:
+    """Draw K reference images.
+
+    Args:
+        dataset (torch.utils.data.Dataset): See :func:`stack_images`.
+        size (int): K; 1 where ``select`` is ``'mean'``.
+        select (str): One of ``SELECT``.
+        seed (int): Seed of the draw.
+
+    Shape:
+        - output: (K, C, H, W), uint8 as a rule
+    """
+    if select == 'mean':
+        return mean_image(dataset)
+    return stack_images(dataset, select_indices(dataset, size, select, seed))
+
+
+def describe(dataset) -> str:
+    """A dataset in a few words, for messages."""
+    root: Optional[str] = getattr(dataset, 'data_root', None) or getattr(
+        dataset, 'img_prefix', None)
+    return type(dataset).__name__ + (f' ({root})' if root else '')

@@ -1,0 +1,110 @@
+"""The images that references are drawn from in training."""
+from typing import Optional, Sequence, Union
+
+import numpy as np
+import torch
+from mmpretrain.registry import DATASETS
+
+from .reference_images import describe, get_labels, stack_images
+
+
+@DATASETS.register_module()
+class ReferenceSet:
+    """A fixed subset of the training set, held in memory as bytes.
+
+    The images are read when first needed, so that testing needs no data.
+
+    Args:
+        dataset (dict, optional): Config of the dataset to take images from,
+            with a pipeline that ends in one image size (the test pipeline).
+            Defaults to None: the training set with the test pipeline, which
+            :class:`mmanchor.engine.KReferenceHook` hands over.
+        size (int, optional): How many images, drawn at random without
+            replacement. Defaults to None: all.
+        classes (Sequence[str | int], optional): Classes to draw from, by name
+            or index. Defaults to None: all.
+        seed (int): Seed of the draw. Defaults to 0.
+
+    Raises:
+        TypeError: An argument has another type.
+        ValueError: An argument is out of range.
+
+    Source: section 3 of the paper, "the effect of the reference set".
+    """
+
+    def __init__(self,
+                 dataset: Optional[dict] = None,
+                 size: Optional[int] = None,
+                 classes: Optional[Sequence[Union[str, int]]] = None,
+                 seed: int = 0):
+        if size is not None and (not isinstance(size, int)
+                                 or isinstance(size, bool) or size < 1):
+            raise ValueError('Expected `size` of the reference set to be a '
+                             f'positive integer or None, but got {size!r}.')
+        if isinstance(classes, (str, int)):
+            raise TypeError('Expected `classes` of the reference set to be a '
+                            f'list of names or indices, but got {classes!r}.')
+        self.dataset = dataset
+        self.size = size
+        self.classes = classes
+        self.seed = seed
+        self._images = None
+
+    @property
+    def images(self) -> torch.Tensor:
+        """The images, (N, C, H, W), as the pipeline packs them."""
+        if self._images is None:
+            if self.dataset is None:
+                raise ValueError(
+                    'The reference set has no images yet. Add '
+                    '`KReferenceHook` to `custom_hooks`, which takes them '
+                    'from the training set, or give `ReferenceSet` a '
+                    '`dataset`.')
+            self.load(DATASETS.build(self.dataset))
+        return self._images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def load(self, dataset) -> None:
+        """Read the images.
+
+        Args:
+            dataset (torch.utils.data.Dataset): Where from, with the test
+                pipeline.
+
+        Raises:
+            ValueError: There are no such images, fewer than ``size``, or a
+                label is outside the classes.
+        """
+        candidates = self._candidates(dataset)
+        size = self.size or len(candidates)
+        if not 1 <= size <= len(candidates):
+            raise ValueError(
+                f'Expected {size or "some"} images for the reference set, '
+                f'but {describe(dataset)} has {len(candidates)}'
+                f'{" of the classes asked for" if self.classes else ""}. '
+                'Lower `size`, or name more `classes` or another `dataset`.')
+        order = np.random.default_rng(self.seed).permutation(candidates)
+        self._images = stack_images(dataset, order[:size])
+
+    def _candidates(self, dataset) -> np.ndarray:
+        names = list((getattr(dataset, 'metainfo', None) or {}).get('classes')
+                     or [])
+        labels = get_labels(dataset)
+        if names and len(labels) and labels.max() >= len(names):
+            raise ValueError(
+                f'Expected the labels of {describe(dataset)} to be below its '
+                f'number of classes, {len(names)}, but got {labels.max()}. '
+                'Mend the annotation file or `metainfo`.')
+        if self.classes is None:
+            return np.arange(len(labels))
+        wanted = [names.index(c) if c in names else c for c in self.classes]
+        known = range(len(names)) if names else np.unique(labels)
+        unknown = [c for c in wanted if c not in known]
+        if unknown:
+            raise ValueError(
+                f'Expected `classes` to be among those of '
+                f'{describe(dataset)}, {names or list(known)}, but got '
+                f'{unknown}.')
+        return np.flatnonzero(np.isin(labels, wanted))

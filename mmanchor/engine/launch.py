@@ -1,0 +1,270 @@
+"""From a config and command-line flags to a runner; shared by ``tools/``."""
+import argparse
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Optional, Sequence
+
+import mmengine
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.evaluator import DumpResults
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def train_parser() -> argparse.ArgumentParser:
+    """The flags of ``tools/train.py``, named as MMPretrain's."""
+    parser = argparse.ArgumentParser(
+        description='Train a model from a config, anchored or standard.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint; without one, from the latest in '
+        'the work dir')
+    parser.add_argument(
+        '--no-validate', action='store_true', help='do not validate')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the real batch size over the '
+        "config's")
+    parser.add_argument(
+        '--no-persistent-workers',
+        action='store_true',
+        help='start data-loading workers anew every epoch')
+    _add_common_flags(parser)
+    return parser
+
+
+def test_parser() -> argparse.ArgumentParser:
+    """The flags of ``tools/test.py``, named as MMPretrain's."""
+    parser = argparse.ArgumentParser(
+        description='Test a checkpoint, anchored or standard.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--num-references',
+        type=int,
+        metavar='K',
+        help='K references; the config says how many otherwise')
+    parser.add_argument('--out', help='file to write results to (.pkl, .json)')
+    parser.add_argument(
+        '--out-item',
+        choices=['metrics', 'pred'],
+        default='pred',
+        help='what to write to --out (default: pred, as .pkl)')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="test-time augmentation: the config's `tta_model` and "
+        '`tta_pipeline`, or averaging over a horizontal flip')
+    _add_common_flags(parser)
+    return parser
+
+
+def _add_common_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--work-dir',
+        help='where logs and checkpoints go (default: '
+        'work_dirs/CONFIG)')
+    parser.add_argument(
+        '--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--no-pin-memory', action='store_true', help='do not pin memory')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change settings of the config, as in optim_wrapper.optimizer.'
+        'lr=0.1 or model.backbone.out_indices="[3]"')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes of a distributed run were started')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def train(argv: Optional[Sequence[str]] = None) -> None:
+    """Train as the command line says.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None: those of
+            the process.
+
+    Raises:
+        FileNotFoundError: The config or the checkpoint is not there.
+        ValueError: The checkpoint is damaged, or the work dir can't be
+            written to.
+    """
+    args = train_parser().parse_args(argv)
+    cfg = _load_config(args)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        cfg.setdefault('auto_scale_lr', {})['enable'] = True
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if cfg.get('load_from'):
+        check_checkpoint(cfg.load_from)
+    if args.no_persistent_workers:
+        for name in LOADERS:
+            if cfg.get(name):
+                cfg[name].persistent_workers = False
+    build_runner(cfg).train()
+
+
+def test(argv: Optional[Sequence[str]] = None) -> dict:
+    """Test as the command line says.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None: those of
+            the process.
+
+    Returns:
+        dict: The metrics.
+
+    Raises:
+        FileNotFoundError: The config or the checkpoint is not there.
+        ValueError: The checkpoint is damaged, the work dir can't be written
+            to, or ``--num-references`` meets a config without
+            ``KReferenceHook``.
+    """
+    parser = test_parser()
+    args = parser.parse_args(argv)
+    pickles = args.out_item == 'pred'
+    if args.out and pickles and Path(
+            args.out).suffix not in ('.pkl', '.pickle'):
+        parser.error('--out with predictions has to end in .pkl, but got '
+                     f'{args.out}; --out-item metrics writes .json')
+    cfg = _load_config(args)
+    check_checkpoint(args.checkpoint)
+    cfg.load_from = args.checkpoint
+    if args.num_references is not None:
+        _set_num_references(cfg, args.num_references)
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    if args.tta:
+        _enable_tta(cfg)
+    runner = build_runner(cfg)
+    if args.out and pickles:
+        runner.test_evaluator.metrics.append(
+            DumpResults(out_file_path=args.out))
+    metrics = runner.test()
+    if args.out and not pickles:
+        partial = f'{args.out}.partial{Path(args.out).suffix}'
+        mmengine.dump(metrics, partial)
+        os.replace(partial, args.out)
+    return metrics
+
+
+def build_runner(cfg: Config) -> Runner:
+    """A runner of the config's ``runner_type``, MMEngine's by default.
+
+    Raises:
+        ValueError: The work dir can't be written to.
+    """
+    check_work_dir(cfg.work_dir)
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)
+
+
+def check_work_dir(work_dir: str) -> None:
+    """Find out early whether a work dir can be written to.
+
+    Raises:
+        ValueError: It can't.
+    """
+    try:
+        os.makedirs(work_dir, exist_ok=True)
+        with tempfile.TemporaryFile(dir=work_dir):
+            pass
+    except OSError as error:
+        raise ValueError(f'Expected a work dir that can be written to, but '
+                         f'got {work_dir}: {error.strerror}. Name another '
+                         'with `--work-dir`.') from error
+
+
+def check_checkpoint(path: str) -> None:
+    """Find out early whether a local checkpoint is there and whole.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file was cut short, or is no checkpoint.
+    """
+    if '://' in path:  # fetched by MMEngine
+        return
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f'Expected a checkpoint file, but {path} is not one.')
+    with open(path, 'rb') as file:
+        legacy = file.read(1) == b'\x80'  # a pickle, from before PyTorch 1.6
+    if not legacy and not zipfile.is_zipfile(path):
+        raise ValueError(
+            f'Expected a whole checkpoint, but {path} '
+            f'({os.path.getsize(path)} bytes) was cut short or is none. Use '
+            'an earlier one, or copy it again.')
+
+
+def _load_config(args: argparse.Namespace) -> Config:
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    for name in LOADERS:
+        if cfg.get(name):
+            cfg[name] = _loader_defaults(cfg[name], args.no_pin_memory)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif not cfg.get('work_dir'):
+        cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
+    return cfg
+
+
+def _loader_defaults(loader: dict, no_pin_memory: bool) -> ConfigDict:
+    """What MMPretrain's own tools set where a config is silent."""
+    defaults = dict(
+        pin_memory=True,
+        persistent_workers=loader.get('num_workers', 0) > 0,
+        collate_fn=dict(type='default_collate'))
+    loader = ConfigDict({**defaults, **loader})
+    if no_pin_memory:
+        loader.pin_memory = False
+    return loader
+
+
+def _set_num_references(cfg: Config, num_references: int) -> None:
+    hooks = [
+        hook for hook in cfg.get('custom_hooks') or []
+        if hook['type'] == 'KReferenceHook'
+    ]
+    if not hooks:
+        raise ValueError('Expected `KReferenceHook` in `custom_hooks` for '
+                         '--num-references to change, but there is none.')
+    hooks[0]['num_references'] = num_references
+
+
+def _enable_tta(cfg: Config) -> None:
+    cfg.setdefault('tta_model', dict(type='mmpretrain.AverageClsScoreTTA'))
+    if 'tta_pipeline' not in cfg:
+        *steps, pack = cfg.test_dataloader.dataset.pipeline
+        flips = [dict(type='RandomFlip', prob=float(flip)) for flip in (0, 1)]
+        cfg.tta_pipeline = [
+            *steps,
+            dict(type='TestTimeAug', transforms=[flips, [pack]])
+        ]
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline

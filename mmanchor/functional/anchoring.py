@@ -1,0 +1,120 @@
+"""Anchored inputs: a reference and the residual to it.
+
+Source: Narayanaswamy et al., "On the Use of Anchoring for Training Vision
+Models", NeurIPS 2024 (arXiv 2406.00529), section 2.
+"""
+import numpy as np
+import torch
+
+
+def anchor(images: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    """Anchor images: ``[r, x - r]`` on the channel axis.
+
+    Args:
+        images (torch.Tensor): Images ``x``, normalised.
+        references (torch.Tensor): One reference ``r`` an image, normalised in
+            the same way.
+
+    Shape:
+        - images, references: (B, C, H, W)
+        - output: (B, 2C, H, W), the reference in the first C channels
+
+    Raises:
+        ValueError: The shapes differ.
+
+    Example:
+        >>> x, r = torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 3.)
+        >>> anchor(x, r).flatten().tolist()
+        [3.0, -2.0]
+    """
+    if references.shape != images.shape:
+        raise ValueError(
+            'Expected one reference of the images\' shape '
+            f'{tuple(images.shape)} for each of them, but got references of '
+            f'shape {tuple(references.shape)}. References have to go through '
+            'the same resizing and cropping as the images.')
+    return torch.cat([references, images - references], dim=1)
+
+
+def anchor_to_all(images: torch.Tensor,
+                  references: torch.Tensor) -> torch.Tensor:
+    """Anchor every image to every reference, reference-major.
+
+    Args:
+        images (torch.Tensor): Images, normalised.
+        references (torch.Tensor): References, normalised in the same way.
+
+    Shape:
+        - images: (B, C, H, W)
+        - references: (K, C, H, W)
+        - output: (K·B, 2C, H, W); the first B rows use the first reference
+
+    Raises:
+        ValueError: Images and references differ in C, H or W.
+
+    Example:
+        >>> x, r = torch.zeros(2, 3, 4, 4), torch.ones(5, 3, 4, 4)
+        >>> anchor_to_all(x, r).shape
+        torch.Size([10, 6, 4, 4])
+    """
+    if references.shape[1:] != images.shape[1:]:
+        raise ValueError(
+            'Expected references of the images\' size (C, H, W) = '
+            f'{tuple(images.shape[1:])}, but got '
+            f'{tuple(references.shape[1:])}. Use the test pipeline that the '
+            'references went through, or draw them again with it.')
+    pairs = (len(references), len(images), *images.shape[1:])
+    return anchor(
+        images.expand(pairs).flatten(0, 1),  # (K B) C H W
+        references.unsqueeze(1).expand(pairs).flatten(0, 1))
+
+
+def fold(rows: torch.Tensor, num_references: int) -> torch.Tensor:
+    """Split reference-major rows into a reference axis and a batch axis.
+
+    Args:
+        rows (torch.Tensor): What a network gave for
+            :func:`anchor_to_all`'s rows.
+        num_references (int): K.
+
+    Shape:
+        - rows: (K·B, ...)
+        - output: (K, B, ...)
+
+    Example:
+        >>> fold(torch.arange(6), 2).tolist()
+        [[0, 1, 2], [3, 4, 5]]
+    """
+    return rows.unflatten(0, (num_references, -1))
+
+
+def draw_partners(batch_size: int,
+                  generator: np.random.Generator) -> torch.Tensor:
+    """Draw for each image of a batch another image of it, with replacement.
+
+    Every other image is equally likely; no image is its own partner, since
+    that would show the network a zero residual. (The authors' released code
+    lets an image meet itself.)
+
+    Args:
+        batch_size (int): B, at least 2.
+        generator (numpy.random.Generator): Where the draws come from.
+
+    Shape:
+        - output: (B,), int64 indices into the batch
+
+    Raises:
+        ValueError: The batch has fewer than two images.
+
+    Example:
+        >>> partners = draw_partners(4, np.random.default_rng(0))
+        >>> bool((partners != torch.arange(4)).all())
+        True
+    """
+    if batch_size < 2:
+        raise ValueError(
+            'Expected at least 2 images in a batch to draw references from '
+            f'it, but got {batch_size}. Use a larger `batch_size`, or '
+            "`references=dict(type='ReferenceSet', ...)`.")
+    steps = generator.integers(1, batch_size, batch_size)
+    return torch.from_numpy((np.arange(batch_size) + steps) % batch_size)

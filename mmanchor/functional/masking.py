@@ -1,0 +1,107 @@
+"""Reference masking: blank the reference and answer "don't know".
+
+Source: Narayanaswamy et al., NeurIPS 2024 (arXiv 2406.00529), section 3.
+"""
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+MASK_BY = ('batch', 'sample')
+
+
+def draw_mask(batch_size: int, mask_prob: float, mask_by: str,
+              generator: np.random.Generator) -> np.ndarray:
+    """Draw which rows of a batch are masked.
+
+    Args:
+        batch_size (int): B.
+        mask_prob (float): Probability of masking (the paper's alpha), in
+            [0, 1].
+        mask_by (str): ``'batch'``: one coin for all rows (the paper);
+            ``'sample'``: one for each.
+        generator (numpy.random.Generator): Where the draws come from.
+
+    Shape:
+        - output: (B,), bool
+
+    Example:
+        >>> draw_mask(3, 1., 'batch', np.random.default_rng(0)).tolist()
+        [True, True, True]
+    """
+    coins = generator.random(1 if mask_by == 'batch' else batch_size)
+    return np.broadcast_to(coins < mask_prob, batch_size)
+
+
+def blank_references(anchored: torch.Tensor,
+                     mask: torch.Tensor) -> torch.Tensor:
+    """Set the reference of masked rows to zero; the residual stays true.
+
+    Zero *after* normalisation, which is the mean colour before it.
+
+    Args:
+        anchored (torch.Tensor): Anchored inputs ``[r, x - r]``.
+        mask (torch.Tensor): Which rows to mask.
+
+    Shape:
+        - anchored: (B, 2C, H, W)
+        - mask: (B,), bool
+        - output: (B, 2C, H, W)
+
+    Example:
+        >>> blank_references(torch.ones(1, 2, 1, 1),
+        ...                  torch.tensor([True])).flatten().tolist()
+        [0.0, 1.0]
+    """
+    references, residuals = anchored.chunk(2, dim=1)
+    # not a product with zero: an infinite reference would become NaN
+    blanked = references.masked_fill(mask[:, None, None, None], 0)
+    return torch.cat([blanked, residuals], dim=1)
+
+
+def uniform_cross_entropy(logits: torch.Tensor,
+                          sigmoid: bool = False) -> torch.Tensor:
+    """Cross-entropy of each row to the uniform distribution over classes.
+
+    Args:
+        logits (torch.Tensor): Logits.
+        sigmoid (bool): Take every class as a yes-or-no question and sum the
+            binary cross-entropies to ``1 / num_classes``, as heads trained
+            with binary cross-entropy need. Defaults to False: softmax, the
+            paper's.
+
+    Shape:
+        - logits: (B, num_classes)
+        - output: (B,), in nats; with softmax at least log(num_classes)
+
+    Example:
+        >>> torch.allclose(uniform_cross_entropy(torch.zeros(1, 4)),
+        ...                torch.tensor(4.).log())
+        True
+    """
+    if sigmoid:
+        target = torch.full_like(logits, 1 / logits.size(1))
+        return F.binary_cross_entropy_with_logits(
+            logits, target, reduction='none').sum(1)
+    return -F.log_softmax(logits, dim=1).mean(1)
+
+
+def normalized_entropy(logits: torch.Tensor) -> torch.Tensor:
+    """Entropy of the predicted distribution over that of the uniform one.
+
+    1 says "don't know", 0 is certain.
+
+    Args:
+        logits (torch.Tensor): Logits.
+
+    Shape:
+        - logits: (B, num_classes), at least two classes
+        - output: (B,), in [0, 1]
+
+    Example:
+        >>> normalized_entropy(torch.zeros(2, 10)).tolist()
+        [1.0, 1.0]
+    """
+    entropy = torch.special.entr(logits.softmax(dim=1)).sum(1)
+    return (entropy / math.log(logits.size(1))).clamp(0, 1)

@@ -1,0 +1,139 @@
+"""The stem: the layers that read the image, widened from C to 2C channels."""
+from typing import Dict, Optional, Sequence
+
+import torch
+from torch import nn
+
+
+def find_stem(backbone: nn.Module,
+              names: Optional[Sequence[str]] = None) -> Dict[str, nn.Conv2d]:
+    """Find the convolutions that read the image.
+
+    The first convolution in the order of registration tells the number of
+    image channels C; every other convolution with C input channels reads the
+    image too (RepVGG has two branches, say).
+
+    Args:
+        backbone (torch.nn.Module): The backbone.
+        names (Sequence[str], optional): Names of the layers, as in
+            ``backbone.named_modules()``, where the rule above is wrong.
+
+    Returns:
+        Dict[str, torch.nn.Conv2d]: Layers by name, all with C input channels.
+
+    Raises:
+        ValueError: No such layer, or one that can't be widened.
+
+    Example:
+        >>> list(find_stem(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())))
+        ['0']
+    """
+    convs = {
+        name: module
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Conv2d)
+    }
+    if names is not None:
+        wrong = [name for name in names if name not in convs]
+        if wrong or not names:
+            raise ValueError(
+                'Expected `stem` to name convolutions of '
+                f'{type(backbone).__name__}, but got {wrong or names}. Its '
+                f'convolutions are: {", ".join(convs) or "none"}.')
+        stem = {name: convs[name] for name in names}
+    else:
+        if not convs:
+            raise ValueError(
+                f'Expected {type(backbone).__name__} to read the image with '
+                'a convolution, but it has none. Build it for 2C channels '
+                'and give the module itself as `backbone`.')
+        channels = next(iter(convs.values())).in_channels
+        stem = {
+            name: conv
+            for name, conv in convs.items() if conv.in_channels == channels
+        }
+    grouped = [name for name, conv in stem.items() if conv.groups != 1]
+    if grouped:
+        raise ValueError(
+            'Expected the layers that read the image to have one group, but '
+            f'{", ".join(grouped)} of {type(backbone).__name__} have more. '
+            'Name the layers that read the image with `stem=[...]`.')
+    if len({conv.in_channels for conv in stem.values()}) > 1:
+        channels = {name: conv.in_channels for name, conv in stem.items()}
+        raise ValueError(
+            'Expected the layers named by `stem` to read the same number of '
+            f'channels, but got {channels}.')
+    return stem
+
+
+def inflate(weight: torch.Tensor) -> torch.Tensor:
+    """Copy a stem weight to both halves: ``[W, W]``.
+
+    ``W r + W (x - r) = W x``: the widened layer answers as the plain one, for
+    every reference.
+
+    Shape:
+        - weight: (out, C, ...)
+        - output: (out, 2C, ...)
+
+    Example:
+        >>> inflate(torch.ones(8, 3, 7, 7)).shape
+        torch.Size([8, 6, 7, 7])
+    """
+    return torch.cat([weight, weight], dim=1)
+
+
+def widen_stem(backbone: nn.Module,
+               names: Optional[Sequence[str]] = None,
+               keep_weights: bool = False) -> int:
+    """Make the layers that read the image read 2C channels, in place.
+
+    State-dict keys stay as they are, and loading a C-channel weight into a
+    widened layer inflates it, by whatever function it is loaded.
+
+    Args:
+        backbone (torch.nn.Module): The backbone.
+        names (Sequence[str], optional): See :func:`find_stem`.
+        keep_weights (bool): Inflate the weights that are there, rather than
+            initialising the layer as PyTorch does for 2C channels. Defaults
+            to False.
+
+    Returns:
+        int: C, the number of image channels.
+
+    Raises:
+        ValueError: See :func:`find_stem`.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3))
+        >>> widen_stem(net), net(torch.zeros(1, 6, 8, 8)).shape[1]
+        (3, 8)
+    """
+    stem = find_stem(backbone, names)
+    for conv in stem.values():
+        channels = conv.in_channels
+        conv.in_channels = 2 * channels
+        conv.weight = nn.Parameter(
+            inflate(conv.weight.detach()),
+            requires_grad=conv.weight.requires_grad)
+        if not keep_weights:
+            conv.reset_parameters()
+        conv._register_load_state_dict_pre_hook(
+            _inflate_on_load, with_module=True)
+    return channels
+
+
+def _inflate_on_load(conv, state_dict, prefix, *_):
+    key = prefix + 'weight'
+    weight = state_dict.get(key)
+    if weight is None:
+        return
+    if 2 * weight.size(1) == conv.in_channels:
+        state_dict[key] = inflate(weight)
+    elif weight.size(1) != conv.in_channels:
+        raise ValueError(
+            f'Expected {key} of the checkpoint to read '
+            f'{conv.in_channels // 2} channels (a plain model) or '
+            f'{conv.in_channels} (an anchored one), but it reads '
+            f'{weight.size(1)}. Load a checkpoint for images of '
+            f'{conv.in_channels // 2} channels.')

@@ -1,0 +1,230 @@
+"""The classifier that anchors."""
+from typing import Iterator, List, Optional, Sequence, Union
+
+import torch
+from mmpretrain.models import ImageClassifier
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..functional import anchor_to_all, average_references, fold, widen_stem
+from ..functional.uncertainty import AVERAGE
+from .data_preprocessor import AnchoringDataPreprocessor
+from .heads import mask_head
+from .reference_bank import ReferenceBank
+
+MASKED_NORM_STATS = ('skip', 'update')
+
+
+@MODELS.register_module()
+class AnchoredImageClassifier(ImageClassifier):
+    """An ``ImageClassifier`` for anchored inputs.
+
+    It widens whatever reads the image in the backbone from C to 2C channels,
+    turns the head into its reference-masking version and holds a reference
+    bank. An input with 2C channels is anchored already; one with C channels
+    is anchored against the bank. Loading a plain model's checkpoint copies
+    its stem to both halves, so that the model answers as the plain one did.
+
+    Args:
+        backbone (dict | torch.nn.Module): As for ``ImageClassifier``. A
+            module, or a config with ``pretrained``, keeps its weights.
+        neck (dict, optional): As for ``ImageClassifier``.
+        head (dict, optional): As for ``ImageClassifier``; its config may have
+            ``masked_target``, see
+            :func:`~mmanchor.models.heads.reference_masking`.
+        pretrained (str, optional): As for ``ImageClassifier``.
+        train_cfg (dict, optional): As for ``ImageClassifier``.
+        data_preprocessor (dict, optional): An
+            :class:`~mmanchor.models.AnchoringDataPreprocessor`, which is also
+            the default type.
+        init_cfg (dict, optional): As for ``ImageClassifier``.
+        stem (Sequence[str], optional): Names, within the backbone, of the
+            layers that read the image. Defaults to None: found by
+            :func:`~mmanchor.functional.find_stem`.
+        masked_norm_stats (str): Whether batches of which every row is masked
+            move the running statistics of BatchNorm layers: ``'skip'``: no;
+            ``'update'``: yes. They are another input distribution than what
+            is tested on. Defaults to ``'skip'``.
+        average (str): What is averaged over references, ``'logits'`` or
+            ``'probabilities'``. Defaults to ``'logits'``.
+        rows_per_pass (int): References share a forward pass up to this many
+            rows; a batch with more takes one pass a reference, so that memory
+            does not grow with K but for the logits. Defaults to 64.
+
+    Shape:
+        - inputs: (B, C, H, W) or (B, 2C, H, W)
+        - output, ``mode='tensor'``: (B, num_classes)
+
+    Raises:
+        TypeError: The head can't be masked, or the data preprocessor does not
+            anchor.
+        ValueError: An argument is out of range, no layer reads the image, an
+            input has neither C nor 2C channels or another size than the
+            references, or the bank is empty.
+
+    Example:
+        >>> model = AnchoredImageClassifier(
+        ...     backbone=dict(type='ResNet_CIFAR', depth=18),
+        ...     neck=dict(type='GlobalAveragePooling'),
+        ...     head=dict(type='LinearClsHead', num_classes=10,
+        ...               in_channels=512)).eval()
+        >>> model.reference_bank.fill(torch.zeros(2, 3, 32, 32))
+        >>> model(torch.rand(4, 3, 32, 32)).shape
+        torch.Size([4, 10])
+
+    Source: sections 2 and 3 of the paper, which leaves running statistics
+    unmentioned.
+    """
+
+    def __init__(self,
+                 backbone: Union[dict, nn.Module],
+                 neck: Optional[dict] = None,
+                 head: Optional[dict] = None,
+                 pretrained: Optional[str] = None,
+                 train_cfg: Optional[dict] = None,
+                 data_preprocessor: Optional[dict] = None,
+                 init_cfg: Optional[dict] = None,
+                 *,
+                 stem: Optional[Sequence[str]] = None,
+                 masked_norm_stats: str = 'skip',
+                 average: str = 'logits',
+                 rows_per_pass: int = 64):
+        if masked_norm_stats not in MASKED_NORM_STATS:
+            raise ValueError("Expected `masked_norm_stats` to be 'skip' or "
+                             f"'update', but got {masked_norm_stats!r}.")
+        if average not in AVERAGE:
+            raise ValueError("Expected `average` to be 'logits' or "
+                             f"'probabilities', but got {average!r}.")
+        if not isinstance(rows_per_pass, int) or rows_per_pass < 1:
+            raise ValueError('Expected `rows_per_pass` to be a positive '
+                             f'integer, but got {rows_per_pass!r}.')
+        if data_preprocessor is None:
+            data_preprocessor = {}
+        if isinstance(data_preprocessor, dict):
+            data_preprocessor.setdefault('type', 'AnchoringDataPreprocessor')
+        keep_weights = isinstance(backbone, nn.Module) or bool(
+            backbone.get('pretrained'))
+        super().__init__(backbone, neck, mask_head(head), pretrained,
+                         train_cfg, data_preprocessor, init_cfg)
+        if not isinstance(self.data_preprocessor, AnchoringDataPreprocessor):
+            raise TypeError(
+                'Expected `data_preprocessor` of an AnchoredImageClassifier '
+                'to be an AnchoringDataPreprocessor, but got '
+                f'{type(self.data_preprocessor).__name__}. Set '
+                "`data_preprocessor = dict(type='AnchoringDataPreprocessor')`"
+                '.')
+        self.image_channels = widen_stem(self.backbone, stem, keep_weights)
+        self.reference_bank = ReferenceBank()
+        self.masked_norm_stats = masked_norm_stats
+        self.average = average
+        self.rows_per_pass = rows_per_pass
+        self._tracks_running_stats = True
+
+    def forward(self,
+                inputs: torch.Tensor,
+                data_samples: Optional[List[DataSample]] = None,
+                mode: str = 'tensor'):
+        """Forward; modes and results are those of ``ImageClassifier``.
+
+        With ``mode='tensor'`` images of C channels give the average over
+        references, whose softmax is the prediction.
+        """
+        skip = (
+            mode == 'loss' and self.masked_norm_stats == 'skip'
+            and bool(data_samples)
+            and all(s.get('reference_masked', False) for s in data_samples))
+        self._track_running_stats(not skip)
+        if mode == 'tensor' and self.with_head and not self._is_anchored(
+                inputs):
+            return average_references(
+                self.reference_logits(inputs), self.average)
+        return super().forward(inputs, data_samples, mode)
+
+    def extract_feat(self, inputs: torch.Tensor, stage: str = 'neck'):
+        """Features, averaged over references where the input is plain.
+
+        Args:
+            inputs (torch.Tensor): Images, anchored or not.
+            stage (str): As for ``ImageClassifier``. Defaults to ``'neck'``.
+        """
+        if self._is_anchored(inputs):
+            return super().extract_feat(inputs, stage)
+        total, count = None, 0
+        for rows, k in self._anchored_passes(inputs):
+            feats = _map_tensors(lambda x: fold(x, k).sum(0),
+                                 super().extract_feat(rows, stage))
+            total = feats if total is None else _map_tensors(
+                torch.add, total, feats)
+            count += k
+        return _map_tensors(lambda x: x / count, total)
+
+    def reference_logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The logits for each reference.
+
+        Args:
+            inputs (torch.Tensor): Images; anchored ones have one reference.
+
+        Shape:
+            - inputs: (B, C, H, W) or (B, 2C, H, W)
+            - output: (K, B, num_classes)
+        """
+        if self._is_anchored(inputs):
+            passes = [(inputs, 1)]
+        else:
+            passes = self._anchored_passes(inputs)
+        return torch.cat([
+            fold(
+                self.head.logits(
+                    super(AnchoredImageClassifier, self).extract_feat(rows)),
+                k) for rows, k in passes
+        ])
+
+    def predict(
+            self,
+            inputs: torch.Tensor,
+            data_samples: Optional[List[DataSample]] = None
+    ) -> List[DataSample]:
+        """Predict; see
+        :meth:`~mmanchor.models.heads.ReferenceMasking.predict_from_logits`.
+        """
+        return self.head.predict_from_logits(
+            self.reference_logits(inputs), data_samples, self.average)
+
+    def _is_anchored(self, inputs: torch.Tensor) -> bool:
+        channels = inputs.size(1)
+        if channels not in (self.image_channels, 2 * self.image_channels):
+            raise ValueError(
+                f'Expected images with {self.image_channels} channels, or '
+                f'anchored ones with {2 * self.image_channels}, but got '
+                f'{channels}. Change the pipeline, or build the backbone for '
+                'that many.')
+        return channels == 2 * self.image_channels
+
+    def _anchored_passes(self, images) -> Iterator[tuple]:
+        """Anchored rows (k·B, 2C, H, W) and k, chunk by chunk of the bank."""
+        references = self.data_preprocessor(
+            dict(inputs=self.reference_bank.in_use))['inputs'].to(images)
+        for chunk in references.split(
+                max(1, self.rows_per_pass // len(images))):
+            yield anchor_to_all(images, chunk), len(chunk)
+
+    def _track_running_stats(self, track: bool) -> None:
+        # Set before a forward rather than undone after it: activation
+        # checkpointing runs the layers once more in the backward pass.
+        if track == self._tracks_running_stats:
+            return
+        self._tracks_running_stats = track
+        for module in self.modules():
+            if (isinstance(module, _BatchNorm)
+                    and module.running_mean is not None):
+                module.track_running_stats = track
+
+
+def _map_tensors(function, *trees):
+    """Apply a function to the tensors of nested tuples and lists."""
+    if isinstance(trees[0], (tuple, list)):
+        return type(trees[0])(
+            _map_tensors(function, *branches) for branches in zip(*trees))
+    return function(*trees)

@@ -1,0 +1,185 @@
+"""Anchoring of training batches."""
+import math
+from numbers import Real
+from typing import Optional, Union
+
+import torch
+from mmengine.dist import get_rank
+from mmpretrain.models import ClsDataPreprocessor
+from mmpretrain.registry import DATASETS, MODELS
+
+from ..functional import (anchor, blank_references, draw_generator, draw_mask,
+                          draw_partners)
+from ..functional.masking import MASK_BY
+
+
+@MODELS.register_module()
+class AnchoringDataPreprocessor(ClsDataPreprocessor):
+    """The host's preprocessing, then anchoring and reference masking.
+
+    In training a batch (B, C, H, W) leaves as ``[r, x - r]`` (B, 2C, H, W),
+    after normalisation, padding, Mixup and CutMix, and every data sample gets
+    ``reference_masked``. In testing images stay (B, C, H, W): the classifier
+    anchors them against its reference bank.
+
+    Args:
+        mask_prob (float): Probability of blanking the reference (the paper's
+            alpha), in [0, 1]. Defaults to 0.25, the paper's for CIFAR; it
+            takes 0.2 for ImageNet.
+        mask_by (str): ``'batch'``: one coin for the whole batch, and for all
+            ranks (the paper); ``'sample'``: one for each image. Defaults to
+            ``'batch'``.
+        references (str | dict): ``'batch'``: another image of the same batch;
+            or the config of a :class:`~mmanchor.datasets.ReferenceSet`.
+            Defaults to ``'batch'``.
+        seed (int, optional): Seed of the draws, which depend on (seed, rank,
+            iteration) alone. Defaults to None: the seed of the run.
+        **kwargs: Arguments of the host's ``ClsDataPreprocessor``.
+
+    Shape:
+        - inputs: (B, C, H, W), or a list of B (C, H, W)
+        - output, training: (B, 2C, H, W); else: (B, C, H, W)
+
+    Raises:
+        TypeError: ``mask_prob`` is no number, ``seed`` no integer, or
+            ``references`` something else than named above.
+        ValueError: ``mask_prob`` is outside [0, 1], ``mask_by`` another word,
+            an image has NaN or infinity, or there is no reference to draw.
+
+    Example:
+        >>> from mmpretrain.structures import DataSample
+        >>> preprocessor = AnchoringDataPreprocessor(mask_prob=0, seed=0)
+        >>> batch = dict(inputs=torch.rand(4, 3, 8, 8),
+        ...              data_samples=[DataSample() for _ in range(4)])
+        >>> preprocessor(batch, training=True)['inputs'].shape
+        torch.Size([4, 6, 8, 8])
+
+    Source: section 3 and algorithm 1 of the paper. The authors' code pairs
+    images with themselves at times; this does not.
+    """
+
+    def __init__(self,
+                 mask_prob: float = 0.25,
+                 mask_by: str = 'batch',
+                 references: Union[str, dict] = 'batch',
+                 seed: Optional[int] = None,
+                 **kwargs):
+        super().__init__(**kwargs)
+        self.mask_prob = _check_probability(mask_prob)
+        if mask_by not in MASK_BY:
+            raise ValueError("Expected `mask_by` to be 'batch' or 'sample', "
+                             f'but got {mask_by!r}.')
+        self.mask_by = mask_by
+        if references == 'batch':
+            self.reference_set = None
+        elif isinstance(references, dict):
+            self.reference_set = DATASETS.build(references)
+        else:
+            raise TypeError(
+                "Expected `references` to be 'batch' or "
+                f"dict(type='ReferenceSet', ...), but got {references!r}.")
+        if seed is not None and (not isinstance(seed, int) or seed < 0):
+            raise TypeError('Expected `seed` to be a non-negative integer or '
+                            f'None, but got {seed!r}.')
+        self.seed = seed
+        # Travels in the checkpoint; read once, then counted on the host so
+        # that no step waits for the device.
+        self.register_buffer('iteration', torch.zeros((), dtype=torch.int64))
+        self._iteration: Optional[int] = None
+        self._last_image: Optional[torch.Tensor] = None
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Preprocess a batch and, in training, anchor it.
+
+        Args:
+            data (dict): ``inputs`` and ``data_samples`` as collated.
+            training (bool): Whether to augment and anchor.
+
+        Returns:
+            dict: ``inputs`` and ``data_samples``.
+        """
+        _check_finite(data)
+        data = super().forward(data, training)
+        if training:
+            data['inputs'], mask = self._anchor(data['inputs'])
+            for sample, masked in zip(data['data_samples'] or [], mask):
+                sample.set_field(masked, 'reference_masked', dtype=bool)
+        return data
+
+    def restart(self) -> None:
+        """Begin the sequence of draws again, as a new run does."""
+        self.iteration.zero_()
+        self._iteration = None
+
+    def _anchor(self, images):
+        iteration = self._next_iteration()
+        seed = torch.initial_seed() if self.seed is None else self.seed
+        rank = get_rank()
+        # a coin for the whole batch is the same on all ranks
+        mask = draw_mask(
+            len(images), self.mask_prob, self.mask_by,
+            draw_generator(seed, 0 if self.mask_by == 'batch' else rank,
+                           iteration, 'masks'))
+        references = self._draw_references(
+            images, draw_generator(seed, rank, iteration, 'references'))
+        anchored = anchor(images, references)
+        if mask.any():
+            anchored = blank_references(
+                anchored,
+                torch.from_numpy(mask.copy()).to(images.device))
+        return anchored, mask.tolist()
+
+    def _next_iteration(self) -> int:
+        if self._iteration is None:
+            self._iteration = int(self.iteration)
+        self._iteration += 1
+        self.iteration += 1
+        return self._iteration - 1
+
+    def _draw_references(self, images, generator):
+        if self.reference_set is not None:
+            choice = generator.integers(
+                len(self.reference_set), size=len(images))
+            drawn = self.reference_set.images[torch.from_numpy(choice)]
+            return super().forward(dict(inputs=drawn))['inputs']
+        last, self._last_image = self._last_image, images[-1:].detach()
+        if len(images) == 1 and last is not None and (last.shape
+                                                      == images.shape):
+            return last  # a last batch of one
+        partners = draw_partners(len(images), generator)
+        return images[partners.to(images.device)]
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict,
+                              missing_keys, unexpected_keys, error_msgs):
+        super()._load_from_state_dict(state_dict, prefix, local_metadata,
+                                      strict, missing_keys, unexpected_keys,
+                                      error_msgs)
+        self._iteration = None
+        key = prefix + 'iteration'
+        if key in missing_keys:  # a plain model's checkpoint
+            missing_keys.remove(key)
+
+
+def _check_probability(mask_prob) -> float:
+    if not isinstance(mask_prob, Real) or isinstance(mask_prob, bool):
+        raise TypeError('Expected `mask_prob` to be a number in [0, 1], but '
+                        f'got {mask_prob!r}.')
+    if math.isnan(mask_prob) or not 0 <= mask_prob <= 1:
+        raise ValueError('Expected `mask_prob` to be in [0, 1], but got '
+                         f'{mask_prob}.')
+    return float(mask_prob)
+
+
+def _check_finite(data: dict) -> None:
+    # bytes can't hold NaN, so the usual pipelines pay nothing
+    for index, image in enumerate(data['inputs']):
+        if not image.is_floating_point():
+            return
+        if not image.isfinite().all():
+            samples = data.get('data_samples') or [{}] * (index + 1)
+            path = samples[index].get('img_path', None)
+            raise ValueError(
+                'Expected finite pixels, but got NaN or infinity in image '
+                f'{index} of the batch{f" ({path})" if path else ""}. A '
+                'reference with NaN would spoil other images. Mend or '
+                'remove it.')

@@ -1,0 +1,230 @@
+"""Heads that know which references were masked."""
+from functools import lru_cache
+from typing import List, Optional, Type, Union
+
+import torch
+from mmpretrain.evaluation import Accuracy
+from mmpretrain.models.heads import (ClsHead, ConformerHead, DeiTClsHead,
+                                     EfficientFormerClsHead, LeViTClsHead,
+                                     LinearClsHead, RegressionHead,
+                                     StackedLinearClsHead, VigClsHead,
+                                     VisionTransformerClsHead)
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from torch import nn
+
+from ..functional import (average_references, normalized_entropy,
+                          reference_spread)
+from .losses import ReferenceMaskingLoss
+
+_LOGITS_ONLY = object()  # in place of data samples
+
+
+class ReferenceMasking:
+    """What :func:`reference_masking` adds to a head.
+
+    Args:
+        masked_target (str): See
+            :class:`~mmanchor.models.losses.ReferenceMaskingLoss`. Only where
+            ``loss`` isn't one already. Defaults to ``'uniform'``.
+        *args, **kwargs: Arguments of the host's head.
+    """
+
+    def __init__(self, *args, masked_target: str = 'uniform', **kwargs):
+        super().__init__(*args, **kwargs)
+        self._wrap_loss(masked_target)
+
+    def _wrap_loss(self, masked_target: str) -> None:
+        if not isinstance(self.loss_module, ReferenceMaskingLoss):
+            self.loss_module = ReferenceMaskingLoss(self.loss_module,
+                                                    masked_target)
+
+    def loss(self, feats, data_samples: List[DataSample], **kwargs) -> dict:
+        """The host head's losses, and what the log shows of masking."""
+        mask = torch.tensor(
+            [sample.get('reference_masked', False) for sample in data_samples])
+        return super().loss(
+            feats, data_samples, reference_masked=mask, **kwargs)
+
+    def _get_loss(self, cls_score, data_samples: List[DataSample],
+                  reference_masked: torch.Tensor, **kwargs) -> dict:
+        cal_acc = self.cal_acc
+        self.cal_acc = False  # the host would count masked rows
+        try:
+            losses = super()._get_loss(
+                cls_score,
+                data_samples,
+                reference_masked=reference_masked,
+                **kwargs)
+        finally:
+            self.cal_acc = cal_acc
+        losses.update(
+            self._monitor(
+                cls_score if isinstance(cls_score, torch.Tensor) else
+                sum(cls_score), data_samples, reference_masked))
+        return losses
+
+    @torch.no_grad()
+    def _monitor(self, scores, data_samples, mask) -> dict:
+        """What the log shows; no key has "loss" in it, so none is summed."""
+        values = {
+            'masked_share': scores.new_tensor(mask.float().mean().item())
+        }
+        masked, rest = (
+            rows.nonzero(as_tuple=True)[0] for rows in (mask, ~mask))
+        if len(masked):
+            values['masked_entropy'] = normalized_entropy(scores[masked.to(
+                scores.device)]).mean()
+        if len(rest) and 'gt_score' not in data_samples[0]:
+            labels = torch.cat([data_samples[i].gt_label for i in rest])
+            accuracy = Accuracy.calculate(
+                scores[rest.to(scores.device)], labels, topk=self.topk)
+            values.update({
+                f'accuracy_top-{k}': value
+                for k, value in zip(self.topk, accuracy)
+            })
+        elif len(rest) and self.cal_acc:
+            raise ValueError(
+                'Expected hard labels where `cal_acc=True`, but got soft '
+                'ones. Drop `cal_acc`, or Mixup, CutMix and `to_onehot`.')
+        return values
+
+    def logits(self, feats) -> torch.Tensor:
+        """The logits the host's head predicts from.
+
+        Shape:
+            - output: (B, num_classes)
+        """
+        return super().predict(feats, _LOGITS_ONLY)
+
+    def predict(
+        self,
+        feats,
+        data_samples: Optional[List[Optional[DataSample]]] = None
+    ) -> List[DataSample]:
+        """Predict from the features of one reference."""
+        return self.predict_from_logits(self.logits(feats)[None], data_samples)
+
+    def predict_from_logits(self,
+                            logits: torch.Tensor,
+                            data_samples: Optional[List[
+                                Optional[DataSample]]] = None,
+                            average: str = 'logits') -> List[DataSample]:
+        """Fold the answers for K references into predictions.
+
+        Args:
+            logits (torch.Tensor): Logits for each reference.
+            data_samples (List[DataSample], optional): Samples to write to.
+                Defaults to None: new ones.
+            average (str): See
+                :func:`~mmanchor.functional.average_references`.
+
+        Shape:
+            - logits: (K, B, num_classes)
+
+        Returns:
+            List[DataSample]: With ``pred_score``, ``pred_label``,
+            ``pred_logits`` (mean over references) and ``pred_std`` (see
+            :func:`~mmanchor.functional.reference_spread`), each of shape
+            (num_classes,) but for the label.
+        """
+        samples = super()._get_predictions(
+            average_references(logits, average), data_samples)
+        for sample, mean, std in zip(samples, logits.mean(0),
+                                     reference_spread(logits)):
+            sample.set_field(mean, 'pred_logits', dtype=torch.Tensor)
+            sample.set_field(std, 'pred_std', dtype=torch.Tensor)
+        return samples
+
+    def _get_predictions(self, cls_score, data_samples):
+        if data_samples is _LOGITS_ONLY:
+            return cls_score
+        return self.predict_from_logits(cls_score[None], data_samples)
+
+
+@lru_cache(maxsize=None)
+def reference_masking(head_class: Type[ClsHead]) -> Type[ClsHead]:
+    """The reference-masking version of a head class.
+
+    Its ``loss`` sends masked rows to the masked target, its log shows
+    ``masked_share`` (of the rows), ``masked_entropy`` (normalised entropy on
+    masked rows: 1 says "don't know") and the accuracy on the rest, and its
+    ``predict`` folds K references.
+
+    Args:
+        head_class (type): A subclass of the host's ``ClsHead``.
+
+    Returns:
+        type: A subclass of it, named ``ReferenceMasking...``; the same one
+        every time. Its state-dict keys are the head's.
+
+    Raises:
+        TypeError: Not such a class: a multi-label, multi-task or regression
+            head has no single softmax that could be uniform.
+
+    Example:
+        >>> from mmpretrain.models import LinearClsHead
+        >>> reference_masking(LinearClsHead).__name__
+        'ReferenceMaskingLinearClsHead'
+    """
+    if (not isinstance(head_class, type)
+            or not issubclass(head_class, ClsHead)
+            or issubclass(head_class, RegressionHead)):
+        name = getattr(head_class, '__name__', head_class)
+        raise TypeError(
+            'Expected a head with one softmax over the classes (a subclass '
+            f'of ClsHead), but got {name}, whose answer can\'t be "don\'t '
+            'know". Use a single-label classification head.')
+    if issubclass(head_class, ReferenceMasking):
+        return head_class
+    return type(f'ReferenceMasking{head_class.__name__}',
+                (ReferenceMasking, head_class),
+                dict(__module__=__name__, __doc__=head_class.__doc__))
+
+
+def mask_head(
+        head: Union[dict, nn.Module, None]) -> Union[dict, nn.Module, None]:
+    """Turn a head, or the config of one, into its reference-masking version.
+
+    Args:
+        head (dict | torch.nn.Module, optional): As given to a classifier.
+            A module is changed in place.
+
+    Returns:
+        dict | torch.nn.Module | None: The same kind.
+
+    Raises:
+        TypeError: See :func:`reference_masking`.
+
+    Example:
+        >>> mask_head(dict(type='LinearClsHead', num_classes=10))['type']
+        <class 'mmanchor.models.heads.ReferenceMaskingLinearClsHead'>
+    """
+    if head is None or isinstance(head, ReferenceMasking):
+        return head
+    if isinstance(head, nn.Module):
+        head.__class__ = reference_masking(type(head))
+        head._wrap_loss('uniform')
+        return head
+    head_class = head.get('type')
+    if isinstance(head_class, str):
+        head_class = MODELS.get(head_class)
+    if head_class is None:  # an unknown name: the host says so
+        return head
+    return {**head, 'type': reference_masking(head_class)}
+
+
+ReferenceMaskingClsHead = reference_masking(ClsHead)
+ReferenceMaskingConformerHead = reference_masking(ConformerHead)
+ReferenceMaskingDeiTClsHead = reference_masking(DeiTClsHead)
+ReferenceMaskingEfficientFormerClsHead = reference_masking(
+    EfficientFormerClsHead)
+ReferenceMaskingLeViTClsHead = reference_masking(LeViTClsHead)
+ReferenceMaskingLinearClsHead = reference_masking(LinearClsHead)
+ReferenceMaskingStackedLinearClsHead = reference_masking(StackedLinearClsHead)
+ReferenceMaskingVigClsHead = reference_masking(VigClsHead)
+ReferenceMaskingVisionTransformerClsHead = reference_masking(
+    VisionTransformerClsHead)
+
+for _head in ReferenceMasking.__subclasses__():
+    MODELS.register_module(module=_head)

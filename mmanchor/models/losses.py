@@ -1,0 +1,96 @@
+"""The loss of a batch some of whose references are masked."""
+from typing import Optional, Union
+
+import torch
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from ..functional import uniform_cross_entropy
+
+TARGETS = ('uniform', 'label')
+
+
+@MODELS.register_module()
+class ReferenceMaskingLoss(nn.Module):
+    """A host loss whose masked rows answer to the masked target.
+
+    Masked and other rows are averaged together, over the whole batch. Where
+    the host's loss uses sigmoids, so does the masked rows' part.
+
+    Args:
+        loss (dict | torch.nn.Module): The loss of rows that are not masked.
+            Defaults to ``dict(type='CrossEntropyLoss')``.
+        target (str): ``'uniform'``: cross-entropy to ``1 / num_classes`` for
+            every masked row (the paper); ``'label'``: masked rows keep their
+            label (what the authors' released code does). Defaults to
+            ``'uniform'``.
+
+    Shape:
+        - cls_score: (B, num_classes)
+        - target: (B,) labels or (B, num_classes) scores
+        - reference_masked: (B,), bool, on CPU
+        - output: scalar
+
+    Raises:
+        ValueError: ``target`` is another word.
+
+    Example:
+        >>> loss = ReferenceMaskingLoss()
+        >>> logits, labels = torch.zeros(2, 4), torch.tensor([1, 2])
+        >>> masked = torch.tensor([True, False])
+        >>> round(loss(logits, labels, masked, avg_factor=2).item(), 4)
+        1.3863
+
+    Source: equation 3 of the paper.
+    """
+
+    def __init__(self,
+                 loss: Union[dict, nn.Module] = dict(type='CrossEntropyLoss'),
+                 target: str = 'uniform'):
+        super().__init__()
+        if target not in TARGETS:
+            raise ValueError("Expected the masked `target` to be 'uniform' or "
+                             f"'label', but got {target!r}.")
+        self.target = target
+        self.loss = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
+
+    def forward(self,
+                cls_score: torch.Tensor,
+                target: torch.Tensor,
+                reference_masked: Optional[torch.Tensor] = None,
+                avg_factor: Optional[int] = None,
+                **kwargs) -> torch.Tensor:
+        """The loss of a batch.
+
+        Args:
+            cls_score (torch.Tensor): Logits.
+            target (torch.Tensor): Labels or soft labels.
+            reference_masked (torch.Tensor, optional): Which rows are masked.
+                Defaults to None: none.
+            avg_factor (int, optional): What the sum over rows is divided by.
+                Defaults to None: B.
+            **kwargs: Other arguments of the host's loss.
+        """
+        if (self.target == 'label' or reference_masked is None
+                or not reference_masked.any()):
+            return self.loss(
+                cls_score, target, avg_factor=avg_factor, **kwargs)
+        avg_factor = avg_factor or len(cls_score)
+        # indices found on CPU: a mask on the device would make it wait
+        masked, rest = (
+            rows.nonzero(as_tuple=True)[0].to(cls_score.device)
+            for rows in (reference_masked, ~reference_masked))
+        total = self._loss_weight * uniform_cross_entropy(
+            cls_score[masked], self._sigmoid).sum() / avg_factor
+        if len(rest):
+            total = total + self.loss(
+                cls_score[rest], target[rest], avg_factor=avg_factor, **kwargs)
+        return total
+
+    @property
+    def _sigmoid(self) -> bool:
+        return any(getattr(m, 'use_sigmoid', False) for m in self.modules())
+
+    @property
+    def _loss_weight(self) -> float:
+        return getattr(self.loss, 'loss_weight', 1.)

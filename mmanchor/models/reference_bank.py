@@ -1,0 +1,98 @@
+"""The references frozen for test."""
+from typing import Optional
+
+import torch
+from torch import nn
+
+
+class ReferenceBank(nn.Module):
+    """K images as bytes, saved with the weights.
+
+    Loading a checkpoint makes the bank the checkpoint's, whatever its size; a
+    checkpoint without one leaves it as it is.
+
+    Attributes:
+        images (torch.Tensor): (K, C, H, W), as the test pipeline packs them,
+            uint8 as a rule; K is 0 in an empty bank.
+
+    Example:
+        >>> bank = ReferenceBank()
+        >>> bank.fill(torch.zeros(10, 3, 32, 32, dtype=torch.uint8))
+        >>> bank.use(4)
+        >>> len(bank), bank.in_use.shape
+        (10, torch.Size([4, 3, 32, 32]))
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer('images',
+                             torch.empty(0, 0, 0, 0, dtype=torch.uint8))
+        self._num_references: Optional[int] = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def fill(self, images: torch.Tensor) -> None:
+        """Put other references in.
+
+        Args:
+            images (torch.Tensor): At least one, not normalised.
+
+        Shape:
+            - images: (K, C, H, W)
+
+        Raises:
+            ValueError: There is no image.
+        """
+        if images.dim() != 4 or len(images) == 0:
+            raise ValueError('Expected references of shape (K, C, H, W) with '
+                             f'K >= 1, but got {tuple(images.shape)}.')
+        self.images = images.to(self.images.device)
+        self._num_references = None
+
+    def use(self, num_references: Optional[int]) -> None:
+        """Use the first K references; None uses all.
+
+        Raises:
+            ValueError: The bank has fewer.
+        """
+        if num_references is not None and not (1 <= num_references <=
+                                               len(self)):
+            raise ValueError(
+                f'Expected `num_references` to be in [1, {len(self)}], as '
+                f'many as the reference bank has, but got {num_references}. '
+                'Lower it, or let `KReferenceHook` draw more.')
+        self._num_references = num_references
+
+    @property
+    def in_use(self) -> torch.Tensor:
+        """The references to anchor against, (K, C, H, W).
+
+        Raises:
+            ValueError: The bank is empty.
+        """
+        if len(self) == 0:
+            raise ValueError(
+                'The checkpoint has no reference bank. Add `KReferenceHook` '
+                'to `custom_hooks`, or fill it with '
+                '`model.reference_bank.fill(images)`.')
+        return self.images[:self._num_references]
+
+    def extra_repr(self) -> str:
+        """Shape and use, for ``print(model)``."""
+        return (f'images={tuple(self.images.shape)}, '
+                f'num_references={self._num_references or len(self)}')
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict,
+                              missing_keys, unexpected_keys, error_msgs):
+        key = prefix + 'images'
+        saved = state_dict.get(key)
+        if saved is not None and (saved.shape != self.images.shape
+                                  or saved.dtype != self.images.dtype):
+            self.images = torch.empty_like(saved, device=self.images.device)
+            self._num_references = None
+        super()._load_from_state_dict(state_dict, prefix, local_metadata,
+                                      strict, missing_keys, unexpected_keys,
+                                      error_msgs)
+        if key in missing_keys:  # a plain model's checkpoint
+            missing_keys.remove(key)

@@ -1,0 +1,15 @@
+"""Train and compare three models on real digits: ``python tools/demo.py``."""
+import argparse
+import warnings
+
+# the host warns of optional parts at import that nothing here needs
+warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention')
+
+from mmanchor.analysis.demo import run_demo  # noqa: E402
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--work-dir', default='work_dirs/demo')
+    parser.add_argument('--max-epochs', type=int, default=40)
+    parser.add_argument('--seed', type=int, default=0)
+    run_demo(**vars(parser.parse_args()))
