@@ -15,5 +15,6 @@ from . import datasets, engine, evaluation, functional, models  # noqa: E402
 CONFIG_DIR = Path(__file__).parent / '.mim' / 'configs'
 
 __all__ = [
-    'CONFIG_DIR', '__version__', 'datasets', 'engine', 'evaluation', 'functional', 'models'
+    'CONFIG_DIR', '__version__', 'datasets', 'engine', 'evaluation',
+    'functional', 'models'
 ]

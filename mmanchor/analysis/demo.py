@@ -30,14 +30,14 @@ SEVERITIES = (1, 2, 3, 4, 5)
 # kind: severity -> transform of the 16x16 image
 CORRUPTIONS: Dict[str, Callable[[int], dict]] = {
     'noise':
-    lambda severity: dict(type='SeededGaussianNoise', std=30 * severity),
+    lambda severity: dict(type='SeededGaussianNoise', std=18 * severity),
     'blur':
     lambda severity: dict(
-        type='GaussianBlur', radius=0.5 * severity, prob=1.),
+        type='GaussianBlur', radius=0.28 * severity, prob=1.),
     'contrast':
     lambda severity: dict(
         type='Contrast',
-        magnitude=-0.17 * severity,
+        magnitude=-0.12 * severity,
         prob=1.,
         random_negative_prob=0.),
 }
@@ -70,9 +70,8 @@ def run_demo(work_dir: str, max_epochs: int = 40, seed: int = 0) -> dict:
         steps = len(test_sets) * (1 + (len(runners) - 1) * len(NUM_REFERENCES))
         task = progress.add_task('test all', total=steps)
         rows = [
-            row for name, runner in runners.items()
-            for row in _test(name, runner.model, test_sets,
-                             lambda: progress.advance(task))
+            row for name, runner in runners.items() for row in _test(
+                name, runner.model, test_sets, lambda: progress.advance(task))
         ]
         task = progress.add_task('time a training step', total=1)
         train_set = runners['standard'].train_dataloader.dataset
@@ -89,7 +88,7 @@ def run_demo(work_dir: str, max_epochs: int = 40, seed: int = 0) -> dict:
     console.print(_table(results))
     figure = Path(work_dir) / 'demo.png'
     masked = runners['anchored, masked']
-    draw_figure(rows, masked.model, Subset(test_sets['clean'], range(4)),
+    draw_figure(rows, masked.model, Subset(test_sets['clean'], range(3)),
                 str(figure))
     console.print(f'Figure: {figure}    Figures of the table: '
                   f'{figure.with_name("results.json")}')
@@ -101,7 +100,7 @@ def _config(name: str, work_dir: str, max_epochs: int, seed: int) -> Config:
     cfg.work_dir = os.path.join(work_dir, Path(MODELS[name]).stem)
     cfg.experiment_name = f'{Path(MODELS[name]).stem}_demo'
     cfg.randomness = dict(seed=seed)
-    cfg.log_level = 'WARNING'
+    cfg.log_level = 'ERROR'
     cfg.train_cfg.max_epochs = max_epochs
     cfg.train_cfg.val_interval = max_epochs
     cfg.param_scheduler[-1].end = max(max_epochs, 3)
@@ -120,7 +119,8 @@ def _test_sets(cfg: Config) -> dict:
 
     sets = {
         (kind, severity): build(corruption(severity))
-        for kind, corruption in CORRUPTIONS.items() for severity in SEVERITIES
+        for kind, corruption in CORRUPTIONS.items()
+        for severity in SEVERITIES
     }
     return {'clean': build(), **sets}
 
@@ -153,8 +153,9 @@ def _test(name: str, model, test_sets: dict,
 
 def _mean(figures: List[dict]) -> dict:
     return {
-        key: None if figures[0][key] is None else
-        sum(f[key] for f in figures) / len(figures)
+        key:
+        None if figures[0][key] is None else sum(f[key] for f in figures) /
+        len(figures)
         for key in figures[0]
     }
 
@@ -163,8 +164,8 @@ def _table(results: dict) -> Table:
     table = Table(
         title='ResNet-18 (width 16) on 500 held-out digits',
         caption='corrupted: mean over noise, blur and low contrast, five '
-        'severities each\nspread: of the predicted class over K references'
-        '   step time: training, over standard')
+        'severities each\nspread: of the logits over K references   '
+        'step time: training, over standard')
     table.add_column('model')
     for column in ('K', 'accuracy %\nclean', '\ncorrupted',
                    'calibration error\nclean', '\ncorrupted', 'spread\nclean',
@@ -177,7 +178,7 @@ def _table(results: dict) -> Table:
     for row in results['models']:
         cells = [
             number(row[where][figure], digits)
-            for figure, digits in (('accuracy', 1), ('ece', 3), ('spread', 3))
+            for figure, digits in (('accuracy', 1), ('ece', 3), ('spread', 2))
             for where in ('clean', 'corrupted')
         ]
         ratio = results['train_step_time_ratio'][row['name']]
@@ -194,9 +195,13 @@ def _write_json(results: dict, path: Path) -> None:
 
 def _progress(console: Console) -> Progress:
     return Progress(
-        TextColumn('{task.description:<24}'), BarColumn(),
-        TextColumn('{task.percentage:>3.0f} %'), TimeElapsedColumn(),
-        TextColumn('left:'), TimeRemainingColumn(), console=console)
+        TextColumn('{task.description:<24}'),
+        BarColumn(),
+        TextColumn('{task.percentage:>3.0f} %'),
+        TimeElapsedColumn(),
+        TextColumn('left:'),
+        TimeRemainingColumn(),
+        console=console)
 
 
 class _ProgressHook(Hook):

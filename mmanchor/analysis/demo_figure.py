@@ -2,7 +2,6 @@
 import os
 from typing import List
 
-import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -40,7 +39,8 @@ def draw_figure(rows: List[dict], model: nn.Module, dataset: Dataset,
             _draw_by_severity(accuracy, row, 'accuracy', row['name'])
         if k is not None and k > 1:
             _draw_by_severity(spread, row, 'spread', row['name'])
-            spread.set_title(f'Spread over K = {k} references', loc='left')
+            spread.set_title(
+                f'Spread of logits over K = {k} references', loc='left')
     accuracy.set_title('Accuracy (K = 1), %', loc='left')
     for axes in (accuracy, spread):
         axes.set_xlabel('severity of corruption (0: clean)')
@@ -66,13 +66,13 @@ def _draw_anchoring(figure, model: nn.Module, dataset: Dataset) -> None:
             dict(inputs=model.reference_bank.images[:len(images)])
         )['inputs'].cpu()
     residuals = anchor(images, references).chunk(2, dim=1)[1]
-    grid = figure.subplots(3, len(images), squeeze=False)
     figure.suptitle('What the network sees', fontsize='large')
-    for axes, shown, name in zip(
-            grid, (images, references, residuals),
-            ('image x', 'reference r', 'residual x − r')):
-        axes[0].set_ylabel(name, rotation=0, ha='right', va='center')
-        limit = float(np.abs(shown[:, 0]).max())
-        for ax, image in zip(axes, shown[:, 0]):
-            ax.imshow(image, cmap='RdGy', vmin=-limit, vmax=limit)
+    for axes, *row in zip(
+            figure.subplots(len(images), 3), images, references, residuals):
+        for ax, image, colours in zip(axes, row, ('gray', 'gray', 'RdBu_r')):
+            limit = float(residuals.abs().max() if colours ==
+                          'RdBu_r' else images.abs().max())
+            ax.imshow(image[0], cmap=colours, vmin=-limit, vmax=limit)
             ax.set(xticks=[], yticks=[])
+    for ax, name in zip(figure.axes, ('image x', 'reference r', 'x − r')):
+        ax.set_title(name, fontsize='medium')

@@ -15,8 +15,8 @@ class Predictions(NamedTuple):
     Attributes:
         scores (torch.Tensor): (N, num_classes), probabilities.
         labels (torch.Tensor): (N,), true labels.
-        stds (torch.Tensor, optional): (N, num_classes), spread over
-            references; None where the model has none.
+        stds (torch.Tensor, optional): (N, num_classes), spread of
+            the logits over references; None where the model has none.
     """
     scores: torch.Tensor
     labels: torch.Tensor
@@ -35,11 +35,8 @@ class Predictions(NamedTuple):
 
     @property
     def spread(self) -> Optional[float]:
-        """Mean spread over references of the predicted class."""
-        if self.stds is None:
-            return None
-        predicted = self.scores.argmax(1, keepdim=True)
-        return self.stds.gather(1, predicted).double().mean().item()
+        """Mean over images and classes of the spread of the logits."""
+        return None if self.stds is None else self.stds.double().mean().item()
 
 
 @torch.no_grad()

@@ -28,21 +28,21 @@ def average_references(logits: torch.Tensor,
 
 
 def reference_spread(logits: torch.Tensor) -> torch.Tensor:
-    """Standard deviation over references of the sigmoid of the logits.
+    """Standard deviation of the logits over references.
 
     The population one (divided by K), so that one reference has no spread.
-    Source: Thiagarajan et al., Delta-UQ (NeurIPS 2022), as the authors'
-    released code of the anchoring paper has it.
+    Source: Thiagarajan et al., Delta-UQ (NeurIPS 2022), which squashes logits
+    first; that hides the spread of confident predictions.
 
     Args:
         logits (torch.Tensor): Logits for each reference.
 
     Shape:
         - logits: (K, B, num_classes)
-        - output: (B, num_classes), in [0, 0.5]
+        - output: (B, num_classes)
 
     Example:
         >>> reference_spread(torch.ones(3, 1, 2)).tolist()
         [[0.0, 0.0]]
     """
-    return logits.sigmoid().std(0, correction=0)
+    return logits.std(0, correction=0)

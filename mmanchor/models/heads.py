@@ -124,7 +124,7 @@ class ReferenceMasking:
 
         Returns:
             List[DataSample]: With ``pred_score``, ``pred_label``,
-            ``pred_logits`` (mean over references) and ``pred_std`` (see
+            ``pred_logits`` (mean over references) and ``pred_std`` (spread, see
             :func:`~mmanchor.functional.reference_spread`), each of shape
             (num_classes,) but for the label.
         """
