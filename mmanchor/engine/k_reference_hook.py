@@ -150,7 +150,16 @@ class KReferenceHook(Hook):
             source = dict(
                 type='CustomDataset', data_root=source, with_label=False)
         if 'pipeline' not in source:
-            source = dict(source, pipeline=_test_pipeline(runner.cfg))
+            pipeline = _test_pipeline(runner.cfg)
+            if isinstance(self.source, str) and not any(
+                    step['type'].startswith('LoadImage') for step in pipeline):
+                raise ValueError(
+                    'Expected a test pipeline that reads files, to read '
+                    f'{self.source} with, but it has no LoadImageFromFile '
+                    'and its channel order is not known. Give `source` as '
+                    "dict(type='CustomDataset', data_root=..., "
+                    'with_label=False, pipeline=[...]).')
+            source = dict(source, pipeline=pipeline)
         return _build(source, '`source`')
 
     def _training_set(self, runner):

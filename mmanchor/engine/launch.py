@@ -10,7 +10,7 @@ import mmengine
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.evaluator import DumpResults
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -116,8 +116,11 @@ def train(argv: Optional[Sequence[str]] = None) -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    if cfg.get('load_from'):
-        check_checkpoint(cfg.load_from)
+    start = cfg.get('load_from')
+    if start is None and cfg.get('resume'):
+        start = find_latest_checkpoint(cfg.work_dir)
+    if start is not None:
+        check_checkpoint(start)
     if args.no_persistent_workers:
         for name in LOADERS:
             if cfg.get(name):

@@ -124,9 +124,9 @@ class ReferenceMasking:
 
         Returns:
             List[DataSample]: With ``pred_score``, ``pred_label``,
-            ``pred_logits`` (mean over references) and ``pred_std`` (spread, see
-            :func:`~mmanchor.functional.reference_spread`), each of shape
-            (num_classes,) but for the label.
+            ``pred_logits`` (mean over references) and ``pred_std`` (their
+            spread, :func:`~mmanchor.functional.reference_spread`), each of
+            shape (num_classes,) but for the label.
         """
         samples = super()._get_predictions(
             average_references(logits, average), data_samples)

@@ -1,0 +1,255 @@
+import shutil
+
+import pytest
+import torch
+from mmcv import imwrite
+from mmengine.hooks import EMAHook
+from mmpretrain.registry import DATASETS, HOOKS
+
+from mmanchor.datasets import draw_images
+from mmanchor.engine import KReferenceHook
+from mmanchor.models import AnchoredImageClassifier
+
+TEST_PIPELINE = [
+    dict(type='Resize', scale=16, interpolation='bicubic'),
+    dict(type='PackInputs'),
+]
+
+
+def training_images(k, select='random', seed=0, indices=50):
+    dataset = DATASETS.build(
+        dict(type='Digits', pipeline=TEST_PIPELINE, indices=indices))
+    return draw_images(dataset, k, select, seed)
+
+
+def hook(**kwargs):
+    return dict(custom_hooks=[dict(type='KReferenceHook', **kwargs)])
+
+
+def bank(runner):
+    return runner.model.reference_bank
+
+
+@pytest.mark.parametrize('select,k', [('random', 3), ('per_class', 10),
+                                      ('mean', 1)])
+def test_every_checkpoint_carries_references_of_the_training_set(
+        run, select, k, tmp_path):
+    runner = run(**{'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1},
+                 **hook(num_references=k, select=select, seed=4))
+    runner.train()
+    checkpoint = torch.load(
+        tmp_path / 'work/epoch_1.pth', weights_only=False)
+    expected = training_images(k, select, seed=4)
+    assert torch.equal(checkpoint['state_dict']['reference_bank.images'],
+                       expected)
+    assert torch.equal(bank(runner).in_use, expected)
+
+
+@pytest.fixture
+def checkpoint(run, tmp_path):
+    """A checkpoint whose bank has 3 references."""
+    run(**{'train_cfg.max_epochs': 1}, **hook(num_references=3)).train()
+    return str(
+        shutil.move(tmp_path / 'work/epoch_1.pth', tmp_path / 'three.pth'))
+
+
+def tested(run, checkpoint, **options):
+    runner = run(load_from=checkpoint, **options)
+    return runner, runner.test()
+
+
+def test_fewer_references_are_the_first_ones_of_the_bank(run, checkpoint):
+    runner, _ = tested(
+        run, checkpoint, **hook(num_references=2),
+        **{'train_dataloader': None, 'train_cfg': None, 'optim_wrapper': None,
+           'param_scheduler': None})  # no training data at hand
+    assert torch.equal(bank(runner).in_use, training_images(3)[:2])
+
+
+def test_same_checkpoint_same_answer_whatever_the_hook_s_seed(run, checkpoint):
+    first, metrics = tested(run, checkpoint, **hook(num_references=3))
+    second, again = tested(run, checkpoint, **hook(num_references=3, seed=9))
+    assert metrics == again
+    assert torch.equal(bank(first).images, bank(second).images)
+
+
+def test_more_references_are_drawn_anew(run, checkpoint):
+    runner, _ = tested(run, checkpoint, **hook(num_references=5))
+    assert torch.equal(bank(runner).in_use, training_images(5))
+
+
+def test_redraw_on_request(run, checkpoint):
+    runner, _ = tested(
+        run, checkpoint, **hook(num_references=3, seed=7, redraw=True))
+    assert torch.equal(bank(runner).in_use, training_images(3, seed=7))
+
+
+def test_a_checkpoint_without_bank(run, checkpoint):
+    saved = torch.load(checkpoint, weights_only=False)
+    del saved['state_dict']['reference_bank.images']
+    torch.save(saved, checkpoint)
+    runner, _ = tested(run, checkpoint, **hook(num_references=2))
+    assert torch.equal(bank(runner).in_use, training_images(2))
+    with pytest.raises(ValueError, match='no reference bank. Add `KRef'):
+        tested(run, checkpoint, custom_hooks=[])
+
+
+def test_no_training_data_and_too_few_references(run, checkpoint):
+    gone = {
+        'train_dataloader.dataset': dict(
+            _delete_=True, type='CustomDataset', data_root='/nowhere',
+            pipeline=[]),
+    }
+    with pytest.raises(ValueError, match='training set could not be read.*'
+                       'lower `num_references`'):
+        tested(run, checkpoint, **hook(num_references=5), **gone)
+    with pytest.raises(ValueError, match='`train_dataloader` in the config'):
+        tested(
+            run, checkpoint, **hook(num_references=5),
+            **dict.fromkeys(('train_dataloader', 'train_cfg', 'optim_wrapper',
+                             'param_scheduler')))
+
+
+def test_a_folder_of_images_as_source(run, tmp_path):
+    images = training_images(4)
+    for i, image in enumerate(images):
+        imwrite(image.permute(1, 2, 0).numpy(), str(tmp_path / f'f/{i}.png'))
+    loading = dict(type='LoadImageFromFile')
+    runner = run(**{'train_cfg.max_epochs': 1}, **hook(
+        num_references=4,
+        source=dict(
+            type='CustomDataset', data_root=str(tmp_path / 'f'),
+            with_label=False, pipeline=[loading, *TEST_PIPELINE])))
+    runner.train()
+    assert sorted(image.sum().item() for image in bank(runner).images) == \
+        sorted(image.sum().item() for image in images)
+
+
+def test_a_folder_goes_through_the_test_pipeline(run, tmp_path):
+    folder = tmp_path / 'f'
+    for i, image in enumerate(training_images(4)):
+        imwrite(image.permute(1, 2, 0).numpy(), str(folder / f'{i}.png'))
+    runner = run(**{'train_cfg.max_epochs': 1},
+                 **hook(num_references=2, source=str(folder)))
+    with pytest.raises(ValueError, match='has no LoadImageFromFile.*Custom'):
+        runner.train()
+    runner.cfg.val_dataloader.dataset.pipeline = [
+        dict(type='LoadImageFromFile'), *TEST_PIPELINE
+    ]
+    runner.train()
+    assert bank(runner).images.shape == (2, 3, 16, 16)
+    runner.cfg.val_dataloader.dataset.pipeline = [
+        dict(type='LoadImageFromFile')
+    ]
+    with pytest.raises(ValueError, match='`source` could not be read'):
+        run(**hook(source=dict(
+            type='CustomDataset', data_root=str(tmp_path / 'none'),
+            with_label=False))).train()
+
+
+def test_a_new_run_from_anchored_weights_draws_its_own(run, checkpoint):
+    runner = run(load_from=checkpoint, **{'train_cfg.max_epochs': 1},
+                 **hook(num_references=3, seed=8))
+    runner.train()
+    assert torch.equal(bank(runner).images, training_images(3, seed=8))
+    assert runner.model.data_preprocessor.iteration == 4  # not 8
+
+
+@pytest.mark.parametrize('k,seed', [(3, 0), (2, 0), (5, 8)])
+def test_a_resumed_run_keeps_its_references_if_there_are_enough(
+        run, checkpoint, k, seed):
+    runner = run(load_from=checkpoint, resume=True, **{
+        'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 2
+    }, **hook(num_references=k, seed=8))
+    runner.train()
+    assert torch.equal(bank(runner).in_use, training_images(k, seed=seed))
+
+
+@pytest.mark.parametrize('update_buffers', [False, True])
+@pytest.mark.parametrize('k', [3, 5])
+def test_averaged_model_has_the_bank_too(run, checkpoint, k, update_buffers):
+    hooks = hook(num_references=k)['custom_hooks']
+    hooks.append(dict(type='EMAHook', update_buffers=update_buffers))
+    first = run(**{'train_cfg.max_epochs': 1}, custom_hooks=hooks)
+    first.train()
+    runner = run(resume=True, custom_hooks=hooks, **{
+        'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 1
+    })
+    runner.train()
+    ema, = (h for h in runner.hooks if isinstance(h, EMAHook))
+    averaged = ema.ema_model.module
+    assert isinstance(averaged, AnchoredImageClassifier)
+    assert torch.equal(averaged.reference_bank.images, training_images(k))
+
+
+def test_reference_set_is_the_training_set_through_the_test_pipeline(run):
+    runner = run(
+        data_preprocessor=dict(references=dict(type='ReferenceSet', size=20)),
+        **{'train_cfg.max_epochs': 1})
+    runner.train()
+    images = runner.model.data_preprocessor.reference_set.images
+    assert images.shape == (20, 3, 16, 16)
+    known = training_images(50)
+    same = (images[:, None] == known[None]).flatten(2).all(2)
+    assert same.sum(1).eq(1).all()
+
+
+def test_reference_set_of_its_own_dataset_is_read_before_training(run):
+    references = dict(type='ReferenceSet', size=2000, dataset=dict(
+        type='Digits', pipeline=TEST_PIPELINE))
+    runner = run(data_preprocessor=dict(references=references))
+    with pytest.raises(ValueError, match='Expected 2000 images'):
+        runner.train()
+
+
+def test_more_references_than_images_are_refused_before_training(run):
+    with pytest.raises(ValueError, match='at most 50 references.*got 51'):
+        run(**hook(num_references=51)).train()
+
+
+def test_seed_of_the_run_is_that_of_the_draws(run):
+    options = {'train_cfg.max_epochs': 1}
+    runner = run(**options)
+    runner.train()
+    assert runner.model.data_preprocessor.seed == runner.seed == 0
+    runner = run(data_preprocessor=dict(seed=5), **options)
+    runner.train()
+    assert runner.model.data_preprocessor.seed == 5
+
+
+def test_anchoring_data_for_a_plain_model_is_refused(run):
+    runner = run(model=dict(type='ImageClassifier'))
+    with pytest.raises(TypeError, match='got ImageClassifier, whose Anchoring'
+                       "DataPreprocessor would.*model = dict.type='Anchored"):
+        runner.train()
+    with pytest.raises(TypeError, match='got ImageClassifier. Set'):
+        run('', **hook()).train()
+
+
+def test_plain_data_for_an_anchored_model_is_refused(run):
+    with pytest.raises(TypeError, match='to be an AnchoringDataPreprocessor'):
+        run('', model=dict(type='AnchoredImageClassifier'),
+            data_preprocessor=dict(type='ClsDataPreprocessor'), **hook())
+
+
+def test_no_test_pipeline_is_said(run):
+    runner = run(**dict.fromkeys(
+        ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader',
+         'test_cfg', 'test_evaluator')))
+    with pytest.raises(ValueError, match='Give `source` a `pipeline`'):
+        runner.train()
+
+
+@pytest.mark.parametrize('k', [0, -1, 1.5, True, '3'])
+def test_bad_num_references(k):
+    with pytest.raises(ValueError, match=f'positive integer, but got {k!r}'):
+        KReferenceHook(num_references=k)
+
+
+def test_other_bad_arguments():
+    with pytest.raises(ValueError, match="'per_class' or 'mean', but got 'b'"):
+        KReferenceHook(select='b')
+    with pytest.raises(ValueError, match='mean is one image, but got 2'):
+        KReferenceHook(num_references=2, select='mean')
+    with pytest.raises(TypeError, match='num_reference'):
+        HOOKS.build(dict(type='KReferenceHook', num_reference=2))

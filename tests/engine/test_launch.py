@@ -1,0 +1,152 @@
+import json
+import pickle
+
+import pytest
+import torch
+
+from mmanchor.engine import launch
+
+
+@pytest.fixture
+def config_file(small_config, tmp_path):
+    cfg = small_config()
+    del cfg['work_dir']
+    cfg.train_cfg.max_epochs = cfg.train_cfg.val_interval = 1
+    path = tmp_path / 'small.py'
+    cfg.dump(path)
+    return str(path)
+
+
+@pytest.fixture
+def trained(config_file, tmp_path):
+    launch.train([config_file, '--work-dir', str(tmp_path / 'trained')])
+    return str(tmp_path / 'trained/epoch_1.pth')
+
+
+def parsed(monkeypatch, argv, main=launch.train):
+    """The config a command line leads to, without running it."""
+
+    class Stop(Exception):
+        pass
+
+    def keep(cfg):
+        Stop.cfg = cfg
+        raise Stop
+
+    monkeypatch.setattr(launch, 'build_runner', keep)
+    with pytest.raises(Stop):
+        main(argv)
+    return Stop.cfg
+
+
+def test_train_flags(monkeypatch, config_file, tmp_path):
+    cfg = parsed(monkeypatch, [
+        config_file, '--work-dir', str(tmp_path / 'w'), '--amp',
+        '--no-validate', '--auto-scale-lr', '--no-pin-memory', '--launcher',
+        'pytorch', '--cfg-options', 'optim_wrapper.optimizer.lr=0.5',
+        'train_dataloader.num_workers=2'
+    ])
+    assert cfg.work_dir == str(tmp_path / 'w')
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    assert cfg.optim_wrapper.loss_scale == 'dynamic'
+    assert cfg.optim_wrapper.optimizer.lr == 0.5
+    assert cfg.val_dataloader is None
+    assert cfg.auto_scale_lr.enable
+    assert cfg.train_dataloader.pin_memory is False
+    assert cfg.train_dataloader.collate_fn.type == 'default_collate'
+    assert cfg.launcher == 'pytorch'
+    assert cfg.resume is False
+
+
+def test_persistent_workers(monkeypatch, config_file):
+    workers = ['--cfg-options', 'train_dataloader.num_workers=2']
+    cfg = parsed(monkeypatch, [config_file, *workers])
+    assert cfg.work_dir == 'work_dirs/small'
+    assert cfg.train_dataloader.persistent_workers is True
+    assert cfg.val_dataloader.persistent_workers is False  # no worker
+    cfg = parsed(monkeypatch,
+                 [config_file, *workers, '--no-persistent-workers'])
+    assert cfg.train_dataloader.persistent_workers is False
+
+
+def test_resume_flags(monkeypatch, config_file, trained):
+    auto = parsed(monkeypatch, [config_file, '--resume'])
+    assert auto.resume and auto.load_from is None
+    named = parsed(monkeypatch, [config_file, '--resume', trained])
+    assert named.resume and named.load_from == trained
+
+
+def test_test_writes_metrics_and_predictions(config_file, trained, tmp_path):
+    common = [config_file, trained, '--work-dir', str(tmp_path / 'w')]
+    metrics = tmp_path / 'metrics.json'
+    launch.test([*common, '--out', str(metrics), '--out-item', 'metrics'])
+    assert 0 <= json.loads(metrics.read_text())['accuracy/top1'] <= 100
+    predictions = tmp_path / 'pred.pkl'
+    launch.test([*common, '--out', str(predictions), '--num-references', '3'])
+    samples = pickle.loads(predictions.read_bytes())
+    assert len(samples) == 40
+    assert {'pred_score', 'pred_label', 'pred_logits', 'pred_std'} <= set(
+        samples[0])
+    assert samples[0]['pred_std'].max() > 0
+    assert sorted(p.name for p in tmp_path.glob('*.partial*')) == []
+
+
+def test_test_time_augmentation(config_file, trained, tmp_path):
+    metrics = launch.test([
+        config_file, trained, '--tta', '--work-dir',
+        str(tmp_path / 'w')
+    ])
+    assert 0 <= metrics['accuracy/top1'] <= 100
+
+
+def test_predictions_go_to_pickles(config_file, capsys):
+    with pytest.raises(SystemExit):
+        launch.test([config_file, 'x.pth', '--out', 'pred.json'])
+    assert 'has to end in .pkl, but got pred.json' in capsys.readouterr().err
+
+
+def test_num_references_needs_the_hook(config_file, trained):
+    with pytest.raises(ValueError, match='`KReferenceHook` in `custom_hooks`'):
+        launch.test([
+            config_file, trained, '--num-references', '3', '--cfg-options',
+            'custom_hooks=[]'
+        ])
+
+
+@pytest.mark.parametrize('keep', [0, 1000, 0.5, 0.999])
+def test_a_truncated_checkpoint_is_refused_before_anything_runs(
+        config_file, trained, keep, tmp_path):
+    whole = open(trained, 'rb').read()
+    size = keep if isinstance(keep, int) else int(keep * len(whole))
+    short = tmp_path / 'epoch_7.pth'
+    short.write_bytes(whole[:size])
+    message = rf'whole checkpoint, but .*epoch_7.pth \({size} bytes\)'
+    with pytest.raises(ValueError, match=message):
+        launch.test([config_file, str(short)])
+    with pytest.raises(ValueError, match=message):
+        launch.train([config_file, '--resume', str(short)])
+    work_dir = tmp_path / 'w'
+    work_dir.mkdir()
+    (work_dir / 'last_checkpoint').write_text(str(short))
+    with pytest.raises(ValueError, match=message):
+        launch.train([config_file, '--resume', '--work-dir', str(work_dir)])
+
+
+def test_checkpoints_of_old_form_or_elsewhere_are_not_refused(tmp_path):
+    torch.save({}, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
+    launch.check_checkpoint(str(tmp_path / 'old.pth'))
+    launch.check_checkpoint('https://example.org/model.pth')
+
+
+def test_a_missing_checkpoint(config_file):
+    with pytest.raises(FileNotFoundError, match='nowhere.pth is not one'):
+        launch.test([config_file, 'nowhere.pth'])
+
+
+def test_a_work_dir_that_cannot_be_written_to(config_file, tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(ValueError, match='work dir that can be written to.*'
+                       'Not a directory.*`--work-dir`'):
+        launch.train(
+            [config_file, '--work-dir',
+             str(tmp_path / 'file' / 'work')])

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+import torch
+
+from mmanchor.functional import anchor, anchor_to_all, draw_partners, fold
+
+
+def test_reference_and_residual_add_up_to_the_image():
+    x, r = torch.randn(2, 4, 3, 5, 6)
+    first, second = anchor(x, r).split(3, dim=1)
+    assert torch.equal(first, r)
+    torch.testing.assert_close(first + second, x)
+
+
+def test_anchor_to_all_is_reference_major():
+    x, r = torch.randn(3, 2, 4, 4), torch.randn(5, 2, 4, 4)
+    rows = anchor_to_all(x, r)
+    by_loop = torch.cat([
+        torch.cat([reference[None], image[None] - reference[None]], 1)
+        for reference in r for image in x
+    ])
+    assert torch.equal(rows, by_loop)
+    assert torch.equal(fold(rows, 5)[4, 2], by_loop[4 * 3 + 2])
+
+
+def test_references_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r'\(4, 3, 8, 8\).*\(4, 3, 6, 6\)'):
+        anchor(torch.zeros(4, 3, 8, 8), torch.zeros(4, 3, 6, 6))
+    with pytest.raises(ValueError, match=r'\(3, 8, 8\), but got \(3, 6, 6\)'):
+        anchor_to_all(torch.zeros(4, 3, 8, 8), torch.zeros(1, 3, 6, 6))
+
+
+def test_partners_are_never_oneself_and_uniform_over_the_others():
+    rng = np.random.default_rng(0)
+    draws = torch.stack([draw_partners(5, rng) for _ in range(4000)])
+    counts = torch.stack([(draws == j).sum(0) for j in range(5)])
+    assert counts.diagonal().sum() == 0
+    others = counts[~torch.eye(5, dtype=torch.bool)]
+    # binomial(4000, 1/4): standard deviation 27
+    assert (others - 1000).abs().max() < 140
+
+
+def test_a_batch_of_one_has_no_partner():
+    with pytest.raises(ValueError, match='at least 2 images.*got 1.*Refer'):
+        draw_partners(1, np.random.default_rng(0))

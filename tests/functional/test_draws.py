@@ -1,0 +1,24 @@
+import random
+
+import numpy as np
+import torch
+
+from mmanchor.functional import draw_generator
+
+
+def test_draws_depend_on_all_arguments_and_on_nothing_else():
+    first = draw_generator(1, 2, 3, 'masks').random(8)
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)
+    assert np.array_equal(first, draw_generator(1, 2, 3, 'masks').random(8))
+    changed = [(9, 2, 3, 'masks'), (1, 9, 3, 'masks'), (1, 2, 9, 'masks'),
+               (1, 2, 3, 'references')]
+    for arguments in changed:
+        assert not np.array_equal(first, draw_generator(*arguments).random(8))
+
+
+def test_draws_leave_global_random_state_alone():
+    states = random.getstate(), np.random.get_state()[1], torch.get_rng_state()
+    draw_generator(0, 0, 0, 'references').random(100)
+    assert random.getstate() == states[0]
+    assert np.array_equal(np.random.get_state()[1], states[1])
+    assert torch.equal(torch.get_rng_state(), states[2])

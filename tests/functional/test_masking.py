@@ -1,0 +1,54 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmanchor.functional import (anchor, blank_references, draw_mask,
+                                 normalized_entropy, uniform_cross_entropy)
+
+
+@pytest.mark.parametrize('mask_by', ['batch', 'sample'])
+def test_mask_probability_of_zero_and_one(mask_by):
+    for seed in range(50):
+        assert not draw_mask(8, 0., mask_by, np.random.default_rng(seed)).any()
+        assert draw_mask(8, 1., mask_by, np.random.default_rng(seed)).all()
+
+
+@pytest.mark.parametrize('mask_by', ['batch', 'sample'])
+def test_masks_come_as_often_as_asked(mask_by):
+    rng = np.random.default_rng(0)
+    masks = np.stack([draw_mask(4, 0.25, mask_by, rng) for _ in range(4000)])
+    assert abs(masks.mean() - 0.25) < 0.03
+    whole_batches = (masks.all(1) | ~masks.any(1)).mean()
+    assert whole_batches == 1 if mask_by == 'batch' else whole_batches < 0.5
+
+
+def test_masking_blanks_the_reference_only():
+    x, r = torch.randn(2, 3, 3, 4, 4)
+    r[1, 0, 0, 0] = math.inf
+    anchored = anchor(x, r)
+    blanked = blank_references(anchored, torch.tensor([False, True, True]))
+    assert torch.equal(blanked[0], anchored[0])
+    assert torch.equal(blanked[1:, :3], torch.zeros(2, 3, 4, 4))
+    assert torch.equal(blanked[:, 3:], anchored[:, 3:])
+
+
+def test_uniform_cross_entropy_is_that_to_soft_labels():
+    logits = 3 * torch.randn(6, 7)
+    uniform = torch.full((6, 7), 1 / 7)
+    torch.testing.assert_close(
+        uniform_cross_entropy(logits),
+        F.cross_entropy(logits, uniform, reduction='none'))
+    probs = logits.sigmoid()
+    by_hand = -(uniform * probs.log() +
+                (1 - uniform) * (1 - probs).log()).sum(1)
+    torch.testing.assert_close(
+        uniform_cross_entropy(logits, sigmoid=True), by_hand)
+
+
+def test_normalized_entropy_runs_from_certain_to_uniform():
+    logits = torch.tensor([[0., 0, 0, 0], [200., 0, 0, 0], [0., 0, -1e9, -1e9]])
+    torch.testing.assert_close(
+        normalized_entropy(logits), torch.tensor([1., 0., 0.5]))

@@ -1,0 +1,81 @@
+import copy
+
+import pytest
+import torch
+from mmengine.runner.checkpoint import load_state_dict
+from torch import nn
+
+from mmanchor.functional import anchor, find_stem, widen_stem
+
+
+class TwoBranches(nn.Module):
+    """Two layers read the image; one of 3 channels does not."""
+
+    def __init__(self, groups=1):
+        super().__init__()
+        self.wide = nn.Conv2d(3, 6, 3, padding=1, groups=groups)
+        self.narrow = nn.Conv2d(3, 6, 1, bias=False)
+        self.squeeze = nn.Conv2d(6, 3, 1)
+        self.inner = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        return self.inner(self.squeeze(self.wide(x) + self.narrow(x)))
+
+
+def test_named_layers_are_widened_and_others_are_not():
+    net = TwoBranches()
+    assert list(find_stem(net)) == ['wide', 'narrow', 'inner']
+    assert widen_stem(net, ['wide', 'narrow']) == 3
+    assert net(torch.randn(2, 6, 5, 5)).shape == (2, 4, 5, 5)
+
+
+@pytest.mark.parametrize(
+    'load', [nn.Module.load_state_dict, load_state_dict],
+    ids=['torch', 'mmengine'])
+def test_plain_weights_are_inflated_exactly_whatever_loads_them(load):
+    plain = TwoBranches().double()
+    net = TwoBranches().double()
+    widen_stem(net, ['wide', 'narrow'])
+    net = copy.deepcopy(net)  # as EMA does
+    weights = plain.state_dict()
+    load(net, weights, strict=True)
+    x, r = torch.randn(2, 4, 3, 8, 8).double()
+    torch.testing.assert_close(net(anchor(x, r)), plain(x))
+    assert weights['wide.weight'].shape[1] == 3  # the caller's is untouched
+    assert list(net.state_dict()) == list(weights)
+
+
+def test_anchored_weights_are_loaded_as_they_are():
+    net, other = TwoBranches(), TwoBranches()
+    widen_stem(net), widen_stem(other)
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other.wide.weight, net.wide.weight)
+
+
+def test_keeping_weights_or_not():
+    plain = TwoBranches()
+    kept, fresh = copy.deepcopy(plain), copy.deepcopy(plain)
+    widen_stem(kept, keep_weights=True), widen_stem(fresh)
+    assert torch.equal(kept.wide.weight[:, :3], plain.wide.weight)
+    assert torch.equal(kept.wide.weight[:, 3:], plain.wide.weight)
+    halves = fresh.wide.weight.chunk(2, dim=1)
+    assert not torch.equal(*halves)
+
+
+def test_weights_for_other_channels_are_refused():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3))
+    widen_stem(net)
+    weights = {'0.weight': torch.zeros(4, 5, 3, 3), '0.bias': torch.zeros(4)}
+    with pytest.raises(ValueError, match=r'0.weight.*read 3 channels.*6.*5'):
+        net.load_state_dict(weights)
+
+
+def test_stems_that_cannot_be_found_or_widened():
+    with pytest.raises(ValueError, match='Linear to read.*has none'):
+        find_stem(nn.Linear(3, 4))
+    with pytest.raises(ValueError, match=r"but got \['nose'\].*wide, narrow"):
+        find_stem(TwoBranches(), ['nose'])
+    with pytest.raises(ValueError, match='one group, but wide'):
+        find_stem(TwoBranches(groups=3))
+    with pytest.raises(ValueError, match="same number.*'squeeze': 6"):
+        find_stem(TwoBranches(), ['wide', 'squeeze'])

@@ -1,0 +1,215 @@
+import math
+
+import pytest
+import torch
+from conftest import NUM_CLASSES, image_bytes, make_batch
+from mmpretrain.models import ClsDataPreprocessor
+from mmpretrain.registry import MODELS
+
+from mmanchor.datasets import ReferenceSet
+from mmanchor.models import AnchoringDataPreprocessor
+
+HOST = dict(
+    mean=[120.] * 3, std=[60.] * 3, to_rgb=True, num_classes=NUM_CLASSES)
+
+
+def preprocessor(**kwargs):
+    return AnchoringDataPreprocessor(**{'seed': 0, **HOST, **kwargs})
+
+
+def masks(batch):
+    return [sample.reference_masked for sample in batch['data_samples']]
+
+
+@pytest.mark.parametrize('as_list', [False, True])
+def test_both_collated_forms_are_normalised_then_anchored(as_list):
+    inputs = image_bytes(6)
+    batch = make_batch(6, inputs=list(inputs) if as_list else inputs)
+    images = ClsDataPreprocessor(**HOST)(dict(inputs=inputs))['inputs']
+    out = preprocessor(mask_prob=0)(batch, training=True)
+    r, d = out['inputs'].chunk(2, dim=1)
+    torch.testing.assert_close(r + d, images)
+    sources = (r[:, None] == images[None]).flatten(2).all(2)
+    assert sources.sum(1).eq(1).all()  # each reference is one of the batch
+    assert not sources.diagonal().any()  # and never the image itself
+    assert masks(out) == [False] * 6
+
+
+def test_testing_leaves_images_to_the_classifier():
+    batch = make_batch(3)
+    expected = ClsDataPreprocessor(**HOST)(make_batch(3))['inputs']
+    out = preprocessor(mask_prob=1)(batch)
+    assert torch.equal(out['inputs'], expected)
+    assert 'reference_masked' not in out['data_samples'][0]
+
+
+def test_masking_blanks_after_normalisation_and_keeps_the_residual():
+    plain = preprocessor(mask_prob=0)(make_batch(4), training=True)['inputs']
+    out = preprocessor(mask_prob=1)(make_batch(4), training=True)
+    assert torch.equal(out['inputs'][:, :3], torch.zeros(4, 3, 16, 16))
+    assert torch.equal(out['inputs'][:, 3:], plain[:, 3:])
+    assert masks(out) == [True] * 4
+
+
+def test_mask_by_sample_masks_rows_of_a_batch():
+    out = preprocessor(
+        mask_prob=0.5, mask_by='sample')(make_batch(64), training=True)
+    blank = (out['inputs'][:, :3] == 0).flatten(1).all(1)
+    assert blank.tolist() == masks(out)
+    assert 16 < blank.sum() < 48
+
+
+def test_mixup_happens_before_anchoring():
+    out = preprocessor(
+        mask_prob=0,
+        batch_augments=dict(augments=[dict(type='Mixup', alpha=1.)]))(
+            make_batch(4), training=True)
+    r, d = out['inputs'].chunk(2, dim=1)
+    images = ClsDataPreprocessor(**HOST)(make_batch(4))['inputs']
+    mixed = r + d
+    assert not torch.allclose(mixed, images)
+    torch.testing.assert_close(mixed.mean(0), images.mean(0))
+    assert 'gt_score' in out['data_samples'][0]
+
+
+def draws(model, iterations, size=8):
+    """References and masks of some iterations, as the batches show them."""
+    found = []
+    for _ in range(iterations):
+        out = model(make_batch(size), training=True)
+        found.append((out['inputs'], masks(out)))
+    return found
+
+
+def same(first, second):
+    return all(
+        torch.equal(a, b) and m == n
+        for (a, m), (b, n) in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize('mask_by', ['batch', 'sample'])
+def test_draws_are_those_of_seed_and_iteration(mask_by):
+    kwargs = dict(mask_prob=0.5, mask_by=mask_by)
+    whole = draws(preprocessor(**kwargs), 8)
+    torch.manual_seed(99)  # global random state does not matter
+    assert same(whole, draws(preprocessor(**kwargs), 8))
+    assert not same(whole, draws(preprocessor(**kwargs, seed=1), 8))
+    assert not same(whole[:4], whole[4:])
+
+
+def test_a_checkpoint_continues_the_draws():
+    whole = draws(preprocessor(mask_prob=0.5), 8)
+    first, second = (preprocessor(mask_prob=0.5) for _ in range(2))
+    draws(first, 4)
+    second.load_state_dict(first.state_dict())
+    assert same(whole[4:], draws(second, 4))
+    second.restart()
+    assert same(whole, draws(second, 8))
+
+
+def test_a_plain_checkpoint_has_no_iteration():
+    model = preprocessor()
+    model.load_state_dict({}, strict=True)
+    assert model.iteration == 0
+
+
+def test_ranks_share_the_coin_and_draw_their_own_references(monkeypatch):
+    by_rank = []
+    for rank in (0, 1):
+        monkeypatch.setattr('mmanchor.models.data_preprocessor.get_rank',
+                            lambda: rank)
+        by_rank.append(draws(preprocessor(mask_prob=0.5), 12))
+    (inputs, coins), (others, other_coins) = (zip(*d) for d in by_rank)
+    assert coins == other_coins
+    assert {True, False} == {mask[0] for mask in coins}
+    assert not any(torch.equal(a, b) for a, b in zip(inputs, others))
+
+
+def test_a_last_batch_of_one_borrows_from_the_one_before():
+    model = preprocessor(mask_prob=0)
+    before = ClsDataPreprocessor(**HOST)(make_batch(4))['inputs']
+    model(make_batch(4), training=True)
+    out = model(make_batch(1, seed=7), training=True)['inputs']
+    assert torch.equal(out[0, :3], before[-1])
+    assert out[:, 3:].abs().max() > 0
+
+
+def test_a_first_batch_of_one_is_refused():
+    with pytest.raises(ValueError, match='at least 2 images'):
+        preprocessor()(make_batch(1), training=True)
+
+
+class Images(list):
+    """A dataset of given images with the test pipeline's form."""
+
+    def get_data_info(self, index):
+        return dict(gt_label=index % NUM_CLASSES)
+
+
+def test_references_from_a_reference_set():
+    images = image_bytes(5, seed=3)
+    model = preprocessor(
+        mask_prob=0, references=dict(type='ReferenceSet', size=3))
+    model.reference_set.load(Images(dict(inputs=image) for image in images))
+    assert model.reference_set.images.dtype == torch.uint8
+    known = ClsDataPreprocessor(**HOST)(
+        dict(inputs=model.reference_set.images))['inputs']
+    r = model(make_batch(64), training=True)['inputs'][:, :3]
+    used = (r[:, None] == known[None]).flatten(2).all(2)
+    assert used.sum(1).eq(1).all()
+    assert used.any(0).all()  # all three are drawn
+    assert model(make_batch(1), training=True)['inputs'].shape[0] == 1
+    # testing reads no images
+    assert preprocessor(
+        references=dict(type='ReferenceSet'))(make_batch(2))
+
+
+def test_references_of_another_size_are_refused():
+    model = preprocessor(references=dict(type='ReferenceSet'))
+    model.reference_set.load(
+        Images(dict(inputs=image) for image in image_bytes(4, size=8)))
+    with pytest.raises(ValueError, match='same resizing and cropping'):
+        model(make_batch(4), training=True)
+
+
+@pytest.mark.parametrize('value', [-0.1, 1.5, math.nan, math.inf])
+def test_mask_prob_out_of_range(value):
+    with pytest.raises(
+            ValueError, match=r'`mask_prob` to be in \[0, 1\], but got '):
+        preprocessor(mask_prob=value)
+
+
+@pytest.mark.parametrize('value', ['0.25', None, True, [0.2]])
+def test_mask_prob_of_another_type(value):
+    with pytest.raises(TypeError, match='`mask_prob` to be a number'):
+        preprocessor(mask_prob=value)
+
+
+def test_other_bad_arguments():
+    with pytest.raises(ValueError, match="'batch' or 'sample'.*'pixel'"):
+        preprocessor(mask_by='pixel')
+    with pytest.raises(TypeError, match="dict.type='ReferenceSet'.*'all'"):
+        preprocessor(references='all')
+    with pytest.raises(TypeError, match='non-negative integer.*-1'):
+        preprocessor(seed=-1)
+    with pytest.raises(TypeError, match='mask_probability'):
+        MODELS.build(
+            dict(type='AnchoringDataPreprocessor', mask_probability=0.2))
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('value', [math.nan, -math.inf])
+def test_pixels_that_are_not_finite_are_refused_by_name(training, value):
+    batch = make_batch(3, inputs=image_bytes(3).float())
+    batch['inputs'][1, 0, 0, 0] = value
+    batch['data_samples'][1].set_field('one.png', 'img_path')
+    with pytest.raises(ValueError, match=r'image 1 of the batch \(one.png\)'):
+        preprocessor()(batch, training=training)
+    with pytest.raises(ValueError, match='image 1 of the batch. A ref'):
+        preprocessor()(dict(inputs=batch['inputs']))
+
+
+def test_reference_set_can_be_given_by_type():
+    assert isinstance(
+        preprocessor(references=dict(type=ReferenceSet)).reference_set,
+        ReferenceSet)

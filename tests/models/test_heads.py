@@ -1,0 +1,209 @@
+import math
+
+import pytest
+import torch
+from conftest import NUM_CLASSES
+from mmengine.model import BaseModel
+from mmpretrain.models import heads as host_heads
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+
+from mmanchor.functional import uniform_cross_entropy
+from mmanchor.models.heads import (ReferenceMasking, mask_head,
+                                   reference_masking)
+
+# name -> config, features of a batch of 4
+HEADS = {
+    'ClsHead': (dict(), lambda: (torch.randn(4, 10), )),
+    'LinearClsHead':
+    (dict(num_classes=10, in_channels=8), lambda: (torch.randn(4, 8), )),
+    'VisionTransformerClsHead':
+    (dict(num_classes=10, in_channels=8), lambda: (torch.randn(4, 8), )),
+    'StackedLinearClsHead': (dict(
+        num_classes=10, in_channels=8,
+        mid_channels=[6]), lambda: (torch.randn(4, 8), )),
+    'ConformerHead': (dict(num_classes=10, in_channels=[8, 6]), lambda:
+                      ([torch.randn(4, 8), torch.randn(4, 6)], )),
+    'DeiTClsHead': (dict(num_classes=10, in_channels=8), lambda:
+                    ([torch.randn(4, 8), torch.randn(4, 8)], )),
+    'EfficientFormerClsHead': (dict(
+        num_classes=10, in_channels=8,
+        distillation=False), lambda: (torch.randn(4, 8), )),
+    'LeViTClsHead': (dict(num_classes=10, in_channels=8, distillation=False),
+                     lambda: (torch.randn(4, 8), )),
+    'VigClsHead': (dict(num_classes=10, in_channels=8,
+                        hidden_dim=6), lambda: (torch.randn(4, 8), )),
+}
+
+
+def samples(mask, soft=False):
+    made = []
+    for i, masked in enumerate(mask):
+        sample = DataSample().set_gt_label(i)
+        sample.set_field(masked, 'reference_masked', dtype=bool)
+        if soft:
+            sample.set_gt_score(torch.full((10, ), 0.1))
+        made.append(sample)
+    return made
+
+
+def build(name, **kwargs):
+    torch.manual_seed(0)
+    config, feats = HEADS[name]
+    head = MODELS.build(dict(type=f'ReferenceMasking{name}', **config, **kwargs))
+    head.eval()  # batch norm and dropout would differ between calls
+    return head, feats()
+
+
+@pytest.mark.parametrize('name', HEADS)
+def test_unmasked_batch_has_the_host_head_loss_and_gradients(name):
+    head, feats = build(name)
+    host = MODELS.build(dict(type=name, **HEADS[name][0])).eval()
+    host.load_state_dict(head.state_dict())  # keys are the host's
+    ours = head.loss(feats, samples([False] * 4))['loss']
+    theirs = host.loss(feats, samples([False] * 4))['loss']
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+    parameters = list(head.parameters())
+    if parameters:
+        for a, b in zip(
+                torch.autograd.grad(ours, parameters),
+                torch.autograd.grad(theirs, list(host.parameters())),
+                strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', HEADS)
+def test_masked_rows_answer_to_the_uniform_target(name):
+    head, feats = build(name)
+    mask = [True, False, True, False]
+    losses = head.loss(feats, samples(mask))
+    scores = head(feats)
+    parts = scores if isinstance(scores, tuple) else (scores, )
+    expected = sum(
+        (uniform_cross_entropy(part[[0, 2]]).sum() +
+         torch.nn.functional.cross_entropy(
+             part[[1, 3]], torch.tensor([1, 3]), reduction='sum')) / 4
+        for part in parts)
+    torch.testing.assert_close(losses['loss'], expected)
+    assert losses['masked_share'] == 0.5
+    whole = head.loss(feats, samples([True] * 4))
+    assert whole['loss'] >= math.log(10) * len(parts) - 1e-6
+    assert 'accuracy_top-1' not in whole
+
+
+@pytest.mark.parametrize('name', HEADS)
+def test_prediction_is_the_host_head_prediction(name):
+    head, feats = build(name)
+    host = MODELS.build(dict(type=name, **HEADS[name][0])).eval()
+    host.load_state_dict(head.state_dict())
+    ours, theirs = head.predict(feats), host.predict(feats)
+    assert len(ours) == 4
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.pred_score, b.pred_score)
+        assert torch.equal(a.pred_label, b.pred_label)
+        torch.testing.assert_close(a.pred_logits.softmax(0), b.pred_score)
+        assert a.pred_std.abs().max() == 0
+
+
+def test_k_references_are_folded_into_one_prediction_an_image():
+    head, _ = build('LinearClsHead')
+    logits = torch.randn(3, 4, 10)
+    given = samples([False] * 4)
+    out = head.predict_from_logits(logits, given, 'probabilities')
+    assert out[2] is given[2]
+    torch.testing.assert_close(out[2].pred_logits, logits[:, 2].mean(0))
+    torch.testing.assert_close(out[2].pred_score,
+                               logits[:, 2].softmax(1).mean(0))
+    torch.testing.assert_close(out[2].pred_std,
+                               logits[:, 2].std(0, correction=0))
+
+
+def test_accuracy_leaves_masked_rows_out():
+    head, _ = build('ClsHead', cal_acc=True)
+    scores = 5 * torch.eye(10)[[0, 1, 9, 3]]  # row 2 is wrong
+    losses = head.loss((scores, ), samples([False, False, True, False]))
+    assert losses['accuracy_top-1'][0] == 100
+    losses = head.loss((scores, ), samples([True, False, False, True]))
+    assert losses['accuracy_top-1'][0] == 50
+    assert head.cal_acc
+
+
+def test_log_tells_whether_masked_rows_say_dont_know():
+    head, _ = build('ClsHead')
+    scores = torch.zeros(4, 10)
+    scores[1] = 50 * torch.eye(10)[4]
+    unsure = head.loss((scores, ), samples([True, False, True, True]))
+    assert unsure['masked_entropy'] == pytest.approx(1)
+    sure = head.loss((scores, ), samples([False, True, False, False]))
+    assert sure['masked_entropy'] < 1e-6
+    assert 'masked_entropy' not in head.loss((scores, ), samples([False] * 4))
+
+
+def test_logged_keys_are_not_added_up_as_losses():
+    head, feats = build('LinearClsHead')
+    losses = head.loss(feats, samples([True, False, True, False]))
+    total, _ = BaseModel.parse_losses(None, losses)
+    assert torch.equal(total, losses['loss'])
+
+
+def test_soft_labels_with_and_without_cal_acc():
+    head, feats = build('LinearClsHead', loss=dict(
+        type='CrossEntropyLoss', use_soft=True))
+    losses = head.loss(feats, samples([True, False] * 2, soft=True))
+    assert losses['loss'] > 0
+    assert 'accuracy_top-1' not in losses
+    head.cal_acc = True
+    with pytest.raises(ValueError, match='hard labels where `cal_acc=True`'):
+        head.loss(feats, samples([True, False] * 2, soft=True))
+
+
+def test_masked_target_label_keeps_the_labels():
+    head, feats = build('LinearClsHead', masked_target='label')
+    masked = head.loss(feats, samples([True] * 4))
+    assert masked['loss'] == head.loss(feats, samples([False] * 4))['loss']
+    assert masked['masked_share'] == 1
+
+
+def test_loss_may_be_a_masking_one_already():
+    head, _ = build(
+        'LinearClsHead',
+        loss=dict(type='ReferenceMaskingLoss', target='label'))
+    assert head.loss_module.target == 'label'
+    assert not hasattr(head.loss_module.loss, 'target')
+
+
+@MODELS.register_module()
+class UsersHead(host_heads.LinearClsHead):
+    """A head of somebody's own, with a prediction of its own."""
+
+    def predict(self, feats, data_samples=None):
+        return self._get_predictions(2 * self(feats), data_samples)
+
+
+def test_a_users_head_is_masked_by_name_class_or_instance():
+    config = dict(num_classes=NUM_CLASSES, in_channels=8)
+    feats = (torch.randn(4, 8), )
+    for head in (mask_head(dict(type='UsersHead', **config)),
+                 mask_head(dict(type=UsersHead, **config)),
+                 mask_head(UsersHead(**config))):
+        head = head if isinstance(head, torch.nn.Module) else MODELS.build(head)
+        assert isinstance(head, ReferenceMasking)
+        assert isinstance(head, UsersHead)
+        torch.testing.assert_close(head.logits(feats), 2 * head(feats))
+        assert mask_head(head) is head
+    assert reference_masking(type(head)) is type(head)
+    assert mask_head(None) is None
+
+
+@pytest.mark.parametrize('name', [
+    'MultiTaskHead', 'MultiLabelClsHead', 'MultiLabelLinearClsHead',
+    'LinearRegressionHead'
+])
+def test_heads_without_one_softmax_are_refused(name):
+    with pytest.raises(TypeError, match=f'one softmax.*got {name}'):
+        mask_head(dict(type=name))
+
+
+def test_an_unknown_head_is_left_to_the_host():
+    with pytest.raises(KeyError, match='NoHead'):
+        MODELS.build(mask_head(dict(type='NoHead')))

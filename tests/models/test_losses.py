@@ -1,0 +1,72 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from mmpretrain.registry import MODELS
+
+from mmanchor.models import ReferenceMaskingLoss
+
+HOST_LOSSES = [
+    dict(type='CrossEntropyLoss', loss_weight=0.7),
+    dict(type='LabelSmoothLoss', label_smooth_val=0.1, loss_weight=2.),
+    dict(
+        type='LabelSmoothLoss',
+        label_smooth_val=0.1,
+        num_classes=4,
+        mode='classy_vision'),
+    dict(
+        type='LabelSmoothLoss',
+        label_smooth_val=0.1,
+        num_classes=4,
+        mode='multi_label',
+        use_sigmoid=True),
+]
+
+
+@pytest.mark.parametrize('loss', HOST_LOSSES)
+def test_unmasked_rows_have_the_host_loss(loss):
+    logits, labels = torch.randn(6, 4), torch.randint(4, (6, ))
+    ours, host = ReferenceMaskingLoss(loss), MODELS.build(loss)
+    expected = host(logits, labels, avg_factor=6)
+    for mask in (None, torch.zeros(6, dtype=torch.bool)):
+        assert torch.equal(ours(logits, labels, mask, avg_factor=6), expected)
+
+
+@pytest.mark.parametrize('loss', HOST_LOSSES)
+def test_rows_are_averaged_over_the_batch(loss):
+    logits, labels = torch.randn(6, 4), torch.randint(4, (6, ))
+    mask = torch.tensor([True, False, True, False, False, True])
+    host = MODELS.build(loss)
+    uniform = torch.full((3, 4), 0.25)
+    if 'use_sigmoid' in loss:
+        masked = F.binary_cross_entropy_with_logits(
+            logits[mask], uniform, reduction='sum')
+    else:
+        masked = F.cross_entropy(logits[mask], uniform, reduction='sum')
+    expected = (
+        loss.get('loss_weight', 1.) * masked +
+        3 * host(logits[~mask], labels[~mask], avg_factor=3)) / 6
+    torch.testing.assert_close(
+        ReferenceMaskingLoss(loss)(logits, labels, mask), expected)
+
+
+def test_soft_labels():
+    logits, soft = torch.randn(4, 5), torch.rand(4, 5).softmax(1)
+    mask = torch.tensor([True, False, False, False])
+    loss = ReferenceMaskingLoss(dict(type='CrossEntropyLoss', use_soft=True))
+    target = torch.cat([torch.full((1, 5), 0.2), soft[1:]])
+    torch.testing.assert_close(
+        loss(logits, soft, mask, avg_factor=4), F.cross_entropy(
+            logits, target))
+
+
+def test_label_target_is_the_authors_code():
+    logits, labels = torch.randn(4, 5), torch.arange(4)
+    loss = ReferenceMaskingLoss(target='label')
+    torch.testing.assert_close(
+        loss(logits, labels, torch.ones(4, dtype=torch.bool)),
+        F.cross_entropy(logits, labels))
+
+
+def test_other_targets_are_refused():
+    with pytest.raises(ValueError, match="'uniform' or 'label', but got 'zer"):
+        ReferenceMaskingLoss(target='zero')

@@ -1,0 +1,41 @@
+import pytest
+import torch
+from conftest import image_bytes
+
+from mmanchor.models import ReferenceBank
+
+
+def test_bank_travels_as_bytes_and_takes_any_size():
+    saved, loaded = ReferenceBank(), ReferenceBank()
+    saved.fill(image_bytes(4, 8))
+    loaded.fill(image_bytes(2, 16, seed=1))
+    loaded.use(2)
+    loaded.load_state_dict(saved.state_dict())
+    assert torch.equal(loaded.images, saved.images)
+    assert loaded.images.dtype == torch.uint8
+    assert len(loaded.in_use) == 4
+
+
+def test_a_checkpoint_without_bank_leaves_it():
+    bank = ReferenceBank()
+    bank.fill(image_bytes(4))
+    bank.load_state_dict({}, strict=True)
+    assert len(bank) == 4
+
+
+def test_using_the_first_k():
+    bank = ReferenceBank()
+    bank.fill(image_bytes(4))
+    bank.use(2)
+    assert torch.equal(bank.in_use, bank.images[:2])
+    assert 'num_references=2' in repr(bank)
+    for wrong in (0, 5, -1):
+        with pytest.raises(ValueError, match=rf'in \[1, 4\].*got {wrong}'):
+            bank.use(wrong)
+
+
+def test_an_empty_bank_says_what_to_add():
+    with pytest.raises(ValueError, match='no reference bank. Add `KRef'):
+        ReferenceBank().in_use
+    with pytest.raises(ValueError, match=r'K >= 1, but got \(0, 3, 8, 8\)'):
+        ReferenceBank().fill(image_bytes(0, 8))
