@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.hooks import Hook
 from mmpretrain.registry import DATASETS
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (BarColumn, Progress, TextColumn, TimeElapsedColumn,
                            TimeRemainingColumn)
@@ -90,8 +91,7 @@ def run_demo(work_dir: str, max_epochs: int = 40, seed: int = 0) -> dict:
     masked = runners['anchored, masked']
     draw_figure(rows, masked.model, Subset(test_sets['clean'], range(3)),
                 str(figure))
-    console.print(f'Figure: {figure}    Figures of the table: '
-                  f'{figure.with_name("results.json")}')
+    console.print(f'Figure: {figure}', soft_wrap=True)
     return results
 
 
@@ -163,13 +163,17 @@ def _mean(figures: List[dict]) -> dict:
 def _table(results: dict) -> Table:
     table = Table(
         title='ResNet-18 (width 16) on 500 held-out digits',
-        caption='corrupted: mean over noise, blur and low contrast, five '
-        'severities each\nspread: of the logits over K references   '
-        'step time: training, over standard')
-    table.add_column('model')
-    for column in ('K', 'accuracy %\nclean', '\ncorrupted',
-                   'calibration error\nclean', '\ncorrupted', 'spread\nclean',
-                   '\ncorrupted', 'step\ntime'):
+        caption='corr.: mean over noise, blur and low contrast, five '
+        'severities each\nECE: expected calibration error   spread: of the '
+        'logits over K references\nstep time: of training, over standard',
+        caption_justify='left',
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True)
+    table.add_column('model', no_wrap=True)
+    for column in ('\nK', 'acc. %\nclean', 'acc. %\ncorr.', 'ECE\nclean',
+                   'ECE\ncorr.', 'spread\nclean', 'spread\ncorr.',
+                   'step\ntime'):
         table.add_column(column, justify='right')
 
     def number(value, digits):

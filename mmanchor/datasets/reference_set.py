@@ -29,7 +29,7 @@ class ReferenceSet:
         TypeError: An argument has another type.
         ValueError: An argument is out of range.
 
-    Source: section 3 of the paper, "the effect of the reference set".
+    Source: arXiv 2406.00529, where the size of the reference set is studied.
     """
 
     def __init__(self,

@@ -151,8 +151,9 @@ class KReferenceHook(Hook):
                 type='CustomDataset', data_root=source, with_label=False)
         if 'pipeline' not in source:
             pipeline = _test_pipeline(runner.cfg)
-            if isinstance(self.source, str) and not any(
-                    step['type'].startswith('LoadImage') for step in pipeline):
+            if isinstance(self.source,
+                          str) and not any(step['type'].startswith('LoadImage')
+                                           for step in pipeline):
                 raise ValueError(
                     'Expected a test pipeline that reads files, to read '
                     f'{self.source} with, but it has no LoadImageFromFile '

@@ -224,11 +224,11 @@ def check_checkpoint(path: str) -> None:
 def _load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
     for name in LOADERS:
         if cfg.get(name):
             cfg[name] = _loader_defaults(cfg[name], args.no_pin_memory)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir

@@ -1,7 +1,7 @@
 """Anchored inputs: a reference and the residual to it.
 
 Source: Narayanaswamy et al., "On the Use of Anchoring for Training Vision
-Models", NeurIPS 2024 (arXiv 2406.00529), section 2.
+Models", NeurIPS 2024 (arXiv 2406.00529).
 """
 import numpy as np
 import torch

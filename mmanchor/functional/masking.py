@@ -1,6 +1,7 @@
 """Reference masking: blank the reference and answer "don't know".
 
-Source: Narayanaswamy et al., NeurIPS 2024 (arXiv 2406.00529), section 3.
+Source: Narayanaswamy et al., NeurIPS 2024 (arXiv 2406.00529), on reference
+masking.
 """
 import math
 

@@ -74,7 +74,7 @@ class AnchoredImageClassifier(ImageClassifier):
         >>> model(torch.rand(4, 3, 32, 32)).shape
         torch.Size([4, 10])
 
-    Source: sections 2 and 3 of the paper, which leaves running statistics
+    Source: arXiv 2406.00529, which leaves running statistics
     unmentioned.
     """
 

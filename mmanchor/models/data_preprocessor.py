@@ -54,7 +54,7 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
         >>> preprocessor(batch, training=True)['inputs'].shape
         torch.Size([4, 6, 8, 8])
 
-    Source: section 3 and algorithm 1 of the paper. The authors' code pairs
+    Source: arXiv 2406.00529, on reference masking. The authors' code pairs
     images with themselves at times; this does not.
     """
 

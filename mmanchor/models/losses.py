@@ -41,7 +41,7 @@ class ReferenceMaskingLoss(nn.Module):
         >>> round(loss(logits, labels, masked, avg_factor=2).item(), 4)
         1.3863
 
-    Source: equation 3 of the paper.
+    Source: arXiv 2406.00529, on reference masking.
     """
 
     def __init__(self,

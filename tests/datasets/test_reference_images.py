@@ -46,8 +46,7 @@ def test_mean_image(digits):
 
 
 @pytest.mark.parametrize('wrap', [
-    lambda d: d, lambda d: RepeatDataset(d, 2),
-    lambda d: ConcatDataset([d, d])
+    lambda d: d, lambda d: RepeatDataset(d, 2), lambda d: ConcatDataset([d, d])
 ])
 def test_another_pipeline_through_wrappers(digits, wrap):
     wrapped = wrap(digits)
@@ -74,7 +73,6 @@ def test_bad_sources(digits):
         select_indices(Given([1, 2]), 1, 'per_class', 0)
     with pytest.raises(TypeError, match='`pipeline`.*got Given'):
         with_pipeline(Given(), PACK)
-    sizes = Given(
-        dict(inputs=torch.zeros(3, size, size)) for size in (8, 9))
+    sizes = Given(dict(inputs=torch.zeros(3, size, size)) for size in (8, 9))
     with pytest.raises(ValueError, match='one size.*Let the test pipeline'):
         draw_images(sizes, 2, 'random', 0)

@@ -34,11 +34,12 @@ def bank(runner):
                                       ('mean', 1)])
 def test_every_checkpoint_carries_references_of_the_training_set(
         run, select, k, tmp_path):
-    runner = run(**{'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1},
-                 **hook(num_references=k, select=select, seed=4))
+    runner = run(**{
+        'train_cfg.max_epochs': 1,
+        'train_cfg.val_interval': 1
+    }, **hook(num_references=k, select=select, seed=4))
     runner.train()
-    checkpoint = torch.load(
-        tmp_path / 'work/epoch_1.pth', weights_only=False)
+    checkpoint = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=False)
     expected = training_images(k, select, seed=4)
     assert torch.equal(checkpoint['state_dict']['reference_bank.images'],
                        expected)
@@ -60,9 +61,12 @@ def tested(run, checkpoint, **options):
 
 def test_fewer_references_are_the_first_ones_of_the_bank(run, checkpoint):
     runner, _ = tested(
-        run, checkpoint, **hook(num_references=2),
-        **{'train_dataloader': None, 'train_cfg': None, 'optim_wrapper': None,
-           'param_scheduler': None})  # no training data at hand
+        run, checkpoint, **hook(num_references=2), **{
+            'train_dataloader': None,
+            'train_cfg': None,
+            'optim_wrapper': None,
+            'param_scheduler': None
+        })  # no training data at hand
     assert torch.equal(bank(runner).in_use, training_images(3)[:2])
 
 
@@ -79,8 +83,8 @@ def test_more_references_are_drawn_anew(run, checkpoint):
 
 
 def test_redraw_on_request(run, checkpoint):
-    runner, _ = tested(
-        run, checkpoint, **hook(num_references=3, seed=7, redraw=True))
+    runner, _ = tested(run, checkpoint,
+                       **hook(num_references=3, seed=7, redraw=True))
     assert torch.equal(bank(runner).in_use, training_images(3, seed=7))
 
 
@@ -96,12 +100,17 @@ def test_a_checkpoint_without_bank(run, checkpoint):
 
 def test_no_training_data_and_too_few_references(run, checkpoint):
     gone = {
-        'train_dataloader.dataset': dict(
-            _delete_=True, type='CustomDataset', data_root='/nowhere',
+        'train_dataloader.dataset':
+        dict(
+            _delete_=True,
+            type='CustomDataset',
+            data_root='/nowhere',
             pipeline=[]),
     }
-    with pytest.raises(ValueError, match='training set could not be read.*'
-                       'lower `num_references`'):
+    with pytest.raises(
+            ValueError,
+            match='training set could not be read.*'
+            'lower `num_references`'):
         tested(run, checkpoint, **hook(num_references=5), **gone)
     with pytest.raises(ValueError, match='`train_dataloader` in the config'):
         tested(
@@ -115,11 +124,15 @@ def test_a_folder_of_images_as_source(run, tmp_path):
     for i, image in enumerate(images):
         imwrite(image.permute(1, 2, 0).numpy(), str(tmp_path / f'f/{i}.png'))
     loading = dict(type='LoadImageFromFile')
-    runner = run(**{'train_cfg.max_epochs': 1}, **hook(
-        num_references=4,
-        source=dict(
-            type='CustomDataset', data_root=str(tmp_path / 'f'),
-            with_label=False, pipeline=[loading, *TEST_PIPELINE])))
+    runner = run(
+        **{'train_cfg.max_epochs': 1},
+        **hook(
+            num_references=4,
+            source=dict(
+                type='CustomDataset',
+                data_root=str(tmp_path / 'f'),
+                with_label=False,
+                pipeline=[loading, *TEST_PIPELINE])))
     runner.train()
     assert sorted(image.sum().item() for image in bank(runner).images) == \
         sorted(image.sum().item() for image in images)
@@ -142,14 +155,18 @@ def test_a_folder_goes_through_the_test_pipeline(run, tmp_path):
         dict(type='LoadImageFromFile')
     ]
     with pytest.raises(ValueError, match='`source` could not be read'):
-        run(**hook(source=dict(
-            type='CustomDataset', data_root=str(tmp_path / 'none'),
-            with_label=False))).train()
+        run(**hook(
+            source=dict(
+                type='CustomDataset',
+                data_root=str(tmp_path / 'none'),
+                with_label=False))).train()
 
 
 def test_a_new_run_from_anchored_weights_draws_its_own(run, checkpoint):
-    runner = run(load_from=checkpoint, **{'train_cfg.max_epochs': 1},
-                 **hook(num_references=3, seed=8))
+    runner = run(
+        load_from=checkpoint,
+        **{'train_cfg.max_epochs': 1},
+        **hook(num_references=3, seed=8))
     runner.train()
     assert torch.equal(bank(runner).images, training_images(3, seed=8))
     assert runner.model.data_preprocessor.iteration == 4  # not 8
@@ -158,9 +175,14 @@ def test_a_new_run_from_anchored_weights_draws_its_own(run, checkpoint):
 @pytest.mark.parametrize('k,seed', [(3, 0), (2, 0), (5, 8)])
 def test_a_resumed_run_keeps_its_references_if_there_are_enough(
         run, checkpoint, k, seed):
-    runner = run(load_from=checkpoint, resume=True, **{
-        'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 2
-    }, **hook(num_references=k, seed=8))
+    runner = run(
+        load_from=checkpoint,
+        resume=True,
+        **{
+            'train_cfg.max_epochs': 2,
+            'train_cfg.val_interval': 2
+        },
+        **hook(num_references=k, seed=8))
     runner.train()
     assert torch.equal(bank(runner).in_use, training_images(k, seed=seed))
 
@@ -172,9 +194,13 @@ def test_averaged_model_has_the_bank_too(run, checkpoint, k, update_buffers):
     hooks.append(dict(type='EMAHook', update_buffers=update_buffers))
     first = run(**{'train_cfg.max_epochs': 1}, custom_hooks=hooks)
     first.train()
-    runner = run(resume=True, custom_hooks=hooks, **{
-        'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 1
-    })
+    runner = run(
+        resume=True,
+        custom_hooks=hooks,
+        **{
+            'train_cfg.max_epochs': 2,
+            'train_cfg.val_interval': 1
+        })
     runner.train()
     ema, = (h for h in runner.hooks if isinstance(h, EMAHook))
     averaged = ema.ema_model.module
@@ -195,8 +221,10 @@ def test_reference_set_is_the_training_set_through_the_test_pipeline(run):
 
 
 def test_reference_set_of_its_own_dataset_is_read_before_training(run):
-    references = dict(type='ReferenceSet', size=2000, dataset=dict(
-        type='Digits', pipeline=TEST_PIPELINE))
+    references = dict(
+        type='ReferenceSet',
+        size=2000,
+        dataset=dict(type='Digits', pipeline=TEST_PIPELINE))
     runner = run(data_preprocessor=dict(references=references))
     with pytest.raises(ValueError, match='Expected 2000 images'):
         runner.train()
@@ -219,8 +247,10 @@ def test_seed_of_the_run_is_that_of_the_draws(run):
 
 def test_anchoring_data_for_a_plain_model_is_refused(run):
     runner = run(model=dict(type='ImageClassifier'))
-    with pytest.raises(TypeError, match='got ImageClassifier, whose Anchoring'
-                       "DataPreprocessor would.*model = dict.type='Anchored"):
+    with pytest.raises(
+            TypeError,
+            match='got ImageClassifier, whose Anchoring'
+            "DataPreprocessor would.*model = dict.type='Anchored"):
         runner.train()
     with pytest.raises(TypeError, match='got ImageClassifier. Set'):
         run('', **hook()).train()
@@ -228,14 +258,16 @@ def test_anchoring_data_for_a_plain_model_is_refused(run):
 
 def test_plain_data_for_an_anchored_model_is_refused(run):
     with pytest.raises(TypeError, match='to be an AnchoringDataPreprocessor'):
-        run('', model=dict(type='AnchoredImageClassifier'),
-            data_preprocessor=dict(type='ClsDataPreprocessor'), **hook())
+        run('',
+            model=dict(type='AnchoredImageClassifier'),
+            data_preprocessor=dict(type='ClsDataPreprocessor'),
+            **hook())
 
 
 def test_no_test_pipeline_is_said(run):
-    runner = run(**dict.fromkeys(
-        ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader',
-         'test_cfg', 'test_evaluator')))
+    runner = run(**dict.fromkeys(('val_dataloader', 'val_cfg', 'val_evaluator',
+                                  'test_dataloader', 'test_cfg',
+                                  'test_evaluator')))
     with pytest.raises(ValueError, match='Give `source` a `pipeline`'):
         runner.train()
 

@@ -10,7 +10,9 @@ from mmanchor.engine import launch
 @pytest.fixture
 def config_file(small_config, tmp_path):
     cfg = small_config()
-    del cfg['work_dir']
+    cfg.work_dir = cfg.experiment_name = None
+    for name in launch.LOADERS:
+        del cfg[name].persistent_workers
     cfg.train_cfg.max_epochs = cfg.train_cfg.val_interval = 1
     path = tmp_path / 'small.py'
     cfg.dump(path)
@@ -41,10 +43,10 @@ def parsed(monkeypatch, argv, main=launch.train):
 
 def test_train_flags(monkeypatch, config_file, tmp_path):
     cfg = parsed(monkeypatch, [
-        config_file, '--work-dir', str(tmp_path / 'w'), '--amp',
-        '--no-validate', '--auto-scale-lr', '--no-pin-memory', '--launcher',
-        'pytorch', '--cfg-options', 'optim_wrapper.optimizer.lr=0.5',
-        'train_dataloader.num_workers=2'
+        config_file, '--work-dir',
+        str(tmp_path / 'w'), '--amp', '--no-validate', '--auto-scale-lr',
+        '--no-pin-memory', '--launcher', 'pytorch', '--cfg-options',
+        'optim_wrapper.optimizer.lr=0.5', 'train_dataloader.num_workers=2'
     ])
     assert cfg.work_dir == str(tmp_path / 'w')
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
@@ -85,17 +87,16 @@ def test_test_writes_metrics_and_predictions(config_file, trained, tmp_path):
     launch.test([*common, '--out', str(predictions), '--num-references', '3'])
     samples = pickle.loads(predictions.read_bytes())
     assert len(samples) == 40
-    assert {'pred_score', 'pred_label', 'pred_logits', 'pred_std'} <= set(
-        samples[0])
+    assert {'pred_score', 'pred_label', 'pred_logits',
+            'pred_std'} <= set(samples[0])
     assert samples[0]['pred_std'].max() > 0
     assert sorted(p.name for p in tmp_path.glob('*.partial*')) == []
 
 
 def test_test_time_augmentation(config_file, trained, tmp_path):
-    metrics = launch.test([
-        config_file, trained, '--tta', '--work-dir',
-        str(tmp_path / 'w')
-    ])
+    metrics = launch.test(
+        [config_file, trained, '--tta', '--work-dir',
+         str(tmp_path / 'w')])
     assert 0 <= metrics['accuracy/top1'] <= 100
 
 
@@ -145,8 +146,10 @@ def test_a_missing_checkpoint(config_file):
 
 def test_a_work_dir_that_cannot_be_written_to(config_file, tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(ValueError, match='work dir that can be written to.*'
-                       'Not a directory.*`--work-dir`'):
+    with pytest.raises(
+            ValueError,
+            match='work dir that can be written to.*'
+            'Not a directory.*`--work-dir`'):
         launch.train(
             [config_file, '--work-dir',
              str(tmp_path / 'file' / 'work')])

@@ -42,13 +42,14 @@ def test_uniform_cross_entropy_is_that_to_soft_labels():
         uniform_cross_entropy(logits),
         F.cross_entropy(logits, uniform, reduction='none'))
     probs = logits.sigmoid()
-    by_hand = -(uniform * probs.log() +
-                (1 - uniform) * (1 - probs).log()).sum(1)
+    by_hand = -(uniform * probs.log() + (1 - uniform) *
+                (1 - probs).log()).sum(1)
     torch.testing.assert_close(
         uniform_cross_entropy(logits, sigmoid=True), by_hand)
 
 
 def test_normalized_entropy_runs_from_certain_to_uniform():
-    logits = torch.tensor([[0., 0, 0, 0], [200., 0, 0, 0], [0., 0, -1e9, -1e9]])
+    logits = torch.tensor([[0., 0, 0, 0], [200., 0, 0, 0], [0., 0, -1e9,
+                                                            -1e9]])
     torch.testing.assert_close(
         normalized_entropy(logits), torch.tensor([1., 0., 0.5]))

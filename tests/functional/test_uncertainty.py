@@ -5,9 +5,7 @@ from mmanchor.functional import average_references, reference_spread
 
 def test_averages_of_logits_and_of_probabilities():
     logits = 3 * torch.randn(4, 5, 6)
-    torch.testing.assert_close(
-        average_references(logits),
-        sum(logits) / 4)
+    torch.testing.assert_close(average_references(logits), sum(logits) / 4)
     mean_probability = sum(each.softmax(1) for each in logits) / 4
     torch.testing.assert_close(
         average_references(logits, 'probabilities').softmax(1),

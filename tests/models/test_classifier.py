@@ -73,17 +73,16 @@ def test_k_references_are_the_mean_of_single_ones():
     images = torch.randn(4, 3, 16, 16)
     references = model.data_preprocessor(
         dict(inputs=model.reference_bank.images))['inputs']
-    single = torch.stack([
-        model(anchor(images, r.expand_as(images))) for r in references
-    ])
+    single = torch.stack(
+        [model(anchor(images, r.expand_as(images))) for r in references])
     for rows_per_pass in (1, 8, 64):  # one, two and all five at a time
         model.rows_per_pass = rows_per_pass
         torch.testing.assert_close(model.reference_logits(images), single)
         torch.testing.assert_close(model(images), single.mean(0))
     sample = model.predict(images)[1]
     torch.testing.assert_close(sample.pred_logits, single[:, 1].mean(0))
-    torch.testing.assert_close(sample.pred_std,
-                               single[:, 1].std(0, correction=0))
+    torch.testing.assert_close(sample.pred_std, single[:,
+                                                       1].std(0, correction=0))
     model.reference_bank.use(1)
     torch.testing.assert_close(model(images), single[0])
 
@@ -139,7 +138,8 @@ def test_features_of_plain_images_are_averaged(stage):
     assert type(found) is type(single[0])
     last = (lambda x: x) if stage == 'pre_logits' else (lambda x: x[-1])
     torch.testing.assert_close(
-        last(found), torch.stack([last(x) for x in single]).mean(0))
+        last(found),
+        torch.stack([last(x) for x in single]).mean(0))
 
 
 def test_an_image_does_not_disturb_the_others():
@@ -157,8 +157,7 @@ def test_an_image_does_not_disturb_the_others():
 def test_running_statistics_and_masked_batches(policy, norm, monkeypatch):
     # on CPU SyncBN refuses to train; its bookkeeping is what counts here
     monkeypatch.setattr(nn.SyncBatchNorm, 'forward', nn.BatchNorm2d.forward)
-    monkeypatch.setattr(nn.SyncBatchNorm, '_check_input_dim',
-                        lambda *_: None)
+    monkeypatch.setattr(nn.SyncBatchNorm, '_check_input_dim', lambda *_: None)
     config = model_config(
         preprocessor=dict(mask_prob=1, seed=0), masked_norm_stats=policy)
     config['backbone']['norm_cfg'] = dict(type=norm)
@@ -238,8 +237,10 @@ def test_preprocessor_type_defaults_to_the_anchoring_one():
 
 
 def test_bad_arguments():
-    with pytest.raises(TypeError, match='AnchoringDataPreprocessor, but got '
-                       'ClsDataPreprocessor'):
+    with pytest.raises(
+            TypeError,
+            match='AnchoringDataPreprocessor, but got '
+            'ClsDataPreprocessor'):
         build_model(preprocessor=dict(type='ClsDataPreprocessor'))
     with pytest.raises(ValueError, match="'skip' or 'update', but got 'no'"):
         build_model(masked_norm_stats='no')

@@ -53,7 +53,8 @@ def test_masking_blanks_after_normalisation_and_keeps_the_residual():
 
 def test_mask_by_sample_masks_rows_of_a_batch():
     out = preprocessor(
-        mask_prob=0.5, mask_by='sample')(make_batch(64), training=True)
+        mask_prob=0.5, mask_by='sample')(
+            make_batch(64), training=True)
     blank = (out['inputs'][:, :3] == 0).flatten(1).all(1)
     assert blank.tolist() == masks(out)
     assert 16 < blank.sum() < 48
@@ -160,8 +161,7 @@ def test_references_from_a_reference_set():
     assert used.any(0).all()  # all three are drawn
     assert model(make_batch(1), training=True)['inputs'].shape[0] == 1
     # testing reads no images
-    assert preprocessor(
-        references=dict(type='ReferenceSet'))(make_batch(2))
+    assert preprocessor(references=dict(type='ReferenceSet'))(make_batch(2))
 
 
 def test_references_of_another_size_are_refused():

@@ -15,24 +15,25 @@ from mmanchor.models.heads import (ReferenceMasking, mask_head,
 # name -> config, features of a batch of 4
 HEADS = {
     'ClsHead': (dict(), lambda: (torch.randn(4, 10), )),
-    'LinearClsHead':
-    (dict(num_classes=10, in_channels=8), lambda: (torch.randn(4, 8), )),
-    'VisionTransformerClsHead':
-    (dict(num_classes=10, in_channels=8), lambda: (torch.randn(4, 8), )),
-    'StackedLinearClsHead': (dict(
-        num_classes=10, in_channels=8,
-        mid_channels=[6]), lambda: (torch.randn(4, 8), )),
-    'ConformerHead': (dict(num_classes=10, in_channels=[8, 6]), lambda:
-                      ([torch.randn(4, 8), torch.randn(4, 6)], )),
+    'LinearClsHead': (dict(num_classes=10, in_channels=8), lambda:
+                      (torch.randn(4, 8), )),
+    'VisionTransformerClsHead': (dict(num_classes=10, in_channels=8), lambda:
+                                 (torch.randn(4, 8), )),
+    'StackedLinearClsHead':
+    (dict(num_classes=10, in_channels=8, mid_channels=[6]), lambda:
+     (torch.randn(4, 8), )),
+    'ConformerHead':
+    (dict(num_classes=10, in_channels=[8, 6]), lambda:
+     ([torch.randn(4, 8), torch.randn(4, 6)], )),
     'DeiTClsHead': (dict(num_classes=10, in_channels=8), lambda:
                     ([torch.randn(4, 8), torch.randn(4, 8)], )),
-    'EfficientFormerClsHead': (dict(
-        num_classes=10, in_channels=8,
-        distillation=False), lambda: (torch.randn(4, 8), )),
-    'LeViTClsHead': (dict(num_classes=10, in_channels=8, distillation=False),
-                     lambda: (torch.randn(4, 8), )),
-    'VigClsHead': (dict(num_classes=10, in_channels=8,
-                        hidden_dim=6), lambda: (torch.randn(4, 8), )),
+    'EfficientFormerClsHead':
+    (dict(num_classes=10, in_channels=8, distillation=False), lambda:
+     (torch.randn(4, 8), )),
+    'LeViTClsHead': (dict(num_classes=10, in_channels=8,
+                          distillation=False), lambda: (torch.randn(4, 8), )),
+    'VigClsHead': (dict(num_classes=10, in_channels=8, hidden_dim=6), lambda:
+                   (torch.randn(4, 8), )),
 }
 
 
@@ -50,7 +51,8 @@ def samples(mask, soft=False):
 def build(name, **kwargs):
     torch.manual_seed(0)
     config, feats = HEADS[name]
-    head = MODELS.build(dict(type=f'ReferenceMasking{name}', **config, **kwargs))
+    head = MODELS.build(
+        dict(type=f'ReferenceMasking{name}', **config, **kwargs))
     head.eval()  # batch norm and dropout would differ between calls
     return head, feats()
 
@@ -80,10 +82,9 @@ def test_masked_rows_answer_to_the_uniform_target(name):
     scores = head(feats)
     parts = scores if isinstance(scores, tuple) else (scores, )
     expected = sum(
-        (uniform_cross_entropy(part[[0, 2]]).sum() +
-         torch.nn.functional.cross_entropy(
-             part[[1, 3]], torch.tensor([1, 3]), reduction='sum')) / 4
-        for part in parts)
+        (uniform_cross_entropy(part[[0, 2]]).sum() + torch.nn.functional.
+         cross_entropy(part[[1, 3]], torch.tensor([1, 3]), reduction='sum')) /
+        4 for part in parts)
     torch.testing.assert_close(losses['loss'], expected)
     assert losses['masked_share'] == 0.5
     whole = head.loss(feats, samples([True] * 4))
@@ -112,10 +113,10 @@ def test_k_references_are_folded_into_one_prediction_an_image():
     out = head.predict_from_logits(logits, given, 'probabilities')
     assert out[2] is given[2]
     torch.testing.assert_close(out[2].pred_logits, logits[:, 2].mean(0))
-    torch.testing.assert_close(out[2].pred_score,
-                               logits[:, 2].softmax(1).mean(0))
-    torch.testing.assert_close(out[2].pred_std,
-                               logits[:, 2].std(0, correction=0))
+    torch.testing.assert_close(out[2].pred_score, logits[:,
+                                                         2].softmax(1).mean(0))
+    torch.testing.assert_close(out[2].pred_std, logits[:,
+                                                       2].std(0, correction=0))
 
 
 def test_accuracy_leaves_masked_rows_out():
@@ -147,8 +148,8 @@ def test_logged_keys_are_not_added_up_as_losses():
 
 
 def test_soft_labels_with_and_without_cal_acc():
-    head, feats = build('LinearClsHead', loss=dict(
-        type='CrossEntropyLoss', use_soft=True))
+    head, feats = build(
+        'LinearClsHead', loss=dict(type='CrossEntropyLoss', use_soft=True))
     losses = head.loss(feats, samples([True, False] * 2, soft=True))
     assert losses['loss'] > 0
     assert 'accuracy_top-1' not in losses
@@ -184,9 +185,10 @@ def test_a_users_head_is_masked_by_name_class_or_instance():
     config = dict(num_classes=NUM_CLASSES, in_channels=8)
     feats = (torch.randn(4, 8), )
     for head in (mask_head(dict(type='UsersHead', **config)),
-                 mask_head(dict(type=UsersHead, **config)),
-                 mask_head(UsersHead(**config))):
-        head = head if isinstance(head, torch.nn.Module) else MODELS.build(head)
+                 mask_head(dict(type=UsersHead,
+                                **config)), mask_head(UsersHead(**config))):
+        head = head if isinstance(head,
+                                  torch.nn.Module) else MODELS.build(head)
         assert isinstance(head, ReferenceMasking)
         assert isinstance(head, UsersHead)
         torch.testing.assert_close(head.logits(feats), 2 * head(feats))

@@ -42,9 +42,8 @@ def test_rows_are_averaged_over_the_batch(loss):
             logits[mask], uniform, reduction='sum')
     else:
         masked = F.cross_entropy(logits[mask], uniform, reduction='sum')
-    expected = (
-        loss.get('loss_weight', 1.) * masked +
-        3 * host(logits[~mask], labels[~mask], avg_factor=3)) / 6
+    expected = (loss.get('loss_weight', 1.) * masked +
+                3 * host(logits[~mask], labels[~mask], avg_factor=3)) / 6
     torch.testing.assert_close(
         ReferenceMaskingLoss(loss)(logits, labels, mask), expected)
 
@@ -55,8 +54,8 @@ def test_soft_labels():
     loss = ReferenceMaskingLoss(dict(type='CrossEntropyLoss', use_soft=True))
     target = torch.cat([torch.full((1, 5), 0.2), soft[1:]])
     torch.testing.assert_close(
-        loss(logits, soft, mask, avg_factor=4), F.cross_entropy(
-            logits, target))
+        loss(logits, soft, mask, avg_factor=4),
+        F.cross_entropy(logits, target))
 
 
 def test_label_target_is_the_authors_code():

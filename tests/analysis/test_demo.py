@@ -1,0 +1,51 @@
+import json
+
+import pytest
+import torch
+from conftest import build_model, make_batch
+
+from mmanchor.analysis import demo
+from mmanchor.analysis.demo import MODELS, NUM_REFERENCES, run_demo
+from mmanchor.analysis.predictions import Predictions
+from mmanchor.analysis.step_time import step_time_ratios
+
+
+def test_the_demo_reports_every_model_and_repeats_its_figures(
+        tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, 'SEVERITIES', (2, ))
+    first = run_demo(str(tmp_path / 'a'), max_epochs=1)
+    printed = capsys.readouterr().out
+    second = run_demo(str(tmp_path / 'b'), max_epochs=1)
+    assert first['models'] == second['models']
+    assert [(row['name'], row['num_references']) for row in first['models']
+            ] == [('standard', None)] + [(name, k) for name in list(MODELS)[1:]
+                                         for k in NUM_REFERENCES]
+    for row in first['models']:
+        spread = row['corrupted']['spread']
+        assert (spread is None) == (row['name'] == 'standard')
+        if row['num_references'] == 10:
+            assert spread > 0
+    assert set(first['train_step_time_ratio']) == set(MODELS)
+    assert json.loads((tmp_path / 'a/results.json').read_text()) == first
+    assert (tmp_path / 'a/demo.png').read_bytes().startswith(b'\x89PNG')
+    assert not list(tmp_path.rglob('*.partial'))
+    for name in MODELS:
+        assert f'train {name}' in printed and f'\n {name} ' in printed
+
+
+def test_predictions_summarise_themselves():
+    scores = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
+    found = Predictions(scores, torch.tensor([0, 1]), None)
+    assert found.accuracy == 50 and found.spread is None
+    assert found.ece == pytest.approx((0.1 + 0.6) / 2)
+    spread = found._replace(stds=torch.tensor([[1., 2.], [3., 6.]])).spread
+    assert spread == 3
+
+
+def test_step_times_are_relative_to_the_first_and_leave_models_alone():
+    model = build_model(preprocessor=dict(seed=0))
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    ratios = step_time_ratios([model, model], make_batch(4), 3, 1)
+    assert ratios[0] == 1 and 0.1 < ratios[1] < 10
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key])

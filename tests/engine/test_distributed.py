@@ -1,0 +1,57 @@
+"""Two processes that train together, on CPU."""
+import os
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.runner import Runner
+from mmpretrain.registry import MODELS
+
+from mmanchor.models import AnchoringDataPreprocessor
+
+
+@MODELS.register_module()
+class KeepingPreprocessor(AnchoringDataPreprocessor):
+    """Keeps the masks, and the state that references are drawn from."""
+
+    def _anchor(self, images):
+        anchored, mask = super()._anchor(images)
+        self.__dict__.setdefault('masks', []).append(all(mask))
+        return anchored, mask
+
+    def _draw_references(self, images, generator):
+        state = generator.bit_generator.state['state']['state']
+        self.__dict__.setdefault('states', []).append(state)
+        return super()._draw_references(images, generator)
+
+
+def train_on_rank(rank, cfg, folder):
+    torch.set_num_threads(1)
+    os.environ['LOCAL_RANK'] = str(rank)
+    dist.init_process_group(
+        'gloo', f'file://{folder}/store', rank=rank, world_size=2)
+    cfg.custom_hooks[0].seed = rank  # ranks would differ if left alone
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    model = runner.model.module
+    torch.save((model.reference_bank.images, model.data_preprocessor.masks,
+                model.data_preprocessor.states), f'{folder}/rank{rank}.pt')
+    dist.destroy_process_group()
+
+
+def test_ranks_share_bank_and_coin_and_draw_their_own_references(
+        small_config, tmp_path):
+    cfg = small_config(
+        launcher='pytorch',
+        data_preprocessor=dict(type='KeepingPreprocessor', mask_prob=0.5),
+        model_wrapper_cfg=dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False))
+    mp.spawn(train_on_rank, (cfg, str(tmp_path)), nprocs=2)
+    (bank, masks, states), (other_bank, other_masks, other_states) = (
+        torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1))
+    assert torch.equal(bank, other_bank)
+    assert masks == other_masks and {True, False} == set(masks)
+    assert len(states) == len(other_states) == 8
+    assert not set(states) & set(other_states)

@@ -1,0 +1,184 @@
+"""What a user does: train, interrupt, resume, test; with both tools."""
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import mmpretrain
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.registry import MODELS
+
+from mmanchor import CONFIG_DIR
+from mmanchor.models import AnchoringDataPreprocessor
+
+ROOT = Path(__file__).parents[1]
+HOST_TOOLS = Path(mmpretrain.__file__).parent / '.mim' / 'tools'
+SMALL = {
+    'model.backbone.stem_channels': 8,
+    'model.backbone.base_channels': 8,
+    'model.head.in_channels': 64,
+    'train_dataloader.batch_size': 16,
+    'train_dataloader.dataset.indices': 50,
+    'val_dataloader.dataset.indices': 40,
+    'test_dataloader.dataset.indices': 40,
+    'train_cfg.max_epochs': 4,
+    'train_cfg.val_interval': 4,
+    'default_hooks.checkpoint.interval': 1,
+    'default_hooks.checkpoint.max_keep_ckpts': 9,
+}
+
+
+def digits_config(name='anchored-masked_') -> Path:
+    return CONFIG_DIR / f'digits/resnet18-w16_{name}digits.py'
+
+
+@MODELS.register_module()
+class RecordingPreprocessor(AnchoringDataPreprocessor):
+    """Keeps what is drawn in each iteration."""
+    record = {}
+
+    def _draw_references(self, images, generator):
+        state = repr(generator.bit_generator.state)
+        drawn = super()._draw_references(images, generator)
+        self.record[int(self.iteration)] = [state]
+        return drawn
+
+    def forward(self, data, training=False):
+        data = super().forward(data, training)
+        if training:
+            self.record[int(self.iteration)].append(
+                [sample.reference_masked for sample in data['data_samples']])
+        return data
+
+
+class StopAfter(Hook):
+    """Ends a run as an interruption would."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def after_train_epoch(self, runner):
+        if runner.epoch + 1 == self.epochs:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize('seed', [0, None], ids=['seeded', 'unseeded'])
+@pytest.mark.parametrize('mask_by', ['batch', 'sample'])
+def test_a_resumed_run_draws_what_an_uninterrupted_one_draws(
+        tmp_path, mask_by, seed):
+
+    def run(work_dir, stop=None, resume=False, seed=seed):
+        cfg = Config.fromfile(digits_config())
+        cfg.merge_from_dict({
+            **SMALL, 'work_dir':
+            str(tmp_path / work_dir),
+            'log_level':
+            'ERROR',
+            'data_preprocessor.type':
+            'RecordingPreprocessor',
+            'data_preprocessor.mask_by':
+            mask_by,
+            'data_preprocessor.mask_prob':
+            0.5,
+            'resume':
+            resume,
+            'randomness.seed':
+            seed,
+            'experiment_name':
+            f'{tmp_path.name}_{work_dir}_{stop}_{resume}'
+        })
+        RecordingPreprocessor.record = {}
+        runner = Runner.from_cfg(cfg)
+        if stop:
+            runner.register_hook(StopAfter(stop), priority='LOWEST')
+            with pytest.raises(KeyboardInterrupt):
+                runner.train()
+        else:
+            runner.train()
+        return runner.seed, RecordingPreprocessor.record
+
+    run_seed, first = run('b', stop=2)
+    _, whole = run('a', seed=run_seed)
+    _, rest = run('b', resume=True)
+    assert sorted(whole) == list(range(1, 17))
+    assert sorted(first) == list(range(1, 9))
+    assert sorted(rest) == list(range(9, 17))
+    assert {**first, **rest} == whole
+    assert len({repr(drawn) for drawn in whole.values()}) == 16
+
+
+def command(*arguments, cwd):
+    """Run a program as a user would, from another folder."""
+    environment = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
+    done = subprocess.run([sys.executable, *map(str, arguments)],
+                          cwd=cwd,
+                          env=environment,
+                          text=True,
+                          capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def options(**more):
+    return [
+        '--cfg-options', *(f'{key}={value}' for key, value in {
+            **SMALL,
+            **more
+        }.items())
+    ]
+
+
+@pytest.mark.parametrize(
+    'tools', [ROOT / 'tools', HOST_TOOLS], ids=['ours', 'host'])
+def test_training_and_testing_with_either_tools(tools, tmp_path):
+    short = options(**{'train_cfg.max_epochs': 2})
+    log = command(
+        tools / 'train.py',
+        digits_config(),
+        '--work-dir',
+        'run',
+        *short,
+        cwd=tmp_path)
+    for key in ('masked_share', 'masked_entropy', 'accuracy_top-1'):
+        assert key in log
+    assert 'Reference bank: 10 image(s)' in log
+    log = command(
+        tools / 'test.py',
+        digits_config(),
+        'run/epoch_2.pth',
+        '--work-dir',
+        'tested',
+        *options(**{'train_dataloader.dataset.data_root': 'gone'}),
+        cwd=tmp_path)
+    assert 'accuracy/top1' in log and 'calibration/ece' in log
+
+
+def test_a_plain_checkpoint_starts_an_anchored_run_where_it_was(tmp_path):
+    plain = digits_config('')
+    command(
+        ROOT / 'tools/train.py',
+        plain,
+        '--work-dir',
+        'plain',
+        *options(),
+        cwd=tmp_path)
+    results = []
+    for config in (plain, digits_config()):
+        command(
+            ROOT / 'tools/test.py',
+            config,
+            'plain/epoch_4.pth',
+            '--out',
+            f'{config.stem}.pkl',
+            '--work-dir',
+            'tested',
+            *options(),
+            cwd=tmp_path)
+        samples = pickle.loads((tmp_path / f'{config.stem}.pkl').read_bytes())
+        results.append(torch.stack([s['pred_score'] for s in samples]))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)

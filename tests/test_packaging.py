@@ -1,0 +1,27 @@
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_configs_and_tools_travel_in_the_wheel(tmp_path):
+    subprocess.run([
+        sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps',
+        '--no-build-isolation', '--wheel-dir',
+        str(tmp_path),
+        str(ROOT)
+    ],
+                   check=True,
+                   cwd=tmp_path)
+    wheel, = tmp_path.glob('mmanchor-*.whl')
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    for folder in ('configs', 'tools'):
+        there = {
+            f'mmanchor/.mim/{path.relative_to(ROOT)}'
+            for path in (ROOT / folder).rglob('*.py')
+        }
+        assert there and there <= packed
+    assert 'mmanchor/engine/launch.py' in packed
+    assert not any(name.startswith('tests') for name in packed)

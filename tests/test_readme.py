@@ -1,0 +1,96 @@
+"""What the README shows works."""
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+
+from mmanchor.engine import launch
+from mmanchor.models import AnchoredImageClassifier
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / 'README.md').read_text()
+
+
+def blocks(language):
+    return re.findall(rf'^```{language}\n(.*?)^```', README, re.M | re.S)
+
+
+def test_the_four_lines_as_shown_anchor_the_config_shown(tmp_path):
+    diff, = blocks('diff')
+    lines = diff.splitlines()
+    assert sum(line.startswith('+') and len(line) > 1 for line in lines) == 4
+    path = tmp_path / 'config.py'
+    path.write_text('\n'.join(line[1:] for line in lines))
+    cfg = Config.fromfile(path)
+    model = MODELS.build(
+        dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    assert isinstance(model, AnchoredImageClassifier)
+
+
+def test_make_targets_are_there():
+    shown = re.findall(r'^    make (\w+)', README, re.M)
+    assert shown == ['demo', 'test']
+    makefile = (ROOT / 'Makefile').read_text()
+    for target in shown:
+        assert re.search(rf'^{target}:', makefile, re.M)
+
+
+def commands():
+    text = '\n'.join(blocks('bash')).replace('\\\n', ' ')
+    return [
+        shlex.split(line[line.index('python tools/'):])[1:]
+        for line in text.splitlines() if 'python tools/' in line
+    ]
+
+
+@pytest.mark.parametrize('command', commands(), ids=' '.join)
+def test_commands_name_files_and_flags_that_exist(command):
+    tool, *arguments = command
+    assert (ROOT / tool).is_file()
+    parser = dict(
+        train=launch.train_parser, test=launch.test_parser)[Path(tool).stem]()
+    args = parser.parse_args(arguments)
+    if args.config.startswith('configs/'):
+        assert (ROOT / args.config).is_file()
+
+
+def test_python_runs():
+    code, = blocks('python')
+    names = {}
+    exec(code, names)
+    assert names['logits'].shape == (4, 10)
+    assert isinstance(names['logits'], torch.Tensor)
+
+
+def test_settings_and_defaults_are_the_code_s():
+    import inspect
+
+    from mmanchor.engine import KReferenceHook
+    from mmanchor.models import AnchoringDataPreprocessor
+    from mmanchor.models.heads import ReferenceMasking
+    classes = {
+        c.__name__: c
+        for c in (AnchoringDataPreprocessor, AnchoredImageClassifier,
+                  KReferenceHook)
+    }
+    rows = re.findall(r'^\| (\S.*?|) ?\| `(\w+)` \| .* \| (.*?) \|$', README,
+                      re.M)
+    assert len(rows) == 11
+    owner = None
+    for name, argument, default in rows:
+        if name:
+            owner = classes.get(name.strip('`'), ReferenceMasking)
+        parameter = inspect.signature(owner).parameters[argument]
+        if parameter.default is not None:
+            assert default.strip('`') == repr(parameter.default)
+
+
+def test_links_lead_somewhere():
+    paths = re.findall(r'\]\((?!http)([^)]+)\)', README)
+    assert paths
+    for path in paths:
+        assert (ROOT / path).exists()
