@@ -37,7 +37,7 @@ def calibration_error(scores: torch.Tensor,
 
     Example:
         >>> scores = torch.tensor([[1., 0.], [1., 0.]])
-        >>> calibration_error(scores, torch.tensor([0, 1]))
+        >>> round(calibration_error(scores, torch.tensor([0, 1])), 4)
         0.5
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.

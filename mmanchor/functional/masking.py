@@ -101,7 +101,7 @@ def normalized_entropy(logits: torch.Tensor) -> torch.Tensor:
         - output: (B,), in [0, 1]
 
     Example:
-        >>> normalized_entropy(torch.zeros(2, 10)).tolist()
+        >>> normalized_entropy(torch.zeros(2, 8)).tolist()
         [1.0, 1.0]
     """
     entropy = torch.special.entr(logits.softmax(dim=1)).sum(1)

@@ -4,11 +4,11 @@ from typing import List, Optional, Type, Union
 
 import torch
 from mmpretrain.evaluation import Accuracy
+from mmpretrain.models import heads as host_heads
 from mmpretrain.models.heads import (ClsHead, ConformerHead, DeiTClsHead,
                                      EfficientFormerClsHead, LeViTClsHead,
-                                     LinearClsHead, RegressionHead,
-                                     StackedLinearClsHead, VigClsHead,
-                                     VisionTransformerClsHead)
+                                     LinearClsHead, StackedLinearClsHead,
+                                     VigClsHead, VisionTransformerClsHead)
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
@@ -17,6 +17,8 @@ from ..functional import (average_references, normalized_entropy,
                           reference_spread)
 from .losses import ReferenceMaskingLoss
 
+# upstream has none
+_REGRESSION = getattr(host_heads, 'RegressionHead', ())
 _LOGITS_ONLY = object()  # in place of data samples
 
 
@@ -169,7 +171,7 @@ def reference_masking(head_class: Type[ClsHead]) -> Type[ClsHead]:
     """
     if (not isinstance(head_class, type)
             or not issubclass(head_class, ClsHead)
-            or issubclass(head_class, RegressionHead)):
+            or issubclass(head_class, _REGRESSION)):
         name = getattr(head_class, '__name__', head_class)
         raise TypeError(
             'Expected a head with one softmax over the classes (a subclass '

@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from conftest import build_model, make_batch
+from builders import build_model, make_batch
 
 from mmanchor.analysis import demo
 from mmanchor.analysis.demo import MODELS, NUM_REFERENCES, run_demo
@@ -13,6 +13,9 @@ from mmanchor.analysis.step_time import step_time_ratios
 def test_the_demo_reports_every_model_and_repeats_its_figures(
         tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, 'SEVERITIES', (2, ))
+    monkeypatch.setattr(
+        demo, 'step_time_ratios',
+        lambda models, batch: step_time_ratios(models, batch, 2, 1))
     first = run_demo(str(tmp_path / 'a'), max_epochs=1)
     printed = capsys.readouterr().out
     second = run_demo(str(tmp_path / 'b'), max_epochs=1)

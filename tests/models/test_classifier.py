@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from conftest import build_model, image_bytes, make_batch, model_config
+from builders import build_model, image_bytes, make_batch, model_config
 from mmengine.optim import OptimWrapper
 from mmpretrain.registry import MODELS
 from torch import nn

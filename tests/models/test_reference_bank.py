@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import image_bytes
+from builders import image_bytes
 
 from mmanchor.models import ReferenceBank
 
