@@ -3,29 +3,16 @@
 Upstream and the maintained fork share the import name ``mmpretrain``, so the
 host can't be a plain requirement: it is checked here instead.
 """
-import re
 from importlib import import_module
 
-# upstream 1.2.0; the fork from 1.3.6 on, within 1.3
-TESTED = re.compile(r'1\.2\.0|1\.3\.([6-9]|[1-9]\d+)')
-
-_INSTALL = (
-    'Install one of the two tested hosts: the maintained fork with '
-    '`pip install "mmanchor[host]"` (recommended), or upstream MMPretrain '
-    'with `pip install "mmanchor[upstream]"`. They share import names: '
-    'uninstall the one you have first.')
-
-
-def is_tested(version: str) -> bool:
-    """Whether mmanchor is tested on this version of MMPretrain.
-
-    Tested are upstream 1.2.0 and the fork from 1.3.6 on, within 1.3.
-
-    Example:
-        >>> is_tested('1.2.0'), is_tested('1.3.6'), is_tested('1.1.0')
-        (True, True, False)
-    """
-    return TESTED.fullmatch(version) is not None
+TESTED = {
+    '1.3.6':
+    'the maintained fork, recommended: onedl-mmpretrain==1.3.6 '
+    'onedl-mmengine==0.10.12 onedl-mmcv==2.3.6',
+    '1.2.0':
+    'upstream: mmpretrain==1.2.0 mmengine==0.10.7 mmcv-lite==2.2.0 '
+    '"setuptools<81"',
+}
 
 
 def require_host() -> None:
@@ -35,12 +22,15 @@ def require_host() -> None:
         ImportError: MMPretrain is missing, can't be imported, or has a
             version mmanchor was not tested on.
     """
+    install = ('`pip install` one of the tested sets, after uninstalling the '
+               f'other, since they share import names: {TESTED["1.3.6"]}; or '
+               f'{TESTED["1.2.0"]}.')
     try:
         host = import_module('mmpretrain')
-    except (ImportError, AssertionError) as error:
+    except Exception as error:  # torchvision raises RuntimeError, say
         raise ImportError('mmanchor needs MMPretrain, but importing it '
-                          f'failed: {error}. {_INSTALL}') from error
-    if not is_tested(host.__version__):
+                          f'failed: {error}. {install}') from error
+    if host.__version__ not in TESTED:
         raise ImportError(
-            'Expected MMPretrain 1.2.0 (upstream) or 1.3.6 and later within '
-            f'1.3 (the fork), but got {host.__version__}. {_INSTALL}')
+            f'Expected MMPretrain to be one of {", ".join(TESTED)}, but got '
+            f'{host.__version__}. {install}')

@@ -8,24 +8,33 @@ from mmanchor import host
 
 
 def test_the_host_at_hand_is_tested():
-    assert host.is_tested(mmpretrain.__version__)
+    assert mmpretrain.__version__ in host.TESTED
+    host.require_host()
 
 
-@pytest.mark.parametrize(
-    'version',
-    ['1.1.0', '1.2.1', '1.3.5', '1.4.0', '2.0.0', '1.3.6rc1', '11.2.0'])
+@pytest.mark.parametrize('version', [
+    '1.1.0', '1.2.1', '1.3.5', '1.4.0', '2.0.0', '1.3.7', '1.3.6rc1', '11.2.0'
+])
 def test_other_versions_are_refused_with_what_to_install(version, monkeypatch):
     fake = types.SimpleNamespace(__version__=version)
     monkeypatch.setitem(sys.modules, 'mmpretrain', fake)
     with pytest.raises(
-            ImportError,
-            match=rf'but got {version}.*pip install "mmanchor\[host\]"'):
+            ImportError, match=rf'but got {version}.*onedl-mmpretrain==1.3.6'):
         host.require_host()
 
 
 def test_no_host_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmpretrain', None)
     with pytest.raises(
-            ImportError,
-            match=r'importing it failed.*pip install "mmanchor\[upstream\]"'):
+            ImportError, match='importing it failed.* mmpretrain==1.2.0'):
+        host.require_host()
+
+
+def test_a_host_that_breaks_at_import_says_what_to_install(monkeypatch):
+
+    def broken(name):
+        raise RuntimeError('operator torchvision::nms does not exist')
+
+    monkeypatch.setattr(host, 'import_module', broken)
+    with pytest.raises(ImportError, match='nms does not exist.*onedl-mmcv'):
         host.require_host()

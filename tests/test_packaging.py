@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -7,11 +8,18 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_configs_and_tools_travel_in_the_wheel(tmp_path):
+    source = tmp_path / 'source'  # building leaves files behind
+    shutil.copytree(
+        ROOT,
+        source,
+        symlinks=True,
+        ignore=shutil.ignore_patterns('.*venv', '.git', 'build', 'data',
+                                      'work_dirs', '*.egg-info'))
     subprocess.run([
         sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps',
         '--no-build-isolation', '--wheel-dir',
         str(tmp_path),
-        str(ROOT)
+        str(source)
     ],
                    check=True,
                    cwd=tmp_path)

@@ -80,13 +80,20 @@ def test_settings_and_defaults_are_the_code_s():
     rows = re.findall(r'^\| (\S.*?|) ?\| `(\w+)` \| .* \| (.*?) \|$', README,
                       re.M)
     assert len(rows) == 11
-    owner = None
+    shown, real = [], []
+    owner = ''
     for name, argument, default in rows:
-        if name:
-            owner = classes.get(name.strip('`'), ReferenceMasking)
-        parameter = inspect.signature(owner).parameters[argument]
-        if parameter.default is not None:
-            assert default.strip('`') == repr(parameter.default)
+        owner = name.strip('`') or owner
+        arguments = inspect.signature(classes.get(owner,
+                                                  ReferenceMasking)).parameters
+        found = arguments[argument].default
+        shown.append(default.strip('`'))
+        real.append(shown[-1] if found is None else repr(found))
+    assert shown == real
+
+
+def test_nothing_is_left_to_fill_in():
+    assert not re.findall(r'@[A-Z]+@', README)
 
 
 def test_links_lead_somewhere():

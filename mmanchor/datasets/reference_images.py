@@ -108,11 +108,16 @@ def stack_images(dataset, indices: Sequence[int]) -> torch.Tensor:
         - output: (len(indices), C, H, W), uint8 as a rule
 
     Raises:
-        ValueError: The images differ in size.
+        ValueError: The images differ in size, or one can't be read.
     """
     images: List[torch.Tensor] = []
     for index in indices:
-        image = dataset[int(index)]['inputs']
+        try:
+            image = dataset[int(index)]['inputs']
+        except Exception as error:  # whatever the transforms raise
+            raise ValueError(
+                f'Image {index} of {describe(dataset)} could not be read as '
+                f'a reference: {error}. Mend or remove it.') from error
         if images and image.shape != images[0].shape:
             raise ValueError(
                 'Expected all references to have one size, but got '

@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from mmpretrain.registry import DATASETS
 
+from ..functional import check_seed
 from .reference_images import describe, get_labels, stack_images
 
 
@@ -47,7 +48,7 @@ class ReferenceSet:
         self.dataset = dataset
         self.size = size
         self.classes = classes
-        self.seed = seed
+        self.seed = check_seed(seed)
         self._images = None
 
     @property
@@ -65,6 +66,9 @@ class ReferenceSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __deepcopy__(self, memo):
+        return self  # an averaged model needs no images of its own
 
     def load(self, dataset) -> None:
         """Read the images.

@@ -9,6 +9,7 @@ from mmpretrain.registry import DATASETS, HOOKS
 
 from ..datasets import draw_images, with_pipeline
 from ..datasets.reference_images import SELECT, describe
+from ..functional import check_seed
 from ..models import AnchoredImageClassifier, AnchoringDataPreprocessor
 
 _BANK_KEY = 'reference_bank.images'
@@ -37,13 +38,14 @@ class KReferenceHook(Hook):
             of a dataset, or a folder of images. Without a ``pipeline`` of its
             own the test pipeline is used. Defaults to None: the training set.
         seed (int): Seed of the draw. Defaults to 0.
-        redraw (bool): Draw before test whatever the checkpoint holds.
-            Defaults to False.
+        redraw (bool): Draw before training and test whatever the checkpoint
+            holds. Defaults to False.
 
     Raises:
-        TypeError: The model or the data preprocessor does not anchor.
-        ValueError: An argument is out of range, or there are not enough
-            images to draw from.
+        TypeError: The model or the data preprocessor does not anchor, or
+            ``seed`` is no integer.
+        ValueError: An argument is out of range, there are not enough images
+            to draw from, or they have another size than the test images.
     """
 
     priority = 'HIGH'  # before EMAHook copies the model
@@ -69,7 +71,7 @@ class KReferenceHook(Hook):
         self.num_references = num_references
         self.select = select
         self.source = source
-        self.seed = seed
+        self.seed = check_seed(seed)
         self.redraw = redraw
 
     def before_run(self, runner: Runner) -> None:
@@ -83,7 +85,7 @@ class KReferenceHook(Hook):
         elif reference_set is not None:
             reference_set.images  # reads them: errors come before training
         if len(model.reference_bank) < self.num_references or self.redraw:
-            self._fill(runner, model)
+            self._fill(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Before training, decide between the checkpoint's bank and ours."""
@@ -104,11 +106,21 @@ class KReferenceHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Start the training draws, or go on where the checkpoint was."""
-        preprocessor = anchored_model(runner).data_preprocessor
+        model = anchored_model(runner)
+        preprocessor = model.data_preprocessor
         if preprocessor.seed is None:
-            preprocessor.seed = runner.seed
-        if runner.iter == 0:
-            preprocessor.restart()
+            seed = torch.tensor([runner.seed])  # may differ between ranks
+            broadcast(seed)
+            preprocessor.seed = int(seed)
+        preprocessor.restart(runner.iter)
+        loader = runner.train_dataloader
+        if preprocessor.reference_set is None and loader.batch_size == 1:
+            raise ValueError(
+                'Expected a `batch_size` of at least 2 to draw references '
+                'from the batch, but got 1. Enlarge it, or set '
+                "`references=dict(type='ReferenceSet', ...)`.")
+        if runner.val_loop is not None:
+            self._check_size(model, runner.val_dataloader.dataset)
 
     def before_val(self, runner: Runner) -> None:
         """Set K."""
@@ -126,16 +138,31 @@ class KReferenceHook(Hook):
             runner.logger.warning(
                 f'The checkpoint has {have} reference(s), and '
                 f'{self.num_references} are asked for: drawing them anew.')
-            self._fill(runner, model)
+            self._fill(runner)
         model.reference_bank.use(self.num_references)
 
-    def _fill(self, runner, model) -> None:
+    def _check_size(self, model, dataset) -> None:
+        references = model.reference_bank.images.shape[1:]
+        image = dataset[0]['inputs'].shape
+        if references != image:
+            raise ValueError(
+                'Expected references of the test images\' size (C, H, W) = '
+                f'{tuple(image)}, but got {tuple(references)}. Let the '
+                'pipeline of `source` end as the test pipeline does, or the '
+                'test pipeline at one size.')
+
+    def _fill(self, runner) -> None:
+        model = anchored_model(runner)
         dataset = self._source_dataset(runner)
         images = draw_images(dataset, self.num_references, self.select,
                              self.seed)
         images = images.to(next(model.parameters()).device)
         broadcast(images)  # from rank 0
         model.reference_bank.fill(images)
+        for hook in runner.hooks:
+            averaged = getattr(hook, 'ema_model', None)
+            if averaged is not None:
+                averaged.module.reference_bank.fill(images)
         runner.logger.info(
             f'Reference bank: {len(images)} image(s) of (C, H, W) = '
             f'{tuple(images.shape[1:])}, select={self.select!r}, '
@@ -151,9 +178,9 @@ class KReferenceHook(Hook):
                 type='CustomDataset', data_root=source, with_label=False)
         if 'pipeline' not in source:
             pipeline = _test_pipeline(runner.cfg)
-            if isinstance(self.source,
-                          str) and not any(step['type'].startswith('LoadImage')
-                                           for step in pipeline):
+            loads = any(
+                type_name(step).startswith('LoadImage') for step in pipeline)
+            if isinstance(self.source, str) and not loads:
                 raise ValueError(
                     'Expected a test pipeline that reads files, to read '
                     f'{self.source} with, but it has no LoadImageFromFile '
@@ -197,6 +224,12 @@ def anchored_model(runner: Runner) -> AnchoredImageClassifier:
         'Expected an AnchoredImageClassifier where `custom_hooks` has '
         f'KReferenceHook, but got {type(model).__name__}{also}. Set '
         "`model = dict(type='AnchoredImageClassifier')`.")
+
+
+def type_name(config) -> str:
+    """The name of what a config builds, or of what is built already."""
+    kind = config['type'] if isinstance(config, dict) else type(config)
+    return getattr(kind, '__name__', kind).rpartition('.')[2]
 
 
 def _is_training(runner) -> bool:

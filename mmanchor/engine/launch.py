@@ -12,6 +12,9 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from ..models import AnchoringDataPreprocessor
+from .k_reference_hook import KReferenceHook, anchored_model, type_name
+
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -101,14 +104,20 @@ def train(argv: Optional[Sequence[str]] = None) -> None:
 
     Raises:
         FileNotFoundError: The config or the checkpoint is not there.
-        ValueError: The checkpoint is damaged, or the work dir can't be
-            written to.
+        TypeError: The data preprocessor anchors and the model does not.
+        ValueError: The checkpoint is damaged, the work dir can't be written
+            to, --amp meets another optimizer wrapper, or nothing fills the
+            reference bank.
     """
     args = train_parser().parse_args(argv)
     cfg = _load_config(args)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
+        wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+        if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+            raise ValueError('Expected an OptimWrapper for --amp to replace, '
+                             f'but got {wrapper}. Drop --amp.')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
@@ -125,7 +134,9 @@ def train(argv: Optional[Sequence[str]] = None) -> None:
         for name in LOADERS:
             if cfg.get(name):
                 cfg[name].persistent_workers = False
-    build_runner(cfg).train()
+    runner = build_runner(cfg)
+    check_anchoring(runner)
+    runner.train()
 
 
 def test(argv: Optional[Sequence[str]] = None) -> dict:
@@ -182,6 +193,26 @@ def build_runner(cfg: Config) -> Runner:
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)
+
+
+def check_anchoring(runner: Runner) -> None:
+    """Find out early whether what is needed for anchored training is there.
+
+    Raises:
+        TypeError: The data preprocessor anchors and the model does not.
+        ValueError: The model anchors and nothing fills its reference bank.
+    """
+    model = runner.model
+    model = getattr(model, 'module', model)
+    if isinstance(
+            getattr(model, 'data_preprocessor', None),
+            AnchoringDataPreprocessor):
+        anchored_model(runner)
+        if not any(isinstance(hook, KReferenceHook) for hook in runner.hooks):
+            raise ValueError(
+                'Expected `KReferenceHook` in `custom_hooks` to fill the '
+                'reference bank of an anchored model, but there is none. Add '
+                "dict(type='KReferenceHook').")
 
 
 def check_work_dir(work_dir: str) -> None:
@@ -252,7 +283,7 @@ def _loader_defaults(loader: dict, no_pin_memory: bool) -> ConfigDict:
 def _set_num_references(cfg: Config, num_references: int) -> None:
     hooks = [
         hook for hook in cfg.get('custom_hooks') or []
-        if hook['type'] == 'KReferenceHook'
+        if type_name(hook) == 'KReferenceHook'
     ]
     if not hooks:
         raise ValueError('Expected `KReferenceHook` in `custom_hooks` for '

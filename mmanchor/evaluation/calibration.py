@@ -42,14 +42,7 @@ def calibration_error(scores: torch.Tensor,
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
-    try:
-        from torchmetrics.functional.classification import \
-            binary_calibration_error
-    except ImportError as error:
-        raise ImportError(
-            'Calibration errors are computed by torchmetrics, which is not '
-            'installed. Install it with `pip install "mmanchor[eval]"`.'
-        ) from error
+    binary_calibration_error = _load_torchmetrics()
     confidence, predicted = scores.double().max(dim=1)
     # its "binary" error bins the probability given and compares the bin's
     # mean with the share of ones: here, of right answers
@@ -59,6 +52,18 @@ def calibration_error(scores: torch.Tensor,
         confidence.clamp(max=below_one), (predicted == labels).long(),
         n_bins=num_bins,
         norm=norm).item()
+
+
+def _load_torchmetrics():
+    try:
+        from torchmetrics.functional.classification import \
+            binary_calibration_error
+    except ImportError as error:
+        raise ImportError(
+            'Calibration errors are computed by torchmetrics, which is not '
+            'installed. Install it with `pip install "mmanchor[eval]"`.'
+        ) from error
+    return binary_calibration_error
 
 
 @METRICS.register_module()
@@ -74,6 +79,7 @@ class CalibrationError(BaseMetric):
 
     Raises:
         ValueError: ``norms`` has another word.
+        ImportError: torchmetrics is not installed.
     """
 
     default_prefix = 'calibration'
@@ -88,6 +94,7 @@ class CalibrationError(BaseMetric):
         if not norms or any(norm not in NORMS for norm in norms):
             raise ValueError(f'Expected `norms` to be some of {NORMS}, but '
                              f'got {norms!r}.')
+        _load_torchmetrics()  # say now what is missing, not after training
         self.num_bins = num_bins
         self.norms = norms
 

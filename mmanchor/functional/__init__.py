@@ -1,6 +1,6 @@
 """All the mathematics: tensors in, tensors out."""
 from .anchoring import anchor, anchor_to_all, draw_partners, fold
-from .draws import draw_generator
+from .draws import check_seed, draw_generator
 from .masking import (blank_references, draw_mask, normalized_entropy,
                       uniform_cross_entropy)
 from .stem import find_stem, inflate, widen_stem
@@ -8,7 +8,7 @@ from .uncertainty import average_references, reference_spread
 
 __all__ = [
     'anchor', 'anchor_to_all', 'average_references', 'blank_references',
-    'draw_generator', 'draw_mask', 'draw_partners', 'find_stem', 'fold',
-    'inflate', 'normalized_entropy', 'reference_spread',
+    'check_seed', 'draw_generator', 'draw_mask', 'draw_partners', 'find_stem',
+    'fold', 'inflate', 'normalized_entropy', 'reference_spread',
     'uniform_cross_entropy', 'widen_stem'
 ]

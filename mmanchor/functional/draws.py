@@ -31,3 +31,19 @@ def draw_generator(seed: int, rank: int, iteration: int,
     """
     entropy = [seed, rank, iteration, STREAMS.index(stream)]
     return np.random.default_rng(entropy)
+
+
+def check_seed(seed: int, what: str = '`seed`') -> int:
+    """Refuse what is no seed.
+
+    Raises:
+        TypeError: It is not a non-negative integer.
+
+    Example:
+        >>> check_seed(3)
+        3
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise TypeError(f'Expected {what} to be a non-negative integer, but '
+                        f'got {seed!r}.')
+    return seed

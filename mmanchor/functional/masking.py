@@ -101,8 +101,8 @@ def normalized_entropy(logits: torch.Tensor) -> torch.Tensor:
         - output: (B,), in [0, 1]
 
     Example:
-        >>> normalized_entropy(torch.zeros(2, 8)).tolist()
-        [1.0, 1.0]
+        >>> normalized_entropy(torch.tensor([[0., 0.], [999., 0.]])).tolist()
+        [1.0, 0.0]
     """
     entropy = torch.special.entr(logits.softmax(dim=1)).sum(1)
     return (entropy / math.log(logits.size(1))).clamp(0, 1)

@@ -46,7 +46,7 @@ def find_stem(backbone: nn.Module,
             raise ValueError(
                 f'Expected {type(backbone).__name__} to read the image with '
                 'a convolution, but it has none. Build it for 2C channels '
-                'and give the module itself as `backbone`.')
+                'and set `stem=[]` and `image_channels=C`.')
         channels = next(iter(convs.values())).in_channels
         stem = {
             name: conv

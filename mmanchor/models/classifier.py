@@ -28,8 +28,9 @@ class AnchoredImageClassifier(ImageClassifier):
     its stem to both halves, so that the model answers as the plain one did.
 
     Args:
-        backbone (dict | torch.nn.Module): As for ``ImageClassifier``. A
-            module, or a config with ``pretrained``, keeps its weights.
+        backbone (dict | torch.nn.Module): As for ``ImageClassifier``. The
+            weights of a module, or of a config with ``pretrained``, are
+            widened rather than replaced.
         neck (dict, optional): As for ``ImageClassifier``.
         head (dict, optional): As for ``ImageClassifier``; its config may have
             ``masked_target``, see
@@ -43,6 +44,8 @@ class AnchoredImageClassifier(ImageClassifier):
         stem (Sequence[str], optional): Names, within the backbone, of the
             layers that read the image. Defaults to None: found by
             :func:`~mmanchor.functional.find_stem`.
+        image_channels (int, optional): C of a backbone that was built for 2C
+            channels, with ``stem=[]``. Defaults to None: read off the stem.
         masked_norm_stats (str): Whether batches of which every row is masked
             move the running statistics of BatchNorm layers: ``'skip'``: no;
             ``'update'``: yes. They are another input distribution than what
@@ -88,6 +91,7 @@ class AnchoredImageClassifier(ImageClassifier):
                  init_cfg: Optional[dict] = None,
                  *,
                  stem: Optional[Sequence[str]] = None,
+                 image_channels: Optional[int] = None,
                  masked_norm_stats: str = 'skip',
                  average: str = 'logits',
                  rows_per_pass: int = 64):
@@ -115,7 +119,13 @@ class AnchoredImageClassifier(ImageClassifier):
                 f'{type(self.data_preprocessor).__name__}. Set '
                 "`data_preprocessor = dict(type='AnchoringDataPreprocessor')`"
                 '.')
-        self.image_channels = widen_stem(self.backbone, stem, keep_weights)
+        if (stem is not None and len(stem) == 0) != bool(image_channels):
+            raise ValueError(
+                'Expected `image_channels` with `stem=[]`, for a backbone '
+                f'that was built for 2C channels, but got stem={stem!r} and '
+                f'image_channels={image_channels!r}. Set both or neither.')
+        self.image_channels = image_channels or widen_stem(
+            self.backbone, stem, keep_weights)
         self.reference_bank = ReferenceBank()
         self.masked_norm_stats = masked_norm_stats
         self.average = average
@@ -174,12 +184,12 @@ class AnchoredImageClassifier(ImageClassifier):
             passes = [(inputs, 1)]
         else:
             passes = self._anchored_passes(inputs)
-        return torch.cat([
-            fold(
-                self.head.logits(
-                    super(AnchoredImageClassifier, self).extract_feat(rows)),
-                k) for rows, k in passes
+        logits = torch.cat([
+            fold(self.head.logits(self.extract_feat(rows)), k)
+            for rows, k in passes
         ])
+        # averages and spreads need more than half precision
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def predict(
             self,

@@ -8,14 +8,17 @@ from mmengine.dist import get_rank
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import DATASETS, MODELS
 
-from ..functional import (anchor, blank_references, draw_generator, draw_mask,
-                          draw_partners)
+from ..datasets import ReferenceSet
+from ..functional import (anchor, blank_references, check_seed, draw_generator,
+                          draw_mask, draw_partners)
 from ..functional.masking import MASK_BY
 
 
 @MODELS.register_module()
 class AnchoringDataPreprocessor(ClsDataPreprocessor):
     """The host's preprocessing, then anchoring and reference masking.
+
+    A last batch of one borrows its reference from the batch before.
 
     In training a batch (B, C, H, W) leaves as ``[r, x - r]`` (B, 2C, H, W),
     after normalisation, padding, Mixup and CutMix, and every data sample gets
@@ -72,16 +75,9 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
         self.mask_by = mask_by
         if references == 'batch':
             self.reference_set = None
-        elif isinstance(references, dict):
-            self.reference_set = DATASETS.build(references)
         else:
-            raise TypeError(
-                "Expected `references` to be 'batch' or "
-                f"dict(type='ReferenceSet', ...), but got {references!r}.")
-        if seed is not None and (not isinstance(seed, int) or seed < 0):
-            raise TypeError('Expected `seed` to be a non-negative integer or '
-                            f'None, but got {seed!r}.')
-        self.seed = seed
+            self.reference_set = _build_reference_set(references)
+        self.seed = None if seed is None else check_seed(seed)
         # Travels in the checkpoint; read once, then counted on the host so
         # that no step waits for the device.
         self.register_buffer('iteration', torch.zeros((), dtype=torch.int64))
@@ -98,7 +94,7 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
         Returns:
             dict: ``inputs`` and ``data_samples``.
         """
-        _check_finite(data)
+        self._check_images(data)
         data = super().forward(data, training)
         if training:
             data['inputs'], mask = self._anchor(data['inputs'])
@@ -106,10 +102,36 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
                 sample.set_field(masked, 'reference_masked', dtype=bool)
         return data
 
-    def restart(self) -> None:
-        """Begin the sequence of draws again, as a new run does."""
-        self.iteration.zero_()
-        self._iteration = None
+    def restart(self, iteration: int = 0) -> None:
+        """Begin the sequence of draws again, or somewhere in it.
+
+        Args:
+            iteration (int): Training batches seen so far. Defaults to 0.
+        """
+        self.iteration.fill_(iteration)
+        self._iteration = self._last_image = None
+
+    def _check_images(self, data: dict) -> None:
+        images = data['inputs']
+        stacked = isinstance(images, torch.Tensor)
+        channels = {images.size(1)} if stacked else set(map(len, images))
+        # one channel is spread over the mean's, as the host does
+        if self._enable_normalize and not channels <= {1, len(self.mean)}:
+            raise ValueError(
+                f'Expected images of {len(self.mean)} channels, as many as '
+                f'`mean` has, but got {max(channels)}. Anchored inputs go to '
+                'the model itself: `model(inputs)`.')
+        if stacked and not images.is_floating_point():
+            return  # bytes can't hold NaN: the usual pipelines pay nothing
+        for index, image in enumerate(images):
+            if image.is_floating_point() and not image.isfinite().all():
+                samples = data.get('data_samples') or [{}] * len(images)
+                path = samples[index].get('img_path', None)
+                raise ValueError(
+                    'Expected finite pixels, but got NaN or infinity in '
+                    f'image {index} of the batch'
+                    f'{f" ({path})" if path else ""}. A reference with NaN '
+                    'would spoil other images. Mend or remove it.')
 
     def _anchor(self, images):
         iteration = self._next_iteration()
@@ -142,7 +164,7 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
                 len(self.reference_set), size=len(images))
             drawn = self.reference_set.images[torch.from_numpy(choice)]
             return super().forward(dict(inputs=drawn))['inputs']
-        last, self._last_image = self._last_image, images[-1:].detach()
+        last, self._last_image = self._last_image, images[-1:].detach().clone()
         if len(images) == 1 and last is not None and (last.shape
                                                       == images.shape):
             return last  # a last batch of one
@@ -160,6 +182,17 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
             missing_keys.remove(key)
 
 
+def _build_reference_set(references) -> ReferenceSet:
+    built = (
+        DATASETS.build(references)
+        if isinstance(references, dict) else references)
+    if not isinstance(built, ReferenceSet):
+        raise TypeError(
+            "Expected `references` to be 'batch' or "
+            f"dict(type='ReferenceSet', ...), but got {references!r}.")
+    return built
+
+
 def _check_probability(mask_prob) -> float:
     if not isinstance(mask_prob, Real) or isinstance(mask_prob, bool):
         raise TypeError('Expected `mask_prob` to be a number in [0, 1], but '
@@ -168,18 +201,3 @@ def _check_probability(mask_prob) -> float:
         raise ValueError('Expected `mask_prob` to be in [0, 1], but got '
                          f'{mask_prob}.')
     return float(mask_prob)
-
-
-def _check_finite(data: dict) -> None:
-    # bytes can't hold NaN, so the usual pipelines pay nothing
-    for index, image in enumerate(data['inputs']):
-        if not image.is_floating_point():
-            return
-        if not image.isfinite().all():
-            samples = data.get('data_samples') or [{}] * (index + 1)
-            path = samples[index].get('img_path', None)
-            raise ValueError(
-                'Expected finite pixels, but got NaN or infinity in image '
-                f'{index} of the batch{f" ({path})" if path else ""}. A '
-                'reference with NaN would spoil other images. Mend or '
-                'remove it.')

@@ -17,8 +17,10 @@ from ..functional import (average_references, normalized_entropy,
                           reference_spread)
 from .losses import ReferenceMaskingLoss
 
-# upstream has none
-_REGRESSION = getattr(host_heads, 'RegressionHead', ())
+# no softmax; a margin on the label of masked rows. Upstream has no regression.
+_REFUSED = tuple(
+    getattr(host_heads, name) for name in ('RegressionHead', 'ArcFaceClsHead')
+    if hasattr(host_heads, name))
 _LOGITS_ONLY = object()  # in place of data samples
 
 
@@ -26,27 +28,42 @@ class ReferenceMasking:
     """What :func:`reference_masking` adds to a head.
 
     Args:
-        masked_target (str): See
+        masked_target (str, optional): See
             :class:`~mmanchor.models.losses.ReferenceMaskingLoss`. Only where
-            ``loss`` isn't one already. Defaults to ``'uniform'``.
+            ``loss`` isn't one already. Defaults to None: ``'uniform'``.
         *args, **kwargs: Arguments of the host's head.
     """
 
-    def __init__(self, *args, masked_target: str = 'uniform', **kwargs):
+    def __init__(self, *args, masked_target: Optional[str] = None, **kwargs):
         super().__init__(*args, **kwargs)
         self._wrap_loss(masked_target)
 
-    def _wrap_loss(self, masked_target: str) -> None:
+    def _wrap_loss(self, masked_target: Optional[str] = None) -> None:
         if not isinstance(self.loss_module, ReferenceMaskingLoss):
             self.loss_module = ReferenceMaskingLoss(self.loss_module,
-                                                    masked_target)
+                                                    masked_target or 'uniform')
+        elif masked_target is not None:
+            raise ValueError(
+                'Expected the masked target either as `masked_target` or as '
+                '`target` of a ReferenceMaskingLoss, but got both. Drop '
+                '`masked_target`.')
+
+    def __reduce__(self):
+        # classes made for a user's head can't be found by name
+        return _restore, (self.host_class, ), self.__dict__
 
     def loss(self, feats, data_samples: List[DataSample], **kwargs) -> dict:
         """The host head's losses, and what the log shows of masking."""
         mask = torch.tensor(
             [sample.get('reference_masked', False) for sample in data_samples])
-        return super().loss(
+        losses = super().loss(
             feats, data_samples, reference_masked=mask, **kwargs)
+        if 'masked_share' not in losses:
+            raise TypeError(
+                f'Expected `loss` of {self.host_class.__name__} to go through '
+                '`_get_loss`, as ClsHead.loss does, but it does not, so '
+                'nothing would be masked. Let it call `self._get_loss`.')
+        return losses
 
     def _get_loss(self, cls_score, data_samples: List[DataSample],
                   reference_masked: torch.Tensor, **kwargs) -> dict:
@@ -69,6 +86,7 @@ class ReferenceMasking:
     @torch.no_grad()
     def _monitor(self, scores, data_samples, mask) -> dict:
         """What the log shows; no key has "loss" in it, so none is summed."""
+        scores = scores.float()
         values = {
             'masked_share': scores.new_tensor(mask.float().mean().item())
         }
@@ -79,11 +97,14 @@ class ReferenceMasking:
                 scores.device)]).mean()
         if len(rest) and 'gt_score' not in data_samples[0]:
             labels = torch.cat([data_samples[i].gt_label for i in rest])
+            topk = self.topk if self.cal_acc else [
+                k for k in self.topk if k <= scores.size(1)
+            ]
             accuracy = Accuracy.calculate(
-                scores[rest.to(scores.device)], labels, topk=self.topk)
+                scores[rest.to(scores.device)], labels, topk=topk)
             values.update({
                 f'accuracy_top-{k}': value
-                for k, value in zip(self.topk, accuracy)
+                for k, value in zip(topk, accuracy)
             })
         elif len(rest) and self.cal_acc:
             raise ValueError(
@@ -171,7 +192,7 @@ def reference_masking(head_class: Type[ClsHead]) -> Type[ClsHead]:
     """
     if (not isinstance(head_class, type)
             or not issubclass(head_class, ClsHead)
-            or issubclass(head_class, _REGRESSION)):
+            or issubclass(head_class, _REFUSED)):
         name = getattr(head_class, '__name__', head_class)
         raise TypeError(
             'Expected a head with one softmax over the classes (a subclass '
@@ -179,9 +200,18 @@ def reference_masking(head_class: Type[ClsHead]) -> Type[ClsHead]:
             'know". Use a single-label classification head.')
     if issubclass(head_class, ReferenceMasking):
         return head_class
-    return type(f'ReferenceMasking{head_class.__name__}',
-                (ReferenceMasking, head_class),
-                dict(__module__=__name__, __doc__=head_class.__doc__))
+    return type(
+        f'ReferenceMasking{head_class.__name__}',
+        (ReferenceMasking, head_class),
+        dict(
+            __module__=__name__,
+            __doc__=head_class.__doc__,
+            host_class=head_class))
+
+
+def _restore(host_class: type) -> nn.Module:
+    masking = reference_masking(host_class)
+    return masking.__new__(masking)
 
 
 def mask_head(
@@ -206,7 +236,7 @@ def mask_head(
         return head
     if isinstance(head, nn.Module):
         head.__class__ = reference_masking(type(head))
-        head._wrap_loss('uniform')
+        head._wrap_loss()
         return head
     head_class = head.get('type')
     if isinstance(head_class, str):

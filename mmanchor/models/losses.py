@@ -59,6 +59,7 @@ class ReferenceMaskingLoss(nn.Module):
                 target: torch.Tensor,
                 reference_masked: Optional[torch.Tensor] = None,
                 avg_factor: Optional[int] = None,
+                weight: Optional[torch.Tensor] = None,
                 **kwargs) -> torch.Tensor:
         """The loss of a batch.
 
@@ -69,22 +70,35 @@ class ReferenceMaskingLoss(nn.Module):
                 Defaults to None: none.
             avg_factor (int, optional): What the sum over rows is divided by.
                 Defaults to None: B.
-            **kwargs: Other arguments of the host's loss.
+            weight (torch.Tensor, optional): Weight of each row, (B,).
+                Defaults to None: 1.
+            **kwargs: Other arguments of the host's loss. They and the class
+                weights it may have don't apply to masked rows.
         """
         if (self.target == 'label' or reference_masked is None
                 or not reference_masked.any()):
             return self.loss(
-                cls_score, target, avg_factor=avg_factor, **kwargs)
+                cls_score,
+                target,
+                weight=weight,
+                avg_factor=avg_factor,
+                **kwargs)
         avg_factor = avg_factor or len(cls_score)
         # indices found on CPU: a mask on the device would make it wait
         masked, rest = (
             rows.nonzero(as_tuple=True)[0].to(cls_score.device)
             for rows in (reference_masked, ~reference_masked))
-        total = self._loss_weight * uniform_cross_entropy(
-            cls_score[masked], self._sigmoid).sum() / avg_factor
+        rows = uniform_cross_entropy(cls_score[masked], self._sigmoid)
+        if weight is not None:
+            rows = rows * weight[masked]
+        total = self._loss_weight * rows.sum() / avg_factor
         if len(rest):
             total = total + self.loss(
-                cls_score[rest], target[rest], avg_factor=avg_factor, **kwargs)
+                cls_score[rest],
+                target[rest],
+                weight=None if weight is None else weight[rest],
+                avg_factor=avg_factor,
+                **kwargs)
         return total
 
     @property

@@ -9,7 +9,8 @@ class ReferenceBank(nn.Module):
     """K images as bytes, saved with the weights.
 
     Loading a checkpoint makes the bank the checkpoint's, whatever its size; a
-    checkpoint without one leaves it as it is.
+    checkpoint without one leaves it as it is. The images are in the state
+    dict but no buffer: hooks that average or swap buffers would spoil them.
 
     Attributes:
         images (torch.Tensor): (K, C, H, W), as the test pipeline packs them,
@@ -25,8 +26,7 @@ class ReferenceBank(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.register_buffer('images',
-                             torch.empty(0, 0, 0, 0, dtype=torch.uint8))
+        self.images = torch.empty(0, 0, 0, 0, dtype=torch.uint8)
         self._num_references: Optional[int] = None
 
     def __len__(self) -> int:
@@ -83,16 +83,16 @@ class ReferenceBank(nn.Module):
         return (f'images={tuple(self.images.shape)}, '
                 f'num_references={self._num_references or len(self)}')
 
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict,
-                              missing_keys, unexpected_keys, error_msgs):
-        key = prefix + 'images'
-        saved = state_dict.get(key)
-        if saved is not None and (saved.shape != self.images.shape
-                                  or saved.dtype != self.images.dtype):
-            self.images = torch.empty_like(saved, device=self.images.device)
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        self.images = fn(self.images)
+        return self
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        destination[prefix + 'images'] = self.images
+
+    def _load_from_state_dict(self, state_dict, prefix, *_):
+        saved = state_dict.get(prefix + 'images')
+        if saved is not None:
+            self.images = saved.to(self.images.device, copy=True)
             self._num_references = None
-        super()._load_from_state_dict(state_dict, prefix, local_metadata,
-                                      strict, missing_keys, unexpected_keys,
-                                      error_msgs)
-        if key in missing_keys:  # a plain model's checkpoint
-            missing_keys.remove(key)

@@ -13,7 +13,7 @@ def split(name):
 
 def test_the_split_is_stratified_and_disjoint():
     train, test = split('train'), split('test')
-    assert len(train), len(test) == (1297, 500)
+    assert (len(train), len(test)) == (1297, 500)
     for dataset in (train, test):
         counts = np.bincount(
             [dataset[i]['gt_label'] for i in range(len(dataset))])

@@ -73,6 +73,10 @@ def test_bad_sources(digits):
         select_indices(Given([1, 2]), 1, 'per_class', 0)
     with pytest.raises(TypeError, match='`pipeline`.*got Given'):
         with_pipeline(Given(), PACK)
+    broken = DATASETS.build(
+        dict(type='Digits', pipeline=[dict(type='LoadImageFromFile'), *PACK]))
+    with pytest.raises(ValueError, match='Image .* of Digits could not be re'):
+        draw_images(broken, 1, 'random', 0)
     sizes = Given(dict(inputs=torch.zeros(3, size, size)) for size in (8, 9))
     with pytest.raises(ValueError, match='one size.*Let the test pipeline'):
         draw_images(sizes, 2, 'random', 0)

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from mmpretrain.registry import DATASETS
@@ -35,12 +37,19 @@ def test_all_images_by_default():
     assert everything.images.dtype == torch.uint8
 
 
+def test_copies_share_the_images():
+    chosen = ReferenceSet(DIGITS, size=3)
+    assert copy.deepcopy(chosen).images is chosen.images
+
+
 def test_bad_arguments():
     for size in (0, -1, 2.5, True):
         with pytest.raises(ValueError, match=f'positive integer.*got {size}'):
             ReferenceSet(size=size)
     with pytest.raises(TypeError, match="list of names or indices.*'3'"):
         ReferenceSet(classes='3')
+    with pytest.raises(TypeError, match="non-negative integer.*'a'"):
+        ReferenceSet(seed='a')
     with pytest.raises(TypeError, match='sise'):
         DATASETS.build(dict(type='ReferenceSet', sise=3))
 

@@ -3,6 +3,7 @@ import shutil
 import pytest
 import torch
 from mmcv import imwrite
+from mmcv.transforms import LoadImageFromFile
 from mmengine.hooks import EMAHook
 from mmpretrain.registry import DATASETS, HOOKS
 
@@ -147,7 +148,7 @@ def test_a_folder_goes_through_the_test_pipeline(run, tmp_path):
     with pytest.raises(ValueError, match='has no LoadImageFromFile.*Custom'):
         runner.train()
     runner.cfg.val_dataloader.dataset.pipeline = [
-        dict(type='LoadImageFromFile'), *TEST_PIPELINE
+        dict(type=LoadImageFromFile), *TEST_PIPELINE
     ]
     runner.train()
     assert bank(runner).images.shape == (2, 3, 16, 16)
@@ -187,11 +188,33 @@ def test_a_resumed_run_keeps_its_references_if_there_are_enough(
     assert torch.equal(bank(runner).in_use, training_images(k, seed=seed))
 
 
+def with_ema(k, update_buffers, **kwargs):
+    return [
+        dict(type='EMAHook', update_buffers=update_buffers),
+        dict(type='KReferenceHook', num_references=k, **kwargs)
+    ]
+
+
+@pytest.mark.parametrize('update_buffers', [False, True])
+@pytest.mark.parametrize('k,redraw', [(2, False), (5, False), (3, True)])
+def test_changing_k_beside_an_averaged_model(run, tmp_path, k, redraw,
+                                             update_buffers):
+    run(**{
+        'train_cfg.max_epochs': 1
+    },
+        custom_hooks=with_ema(3, update_buffers)).train()
+    runner, _ = tested(
+        run,
+        str(tmp_path / 'work/epoch_1.pth'),
+        custom_hooks=with_ema(k, update_buffers, redraw=redraw, seed=6))
+    seed = 0 if k == 2 else 6
+    assert torch.equal(bank(runner).in_use, training_images(k, seed=seed))
+
+
 @pytest.mark.parametrize('update_buffers', [False, True])
 @pytest.mark.parametrize('k', [3, 5])
-def test_averaged_model_has_the_bank_too(run, checkpoint, k, update_buffers):
-    hooks = hook(num_references=k)['custom_hooks']
-    hooks.append(dict(type='EMAHook', update_buffers=update_buffers))
+def test_averaged_model_has_the_bank_too(run, k, update_buffers):
+    hooks = with_ema(k, update_buffers)
     first = run(**{'train_cfg.max_epochs': 1}, custom_hooks=hooks)
     first.train()
     runner = run(
@@ -233,6 +256,58 @@ def test_reference_set_of_its_own_dataset_is_read_before_training(run):
 def test_more_references_than_images_are_refused_before_training(run):
     with pytest.raises(ValueError, match='at most 50 references.*got 51'):
         run(**hook(num_references=51)).train()
+
+
+def test_validation_alone_sets_k(run, checkpoint):
+    runner = run(load_from=checkpoint, **hook(num_references=2))
+    runner.val()
+    assert torch.equal(bank(runner).in_use, training_images(3)[:2])
+
+
+def test_redraw_before_a_resumed_training(run, checkpoint):
+    runner = run(
+        load_from=checkpoint,
+        resume=True,
+        **{'train_cfg.max_epochs': 2},
+        **hook(num_references=3, seed=8, redraw=True))
+    runner.train()
+    assert torch.equal(bank(runner).images, training_images(3, seed=8))
+
+
+def test_references_of_another_size_are_refused_before_training(run):
+    small = [dict(type='Resize', scale=12), dict(type='PackInputs')]
+    runner = run(**hook(source=dict(type='Digits', pipeline=small)))
+    with pytest.raises(ValueError, match=r'\(3, 16, 16\), but got \(3, 12, 1'):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_batches_of_one_are_refused_before_training(run):
+    runner = run(**{'train_dataloader.batch_size': 1})
+    with pytest.raises(ValueError, match='`batch_size` of at least 2.*got 1'):
+        runner.train()
+    assert runner.iter == 0
+    run(data_preprocessor=dict(references=dict(type='ReferenceSet')),
+        **{
+            'train_dataloader.batch_size': 1,
+            'train_dataloader.dataset.indices': 3,
+            'train_cfg.max_epochs': 1
+        },
+        **hook()).train()
+
+
+def test_draws_go_on_where_the_run_is_whatever_the_checkpoint_says(
+        run, checkpoint):
+    saved = torch.load(checkpoint, weights_only=False)
+    saved['state_dict']['data_preprocessor.iteration'] = torch.tensor(1)
+    torch.save(saved, checkpoint)
+    runner = run(
+        load_from=checkpoint,
+        resume=True,
+        **{'train_cfg.max_epochs': 2},
+        **hook(num_references=3))
+    runner.train()
+    assert runner.model.data_preprocessor.iteration == runner.iter == 8
 
 
 def test_seed_of_the_run_is_that_of_the_draws(run):
@@ -283,5 +358,7 @@ def test_other_bad_arguments():
         KReferenceHook(select='b')
     with pytest.raises(ValueError, match='mean is one image, but got 2'):
         KReferenceHook(num_references=2, select='mean')
+    with pytest.raises(TypeError, match='non-negative integer.*-1'):
+        KReferenceHook(seed=-1)
     with pytest.raises(TypeError, match='num_reference'):
         HOOKS.build(dict(type='KReferenceHook', num_reference=2))

@@ -3,6 +3,7 @@ import pickle
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmanchor.engine import launch
 
@@ -104,6 +105,33 @@ def test_predictions_go_to_pickles(config_file, capsys):
     with pytest.raises(SystemExit):
         launch.test([config_file, 'x.pth', '--out', 'pred.json'])
     assert 'has to end in .pkl, but got pred.json' in capsys.readouterr().err
+
+
+def test_num_references_finds_a_hook_given_as_class(monkeypatch, config_file,
+                                                    trained):
+    hook = type('KReferenceHook', (), {})
+    monkeypatch.setattr(
+        launch, '_load_config', lambda args: Config(
+            dict(custom_hooks=[dict(type=hook, num_references=1)])))
+    cfg = parsed(monkeypatch, [config_file, trained, '--num-references', '7'],
+                 launch.test)
+    assert cfg.custom_hooks[0].num_references == 7
+
+
+def test_amp_leaves_other_wrappers_alone(config_file):
+    with pytest.raises(ValueError, match='but got Mine. Drop --amp'):
+        launch.train(
+            [config_file, '--amp', '--cfg-options', 'optim_wrapper.type=Mine'])
+
+
+def test_half_an_anchored_config_is_refused_before_training(config_file):
+    with pytest.raises(TypeError, match='AnchoredImageClassifier.*but got Im'):
+        launch.train([
+            config_file, '--cfg-options', 'model.type=ImageClassifier',
+            'custom_hooks=[]'
+        ])
+    with pytest.raises(ValueError, match='`KReferenceHook` in.*Add'):
+        launch.train([config_file, '--cfg-options', 'custom_hooks=[]'])
 
 
 def test_num_references_needs_the_hook(config_file, trained):

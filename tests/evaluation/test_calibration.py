@@ -74,4 +74,4 @@ def test_missing_torchmetrics_names_the_extra(monkeypatch):
 
     monkeypatch.setattr(builtins, '__import__', without)
     with pytest.raises(ImportError, match=r'pip install "mmanchor\[eval\]"'):
-        calibration_error(torch.ones(1, 1), torch.zeros(1))
+        METRICS.build(dict(type='CalibrationError'))  # before training

@@ -1,9 +1,10 @@
 import random
 
 import numpy as np
+import pytest
 import torch
 
-from mmanchor.functional import draw_generator
+from mmanchor.functional import check_seed, draw_generator
 
 
 def test_draws_depend_on_all_arguments_and_on_nothing_else():
@@ -22,3 +23,10 @@ def test_draws_leave_global_random_state_alone():
     assert random.getstate() == states[0]
     assert np.array_equal(np.random.get_state()[1], states[1])
     assert torch.equal(torch.get_rng_state(), states[2])
+
+
+@pytest.mark.parametrize('seed', [-1, 1.5, 'a', True, None])
+def test_what_is_no_seed(seed):
+    with pytest.raises(
+            TypeError, match=f'non-negative integer, but got {seed!r}'):
+        check_seed(seed)

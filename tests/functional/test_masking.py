@@ -16,6 +16,16 @@ def test_mask_probability_of_zero_and_one(mask_by):
         assert draw_mask(8, 1., mask_by, np.random.default_rng(seed)).all()
 
 
+def test_mask_probability_of_one_has_no_gap():
+
+    class Edge:
+
+        def random(self, count):
+            return np.full(count, np.nextafter(1, 0))
+
+    assert draw_mask(4, 1., 'sample', Edge()).all()
+
+
 @pytest.mark.parametrize('mask_by', ['batch', 'sample'])
 def test_masks_come_as_often_as_asked(mask_by):
     rng = np.random.default_rng(0)

@@ -7,7 +7,7 @@ from mmengine.optim import OptimWrapper
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from mmanchor.functional import anchor, average_references
+from mmanchor.functional import anchor
 
 
 def with_bank(model, k=3, size=16):
@@ -44,6 +44,14 @@ def test_exact_warm_start_from_a_plain_checkpoint():
     with_bank(model)
     for output in (model(images), *model.reference_logits(images)):
         torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_bank_is_saved_but_no_hook_averages_it():
+    model = with_bank(build_model())
+    assert 'reference_bank.images' in model.state_dict()
+    assert 'reference_bank.images' not in dict(model.named_buffers())
+    assert copy.deepcopy(model).reference_bank.images.equal(
+        model.reference_bank.images)
 
 
 def test_state_dict_keys_are_the_host_s_and_two_more():
@@ -134,6 +142,7 @@ def test_features_of_plain_images_are_averaged(stage):
         model.extract_feat(anchor(images, r.expand_as(images)), stage)
         for r in references
     ]
+    model.rows_per_pass = 4  # two references at a time, then one
     found = model.extract_feat(images, stage)
     assert type(found) is type(single[0])
     last = (lambda x: x) if stage == 'pre_logits' else (lambda x: x[-1])
@@ -218,6 +227,24 @@ def test_a_backbone_module_keeps_its_weights():
     assert torch.equal(model.backbone.conv1.weight[:, 3:], weight)
 
 
+def test_a_backbone_built_for_2c_channels():
+    config = model_config(stem=[], image_channels=3)
+    config['backbone']['in_channels'] = 6
+    model = with_bank(MODELS.build(config))
+    assert model.backbone.conv1.in_channels == 6
+    assert model(torch.randn(2, 3, 16, 16)).shape == (2, 10)
+    for wrong in (dict(stem=[]), dict(image_channels=3)):
+        with pytest.raises(ValueError, match='Set both or neither'):
+            build_model(**wrong)
+
+
+def test_half_precision_is_averaged_in_full():
+    model = with_bank(build_model()).bfloat16()
+    images = torch.randn(2, 3, 16, 16).bfloat16()
+    assert model.reference_logits(images).dtype == torch.float32
+    assert model.reference_bank.images.dtype == torch.uint8
+
+
 def test_grey_images():
     config = model_config()
     config['backbone']['in_channels'] = 1
@@ -263,10 +290,3 @@ def test_bad_inputs():
     with_bank(model)
     with pytest.raises(ValueError, match=r'\(3, 32, 32\), but got \(3, 16, '):
         model(torch.randn(2, 3, 32, 32))
-
-
-def test_average_references_is_what_tensor_mode_gives():
-    model = with_bank(build_model())
-    images = torch.randn(2, 3, 16, 16)
-    torch.testing.assert_close(
-        model(images), average_references(model.reference_logits(images)))

@@ -102,6 +102,7 @@ def test_a_checkpoint_continues_the_draws():
     whole = draws(preprocessor(mask_prob=0.5), 8)
     first, second = (preprocessor(mask_prob=0.5) for _ in range(2))
     draws(first, 4)
+    draws(second, 2)  # has drawn before it is loaded into
     second.load_state_dict(first.state_dict())
     assert same(whole[4:], draws(second, 4))
     second.restart()
@@ -124,6 +125,28 @@ def test_ranks_share_the_coin_and_draw_their_own_references(monkeypatch):
     assert coins == other_coins
     assert {True, False} == {mask[0] for mask in coins}
     assert not any(torch.equal(a, b) for a, b in zip(inputs, others))
+
+
+def test_ranks_mask_their_own_samples(monkeypatch):
+    by_rank = []
+    for rank in (0, 1):
+        monkeypatch.setattr('mmanchor.models.data_preprocessor.get_rank',
+                            lambda: rank)
+        by_rank.append([
+            mask for _, mask in draws(
+                preprocessor(mask_prob=0.5, mask_by='sample'), 4)
+        ])
+    assert not any(a == b for a, b in zip(*by_rank))
+
+
+def test_one_image_is_kept_for_a_batch_of_one_not_the_batch():
+    model = preprocessor()
+    model(make_batch(4), training=True)
+    kept = model._last_image
+    assert kept.untyped_storage().nbytes() == 4 * kept.numel()
+    model.restart()
+    with pytest.raises(ValueError, match='at least 2 images'):
+        model(make_batch(1), training=True)
 
 
 def test_a_last_batch_of_one_borrows_from_the_one_before():
@@ -190,6 +213,8 @@ def test_other_bad_arguments():
         preprocessor(mask_by='pixel')
     with pytest.raises(TypeError, match="dict.type='ReferenceSet'.*'all'"):
         preprocessor(references='all')
+    with pytest.raises(TypeError, match="'ReferenceSet'.*'Digits'"):
+        preprocessor(references=dict(type='Digits', pipeline=[]))
     with pytest.raises(TypeError, match='non-negative integer.*-1'):
         preprocessor(seed=-1)
     with pytest.raises(TypeError, match='mask_probability'):
@@ -207,6 +232,13 @@ def test_pixels_that_are_not_finite_are_refused_by_name(training, value):
         preprocessor()(batch, training=training)
     with pytest.raises(ValueError, match='image 1 of the batch. A ref'):
         preprocessor()(dict(inputs=batch['inputs']))
+
+
+@pytest.mark.parametrize('as_list', [False, True])
+def test_anchored_inputs_belong_to_the_model(as_list):
+    inputs = torch.rand(2, 6, 8, 8)
+    with pytest.raises(ValueError, match='3 channels.*got 6.*`model.inputs'):
+        preprocessor()(dict(inputs=list(inputs) if as_list else inputs))
 
 
 def test_reference_set_can_be_given_by_type():

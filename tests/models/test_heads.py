@@ -1,4 +1,5 @@
 import math
+import pickle
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from mmanchor.models.heads import (ReferenceMasking, mask_head,
 
 # name -> config, features of a batch of 4
 HEADS = {
-    'ClsHead': (dict(), lambda: (torch.randn(4, 10), )),
+    'ClsHead': (dict(), lambda: (torch.randn(4, 10, requires_grad=True), )),
     'LinearClsHead': (dict(num_classes=10, in_channels=8), lambda:
                       (torch.randn(4, 8), )),
     'VisionTransformerClsHead': (dict(num_classes=10, in_channels=8), lambda:
@@ -65,13 +66,9 @@ def test_unmasked_batch_has_the_host_head_loss_and_gradients(name):
     ours = head.loss(feats, samples([False] * 4))['loss']
     theirs = host.loss(feats, samples([False] * 4))['loss']
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
-    parameters = list(head.parameters())
-    if parameters:
-        for a, b in zip(
-                torch.autograd.grad(ours, parameters),
-                torch.autograd.grad(theirs, list(host.parameters())),
-                strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    ours.backward(), theirs.backward()
+    for a, b in zip(head.parameters(), host.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize('name', HEADS)
@@ -165,12 +162,45 @@ def test_masked_target_label_keeps_the_labels():
     assert masked['masked_share'] == 1
 
 
+@pytest.mark.parametrize('topk,classes', [((1, 5), 3), ((1, ), 3)])
+def test_fewer_classes_than_topk(topk, classes):
+    config = dict(num_classes=classes, in_channels=8, topk=topk)
+    head = MODELS.build(dict(type='ReferenceMaskingLinearClsHead', **config))
+    losses = head.loss((torch.randn(3, 8), ), samples([False] * 3))
+    assert {key
+            for key in losses
+            if key.startswith('accuracy')} == {'accuracy_top-1'}
+
+
+def test_half_precision_is_logged_in_full():
+    head, _ = build('ClsHead')
+    scores = torch.randn(4, 10).bfloat16()
+    losses = head.loss((scores, ), samples([True, False] * 2))
+    assert losses['masked_entropy'].dtype == torch.float32
+
+
+def test_a_users_masked_head_can_be_pickled():
+    head = MODELS.build(
+        mask_head(dict(type='UsersHead', num_classes=3, in_channels=8)))
+    feats = (torch.randn(2, 8), )
+    again = pickle.loads(pickle.dumps(head))
+    assert type(again) is type(head)
+    assert torch.equal(again(feats), head(feats))
+
+
 def test_loss_may_be_a_masking_one_already():
     head, _ = build(
         'LinearClsHead',
         loss=dict(type='ReferenceMaskingLoss', target='label'))
     assert head.loss_module.target == 'label'
     assert not hasattr(head.loss_module.loss, 'target')
+    with pytest.raises(ValueError, match='but got both. Drop `masked_targ'):
+        build(
+            'LinearClsHead',
+            masked_target='label',
+            loss=dict(type='ReferenceMaskingLoss'))
+    with pytest.raises(ValueError, match="'uniform' or 'label', but got 'x'"):
+        build('LinearClsHead', masked_target='x')
 
 
 @MODELS.register_module()
@@ -209,6 +239,21 @@ def test_a_users_head_is_masked_by_name_class_or_instance():
 def test_heads_without_one_softmax_are_refused(name):
     with pytest.raises(TypeError, match=f'one softmax.*got {name}'):
         mask_head(dict(type=name))
+
+
+@MODELS.register_module()
+class DirectHead(host_heads.LinearClsHead):
+    """Its loss takes a way of its own."""
+
+    def loss(self, feats, data_samples, **kwargs):
+        return dict(loss=self(feats).mean())
+
+
+def test_a_head_that_would_ignore_masks_is_refused():
+    head = MODELS.build(
+        mask_head(dict(type='DirectHead', num_classes=3, in_channels=8)))
+    with pytest.raises(TypeError, match='`loss` of DirectHead to go through'):
+        head.loss((torch.randn(2, 8), ), samples([True] * 2))
 
 
 def test_an_unknown_head_is_left_to_the_host():

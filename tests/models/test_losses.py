@@ -58,6 +58,19 @@ def test_soft_labels():
         F.cross_entropy(logits, target))
 
 
+def test_weights_of_rows():
+    logits, labels = torch.randn(4, 5), torch.arange(4)
+    mask = torch.tensor([True, False, True, False])
+    weight = torch.tensor([1., 2., 3., 4.])
+    loss = ReferenceMaskingLoss()
+    one_by_one = [
+        loss(logits[i:i + 1], labels[i:i + 1], mask[i:i + 1]) for i in range(4)
+    ]
+    torch.testing.assert_close(
+        loss(logits, labels, mask, weight=weight),
+        sum(w * row for w, row in zip(weight, one_by_one)) / 4)
+
+
 def test_label_target_is_the_authors_code():
     logits, labels = torch.randn(4, 5), torch.arange(4)
     loss = ReferenceMaskingLoss(target='label')
