@@ -158,6 +158,38 @@ def test_training_and_testing_with_either_tools(tools, tmp_path):
     assert 'accuracy/top1' in log and 'calibration/ece' in log
 
 
+HOST_CONFIG = """
+_base_ = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'
+custom_imports = dict(imports=['mmanchor'], allow_failed_imports=False)
+
+model = dict(type='AnchoredImageClassifier')
+data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0.25)
+custom_hooks = [dict(type='KReferenceHook', num_references=1)]
+
+# CIFAR-10 can't be fetched in a test: digits of its size instead
+pipeline = [dict(type='Resize', scale=32), dict(type='PackInputs')]
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='Digits', indices=40, pipeline=pipeline))
+val_dataloader = dict(dataset=dict(
+    _delete_=True, type='Digits', split='test', indices=40,
+    pipeline=pipeline))
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=1)
+"""
+
+
+def test_the_host_s_config_and_tools_with_the_four_lines(tmp_path):
+    (tmp_path / 'mine.py').write_text(HOST_CONFIG)
+    log = command(HOST_TOOLS / 'train.py', 'mine.py', cwd=tmp_path)
+    assert 'Reference bank: 1 image(s) of (C, H, W) = (3, 32, 32)' in log
+    log = command(
+        HOST_TOOLS / 'test.py',
+        'mine.py',
+        'work_dirs/mine/epoch_1.pth',
+        cwd=tmp_path)
+    assert 'accuracy/top1' in log
+
+
 def test_a_plain_checkpoint_starts_an_anchored_run_where_it_was(tmp_path):
     plain = digits_config('')
     command(
