@@ -159,10 +159,6 @@ class KReferenceHook(Hook):
         images = images.to(next(model.parameters()).device)
         broadcast(images)  # from rank 0
         model.reference_bank.fill(images)
-        for hook in runner.hooks:
-            averaged = getattr(hook, 'ema_model', None)
-            if averaged is not None:
-                averaged.module.reference_bank.fill(images)
         runner.logger.info(
             f'Reference bank: {len(images)} image(s) of (C, H, W) = '
             f'{tuple(images.shape[1:])}, select={self.select!r}, '
