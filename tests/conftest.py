@@ -1,4 +1,5 @@
 """What every test starts from."""
+import builtins
 import warnings
 
 import pytest
@@ -15,3 +16,20 @@ import mmanchor  # noqa: E402, F401
 def _seeded():
     torch.manual_seed(0)
     init_default_scope('mmpretrain')
+
+
+@pytest.fixture
+def without_package(monkeypatch):
+    """Make a package as good as not installed."""
+    original = builtins.__import__
+
+    def hide(package):
+
+        def without(name, *args, **kwargs):
+            if name.partition('.')[0] == package:
+                raise ImportError(name)
+            return original(name, *args, **kwargs)
+
+        monkeypatch.setattr(builtins, '__import__', without)
+
+    return hide

@@ -1,5 +1,3 @@
-import builtins
-
 import numpy as np
 import pytest
 from mmpretrain.registry import DATASETS
@@ -32,15 +30,8 @@ def test_bad_split():
         split('val')
 
 
-def test_missing_scikit_learn_names_the_extra(monkeypatch):
-    original = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith('sklearn'):
-            raise ImportError(name)
-        return original(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, '__import__', without)
+def test_missing_scikit_learn_names_the_extra(without_package):
+    without_package('sklearn')
     with pytest.raises(ImportError, match=r'pip install "mmanchor\[demo\]"'):
         split('train')
 

@@ -1,5 +1,3 @@
-import builtins
-
 import numpy as np
 import pytest
 import torch
@@ -64,14 +62,7 @@ def test_bad_norms():
         METRICS.build(dict(type='CalibrationError', norms=['l3']))
 
 
-def test_missing_torchmetrics_names_the_extra(monkeypatch):
-    original = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith('torchmetrics'):
-            raise ImportError(name)
-        return original(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, '__import__', without)
+def test_missing_torchmetrics_names_the_extra(without_package):
+    without_package('torchmetrics')
     with pytest.raises(ImportError, match=r'pip install "mmanchor\[eval\]"'):
         METRICS.build(dict(type='CalibrationError'))  # before training
