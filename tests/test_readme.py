@@ -62,8 +62,17 @@ def test_python_runs():
     code, = blocks('python')
     names = {}
     exec(code, names)
-    assert names['logits'].shape == (4, 10)
-    assert isinstance(names['logits'], torch.Tensor)
+    predicted = torch.stack([s.pred_logits for s in names['samples']])
+    assert predicted.shape == (4, 10)
+    torch.testing.assert_close(names['logits'], predicted)
+
+
+def test_hooks_of_a_base_are_kept_as_shown(tmp_path):
+    line, = re.findall(r'`(custom_hooks = \[\*_base_.*?\])`', README)
+    base = 'mmpretrain::convnext/convnext-tiny_32xb128_in1k.py'
+    (tmp_path / 'c.py').write_text(f"_base_ = '{base}'\n{line}\n")
+    hooks = Config.fromfile(tmp_path / 'c.py').custom_hooks
+    assert [hook['type'] for hook in hooks] == ['EMAHook', 'KReferenceHook']
 
 
 def test_settings_and_defaults_are_the_code_s():

@@ -1,4 +1,5 @@
 """Filling the reference bank, and telling the model how much of it to use."""
+import os
 from typing import Union
 
 import torch
@@ -135,9 +136,11 @@ class KReferenceHook(Hook):
         have = len(model.reference_bank)
         redraw = self.redraw and not _is_training(runner)
         if have < self.num_references or redraw:
+            held = f'{have} reference(s)' if have else (
+                'no reference bank (is it a plain model\'s?)')
             runner.logger.warning(
-                f'The checkpoint has {have} reference(s), and '
-                f'{self.num_references} are asked for: drawing them anew.')
+                f'The checkpoint has {held}, and {self.num_references} are '
+                'asked for: drawing them anew.')
             self._fill(runner)
         model.reference_bank.use(self.num_references)
 
@@ -170,6 +173,10 @@ class KReferenceHook(Hook):
             return self._training_set(runner)
         source = self.source
         if isinstance(source, str):
+            if not os.path.isdir(source):
+                raise ValueError('Expected `source` to be a folder of images '
+                                 f'or a dataset config, but got {source!r}, '
+                                 'which is no folder.')
             source = dict(
                 type='CustomDataset', data_root=source, with_label=False)
         if 'pipeline' not in source:

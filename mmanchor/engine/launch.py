@@ -242,7 +242,8 @@ def check_checkpoint(path: str) -> None:
         return
     if not os.path.isfile(path):
         raise FileNotFoundError(
-            f'Expected a checkpoint file, but {path} is not one.')
+            f'Expected a checkpoint file, but there is none at {path}. The '
+            'latest of a run is named in `last_checkpoint` in its work dir.')
     with open(path, 'rb') as file:
         legacy = file.read(1) == b'\x80'  # a pickle, from before PyTorch 1.6
     if not legacy and not zipfile.is_zipfile(path):

@@ -1,4 +1,5 @@
 """Anchoring of training batches."""
+import inspect
 import math
 from numbers import Real
 from typing import Optional, Union
@@ -44,8 +45,9 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
         - output, training: (B, 2C, H, W); else: (B, C, H, W)
 
     Raises:
-        TypeError: ``mask_prob`` is no number, ``seed`` no integer, or
-            ``references`` something else than named above.
+        TypeError: An argument is not known, ``mask_prob`` is no number,
+            ``seed`` no integer, or ``references`` something else than named
+            above.
         ValueError: ``mask_prob`` is outside [0, 1], ``mask_by`` another word,
             an image has NaN or infinity, or there is no reference to draw.
 
@@ -67,6 +69,13 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
                  references: Union[str, dict] = 'batch',
                  seed: Optional[int] = None,
                  **kwargs):
+        known = inspect.signature(ClsDataPreprocessor).parameters
+        unknown = sorted(set(kwargs) - set(known))
+        if unknown:
+            raise TypeError(
+                f'Expected other arguments of {type(self).__name__} to be '
+                f'among {", ".join(known)}, but got {", ".join(unknown)}. '
+                'Mend the spelling, or drop it.')
         super().__init__(**kwargs)
         self.mask_prob = _check_probability(mask_prob)
         if mask_by not in MASK_BY:

@@ -74,8 +74,8 @@ class ReferenceBank(nn.Module):
         if len(self) == 0:
             raise ValueError(
                 'The checkpoint has no reference bank. Add `KReferenceHook` '
-                'to `custom_hooks`, or fill it with '
-                '`model.reference_bank.fill(images)`.')
+                'to `custom_hooks`, load a checkpoint that was trained with '
+                'it, or fill it with `model.reference_bank.fill(images)`.')
         return self.images[:self._num_references]
 
     def extra_repr(self) -> str:

@@ -55,13 +55,13 @@ def checkpoint(run, tmp_path):
         shutil.move(tmp_path / 'work/epoch_1.pth', tmp_path / 'three.pth'))
 
 
-def tested(run, checkpoint, **options):
+def after_test(run, checkpoint, **options):
     runner = run(load_from=checkpoint, **options)
     return runner, runner.test()
 
 
 def test_fewer_references_are_the_first_ones_of_the_bank(run, checkpoint):
-    runner, _ = tested(
+    runner, _ = after_test(
         run, checkpoint, **hook(num_references=2), **{
             'train_dataloader': None,
             'train_cfg': None,
@@ -72,20 +72,21 @@ def test_fewer_references_are_the_first_ones_of_the_bank(run, checkpoint):
 
 
 def test_same_checkpoint_same_answer_whatever_the_hook_s_seed(run, checkpoint):
-    first, metrics = tested(run, checkpoint, **hook(num_references=3))
-    second, again = tested(run, checkpoint, **hook(num_references=3, seed=9))
+    first, metrics = after_test(run, checkpoint, **hook(num_references=3))
+    second, again = after_test(run, checkpoint,
+                               **hook(num_references=3, seed=9))
     assert metrics == again
     assert torch.equal(bank(first).images, bank(second).images)
 
 
 def test_more_references_are_drawn_anew(run, checkpoint):
-    runner, _ = tested(run, checkpoint, **hook(num_references=5))
+    runner, _ = after_test(run, checkpoint, **hook(num_references=5))
     assert torch.equal(bank(runner).in_use, training_images(5))
 
 
 def test_redraw_on_request(run, checkpoint):
-    runner, _ = tested(run, checkpoint,
-                       **hook(num_references=3, seed=7, redraw=True))
+    runner, _ = after_test(run, checkpoint,
+                           **hook(num_references=3, seed=7, redraw=True))
     assert torch.equal(bank(runner).in_use, training_images(3, seed=7))
 
 
@@ -93,10 +94,10 @@ def test_a_checkpoint_without_bank(run, checkpoint):
     saved = torch.load(checkpoint, weights_only=False)
     del saved['state_dict']['reference_bank.images']
     torch.save(saved, checkpoint)
-    runner, _ = tested(run, checkpoint, **hook(num_references=2))
+    runner, _ = after_test(run, checkpoint, **hook(num_references=2))
     assert torch.equal(bank(runner).in_use, training_images(2))
     with pytest.raises(ValueError, match='no reference bank. Add `KRef'):
-        tested(run, checkpoint, custom_hooks=[])
+        after_test(run, checkpoint, custom_hooks=[])
 
 
 def test_no_training_data_and_too_few_references(run, checkpoint):
@@ -112,9 +113,9 @@ def test_no_training_data_and_too_few_references(run, checkpoint):
             ValueError,
             match='training set could not be read.*'
             'lower `num_references`'):
-        tested(run, checkpoint, **hook(num_references=5), **gone)
+        after_test(run, checkpoint, **hook(num_references=5), **gone)
     with pytest.raises(ValueError, match='`train_dataloader` in the config'):
-        tested(
+        after_test(
             run, checkpoint, **hook(num_references=5),
             **dict.fromkeys(('train_dataloader', 'train_cfg', 'optim_wrapper',
                              'param_scheduler')))
@@ -155,6 +156,8 @@ def test_a_folder_goes_through_the_test_pipeline(run, tmp_path):
     runner.cfg.val_dataloader.dataset.pipeline = [
         dict(type='LoadImageFromFile')
     ]
+    with pytest.raises(ValueError, match="got '/nowhere', which is no folde"):
+        run(**hook(source='/nowhere')).train()
     with pytest.raises(ValueError, match='`source` could not be read'):
         run(**hook(
             source=dict(
@@ -203,7 +206,7 @@ def test_changing_k_beside_an_averaged_model(run, tmp_path, k, redraw,
         'train_cfg.max_epochs': 1
     },
         custom_hooks=with_ema(3, update_buffers)).train()
-    runner, _ = tested(
+    runner, _ = after_test(
         run,
         str(tmp_path / 'work/epoch_1.pth'),
         custom_hooks=with_ema(k, update_buffers, redraw=redraw, seed=6))

@@ -217,7 +217,8 @@ def test_other_bad_arguments():
         preprocessor(references=dict(type='Digits', pipeline=[]))
     with pytest.raises(TypeError, match='non-negative integer.*-1'):
         preprocessor(seed=-1)
-    with pytest.raises(TypeError, match='mask_probability'):
+    with pytest.raises(
+            TypeError, match='of AnchoringData.*std, .*got mask_probability'):
         MODELS.build(
             dict(type='AnchoringDataPreprocessor', mask_probability=0.2))
 
