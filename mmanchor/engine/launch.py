@@ -1,8 +1,6 @@
 """From a config and command-line flags to a runner; shared by ``tools/``."""
 import argparse
 import os
-import tempfile
-import zipfile
 from pathlib import Path
 from typing import Optional, Sequence
 
@@ -12,8 +10,8 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from ..models import AnchoringDataPreprocessor
-from .k_reference_hook import KReferenceHook, anchored_model, type_name
+from .checks import check_anchoring, check_checkpoint, check_work_dir
+from .k_reference_hook import type_name
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -193,64 +191,6 @@ def build_runner(cfg: Config) -> Runner:
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)
-
-
-def check_anchoring(runner: Runner) -> None:
-    """Find out early whether what is needed for anchored training is there.
-
-    Raises:
-        TypeError: The data preprocessor anchors and the model does not.
-        ValueError: The model anchors and nothing fills its reference bank.
-    """
-    model = runner.model
-    model = getattr(model, 'module', model)
-    if isinstance(
-            getattr(model, 'data_preprocessor', None),
-            AnchoringDataPreprocessor):
-        anchored_model(runner)
-        if not any(isinstance(hook, KReferenceHook) for hook in runner.hooks):
-            raise ValueError(
-                'Expected `KReferenceHook` in `custom_hooks` to fill the '
-                'reference bank of an anchored model, but there is none. Add '
-                "dict(type='KReferenceHook').")
-
-
-def check_work_dir(work_dir: str) -> None:
-    """Find out early whether a work dir can be written to.
-
-    Raises:
-        ValueError: It can't.
-    """
-    try:
-        os.makedirs(work_dir, exist_ok=True)
-        with tempfile.TemporaryFile(dir=work_dir):
-            pass
-    except OSError as error:
-        raise ValueError(f'Expected a work dir that can be written to, but '
-                         f'got {work_dir}: {error.strerror}. Name another '
-                         'with `--work-dir`.') from error
-
-
-def check_checkpoint(path: str) -> None:
-    """Find out early whether a local checkpoint is there and whole.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file was cut short, or is no checkpoint.
-    """
-    if '://' in path:  # fetched by MMEngine
-        return
-    if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f'Expected a checkpoint file, but there is none at {path}. The '
-            'latest of a run is named in `last_checkpoint` in its work dir.')
-    with open(path, 'rb') as file:
-        legacy = file.read(1) == b'\x80'  # a pickle, from before PyTorch 1.6
-    if not legacy and not zipfile.is_zipfile(path):
-        raise ValueError(
-            f'Expected a whole checkpoint, but {path} '
-            f'({os.path.getsize(path)} bytes) was cut short or is none. Use '
-            'an earlier one, or copy it again.')
 
 
 def _load_config(args: argparse.Namespace) -> Config:
