@@ -9,6 +9,7 @@ from mmpretrain.registry import DATASETS, HOOKS
 
 from mmanchor.datasets import draw_images
 from mmanchor.engine import KReferenceHook
+from mmanchor.engine.k_reference_hook import type_name
 from mmanchor.models import AnchoredImageClassifier
 
 TEST_PIPELINE = [
@@ -149,7 +150,7 @@ def test_a_folder_goes_through_the_test_pipeline(run, tmp_path):
     with pytest.raises(ValueError, match='has no LoadImageFromFile.*Custom'):
         runner.train()
     runner.cfg.val_dataloader.dataset.pipeline = [
-        dict(type=LoadImageFromFile), *TEST_PIPELINE
+        dict(type='LoadImageFromFile'), *TEST_PIPELINE
     ]
     runner.train()
     assert bank(runner).images.shape == (2, 3, 16, 16)
@@ -164,6 +165,16 @@ def test_a_folder_goes_through_the_test_pipeline(run, tmp_path):
                 type='CustomDataset',
                 data_root=str(tmp_path / 'none'),
                 with_label=False))).train()
+
+
+@pytest.mark.parametrize('config', [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmpretrain.LoadImageFromFile'),
+    dict(type=LoadImageFromFile),
+    LoadImageFromFile(),
+])
+def test_a_type_may_be_a_name_a_class_or_built(config):
+    assert type_name(config) == 'LoadImageFromFile'
 
 
 def test_a_new_run_from_anchored_weights_draws_its_own(run, checkpoint):
