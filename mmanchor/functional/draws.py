@@ -33,7 +33,7 @@ def draw_generator(seed: int, rank: int, iteration: int,
     return np.random.default_rng(entropy)
 
 
-def check_seed(seed: int, what: str = '`seed`') -> int:
+def check_seed(seed: int) -> int:
     """Refuse what is no seed.
 
     Raises:
@@ -44,6 +44,6 @@ def check_seed(seed: int, what: str = '`seed`') -> int:
         3
     """
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise TypeError(f'Expected {what} to be a non-negative integer, but '
+        raise TypeError('Expected `seed` to be a non-negative integer, but '
                         f'got {seed!r}.')
     return seed

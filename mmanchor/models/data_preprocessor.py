@@ -124,8 +124,9 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
         images = data['inputs']
         stacked = isinstance(images, torch.Tensor)
         channels = {images.size(1)} if stacked else set(map(len, images))
-        # one channel is spread over the mean's, as the host does
-        if self._enable_normalize and not channels <= {1, len(self.mean)}:
+        # a single mean, or a single channel, is spread as the host does
+        if (self._enable_normalize and len(self.mean) > 1
+                and not channels <= {1, len(self.mean)}):
             raise ValueError(
                 f'Expected images of {len(self.mean)} channels, as many as '
                 f'`mean` has, but got {max(channels)}. Anchored inputs go to '

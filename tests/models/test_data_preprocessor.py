@@ -242,6 +242,13 @@ def test_anchored_inputs_belong_to_the_model(as_list):
         preprocessor()(dict(inputs=list(inputs) if as_list else inputs))
 
 
+def test_one_mean_serves_all_channels_as_in_the_host():
+    one = dict(mean=[120.], std=[60.])
+    expected = ClsDataPreprocessor(**one)(make_batch(2))['inputs']
+    out = AnchoringDataPreprocessor(**one)(make_batch(2))
+    assert torch.equal(out['inputs'], expected)
+
+
 def test_reference_set_can_be_given_by_type():
     assert isinstance(
         preprocessor(references=dict(type=ReferenceSet)).reference_set,
