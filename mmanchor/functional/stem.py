@@ -1,4 +1,5 @@
 """The stem: the layers that read the image, widened from C to 2C channels."""
+from contextlib import contextmanager
 from typing import Dict, Optional, Sequence
 
 import torch
@@ -10,8 +11,9 @@ def find_stem(backbone: nn.Module,
     """Find the convolutions that read the image.
 
     The first convolution in the order of registration tells the number of
-    image channels C; every other convolution with C input channels reads the
-    image too (RepVGG has two branches, say).
+    image channels C. If others have C input channels, a forward pass shows
+    which of them read the image (as RepVGG's two branches do) and which read
+    what another layer made of it.
 
     Args:
         backbone (torch.nn.Module): The backbone.
@@ -52,6 +54,8 @@ def find_stem(backbone: nn.Module,
             name: conv
             for name, conv in convs.items() if conv.in_channels == channels
         }
+        if len(stem) > 1:
+            stem = _reading_the_image(backbone, stem, channels)
     grouped = [name for name, conv in stem.items() if conv.groups != 1]
     if grouped:
         raise ValueError(
@@ -64,6 +68,69 @@ def find_stem(backbone: nn.Module,
             'Expected the layers named by `stem` to read the same number of '
             f'channels, but got {channels}.')
     return stem
+
+
+def _reading_the_image(backbone, candidates, channels):
+    """The candidates whose input no parameter had a part in."""
+    reading = []
+
+    def look(conv, args):
+        # no_grad regions hide what came before: not taken for the image
+        if torch.is_grad_enabled() and not args[0].requires_grad:
+            reading.append(conv)
+
+    hooks = [
+        conv.register_forward_pre_hook(look) for conv in candidates.values()
+    ]
+    error = None
+    try:
+        with _all_parameters_trained(backbone):
+            error = _try_forward(backbone, channels)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if error or not reading:
+        raise ValueError(
+            f'Expected to see in a forward pass of {type(backbone).__name__} '
+            f'which of its layers with {channels} input channels read the '
+            f'image ({", ".join(candidates)}), but '
+            f'{error or "none was seen to"}. Name them with `stem=[...]`.')
+    return {k: conv for k, conv in candidates.items() if conv in reading}
+
+
+@contextmanager
+def _all_parameters_trained(module: nn.Module):
+    """As in evaluation, but every parameter asks for a gradient."""
+    modes = {m: m.training for m in module.modules()}
+    trained = {p: p.requires_grad for p in module.parameters()}
+    module.eval()
+    module.requires_grad_(True)
+    try:
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for m, mode in modes.items():
+            m.training = mode
+        for p, requires_grad in trained.items():
+            p.requires_grad_(requires_grad)
+
+
+def _try_forward(backbone, channels) -> Optional[str]:
+    """Go forward at a size the backbone is made for, or say what failed."""
+    like = next(backbone.parameters())
+    sizes = [224, 32]
+    size = getattr(backbone, 'img_size', None)
+    if size is not None:
+        sizes.insert(0, size)
+    for size in sizes:
+        size = size if isinstance(size, (tuple, list)) else (size, size)
+        try:
+            backbone(like.new_zeros(1, channels, *size))
+        except Exception as error:
+            failure = f'with images of {size} it failed: {error}'
+        else:
+            return None
+    return failure
 
 
 def inflate(weight: torch.Tensor) -> torch.Tensor:
@@ -85,7 +152,7 @@ def inflate(weight: torch.Tensor) -> torch.Tensor:
 
 def widen_stem(backbone: nn.Module,
                names: Optional[Sequence[str]] = None,
-               keep_weights: bool = False) -> int:
+               keep_weights: bool = False) -> Dict[str, nn.Conv2d]:
     """Make the layers that read the image read 2C channels, in place.
 
     State-dict keys stay as they are, and loading a C-channel weight into a
@@ -99,20 +166,19 @@ def widen_stem(backbone: nn.Module,
             to False.
 
     Returns:
-        int: C, the number of image channels.
+        Dict[str, torch.nn.Conv2d]: The widened layers by name.
 
     Raises:
         ValueError: See :func:`find_stem`.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3))
-        >>> widen_stem(net), net(torch.zeros(1, 6, 8, 8)).shape[1]
-        (3, 8)
+        >>> list(widen_stem(net)), net(torch.zeros(1, 6, 8, 8)).shape[1]
+        (['0'], 8)
     """
     stem = find_stem(backbone, names)
     for conv in stem.values():
-        channels = conv.in_channels
-        conv.in_channels = 2 * channels
+        conv.in_channels *= 2
         conv.weight = nn.Parameter(
             inflate(conv.weight.detach()),
             requires_grad=conv.weight.requires_grad)
@@ -120,7 +186,7 @@ def widen_stem(backbone: nn.Module,
             conv.reset_parameters()
         conv._register_load_state_dict_pre_hook(
             _inflate_on_load, with_module=True)
-    return channels
+    return stem
 
 
 def _inflate_on_load(conv, state_dict, prefix, *_):

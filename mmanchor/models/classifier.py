@@ -1,4 +1,5 @@
 """The classifier that anchors."""
+import warnings
 from typing import Iterator, List, Optional, Sequence, Union
 
 import torch
@@ -8,11 +9,12 @@ from mmpretrain.structures import DataSample
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..functional import anchor_to_all, average_references, fold, widen_stem
+from ..functional import anchor_to_all, average_references, fold
 from ..functional.uncertainty import AVERAGE
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import mask_head
 from .reference_bank import ReferenceBank
+from .widening import widen_backbone
 
 MASKED_NORM_STATS = ('skip', 'update')
 
@@ -43,7 +45,8 @@ class AnchoredImageClassifier(ImageClassifier):
         init_cfg (dict, optional): As for ``ImageClassifier``.
         stem (Sequence[str], optional): Names, within the backbone, of the
             layers that read the image. Defaults to None: found by
-            :func:`~mmanchor.functional.find_stem`.
+            :func:`~mmanchor.functional.find_stem`, and a backbone without
+            any convolution is built for 2C channels.
         image_channels (int, optional): C of a backbone that was built for 2C
             channels, with ``stem=[]``. Defaults to None: read off the stem.
         masked_norm_stats (str): Whether batches of which every row is masked
@@ -55,6 +58,9 @@ class AnchoredImageClassifier(ImageClassifier):
         rows_per_pass (int): References share a forward pass up to this many
             rows; a batch with more takes one pass a reference, so that memory
             does not grow with K but for the logits. Defaults to 64.
+
+    Attributes:
+        stem (List[str]): The layers of the backbone that were widened.
 
     Shape:
         - inputs: (B, C, H, W) or (B, 2C, H, W)
@@ -108,8 +114,6 @@ class AnchoredImageClassifier(ImageClassifier):
             data_preprocessor = {}
         if isinstance(data_preprocessor, dict):
             data_preprocessor.setdefault('type', 'AnchoringDataPreprocessor')
-        keep_weights = isinstance(backbone, nn.Module) or bool(
-            backbone.get('pretrained'))
         super().__init__(backbone, neck, mask_head(head), pretrained,
                          train_cfg, data_preprocessor, init_cfg)
         if not isinstance(self.data_preprocessor, AnchoringDataPreprocessor):
@@ -119,13 +123,16 @@ class AnchoredImageClassifier(ImageClassifier):
                 f'{type(self.data_preprocessor).__name__}. Set '
                 "`data_preprocessor = dict(type='AnchoringDataPreprocessor')`"
                 '.')
-        if (stem is not None and len(stem) == 0) != bool(image_channels):
+        self.backbone, self.stem, self.image_channels = widen_backbone(
+            self.backbone, backbone, stem, image_channels)
+        means = len(getattr(self.data_preprocessor, 'mean', ()))
+        if means > 1 and means != self.image_channels:
             raise ValueError(
-                'Expected `image_channels` with `stem=[]`, for a backbone '
-                f'that was built for 2C channels, but got stem={stem!r} and '
-                f'image_channels={image_channels!r}. Set both or neither.')
-        self.image_channels = image_channels or widen_stem(
-            self.backbone, stem, keep_weights)
+                'Expected a backbone that reads the channels of `mean`, '
+                f'{means}, but the first convolution of '
+                f'{type(self.backbone).__name__} reads '
+                f'{self.image_channels}. Name the layers that read the '
+                'image with `stem=[...]`, or change `mean`.')
         self.reference_bank = ReferenceBank()
         self.masked_norm_stats = masked_norm_stats
         self.average = average
@@ -141,11 +148,7 @@ class AnchoredImageClassifier(ImageClassifier):
         With ``mode='tensor'`` images of C channels give the average over
         references, whose softmax is the prediction.
         """
-        skip = (
-            mode == 'loss' and self.masked_norm_stats == 'skip'
-            and bool(data_samples)
-            and all(s.get('reference_masked', False) for s in data_samples))
-        self._track_running_stats(not skip)
+        self._track_running_stats(mode, data_samples)
         if mode == 'tensor' and self.with_head and not self._is_anchored(
                 inputs):
             return average_references(
@@ -214,15 +217,25 @@ class AnchoredImageClassifier(ImageClassifier):
 
     def _anchored_passes(self, images) -> Iterator[tuple]:
         """Anchored rows (k·B, 2C, H, W) and k, chunk by chunk of the bank."""
-        references = self.data_preprocessor(
-            dict(inputs=self.reference_bank.in_use))['inputs'].to(images)
+        if torch.jit.is_tracing() and len(self.reference_bank) == 0:
+            warnings.warn('The reference bank is empty: tracing with a blank '
+                          'reference, to count operations and no more.')
+            references = torch.zeros_like(images[:1])
+        else:
+            references = self.data_preprocessor(
+                dict(inputs=self.reference_bank.in_use))['inputs'].to(images)
         for chunk in references.split(
                 max(1, self.rows_per_pass // len(images))):
             yield anchor_to_all(images, chunk), len(chunk)
 
-    def _track_running_stats(self, track: bool) -> None:
+    @torch.compiler.disable  # it would be compiled anew for every pattern
+    def _track_running_stats(self, mode, data_samples) -> None:
         # Set before a forward rather than undone after it: activation
         # checkpointing runs the layers once more in the backward pass.
+        track = not (mode == 'loss' and self.masked_norm_stats == 'skip'
+                     and bool(data_samples) and all(
+                         s.get('reference_masked', False)
+                         for s in data_samples))
         if track == self._tracks_running_stats:
             return
         self._tracks_running_stats = track

@@ -22,10 +22,12 @@ class TwoBranches(nn.Module):
         return self.inner(self.squeeze(self.wide(x) + self.narrow(x)))
 
 
-def test_named_layers_are_widened_and_others_are_not():
+@pytest.mark.parametrize('names', [None, ['wide', 'narrow']])
+def test_layers_that_read_the_image_are_widened_and_others_are_not(names):
     net = TwoBranches()
-    assert list(find_stem(net)) == ['wide', 'narrow', 'inner']
-    assert widen_stem(net, ['wide', 'narrow']) == 3
+    assert list(find_stem(net, names)) == ['wide', 'narrow']
+    assert list(widen_stem(net, names)) == ['wide', 'narrow']
+    assert net.inner.in_channels == 3
     assert net(torch.randn(2, 6, 5, 5)).shape == (2, 4, 5, 5)
 
 
@@ -35,7 +37,7 @@ def test_named_layers_are_widened_and_others_are_not():
 def test_plain_weights_are_inflated_exactly_whatever_loads_them(load):
     plain = TwoBranches().double()
     net = TwoBranches().double()
-    widen_stem(net, ['wide', 'narrow'])
+    widen_stem(net)
     net = copy.deepcopy(net)  # as EMA does
     weights = plain.state_dict()
     load(net, weights, strict=True)
@@ -68,6 +70,48 @@ def test_weights_for_other_channels_are_refused():
     weights = {'0.weight': torch.zeros(4, 5, 3, 3), '0.bias': torch.zeros(4)}
     with pytest.raises(ValueError, match=r'0.weight.*read 3 channels.*6.*5'):
         net.load_state_dict(weights)
+
+
+def test_looking_for_the_stem_leaves_no_trace():
+    net = nn.Sequential(TwoBranches(), nn.BatchNorm2d(4), nn.Dropout(),
+                        nn.Conv2d(4, 3, 1))
+    net[0].wide.weight.requires_grad_(False)
+    net[1].eval()
+    weights = copy.deepcopy(net.state_dict())
+    random_state = torch.get_rng_state()
+    assert list(find_stem(net)) == ['0.wide', '0.narrow']
+    assert [m.training for m in net] == [True, False, True, True]
+    assert [p.requires_grad for p in net[0].wide.parameters()] == [False, True]
+    assert all(torch.equal(v, weights[k]) for k, v in net.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert not any(m._forward_pre_hooks for m in net.modules())
+
+
+class OfOneSize(TwoBranches):
+    """Takes images of one size."""
+
+    def __init__(self, img_size):
+        super().__init__()
+        self.img_size = img_size
+
+    def forward(self, x):
+        return super().forward(x.reshape(-1, 3, 48, 40))
+
+
+def test_looking_for_the_stem_tries_the_backbone_s_own_size():
+    assert list(find_stem(OfOneSize((48, 40)))) == ['wide', 'narrow']
+    with pytest.raises(
+            ValueError,
+            match=r'OfOneSize.*wide, narrow, inner.*\(32, 32\) it failed: '
+            r'shape.*`stem='):
+        find_stem(OfOneSize(64))
+
+
+def test_a_stem_that_hides_from_autograd_has_to_be_named():
+    net = TwoBranches()
+    net.forward = torch.no_grad()(net.forward)
+    with pytest.raises(ValueError, match='none was seen to.*`stem='):
+        find_stem(net)
 
 
 def test_stems_that_cannot_be_found_or_widened():

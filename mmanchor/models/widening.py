@@ -1,0 +1,89 @@
+"""Backbones made to read 2C channels."""
+import inspect
+from typing import List, Optional, Sequence, Tuple, Union
+
+import torch
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from ..functional import widen_stem
+
+
+def widen_backbone(
+        backbone: nn.Module,
+        config: Union[dict, nn.Module],
+        stem: Optional[Sequence[str]] = None,
+        image_channels: Optional[int] = None
+) -> Tuple[nn.Module, List[str], int]:
+    """Widen a backbone's stem, or build it for 2C channels if it has none.
+
+    A backbone without any convolution (T2T-ViT unfolds the image) is built
+    anew with twice its ``in_channels``. Since its layers have no halves to
+    copy a plain weight to, it refuses a plain model's weights.
+
+    Args:
+        backbone (torch.nn.Module): The backbone, widened in place.
+        config (dict | torch.nn.Module): What it was built from.
+        stem (Sequence[str], optional): Names of the layers that read the
+            image; ``[]`` for a backbone that reads 2C channels already.
+            Defaults to None: found.
+        image_channels (int, optional): C, with ``stem=[]`` and only then.
+            Defaults to None: read off the stem.
+
+    Returns:
+        Tuple[torch.nn.Module, List[str], int]: The backbone, the names of the
+        widened layers and C.
+
+    Raises:
+        ValueError: See :func:`~mmanchor.functional.find_stem`; or one of
+            ``stem=[]`` and ``image_channels`` is without the other.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3))
+        >>> widen_backbone(net, net)[1:]
+        (['0'], 3)
+    """
+    if (stem is not None and len(stem) == 0) != bool(image_channels):
+        raise ValueError(
+            'Expected `image_channels` with `stem=[]`, for a backbone '
+            f'that was built for 2C channels, but got stem={stem!r} and '
+            f'image_channels={image_channels!r}. Set both or neither.')
+    if stem is None and not any(
+            isinstance(m, nn.Conv2d) for m in backbone.modules()):
+        argument = inspect.signature(
+            type(backbone)).parameters.get('in_channels')
+        if argument is not None and isinstance(config, dict):
+            image_channels = config.get('in_channels', argument.default)
+            backbone = MODELS.build({
+                **config, 'in_channels': 2 * image_channels
+            })
+    if image_channels:
+        backbone._register_load_state_dict_pre_hook(
+            _refuse_plain_weights, with_module=True)
+        return backbone, [], image_channels
+    keep_weights = isinstance(config, nn.Module) or bool(
+        config.get('pretrained'))
+    widened = widen_stem(backbone, stem, keep_weights)
+    image_channels = next(iter(widened.values())).in_channels // 2
+    return backbone, list(widened), image_channels
+
+
+def _refuse_plain_weights(backbone, state_dict, prefix, *_):
+    for name, own in backbone.state_dict().items():
+        saved = state_dict.get(prefix + name)
+        if _is_half(saved, own):
+            raise ValueError(
+                f'Expected weights of a {type(backbone).__name__} for '
+                f'anchored images, but {prefix}{name} of the checkpoint has '
+                f'shape {tuple(saved.shape)} rather than '
+                f'{tuple(own.shape)}, as a plain model\'s. It has no '
+                'convolution that reads the image, so that a plain model '
+                'can\'t be its exact start: train it from scratch, or load '
+                'an anchored checkpoint.')
+
+
+def _is_half(saved: Optional[torch.Tensor], own: torch.Tensor) -> bool:
+    """Whether a shape is another's but for halves of some axes."""
+    return (saved is not None and saved.shape != own.shape
+            and saved.dim() == own.dim()
+            and all(n in (m, 2 * m) for m, n in zip(saved.shape, own.shape)))
