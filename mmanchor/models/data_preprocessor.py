@@ -123,7 +123,8 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
     def _check_images(self, data: dict) -> None:
         images = data['inputs']
         stacked = isinstance(images, torch.Tensor)
-        channels = {images.size(1)} if stacked else set(map(len, images))
+        # `int`: where operations are counted by tracing, sizes are tensors
+        channels = {int(images.size(1))} if stacked else set(map(len, images))
         # a single mean, or a single channel, is spread as the host does
         if (self._enable_normalize and len(self.mean) > 1
                 and not channels <= {1, len(self.mean)}):
@@ -143,6 +144,7 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
                     f'{f" ({path})" if path else ""}. A reference with NaN '
                     'would spoil other images. Mend or remove it.')
 
+    @torch.compiler.disable  # it counts: compiled anew at every step
     def _anchor(self, images):
         iteration = self._next_iteration()
         seed = torch.initial_seed() if self.seed is None else self.seed

@@ -1,6 +1,6 @@
 """Heads that know which references were masked."""
 from functools import lru_cache
-from typing import List, Optional, Type, Union
+from typing import List, Optional, Sequence, Type, Union
 
 import torch
 from mmpretrain.evaluation import Accuracy
@@ -22,6 +22,22 @@ _REFUSED = tuple(
     getattr(host_heads, name) for name in ('RegressionHead', 'ArcFaceClsHead')
     if hasattr(host_heads, name))
 _LOGITS_ONLY = object()  # in place of data samples
+
+
+@torch.compiler.disable  # it would be compiled anew for every pattern
+def masked_rows(data_samples: Sequence[DataSample]) -> torch.Tensor:
+    """Which samples are masked.
+
+    Shape:
+        - output: (B,), bool, on CPU
+
+    Example:
+        >>> masked_rows([DataSample(), DataSample(reference_masked=True)])
+        tensor([False,  True])
+    """
+    return torch.tensor(
+        [sample.get('reference_masked', False) for sample in data_samples],
+        dtype=torch.bool)
 
 
 class ReferenceMasking:
@@ -47,6 +63,7 @@ class ReferenceMasking:
                 'Expected the masked target either as `masked_target` or as '
                 '`target` of a ReferenceMaskingLoss, but got both. Drop '
                 '`masked_target`.')
+        self._masked_target = self.loss_module.target
 
     def __reduce__(self):
         # classes made for a user's head can't be found by name
@@ -54,10 +71,11 @@ class ReferenceMasking:
 
     def loss(self, feats, data_samples: List[DataSample], **kwargs) -> dict:
         """The host head's losses, and what the log shows of masking."""
-        mask = torch.tensor(
-            [sample.get('reference_masked', False) for sample in data_samples])
         losses = super().loss(
-            feats, data_samples, reference_masked=mask, **kwargs)
+            feats,
+            data_samples,
+            reference_masked=masked_rows(data_samples),
+            **kwargs)
         if 'masked_share' not in losses:
             raise TypeError(
                 f'Expected `loss` of {self.host_class.__name__} to go through '
@@ -65,8 +83,11 @@ class ReferenceMasking:
                 'nothing would be masked. Let it call `self._get_loss`.')
         return losses
 
+    @torch.compiler.disable  # every number of masked rows has another shape
     def _get_loss(self, cls_score, data_samples: List[DataSample],
                   reference_masked: torch.Tensor, **kwargs) -> dict:
+        if not isinstance(self.loss_module, ReferenceMaskingLoss):
+            self._wrap_loss(self._masked_target)  # after a SwitchRecipeHook
         cal_acc = self.cal_acc
         self.cal_acc = False  # the host would count masked rows
         try:

@@ -2,6 +2,7 @@
 from typing import Optional, Union
 
 import torch
+from mmpretrain.models import FocalLoss
 from mmpretrain.registry import MODELS
 from torch import nn
 
@@ -88,7 +89,11 @@ class ReferenceMaskingLoss(nn.Module):
         masked, rest = (
             rows.nonzero(as_tuple=True)[0].to(cls_score.device)
             for rows in (reference_masked, ~reference_masked))
-        rows = uniform_cross_entropy(cls_score[masked], self._sigmoid)
+        scores = cls_score[masked]
+        # autocast leaves a softmax in half precision, on CPU
+        rows = uniform_cross_entropy(
+            scores.to(torch.promote_types(scores.dtype, torch.float32)),
+            self._sigmoid)
         if weight is not None:
             rows = rows * weight[masked]
         total = self._loss_weight * rows.sum() / avg_factor
@@ -103,7 +108,10 @@ class ReferenceMaskingLoss(nn.Module):
 
     @property
     def _sigmoid(self) -> bool:
-        return any(getattr(m, 'use_sigmoid', False) for m in self.modules())
+        # the focal loss is made of sigmoids and has no such attribute
+        return any(
+            getattr(m, 'use_sigmoid', isinstance(m, FocalLoss))
+            for m in self.modules())
 
     @property
     def _loss_weight(self) -> float:
