@@ -9,8 +9,11 @@ from .version import __version__
 
 require_host()
 
-# needs the host, hence not above
+# need the host, hence not above
 from . import datasets, engine, evaluation, functional, models  # noqa: E402
+from .checkpoints import allow_run_checkpoints  # noqa: E402
+
+allow_run_checkpoints()
 
 CONFIG_DIR = Path(__file__).parent / '.mim' / 'configs'
 
