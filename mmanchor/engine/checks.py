@@ -1,7 +1,6 @@
 """What can be found out before a run starts."""
 import os
 import tempfile
-import zipfile
 
 from mmengine.runner import Runner
 
@@ -43,25 +42,3 @@ def check_work_dir(work_dir: str) -> None:
         raise ValueError(f'Expected a work dir that can be written to, but '
                          f'got {work_dir}: {error.strerror}. Name another '
                          'with `--work-dir`.') from error
-
-
-def check_checkpoint(path: str) -> None:
-    """Find out early whether a local checkpoint is there and whole.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file was cut short, or is no checkpoint.
-    """
-    if '://' in path:  # fetched by MMEngine
-        return
-    if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f'Expected a checkpoint file, but there is none at {path}. The '
-            'latest of a run is named in `last_checkpoint` in its work dir.')
-    with open(path, 'rb') as file:
-        legacy = file.read(1) == b'\x80'  # a pickle, from before PyTorch 1.6
-    if not legacy and not zipfile.is_zipfile(path):
-        raise ValueError(
-            f'Expected a whole checkpoint, but {path} '
-            f'({os.path.getsize(path)} bytes) was cut short or is none. Use '
-            'an earlier one, or copy it again.')

@@ -5,15 +5,20 @@ from typing import Union
 import torch
 from mmengine.dist import broadcast
 from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.registry import DATASETS, HOOKS
+from torch.nn.parallel import DistributedDataParallel
 
 from ..datasets import draw_images, with_pipeline
 from ..datasets.reference_images import SELECT, describe
 from ..functional import check_seed
 from ..models import AnchoredImageClassifier, AnchoringDataPreprocessor
+from .checkpoint_checks import BANK_KEY, check_architecture
+from .config_reading import evaluation_pipeline, type_name
 
-_BANK_KEY = 'reference_bank.images'
+# others hold pieces of weights, under other names
+_NOT_SHARDED = (AnchoredImageClassifier, BaseTTAModel, DistributedDataParallel)
 
 
 @HOOKS.register_module()
@@ -46,7 +51,8 @@ class KReferenceHook(Hook):
         TypeError: The model or the data preprocessor does not anchor, or
             ``seed`` is no integer.
         ValueError: An argument is out of range, there are not enough images
-            to draw from, or they have another size than the test images.
+            to draw from, they have another size than the test images, or a
+            checkpoint is of another architecture.
     """
 
     priority = 'HIGH'  # before EMAHook copies the model
@@ -89,12 +95,17 @@ class KReferenceHook(Hook):
             self._fill(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Before training, decide between the checkpoint's bank and ours."""
+        """Check it; before training, decide between its bank and ours."""
+        if isinstance(runner.model, _NOT_SHARDED):
+            check_architecture(
+                anchored_model(runner), checkpoint.get('state_dict',
+                                                       checkpoint),
+                runner._load_from or 'the checkpoint')
         if not _is_training(runner):
             return
         for state_dict in (checkpoint.get('state_dict', checkpoint),
                            checkpoint.get('ema_state_dict', {})):
-            for key in [k for k in state_dict if k.endswith(_BANK_KEY)]:
+            for key in [k for k in state_dict if k.endswith(BANK_KEY)]:
                 saved = state_dict[key]
                 if (runner._resume and not self.redraw
                         and len(saved) >= self.num_references):
@@ -180,7 +191,7 @@ class KReferenceHook(Hook):
             source = dict(
                 type='CustomDataset', data_root=source, with_label=False)
         if 'pipeline' not in source:
-            pipeline = _test_pipeline(runner.cfg)
+            pipeline = evaluation_pipeline(runner.cfg)
             loads = any(
                 type_name(step).startswith('LoadImage') for step in pipeline)
             if isinstance(self.source, str) and not loads:
@@ -205,7 +216,7 @@ class KReferenceHook(Hook):
                     'none. Lower `num_references` to what the checkpoint '
                     'has, or name a `source`.')
             dataset = _build(loader['dataset'], 'The training set')
-        return with_pipeline(dataset, _test_pipeline(runner.cfg))
+        return with_pipeline(dataset, evaluation_pipeline(runner.cfg))
 
 
 def anchored_model(runner: Runner) -> AnchoredImageClassifier:
@@ -229,29 +240,9 @@ def anchored_model(runner: Runner) -> AnchoredImageClassifier:
         "`model = dict(type='AnchoredImageClassifier')`.")
 
 
-def type_name(config) -> str:
-    """The name of what a config builds, or of what is built already."""
-    kind = config['type'] if isinstance(config, dict) else type(config)
-    return getattr(kind, '__name__', kind).rpartition('.')[2]
-
-
 def _is_training(runner) -> bool:
     # a property of the same name would build the loop
     return isinstance(runner._train_loop, BaseLoop)
-
-
-def _test_pipeline(cfg) -> list:
-    for name in ('val_dataloader', 'test_dataloader'):
-        dataset = (cfg.get(name) or {}).get('dataset')
-        while dataset is not None:
-            if 'pipeline' in dataset:
-                return dataset['pipeline']
-            dataset = dataset.get('dataset') or dataset.get(
-                'datasets', [None])[0]
-    raise ValueError(
-        'Expected a test pipeline in `val_dataloader` or `test_dataloader` '
-        'for references to go through, but found none. Give `source` a '
-        '`pipeline`.')
 
 
 def _build(dataset: dict, what: str):

@@ -10,8 +10,11 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from .checks import check_anchoring, check_checkpoint, check_work_dir
-from .k_reference_hook import type_name
+from ..models import AnchoredImageClassifier
+from .checkpoint_checks import (PlainModelHook, check_checkpoint,
+                                check_pretrained)
+from .checks import check_anchoring, check_work_dir
+from .config_reading import type_name
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -103,8 +106,9 @@ def train(argv: Optional[Sequence[str]] = None) -> None:
     Raises:
         FileNotFoundError: The config or the checkpoint is not there.
         TypeError: The data preprocessor anchors and the model does not.
-        ValueError: The checkpoint is damaged, the work dir can't be written
-            to, --amp meets another optimizer wrapper, or nothing fills the
+        ValueError: A checkpoint is damaged or of another architecture, a
+            pretrained file is missing, the work dir can't be written to,
+            --amp meets another optimizer wrapper, or nothing fills the
             reference bank.
     """
     args = train_parser().parse_args(argv)
@@ -112,7 +116,7 @@ def train(argv: Optional[Sequence[str]] = None) -> None:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
-        wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+        wrapper = type_name({'type': 'OptimWrapper', **cfg.optim_wrapper})
         if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
             raise ValueError('Expected an OptimWrapper for --amp to replace, '
                              f'but got {wrapper}. Drop --amp.')
@@ -128,6 +132,7 @@ def train(argv: Optional[Sequence[str]] = None) -> None:
         start = find_latest_checkpoint(cfg.work_dir)
     if start is not None:
         check_checkpoint(start)
+    check_pretrained(cfg.model)
     if args.no_persistent_workers:
         for name in LOADERS:
             if cfg.get(name):
@@ -149,9 +154,9 @@ def test(argv: Optional[Sequence[str]] = None) -> dict:
 
     Raises:
         FileNotFoundError: The config or the checkpoint is not there.
-        ValueError: The checkpoint is damaged, the work dir can't be written
-            to, or ``--num-references`` meets a config without
-            ``KReferenceHook``.
+        ValueError: The checkpoint is damaged or of another architecture, the
+            work dir can't be written to, or ``--num-references`` meets a
+            config without ``KReferenceHook``.
     """
     parser = test_parser()
     args = parser.parse_args(argv)
@@ -189,8 +194,13 @@ def build_runner(cfg: Config) -> Runner:
     """
     check_work_dir(cfg.work_dir)
     if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg)
+    else:
+        runner = Runner.from_cfg(cfg)
+    model = getattr(runner.model, 'module', runner.model)
+    if not isinstance(model, AnchoredImageClassifier):
+        runner.register_hook(PlainModelHook())
+    return runner
 
 
 def _load_config(args: argparse.Namespace) -> Config:

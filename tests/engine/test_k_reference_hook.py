@@ -3,13 +3,11 @@ import shutil
 import pytest
 import torch
 from mmcv import imwrite
-from mmcv.transforms import LoadImageFromFile
 from mmengine.hooks import EMAHook
 from mmpretrain.registry import DATASETS, HOOKS
 
 from mmanchor.datasets import draw_images
 from mmanchor.engine import KReferenceHook
-from mmanchor.engine.k_reference_hook import type_name
 from mmanchor.models import AnchoredImageClassifier
 
 TEST_PIPELINE = [
@@ -165,16 +163,6 @@ def test_a_folder_goes_through_the_test_pipeline(run, tmp_path):
                 type='CustomDataset',
                 data_root=str(tmp_path / 'none'),
                 with_label=False))).train()
-
-
-@pytest.mark.parametrize('config', [
-    dict(type='LoadImageFromFile'),
-    dict(type='mmpretrain.LoadImageFromFile'),
-    dict(type=LoadImageFromFile),
-    LoadImageFromFile(),
-])
-def test_a_type_may_be_a_name_a_class_or_built(config):
-    assert type_name(config) == 'LoadImageFromFile'
 
 
 def test_a_new_run_from_anchored_weights_draws_its_own(run, checkpoint):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmanchor.engine import checks, launch
+from mmanchor.engine import checkpoint_checks, launch
 
 
 @pytest.fixture
@@ -163,8 +163,8 @@ def test_a_truncated_checkpoint_is_refused_before_anything_runs(
 
 def test_checkpoints_of_old_form_or_elsewhere_are_not_refused(tmp_path):
     torch.save({}, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
-    checks.check_checkpoint(str(tmp_path / 'old.pth'))
-    checks.check_checkpoint('https://example.org/model.pth')
+    checkpoint_checks.check_checkpoint(str(tmp_path / 'old.pth'))
+    checkpoint_checks.check_checkpoint('https://example.org/model.pth')
 
 
 def test_a_missing_checkpoint(config_file):

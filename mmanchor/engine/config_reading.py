@@ -1,0 +1,49 @@
+"""What configs say, however they say it."""
+from typing import Iterator
+
+from mmpretrain.registry import DATASETS
+
+
+def type_name(config) -> str:
+    """The name of what a config builds, or of what is built already."""
+    kind = config['type'] if isinstance(config, dict) else type(config)
+    return getattr(kind, '__name__', kind).rpartition('.')[2]
+
+
+def pretrained_files(model) -> Iterator[str]:
+    """Files of weights that a model's config names, at any depth."""
+    if isinstance(model, dict):
+        if 'type' in model and type_name(model) in ('Pretrained',
+                                                    'PretrainedInit'):
+            yield model.get('checkpoint')
+        elif isinstance(model.get('pretrained'), str) and 'head' in model:
+            yield model['pretrained']  # a classifier's; a backbone's is a flag
+        model = model.values()
+    elif not isinstance(model, (list, tuple)):
+        return
+    for value in model:
+        yield from pretrained_files(value)
+
+
+def evaluation_pipeline(cfg) -> list:
+    """The pipeline that images are validated or tested with.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for name in ('val_dataloader', 'test_dataloader'):
+        dataset = (cfg.get(name) or {}).get('dataset')
+        while dataset is not None:
+            if 'pipeline' in dataset:
+                return dataset['pipeline']
+            inner = dataset.get('dataset') or dataset.get('datasets',
+                                                          [None])[0]
+            if inner is None:  # a user's own may come with a pipeline
+                built = DATASETS.build(dataset)
+                if hasattr(built, 'pipeline'):
+                    return built.pipeline.transforms
+            dataset = inner
+    raise ValueError(
+        'Expected a test pipeline in `val_dataloader` or `test_dataloader` '
+        'for references to go through, but found none. Give `source` a '
+        '`pipeline`.')
