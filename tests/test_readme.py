@@ -1,5 +1,6 @@
-"""What the README shows works."""
+"""What the README and the pages in docs/ show works."""
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -13,10 +14,14 @@ from mmanchor.models import AnchoredImageClassifier
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / 'README.md').read_text()
+PAGES = {
+    path.name: path.read_text()
+    for path in (ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')))
+}
 
 
-def blocks(language):
-    return re.findall(rf'^```{language}\n(.*?)^```', README, re.M | re.S)
+def blocks(language, text=README):
+    return re.findall(rf'^```{language}\n(.*?)^```', text, re.M | re.S)
 
 
 def test_the_four_lines_as_shown_anchor_the_config_shown(tmp_path):
@@ -40,10 +45,12 @@ def test_make_targets_are_there():
 
 
 def commands():
-    text = '\n'.join(blocks('bash')).replace('\\\n', ' ')
+    text = '\n'.join(block for page in PAGES.values()
+                     for block in blocks('bash', page))
     return [
         shlex.split(line[line.index('python tools/'):])[1:]
-        for line in text.splitlines() if 'python tools/' in line
+        for line in text.replace('\\\n', ' ').splitlines()
+        if 'python tools/' in line
     ]
 
 
@@ -51,11 +58,23 @@ def commands():
 def test_commands_name_files_and_flags_that_exist(command):
     tool, *arguments = command
     assert (ROOT / tool).is_file()
-    parser = dict(
-        train=launch.train_parser, test=launch.test_parser)[Path(tool).stem]()
-    args = parser.parse_args(arguments)
-    if args.config.startswith('configs/'):
-        assert (ROOT / args.config).is_file()
+    parser = {
+        'train': launch.train_parser,
+        'test': launch.test_parser
+    }.get(Path(tool).stem)
+    if parser is None:
+        parser = runpy.run_path(str(ROOT / tool))['make_parser']
+    args = parser().parse_args(arguments)
+    configs = [getattr(args, 'config', None), *getattr(args, 'configs', [])]
+    for config in configs:
+        if str(config).startswith('configs/'):
+            assert (ROOT / config).is_file()
+
+
+@pytest.mark.parametrize('page', sorted(set(PAGES) - {'README.md'}))
+def test_python_of_the_pages_runs(page, capsys):
+    for code in blocks('python', PAGES[page]):
+        exec(code, {})
 
 
 def test_python_runs():
@@ -102,11 +121,13 @@ def test_settings_and_defaults_are_the_code_s():
 
 
 def test_nothing_is_left_to_fill_in():
-    assert not re.findall(r'@[A-Z]+@', README)
+    assert not re.findall(r'@[A-Z]+@', '\n'.join(PAGES.values()))
 
 
 def test_links_lead_somewhere():
-    paths = re.findall(r'\]\((?!http)([^)]+)\)', README)
-    assert paths
-    for path in paths:
-        assert (ROOT / path).exists()
+    links = [(ROOT / ('docs' if name != 'README.md' else ''), path)
+             for name, text in PAGES.items()
+             for path in re.findall(r'\]\((?!http)([^)#]+)', text)]
+    assert links
+    for folder, path in links:
+        assert (folder / path).exists(), path

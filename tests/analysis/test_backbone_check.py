@@ -1,0 +1,160 @@
+import re
+
+import pytest
+import torch
+from mmpretrain.models import ResNet_CIFAR
+from mmpretrain.registry import MODELS
+
+from mmanchor import CONFIG_DIR
+from mmanchor.analysis.backbone_check import check_backbone
+from mmanchor.analysis.backbone_table import (cells, summary, terminal_table,
+                                              write_markdown)
+from mmanchor.analysis.config_pair import image_size, plain_and_anchored
+
+SMALL = """
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='{backbone}', depth=18, stem_channels=8,
+                  base_channels=8, {arguments}),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=4, in_channels=64))
+data_preprocessor = dict(mean=[127.5] * 3, std=[64.] * 3)
+"""
+
+
+@pytest.fixture
+def plain_config(tmp_path):
+    """Write a small plain config."""
+
+    def write(backbone='ResNet_CIFAR', arguments='', more=''):
+        path = tmp_path / 'plain.py'
+        path.write_text(
+            SMALL.format(backbone=backbone, arguments=arguments) + more)
+        return path
+
+    return write
+
+
+@MODELS.register_module()
+class PeekingResNet(ResNet_CIFAR):
+    """Adds something of the image behind the stem."""
+
+    def forward(self, x):
+        return tuple(out + x[:, :1].mean() for out in super().forward(x))
+
+
+@MODELS.register_module()
+class DetachedResNet(ResNet_CIFAR):
+    """Doesn't train its stem, but says it does."""
+
+    def forward(self, x):
+        conv, self.conv1.forward = self.conv1.forward, torch.no_grad()(
+            self.conv1.forward)
+        try:
+            return super().forward(x)
+        finally:
+            self.conv1.forward = conv
+
+
+@MODELS.register_module()
+class ForgetfulResNet(ResNet_CIFAR):
+    """Leaves a layer out of its checkpoints."""
+
+    def state_dict(self, *args, **kwargs):
+        weights = super().state_dict(*args, **kwargs)
+        weights.pop('backbone.layer1.0.conv1.weight', None)
+        return weights
+
+
+def test_a_plain_config_is_anchored_and_tried(plain_config):
+    path = plain_config()
+    report = check_backbone(path, size=16)
+    assert report.failure is None
+    assert (report.backbone, report.stem) == ('ResNet_CIFAR', ['conv1'])
+    assert report.warm_start_error < 1e-5
+    assert sorted(report.losses) == [0., 1.]
+    # 3 more channels for 8 kernels of 3x3
+    plain, _ = plain_and_anchored(path)
+    parameters = sum(p.numel() for p in MODELS.build(plain.model).parameters())
+    assert report.extra_parameters == pytest.approx(100 * 3 * 8 * 9 /
+                                                    parameters)
+    assert 0 < report.extra_flops < 5
+
+
+def test_an_anchored_config_is_tried_as_it_is(plain_config):
+    path = CONFIG_DIR / 'digits/resnet18-w16_anchored-masked_digits.py'
+    report = check_backbone(path, 16, options={'model.stem': ['conv1']})
+    assert report.failure is None
+    assert check_backbone(
+        path, 16, options={
+            'model.stem': ['nose']
+        }).failure.startswith("anchor it: ValueError: ")
+
+
+@pytest.mark.parametrize('backbone,failure', [
+    ('PeekingResNet', 'warm-start it: .*was not widened.*stem='),
+    ('DetachedResNet', 'train it: .*gradient in conv1, but got none'),
+    ('ForgetfulResNet', 'warm-start it: .*relative difference'),
+    ('NoSuchNet', 'build the plain model: .*NoSuchNet'),
+])
+def test_what_does_not_work_is_reported(plain_config, backbone, failure):
+    report = check_backbone(plain_config(backbone), size=16)
+    assert re.search(failure, report.failure)
+
+
+def test_a_head_is_needed_to_train(plain_config):
+    path = plain_config(more='model.update(head=None)')
+    assert 'train it: ValueError: Expected a `head`' in check_backbone(
+        path, size=16).failure
+
+
+def test_pretrained_files_are_not_read(plain_config):
+    path = plain_config(
+        arguments="init_cfg=[dict(type='Pretrained', checkpoint='gone.pth'),"
+        " dict(type='Kaiming', layer='Conv2d')]")
+    assert check_backbone(path, size=16).failure is None
+    plain, _ = plain_and_anchored(path)
+    assert plain.model.backbone.init_cfg == [
+        dict(type='Kaiming', layer='Conv2d')
+    ]
+
+
+def test_only_classifiers_are_checked(tmp_path):
+    path = tmp_path / 'other.py'
+    path.write_text("model = dict(type='MAE')")
+    with pytest.raises(ValueError, match='ImageClassifier.*has MAE'):
+        plain_and_anchored(path)
+    assert check_backbone('gone.py').failure.startswith(
+        'load the config: FileNotFoundError')
+
+
+@pytest.mark.parametrize('pipeline,size', [
+    ([
+        dict(type='ResizeEdge', scale=256),
+        dict(type='CenterCrop', crop_size=224),
+        dict(type='PackInputs')
+    ], 224),
+    ([dict(type='Resize', scale=(48, 40))], (48, 40)),
+    ([dict(type='PackInputs')], 32),
+])
+def test_image_size_is_read_off_the_pipelines(pipeline, size):
+    train = dict(dataset=dict(pipeline=[dict(crop_size=32)]))
+    test = dict(dataset=dict(pipeline=pipeline))
+    cfg = dict(train_dataloader=train, test_dataloader=test)
+    assert image_size(cfg) == size
+    assert image_size({}) == 224
+
+
+def test_tables(plain_config, tmp_path):
+    works = check_backbone(plain_config(), size=16)
+    fails = check_backbone('gone.py')
+    text = summary([works, fails])
+    assert text.startswith('1 of 2 train, 1 of 2 warm-start exactly (worst')
+    assert terminal_table([works, fails]).row_count == 1
+    path = tmp_path / 'table.md'
+    write_markdown([works, fails], 'the command', str(path))
+    text = path.read_text()
+    assert f'| {" | ".join(cells(works))} |' in text
+    assert '`the command`' in text
+    assert 'Failed: gone.py, to load the config' in text
+    assert [p.name for p in tmp_path.glob('table*')] == ['table.md']
