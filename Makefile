@@ -1,15 +1,28 @@
-# Both targets need Python >= 3.10 and nothing else; each makes .venv once.
+# Targets need Python >= 3.10 and nothing else; each makes its environment once.
 PYTHON ?= python3
 VENV := .venv
+UPSTREAM := .venv-upstream
 BIN := $(VENV)/bin
+# tests share two cores: one thread and one process each
+WORKERS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-fast test-upstream lint format clean
 
 demo: $(VENV)/demo
 	$(BIN)/python tools/demo.py
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# without the 58 backbones
+test-fast: $(VENV)/dev
+	$(PYTEST) -m 'not matrix'
+
+# on upstream MMPretrain 1.2.0 rather than the maintained fork
+test-upstream: BIN := $(UPSTREAM)/bin
+test-upstream: $(UPSTREAM)/dev
+	$(PYTEST)
 
 lint: $(VENV)/dev
 	$(BIN)/flake8 mmanchor configs tools tests
@@ -21,11 +34,16 @@ format: $(VENV)/dev
 	$(BIN)/yapf --in-place --recursive mmanchor configs tools tests
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(UPSTREAM) build dist *.egg-info
 
 # Stamp files: an extra is installed again when what it depends on changes.
-$(VENV)/demo $(VENV)/dev: setup.cfg pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --progress-bar on \
-	    -c constraints.txt -e '.[host,$(notdir $@)]'
+$(VENV)/demo: EXTRAS := host,demo
+$(VENV)/dev: EXTRAS := host,mim,dev
+$(UPSTREAM)/dev: EXTRAS := upstream,upstream-mim,dev
+
+$(VENV)/demo $(VENV)/dev $(UPSTREAM)/dev: setup.cfg pyproject.toml \
+    constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --progress-bar on \
+	    -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@

@@ -13,7 +13,7 @@ def test_configs_and_tools_travel_in_the_wheel(tmp_path):
         ROOT,
         source,
         symlinks=True,
-        ignore=shutil.ignore_patterns('.*venv', '.git', 'build', 'data',
+        ignore=shutil.ignore_patterns('.venv*', '.git', 'build', 'data',
                                       'work_dirs', '*.egg-info'))
     subprocess.run([
         sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps',
