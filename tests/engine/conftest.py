@@ -1,4 +1,28 @@
 """Runs of a second, for tests of hooks and tools."""
-from runs import run, small_config  # noqa: F401
+import shutil
+
+import pytest
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from reference_runs import hook
+from runs import config_maker, run, small_config  # noqa: F401
 
 collect_ignore = ['conftest.py']  # for doctests: it clashes with others
+
+
+@pytest.fixture(scope='session')
+def trained_once(tmp_path_factory):
+    """A checkpoint whose bank has 3 references."""
+    folder = tmp_path_factory.mktemp('three')
+    cfg = config_maker(folder)(**{
+        'train_cfg.max_epochs': 1
+    }, **hook(num_references=3))
+    init_default_scope('mmpretrain')
+    Runner.from_cfg(cfg).train()
+    return folder / 'work/epoch_1.pth'
+
+
+@pytest.fixture
+def checkpoint(trained_once, tmp_path):
+    """A copy, for a test to do with as it likes."""
+    return str(shutil.copy(trained_once, tmp_path / 'three.pth'))

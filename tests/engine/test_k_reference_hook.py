@@ -1,33 +1,11 @@
-import shutil
-
 import pytest
 import torch
 from mmcv import imwrite
-from mmengine.hooks import EMAHook
-from mmpretrain.registry import DATASETS, HOOKS
+from mmpretrain.registry import HOOKS
+from reference_runs import (TEST_PIPELINE, after_test, bank, hook,
+                            training_images)
 
-from mmanchor.datasets import draw_images
 from mmanchor.engine import KReferenceHook
-from mmanchor.models import AnchoredImageClassifier
-
-TEST_PIPELINE = [
-    dict(type='Resize', scale=16, interpolation='bicubic'),
-    dict(type='PackInputs'),
-]
-
-
-def training_images(k, select='random', seed=0, indices=50):
-    dataset = DATASETS.build(
-        dict(type='Digits', pipeline=TEST_PIPELINE, indices=indices))
-    return draw_images(dataset, k, select, seed)
-
-
-def hook(**kwargs):
-    return dict(custom_hooks=[dict(type='KReferenceHook', **kwargs)])
-
-
-def bank(runner):
-    return runner.model.reference_bank
 
 
 @pytest.mark.parametrize('select,k', [('random', 3), ('per_class', 10),
@@ -44,19 +22,6 @@ def test_every_checkpoint_carries_references_of_the_training_set(
     assert torch.equal(checkpoint['state_dict']['reference_bank.images'],
                        expected)
     assert torch.equal(bank(runner).in_use, expected)
-
-
-@pytest.fixture
-def checkpoint(run, tmp_path):
-    """A checkpoint whose bank has 3 references."""
-    run(**{'train_cfg.max_epochs': 1}, **hook(num_references=3)).train()
-    return str(
-        shutil.move(tmp_path / 'work/epoch_1.pth', tmp_path / 'three.pth'))
-
-
-def after_test(run, checkpoint, **options):
-    runner = run(load_from=checkpoint, **options)
-    return runner, runner.test()
 
 
 def test_fewer_references_are_the_first_ones_of_the_bank(run, checkpoint):
@@ -165,74 +130,6 @@ def test_a_folder_goes_through_the_test_pipeline(run, tmp_path):
                 with_label=False))).train()
 
 
-def test_a_new_run_from_anchored_weights_draws_its_own(run, checkpoint):
-    runner = run(
-        load_from=checkpoint,
-        **{'train_cfg.max_epochs': 1},
-        **hook(num_references=3, seed=8))
-    runner.train()
-    assert torch.equal(bank(runner).images, training_images(3, seed=8))
-    assert runner.model.data_preprocessor.iteration == 4  # not 8
-
-
-@pytest.mark.parametrize('k,seed', [(3, 0), (2, 0), (5, 8)])
-def test_a_resumed_run_keeps_its_references_if_there_are_enough(
-        run, checkpoint, k, seed):
-    runner = run(
-        load_from=checkpoint,
-        resume=True,
-        **{
-            'train_cfg.max_epochs': 2,
-            'train_cfg.val_interval': 2
-        },
-        **hook(num_references=k, seed=8))
-    runner.train()
-    assert torch.equal(bank(runner).in_use, training_images(k, seed=seed))
-
-
-def with_ema(k, update_buffers, **kwargs):
-    return [
-        dict(type='EMAHook', update_buffers=update_buffers),
-        dict(type='KReferenceHook', num_references=k, **kwargs)
-    ]
-
-
-@pytest.mark.parametrize('update_buffers', [False, True])
-@pytest.mark.parametrize('k,redraw', [(2, False), (5, False), (3, True)])
-def test_changing_k_beside_an_averaged_model(run, tmp_path, k, redraw,
-                                             update_buffers):
-    run(**{
-        'train_cfg.max_epochs': 1
-    },
-        custom_hooks=with_ema(3, update_buffers)).train()
-    runner, _ = after_test(
-        run,
-        str(tmp_path / 'work/epoch_1.pth'),
-        custom_hooks=with_ema(k, update_buffers, redraw=redraw, seed=6))
-    seed = 0 if k == 2 else 6
-    assert torch.equal(bank(runner).in_use, training_images(k, seed=seed))
-
-
-@pytest.mark.parametrize('update_buffers', [False, True])
-@pytest.mark.parametrize('k', [3, 5])
-def test_averaged_model_has_the_bank_too(run, k, update_buffers):
-    hooks = with_ema(k, update_buffers)
-    first = run(**{'train_cfg.max_epochs': 1}, custom_hooks=hooks)
-    first.train()
-    runner = run(
-        resume=True,
-        custom_hooks=hooks,
-        **{
-            'train_cfg.max_epochs': 2,
-            'train_cfg.val_interval': 1
-        })
-    runner.train()
-    ema, = (h for h in runner.hooks if isinstance(h, EMAHook))
-    averaged = ema.ema_model.module
-    assert isinstance(averaged, AnchoredImageClassifier)
-    assert torch.equal(averaged.reference_bank.images, training_images(k))
-
-
 def test_reference_set_is_the_training_set_through_the_test_pipeline(run):
     runner = run(
         data_preprocessor=dict(references=dict(type='ReferenceSet', size=20)),
@@ -266,16 +163,6 @@ def test_validation_alone_sets_k(run, checkpoint):
     assert torch.equal(bank(runner).in_use, training_images(3)[:2])
 
 
-def test_redraw_before_a_resumed_training(run, checkpoint):
-    runner = run(
-        load_from=checkpoint,
-        resume=True,
-        **{'train_cfg.max_epochs': 2},
-        **hook(num_references=3, seed=8, redraw=True))
-    runner.train()
-    assert torch.equal(bank(runner).images, training_images(3, seed=8))
-
-
 def test_references_of_another_size_are_refused_before_training(run):
     small = [dict(type='Resize', scale=12), dict(type='PackInputs')]
     runner = run(**hook(source=dict(type='Digits', pipeline=small)))
@@ -296,30 +183,6 @@ def test_batches_of_one_are_refused_before_training(run):
             'train_cfg.max_epochs': 1
         },
         **hook()).train()
-
-
-def test_draws_go_on_where_the_run_is_whatever_the_checkpoint_says(
-        run, checkpoint):
-    saved = torch.load(checkpoint, weights_only=False)
-    saved['state_dict']['data_preprocessor.iteration'] = torch.tensor(1)
-    torch.save(saved, checkpoint)
-    runner = run(
-        load_from=checkpoint,
-        resume=True,
-        **{'train_cfg.max_epochs': 2},
-        **hook(num_references=3))
-    runner.train()
-    assert runner.model.data_preprocessor.iteration == runner.iter == 8
-
-
-def test_seed_of_the_run_is_that_of_the_draws(run):
-    options = {'train_cfg.max_epochs': 1}
-    runner = run(**options)
-    runner.train()
-    assert runner.model.data_preprocessor.seed == runner.seed == 0
-    runner = run(data_preprocessor=dict(seed=5), **options)
-    runner.train()
-    assert runner.model.data_preprocessor.seed == 5
 
 
 def test_anchoring_data_for_a_plain_model_is_refused(run):

@@ -182,3 +182,16 @@ def test_a_work_dir_that_cannot_be_written_to(config_file, tmp_path):
         launch.train(
             [config_file, '--work-dir',
              str(tmp_path / 'file' / 'work')])
+
+
+def test_a_config_without_data_preprocessor(small_config, tmp_path):
+    cfg = small_config()
+    cfg.pop('data_preprocessor')
+    cfg.train_cfg.max_epochs = cfg.train_cfg.val_interval = 1
+    cfg.dump(tmp_path / 'bare.py')
+    launch.train([str(tmp_path / 'bare.py')])
+    saved = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=False)
+    weights = saved['state_dict']
+    assert 'data_preprocessor.mean' not in weights
+    assert len(weights['reference_bank.images']) == 10
+    assert weights['data_preprocessor.iteration'] == 4  # it anchored

@@ -4,6 +4,7 @@ import pytest
 import torch
 from builders import build_model, image_bytes, make_batch, model_config
 from mmengine.optim import OptimWrapper
+from mmengine.runner import load_checkpoint
 from mmpretrain.registry import MODELS
 from torch import nn
 
@@ -44,6 +45,25 @@ def test_exact_warm_start_from_a_plain_checkpoint():
     with_bank(model)
     for output in (model(images), *model.reference_logits(images)):
         torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('wrapped', [
+    lambda weights: weights,
+    lambda weights: dict(state_dict=weights, meta={}),
+    lambda weights: {f'module.{k}': v for k, v in weights.items()},
+    lambda weights: dict(
+        state_dict={f'module.{k}': v for k, v in weights.items()}),
+], ids=['bare', 'state_dict', 'module', 'both'])  # yapf: disable
+def test_exact_warm_start_however_the_file_wraps_weights(wrapped, tmp_path):
+    plain, model = plain_model(), build_model()
+    torch.save(wrapped(plain.state_dict()), tmp_path / 'plain.pth')
+    load_checkpoint(model, str(tmp_path / 'plain.pth'))
+    images, references = torch.randn(2, 4, 3, 16, 16)
+    torch.testing.assert_close(
+        model.eval()(anchor(images, references)),
+        plain(images),
+        rtol=1e-4,
+        atol=1e-5)
 
 
 def test_the_bank_is_saved_but_no_hook_averages_it():

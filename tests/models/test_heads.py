@@ -259,3 +259,8 @@ def test_a_head_that_would_ignore_masks_is_refused():
 def test_an_unknown_head_is_left_to_the_host():
     with pytest.raises(KeyError, match='NoHead'):
         MODELS.build(mask_head(dict(type='NoHead')))
+
+
+def test_a_head_without_num_classes_is_refused_by_that_name():
+    with pytest.raises(TypeError, match="LinearClsHead.*'num_classes'"):
+        MODELS.build(mask_head(dict(type='LinearClsHead', in_channels=8)))

@@ -1,0 +1,28 @@
+"""What tests of runs with `KReferenceHook` say and look at."""
+from mmpretrain.registry import DATASETS
+
+from mmanchor.datasets import draw_images
+
+TEST_PIPELINE = [
+    dict(type='Resize', scale=16, interpolation='bicubic'),
+    dict(type='PackInputs'),
+]
+
+
+def training_images(k, select='random', seed=0, indices=50):
+    dataset = DATASETS.build(
+        dict(type='Digits', pipeline=TEST_PIPELINE, indices=indices))
+    return draw_images(dataset, k, select, seed)
+
+
+def hook(**kwargs):
+    return dict(custom_hooks=[dict(type='KReferenceHook', **kwargs)])
+
+
+def bank(runner):
+    return runner.model.reference_bank
+
+
+def after_test(run, checkpoint, **options):
+    runner = run(load_from=checkpoint, **options)
+    return runner, runner.test()
