@@ -120,6 +120,13 @@ def test_settings_and_defaults_are_the_code_s():
     assert shown == real
 
 
+def test_the_matrix_is_summed_up_as_it_was_printed():
+    line, = re.findall(r'^58 of 58 train.*$', PAGES['backbone-matrix.md'],
+                       re.M)
+    assert line in README
+    assert PAGES['backbone-matrix.md'].count('_in1k') >= 56  # rows
+
+
 def test_nothing_is_left_to_fill_in():
     assert not re.findall(r'@[A-Z]+@', '\n'.join(PAGES.values()))
 

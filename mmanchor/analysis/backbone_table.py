@@ -1,5 +1,6 @@
 """Reports on backbones as a table, in the terminal and as Markdown."""
 import os
+import subprocess
 from pathlib import Path
 from typing import List, Sequence
 
@@ -9,6 +10,7 @@ import torch
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from ..version import __version__
 from .backbone_check import BackboneReport
 
 COLUMNS = ('backbone', 'config', 'layers widened', 'warm start', 'loss',
@@ -53,9 +55,10 @@ def write_markdown(reports: Sequence[BackboneReport], command: str,
     """The table with what it takes to make it again, written at once."""
     lines = [
         '# What anchoring does to every backbone', '',
-        f'Printed by `{command}`, seed 0, with MMPretrain '
-        f'{mmpretrain.__version__}, MMEngine {mmengine.__version__} and '
-        f'PyTorch {torch.__version__.partition("+")[0]}.', '',
+        f'Printed by `{command}`, seed 0, mmanchor {_commit()}, with '
+        f'MMPretrain {mmpretrain.__version__}, MMEngine '
+        f'{mmengine.__version__} and PyTorch '
+        f'{torch.__version__.partition("+")[0]}.', '',
         '*Warm start*: relative difference between the logits of the anchored '
         'model with a plain model\'s weights and those of that model. *Loss* '
         'and *masked*: of a training step without and one with masked '
@@ -75,6 +78,16 @@ def write_markdown(reports: Sequence[BackboneReport], command: str,
     partial = Path(f'{path}.partial')
     partial.write_text('\n'.join(lines) + '\n', encoding='utf-8')
     os.replace(partial, path)
+
+
+def _commit() -> str:
+    """The version, and the commit where this is a clone."""
+    done = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'],
+                          cwd=Path(__file__).parent,
+                          capture_output=True,
+                          text=True)
+    commit = done.stdout.strip()
+    return __version__ + (f' (commit {commit})' if commit else '')
 
 
 def cells(report: BackboneReport) -> List[str]:
