@@ -2,6 +2,7 @@
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import checkpoint
 from torch.torch_version import TorchVersion
 
@@ -10,7 +11,11 @@ try:
 except ImportError:  # NumPy 1
     from numpy.core import multiarray
 
-_STATISTICS = ('min', 'max', 'current', 'mean')
+# what may be asked of a class by name: an owner's own plain functions
+_ATTRIBUTES = {
+    HistoryBuffer: ('min', 'max', 'current', 'mean'),
+    OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
+}
 
 
 def safe_globals() -> list:
@@ -28,10 +33,14 @@ def safe_globals() -> list:
         type(np.dtype(kind)) for kind in ('bool', 'int32', 'int64', 'uint32',
                                           'uint64', 'float32', 'float64')
     ]
+    arrays = [
+        (getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
+        for core in ('core', '_core')  # of NumPy 1 and 2
+        for name in ('_reconstruct', 'scalar')
+    ]
     return [
-        HistoryBuffer, np.ndarray, np.dtype,
-        multiarray._reconstruct, multiarray.scalar,
-        (_history_buffer_method, 'builtins.getattr'), *dtypes
+        *_ATTRIBUTES, (_attribute, 'builtins.getattr'), np.ndarray, np.dtype,
+        *dtypes, *arrays
     ]
 
 
@@ -46,11 +55,11 @@ def allow_run_checkpoints() -> None:
         torch.serialization.add_safe_globals(safe_globals())
 
 
-def _history_buffer_method(owner, name):
+def _attribute(owner, name):
     """In place of ``getattr``, which would give away anything."""
-    if owner is not HistoryBuffer or name not in _STATISTICS:
+    if owner not in _ATTRIBUTES or name not in _ATTRIBUTES[owner]:
         raise ValueError(
-            f'Expected a checkpoint to ask for {", ".join(_STATISTICS)} of '
-            f'HistoryBuffer only, but it asks for {name!r} of {owner!r}. It '
-            'was not written by MMEngine: don\'t load it.')
-    return getattr(HistoryBuffer, name)
+            'Expected a checkpoint to ask for methods of the log\'s history '
+            f'and of schedulers only, but it asks for {name!r} of {owner!r}. '
+            'It was not written by MMEngine: don\'t load it.')
+    return getattr(owner, name)

@@ -1,16 +1,19 @@
 """MMEngine's own checkpoints load; others that want code don't."""
 import pickle
 import random
+import re
 import subprocess
 import sys
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.optim import OneCycleLR
 
-from mmanchor.checkpoints import (_history_buffer_method,
-                                  allow_run_checkpoints, safe_globals)
+from mmanchor.checkpoints import (_attribute, allow_run_checkpoints,
+                                  safe_globals)
 
 
 @pytest.fixture(autouse=True)
@@ -73,8 +76,32 @@ def test_a_new_process_loads_it_too(tmp_path):
     assert done.stdout.split()[-1:] == ['1.5'], done.stderr
 
 
-def test_only_statistics_of_the_history_are_given():
-    assert _history_buffer_method(HistoryBuffer, 'max') is HistoryBuffer.max
+def test_a_one_cycle_schedule_is_loaded(tmp_path):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.)
+    scheduler = OneCycleLR(optimizer, eta_max=1., total_steps=5)
+    torch.save(scheduler.state_dict(), tmp_path / 'run.pth')
+    state = torch.load(tmp_path / 'run.pth', weights_only=True)
+    scheduler.load_state_dict(state)
+
+
+@pytest.mark.parametrize('core', ['core', '_core'])
+def test_arrays_of_numpy_1_and_2_are_loaded(core, tmp_path):
+    path = tmp_path / 'run.pth'
+    torch.save(dict(array=np.arange(3.), scalar=np.float64(2.)), path)
+    renamed = tmp_path / 'renamed.pth'
+    with ZipFile(path) as old, ZipFile(renamed, 'w') as new:
+        for name in old.namelist():
+            content = re.sub(rb'numpy\._?core\.', b'numpy.%b.' % core.encode(),
+                             old.read(name))
+            new.writestr(name, content)
+    assert b'numpy.%b.multiarray' % core.encode() in renamed.read_bytes()
+    loaded = torch.load(renamed, weights_only=True)
+    assert loaded['array'].tolist() == [0, 1, 2]
+    assert loaded['scalar'] == 2
+
+
+def test_only_what_checkpoints_ask_for_is_given():
+    assert _attribute(HistoryBuffer, 'max') is HistoryBuffer.max
     for owner, name in ((HistoryBuffer, '__init__'), (pickle, 'max')):
-        with pytest.raises(ValueError, match=f"mean of Hist.*{name!r} of"):
-            _history_buffer_method(owner, name)
+        with pytest.raises(ValueError, match=f"schedulers only.*{name!r} of"):
+            _attribute(owner, name)

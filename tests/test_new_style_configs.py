@@ -1,4 +1,6 @@
 """Python configs with ``read_base``, where a type is a class."""
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -102,7 +104,8 @@ def _stop_with(seen):
     return build_runner
 
 
-def test_it_can_be_checked(config_file):
-    report = check_backbone(config_file, 16)
+@pytest.mark.parametrize('name', ['plain.py', 'anchored.py'])
+def test_it_can_be_checked(config_file, name):
+    report = check_backbone(Path(config_file).with_name(name), 16)
     assert report.failure is None
     assert report.stem == ['conv1']

@@ -4,6 +4,7 @@ Each is anchored, warm-started from a plain model's weights, trained for a
 step with masked references and one without, saved, loaded and tried, on noise.
 """
 import argparse
+import os
 import shlex
 import sys
 import warnings
@@ -19,6 +20,8 @@ import mmanchor.analysis.backbone_check as checking  # noqa: E402
 import mmanchor.analysis.backbone_matrix as matrix  # noqa: E402
 import mmanchor.analysis.backbone_table as table  # noqa: E402
 
+sys.path.insert(0, os.getcwd())  # where a user's own backbone is
+
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -27,7 +30,8 @@ def make_parser() -> argparse.ArgumentParser:
         'configs',
         nargs='*',
         metavar='CONFIG',
-        help='plain configs, which get the four lines, or anchored ones')
+        help='plain configs, which get the four lines, or anchored ones; '
+        'mmpretrain::FOLDER/NAME.py for one of MMPretrain')
     parser.add_argument(
         '--all',
         action='store_true',
@@ -64,12 +68,21 @@ def main() -> int:
                 **(args.cfg_options or {})
             })
         reports.append(report)
-        verdict = f'[red]failed[/] to {report.failure}'
+        name = report.backbone or entry.config
         if report.failure is None:
-            verdict = '[green]works[/]'
-        console.print(
-            f'{report.backbone or entry.config}: {verdict}', soft_wrap=True)
-    console.print(table.terminal_table(reports, console.width))
+            console.print(f'{name}: [green]works[/]', soft_wrap=True)
+        else:
+            console.print(f'{name}: [red]failed[/] to', end=' ')
+            console.print(report.failure, markup=False, soft_wrap=True)
+        if report.imports and 'mmanchor' not in report.imports:
+            console.print(
+                'Keep what the config imports: custom_imports = dict(imports='
+                f'{[*report.imports, "mmanchor"]}, '
+                'allow_failed_imports=False)',
+                markup=False,
+                soft_wrap=True)
+    if any(report.failure is None for report in reports):
+        console.print(table.terminal_table(reports, console.width))
     console.print(table.summary(reports), soft_wrap=True)
     if args.out:
         command = shlex.join(['python', *sys.argv])

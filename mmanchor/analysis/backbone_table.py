@@ -54,7 +54,7 @@ def write_markdown(reports: Sequence[BackboneReport], command: str,
                    path: str) -> None:
     """The table with what it takes to make it again, written at once."""
     lines = [
-        '# What anchoring does to every backbone', '',
+        '# What anchoring does to a backbone', '',
         f'Printed by `{command}`, seed 0, mmanchor {_commit()}, with '
         f'MMPretrain {mmpretrain.__version__}, MMEngine '
         f'{mmengine.__version__} and PyTorch '
@@ -92,14 +92,17 @@ def _commit() -> str:
 
 def cells(report: BackboneReport) -> List[str]:
     """One for each of ``COLUMNS``."""
-    warm_start = report.warm_start_error
+
+    def number(value, form, otherwise='–'):
+        return otherwise if value is None else format(value, form)
+
     return [
         report.backbone,
         '/'.join(Path(report.config).parts[-2:]),
         ', '.join(report.stem) or 'built for 2C channels',
-        'refused' if warm_start is None else f'{warm_start:.1e}',
-        f'{report.losses[0.]:.2f}',
-        f'{report.losses[1.]:.2f}',
-        f'{report.extra_parameters:+.3f} %',
-        f'{report.extra_flops:+.2f} %',
+        number(report.warm_start_error, '.1e', 'refused'),
+        number(report.losses[0.], '.2f'),
+        number(report.losses[1.], '.2f'),
+        number(report.extra_parameters, '+.3f') + ' %',
+        number(report.extra_flops, '+.2f') + ' %',
     ]

@@ -2,20 +2,22 @@
 import copy
 import tempfile
 from pathlib import Path
-from typing import Optional, Tuple, Union
+from typing import List, Optional, Tuple, Union
 
 from mmengine.config import Config
+from mmengine.hub import get_config
 
 from ..engine.config_reading import type_name
 
 FOUR_LINES = """
 _base_ = '{base}'
-custom_imports = dict(imports=['mmanchor'], allow_failed_imports=False)
+custom_imports = dict(imports={imports}, allow_failed_imports=False)
 
 model = dict(type='AnchoredImageClassifier')
 data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0.25)
 custom_hooks = [dict(type='KReferenceHook', num_references=1)]
 """
+_ANCHORED = 'AnchoredImageClassifier'
 # what an anchored config may have and a plain one may not
 _OURS = {
     'model': ('stem', 'image_channels', 'masked_norm_stats', 'average',
@@ -27,35 +29,47 @@ _OURS = {
 
 def plain_and_anchored(
         path: Union[str, Path],
-        options: Optional[dict] = None) -> Tuple[Config, Config]:
+        options: Optional[dict] = None) -> Tuple[Optional[Config], Config]:
     """A config as a plain and as an anchored one, without pretrained files.
 
     Args:
-        path (str | Path): A config file. A plain one gets the four lines; of
-            an anchored one, what is mmanchor's is taken off.
+        path (str | Path): A config file, or ``mmpretrain::`` and one of
+            MMPretrain's. A plain one gets the four lines; of an anchored one,
+            what is mmanchor's is taken off.
         options (dict, optional): Changes, as
             ``{'model.backbone.depth': 18}``. Defaults to None.
 
     Returns:
-        Tuple[Config, Config]: Plain and anchored.
+        Tuple[Config | None, Config]: Plain and anchored; no plain one of a
+        backbone that was built for 2C channels by hand.
 
     Raises:
         ValueError: The config has no ``ImageClassifier`` to anchor.
     """
+    if '::' in str(path):
+        path = get_config(str(path)).filename
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
     kind = type_name(cfg.model) if 'model' in cfg else None
-    if kind == 'AnchoredImageClassifier':
-        plain, anchored = _take_off(cfg), cfg
+    if kind == _ANCHORED:
+        built_for_2c = cfg.model.get('stem') == []
+        plain = None if built_for_2c else _take_off(cfg)
+        anchored = cfg
     elif kind == 'ImageClassifier':
-        plain, anchored = cfg, _put_under(path)
+        plain, anchored = cfg, _put_under(path, cfg)
         anchored.merge_from_dict(options or {})
     else:
         raise ValueError('Expected `model` to be an ImageClassifier or an '
                          f'AnchoredImageClassifier, but {path} has {kind}.')
-    for each in (plain, anchored):
+    for each in filter(None, (plain, anchored)):
         _drop_pretrained(each.model)
     return plain, anchored
+
+
+def own_imports(cfg: Config) -> List[str]:
+    """Modules that a config imports, which the four lines would replace."""
+    imports = cfg.get('custom_imports', {}).get('imports', [])
+    return [imports] if isinstance(imports, str) else list(imports)
 
 
 def image_size(cfg: Config) -> Union[int, Tuple[int, int]]:
@@ -73,12 +87,24 @@ def image_size(cfg: Config) -> Union[int, Tuple[int, int]]:
     return 224
 
 
-def _put_under(path) -> Config:
-    with tempfile.TemporaryDirectory() as folder:
-        anchored = Path(folder) / 'anchored.py'
-        base = Path(path).resolve().as_posix()
-        anchored.write_text(FOUR_LINES.format(base=base), encoding='utf-8')
-        return Config.fromfile(anchored)
+def _put_under(path, cfg) -> Config:
+    base = Path(path).resolve().as_posix()
+    imports = [*own_imports(cfg), 'mmanchor']
+    lines = FOUR_LINES.format(base=base, imports=imports)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            anchored = Path(folder) / 'anchored.py'
+            anchored.write_text(lines, encoding='utf-8')
+            return Config.fromfile(anchored)
+    except RuntimeError:  # a new-style config has no `_base_`
+        anchored = Config(cfg.to_dict())
+        anchored.merge_from_dict(dict(model=dict(type=_ANCHORED)))
+        anchored.data_preprocessor = {
+            **(anchored.get('data_preprocessor') or {}), 'type':
+            'AnchoringDataPreprocessor',
+            'mask_prob': 0.25
+        }
+        return anchored
 
 
 def _take_off(cfg: Config) -> Config:
@@ -110,7 +136,7 @@ def _drop_pretrained(config) -> None:
             kept = [
                 c for c in (
                     init_cfg if isinstance(init_cfg, list) else [init_cfg])
-                if type_name(c) != 'Pretrained'
+                if type_name(c) not in ('Pretrained', 'PretrainedInit')
             ]
             config['init_cfg'] = kept or None
         for value in config.values():

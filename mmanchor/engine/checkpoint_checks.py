@@ -6,12 +6,17 @@ from typing import Dict
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 
 from ..models import AnchoredImageClassifier
 from .config_reading import pretrained_files
 
 BANK_KEY = 'reference_bank.images'
+
+
+def is_remote(path: str) -> bool:
+    """Whether MMEngine fetches it, rather than opening a file."""
+    return re.match(r'[\w-]+:', path) is not None
 
 
 def check_checkpoint(path: str) -> None:
@@ -21,8 +26,9 @@ def check_checkpoint(path: str) -> None:
         FileNotFoundError: There is no such file.
         ValueError: The file was cut short, or is no checkpoint.
     """
-    if '://' in path:  # fetched by MMEngine
+    if is_remote(path):
         return
+    path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f'Expected a checkpoint file, but there is none at {path}. The '
@@ -42,7 +48,8 @@ def check_pretrained(model_config: dict) -> None:
     Raises:
         ValueError: One is not, or is damaged.
     """
-    for path in pretrained_files(model_config):
+    for init_cfg in pretrained_files(model_config):
+        path = init_cfg.get('checkpoint')
         try:
             check_checkpoint(str(path))
         except FileNotFoundError as error:
@@ -50,6 +57,45 @@ def check_pretrained(model_config: dict) -> None:
                 'Expected a file of pretrained weights, but there is none at '
                 f'{path!r}. Mend `checkpoint` of the `init_cfg` (or '
                 '`pretrained`) that names it, or take it out.') from error
+
+
+def check_pretrained_fits(model: AnchoredImageClassifier,
+                          model_config: dict) -> None:
+    """Refuse pretrained weights of another backbone.
+
+    Files that are not local, and ``init_cfg`` of parts of a backbone, are
+    left to the host.
+
+    Raises:
+        ValueError: See :func:`check_architecture`; or ``prefix`` is missing.
+    """
+    whole = dict(
+        pretrained=model_config.get('pretrained'),
+        init_cfg=model_config.get('init_cfg'),
+        head=None)
+    backbone = dict(model_config.get('backbone') or {})
+    own = dict(init_cfg=backbone.get('init_cfg'))
+    for config, is_backbone in ((whole, False), (own, True)):
+        for init_cfg in pretrained_files(config):
+            path, prefix = init_cfg['checkpoint'], init_cfg.get('prefix', '')
+            if is_remote(path):
+                continue
+            weights = CheckpointLoader.load_checkpoint(path, 'cpu', None)
+            weights = weights.get('state_dict', weights)
+            if is_backbone:
+                prefix = prefix and prefix.rstrip('.') + '.'
+                if not prefix and any(
+                        name.startswith('backbone.') for name in weights):
+                    raise ValueError(
+                        f'Expected weights of a backbone, but {path} has '
+                        'those of a classifier. Add `prefix=\'backbone.\'` '
+                        'to the `init_cfg` of the backbone.')
+                weights = {
+                    'backbone.' + name[len(prefix):]: weight
+                    for name, weight in weights.items()
+                    if name.startswith(prefix)
+                }
+            check_architecture(model, weights, path)
 
 
 def check_architecture(model: AnchoredImageClassifier,
@@ -67,7 +113,7 @@ def check_architecture(model: AnchoredImageClassifier,
 
     Raises:
         ValueError: Less than half of the backbone's weights are in it with
-            the same name and shape, or the stem's are not.
+            the same name and shape.
     """
     shapes = {
         re.sub(r'^module\.', '', name): tuple(weight.shape)
@@ -84,7 +130,7 @@ def check_architecture(model: AnchoredImageClassifier,
         for name, shape in wanted.items() if shapes.get(name) != shape
         and not (name in stem and _is_plain(shapes.get(name), shape))
     }
-    if 2 * len(missing) > len(wanted) or set(missing) & set(stem):
+    if 2 * len(missing) > len(wanted):
         name, shape = next(iter(missing.items()))
         raise ValueError(
             f'Expected weights of a {type(model.backbone).__name__} as in '
@@ -111,7 +157,10 @@ class PlainModelHook(Hook):
         Raises:
             ValueError: There is one.
         """
-        if any(
+        anchored = any(
+            isinstance(module, AnchoredImageClassifier)
+            for module in runner.model.modules())
+        if not anchored and any(
                 key.endswith(BANK_KEY)
                 for key in checkpoint.get('state_dict', checkpoint)):
             raise ValueError(

@@ -10,14 +10,19 @@ def type_name(config) -> str:
     return getattr(kind, '__name__', kind).rpartition('.')[2]
 
 
-def pretrained_files(model) -> Iterator[str]:
-    """Files of weights that a model's config names, at any depth."""
+def pretrained_files(model) -> Iterator[dict]:
+    """Files of weights that a model's config names, at any depth.
+
+    Yields:
+        dict: ``checkpoint``, and ``prefix`` where there is one.
+    """
     if isinstance(model, dict):
+        if isinstance(model.get('pretrained'), str) and 'head' in model:
+            # a classifier's; a backbone's is a flag
+            yield dict(checkpoint=model['pretrained'])
         if 'type' in model and type_name(model) in ('Pretrained',
                                                     'PretrainedInit'):
-            yield model.get('checkpoint')
-        elif isinstance(model.get('pretrained'), str) and 'head' in model:
-            yield model['pretrained']  # a classifier's; a backbone's is a flag
+            yield dict(model)
         model = model.values()
     elif not isinstance(model, (list, tuple)):
         return

@@ -12,7 +12,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..models import AnchoredImageClassifier
 from .checkpoint_checks import (PlainModelHook, check_checkpoint,
-                                check_pretrained)
+                                check_pretrained, check_pretrained_fits)
 from .checks import check_anchoring, check_work_dir
 from .config_reading import type_name
 
@@ -139,6 +139,9 @@ def train(argv: Optional[Sequence[str]] = None) -> None:
                 cfg[name].persistent_workers = False
     runner = build_runner(cfg)
     check_anchoring(runner)
+    model = getattr(runner.model, 'module', runner.model)
+    if isinstance(model, AnchoredImageClassifier):
+        check_pretrained_fits(model, cfg.model)
     runner.train()
 
 
@@ -197,9 +200,7 @@ def build_runner(cfg: Config) -> Runner:
         runner = RUNNERS.build(cfg)
     else:
         runner = Runner.from_cfg(cfg)
-    model = getattr(runner.model, 'module', runner.model)
-    if not isinstance(model, AnchoredImageClassifier):
-        runner.register_hook(PlainModelHook())
+    runner.register_hook(PlainModelHook())
     return runner
 
 

@@ -1,4 +1,6 @@
 """The stem: the layers that read the image, widened from C to 2C channels."""
+import copy
+import warnings
 from contextlib import contextmanager
 from typing import Dict, Optional, Sequence
 
@@ -35,6 +37,9 @@ def find_stem(backbone: nn.Module,
         for name, module in backbone.named_modules()
         if isinstance(module, nn.Conv2d)
     }
+    if isinstance(names, str):
+        raise ValueError('Expected `stem` to be a list of names, but got '
+                         f'{names!r}. Write `stem=[{names!r}]`.')
     if names is not None:
         wrong = [name for name in names if name not in convs]
         if wrong or not names:
@@ -74,13 +79,15 @@ def _reading_the_image(backbone, candidates, channels):
     """The candidates whose input no parameter had a part in."""
     reading = []
 
-    def look(conv, args):
+    def look(conv, args, kwargs):
+        image, = (*args, *kwargs.values())
         # no_grad regions hide what came before: not taken for the image
-        if torch.is_grad_enabled() and not args[0].requires_grad:
+        if torch.is_grad_enabled() and not image.requires_grad:
             reading.append(conv)
 
     hooks = [
-        conv.register_forward_pre_hook(look) for conv in candidates.values()
+        conv.register_forward_pre_hook(look, with_kwargs=True)
+        for conv in candidates.values()
     ]
     error = None
     try:
@@ -177,7 +184,12 @@ def widen_stem(backbone: nn.Module,
         (['0'], 8)
     """
     stem = find_stem(backbone, names)
-    for conv in stem.values():
+    for name, conv in stem.items():
+        if type(conv) is not nn.Conv2d and not _halves_add_up(conv):
+            warnings.warn(
+                f'{name} is a {type(conv).__name__}, which is not linear in '
+                'its weight: a plain model\'s weights will be a start near '
+                'that model\'s answers, but not an exact one.')
         conv.in_channels *= 2
         conv.weight = nn.Parameter(
             inflate(conv.weight.detach()),
@@ -189,10 +201,30 @@ def widen_stem(backbone: nn.Module,
     return stem
 
 
+@torch.no_grad()
+def _halves_add_up(conv) -> bool:
+    """Whether ``[W, W]`` on [r, x - r] is W on x, tried out."""
+    generator = torch.Generator().manual_seed(0)
+    plain = copy.deepcopy(conv).to_empty(device='cpu').double()
+    for tensor in (*plain.parameters(), *plain.buffers()):
+        tensor.fill_(1)
+    plain.weight.normal_(generator=generator)
+    wide = copy.deepcopy(plain)
+    wide.weight = nn.Parameter(inflate(plain.weight))
+    size = [2 * d * k for d, k in zip(conv.dilation, conv.kernel_size)]
+    shape = (2, 1, conv.in_channels, *size)
+    x, r = torch.randn(shape, generator=generator).double()
+    return torch.allclose(wide(torch.cat([r, x - r], 1)), plain(x))
+
+
 def _inflate_on_load(conv, state_dict, prefix, *_):
     key = prefix + 'weight'
     weight = state_dict.get(key)
     if weight is None:
+        warnings.warn(
+            f'{key}, which reads the image, is not among the weights to load '
+            'and stays as it is. Is the checkpoint of another architecture, '
+            'or `prefix` wrong?')
         return
     if 2 * weight.size(1) == conv.in_channels:
         state_dict[key] = inflate(weight)

@@ -123,21 +123,34 @@ class AnchoredImageClassifier(ImageClassifier):
                 f'{type(self.data_preprocessor).__name__}. Set '
                 "`data_preprocessor = dict(type='AnchoringDataPreprocessor')`"
                 '.')
+        if self.with_head:  # one that only the host could find, by `_scope_`
+            mask_head(self.head)
         self.backbone, self.stem, self.image_channels = widen_backbone(
             self.backbone, backbone, stem, image_channels)
         means = len(getattr(self.data_preprocessor, 'mean', ()))
         if means > 1 and means != self.image_channels:
             raise ValueError(
-                'Expected a backbone that reads the channels of `mean`, '
-                f'{means}, but the first convolution of '
+                f'Expected images of {means} channels, as many as `mean` has, '
+                f'but {", ".join(self.stem) or "the backbone"} of '
                 f'{type(self.backbone).__name__} reads '
-                f'{self.image_channels}. Name the layers that read the '
-                'image with `stem=[...]`, or change `mean`.')
+                f'{self.image_channels}. Name the layers that read the image '
+                'with `stem=[...]`, change `mean`, or build the backbone for '
+                '2C channels and set `stem=[]` and `image_channels=C`.')
         self.reference_bank = ReferenceBank()
         self.masked_norm_stats = masked_norm_stats
         self.average = average
         self.rows_per_pass = rows_per_pass
         self._tracks_running_stats = True
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        images = state_dict.get(f'{prefix}reference_bank.images')
+        if (images is not None and len(images)
+                and images.size(1) != self.image_channels):
+            raise ValueError(
+                'Expected the checkpoint of a model for images of '
+                f'{self.image_channels} channels, but its reference bank has '
+                f'images of {images.size(1)}. Load one for as many channels.')
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self,
                 inputs: torch.Tensor,

@@ -1,4 +1,5 @@
 """Anchoring of training batches."""
+import difflib
 import inspect
 import math
 from numbers import Real
@@ -69,13 +70,7 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
                  references: Union[str, dict] = 'batch',
                  seed: Optional[int] = None,
                  **kwargs):
-        known = inspect.signature(ClsDataPreprocessor).parameters
-        unknown = sorted(set(kwargs) - set(known))
-        if unknown:
-            raise TypeError(
-                f'Expected other arguments of {type(self).__name__} to be '
-                f'among {", ".join(known)}, but got {", ".join(unknown)}. '
-                'Mend the spelling, or drop it.')
+        _check_names(kwargs)
         super().__init__(**kwargs)
         self.mask_prob = _check_probability(mask_prob)
         if mask_by not in MASK_BY:
@@ -192,6 +187,18 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
         key = prefix + 'iteration'
         if key in missing_keys:  # a plain model's checkpoint
             missing_keys.remove(key)
+
+
+def _check_names(kwargs) -> None:
+    own = list(inspect.signature(AnchoringDataPreprocessor).parameters)
+    host = list(inspect.signature(ClsDataPreprocessor).parameters)
+    known = [name for name in own if name != 'kwargs'] + host
+    for name in sorted(set(kwargs) - set(known)):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        raise TypeError(
+            'Expected arguments of AnchoringDataPreprocessor to be among '
+            f'{", ".join(known)}, but got {name}. '
+            f'{f"Did you mean {near[0]}?" if near else "Drop it."}')
 
 
 def _build_reference_set(references) -> ReferenceSet:

@@ -65,17 +65,24 @@ class ReferenceMasking:
                 '`masked_target`.')
         self._masked_target = self.loss_module.target
 
+    @torch.compiler.disable  # another mask at every step
+    def _hold_mask(self, mask: Optional[torch.Tensor]) -> None:
+        """Tell the loss which rows are masked, past whatever the head does."""
+        if not isinstance(self.loss_module, ReferenceMaskingLoss):
+            self._wrap_loss(self._masked_target)  # after a SwitchRecipeHook
+        self.loss_module.reference_masked = mask
+
     def __reduce__(self):
         # classes made for a user's head can't be found by name
         return _restore, (self.host_class, ), self.__dict__
 
     def loss(self, feats, data_samples: List[DataSample], **kwargs) -> dict:
         """The host head's losses, and what the log shows of masking."""
-        losses = super().loss(
-            feats,
-            data_samples,
-            reference_masked=masked_rows(data_samples),
-            **kwargs)
+        self._hold_mask(masked_rows(data_samples))
+        try:
+            losses = super().loss(feats, data_samples, **kwargs)
+        finally:
+            self._hold_mask(None)
         if 'masked_share' not in losses:
             raise TypeError(
                 f'Expected `loss` of {self.host_class.__name__} to go through '
@@ -85,19 +92,14 @@ class ReferenceMasking:
 
     @torch.compiler.disable  # every number of masked rows has another shape
     def _get_loss(self, cls_score, data_samples: List[DataSample],
-                  reference_masked: torch.Tensor, **kwargs) -> dict:
-        if not isinstance(self.loss_module, ReferenceMaskingLoss):
-            self._wrap_loss(self._masked_target)  # after a SwitchRecipeHook
+                  **kwargs) -> dict:
         cal_acc = self.cal_acc
         self.cal_acc = False  # the host would count masked rows
         try:
-            losses = super()._get_loss(
-                cls_score,
-                data_samples,
-                reference_masked=reference_masked,
-                **kwargs)
+            losses = super()._get_loss(cls_score, data_samples, **kwargs)
         finally:
             self.cal_acc = cal_acc
+        reference_masked = self.loss_module.reference_masked
         losses.update(
             self._monitor(
                 cls_score if isinstance(cls_score, torch.Tensor) else

@@ -54,6 +54,7 @@ class ReferenceMaskingLoss(nn.Module):
                              f"'label', but got {target!r}.")
         self.target = target
         self.loss = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
+        self.reference_masked: Optional[torch.Tensor] = None
 
     def forward(self,
                 cls_score: torch.Tensor,
@@ -68,7 +69,8 @@ class ReferenceMaskingLoss(nn.Module):
             cls_score (torch.Tensor): Logits.
             target (torch.Tensor): Labels or soft labels.
             reference_masked (torch.Tensor, optional): Which rows are masked.
-                Defaults to None: none.
+                Defaults to None: those of the attribute of that name, which
+                a reference-masking head sets; None there too: none.
             avg_factor (int, optional): What the sum over rows is divided by.
                 Defaults to None: B.
             weight (torch.Tensor, optional): Weight of each row, (B,).
@@ -76,14 +78,12 @@ class ReferenceMaskingLoss(nn.Module):
             **kwargs: Other arguments of the host's loss. They and the class
                 weights it may have don't apply to masked rows.
         """
+        if reference_masked is None:
+            reference_masked = self.reference_masked
         if (self.target == 'label' or reference_masked is None
                 or not reference_masked.any()):
-            return self.loss(
-                cls_score,
-                target,
-                weight=weight,
-                avg_factor=avg_factor,
-                **kwargs)
+            return self._host_loss(cls_score, target, weight, avg_factor,
+                                   **kwargs)
         avg_factor = avg_factor or len(cls_score)
         # indices found on CPU: a mask on the device would make it wait
         masked, rest = (
@@ -98,13 +98,15 @@ class ReferenceMaskingLoss(nn.Module):
             rows = rows * weight[masked]
         total = self._loss_weight * rows.sum() / avg_factor
         if len(rest):
-            total = total + self.loss(
-                cls_score[rest],
-                target[rest],
-                weight=None if weight is None else weight[rest],
-                avg_factor=avg_factor,
-                **kwargs)
+            total = total + self._host_loss(
+                cls_score[rest], target[rest],
+                None if weight is None else weight[rest], avg_factor, **kwargs)
         return total
+
+    def _host_loss(self, cls_score, target, weight, avg_factor, **kwargs):
+        if weight is not None:  # not every loss knows weights
+            kwargs['weight'] = weight
+        return self.loss(cls_score, target, avg_factor=avg_factor, **kwargs)
 
     @property
     def _sigmoid(self) -> bool:

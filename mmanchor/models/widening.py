@@ -61,11 +61,17 @@ def widen_backbone(
         backbone._register_load_state_dict_pre_hook(
             _refuse_plain_weights, with_module=True)
         return backbone, [], image_channels
-    keep_weights = isinstance(config, nn.Module) or bool(
-        config.get('pretrained'))
-    widened = widen_stem(backbone, stem, keep_weights)
+    widened = widen_stem(backbone, stem, _has_weights(backbone, config))
     image_channels = next(iter(widened.values())).in_channels // 2
     return backbone, list(widened), image_channels
+
+
+def _has_weights(backbone, config) -> bool:
+    """Whether it was built with weights to keep (LoRAModel loads its own)."""
+    return (isinstance(config, nn.Module) or bool(config.get('pretrained'))
+            or any(
+                getattr(module, 'is_init', False)
+                for module in backbone.modules()))
 
 
 def _refuse_plain_weights(backbone, state_dict, prefix, *_):

@@ -1,11 +1,17 @@
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 import torch
 from builders import build_model, model_config
 from mmpretrain.registry import MODELS
 
 from mmanchor.engine import launch
-from mmanchor.engine.checkpoint_checks import (check_architecture,
-                                               check_pretrained)
+from mmanchor.engine.checkpoint_checks import (PlainModelHook,
+                                               check_architecture,
+                                               check_checkpoint,
+                                               check_pretrained,
+                                               check_pretrained_fits)
 
 
 def weights_of(**kwargs):
@@ -31,23 +37,9 @@ def other_depth():
     return MODELS.build(config).state_dict()
 
 
-def other_stem():
-    weights = weights_of(type='ImageClassifier')
-    weights['backbone.conv1.weight'] = torch.zeros(8, 3, 7, 7)
-    return weights
-
-
-def other_channels():
-    weights = weights_of(type='ImageClassifier')
-    weights['backbone.conv1.weight'] = torch.zeros(8, 4, 3, 3)
-    return weights
-
-
 @pytest.mark.parametrize('state_dict,message', [
     (other_depth, r'model.pth has \d+ of its 120 .*conv1.weight should be '
      r'\(8, 6, 3, 3\) and is \(64, 3, 7, 7\)'),
-    (other_stem, r'119 of its 120 .* is \(8, 3, 7, 7\)'),
-    (other_channels, r'119 of its 120 .* is \(8, 4, 3, 3\)'),
     (dict, r'0 of its 120 .* is not there\. Name a checkpoint'),
 ])
 def test_weights_of_another_backbone_are_refused(state_dict, message):
@@ -102,3 +94,71 @@ def test_pretrained_files_are_looked_for_first(small_config, tmp_path):
             'model.backbone.init_cfg.type=Pretrained',
             'model.backbone.init_cfg.checkpoint=gone.pth'
         ])
+
+
+@pytest.fixture
+def plain_checkpoint(tmp_path):
+    path = tmp_path / 'plain.pth'
+    torch.save(dict(state_dict=weights_of(type='ImageClassifier')), path)
+    return str(path)
+
+
+@pytest.mark.parametrize('where', ['model', 'backbone', 'pretrained'])
+def test_pretrained_weights_of_another_backbone_are_refused(
+        where, plain_checkpoint, other_checkpoint):
+    for path, wrong in ((plain_checkpoint, False), (other_checkpoint, True)):
+        init_cfg = dict(type='Pretrained', checkpoint=path)
+        config = {
+            'model': dict(init_cfg=init_cfg),
+            'backbone': dict(
+                backbone=dict(init_cfg=dict(init_cfg, prefix='backbone'))),
+            'pretrained': dict(pretrained=path, head=dict())
+        }[where]  # yapf: disable
+        if wrong:
+            with pytest.raises(ValueError, match='resnet50.pth has 20 of its'):
+                check_pretrained_fits(build_model(), config)
+        else:
+            check_pretrained_fits(build_model(), config)
+
+
+def test_a_forgotten_prefix_is_told(plain_checkpoint, small_config, tmp_path):
+    config = tmp_path / 'config.py'
+    small_config().dump(config)
+    with pytest.raises(ValueError, match="a classifier. Add `prefix='backbo"):
+        launch.train([
+            str(config), '--cfg-options',
+            'model.backbone.init_cfg.type=Pretrained',
+            f'model.backbone.init_cfg.checkpoint={plain_checkpoint}'
+        ])
+
+
+def test_other_files_are_left_to_the_host():
+    init_cfg = dict(type='Pretrained', checkpoint='https://example.org/a.pth')
+    check_pretrained_fits(build_model(), dict(init_cfg=init_cfg))
+
+
+def test_a_home_folder_is_looked_into(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    torch.save({}, tmp_path / 'a.pth')
+    check_checkpoint('~/a.pth')
+
+
+def test_a_bank_for_other_channels_is_refused():
+    model = build_model()
+    model.reference_bank.fill(torch.zeros(2, 3, 8, 8))
+    weights = model.state_dict()
+    weights['reference_bank.images'] = torch.zeros(2, 6, 8, 8)
+    with pytest.raises(ValueError, match='of 3 channels, but.* of 6. Load'):
+        model.load_state_dict(weights)
+
+
+def test_wrapped_models_are_known_for_what_they_hold():
+    checkpoint = dict(state_dict={'reference_bank.images': torch.zeros(1)})
+    for config, refuses in ((model_config(), False),
+                            (model_config(type='ImageClassifier'), True)):
+        model = torch.nn.Sequential(torch.nn.Sequential(MODELS.build(config)))
+        runner = SimpleNamespace(model=model)  # as DDP and TTA wrap
+        with pytest.raises(
+                ValueError,
+                match='plain model') if refuses else (nullcontext()):
+            PlainModelHook().after_load_checkpoint(runner, checkpoint)

@@ -26,7 +26,8 @@ def test_a_type_may_be_a_name_a_class_or_built(config):
     dict(pretrained='a.pth', head=None),
 ])
 def test_pretrained_files_are_found_wherever_they_are_named(model):
-    assert list(pretrained_files(model)) == ['a.pth']
+    found, = pretrained_files(model)
+    assert found['checkpoint'] == 'a.pth'
 
 
 def test_a_backbone_s_flag_is_no_file():

@@ -1,7 +1,9 @@
 import copy
+import warnings
 
 import pytest
 import torch
+from mmcv.cnn import build_conv_layer
 from mmengine.runner.checkpoint import load_state_dict
 from torch import nn
 
@@ -123,3 +125,36 @@ def test_stems_that_cannot_be_found_or_widened():
         find_stem(TwoBranches(groups=3))
     with pytest.raises(ValueError, match="same number.*'squeeze': 6"):
         find_stem(TwoBranches(), ['wide', 'squeeze'])
+
+
+def test_one_name_is_no_list():
+    with pytest.raises(ValueError, match=r"list.*'conv1'. Write `stem=\['con"):
+        find_stem(TwoBranches(), 'conv1')
+
+
+def test_images_may_be_given_by_name():
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 4, 1))
+    net.forward = lambda x: net[1](input=net[0](input=x))
+    assert list(find_stem(net)) == ['0']
+
+
+@pytest.mark.parametrize('kind,warns', [('Conv2dAdaptivePadding', 0),
+                                        ('ConvWS', 1), ('ConvAWS', 1)])
+def test_layers_that_are_not_linear_in_their_weight_are_told(kind, warns):
+    conv = build_conv_layer(dict(type=kind), 3, 4, 3)
+    random_state = torch.get_rng_state()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        widen_stem(nn.Sequential(conv), keep_weights=True)
+    messages = [
+        str(w.message) for w in caught if 'linear in' in str(w.message)
+    ]
+    assert len(messages) == warns
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_weights_without_the_stem_are_told():
+    net = TwoBranches()
+    widen_stem(net)
+    with pytest.warns(UserWarning, match='wide.weight, which reads.*`prefix`'):
+        net.load_state_dict({'inner.bias': torch.zeros(4)}, strict=False)

@@ -3,8 +3,9 @@ import pickle
 
 import pytest
 import torch
-from builders import NUM_CLASSES
+from builders import NUM_CLASSES, model_config
 from mmengine.model import BaseModel
+from mmengine.registry import Registry
 from mmpretrain.models import heads as host_heads
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -239,6 +240,42 @@ def test_a_users_head_is_masked_by_name_class_or_instance():
 def test_heads_without_one_softmax_are_refused(name):
     with pytest.raises(TypeError, match=f'one softmax.*got {name}'):
         mask_head(dict(type=name))
+
+
+@MODELS.register_module()
+class PlainSignatureHead(host_heads.LinearClsHead):
+    """Takes no other arguments than it needs."""
+
+    def loss(self, feats, data_samples):
+        return self._get_loss(self(feats), data_samples)
+
+    def _get_loss(self, cls_score, data_samples):
+        target = torch.cat([sample.gt_label for sample in data_samples])
+        return dict(loss=self.loss_module(cls_score, target))
+
+
+def test_a_users_head_need_not_know_of_masks():
+    config = dict(num_classes=NUM_CLASSES, in_channels=8)
+    head = MODELS.build(mask_head(dict(type='PlainSignatureHead', **config)))
+    feats = (torch.randn(4, 8), )
+    mask = [True, False, True, True]
+    losses = head.loss(feats, samples(mask))
+    scores = head(feats)
+    masked = uniform_cross_entropy(scores[torch.tensor(mask)]).sum()
+    label = samples(mask)[1].gt_label
+    rest = torch.nn.functional.cross_entropy(scores[1:2], label)
+    torch.testing.assert_close(losses['loss'], (masked + rest) / 4)
+    assert losses['masked_share'] == 0.75
+    assert head.loss_module.reference_masked is None  # not for later batches
+
+
+def test_a_head_that_only_the_host_finds_is_masked():
+    registry = Registry('model', parent=MODELS, scope='elsewhere')
+    registry.register_module(name='ElsewhereHead', module=UsersHead)
+    config = model_config()
+    config['head'].update(type='ElsewhereHead', _scope_='elsewhere')
+    head = MODELS.build(config).head
+    assert isinstance(head, ReferenceMasking) and isinstance(head, UsersHead)
 
 
 @MODELS.register_module()

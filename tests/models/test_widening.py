@@ -82,8 +82,54 @@ def test_the_first_convolution_reads_something_else():
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(12, 64),
                              nn.Unflatten(1, (16, 2, 2)), nn.Conv2d(16, 8, 1),
                              nn.Flatten())
-    with pytest.raises(ValueError, match='channels of `mean`, 3.*reads 16'):
+    with pytest.raises(
+            ValueError,
+            match='of 3 channels, as many as `mean`.*but 3 of.*16'):
         AnchoredImageClassifier(
             backbone,
             head=config()['head'],
             data_preprocessor=dict(mean=[0.] * 3, std=[1.] * 3))
+
+
+def lora(kind, path):
+    """A LoRAModel, which loads its frozen weights when it is built."""
+    module = dict(
+        type='VisionTransformer',
+        arch=dict(
+            embed_dims=16, num_layers=1, num_heads=2, feedforward_channels=32),
+        img_size=16,
+        patch_size=4)
+    backbone = module if path is None else dict(
+        type='LoRAModel',
+        module=dict(
+            module,
+            init_cfg=dict(
+                type='Pretrained', checkpoint=path, prefix='backbone.')),
+        rank=4,
+        targets=[dict(type='qkv')])
+    head = dict(type='VisionTransformerClsHead', num_classes=4, in_channels=16)
+    return MODELS.build(dict(type=kind, backbone=backbone, head=head))
+
+
+@torch.no_grad()
+def test_weights_that_a_backbone_was_built_with_are_kept(tmp_path):
+    path = str(tmp_path / 'plain.pth')
+    plain = lora('ImageClassifier', None)
+    torch.save(dict(state_dict=plain.state_dict()), path)
+    model = lora('AnchoredImageClassifier', path)
+    stem = model.backbone.module.patch_embed.projection.weight
+    expected = plain.backbone.patch_embed.projection.weight
+    for half in stem.chunk(2, dim=1):
+        assert torch.equal(half, expected)
+    assert not stem.requires_grad
+
+    # its checkpoints have the small weights only
+    model.init_weights()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            parameter.normal_(0, 0.3)
+    model.reference_bank.fill(torch.randn(2, 3, 16, 16))
+    again = lora('AnchoredImageClassifier', path)
+    again.load_state_dict(model.state_dict(), strict=False)
+    images = torch.randn(3, 3, 16, 16)
+    assert torch.equal(model.eval()(images), again.eval()(images))
