@@ -62,10 +62,12 @@ def write_markdown(reports: Sequence[BackboneReport], command: str,
         '*Warm start*: relative difference between the logits of the anchored '
         'model with a plain model\'s weights and those of that model. *Loss* '
         'and *masked*: of a training step without and one with masked '
-        'references, by the config\'s own optimizer, loss and batch '
-        'augmentation. *Params* and *FLOPs* (of a forward pass): what '
-        'anchoring adds.', '', f'{summary(reports)}', '',
-        f'| {" | ".join(COLUMNS)} |', f'|{"---|" * len(COLUMNS)}'
+        'references, by the config\'s own optimizer (its learning rate scaled '
+        'down to two images), loss and batch augmentation; distilled heads, '
+        'which MMPretrain does not train, with `distillation=False`. *Params* '
+        'and *FLOPs* (of a forward pass): what anchoring adds.', '',
+        f'{summary(reports)}', '', f'| {" | ".join(COLUMNS)} |',
+        f'|{"---|" * len(COLUMNS)}'
     ]
     lines += [
         f'| {" | ".join(cells(report))} |' for report in reports

@@ -204,17 +204,18 @@ def widen_stem(backbone: nn.Module,
 @torch.no_grad()
 def _halves_add_up(conv) -> bool:
     """Whether ``[W, W]`` on [r, x - r] is W on x, tried out."""
-    generator = torch.Generator().manual_seed(0)
-    plain = copy.deepcopy(conv).to_empty(device='cpu').double()
-    for tensor in (*plain.parameters(), *plain.buffers()):
-        tensor.fill_(1)
-    plain.weight.normal_(generator=generator)
-    wide = copy.deepcopy(plain)
-    wide.weight = nn.Parameter(inflate(plain.weight))
-    size = [2 * d * k for d, k in zip(conv.dilation, conv.kernel_size)]
-    shape = (2, 1, conv.in_channels, *size)
-    x, r = torch.randn(shape, generator=generator).double()
-    return torch.allclose(wide(torch.cat([r, x - r], 1)), plain(x))
+    with torch.device('cpu'):  # models may be built on another device
+        generator = torch.Generator().manual_seed(0)
+        plain = copy.deepcopy(conv).to_empty(device='cpu').double()
+        for tensor in (*plain.parameters(), *plain.buffers()):
+            tensor.fill_(1)
+        plain.weight.normal_(generator=generator)
+        wide = copy.deepcopy(plain)
+        wide.weight = nn.Parameter(inflate(plain.weight))
+        size = [2 * d * k for d, k in zip(conv.dilation, conv.kernel_size)]
+        shape = (2, 1, conv.in_channels, *size)
+        x, r = torch.randn(shape, generator=generator).double()
+        return torch.allclose(wide(torch.cat([r, x - r], 1)), plain(x))
 
 
 def _inflate_on_load(conv, state_dict, prefix, *_):
