@@ -12,6 +12,7 @@ require_host()
 # need the host, hence not above
 from . import datasets, engine, evaluation, functional, models  # noqa: E402
 from .checkpoints import allow_run_checkpoints  # noqa: E402
+from .models import fold_reference  # noqa: E402
 
 allow_run_checkpoints()
 
@@ -19,5 +20,5 @@ CONFIG_DIR = Path(__file__).parent / '.mim' / 'configs'
 
 __all__ = [
     'CONFIG_DIR', '__version__', 'datasets', 'engine', 'evaluation',
-    'functional', 'models'
+    'fold_reference', 'functional', 'models'
 ]

@@ -78,12 +78,14 @@ def test_python_of_the_pages_runs(page, capsys):
 
 
 def test_python_runs():
-    code, = blocks('python')
     names = {}
-    exec(code, names)
+    for code in blocks('python'):
+        exec(code, names)
     predicted = torch.stack([s.pred_logits for s in names['samples']])
     assert predicted.shape == (4, 10)
     torch.testing.assert_close(names['logits'], predicted)
+    normalised = names['images'].float()
+    assert names['both'](normalised).shape == (4, 10)
 
 
 def test_hooks_of_a_base_are_kept_as_shown(tmp_path):

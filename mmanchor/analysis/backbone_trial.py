@@ -161,3 +161,18 @@ def round_trip(model, cfg, batch, folder) -> None:
         raise ValueError(
             'Expected the same predictions from a saved and loaded model, '
             f'but they differ by {(first - second).abs().max()}.')
+    images = model.data_preprocessor(dict(inputs=batch['inputs']))['inputs']
+    references = model.data_preprocessor(
+        dict(inputs=model.reference_bank.in_use))['inputs']
+    with torch.no_grad():
+        together = model.reference_logits(images)
+        apart = torch.stack([
+            model.reference_logits(anchor(images, r.expand_as(images)))[0]
+            for r in references
+        ])
+    error = ((together - apart).norm() / apart.norm()).item()
+    if not error < EXACT:
+        raise ValueError(
+            'Expected the same answers to plain images, whose stem is shared '
+            'by all references, and to images anchored one by one, but the '
+            f'relative difference is {error:.1e}. {ADVICE}')

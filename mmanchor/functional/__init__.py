@@ -1,14 +1,21 @@
 """All the mathematics: tensors in, tensors out."""
-from .anchoring import anchor, anchor_to_all, draw_partners, fold
+from .anchoring import (anchor, anchor_to_all, check_same_size, draw_partners,
+                        fold)
 from .draws import check_seed, draw_generator
+from .folding import reference_map, residual_half, trace_reference_maps
 from .masking import (blank_references, draw_mask, normalized_entropy,
                       uniform_cross_entropy)
-from .stem import find_stem, inflate, widen_stem
-from .uncertainty import average_references, reference_spread
+from .stem import find_stem, inflate, narrow, widen_stem
+from .uncertainty import (anchor_score, average_references, calibrated_logits,
+                          energy, max_logit, mutual_information,
+                          predictive_entropy, reference_spread)
 
 __all__ = [
-    'anchor', 'anchor_to_all', 'average_references', 'blank_references',
-    'check_seed', 'draw_generator', 'draw_mask', 'draw_partners', 'find_stem',
-    'fold', 'inflate', 'normalized_entropy', 'reference_spread',
+    'anchor', 'anchor_score', 'anchor_to_all', 'average_references',
+    'blank_references', 'calibrated_logits', 'check_same_size', 'check_seed',
+    'draw_generator', 'draw_mask', 'draw_partners', 'energy', 'find_stem',
+    'fold', 'inflate', 'max_logit', 'mutual_information', 'narrow',
+    'normalized_entropy', 'predictive_entropy', 'reference_map',
+    'reference_spread', 'residual_half', 'trace_reference_maps',
     'uniform_cross_entropy', 'widen_stem'
 ]

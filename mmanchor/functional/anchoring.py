@@ -57,16 +57,25 @@ def anchor_to_all(images: torch.Tensor,
         >>> anchor_to_all(x, r).shape
         torch.Size([10, 6, 4, 4])
     """
+    check_same_size(images, references)
+    pairs = (len(references), len(images), *images.shape[1:])
+    return anchor(
+        images.expand(pairs).flatten(0, 1),  # (K B) C H W
+        references.unsqueeze(1).expand(pairs).flatten(0, 1))
+
+
+def check_same_size(images: torch.Tensor, references: torch.Tensor) -> None:
+    """See whether images can be anchored to references.
+
+    Raises:
+        ValueError: Images and references differ in C, H or W.
+    """
     if references.shape[1:] != images.shape[1:]:
         raise ValueError(
             'Expected references of the images\' size (C, H, W) = '
             f'{tuple(images.shape[1:])}, but got '
             f'{tuple(references.shape[1:])}. Use the test pipeline that the '
             'references went through, or draw them again with it.')
-    pairs = (len(references), len(images), *images.shape[1:])
-    return anchor(
-        images.expand(pairs).flatten(0, 1),  # (K B) C H W
-        references.unsqueeze(1).expand(pairs).flatten(0, 1))
 
 
 def fold(rows: torch.Tensor, num_references: int) -> torch.Tensor:

@@ -236,3 +236,26 @@ def _inflate_on_load(conv, state_dict, prefix, *_):
             f'{conv.in_channels} (an anchored one), but it reads '
             f'{weight.size(1)}. Load a checkpoint for images of '
             f'{conv.in_channels // 2} channels.')
+
+
+def narrow(conv: nn.Conv2d) -> None:
+    """Leave a widened layer the residual's half, in place.
+
+    Args:
+        conv (torch.nn.Conv2d): Widened to 2C channels.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3))
+        >>> conv, = widen_stem(net).values()
+        >>> narrow(conv)
+        >>> conv.weight.shape
+        torch.Size([8, 3, 3, 3])
+    """
+    conv.in_channels //= 2
+    conv.weight = nn.Parameter(
+        conv.weight.detach()[:, conv.in_channels:].clone(),
+        requires_grad=conv.weight.requires_grad)
+    hooks = conv._load_state_dict_pre_hooks
+    for key, hook in list(hooks.items()):
+        if getattr(hook, 'hook', hook) is _inflate_on_load:
+            del hooks[key]

@@ -2,6 +2,11 @@
 import torch
 
 AVERAGE = ('logits', 'probabilities')
+SPACES = {
+    'logits': lambda logits: logits,
+    'sigmoid': torch.sigmoid,
+    'softmax': lambda logits: logits.softmax(-1),
+}
 
 
 def average_references(logits: torch.Tensor,
@@ -27,22 +32,145 @@ def average_references(logits: torch.Tensor,
     return log_probs.logsumexp(0) - torch.tensor(len(logits)).log()
 
 
-def reference_spread(logits: torch.Tensor) -> torch.Tensor:
-    """Standard deviation of the logits over references.
+def reference_spread(logits: torch.Tensor,
+                     space: str = 'logits') -> torch.Tensor:
+    """Standard deviation over references.
 
     The population one (divided by K), so that one reference has no spread.
-    Source: Thiagarajan et al., Delta-UQ (NeurIPS 2022), which squashes logits
-    first; that hides the spread of confident predictions.
 
     Args:
         logits (torch.Tensor): Logits for each reference.
+        space (str): Of what: ``'logits'``, their ``'sigmoid'`` (Delta-UQ; it
+            hides the spread of confident predictions) or their
+            ``'softmax'``. Defaults to ``'logits'``.
+
+    Shape:
+        - logits: (K, B, num_classes)
+        - output: (B, num_classes)
+
+    Raises:
+        ValueError: ``space`` is another word.
+
+    Example:
+        >>> reference_spread(torch.ones(3, 1, 2)).tolist()
+        [[0.0, 0.0]]
+
+    Source: Thiagarajan et al., Delta-UQ (NeurIPS 2022).
+    """
+    if space not in SPACES:
+        raise ValueError("Expected `space` to be 'logits', 'sigmoid' or "
+                         f"'softmax', but got {space!r}.")
+    return SPACES[space](logits).std(0, correction=0)
+
+
+def predictive_entropy(logits: torch.Tensor) -> torch.Tensor:
+    """Entropy of the mean of the predicted distributions, in nats.
+
+    Shape:
+        - logits: (K, B, num_classes)
+        - output: (B,), in [0, log(num_classes)]
+
+    Example:
+        >>> round(predictive_entropy(torch.zeros(3, 1, 4)).item(), 4)
+        1.3863
+    """
+    return _entropy(average_references(logits, 'probabilities'))
+
+
+def mutual_information(logits: torch.Tensor) -> torch.Tensor:
+    """How much references disagree, in nats.
+
+    The entropy of the mean of the predicted distributions less the mean of
+    their entropies: zero where all references say the same.
+
+    Shape:
+        - logits: (K, B, num_classes)
+        - output: (B,), in [0, log(K)]
+
+    Example:
+        >>> certain = torch.tensor([[[99., 0.]], [[0., 99.]]])
+        >>> round(mutual_information(certain).item(), 4)
+        0.6931
+    """
+    mean_entropy = _entropy(logits.log_softmax(-1)).mean(0)
+    return (predictive_entropy(logits) - mean_entropy).clamp_min(0)
+
+
+def calibrated_logits(logits: torch.Tensor) -> torch.Tensor:
+    """Mean logits, made smaller where references disagree.
+
+    Divided by 1 + exp(s), s the mean over classes of the spread of the
+    sigmoids. One reference, which has no spread, is divided by 2.
 
     Shape:
         - logits: (K, B, num_classes)
         - output: (B, num_classes)
 
     Example:
-        >>> reference_spread(torch.ones(3, 1, 2)).tolist()
-        [[0.0, 0.0]]
+        >>> calibrated_logits(torch.full((1, 1, 2), 4.)).tolist()
+        [[2.0, 2.0]]
+
+    Source: Delta-UQ, and the authors' code for arXiv 2406.00529 on ImageNet
+    with K = 5.
     """
-    return logits.std(0, correction=0)
+    spread = reference_spread(logits, 'sigmoid').mean(-1, keepdim=True)
+    return logits.mean(0) / (1 + spread.exp())
+
+
+def energy(logits: torch.Tensor) -> torch.Tensor:
+    """Energy score; larger is more anomalous.
+
+    Shape:
+        - logits: (B, num_classes), averaged over references
+        - output: (B,)
+
+    Example:
+        >>> energy(torch.zeros(1, 1)).item()
+        -0.0
+
+    Source: Liu et al., Energy-based Out-of-distribution Detection (NeurIPS
+    2020).
+    """
+    return -logits.logsumexp(-1)
+
+
+def max_logit(logits: torch.Tensor) -> torch.Tensor:
+    """The largest logit, negated; larger is more anomalous.
+
+    Shape:
+        - logits: (B, num_classes), averaged over references
+        - output: (B,)
+
+    Example:
+        >>> max_logit(torch.tensor([[1., 3.]])).item()
+        -3.0
+
+    Source: Hendrycks et al., Scaling Out-of-Distribution Detection (ICML
+    2022).
+    """
+    return -logits.amax(-1)
+
+
+def anchor_score(logits: torch.Tensor) -> torch.Tensor:
+    """AMP's score; larger is more anomalous.
+
+    The mean log-probability of the classes, ``mean(logits) - logsumexp``:
+    -log(num_classes) where all are alike, less where one stands out.
+
+    Shape:
+        - logits: (B, num_classes), averaged over references
+        - output: (B,)
+
+    Example:
+        >>> round(anchor_score(torch.zeros(1, 4)).item(), 4)
+        -1.3863
+
+    Source: Narayanaswamy et al., AMP (ACML 2023).
+    """
+    return logits.mean(-1) + energy(logits)
+
+
+def _entropy(logits: torch.Tensor) -> torch.Tensor:
+    log_probs = logits.log_softmax(-1)
+    # 0 log 0 is 0
+    return -(log_probs.exp() * log_probs.clamp_min(-1e4)).sum(-1)

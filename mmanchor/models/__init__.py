@@ -4,11 +4,13 @@ The registered ``ReferenceMasking*Head`` classes are in :mod:`.heads`.
 """
 from .classifier import AnchoredImageClassifier
 from .data_preprocessor import AnchoringDataPreprocessor
+from .folding import FoldedReferences, fold_reference
 from .heads import reference_masking
 from .losses import ReferenceMaskingLoss
 from .reference_bank import ReferenceBank
 
 __all__ = [
-    'AnchoredImageClassifier', 'AnchoringDataPreprocessor', 'ReferenceBank',
-    'ReferenceMaskingLoss', 'reference_masking'
+    'AnchoredImageClassifier', 'AnchoringDataPreprocessor', 'FoldedReferences',
+    'ReferenceBank', 'ReferenceMaskingLoss', 'fold_reference',
+    'reference_masking'
 ]

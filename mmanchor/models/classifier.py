@@ -1,6 +1,6 @@
 """The classifier that anchors."""
 import warnings
-from typing import Iterator, List, Optional, Sequence, Union
+from typing import List, Optional, Sequence, Union
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -9,11 +9,13 @@ from mmpretrain.structures import DataSample
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..functional import anchor_to_all, average_references, fold
+from ..functional import (anchor_to_all, average_references, check_same_size,
+                          fold)
 from ..functional.uncertainty import AVERAGE
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import mask_head
 from .reference_bank import ReferenceBank
+from .shared_stem import FrozenMaps, SharedStem
 from .widening import widen_backbone
 
 MASKED_NORM_STATS = ('skip', 'update')
@@ -141,6 +143,7 @@ class AnchoredImageClassifier(ImageClassifier):
         self.average = average
         self.rows_per_pass = rows_per_pass
         self._tracks_running_stats = True
+        self._maps = FrozenMaps()
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         images = state_dict.get(f'{prefix}reference_bank.images')
@@ -178,9 +181,10 @@ class AnchoredImageClassifier(ImageClassifier):
         if self._is_anchored(inputs):
             return super().extract_feat(inputs, stage)
         total, count = None, 0
-        for rows, k in self._anchored_passes(inputs):
-            feats = _map_tensors(lambda x: fold(x, k).sum(0),
-                                 super().extract_feat(rows, stage))
+        for feats, k in self._each_pass(
+                inputs,
+                lambda rows: ImageClassifier.extract_feat(self, rows, stage)):
+            feats = _map_tensors(lambda x: fold(x, k).sum(0), feats)
             total = feats if total is None else _map_tensors(
                 torch.add, total, feats)
             count += k
@@ -196,14 +200,15 @@ class AnchoredImageClassifier(ImageClassifier):
             - inputs: (B, C, H, W) or (B, 2C, H, W)
             - output: (K, B, num_classes)
         """
+
+        def function(rows):
+            return self.head.logits(ImageClassifier.extract_feat(self, rows))
+
         if self._is_anchored(inputs):
-            passes = [(inputs, 1)]
+            passes = [(function(inputs), 1)]
         else:
-            passes = self._anchored_passes(inputs)
-        logits = torch.cat([
-            fold(self.head.logits(self.extract_feat(rows)), k)
-            for rows, k in passes
-        ])
+            passes = self._each_pass(inputs, function)
+        logits = torch.cat([fold(rows, k) for rows, k in passes])
         # averages and spreads need more than half precision
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
@@ -228,18 +233,30 @@ class AnchoredImageClassifier(ImageClassifier):
                 'that many.')
         return channels == 2 * self.image_channels
 
-    def _anchored_passes(self, images) -> Iterator[tuple]:
-        """Anchored rows (k·B, 2C, H, W) and k, chunk by chunk of the bank."""
+    def _each_pass(self, images, function) -> List[tuple]:
+        """The function's results on anchored rows (k B), and k."""
+        references = self._references(images)
+        check_same_size(images, references)
+        per_pass = max(1, self.rows_per_pass // len(images))
+        layers = dict(self.backbone.named_modules())
+        stem = [layers[name] for name in self.stem if name in layers]
+        # Nothing is shared by a backbone built for 2C channels, nor by one
+        # whose branches were merged; a JIT trace knows the model's own layers
+        # only.
+        if not stem or len(stem) < len(self.stem) or torch.jit.is_tracing():
+            return [(function(anchor_to_all(images, chunk)), len(chunk))
+                    for chunk in references.split(per_pass)]
+        maps = self._maps.get(self.backbone, self.stem, references)
+        return SharedStem(stem, maps).each(images, function, per_pass)
+
+    def _references(self, images) -> torch.Tensor:
+        """The references in use, normalised."""
         if torch.jit.is_tracing() and len(self.reference_bank) == 0:
             warnings.warn('The reference bank is empty: tracing with a blank '
                           'reference, to count operations and no more.')
-            references = torch.zeros_like(images[:1])
-        else:
-            references = self.data_preprocessor(
-                dict(inputs=self.reference_bank.in_use))['inputs'].to(images)
-        for chunk in references.split(
-                max(1, self.rows_per_pass // len(images))):
-            yield anchor_to_all(images, chunk), len(chunk)
+            return torch.zeros_like(images[:1])
+        return self.data_preprocessor(
+            dict(inputs=self.reference_bank.in_use))['inputs'].to(images)
 
     @torch.compiler.disable  # it would be compiled anew for every pattern
     def _track_running_stats(self, mode, data_samples) -> None:

@@ -269,6 +269,19 @@ def mask_head(
     return {**head, 'type': reference_masking(head_class)}
 
 
+def unmask_head(head: ReferenceMasking) -> nn.Module:
+    """Turn a reference-masking head back into the host's, in place.
+
+    Example:
+        >>> from mmpretrain.models import ClsHead
+        >>> type(unmask_head(mask_head(ClsHead()))).__name__
+        'ClsHead'
+    """
+    head.loss_module = head.loss_module.loss
+    head.__class__ = head.host_class
+    return head
+
+
 ReferenceMaskingClsHead = reference_masking(ClsHead)
 ReferenceMaskingConformerHead = reference_masking(ConformerHead)
 ReferenceMaskingDeiTClsHead = reference_masking(DeiTClsHead)

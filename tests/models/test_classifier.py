@@ -118,7 +118,7 @@ def test_k_references_are_the_mean_of_single_ones():
 def test_memory_does_not_grow_with_k():
     model = with_bank(build_model(), k=9)
     rows = []
-    model.backbone.register_forward_pre_hook(
+    model.backbone.layer1.register_forward_pre_hook(
         lambda _, inputs: rows.append(len(inputs[0])))
     model.rows_per_pass = 8
     model(torch.randn(4, 3, 16, 16))

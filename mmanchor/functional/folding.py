@@ -1,0 +1,134 @@
+"""The stem taken apart: a half for the image and a constant for a reference.
+
+``[Wr, Wd] [r, x - r] = Wd x + (Wr - Wd) r``: with a frozen reference the
+second term is a constant map, and a widened layer costs what a plain one does.
+"""
+import copy
+from typing import Callable, Dict, Iterable, List
+
+import torch
+from torch import nn
+
+
+def residual_half(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+    """What a widened layer makes of the image: ``Wd x + b``.
+
+    Args:
+        conv (torch.nn.Conv2d): Widened to 2C channels; a subclass's own
+            ``forward`` is used.
+        x (torch.Tensor): Images.
+
+    Shape:
+        - x: (B, C, H, W)
+        - output: (B, out, H', W')
+
+    Example:
+        >>> residual_half(nn.Conv2d(6, 8, 3), torch.zeros(2, 3, 9, 9)).shape
+        torch.Size([2, 8, 7, 7])
+    """
+    half = conv.weight[:, conv.in_channels // 2:]
+    return _with_weight(conv, half, conv.bias)(x)
+
+
+def reference_map(conv: nn.Conv2d, references: torch.Tensor) -> torch.Tensor:
+    """What a widened layer adds for a reference: ``(Wr - Wd) r``.
+
+    Args:
+        conv (torch.nn.Conv2d): Widened to 2C channels.
+        references (torch.Tensor): As the layer would see them.
+
+    Shape:
+        - references: (K, C, H, W)
+        - output: (K, out, H', W')
+
+    Example:
+        >>> conv = nn.Conv2d(6, 8, 3)
+        >>> x, r = torch.randn(2, 1, 3, 9, 9)
+        >>> folded = residual_half(conv, x) + reference_map(conv, r)
+        >>> torch.allclose(folded, conv(torch.cat([r, x - r], 1)), atol=1e-5)
+        True
+    """
+    of_reference, of_residual = conv.weight.chunk(2, dim=1)
+    return _with_weight(conv, of_reference - of_residual, None)(references)
+
+
+def _with_weight(conv, weight, bias) -> nn.Conv2d:
+    """The same layer, in all but its weight, which still gets gradients."""
+    layer = copy.copy(conv)
+    layer._parameters = {**conv._parameters, 'weight': weight, 'bias': bias}
+    layer.in_channels = weight.size(1)
+    layer.__dict__.pop('forward', None)  # see replaced_forward
+    return layer
+
+
+class _Seen(Exception):
+    """Ends a forward pass behind the stem."""
+
+
+def trace_reference_maps(backbone: nn.Module, stem: Iterable[str],
+                         references: torch.Tensor) -> List[torch.Tensor]:
+    """The maps of all layers of a stem, in its order.
+
+    The references take the way through the backbone that images take to the
+    stem (which may pad them).
+
+    Args:
+        backbone (torch.nn.Module): With a widened stem.
+        stem (Iterable[str]): Names of its layers.
+        references (torch.Tensor): Normalised.
+
+    Shape:
+        - references: (K, C, H, W)
+        - output: a list of (K, out, H', W')
+
+    Raises:
+        ValueError: The forward pass doesn't go through one of the layers.
+
+    Example:
+        >>> net = nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(6, 8, 3))
+        >>> maps = trace_reference_maps(net, ['1'], torch.zeros(5, 3, 9, 9))
+        >>> maps[0].shape
+        torch.Size([5, 8, 9, 9])
+    """
+    layers = dict(backbone.named_modules())
+    maps: Dict[str, torch.Tensor] = {}
+    stem = list(stem)
+
+    def record(name):
+
+        def forward(x):
+            maps[name] = reference_map(layers[name], x)
+            if len(maps) == len(stem):
+                raise _Seen
+            return residual_half(layers[name], x)
+
+        return forward
+
+    try:
+        with replaced_forward({layers[name]: record(name) for name in stem}):
+            backbone(references)
+    except _Seen:
+        return [maps[name] for name in stem]
+    missed = ', '.join(name for name in stem if name not in maps)
+    raise ValueError(
+        f'Expected images to pass {missed} of {type(backbone).__name__}, '
+        'but they did not: its weight is used otherwise, or not at all.')
+
+
+class replaced_forward:
+    """Let layers do something else for a while.
+
+    Args:
+        forwards (Dict[torch.nn.Module, Callable]): What to do instead.
+    """
+
+    def __init__(self, forwards: Dict[nn.Module, Callable]):
+        self.forwards = forwards
+
+    def __enter__(self):
+        for layer, forward in self.forwards.items():
+            layer.forward = forward
+
+    def __exit__(self, *_):
+        for layer in self.forwards:
+            del layer.forward

@@ -1,0 +1,170 @@
+"""Anchored models with frozen references, as plain models with a map added."""
+import copy
+import inspect
+from typing import Optional, Tuple
+
+import torch
+from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
+from torch import nn
+
+from ..functional import average_references, fold, narrow, trace_reference_maps
+from .classifier import AnchoredImageClassifier
+from .heads import unmask_head
+from .shared_stem import SharedStem
+
+
+def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
+    """Fold one frozen reference into the stem.
+
+    The result is a plain model of the host's own class: it reads C channels,
+    costs what a plain model costs and answers as the anchored one does with
+    its reference. Its weights are a plain model's, but that each layer of the
+    stem has a buffer ``reference_map`` which is added to what it returns.
+    Branches of a folded model must not be merged (``switch_to_deploy``).
+
+    Args:
+        model (AnchoredImageClassifier): With one reference in use; it stays
+            as it is.
+
+    Returns:
+        ImageClassifier: In evaluation mode, without gradients.
+
+    Raises:
+        ValueError: More than one reference is in use, there is none, or the
+            backbone has no stem that could be folded.
+
+    Example:
+        >>> model = AnchoredImageClassifier(
+        ...     backbone=dict(type='ResNet_CIFAR', depth=18),
+        ...     neck=dict(type='GlobalAveragePooling'),
+        ...     head=dict(type='LinearClsHead', num_classes=10,
+        ...               in_channels=512)).eval()
+        >>> model.reference_bank.fill(torch.rand(1, 3, 32, 32))
+        >>> type(fold_reference(model)).__name__
+        'ImageClassifier'
+    """
+    if len(model.reference_bank.in_use) > 1:
+        raise ValueError(
+            'Expected one reference in use to fold, but got '
+            f'{len(model.reference_bank.in_use)}. Choose one with '
+            '`model.reference_bank.use(1)`, or keep all with '
+            '`FoldedReferences(model)`.')
+    folded, references, maps = _fold_stem(model)
+    for name, map_ in zip(folded.stem, maps):
+        layer = folded.backbone.get_submodule(name)
+        layer.register_buffer('reference_map', map_[0])
+        layer.register_forward_hook(_add_reference_map)
+    folded.backbone.image_shape = tuple(references.shape[1:])
+    folded.backbone.register_forward_pre_hook(_check_image_shape)
+    return ImageClassifier(
+        backbone=folded.backbone,
+        neck=folded.neck if folded.with_neck else None,
+        head=unmask_head(folded.head) if folded.with_head else None,
+        data_preprocessor=_plain_preprocessor(
+            folded.data_preprocessor)).eval().requires_grad_(False)
+
+
+class FoldedReferences(nn.Module):
+    """An anchored model with K frozen references as constants, for export.
+
+    It reads C channels, passes them through the stem once and through the
+    rest of the backbone K times.
+
+    Args:
+        model (AnchoredImageClassifier): With K references in use; it stays
+            as it is.
+        references_per_pass (int, optional): How many share a forward pass,
+            which sets the memory. Defaults to None: all.
+
+    Shape:
+        - images: (B, C, H, W), normalised
+        - output: (B, num_classes), logits whose softmax is the prediction
+
+    Raises:
+        ValueError: There is no reference, or no stem that could be folded;
+            in the forward, images have another size than the references.
+    """
+
+    def __init__(self,
+                 model: AnchoredImageClassifier,
+                 references_per_pass: Optional[int] = None):
+        super().__init__()
+        self.model, references, maps = _fold_stem(model)
+        self.references_per_pass = references_per_pass or len(references)
+        for index, of_layer in enumerate(maps):
+            self.register_buffer(f'reference_maps_{index}', of_layer)
+        self.model.backbone.image_shape = tuple(references.shape[1:])
+        del self.model.reference_bank  # images stay behind
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits, averaged over references."""
+        model = self.model
+        _check_image_shape(model.backbone, (images, ))
+        stem = [model.backbone.get_submodule(name) for name in model.stem]
+        maps = [
+            getattr(self, f'reference_maps_{index}')
+            for index in range(len(stem))
+        ]
+
+        def logits(rows):
+            return model.head.logits(ImageClassifier.extract_feat(model, rows))
+
+        passes = SharedStem(
+            stem, maps, half=_own_forward).each(images, logits,
+                                                self.references_per_pass)
+        return average_references(
+            torch.cat([fold(rows, k) for rows, k in passes]), model.average)
+
+
+def _fold_stem(model) -> Tuple[AnchoredImageClassifier, torch.Tensor, list]:
+    """A copy whose stem reads C channels, the references, and their maps."""
+    if not model.stem:
+        raise ValueError(
+            f'Expected a stem of convolutions to fold, but '
+            f'{type(model.backbone).__name__} was built for '
+            f'{2 * model.image_channels} channels: what it makes of a '
+            'reference and of a residual are not just added. Use it as it is.')
+    layers = dict(model.backbone.named_modules())
+    gone = [name for name in model.stem if name not in layers]
+    if gone:
+        raise ValueError(
+            f'Expected {type(model.backbone).__name__} as it was trained, but '
+            f'its {", ".join(gone)} is gone. Fold it without merging its '
+            'branches (`switch_to_deploy`) before.')
+    folded = copy.deepcopy(model).eval().requires_grad_(False)
+    references = folded.data_preprocessor(
+        dict(inputs=folded.reference_bank.in_use))['inputs']
+    references = references.to(next(folded.backbone.parameters()))
+    maps = trace_reference_maps(folded.backbone, folded.stem, references)
+    for name in folded.stem:
+        narrow(folded.backbone.get_submodule(name))
+    return folded, references, maps
+
+
+def _own_forward(layer, images):
+    return type(layer).forward(layer, images)
+
+
+def _add_reference_map(layer, _, output):
+    return output + layer.reference_map
+
+
+def _check_image_shape(backbone, inputs) -> None:
+    if tuple(inputs[0].shape[1:]) != backbone.image_shape:
+        raise ValueError(
+            'Expected images of the folded reference\'s size (C, H, W) = '
+            f'{backbone.image_shape}, but got {tuple(inputs[0].shape[1:])}. '
+            'Resize them, or fold a reference of their size.')
+
+
+def _plain_preprocessor(anchoring) -> ClsDataPreprocessor:
+    known = inspect.signature(ClsDataPreprocessor).parameters
+    settings = {
+        name: getattr(anchoring, name)
+        for name in known if name in anchoring.__dict__
+    }
+    settings.pop('batch_augments', None)  # for training
+    if anchoring._enable_normalize:
+        settings['mean'] = anchoring.mean.flatten().tolist()
+        settings['std'] = anchoring.std.flatten().tolist()
+    return ClsDataPreprocessor(**settings)

@@ -1,0 +1,109 @@
+"""The stem of one image and many references, computed once for each."""
+from typing import Callable, List, Optional, Sequence
+
+import torch
+from torch import nn
+
+from ..functional.folding import (replaced_forward, residual_half,
+                                  trace_reference_maps)
+
+
+class SharedStem:
+    """What images and frozen references have of the stem, put together.
+
+    Args:
+        layers (Sequence[torch.nn.Conv2d]): The layers that read the image.
+        maps (Sequence[torch.Tensor]): What each adds for K references.
+        half (Callable): What a layer makes of images, from layer and images.
+            Defaults to :func:`~mmanchor.functional.residual_half`.
+
+    Shape:
+        - maps: (K, out, H', W') each
+    """
+
+    def __init__(self,
+                 layers: Sequence[nn.Conv2d],
+                 maps: Sequence[torch.Tensor],
+                 half: Callable = residual_half):
+        self.layers = list(layers)
+        self.maps = list(maps)
+        self.half = half
+
+    def each(self, images: torch.Tensor, function: Callable,
+             references_per_pass: int) -> List[tuple]:
+        """Call a function for some references at a time.
+
+        Args:
+            images (torch.Tensor): Normalised.
+            function (Callable): Takes rows, reference-major, and goes
+                through the backbone once.
+            references_per_pass (int): At most.
+
+        Shape:
+            - images: (B, C, H, W)
+            - rows: (k B, C, H, W)
+
+        Returns:
+            List[tuple]: What the function returned, and k.
+        """
+        halves, results = {}, []
+        chunks = [maps.split(references_per_pass) for maps in self.maps]
+        for maps in zip(*chunks):
+            k = len(maps[0])
+            replaced = {
+                layer: self._forward(layer, of_layer, len(images), halves)
+                for layer, of_layer in zip(self.layers, maps)
+            }
+            rows = images.expand(k, *images.shape).flatten(0, 1)
+            with replaced_forward(replaced):
+                results.append((function(rows), k))
+        return results
+
+    def _forward(self, layer, maps, batch, halves):
+
+        def forward(rows):
+            if layer not in halves:
+                halves[layer] = self.half(layer, rows[:batch])
+            stem = halves[layer] + maps.to(halves[layer].dtype)[:, None]
+            return stem.flatten(0, 1)
+
+        return forward
+
+
+class FrozenMaps:
+    """The maps of the references in use, kept as long as they hold.
+
+    They hold for the same references and weights, which are compared: hooks
+    that swap weights leave no other trace.
+    """
+
+    def __init__(self):
+        self._made_from: Optional[List[torch.Tensor]] = None
+        self._maps: List[torch.Tensor] = []
+
+    def get(self, backbone: nn.Module, stem: Sequence[str],
+            references: torch.Tensor) -> List[torch.Tensor]:
+        """The maps, new ones where something changed or gradients are asked.
+
+        Shape:
+            - references: (K, C, H, W), normalised
+            - output: (K, out, H', W') for each layer
+        """
+        layers = dict(backbone.named_modules())
+        made_from = [references, *(layers[name].weight for name in stem)]
+        if torch.is_grad_enabled():
+            return trace_reference_maps(backbone, stem, references)
+        if self._made_from is None or not all(
+                a.shape == b.shape and a.dtype == b.dtype
+                and a.device == b.device and torch.equal(a, b)
+                for a, b in zip(self._made_from, made_from)):
+            with torch.autocast(references.device.type, enabled=False):
+                self._maps = trace_reference_maps(backbone, stem, references)
+            self._made_from = [tensor.detach().clone() for tensor in made_from]
+        return self._maps
+
+    def __deepcopy__(self, memo):
+        return FrozenMaps()  # made again where they are wanted
+
+    def __reduce__(self):
+        return FrozenMaps, ()

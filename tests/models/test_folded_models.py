@@ -1,0 +1,131 @@
+import copy
+import pickle
+
+import pytest
+import torch
+from builders import build_model, image_bytes, make_batch
+from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
+from mmpretrain.registry import MODELS
+from small_models import BACKBONES, build, one_by_one
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmanchor import fold_reference
+from mmanchor.functional import average_references
+from mmanchor.models import FoldedReferences
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+@torch.no_grad()
+def test_a_folded_model_is_a_plain_one_with_the_same_answers(name):
+    model = build(name, k=1)
+    before = copy.deepcopy(model.state_dict())
+    folded = fold_reference(model)
+    assert type(folded) is ImageClassifier
+    assert type(folded.head) is model.head.host_class
+    assert type(folded.data_preprocessor) is ClsDataPreprocessor
+    images = torch.randn(3, 3, 32, 32)
+    expected = one_by_one(model, images)[0]
+    assert (folded(images) - expected).norm() < 1e-5 * expected.norm()
+
+    # the preprocessor folded with it
+    batch = make_batch(3, inputs=image_bytes(3, size=32, seed=4))
+    ours, theirs = (
+        torch.stack([s.pred_score for s in m.test_step(copy.deepcopy(batch))])
+        for m in (folded, model))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+    # and nothing was done to the model itself
+    after = model.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert model.image_channels == 3
+    torch.testing.assert_close(one_by_one(model, images)[0], expected)
+
+
+@torch.no_grad()
+def test_it_has_a_plain_model_s_weights_and_cost():
+    model = build('convolution', k=1)
+    folded = fold_reference(model)
+    backbone, neck, width = BACKBONES['convolution']
+    plain = MODELS.build(
+        dict(
+            type='ImageClassifier',
+            backbone=backbone,
+            neck=dict(type=neck),
+            head=dict(type='LinearClsHead', num_classes=7, in_channels=width)))
+    shapes = {k: v.shape for k, v in folded.state_dict().items()}
+    map_ = shapes.pop('backbone.conv1.reference_map')
+    assert map_ == (8, 32, 32)
+    assert shapes == {k: v.shape for k, v in plain.state_dict().items()}
+    counts = []
+    for net in (plain.eval(), folded):
+        with FlopCounterMode(display=False) as counter:
+            net(torch.randn(2, 3, 32, 32))
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1]
+
+
+@torch.no_grad()
+def test_it_can_be_copied_pickled_and_loaded():
+    model = build('convolution', k=1)
+    folded, images = fold_reference(model), torch.randn(2, 3, 32, 32)
+    other = fold_reference(build('convolution', k=1))
+    other.load_state_dict(folded.state_dict())
+    for again in (copy.deepcopy(folded), pickle.loads(pickle.dumps(folded)),
+                  other):
+        assert torch.equal(again(images), folded(images))
+
+
+@pytest.mark.parametrize('references_per_pass', [None, 1, 2])
+@pytest.mark.parametrize('average', ['logits', 'probabilities'])
+@pytest.mark.parametrize('name', BACKBONES)
+@torch.no_grad()
+def test_k_references_as_constants(name, average, references_per_pass):
+    model = build(name, average=average)
+    module = FoldedReferences(model, references_per_pass)
+    images = torch.randn(3, 3, 32, 32)
+    expected = average_references(one_by_one(model, images), average)
+    assert (module(images) - expected).norm() < 1e-5 * expected.norm()
+    saved = module.state_dict()
+    assert not any('bank' in key for key in saved)
+    again = FoldedReferences(build(name, average=average))
+    again.load_state_dict(saved)
+    torch.testing.assert_close(again(images), module(images))
+
+
+def test_what_cannot_be_folded():
+    model = build_model()
+    with pytest.raises(ValueError, match='no reference bank'):
+        fold_reference(model)
+    model.reference_bank.fill(image_bytes(3))
+    with pytest.raises(ValueError, match='one reference in use.*but got 3'):
+        fold_reference(model)
+    model.reference_bank.use(1)
+    folded = fold_reference(model)
+    message = r'size \(C, H, W\) = \(3, 16, 16\), but got \(3, 20, 16\)'
+    with pytest.raises(ValueError, match=message):
+        folded(torch.randn(1, 3, 20, 16))
+    with pytest.raises(ValueError, match=message):
+        FoldedReferences(model)(torch.randn(1, 3, 20, 16))
+
+
+def test_merged_branches_cannot_be_folded():
+    model = build('two branches', k=1)
+    model.backbone.switch_to_deploy()
+    with pytest.raises(
+            ValueError, match='branch_3x3.conv, stem.branch_1x1.conv is gone'):
+        fold_reference(model)
+
+
+def test_a_backbone_built_for_2c_channels_cannot_be_folded():
+    model = MODELS.build(
+        dict(
+            type='AnchoredImageClassifier',
+            backbone=dict(type='T2T_ViT', img_size=32, num_layers=1),
+            head=dict(
+                type='VisionTransformerClsHead',
+                num_classes=5,
+                in_channels=384)))
+    model.reference_bank.fill(torch.randn(1, 3, 32, 32))
+    for folding in (fold_reference, FoldedReferences):
+        with pytest.raises(ValueError, match='T2T_ViT was built for 6 chann'):
+            folding(model)
