@@ -198,6 +198,14 @@ def test_a_backbone_of_one_s_own_is_imported(plain_config, tmp_path):
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize('imports', ["'math'", "['math', 'json']"])
+def test_what_a_config_imports_is_kept(plain_config, imports):
+    path = plain_config(more=f'custom_imports = dict(imports={imports})')
+    _, anchored = plain_and_anchored(path)
+    kept = anchored.custom_imports.imports
+    assert kept[0] == 'math' and kept[-1] == 'mmanchor'
+
+
 def test_a_config_of_the_host_by_name():
     report = check_backbone(
         'mmpretrain::resnet/resnet18_8xb16_cifar10.py',
