@@ -59,7 +59,8 @@ class AnchoredImageClassifier(ImageClassifier):
             ``'probabilities'``. Defaults to ``'logits'``.
         rows_per_pass (int): References share a forward pass up to this many
             rows; a batch with more takes one pass a reference, so that memory
-            does not grow with K but for the logits. Defaults to 64.
+            does not grow with K but for the logits and for what the stem
+            makes of the references. Defaults to 64.
 
     Attributes:
         stem (List[str]): The layers of the backbone that were widened.
@@ -180,15 +181,18 @@ class AnchoredImageClassifier(ImageClassifier):
         """
         if self._is_anchored(inputs):
             return super().extract_feat(inputs, stage)
-        total, count = None, 0
-        for feats, k in self._each_pass(
-                inputs,
-                lambda rows: ImageClassifier.extract_feat(self, rows, stage)):
-            feats = _map_tensors(lambda x: fold(x, k).sum(0), feats)
-            total = feats if total is None else _map_tensors(
-                torch.add, total, feats)
-            count += k
-        return _map_tensors(lambda x: x / count, total)
+        total = []
+
+        def add(rows, k):
+            feats = _map_tensors(
+                lambda x: fold(x, k).sum(0),
+                ImageClassifier.extract_feat(self, rows, stage))
+            total[:] = [_map_tensors(torch.add, *total, feats)
+                        ] if total else [feats]
+            return k
+
+        count = sum(self._each_pass(inputs, add))
+        return _map_tensors(lambda x: x / count, *total)
 
     def reference_logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """The logits for each reference.
@@ -200,17 +204,22 @@ class AnchoredImageClassifier(ImageClassifier):
             - inputs: (B, C, H, W) or (B, 2C, H, W)
             - output: (K, B, num_classes)
         """
-
-        def function(rows):
-            return self.head.logits(ImageClassifier.extract_feat(self, rows))
-
         if self._is_anchored(inputs):
-            passes = [(function(inputs), 1)]
+            logits = self.logits_of_rows(inputs, 1)
         else:
-            passes = self._each_pass(inputs, function)
-        logits = torch.cat([fold(rows, k) for rows, k in passes])
+            logits = torch.cat(self._each_pass(inputs, self.logits_of_rows))
         # averages and spreads need more than half precision
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def logits_of_rows(self, rows: torch.Tensor, k: int) -> torch.Tensor:
+        """The logits of one pass, as it comes from the stem on.
+
+        Shape:
+            - rows: (k B, C or 2C, H, W), reference-major
+            - output: (k, B, num_classes)
+        """
+        return fold(
+            self.head.logits(ImageClassifier.extract_feat(self, rows)), k)
 
     def predict(
             self,
@@ -233,8 +242,8 @@ class AnchoredImageClassifier(ImageClassifier):
                 'that many.')
         return channels == 2 * self.image_channels
 
-    def _each_pass(self, images, function) -> List[tuple]:
-        """The function's results on anchored rows (k B), and k."""
+    def _each_pass(self, images, function) -> list:
+        """What the function makes of anchored rows (k B), and k, each time."""
         references = self._references(images)
         check_same_size(images, references)
         per_pass = max(1, self.rows_per_pass // len(images))
@@ -244,8 +253,10 @@ class AnchoredImageClassifier(ImageClassifier):
         # whose branches were merged; a JIT trace knows the model's own layers
         # only.
         if not stem or len(stem) < len(self.stem) or torch.jit.is_tracing():
-            return [(function(anchor_to_all(images, chunk)), len(chunk))
-                    for chunk in references.split(per_pass)]
+            return [
+                function(anchor_to_all(images, chunk), len(chunk))
+                for chunk in references.split(per_pass)
+            ]
         maps = self._maps.get(self.backbone, self.stem, references)
         return SharedStem(stem, maps).each(images, function, per_pass)
 

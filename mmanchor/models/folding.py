@@ -7,7 +7,7 @@ import torch
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from torch import nn
 
-from ..functional import average_references, fold, narrow, trace_reference_maps
+from ..functional import average_references, narrow, trace_reference_maps
 from .classifier import AnchoredImageClassifier
 from .heads import unmask_head
 from .shared_stem import SharedStem
@@ -105,15 +105,10 @@ class FoldedReferences(nn.Module):
             getattr(self, f'reference_maps_{index}')
             for index in range(len(stem))
         ]
-
-        def logits(rows):
-            return model.head.logits(ImageClassifier.extract_feat(model, rows))
-
-        passes = SharedStem(
-            stem, maps, half=_own_forward).each(images, logits,
+        logits = SharedStem(
+            stem, maps, half=_own_forward).each(images, model.logits_of_rows,
                                                 self.references_per_pass)
-        return average_references(
-            torch.cat([fold(rows, k) for rows, k in passes]), model.average)
+        return average_references(torch.cat(logits), model.average)
 
 
 def _fold_stem(model) -> Tuple[AnchoredImageClassifier, torch.Tensor, list]:

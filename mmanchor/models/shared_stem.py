@@ -30,13 +30,13 @@ class SharedStem:
         self.half = half
 
     def each(self, images: torch.Tensor, function: Callable,
-             references_per_pass: int) -> List[tuple]:
+             references_per_pass: int) -> list:
         """Call a function for some references at a time.
 
         Args:
             images (torch.Tensor): Normalised.
-            function (Callable): Takes rows, reference-major, and goes
-                through the backbone once.
+            function (Callable): Takes rows, reference-major, and k, and
+                goes through the backbone once.
             references_per_pass (int): At most.
 
         Shape:
@@ -44,7 +44,7 @@ class SharedStem:
             - rows: (k B, C, H, W)
 
         Returns:
-            List[tuple]: What the function returned, and k.
+            list: What the function returned, each time.
         """
         halves, results = {}, []
         chunks = [maps.split(references_per_pass) for maps in self.maps]
@@ -56,7 +56,7 @@ class SharedStem:
             }
             rows = images.expand(k, *images.shape).flatten(0, 1)
             with replaced_forward(replaced):
-                results.append((function(rows), k))
+                results.append(function(rows, k))
         return results
 
     def _forward(self, layer, maps, batch, halves):
@@ -89,10 +89,10 @@ class FrozenMaps:
             - references: (K, C, H, W), normalised
             - output: (K, out, H', W') for each layer
         """
-        layers = dict(backbone.named_modules())
-        made_from = [references, *(layers[name].weight for name in stem)]
         if torch.is_grad_enabled():
             return trace_reference_maps(backbone, stem, references)
+        weights = (backbone.get_submodule(name).weight for name in stem)
+        made_from = [references, *weights]
         if self._made_from is None or not all(
                 a.shape == b.shape and a.dtype == b.dtype
                 and a.device == b.device and torch.equal(a, b)

@@ -1,5 +1,6 @@
 """Images and references share the stem, and nothing else changes."""
 import copy
+import weakref
 
 import pytest
 import torch
@@ -39,6 +40,20 @@ def test_the_stem_sees_every_image_once_and_references_once_in_all():
     assert later == [4, 4, 2, 4, 4, 2]
     halves = [rows for rows, channels in seen]
     assert sorted(halves)[:2] == [2, 2]
+
+
+@pytest.mark.parametrize('stage', ['backbone', 'neck'])
+@torch.no_grad()
+def test_features_of_one_pass_are_gone_by_the_next(stage):
+    model = build('convolution', rows_per_pass=1)
+    alive, made = [], []
+    model.backbone.layer1.register_forward_pre_hook(
+        lambda *_: alive.append(sum(ref() is not None for ref in made)))
+    model.backbone.register_forward_hook(
+        lambda _, __, feats: made.append(weakref.ref(feats[-1])))
+    model.extract_feat(torch.randn(2, 3, 32, 32), stage)
+    assert len(made) == 5
+    assert alive == [0] * 5
 
 
 @torch.no_grad()
