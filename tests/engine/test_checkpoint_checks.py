@@ -86,14 +86,17 @@ def test_pretrained_files_are_looked_for_first(small_config, tmp_path):
         init_cfg = dict(type='Pretrained', checkpoint=path)
         with pytest.raises(ValueError, match=message):
             check_pretrained(dict(backbone=dict(init_cfg=init_cfg)))
-    config = tmp_path / 'config.py'
-    small_config().dump(config)
     with pytest.raises(ValueError, match='pretrained weights, but.*gone.pth'):
-        launch.train([
-            str(config), '--cfg-options',
-            'model.backbone.init_cfg.type=Pretrained',
-            'model.backbone.init_cfg.checkpoint=gone.pth'
-        ])
+        train_backbone_from('gone.pth', small_config, tmp_path)
+
+
+def train_backbone_from(path, small_config, folder):
+    small_config().dump(folder / 'config.py')
+    launch.train([
+        str(folder / 'config.py'), '--cfg-options',
+        'model.backbone.init_cfg.type=Pretrained',
+        f'model.backbone.init_cfg.checkpoint={path}'
+    ])
 
 
 @pytest.fixture
@@ -122,14 +125,8 @@ def test_pretrained_weights_of_another_backbone_are_refused(
 
 
 def test_a_forgotten_prefix_is_told(plain_checkpoint, small_config, tmp_path):
-    config = tmp_path / 'config.py'
-    small_config().dump(config)
     with pytest.raises(ValueError, match="a classifier. Add `prefix='backbo"):
-        launch.train([
-            str(config), '--cfg-options',
-            'model.backbone.init_cfg.type=Pretrained',
-            f'model.backbone.init_cfg.checkpoint={plain_checkpoint}'
-        ])
+        train_backbone_from(plain_checkpoint, small_config, tmp_path)
 
 
 def test_other_files_are_left_to_the_host():
