@@ -5,17 +5,21 @@ from .draws import check_seed, draw_generator
 from .folding import reference_map, residual_half, trace_reference_maps
 from .masking import (blank_references, draw_mask, normalized_entropy,
                       uniform_cross_entropy)
+from .settling import settled
 from .stem import find_stem, inflate, narrow, widen_stem
-from .uncertainty import (anchor_score, average_references, calibrated_logits,
-                          energy, max_logit, mutual_information,
-                          predictive_entropy, reference_spread)
+from .transduction import best_candidates, pair_norms
+from .uncertainty import (anchor_score, average_references, average_space,
+                          calibrated_logits, check_uncertainty, energy,
+                          max_logit, mutual_information, predictive_entropy,
+                          reference_spread)
 
 __all__ = [
     'anchor', 'anchor_score', 'anchor_to_all', 'average_references',
-    'blank_references', 'calibrated_logits', 'check_same_size', 'check_seed',
+    'average_space', 'best_candidates', 'blank_references',
+    'calibrated_logits', 'check_same_size', 'check_seed', 'check_uncertainty',
     'draw_generator', 'draw_mask', 'draw_partners', 'energy', 'find_stem',
     'fold', 'inflate', 'max_logit', 'mutual_information', 'narrow',
-    'normalized_entropy', 'predictive_entropy', 'reference_map',
-    'reference_spread', 'residual_half', 'trace_reference_maps',
+    'normalized_entropy', 'pair_norms', 'predictive_entropy', 'reference_map',
+    'reference_spread', 'residual_half', 'settled', 'trace_reference_maps',
     'uniform_cross_entropy', 'widen_stem'
 ]

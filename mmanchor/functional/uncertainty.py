@@ -1,7 +1,9 @@
 """What K references say together: their average and their spread."""
+from typing import Sequence, Union
+
 import torch
 
-AVERAGE = ('logits', 'probabilities')
+AVERAGE = ('logits', 'probabilities', 'calibrated')
 SPACES = {
     'logits': lambda logits: logits,
     'sigmoid': torch.sigmoid,
@@ -15,8 +17,10 @@ def average_references(logits: torch.Tensor,
 
     Args:
         logits (torch.Tensor): Logits for each reference.
-        average (str): ``'logits'`` (the paper and the authors' code) or
-            ``'probabilities'``, the logarithm of whose mean is returned.
+        average (str): ``'logits'`` (the paper and the authors' code),
+            ``'probabilities'``, the logarithm of whose mean is returned, or
+            ``'calibrated'``: :func:`calibrated_logits` (the authors' code on
+            ImageNet). Defaults to ``'logits'``.
 
     Shape:
         - logits: (K, B, num_classes)
@@ -28,6 +32,8 @@ def average_references(logits: torch.Tensor,
     """
     if average == 'logits':
         return logits.mean(0)
+    if average == 'calibrated':
+        return calibrated_logits(logits)
     log_probs = logits.log_softmax(-1)
     return log_probs.logsumexp(0) - torch.tensor(len(logits)).log()
 
@@ -170,7 +176,53 @@ def anchor_score(logits: torch.Tensor) -> torch.Tensor:
     return logits.mean(-1) + energy(logits)
 
 
+def average_space(logits: torch.Tensor, average: str) -> torch.Tensor:
+    """The numbers whose mean over references decides the prediction.
+
+    Shape:
+        - logits, output: (..., num_classes)
+
+    Example:
+        >>> average_space(torch.zeros(1, 2), 'probabilities').tolist()
+        [[0.5, 0.5]]
+    """
+    return logits.softmax(-1) if average == 'probabilities' else logits
+
+
 def _entropy(logits: torch.Tensor) -> torch.Tensor:
     log_probs = logits.log_softmax(-1)
     # 0 log 0 is 0
     return -(log_probs.exp() * log_probs.clamp_min(-1e4)).sum(-1)
+
+
+# what a prediction may carry, by name: from (K, B, num_classes) to (B, ...)
+UNCERTAINTY = {
+    'sigmoid_std': lambda logits: reference_spread(logits, 'sigmoid'),
+    'softmax_std': lambda logits: reference_spread(logits, 'softmax'),
+    'predictive_entropy': predictive_entropy,
+    'mutual_information': mutual_information,
+    'calibrated_logits': calibrated_logits,
+    'energy': lambda logits: energy(logits.mean(0)),
+    'max_logit': lambda logits: max_logit(logits.mean(0)),
+    'anchor_score': lambda logits: anchor_score(logits.mean(0)),
+}
+
+
+def check_uncertainty(names: Union[str, Sequence[str]]) -> Sequence[str]:
+    """Measures of uncertainty by name; ``'all'`` is all of them.
+
+    Raises:
+        ValueError: There is no measure of a name.
+
+    Example:
+        >>> check_uncertainty(['energy'])
+        ('energy',)
+    """
+    if names == 'all':
+        return tuple(UNCERTAINTY)
+    names = (names, ) if isinstance(names, str) else tuple(names)
+    for name in names:
+        if name not in UNCERTAINTY:
+            raise ValueError('Expected `uncertainty` to be \'all\' or some of '
+                             f'{", ".join(UNCERTAINTY)}, but got {name!r}.')
+    return names

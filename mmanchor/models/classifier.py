@@ -1,5 +1,4 @@
 """The classifier that anchors."""
-import warnings
 from typing import List, Optional, Sequence, Union
 
 import torch
@@ -9,13 +8,14 @@ from mmpretrain.structures import DataSample
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..functional import (anchor_to_all, average_references, check_same_size,
-                          fold)
+from ..functional import anchor, average_references, check_uncertainty, fold
 from ..functional.uncertainty import AVERAGE
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import mask_head
+from .protocols import Answers, Protocol, build_protocol
 from .reference_bank import ReferenceBank
-from .shared_stem import FrozenMaps, SharedStem
+from .reference_passes import each_pass
+from .shared_stem import FrozenMaps
 from .widening import widen_backbone
 
 MASKED_NORM_STATS = ('skip', 'update')
@@ -56,14 +56,21 @@ class AnchoredImageClassifier(ImageClassifier):
             ``'update'``: yes. They are another input distribution than what
             is tested on. Defaults to ``'skip'``.
         average (str): What is averaged over references, ``'logits'`` or
-            ``'probabilities'``. Defaults to ``'logits'``.
+            ``'probabilities'``; ``'calibrated'`` also shrinks the mean logits
+            by their spread. See
+            :func:`~mmanchor.functional.average_references`. Defaults to
+            ``'logits'``.
         rows_per_pass (int): References share a forward pass up to this many
             rows; a batch with more takes one pass a reference, so that memory
-            does not grow with K but for the logits and for what the stem
-            makes of the references. Defaults to 64.
+            does not grow with K but for the logits. Defaults to 64.
 
     Attributes:
         stem (List[str]): The layers of the backbone that were widened.
+        protocol (Protocol): How references are used at test; set by name, see
+            :func:`~mmanchor.models.protocols.build_protocol`, or by
+            ``KReferenceHook``. ``'mean'`` at first.
+        uncertainty (Sequence[str]): Measures that predictions carry; see
+            :func:`~mmanchor.functional.check_uncertainty`. None at first.
 
     Shape:
         - inputs: (B, C, H, W) or (B, 2C, H, W)
@@ -108,8 +115,9 @@ class AnchoredImageClassifier(ImageClassifier):
             raise ValueError("Expected `masked_norm_stats` to be 'skip' or "
                              f"'update', but got {masked_norm_stats!r}.")
         if average not in AVERAGE:
-            raise ValueError("Expected `average` to be 'logits' or "
-                             f"'probabilities', but got {average!r}.")
+            raise ValueError("Expected `average` to be 'logits', "
+                             "'probabilities' or 'calibrated', but got "
+                             f'{average!r}.')
         if not isinstance(rows_per_pass, int) or rows_per_pass < 1:
             raise ValueError('Expected `rows_per_pass` to be a positive '
                              f'integer, but got {rows_per_pass!r}.')
@@ -143,8 +151,33 @@ class AnchoredImageClassifier(ImageClassifier):
         self.masked_norm_stats = masked_norm_stats
         self.average = average
         self.rows_per_pass = rows_per_pass
+        self.protocol = 'mean'
+        self.uncertainty = ()
+        self.kept_maps = FrozenMaps()
         self._tracks_running_stats = True
-        self._maps = FrozenMaps()
+
+    @property
+    def protocol(self) -> Protocol:
+        """How references are used at test."""
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, protocol: Union[str, dict, Protocol]) -> None:
+        self._protocol = build_protocol(protocol)
+
+    @property
+    def uncertainty(self) -> Sequence[str]:
+        """Measures of uncertainty that predictions carry."""
+        return self._uncertainty
+
+    @uncertainty.setter
+    def uncertainty(self, names: Union[str, Sequence[str]]) -> None:
+        self._uncertainty = check_uncertainty(names)
+
+    def train(self, mode: bool = True):
+        """Switch to training or evaluation."""
+        self.protocol.forget()  # weights may be others when it comes back
+        return super().train(mode)
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         images = state_dict.get(f'{prefix}reference_bank.images')
@@ -154,6 +187,7 @@ class AnchoredImageClassifier(ImageClassifier):
                 'Expected the checkpoint of a model for images of '
                 f'{self.image_channels} channels, but its reference bank has '
                 f'images of {images.size(1)}. Load one for as many channels.')
+        self.protocol.forget()
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self,
@@ -163,17 +197,27 @@ class AnchoredImageClassifier(ImageClassifier):
         """Forward; modes and results are those of ``ImageClassifier``.
 
         With ``mode='tensor'`` images of C channels give the average over
-        references, whose softmax is the prediction.
+        references, as the protocol has it; its softmax is the prediction.
         """
         self._track_running_stats(mode, data_samples)
         if mode == 'tensor' and self.with_head and not self._is_anchored(
                 inputs):
-            return average_references(
-                self.reference_logits(inputs), self.average)
+            answers = self._answers(inputs)
+            averages = [
+                average_references(logits, self.average)
+                for _, logits in answers
+            ]
+            if len(answers) == 1:
+                return averages[0]
+            rows = torch.cat([rows for rows, _ in answers])
+            return torch.cat(averages)[rows.argsort()]
         return super().forward(inputs, data_samples, mode)
 
     def extract_feat(self, inputs: torch.Tensor, stage: str = 'neck'):
-        """Features, averaged over references where the input is plain.
+        """Features; of plain images for their references.
+
+        They are averaged over all references in use; under transduction they
+        are those for the reference chosen.
 
         Args:
             inputs (torch.Tensor): Images, anchored or not.
@@ -181,6 +225,9 @@ class AnchoredImageClassifier(ImageClassifier):
         """
         if self._is_anchored(inputs):
             return super().extract_feat(inputs, stage)
+        chosen = self.protocol.choose(self, inputs)
+        if chosen is not None:
+            return super().extract_feat(anchor(inputs, chosen), stage)
         total = []
 
         def add(rows, k):
@@ -191,14 +238,17 @@ class AnchoredImageClassifier(ImageClassifier):
                         ] if total else [feats]
             return k
 
-        count = sum(self._each_pass(inputs, add))
+        count = sum(each_pass(self, inputs, add, self.protocol.features_of))
         return _map_tensors(lambda x: x / count, *total)
 
-    def reference_logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The logits for each reference.
+    def reference_logits(
+        self, inputs: torch.Tensor,
+        which: slice = slice(None)) -> torch.Tensor:
+        """The logits for each reference, whatever the protocol.
 
         Args:
             inputs (torch.Tensor): Images; anchored ones have one reference.
+            which (slice): Which of the references in use. Defaults to all.
 
         Shape:
             - inputs: (B, C, H, W) or (B, 2C, H, W)
@@ -207,7 +257,8 @@ class AnchoredImageClassifier(ImageClassifier):
         if self._is_anchored(inputs):
             logits = self.logits_of_rows(inputs, 1)
         else:
-            logits = torch.cat(self._each_pass(inputs, self.logits_of_rows))
+            logits = torch.cat(
+                each_pass(self, inputs, self.logits_of_rows, which))
         # averages and spreads need more than half precision
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
@@ -229,8 +280,21 @@ class AnchoredImageClassifier(ImageClassifier):
         """Predict; see
         :meth:`~mmanchor.models.heads.ReferenceMasking.predict_from_logits`.
         """
-        return self.head.predict_from_logits(
-            self.reference_logits(inputs), data_samples, self.average)
+        samples = list(data_samples or [None] * len(inputs))
+        for rows, logits in self._answers(inputs):
+            rows = range(len(samples)) if rows is None else rows.tolist()
+            predicted = self.head.predict_from_logits(
+                logits, [samples[row] for row in rows], self.average,
+                self.uncertainty)
+            for row, sample in zip(rows, predicted):
+                samples[row] = sample
+        return samples
+
+    def _answers(self, inputs) -> List[Answers]:
+        # a trace counts operations; it can't follow a choice
+        if self._is_anchored(inputs) or torch.jit.is_tracing():
+            return [Answers(None, self.reference_logits(inputs))]
+        return self.protocol.answer(self, inputs)
 
     def _is_anchored(self, inputs: torch.Tensor) -> bool:
         channels = inputs.size(1)
@@ -241,33 +305,6 @@ class AnchoredImageClassifier(ImageClassifier):
                 f'{channels}. Change the pipeline, or build the backbone for '
                 'that many.')
         return channels == 2 * self.image_channels
-
-    def _each_pass(self, images, function) -> list:
-        """What the function makes of anchored rows (k B), and k, each time."""
-        references = self._references(images)
-        check_same_size(images, references)
-        per_pass = max(1, self.rows_per_pass // len(images))
-        layers = dict(self.backbone.named_modules())
-        stem = [layers[name] for name in self.stem if name in layers]
-        # Nothing is shared by a backbone built for 2C channels, nor by one
-        # whose branches were merged; a JIT trace knows the model's own layers
-        # only.
-        if not stem or len(stem) < len(self.stem) or torch.jit.is_tracing():
-            return [
-                function(anchor_to_all(images, chunk), len(chunk))
-                for chunk in references.split(per_pass)
-            ]
-        maps = self._maps.get(self.backbone, self.stem, references)
-        return SharedStem(stem, maps).each(images, function, per_pass)
-
-    def _references(self, images) -> torch.Tensor:
-        """The references in use, normalised."""
-        if torch.jit.is_tracing() and len(self.reference_bank) == 0:
-            warnings.warn('The reference bank is empty: tracing with a blank '
-                          'reference, to count operations and no more.')
-            return torch.zeros_like(images[:1])
-        return self.data_preprocessor(
-            dict(inputs=self.reference_bank.in_use))['inputs'].to(images)
 
     @torch.compiler.disable  # it would be compiled anew for every pattern
     def _track_running_stats(self, mode, data_samples) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 
 from ..functional import (average_references, normalized_entropy,
                           reference_spread)
+from ..functional.uncertainty import UNCERTAINTY
 from .losses import ReferenceMaskingLoss
 
 # no softmax; a margin on the label of masked rows. Upstream has no regression.
@@ -151,11 +152,13 @@ class ReferenceMasking:
         """Predict from the features of one reference."""
         return self.predict_from_logits(self.logits(feats)[None], data_samples)
 
-    def predict_from_logits(self,
-                            logits: torch.Tensor,
-                            data_samples: Optional[List[
-                                Optional[DataSample]]] = None,
-                            average: str = 'logits') -> List[DataSample]:
+    def predict_from_logits(
+        self,
+        logits: torch.Tensor,
+        data_samples: Optional[List[Optional[DataSample]]] = None,
+        average: str = 'logits',
+        uncertainty: Sequence[str] = ()
+    ) -> List[DataSample]:
         """Fold the answers for K references into predictions.
 
         Args:
@@ -164,22 +167,28 @@ class ReferenceMasking:
                 Defaults to None: new ones.
             average (str): See
                 :func:`~mmanchor.functional.average_references`.
+            uncertainty (Sequence[str]): More fields, by the names of
+                ``UNCERTAINTY`` in :mod:`mmanchor.functional.uncertainty`.
 
         Shape:
             - logits: (K, B, num_classes)
 
         Returns:
             List[DataSample]: With ``pred_score``, ``pred_label``,
-            ``pred_logits`` (mean over references) and ``pred_std`` (their
+            ``pred_logits`` (mean over references), ``pred_std`` (their
             spread, :func:`~mmanchor.functional.reference_spread`), each of
-            shape (num_classes,) but for the label.
+            shape (num_classes,) but for the label, and ``num_references``.
         """
         samples = super()._get_predictions(
             average_references(logits, average), data_samples)
-        for sample, mean, std in zip(samples, logits.mean(0),
-                                     reference_spread(logits)):
-            sample.set_field(mean, 'pred_logits', dtype=torch.Tensor)
-            sample.set_field(std, 'pred_std', dtype=torch.Tensor)
+        fields = dict(
+            pred_logits=logits.mean(0), pred_std=reference_spread(logits))
+        fields.update(
+            (name, UNCERTAINTY[name](logits)) for name in uncertainty)
+        for row, sample in enumerate(samples):
+            sample.set_field(len(logits), 'num_references', dtype=int)
+            for name, values in fields.items():
+                sample.set_field(values[row], name, dtype=torch.Tensor)
         return samples
 
     def _get_predictions(self, cls_score, data_samples):

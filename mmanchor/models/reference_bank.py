@@ -15,6 +15,9 @@ class ReferenceBank(nn.Module):
     Attributes:
         images (torch.Tensor): (K, C, H, W), as the test pipeline packs them,
             uint8 as a rule; K is 0 in an empty bank.
+        residual_pairs (torch.Tensor): (N, 2, C, H, W), likewise: images ``x``
+            and ``r`` whose residuals ``x - r`` stand for those of training.
+            Transduction needs them; N is 0 otherwise.
 
     Example:
         >>> bank = ReferenceBank()
@@ -27,6 +30,7 @@ class ReferenceBank(nn.Module):
     def __init__(self):
         super().__init__()
         self.images = torch.empty(0, 0, 0, 0, dtype=torch.uint8)
+        self.residual_pairs = torch.empty(0, 2, 0, 0, 0, dtype=torch.uint8)
         self._num_references: Optional[int] = None
 
     def __len__(self) -> int:
@@ -49,6 +53,23 @@ class ReferenceBank(nn.Module):
                              f'K >= 1, but got {tuple(images.shape)}.')
         self.images = images.to(self.images.device)
         self._num_references = None
+
+    def fill_residuals(self, pairs: torch.Tensor) -> None:
+        """Put other residuals in, as pairs of images; none takes them out.
+
+        Args:
+            pairs (torch.Tensor): ``x`` and ``r``, not normalised.
+
+        Shape:
+            - pairs: (N, 2, C, H, W)
+
+        Raises:
+            ValueError: It has another shape.
+        """
+        if pairs.dim() != 5 or pairs.size(1) != 2:
+            raise ValueError('Expected pairs of images of shape (N, 2, C, H, '
+                             f'W), but got {tuple(pairs.shape)}.')
+        self.residual_pairs = pairs.to(self.images.device)
 
     def use(self, num_references: Optional[int]) -> None:
         """Use the first K references; None uses all.
@@ -81,18 +102,26 @@ class ReferenceBank(nn.Module):
     def extra_repr(self) -> str:
         """Shape and use, for ``print(model)``."""
         return (f'images={tuple(self.images.shape)}, '
-                f'num_references={self._num_references or len(self)}')
+                f'num_references={self._num_references or len(self)}, '
+                f'residuals={len(self.residual_pairs)}')
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
         self.images = fn(self.images)
+        self.residual_pairs = fn(self.residual_pairs)
         return self
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         destination[prefix + 'images'] = self.images
+        if len(self.residual_pairs):
+            destination[prefix + 'residual_pairs'] = self.residual_pairs
 
     def _load_from_state_dict(self, state_dict, prefix, *_):
         saved = state_dict.get(prefix + 'images')
         if saved is not None:
             self.images = saved.to(self.images.device, copy=True)
             self._num_references = None
+            self.residual_pairs = self.residual_pairs[:0]  # of other images
+        saved = state_dict.get(prefix + 'residual_pairs')
+        if saved is not None:
+            self.residual_pairs = saved.to(self.images.device, copy=True)

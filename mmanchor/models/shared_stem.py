@@ -70,6 +70,18 @@ class SharedStem:
         return forward
 
 
+def make_maps(backbone: nn.Module, stem: Sequence[str],
+              references: torch.Tensor) -> List[torch.Tensor]:
+    """What each layer of a stem adds for references, in full precision.
+
+    Shape:
+        - references: (K, C, H, W), normalised
+        - output: (K, out, H', W') for each layer
+    """
+    with torch.autocast(references.device.type, enabled=False):
+        return trace_reference_maps(backbone, stem, references)
+
+
 class FrozenMaps:
     """The maps of the references in use, kept as long as they hold.
 
@@ -90,15 +102,14 @@ class FrozenMaps:
             - output: (K, out, H', W') for each layer
         """
         if torch.is_grad_enabled():
-            return trace_reference_maps(backbone, stem, references)
+            return make_maps(backbone, stem, references)
         weights = (backbone.get_submodule(name).weight for name in stem)
         made_from = [references, *weights]
         if self._made_from is None or not all(
                 a.shape == b.shape and a.dtype == b.dtype
                 and a.device == b.device and torch.equal(a, b)
                 for a, b in zip(self._made_from, made_from)):
-            with torch.autocast(references.device.type, enabled=False):
-                self._maps = trace_reference_maps(backbone, stem, references)
+            self._maps = make_maps(backbone, stem, references)
             self._made_from = [tensor.detach().clone() for tensor in made_from]
         return self._maps
 

@@ -291,7 +291,8 @@ def test_bad_arguments():
         build_model(preprocessor=dict(type='ClsDataPreprocessor'))
     with pytest.raises(ValueError, match="'skip' or 'update', but got 'no'"):
         build_model(masked_norm_stats='no')
-    with pytest.raises(ValueError, match="'probabilities', but got 'votes'"):
+    with pytest.raises(
+            ValueError, match="'probabilities' or 'calibrated', but got 'v"):
         build_model(average='votes')
     with pytest.raises(ValueError, match='positive integer, but got 0'):
         build_model(rows_per_pass=0)

@@ -88,7 +88,7 @@ def test_copies_and_checkpoints_are_free_of_maps():
     with torch.no_grad():
         model(torch.randn(2, 3, 32, 32))
     assert not any('map' in key for key in model.state_dict())
-    assert not copy.deepcopy(model)._maps._maps
+    assert not copy.deepcopy(model).kept_maps._maps
 
 
 def test_gradients_reach_both_halves_through_plain_images():
