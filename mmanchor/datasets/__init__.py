@@ -1,11 +1,12 @@
 """Datasets and transforms MMPretrain lacks, registered with it."""
 from .digits import Digits
 from .noise import SeededGaussianNoise
-from .reference_images import (draw_images, mean_image, select_indices,
-                               stack_images, with_pipeline)
+from .reference_images import (draw_images, draw_pairs, mean_image,
+                               select_indices, stack_images, with_pipeline)
 from .reference_set import ReferenceSet
 
 __all__ = [
     'Digits', 'ReferenceSet', 'SeededGaussianNoise', 'draw_images',
-    'mean_image', 'select_indices', 'stack_images', 'with_pipeline'
+    'draw_pairs', 'mean_image', 'select_indices', 'stack_images',
+    'with_pipeline'
 ]

@@ -167,6 +167,33 @@ def draw_images(dataset, size: int, select: str, seed: int) -> torch.Tensor:
     return stack_images(dataset, select_indices(dataset, size, select, seed))
 
 
+def draw_pairs(dataset, size: int, seed: int) -> torch.Tensor:
+    """Draw pairs of different images.
+
+    Args:
+        dataset (torch.utils.data.Dataset): See :func:`stack_images`.
+        size (int): N, how many pairs.
+        seed (int): Seed of the draw, which is another than that of
+            :func:`draw_images` with the same seed.
+
+    Shape:
+        - output: (N, 2, C, H, W), uint8 as a rule
+
+    Raises:
+        ValueError: The dataset has fewer than two images.
+    """
+    if len(dataset) < 2:
+        raise ValueError('Expected at least 2 images to draw residuals from, '
+                         f'but {describe(dataset)} has {len(dataset)}.')
+    generator = np.random.default_rng([seed, 1])
+    first = generator.integers(len(dataset), size=size)
+    steps = generator.integers(1, len(dataset), size=size)
+    second = (first + steps) % len(dataset)
+    return stack_images(dataset,
+                        np.stack([first, second],
+                                 1).ravel()).unflatten(0, (size, 2))
+
+
 def describe(dataset) -> str:
     """A dataset in a few words, for messages."""
     root: Optional[str] = getattr(dataset, 'data_root', None) or getattr(

@@ -12,6 +12,7 @@ from ..models import AnchoredImageClassifier
 from .config_reading import pretrained_files
 
 BANK_KEY = 'reference_bank.images'
+RESIDUALS_KEY = 'reference_bank.residual_pairs'
 
 
 def is_remote(path: str) -> bool:

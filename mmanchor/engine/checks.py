@@ -5,7 +5,8 @@ import tempfile
 from mmengine.runner import Runner
 
 from ..models import AnchoringDataPreprocessor
-from .k_reference_hook import KReferenceHook, anchored_model
+from .k_reference_hook import KReferenceHook
+from .reference_source import anchored_model
 
 
 def check_anchoring(runner: Runner) -> None:

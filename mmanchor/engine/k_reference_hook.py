@@ -1,21 +1,22 @@
 """Filling the reference bank, and telling the model how much of it to use."""
-import os
-from typing import Union
+from typing import Sequence, Union
 
 import torch
 from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel
-from mmengine.runner import BaseLoop, Runner
-from mmpretrain.registry import DATASETS, HOOKS
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS, METRICS
 from torch.nn.parallel import DistributedDataParallel
 
-from ..datasets import draw_images, with_pipeline
+from ..datasets import draw_images, draw_pairs
 from ..datasets.reference_images import SELECT, describe
-from ..functional import check_seed
-from ..models import AnchoredImageClassifier, AnchoringDataPreprocessor
-from .checkpoint_checks import BANK_KEY, check_architecture
-from .config_reading import evaluation_pipeline, type_name
+from ..functional import check_seed, check_uncertainty
+from ..models import AnchoredImageClassifier
+from ..models.protocols import build_protocol
+from .checkpoint_checks import BANK_KEY, RESIDUALS_KEY, check_architecture
+from .reference_source import (anchored_model, is_training, source_dataset,
+                               training_set)
 
 # others hold pieces of weights, under other names
 _NOT_SHARDED = (AnchoredImageClassifier, BaseTTAModel, DistributedDataParallel)
@@ -36,6 +37,16 @@ class KReferenceHook(Hook):
 
     Args:
         num_references (int): K, at least 1. Defaults to 1.
+        protocol (str | dict): How references are used at validation and
+            test: ``'mean'`` over K; ``'single'``: the first alone;
+            ``'transduction'``: for each image the best of 50, or
+            ``dict(type='transduction', num_candidates=M)``; ``'adaptive'``:
+            as many of the K as an image needs, the mean of which becomes the
+            metric ``references/mean_used``. See :mod:`mmanchor.models`.
+            Defaults to ``'mean'``.
+        uncertainty (str | Sequence[str]): Measures that predictions carry,
+            or ``'all'``; see :func:`~mmanchor.functional.check_uncertainty`.
+            Defaults to none but ``pred_std``, which is always there.
         select (str): ``'random'``: without replacement; ``'per_class'``: the
             same, going round the classes; ``'mean'``: the mean of all images,
             with K = 1. Defaults to ``'random'``. The references for K are the
@@ -48,8 +59,8 @@ class KReferenceHook(Hook):
             holds. Defaults to False.
 
     Raises:
-        TypeError: The model or the data preprocessor does not anchor, or
-            ``seed`` is no integer.
+        TypeError: The model or the data preprocessor does not anchor,
+            ``seed`` is no integer, or the protocol has no such argument.
         ValueError: An argument is out of range, there are not enough images
             to draw from, they have another size than the test images, or a
             checkpoint is of another architecture.
@@ -62,7 +73,9 @@ class KReferenceHook(Hook):
                  select: str = 'random',
                  source: Union[dict, str, None] = None,
                  seed: int = 0,
-                 redraw: bool = False):
+                 redraw: bool = False,
+                 protocol: Union[str, dict] = 'mean',
+                 uncertainty: Union[str, Sequence[str]] = ()):
         if (not isinstance(num_references, int)
                 or isinstance(num_references, bool) or num_references < 1):
             raise ValueError('Expected `num_references` to be a positive '
@@ -71,28 +84,38 @@ class KReferenceHook(Hook):
             raise ValueError(
                 "Expected `select` to be 'random', 'per_class' or 'mean', "
                 f'but got {select!r}.')
-        if select == 'mean' and num_references > 1:
-            raise ValueError(
-                "Expected `num_references=1` with `select='mean'`, since a "
-                f'mean is one image, but got {num_references}.')
+        self.protocol = build_protocol(protocol)
+        self.uncertainty = check_uncertainty(uncertainty)
         self.num_references = num_references
+        if select == 'mean' and self.needed > 1:
+            raise ValueError(
+                "Expected one reference with `select='mean'`, since a mean is "
+                f'one image, but got {self.needed}. Set `num_references=1`, '
+                "or `protocol='single'`.")
         self.select = select
         self.source = source
         self.seed = check_seed(seed)
         self.redraw = redraw
 
+    @property
+    def needed(self) -> int:
+        """References that the protocol needs in the bank."""
+        return self.protocol.references_needed(self.num_references)
+
     def before_run(self, runner: Runner) -> None:
         """Check the model; before training, read references."""
         model = anchored_model(runner)
-        if not _is_training(runner):
+        if not is_training(runner):
             return
         reference_set = model.data_preprocessor.reference_set
         if reference_set is not None and reference_set.dataset is None:
-            reference_set.load(self._training_set(runner))
+            reference_set.load(training_set(runner))
         elif reference_set is not None:
             reference_set.images  # reads them: errors come before training
-        if len(model.reference_bank) < self.num_references or self.redraw:
+        if len(model.reference_bank) < self.needed or self.redraw:
             self._fill(runner)
+        if self._lacks_residuals(model) or self.redraw:
+            self._fill_residuals(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check it; before training, decide between its bank and ours."""
@@ -101,20 +124,27 @@ class KReferenceHook(Hook):
                 anchored_model(runner), checkpoint.get('state_dict',
                                                        checkpoint),
                 runner._load_from or 'the checkpoint')
-        if not _is_training(runner):
+        if not is_training(runner):
             return
         for state_dict in (checkpoint.get('state_dict', checkpoint),
                            checkpoint.get('ema_state_dict', {})):
-            for key in [k for k in state_dict if k.endswith(BANK_KEY)]:
+            self._keep_or_leave(runner, state_dict)
+
+    def _keep_or_leave(self, runner, state_dict) -> None:
+        wanted = {
+            BANK_KEY: ('reference(s)', self.needed),
+            RESIDUALS_KEY: ('residual(s)', self.protocol.num_residuals)
+        }
+        for ending, (what, count) in wanted.items():
+            for key in [k for k in state_dict if k.endswith(ending)]:
                 saved = state_dict[key]
-                if (runner._resume and not self.redraw
-                        and len(saved) >= self.num_references):
-                    state_dict[key] = saved[:self.num_references].clone()
+                if runner._resume and not self.redraw and len(saved) >= count:
+                    state_dict[key] = saved[:count].clone()
                     continue
                 del state_dict[key]
                 runner.logger.warning(
-                    f'The {len(saved)} reference(s) of the checkpoint are '
-                    f'left, for {self.num_references} drawn anew.')
+                    f'The {len(saved)} {what} of the checkpoint are left, '
+                    f'for {count} drawn anew.')
 
     def before_train(self, runner: Runner) -> None:
         """Start the training draws, or go on where the checkpoint was."""
@@ -135,25 +165,46 @@ class KReferenceHook(Hook):
             self._check_size(model, runner.val_dataloader.dataset)
 
     def before_val(self, runner: Runner) -> None:
-        """Set K."""
-        self._set_num_references(runner)
+        """Set K and the protocol."""
+        self._set_protocol(runner, runner.val_loop.evaluator)
 
     def before_test(self, runner: Runner) -> None:
-        """Set K."""
-        self._set_num_references(runner)
+        """Set K and the protocol."""
+        self._set_protocol(runner, runner.test_loop.evaluator)
 
-    def _set_num_references(self, runner) -> None:
+    def _set_protocol(self, runner, evaluator) -> None:
         model = anchored_model(runner)
         have = len(model.reference_bank)
-        redraw = self.redraw and not _is_training(runner)
-        if have < self.num_references or redraw:
+        redraw = self.redraw and not is_training(runner)
+        if have < self.needed or redraw:
             held = f'{have} reference(s)' if have else (
                 'no reference bank (is it a plain model\'s?)')
             runner.logger.warning(
-                f'The checkpoint has {held}, and {self.num_references} are '
-                'asked for: drawing them anew.')
+                f'The checkpoint has {held}, and {self.needed} are asked '
+                'for: drawing them anew.')
             self._fill(runner)
-        model.reference_bank.use(self.num_references)
+        if self._lacks_residuals(model) or redraw:
+            if not redraw:
+                runner.logger.warning(
+                    'The checkpoint has '
+                    f'{len(model.reference_bank.residual_pairs)} '
+                    'residual(s) seen in training, and '
+                    f'{self.protocol.num_residuals} are asked for: drawing '
+                    'them anew.')
+            self._fill_residuals(runner)
+        model.reference_bank.use(self.needed)
+        self.protocol.forget()  # hooks may have swapped the weights
+        model.protocol = self.protocol
+        model.uncertainty = self.uncertainty
+        if self.protocol.name == 'adaptive' and not any(
+                type(metric).__name__ == 'ReferencesUsed'
+                for metric in evaluator.metrics):
+            evaluator.metrics.append(
+                METRICS.build(dict(type='ReferencesUsed')))
+
+    def _lacks_residuals(self, model) -> bool:
+        return (len(model.reference_bank.residual_pairs)
+                < self.protocol.num_residuals)
 
     def _check_size(self, model, dataset) -> None:
         references = model.reference_bank.images.shape[1:]
@@ -167,9 +218,8 @@ class KReferenceHook(Hook):
 
     def _fill(self, runner) -> None:
         model = anchored_model(runner)
-        dataset = self._source_dataset(runner)
-        images = draw_images(dataset, self.num_references, self.select,
-                             self.seed)
+        dataset = source_dataset(runner, self.source)
+        images = draw_images(dataset, self.needed, self.select, self.seed)
         images = images.to(next(model.parameters()).device)
         broadcast(images)  # from rank 0
         model.reference_bank.fill(images)
@@ -179,77 +229,17 @@ class KReferenceHook(Hook):
             f'seed={self.seed}, from the {len(dataset)} of '
             f'{describe(dataset)}.')
 
-    def _source_dataset(self, runner):
-        if self.source is None:
-            return self._training_set(runner)
-        source = self.source
-        if isinstance(source, str):
-            if not os.path.isdir(source):
-                raise ValueError('Expected `source` to be a folder of images '
-                                 f'or a dataset config, but got {source!r}, '
-                                 'which is no folder.')
-            source = dict(
-                type='CustomDataset', data_root=source, with_label=False)
-        if 'pipeline' not in source:
-            pipeline = evaluation_pipeline(runner.cfg)
-            loads = any(
-                type_name(step).startswith('LoadImage') for step in pipeline)
-            if isinstance(self.source, str) and not loads:
-                raise ValueError(
-                    'Expected a test pipeline that reads files, to read '
-                    f'{self.source} with, but it has no LoadImageFromFile '
-                    'and its channel order is not known. Give `source` as '
-                    "dict(type='CustomDataset', data_root=..., "
-                    'with_label=False, pipeline=[...]).')
-            source = dict(source, pipeline=pipeline)
-        return _build(source, '`source`')
-
-    def _training_set(self, runner):
-        if _is_training(runner):
-            dataset = runner.train_dataloader.dataset
-        else:
-            loader = runner.cfg.get('train_dataloader')
-            if loader is None:
-                raise ValueError(
-                    'Expected a `train_dataloader` in the config to draw '
-                    f'{self.num_references} reference(s) from, but there is '
-                    'none. Lower `num_references` to what the checkpoint '
-                    'has, or name a `source`.')
-            dataset = _build(loader['dataset'], 'The training set')
-        return with_pipeline(dataset, evaluation_pipeline(runner.cfg))
-
-
-def anchored_model(runner: Runner) -> AnchoredImageClassifier:
-    """The anchored classifier a runner holds, out of its wrappers.
-
-    Raises:
-        TypeError: The model or its data preprocessor does not anchor.
-    """
-    model = runner.model
-    while (not isinstance(model, AnchoredImageClassifier)
-           and isinstance(getattr(model, 'module', None), torch.nn.Module)):
-        model = model.module  # DDP, test-time augmentation
-    if isinstance(model, AnchoredImageClassifier):
-        return model
-    preprocessor = getattr(model, 'data_preprocessor', None)
-    also = (', whose AnchoringDataPreprocessor would feed it 2C channels'
-            if isinstance(preprocessor, AnchoringDataPreprocessor) else '')
-    raise TypeError(
-        'Expected an AnchoredImageClassifier where `custom_hooks` has '
-        f'KReferenceHook, but got {type(model).__name__}{also}. Set '
-        "`model = dict(type='AnchoredImageClassifier')`.")
-
-
-def _is_training(runner) -> bool:
-    # a property of the same name would build the loop
-    return isinstance(runner._train_loop, BaseLoop)
-
-
-def _build(dataset: dict, what: str):
-    try:
-        return DATASETS.build(dataset)
-    except (OSError, RuntimeError) as error:
-        raise ValueError(
-            f'{what} could not be read to draw references from: {error}. '
-            'Put the data there, name another `source`, or lower '
-            '`num_references` to what the checkpoint has.') from error
+    def _fill_residuals(self, runner) -> None:
+        """Pairs of images of the source, which residuals are between."""
+        count = self.protocol.num_residuals
+        if not count:
+            return
+        model = anchored_model(runner)
+        dataset = source_dataset(runner, self.source)
+        pairs = draw_pairs(dataset, count, self.seed)
+        pairs = pairs.to(next(model.parameters()).device)
+        broadcast(pairs)
+        model.reference_bank.fill_residuals(pairs)
+        runner.logger.info(
+            f'Residuals: {count} between images of {describe(dataset)}, '
+            f'{pairs.nbytes / 2**20:.1f} MiB in every checkpoint.')

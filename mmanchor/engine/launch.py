@@ -15,6 +15,7 @@ from .checkpoint_checks import (PlainModelHook, check_checkpoint,
                                 check_pretrained, check_pretrained_fits)
 from .checks import check_anchoring, check_work_dir
 from .config_reading import type_name
+from .reference_flags import add_reference_flags, set_references
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -52,11 +53,7 @@ def test_parser() -> argparse.ArgumentParser:
         description='Test a checkpoint, anchored or standard.')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument(
-        '--num-references',
-        type=int,
-        metavar='K',
-        help='K references; the config says how many otherwise')
+    add_reference_flags(parser)
     parser.add_argument('--out', help='file to write results to (.pkl, .json)')
     parser.add_argument(
         '--out-item',
@@ -158,7 +155,7 @@ def test(argv: Optional[Sequence[str]] = None) -> dict:
     Raises:
         FileNotFoundError: The config or the checkpoint is not there.
         ValueError: The checkpoint is damaged or of another architecture, the
-            work dir can't be written to, or ``--num-references`` meets a
+            work dir can't be written to, or flags on references meet a
             config without ``KReferenceHook``.
     """
     parser = test_parser()
@@ -171,8 +168,7 @@ def test(argv: Optional[Sequence[str]] = None) -> dict:
     cfg = _load_config(args)
     check_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
-    if args.num_references is not None:
-        _set_num_references(cfg, args.num_references)
+    set_references(cfg, args)
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.tta:
@@ -230,17 +226,6 @@ def _loader_defaults(loader: dict, no_pin_memory: bool) -> ConfigDict:
     if no_pin_memory:
         loader.pin_memory = False
     return loader
-
-
-def _set_num_references(cfg: Config, num_references: int) -> None:
-    hooks = [
-        hook for hook in cfg.get('custom_hooks') or []
-        if type_name(hook) == 'KReferenceHook'
-    ]
-    if not hooks:
-        raise ValueError('Expected `KReferenceHook` in `custom_hooks` for '
-                         '--num-references to change, but there is none.')
-    hooks[0]['num_references'] = num_references
 
 
 def _enable_tta(cfg: Config) -> None:

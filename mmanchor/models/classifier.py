@@ -14,7 +14,7 @@ from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import mask_head
 from .protocols import Answers, Protocol, build_protocol
 from .reference_bank import ReferenceBank
-from .reference_passes import each_pass
+from .reference_passes import each_pass, mean_features
 from .shared_stem import FrozenMaps
 from .widening import widen_backbone
 
@@ -228,22 +228,11 @@ class AnchoredImageClassifier(ImageClassifier):
         chosen = self.protocol.choose(self, inputs)
         if chosen is not None:
             return super().extract_feat(anchor(inputs, chosen), stage)
-        total = []
+        return mean_features(self, inputs, stage, self.protocol.features_of)
 
-        def add(rows, k):
-            feats = _map_tensors(
-                lambda x: fold(x, k).sum(0),
-                ImageClassifier.extract_feat(self, rows, stage))
-            total[:] = [_map_tensors(torch.add, *total, feats)
-                        ] if total else [feats]
-            return k
-
-        count = sum(each_pass(self, inputs, add, self.protocol.features_of))
-        return _map_tensors(lambda x: x / count, *total)
-
-    def reference_logits(
-        self, inputs: torch.Tensor,
-        which: slice = slice(None)) -> torch.Tensor:
+    def reference_logits(self,
+                         inputs: torch.Tensor,
+                         which: slice = slice(None)):
         """The logits for each reference, whatever the protocol.
 
         Args:
@@ -283,9 +272,10 @@ class AnchoredImageClassifier(ImageClassifier):
         samples = list(data_samples or [None] * len(inputs))
         for rows, logits in self._answers(inputs):
             rows = range(len(samples)) if rows is None else rows.tolist()
-            predicted = self.head.predict_from_logits(
-                logits, [samples[row] for row in rows], self.average,
-                self.uncertainty)
+            of_rows = [samples[row] for row in rows]
+            predicted = self.head.predict_from_logits(logits, of_rows,
+                                                      self.average,
+                                                      self.uncertainty)
             for row, sample in zip(rows, predicted):
                 samples[row] = sample
         return samples
@@ -321,11 +311,3 @@ class AnchoredImageClassifier(ImageClassifier):
             if (isinstance(module, _BatchNorm)
                     and module.running_mean is not None):
                 module.track_running_stats = track
-
-
-def _map_tensors(function, *trees):
-    """Apply a function to the tensors of nested tuples and lists."""
-    if isinstance(trees[0], (tuple, list)):
-        return type(trees[0])(
-            _map_tensors(function, *branches) for branches in zip(*trees))
-    return function(*trees)

@@ -3,8 +3,9 @@ import warnings
 from typing import Callable
 
 import torch
+from mmpretrain.models import ImageClassifier
 
-from ..functional import anchor_to_all, check_same_size
+from ..functional import anchor_to_all, check_same_size, fold
 from .shared_stem import SharedStem, make_maps
 
 
@@ -72,3 +73,36 @@ def each_pass(model,
         result for maps in of_chunks
         for result in SharedStem(stem, maps).each(images, function, per_pass)
     ]
+
+
+def mean_features(model, images: torch.Tensor, stage: str, which: slice):
+    """Features of images, averaged over references.
+
+    Args:
+        model (AnchoredImageClassifier): With a filled bank.
+        images (torch.Tensor): Normalised.
+        stage (str): As for the host's ``extract_feat``.
+        which (slice): Which of the references in use.
+
+    Shape:
+        - images: (B, C, H, W)
+    """
+    total = []
+
+    def add(rows, k):
+        feats = _map_tensors(lambda x: fold(x, k).sum(0),
+                             ImageClassifier.extract_feat(model, rows, stage))
+        total[:] = [_map_tensors(torch.add, *total, feats)
+                    ] if total else [feats]
+        return k
+
+    count = sum(each_pass(model, images, add, which))
+    return _map_tensors(lambda x: x / count, *total)
+
+
+def _map_tensors(function, *trees):
+    """Apply a function to the tensors of nested tuples and lists."""
+    if isinstance(trees[0], (tuple, list)):
+        return type(trees[0])(
+            _map_tensors(function, *branches) for branches in zip(*trees))
+    return function(*trees)

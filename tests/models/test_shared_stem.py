@@ -9,6 +9,7 @@ from small_models import BACKBONES, build, one_by_one
 from torch import nn
 
 from mmanchor.functional import anchor, average_references
+from mmanchor.models import reference_passes
 
 
 @pytest.mark.parametrize('rows_per_pass', [1, 6, 64])
@@ -27,7 +28,7 @@ def test_answers_are_those_of_every_reference_alone(name, rows_per_pass):
 
 @torch.no_grad()
 def test_the_stem_sees_every_image_once_and_references_once_in_all():
-    model = build('convolution', rows_per_pass=4)
+    model = build('convolution', k=4, rows_per_pass=4)
     seen, later = [], []
     model.backbone.conv1.register_forward_pre_hook(
         lambda _, args: seen.append(tuple(args[0].shape[:2])))
@@ -37,9 +38,31 @@ def test_the_stem_sees_every_image_once_and_references_once_in_all():
         model(torch.randn(2, 3, 32, 32))
     channels = [shape[1] for shape in seen]
     assert channels.count(6) == 0
-    assert later == [4, 4, 2, 4, 4, 2]
+    assert later == [4, 4, 4, 4]
     halves = [rows for rows, channels in seen]
     assert sorted(halves)[:2] == [2, 2]
+
+
+@torch.no_grad()
+def test_maps_of_many_references_are_never_held_at_once(monkeypatch):
+    model = build('convolution', k=9, rows_per_pass=4)
+    made, alive = [], []
+
+    def trace(*args):
+        alive.append(sum(ref() is not None for ref in made))
+        maps = make_maps(*args)
+        made.append(weakref.ref(maps[0]))
+        assert len(maps[0]) <= 4
+        return maps
+
+    make_maps = reference_passes.make_maps
+    monkeypatch.setattr(reference_passes, 'make_maps', trace)
+    images = torch.randn(3, 3, 32, 32)
+    expected = one_by_one(model, images)
+    torch.testing.assert_close(
+        model.reference_logits(images), expected, rtol=1e-4, atol=1e-5)
+    assert len(made) == 3
+    assert max(alive) <= 1
 
 
 @pytest.mark.parametrize('stage', ['backbone', 'neck'])

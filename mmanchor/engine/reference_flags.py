@@ -1,0 +1,101 @@
+"""Flags that say how references are used at test."""
+import argparse
+
+from mmengine.config import Config
+
+from ..datasets.reference_images import SELECT
+from ..functional.uncertainty import UNCERTAINTY
+from ..models.protocols import PROTOCOLS
+from .config_reading import type_name
+
+_OF_HOOK = ('num_references', 'select', 'source', 'uncertainty')
+_OF_PROTOCOL = ('protocol', 'num_candidates')
+
+
+def add_reference_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how references are used.
+
+    Args:
+        parser (argparse.ArgumentParser): Of a tool that tests.
+    """
+    group = parser.add_argument_group(
+        'references', 'the config says it where a flag is left out')
+    group.add_argument(
+        '--num-references',
+        type=int,
+        metavar='K',
+        help='references to average, or at most K with adaptive')
+    group.add_argument(
+        '--protocol',
+        choices=sorted(PROTOCOLS),
+        help='mean over K; single: the first one; transduction: the best of '
+        'M for each image; adaptive: as many as an image needs')
+    group.add_argument(
+        '--num-candidates',
+        type=int,
+        metavar='M',
+        help='candidates of transduction (default: 50)')
+    group.add_argument(
+        '--select',
+        choices=SELECT,
+        help='draw other references than the checkpoint has: at random, per '
+        'class, or the mean of all')
+    group.add_argument(
+        '--source',
+        metavar='FOLDER',
+        help='draw other references than the checkpoint has, from a folder')
+    group.add_argument(
+        '--uncertainty',
+        nargs='+',
+        choices=['all', *UNCERTAINTY],
+        metavar='NAME',
+        help='measures that predictions (--out) carry: all, or some of '
+        f'{", ".join(UNCERTAINTY)}')
+
+
+def set_references(cfg: Config, args: argparse.Namespace) -> None:
+    """Change a config's ``KReferenceHook`` as the flags say.
+
+    Raises:
+        ValueError: There is none, or ``--num-candidates`` meets another
+            protocol.
+    """
+    asked = {
+        name: getattr(args, name)
+        for name in (*_OF_HOOK, *_OF_PROTOCOL)
+        if getattr(args, name) is not None
+    }
+    if not asked:
+        return
+    hooks = [
+        hook for hook in cfg.get('custom_hooks') or []
+        if type_name(hook) == 'KReferenceHook'
+    ]
+    if not hooks:
+        flags = ', '.join('--' + name.replace('_', '-') for name in asked)
+        raise ValueError('Expected `KReferenceHook` in `custom_hooks` for '
+                         f'{flags} to change, but there is none.')
+    hook = hooks[0]
+    hook.update({k: asked[k] for k in _OF_HOOK if k in asked})
+    if 'all' in asked.get('uncertainty', ()):
+        hook['uncertainty'] = 'all'
+    if 'source' in asked or 'select' in asked:
+        hook['redraw'] = True
+    hook['protocol'] = _protocol(
+        hook.get('protocol', 'mean'),
+        **{k: asked[k]
+           for k in _OF_PROTOCOL if k in asked})
+
+
+def _protocol(config, protocol=None, num_candidates=None) -> dict:
+    """The config's protocol, with its arguments unless another is asked."""
+    config = dict(type=config) if isinstance(config, str) else dict(config)
+    if protocol not in (None, config['type']):
+        config = dict(type=protocol)
+    if num_candidates is not None and config['type'] != 'transduction':
+        raise ValueError('Expected --num-candidates with the protocol '
+                         f"'transduction', but got {config['type']!r}. Add "
+                         '--protocol transduction.')
+    if num_candidates is not None:
+        config['num_candidates'] = num_candidates
+    return config

@@ -1,0 +1,103 @@
+"""Where the references of a run come from."""
+import os
+from typing import Union
+
+import torch
+from mmengine.runner import BaseLoop, Runner
+from mmpretrain.registry import DATASETS
+
+from ..datasets import with_pipeline
+from ..models import AnchoredImageClassifier, AnchoringDataPreprocessor
+from .config_reading import evaluation_pipeline, type_name
+
+
+def anchored_model(runner: Runner) -> AnchoredImageClassifier:
+    """The anchored classifier a runner holds, out of its wrappers.
+
+    Raises:
+        TypeError: The model or its data preprocessor does not anchor.
+    """
+    model = runner.model
+    while (not isinstance(model, AnchoredImageClassifier)
+           and isinstance(getattr(model, 'module', None), torch.nn.Module)):
+        model = model.module  # DDP, test-time augmentation
+    if isinstance(model, AnchoredImageClassifier):
+        return model
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    also = (', whose AnchoringDataPreprocessor would feed it 2C channels'
+            if isinstance(preprocessor, AnchoringDataPreprocessor) else '')
+    raise TypeError(
+        'Expected an AnchoredImageClassifier where `custom_hooks` has '
+        f'KReferenceHook, but got {type(model).__name__}{also}. Set '
+        "`model = dict(type='AnchoredImageClassifier')`.")
+
+
+def is_training(runner: Runner) -> bool:
+    """Whether a runner trains, rather than tests."""
+    # a property of the same name would build the loop
+    return isinstance(runner._train_loop, BaseLoop)
+
+
+def source_dataset(runner: Runner, source: Union[dict, str, None]):
+    """The dataset that references are drawn from, with the test pipeline.
+
+    Args:
+        runner (Runner): Of a training or a test.
+        source (dict | str, optional): See
+            :class:`~mmanchor.engine.KReferenceHook`.
+
+    Raises:
+        ValueError: There is none, or it can't be read.
+    """
+    if source is None:
+        return training_set(runner)
+    config = source
+    if isinstance(source, str):
+        if not os.path.isdir(source):
+            raise ValueError('Expected `source` to be a folder of images '
+                             f'or a dataset config, but got {source!r}, '
+                             'which is no folder.')
+        config = dict(type='CustomDataset', data_root=source, with_label=False)
+    if 'pipeline' not in config:
+        pipeline = evaluation_pipeline(runner.cfg)
+        loads = any(
+            type_name(step).startswith('LoadImage') for step in pipeline)
+        if isinstance(source, str) and not loads:
+            raise ValueError(
+                'Expected a test pipeline that reads files, to read '
+                f'{source} with, but it has no LoadImageFromFile '
+                'and its channel order is not known. Give `source` as '
+                "dict(type='CustomDataset', data_root=..., "
+                'with_label=False, pipeline=[...]).')
+        config = dict(config, pipeline=pipeline)
+    return _build(config, '`source`')
+
+
+def training_set(runner: Runner):
+    """The training set, with the test pipeline.
+
+    Raises:
+        ValueError: The config has none, or it can't be read.
+    """
+    if is_training(runner):
+        dataset = runner.train_dataloader.dataset
+    else:
+        loader = runner.cfg.get('train_dataloader')
+        if loader is None:
+            raise ValueError(
+                'Expected a `train_dataloader` in the config to draw '
+                'reference(s) or residuals from, but there is none. Lower '
+                '`num_references` to what the checkpoint has, name another '
+                '`protocol`, or name a `source`.')
+        dataset = _build(loader['dataset'], 'The training set')
+    return with_pipeline(dataset, evaluation_pipeline(runner.cfg))
+
+
+def _build(dataset: dict, what: str):
+    try:
+        return DATASETS.build(dataset)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f'{what} could not be read to draw references from: {error}. '
+            'Put the data there, name another `source`, or lower '
+            '`num_references` to what the checkpoint has.') from error
