@@ -11,10 +11,20 @@ from mmanchor.functional.uncertainty import UNCERTAINTY
 from mmanchor.models.protocols import PROTOCOLS, build_protocol
 
 M, N = 6, 9
+STRICT = 25.  # of standard errors: some images take all references
 
 
-def with_residuals(name='convolution', **kwargs):
-    model = build(name, k=M, **kwargs)
+def disagreeing(name='convolution', k=M):
+    """A model whose answer depends on the reference a lot."""
+    model = build(name, k=k)
+    for layer in model.stem:
+        weight = model.backbone.get_submodule(layer).weight.data
+        weight.normal_(0, 3 * weight.std())
+    return model
+
+
+def with_residuals(name='convolution'):
+    model = disagreeing(name)
     pairs = image_bytes(2 * N, size=32, seed=3).unflatten(0, (N, 2))
     model.reference_bank.fill_residuals(pairs)
     return model
@@ -136,16 +146,16 @@ def test_what_the_search_keeps_never_outlives_what_it_was_made_from():
 
 @torch.no_grad()
 def test_adaptive_adds_references_until_each_image_is_settled():
-    model, images = build('convolution', k=8), torch.randn(40, 3, 32, 32)
+    model, images = disagreeing(k=8), torch.randn(40, 3, 32, 32)
     logits = one_by_one(model, images)
     logits_now = {}
     for row in range(40):
         seen = 2
-        while seen < 8 and not settled(logits[:seen, row:row + 1], 8):
+        while seen < 8 and not settled(logits[:seen, row:row + 1], 8, STRICT):
             seen += 1
         logits_now[row] = (seen, logits[:seen, row].mean(0))
     assert len({seen for seen, _ in logits_now.values()}) > 2
-    model.protocol = 'adaptive'
+    model.protocol = dict(type='adaptive', standard_errors=STRICT)
     samples = model.predict(images)
     assert [s.num_references
             for s in samples] == [seen for seen, _ in logits_now.values()]
@@ -169,9 +179,9 @@ def test_adaptive_with_few_references_uses_all(k):
 
 
 @torch.no_grad()
-def test_adaptive_asks_of_the_model_only_what_is_open(monkeypatch):
-    model, images = build('convolution', k=8), torch.randn(40, 3, 32, 32)
-    model.protocol = 'adaptive'
+def test_adaptive_asks_of_the_model_only_what_is_open():
+    model, images = disagreeing(k=8), torch.randn(40, 3, 32, 32)
+    model.protocol = dict(type='adaptive', standard_errors=STRICT)
     used = sum(s.num_references for s in model.predict(images))
     rows = []
     model.backbone.layer1.register_forward_pre_hook(
