@@ -178,7 +178,7 @@ def test_a_public_folder_from_the_command_line(small_config, checkpoint,
                 image.permute(1, 2, 0).numpy(), str(tmp_path / name.format(i)))
     cfg = small_config(**hook(num_references=4))
     cfg.work_dir = cfg.experiment_name = None
-    cfg.test_dataloader.dataset = dict(
+    cfg.val_dataloader.dataset = cfg.test_dataloader.dataset = dict(
         type='CustomDataset',
         data_root=str(tmp_path / 'test'),
         pipeline=[dict(type='LoadImageFromFile'), *TEST_PIPELINE])
