@@ -13,6 +13,7 @@ from .config_reading import pretrained_files
 
 BANK_KEY = 'reference_bank.images'
 RESIDUALS_KEY = 'reference_bank.residual_pairs'
+_DRAWS_KEY = 'data_preprocessor.iteration'
 
 
 def is_remote(path: str) -> bool:
@@ -153,7 +154,7 @@ class PlainModelHook(Hook):
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Look for a reference bank.
+        """Look for a reference bank, or for draws of references.
 
         Raises:
             ValueError: There is one.
@@ -162,10 +163,10 @@ class PlainModelHook(Hook):
             isinstance(module, AnchoredImageClassifier)
             for module in runner.model.modules())
         if not anchored and any(
-                key.endswith(BANK_KEY)
+                key.endswith((BANK_KEY, _DRAWS_KEY))
                 for key in checkpoint.get('state_dict', checkpoint)):
             raise ValueError(
                 'Expected the checkpoint of a plain model, since the config '
                 f'has one ({type(runner.model).__name__}), but it is an '
-                'anchored model\'s: it has a reference bank. Use the config '
-                'that it was trained with.')
+                'anchored model\'s: it has a reference bank, or had one. Use '
+                'the config that it was trained with.')

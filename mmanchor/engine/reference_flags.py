@@ -5,7 +5,7 @@ from mmengine.config import Config
 
 from ..datasets.reference_images import SELECT
 from ..functional.uncertainty import UNCERTAINTY
-from ..models.protocols import PROTOCOLS
+from ..models.protocols import PROTOCOLS, build_protocol
 from .config_reading import type_name
 
 _OF_HOOK = ('num_references', 'select', 'source', 'uncertainty')
@@ -57,8 +57,8 @@ def set_references(cfg: Config, args: argparse.Namespace) -> None:
     """Change a config's ``KReferenceHook`` as the flags say.
 
     Raises:
-        ValueError: There is none, or ``--num-candidates`` meets another
-            protocol.
+        ValueError: There is none, or the protocol does not take
+            ``--num-candidates`` or ``--num-references``.
     """
     asked = {
         name: getattr(args, name)

@@ -218,6 +218,14 @@ def test_arguments_of_the_config_s_protocol_stay(small_config, checkpoint,
 def test_flags_that_do_not_fit(config_file, checkpoint):
     with pytest.raises(ValueError, match="'transduction', but got 'mean'. Ad"):
         launch.test([config_file, checkpoint, '--num-candidates', '4'])
+    common = [config_file, checkpoint, '--num-references', '7', '--protocol']
+    with pytest.raises(
+            ValueError,
+            match='which needs 50, but got 7. Drop it, '
+            'or use --num-cand'):
+        launch.test([*common, 'transduction'])
+    with pytest.raises(ValueError, match='which needs 1, but got 7. Drop it.'):
+        launch.test([*common, 'single'])
     with pytest.raises(ValueError, match='for --protocol to change, but ther'):
         launch.test([
             config_file, checkpoint, '--protocol', 'mean', '--cfg-options',

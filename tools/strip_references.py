@@ -1,0 +1,28 @@
+"""Take training images out: ``tools/strip_references.py CHECKPOINT OUT``.
+
+The weights stay. To test, references are drawn again: from the training set,
+or with ``tools/test.py --source FOLDER`` from images that may be seen.
+"""
+import argparse
+
+import mmanchor  # noqa: F401
+from mmanchor.engine.stripping import strip_file
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description='Write a checkpoint without its reference bank.')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('out', metavar='OUT', help='checkpoint to write')
+    return parser
+
+
+def main() -> None:
+    args = make_parser().parse_args()
+    for key, images in strip_file(args.checkpoint, args.out).items():
+        print(f'taken out: {key} {tuple(images.shape)}')
+    print(f'Written: {args.out}')
+
+
+if __name__ == '__main__':
+    main()
