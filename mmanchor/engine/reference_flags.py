@@ -81,21 +81,25 @@ def set_references(cfg: Config, args: argparse.Namespace) -> None:
         hook['uncertainty'] = 'all'
     if 'source' in asked or 'select' in asked:
         hook['redraw'] = True
-    hook['protocol'] = _protocol(
-        hook.get('protocol', 'mean'),
-        **{k: asked[k]
-           for k in _OF_PROTOCOL if k in asked})
+    hook['protocol'] = _protocol(hook.get('protocol', 'mean'), args)
 
 
-def _protocol(config, protocol=None, num_candidates=None) -> dict:
+def _protocol(config, args) -> dict:
     """The config's protocol, with its arguments unless another is asked."""
     config = dict(type=config) if isinstance(config, str) else dict(config)
-    if protocol not in (None, config['type']):
-        config = dict(type=protocol)
-    if num_candidates is not None and config['type'] != 'transduction':
-        raise ValueError('Expected --num-candidates with the protocol '
-                         f"'transduction', but got {config['type']!r}. Add "
-                         '--protocol transduction.')
-    if num_candidates is not None:
-        config['num_candidates'] = num_candidates
+    if args.protocol not in (None, config['type']):
+        config = dict(type=args.protocol)
+    name = config['type']
+    if args.num_candidates is not None:
+        if name != 'transduction':
+            raise ValueError('Expected --num-candidates with the protocol '
+                             f"'transduction', but got {name!r}. Add "
+                             '--protocol transduction.')
+        config['num_candidates'] = args.num_candidates
+    needed = build_protocol(config).references_needed(args.num_references or 1)
+    if args.num_references not in (None, needed):
+        raise ValueError(
+            f'Expected no --num-references with the protocol {name!r}, which '
+            f'needs {needed}, but got {args.num_references}. Drop it'
+            f'{", or use --num-candidates." if needed > 1 else "."}')
     return config
