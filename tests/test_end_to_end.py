@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
 from mmanchor import CONFIG_DIR
+from mmanchor.engine import launch
 from mmanchor.models import AnchoringDataPreprocessor
 
 ROOT = Path(__file__).parents[1]
@@ -214,3 +215,23 @@ def test_a_plain_checkpoint_starts_an_anchored_run_where_it_was(tmp_path):
         samples = pickle.loads((tmp_path / f'{config.stem}.pkl').read_bytes())
         results.append(torch.stack([s['pred_score'] for s in samples]))
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
+
+
+def test_adaptive_says_what_ten_references_say_for_a_third_of_the_cost(
+        tmp_path):
+    config = str(digits_config())
+    checkpoint = str(tmp_path / 'epoch_8.pth')
+    launch.train([
+        config, '--work-dir',
+        str(tmp_path), '--cfg-options', 'train_cfg.max_epochs=8',
+        'train_cfg.val_interval=8', 'param_scheduler.1.end=8',
+        'randomness.seed=0', 'log_level=ERROR',
+        'custom_hooks.0.num_references=10'
+    ])
+    common = [config, checkpoint, '--work-dir', str(tmp_path), '--cfg-options']
+    mean = launch.test([*common, 'log_level=ERROR'])
+    adaptive = launch.test(
+        [*common, 'log_level=ERROR', '--protocol', 'adaptive'])
+    assert mean['accuracy/top1'] > 95
+    assert abs(adaptive['accuracy/top1'] - mean['accuracy/top1']) <= 0.2
+    assert adaptive['references/mean_used'] <= 3
