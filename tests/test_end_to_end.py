@@ -219,7 +219,7 @@ def test_a_plain_checkpoint_starts_an_anchored_run_where_it_was(tmp_path):
 
 def test_adaptive_says_what_ten_references_say_for_a_third_of_the_cost(
         tmp_path):
-    config = str(digits_config())
+    config = str(digits_config('anchored_'))
     checkpoint = str(tmp_path / 'epoch_8.pth')
     launch.train([
         config, '--work-dir',
@@ -232,6 +232,6 @@ def test_adaptive_says_what_ten_references_say_for_a_third_of_the_cost(
     mean = launch.test([*common, 'log_level=ERROR'])
     adaptive = launch.test(
         [*common, 'log_level=ERROR', '--protocol', 'adaptive'])
-    assert mean['accuracy/top1'] > 95
+    assert mean['accuracy/top1'] > 90
     assert abs(adaptive['accuracy/top1'] - mean['accuracy/top1']) <= 0.2
     assert adaptive['references/mean_used'] <= 3
