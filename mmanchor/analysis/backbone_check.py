@@ -73,17 +73,17 @@ def check_backbone(config: Union[str, Path],
     init_default_scope('mmpretrain')
     step = 'load the config'
     try:
-        with _seeded(), _quiet(), tempfile.TemporaryDirectory() as folder:
+        with seeded(), quiet(), tempfile.TemporaryDirectory() as folder:
             plain_cfg, cfg = plain_and_anchored(config, options)
             report.imports = own_imports(plain_cfg or cfg)
-            size = _pair(size or image_size(cfg))
+            size = pair(size or image_size(cfg))
             plain = None
             if plain_cfg is not None:
                 step = 'build the plain model'
                 plain = build(plain_cfg)
                 report.backbone = type(plain.backbone).__name__
                 plain.init_weights()
-                _shake(plain)
+                shake(plain)
             step = 'anchor it'
             model = build(cfg)
             model.init_weights()
@@ -114,17 +114,18 @@ def check_backbone(config: Union[str, Path],
     return report
 
 
-def _pair(size) -> Tuple[int, int]:
+def pair(size) -> Tuple[int, int]:
+    """Height and width of what may be one number."""
     return tuple(size) if isinstance(size, (tuple, list)) else (size, size)
 
 
 @contextmanager
-def _seeded():
-    """Seed 0 for all that draws, and the caller's draws as they were."""
+def seeded(seed: int = 0):
+    """A seed for all that draws, and the caller's draws as they were."""
     states = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):
-            set_random_seed(0)
+            set_random_seed(seed)
             yield
     finally:
         random.setstate(states[0])
@@ -132,7 +133,7 @@ def _seeded():
 
 
 @contextmanager
-def _quiet():
+def quiet():
     """Without the host's log, which repeats itself with every model."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -144,7 +145,7 @@ def _quiet():
 
 
 @torch.no_grad()
-def _shake(model: nn.Module) -> None:
+def shake(model: nn.Module) -> None:
     """Away from the start, where zeros and ones hide what layers do."""
     for parameter in model.parameters():
         if parameter.numel() > 1 and parameter.min() == parameter.max():

@@ -1,6 +1,5 @@
 """Reports on backbones as a table, in the terminal and as Markdown."""
 import os
-import subprocess
 from pathlib import Path
 from typing import List, Sequence
 
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from ..version import __version__
 from .backbone_check import BackboneReport
+from .output import commit
 
 COLUMNS = ('backbone', 'config', 'layers widened', 'warm start', 'loss',
            'masked', 'params', 'FLOPs')
@@ -55,7 +55,7 @@ def write_markdown(reports: Sequence[BackboneReport], command: str,
     """The table with what it takes to make it again, written at once."""
     lines = [
         '# What anchoring does to a backbone', '',
-        f'Printed by `{command}`, seed 0, mmanchor {_commit()}, with '
+        f'Printed by `{command}`, seed 0, mmanchor {_version()}, with '
         f'MMPretrain {mmpretrain.__version__}, MMEngine '
         f'{mmengine.__version__} and PyTorch '
         f'{torch.__version__.partition("+")[0]}.', '',
@@ -82,14 +82,10 @@ def write_markdown(reports: Sequence[BackboneReport], command: str,
     os.replace(partial, path)
 
 
-def _commit() -> str:
+def _version() -> str:
     """The version, and the commit where this is a clone."""
-    done = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'],
-                          cwd=Path(__file__).parent,
-                          capture_output=True,
-                          text=True)
-    commit = done.stdout.strip()
-    return __version__ + (f' (commit {commit})' if commit else '')
+    known = commit()
+    return __version__ + (f' (commit {known[:7]})' if known else '')
 
 
 def cells(report: BackboneReport) -> List[str]:

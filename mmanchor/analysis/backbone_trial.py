@@ -5,6 +5,7 @@ from typing import Dict, List, Optional, Tuple
 
 import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner, load_checkpoint, save_checkpoint
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -88,18 +89,10 @@ def make_batch(model, batch_size, size) -> dict:
 
 def train(model, cfg, batch) -> Dict[float, float]:
     """A step with masked references and one without, by the own optimizer."""
-    optim_wrapper = dict(
-        cfg.get('optim_wrapper') or dict(optimizer=dict(type='SGD', lr=0.01)))
-    optim_wrapper['type'] = 'OptimWrapper'  # whatever precision and sharding
     # meant for many images: scaled linearly, as the host's auto_scale_lr does
     meant_for = cfg.get('auto_scale_lr', {}).get('base_batch_size', 256)
-    optimizer = optim_wrapper['optimizer'] = dict(optim_wrapper['optimizer'])
-    if 'lr' in optimizer:
-        optimizer['lr'] *= len(batch['inputs']) / meant_for
-    for key in ('loss_scale', 'dtype', 'use_fsdp', 'accumulative_counts'):
-        optim_wrapper.pop(key, None)
-    optim_wrapper = Runner.build_optim_wrapper(
-        SimpleNamespace(model=model), optim_wrapper)
+    optim_wrapper = build_optim_wrapper(model, cfg,
+                                        len(batch['inputs']) / meant_for)
     gradients = _record_stem_gradients(model)
     losses = {}
     model.train()
@@ -116,6 +109,20 @@ def train(model, cfg, batch) -> Dict[float, float]:
         for name, of_layer in gradients.items():
             _check_gradient(name, of_layer, mask_prob)
     return losses
+
+
+def build_optim_wrapper(model, cfg: Config, lr_scale: float) -> OptimWrapper:
+    """The config's optimizer, whatever its precision and sharding."""
+    optim_wrapper = dict(
+        cfg.get('optim_wrapper') or dict(optimizer=dict(type='SGD', lr=0.01)))
+    optim_wrapper['type'] = 'OptimWrapper'
+    optimizer = optim_wrapper['optimizer'] = dict(optim_wrapper['optimizer'])
+    if 'lr' in optimizer:
+        optimizer['lr'] *= lr_scale
+    for key in ('loss_scale', 'dtype', 'use_fsdp', 'accumulative_counts'):
+        optim_wrapper.pop(key, None)
+    return Runner.build_optim_wrapper(
+        SimpleNamespace(model=model), optim_wrapper)
 
 
 def _record_stem_gradients(model) -> Dict[str, List[torch.Tensor]]:

@@ -1,5 +1,4 @@
 """The main job of the README: three models on real digits, side by side."""
-import json
 import os
 from pathlib import Path
 from typing import Callable, Dict, List
@@ -10,14 +9,14 @@ from mmengine.hooks import Hook
 from mmpretrain.registry import DATASETS
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import (BarColumn, Progress, TextColumn, TimeElapsedColumn,
-                           TimeRemainingColumn)
+from rich.progress import Progress
 from rich.table import Table
 from torch.utils.data import Subset
 
 from .. import CONFIG_DIR
 from ..engine.launch import build_runner
 from .demo_figure import draw_figure
+from .output import progress_bars, write_json
 from .predictions import collect_predictions
 from .step_time import step_time_ratios
 
@@ -59,7 +58,7 @@ def run_demo(work_dir: str, max_epochs: int = 40, seed: int = 0) -> dict:
     """
     console = Console()
     runners = {}
-    with _progress(console) as progress:
+    with progress_bars(console) as progress:
         for name in MODELS:
             cfg = _config(name, work_dir, max_epochs, seed)
             runner = build_runner(cfg)
@@ -85,7 +84,7 @@ def run_demo(work_dir: str, max_epochs: int = 40, seed: int = 0) -> dict:
         max_epochs=max_epochs,
         models=rows,
         train_step_time_ratio=dict(zip(MODELS, ratios)))
-    _write_json(results, Path(work_dir) / 'results.json')
+    write_json(results, Path(work_dir) / 'results.json')
     console.print(_table(results))
     figure = Path(work_dir) / 'demo.png'
     masked = runners['anchored, masked']
@@ -189,23 +188,6 @@ def _table(results: dict) -> Table:
         table.add_row(row['name'], str(row['num_references'] or '–'), *cells,
                       number(ratio, 2))
     return table
-
-
-def _write_json(results: dict, path: Path) -> None:
-    partial = path.with_suffix('.partial')
-    partial.write_text(json.dumps(results, indent=2) + '\n')
-    os.replace(partial, path)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn('{task.description:<24}'),
-        BarColumn(),
-        TextColumn('{task.percentage:>3.0f} %'),
-        TimeElapsedColumn(),
-        TextColumn('left:'),
-        TimeRemainingColumn(),
-        console=console)
 
 
 class _ProgressHook(Hook):

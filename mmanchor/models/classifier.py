@@ -62,7 +62,7 @@ class AnchoredImageClassifier(ImageClassifier):
             ``'logits'``.
         rows_per_pass (int): References share a forward pass up to this many
             rows; a batch with more takes one pass a reference, so that memory
-            does not grow with K but for the logits. Defaults to 64.
+            does not grow with K but for the logits. Defaults to 32.
 
     Attributes:
         stem (List[str]): The layers of the backbone that were widened.
@@ -110,7 +110,7 @@ class AnchoredImageClassifier(ImageClassifier):
                  image_channels: Optional[int] = None,
                  masked_norm_stats: str = 'skip',
                  average: str = 'logits',
-                 rows_per_pass: int = 64):
+                 rows_per_pass: int = 32):
         if masked_norm_stats not in MASKED_NORM_STATS:
             raise ValueError("Expected `masked_norm_stats` to be 'skip' or "
                              f"'update', but got {masked_norm_stats!r}.")

@@ -1,0 +1,95 @@
+"""Time standard against anchored models: ``tools/benchmark.py CONFIG …``.
+
+Training steps and answers to plain images, each with what a naive
+implementation takes, in one run.
+"""
+import argparse
+import os
+import sys
+import warnings
+
+# the host warns of optional parts at import that nothing here needs
+warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention')
+# the profiler, which counts memory, would tell of every start
+os.environ.setdefault('KINETO_LOG_LEVEL', '99')
+os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
+
+from mmengine.config import DictAction  # noqa: E402
+
+import mmanchor.analysis.benchmark as benchmark  # noqa: E402
+import mmanchor.analysis.benchmark_settings as benchmark_settings  # noqa: E402
+
+sys.path.insert(0, os.getcwd())  # where a user's own backbone is
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description='Time standard against anchored models.')
+    parser.add_argument(
+        'configs',
+        nargs='+',
+        metavar='CONFIG',
+        help='plain or anchored configs; mmpretrain::FOLDER/NAME.py for one '
+        'of MMPretrain')
+    parser.add_argument(
+        '--checkpoint',
+        nargs='+',
+        metavar='FILE',
+        help='one a config; untrained weights by default')
+    defaults = benchmark_settings.BenchmarkSettings()
+    for name, text in (('batch_size', 'images in a batch'),
+                       ('rounds', 'rounds, each of which runs every case'),
+                       ('warmup', 'rounds before that'), ('num_references',
+                                                          'K'),
+                       ('num_candidates', 'M, which transduction searches'),
+                       ('num_residuals', 'N, which it compares with'),
+                       ('seed', 'of weights, images and the order of cases')):
+        parser.add_argument(
+            f'--{name.replace("_", "-")}',
+            type=int,
+            default=getattr(defaults, name),
+            help=f'{text} (default: %(default)s)')
+    parser.add_argument(
+        '--size', type=int, help='of the images; the config\'s by default')
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
+    parser.add_argument(
+        '--amp', action='store_true', help='forward passes in bfloat16')
+    parser.add_argument(
+        '--cases',
+        nargs='+',
+        metavar='CASE',
+        default=defaults.cases,
+        help='train, test, or some of '
+        f'{", ".join(benchmark_settings.CASES)}')
+    parser.add_argument(
+        '--data',
+        choices=benchmark_settings.DATA,
+        default=defaults.data,
+        help='noise, or images of the config\'s test set (default: noise)')
+    parser.add_argument(
+        '--out',
+        default='work_dirs/benchmark',
+        metavar='FOLDER',
+        help='for benchmark.json and benchmark.png (default: %(default)s)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change settings of the configs')
+    return parser
+
+
+def main() -> None:
+    args = vars(make_parser().parse_args())
+    rest = [
+        args.pop(name)
+        for name in ('configs', 'out', 'checkpoint', 'cfg_options')
+    ]
+    configs, *others = rest
+    settings = benchmark_settings.BenchmarkSettings(**args)
+    benchmark.run_benchmark(configs, settings, *others)
+
+
+if __name__ == '__main__':
+    main()
