@@ -8,6 +8,8 @@ from mmengine.runner import Runner
 
 from mmanchor.analysis.backbone_check import check_backbone
 from mmanchor.engine import launch
+from mmanchor.engine.exporting import write_export
+from mmanchor.engine.folded_files import write_folded
 
 BASE = """
 from mmengine.dataset import DefaultSampler
@@ -109,3 +111,20 @@ def test_it_can_be_checked(config_file, name):
     report = check_backbone(Path(config_file).with_name(name), 16)
     assert report.failure is None
     assert report.stem == ['conv1']
+
+
+def test_it_can_be_folded_and_exported(config_file, tmp_path):
+    arguments = ['--work-dir', str(tmp_path / 'work')]
+    launch.train([config_file, *arguments])
+    checkpoint = str(tmp_path / 'work/epoch_1.pth')
+    cfg = Config.fromfile(config_file)
+    write_folded(cfg, checkpoint, tmp_path / 'folded')
+    expected = launch.test(
+        [config_file, checkpoint, *arguments, '--num-references', '1'])
+    found = launch.test([
+        str(tmp_path / 'folded/folded.py'),
+        str(tmp_path / 'folded/folded.pth'), *arguments
+    ])
+    assert found == expected and 'accuracy/top1' in found
+    compared, _ = write_export(cfg, checkpoint, tmp_path / 'model.pt2')
+    assert compared.difference < 1e-5

@@ -15,9 +15,10 @@ from mmengine.runner import set_random_seed
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..engine.config_reading import own_imports
 from .backbone_trial import (ADVICE, build, costs, make_batch, round_trip, run,
                              train, warm_start)
-from .config_pair import image_size, own_imports, plain_and_anchored
+from .config_pair import image_size, plain_and_anchored
 
 
 @dataclass

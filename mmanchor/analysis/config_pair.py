@@ -1,13 +1,13 @@
 """The four lines of the README, put under any config."""
-import copy
 import tempfile
 from pathlib import Path
-from typing import List, Optional, Tuple, Union
+from typing import Optional, Tuple, Union
 
 from mmengine.config import Config
 from mmengine.hub import get_config
 
-from ..engine.config_reading import type_name
+from ..engine.config_reading import own_imports, type_name
+from ..engine.plain_config import drop_pretrained, take_off
 
 FOUR_LINES = """
 _base_ = '{base}'
@@ -18,13 +18,6 @@ data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0.25)
 custom_hooks = [dict(type='KReferenceHook', num_references=1)]
 """
 _ANCHORED = 'AnchoredImageClassifier'
-# what an anchored config may have and a plain one may not
-_OURS = {
-    'model': ('stem', 'image_channels', 'masked_norm_stats', 'average',
-              'rows_per_pass'),
-    'head': ('masked_target', ),
-    'data_preprocessor': ('mask_prob', 'mask_by', 'references', 'seed'),
-}
 
 
 def plain_and_anchored(
@@ -53,7 +46,7 @@ def plain_and_anchored(
     kind = type_name(cfg.model) if 'model' in cfg else None
     if kind == _ANCHORED:
         built_for_2c = cfg.model.get('stem') == []
-        plain = None if built_for_2c else _take_off(cfg)
+        plain = None if built_for_2c else take_off(cfg)
         anchored = cfg
     elif kind == 'ImageClassifier':
         plain, anchored = cfg, _put_under(path, cfg)
@@ -62,14 +55,8 @@ def plain_and_anchored(
         raise ValueError('Expected `model` to be an ImageClassifier or an '
                          f'AnchoredImageClassifier, but {path} has {kind}.')
     for each in filter(None, (plain, anchored)):
-        _drop_pretrained(each.model)
+        drop_pretrained(each.model)
     return plain, anchored
-
-
-def own_imports(cfg: Config) -> List[str]:
-    """Modules that a config imports, which the four lines would replace."""
-    imports = cfg.get('custom_imports', {}).get('imports', [])
-    return [imports] if isinstance(imports, str) else list(imports)
 
 
 def image_size(cfg: Config) -> Union[int, Tuple[int, int]]:
@@ -105,42 +92,3 @@ def _put_under(path, cfg) -> Config:
             'mask_prob': 0.25
         }
         return anchored
-
-
-def _take_off(cfg: Config) -> Config:
-    cfg = copy.deepcopy(cfg)
-    model = cfg.model
-    model.type = 'ImageClassifier'
-    preprocessors = [
-        p
-        for p in (cfg.get('data_preprocessor'), model.get('data_preprocessor'))
-        if p
-    ]
-    for preprocessor in preprocessors:
-        preprocessor.pop('type', None)
-    for where, arguments in ((model, _OURS['model']), (model.get('head')
-                                                       or {}, _OURS['head']),
-                             *((p, _OURS['data_preprocessor'])
-                               for p in preprocessors)):
-        for argument in arguments:
-            where.pop(argument, None)
-    return cfg
-
-
-def _drop_pretrained(config) -> None:
-    """Take out, at any depth, what would read a file of weights."""
-    if isinstance(config, dict):
-        config.pop('pretrained', None)
-        init_cfg = config.get('init_cfg')
-        if init_cfg:
-            kept = [
-                c for c in (
-                    init_cfg if isinstance(init_cfg, list) else [init_cfg])
-                if type_name(c) not in ('Pretrained', 'PretrainedInit')
-            ]
-            config['init_cfg'] = kept or None
-        for value in config.values():
-            _drop_pretrained(value)
-    elif isinstance(config, (list, tuple)):
-        for value in config:
-            _drop_pretrained(value)

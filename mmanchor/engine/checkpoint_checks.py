@@ -8,7 +8,8 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import CheckpointLoader, Runner
 
-from ..models import AnchoredImageClassifier
+from ..models import AnchoredImageClassifier, FoldedImageClassifier
+from ..models.folded_classifier import MAP_KEY
 from .config_reading import pretrained_files
 
 BANK_KEY = 'reference_bank.images'
@@ -148,25 +149,35 @@ def _is_plain(saved, anchored) -> bool:
 
 
 class PlainModelHook(Hook):
-    """Keeps a plain model from the weights of an anchored one.
+    """Keeps a plain model from the weights of an anchored or a folded one.
 
-    The host would log the stem's shape, leave it random and go on.
+    The host would log the stem's shape, leave it random and go on; or skip
+    the maps that are added to what a folded stem returns.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Look for a reference bank, or for draws of references.
+        """Look for a reference bank, for draws, and for reference maps.
 
         Raises:
-            ValueError: There is one.
+            ValueError: There is one that the model has no place for.
         """
-        anchored = any(
-            isinstance(module, AnchoredImageClassifier)
-            for module in runner.model.modules())
-        if not anchored and any(
-                key.endswith((BANK_KEY, _DRAWS_KEY))
-                for key in checkpoint.get('state_dict', checkpoint)):
+        keys = list(checkpoint.get('state_dict', checkpoint))
+        kind = type(runner.model).__name__
+        if not _has(runner, AnchoredImageClassifier) and any(
+                key.endswith((BANK_KEY, _DRAWS_KEY)) for key in keys):
             raise ValueError(
                 'Expected the checkpoint of a plain model, since the config '
-                f'has one ({type(runner.model).__name__}), but it is an '
-                'anchored model\'s: it has a reference bank, or had one. Use '
-                'the config that it was trained with.')
+                f'has one ({kind}), but it is an anchored model\'s: it has a '
+                'reference bank, or had one. Use the config that it was '
+                'trained with.')
+        if not _has(runner, FoldedImageClassifier) and any(
+                key.endswith(MAP_KEY) for key in keys):
+            raise ValueError(
+                'Expected the checkpoint of a model without reference maps, '
+                f'since the config has one ({kind}), but it is a folded '
+                'model\'s. Use the config that was written with it, '
+                '`folded.py`.')
+
+
+def _has(runner, kind) -> bool:
+    return any(isinstance(module, kind) for module in runner.model.modules())

@@ -4,13 +4,14 @@ The registered ``ReferenceMasking*Head`` classes are in :mod:`.heads`.
 """
 from .classifier import AnchoredImageClassifier
 from .data_preprocessor import AnchoringDataPreprocessor
+from .folded_classifier import FoldedImageClassifier
 from .folding import FoldedReferences, fold_reference
 from .heads import reference_masking
 from .losses import ReferenceMaskingLoss
 from .reference_bank import ReferenceBank
 
 __all__ = [
-    'AnchoredImageClassifier', 'AnchoringDataPreprocessor', 'FoldedReferences',
-    'ReferenceBank', 'ReferenceMaskingLoss', 'fold_reference',
-    'reference_masking'
+    'AnchoredImageClassifier', 'AnchoringDataPreprocessor',
+    'FoldedImageClassifier', 'FoldedReferences', 'ReferenceBank',
+    'ReferenceMaskingLoss', 'fold_reference', 'reference_masking'
 ]

@@ -1,7 +1,7 @@
 """Anchored models with frozen references, as plain models with a map added."""
 import copy
 import inspect
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
@@ -9,8 +9,11 @@ from torch import nn
 
 from ..functional import average_references, narrow, trace_reference_maps
 from .classifier import AnchoredImageClassifier
+from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import unmask_head
 from .shared_stem import SharedStem
+
+_PASSES_BY_IMAGE = ('adaptive', 'transduction')
 
 
 def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
@@ -30,8 +33,9 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
         ImageClassifier: In evaluation mode, without gradients.
 
     Raises:
-        ValueError: More than one reference is in use, there is none, or the
-            backbone has no stem that could be folded.
+        ValueError: More than one reference is in use, there is none, the
+            protocol has no fixed number of passes, or the backbone has no
+            stem that could be folded.
 
     Example:
         >>> model = AnchoredImageClassifier(
@@ -51,16 +55,13 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
             '`FoldedReferences(model)`.')
     folded, references, maps = _fold_stem(model)
     for name, map_ in zip(folded.stem, maps):
-        layer = folded.backbone.get_submodule(name)
-        layer.register_buffer('reference_map', map_[0])
-        layer.register_forward_hook(_add_reference_map)
-    folded.backbone.image_shape = tuple(references.shape[1:])
-    folded.backbone.register_forward_pre_hook(_check_image_shape)
+        add_reference_map(folded.backbone.get_submodule(name), map_[0])
+    keep_image_shape(folded.backbone, references.shape[1:])
     return ImageClassifier(
         backbone=folded.backbone,
         neck=folded.neck if folded.with_neck else None,
         head=unmask_head(folded.head) if folded.with_head else None,
-        data_preprocessor=_plain_preprocessor(
+        data_preprocessor=plain_preprocessor(
             folded.data_preprocessor)).eval().requires_grad_(False)
 
 
@@ -81,8 +82,9 @@ class FoldedReferences(nn.Module):
         - output: (B, num_classes), logits whose softmax is the prediction
 
     Raises:
-        ValueError: There is no reference, or no stem that could be folded;
-            in the forward, images have another size than the references.
+        ValueError: There is no reference, the protocol has no fixed number
+            of passes, or there is no stem that could be folded; in the
+            forward, images have another size than the references.
     """
 
     def __init__(self,
@@ -111,8 +113,43 @@ class FoldedReferences(nn.Module):
         return average_references(torch.cat(logits), model.average)
 
 
+def check_protocol(model: AnchoredImageClassifier) -> None:
+    """Refuse a model that looks at each image before it says how often.
+
+    Raises:
+        ValueError: The model's ``protocol`` is adaptive or transduction.
+    """
+    name = getattr(getattr(model, 'protocol', None), 'name', None)
+    if name in _PASSES_BY_IMAGE:
+        raise ValueError(
+            'Expected a protocol with a fixed number of passes, but got '
+            f'{name!r}, where the number of passes depends on the image. '
+            "Export `'mean'` with K references instead.")
+
+
+def add_reference_map(layer: nn.Module, map_: torch.Tensor) -> None:
+    """Let a layer of a folded stem add its map to what it returns.
+
+    Args:
+        layer (torch.nn.Module): Gets a buffer ``reference_map`` and a hook.
+        map_ (torch.Tensor): What it adds.
+
+    Shape:
+        - map_: (out, H', W'), or () for one that is loaded later
+    """
+    layer.register_buffer('reference_map', map_)
+    layer.register_forward_hook(_add_reference_map)
+
+
+def keep_image_shape(backbone: nn.Module, image_shape: Sequence[int]) -> None:
+    """Let a folded backbone refuse images of another size (C, H, W)."""
+    backbone.image_shape = tuple(image_shape)
+    backbone.register_forward_pre_hook(_check_image_shape)
+
+
 def _fold_stem(model) -> Tuple[AnchoredImageClassifier, torch.Tensor, list]:
     """A copy whose stem reads C channels, the references, and their maps."""
+    check_protocol(model)
     if not model.stem:
         raise ValueError(
             f'Expected a stem of convolutions to fold, but '
@@ -152,7 +189,9 @@ def _check_image_shape(backbone, inputs) -> None:
             'Resize them, or fold a reference of their size.')
 
 
-def _plain_preprocessor(anchoring) -> ClsDataPreprocessor:
+def plain_preprocessor(
+        anchoring: AnchoringDataPreprocessor) -> ClsDataPreprocessor:
+    """The host's preprocessor with the settings of an anchoring one."""
     known = inspect.signature(ClsDataPreprocessor).parameters
     settings = {
         name: getattr(anchoring, name)

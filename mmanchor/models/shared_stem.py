@@ -51,7 +51,7 @@ class SharedStem:
         for maps in zip(*chunks):
             k = len(maps[0])
             replaced = {
-                layer: self._forward(layer, of_layer, len(images), halves)
+                layer: self._forward(layer, of_layer, images.size(0), halves)
                 for layer, of_layer in zip(self.layers, maps)
             }
             rows = images.expand(k, *images.shape).flatten(0, 1)

@@ -1,5 +1,6 @@
 import copy
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -129,3 +130,14 @@ def test_a_backbone_built_for_2c_channels_cannot_be_folded():
     for folding in (fold_reference, FoldedReferences):
         with pytest.raises(ValueError, match='T2T_ViT was built for 6 chann'):
             folding(model)
+
+
+@pytest.mark.parametrize('folding', [fold_reference, FoldedReferences])
+def test_passes_that_depend_on_the_image_cannot_be_folded(folding):
+    model = build('convolution', k=1)
+    model.protocol = SimpleNamespace(name='adaptive')
+    with pytest.raises(
+            ValueError, match="'adaptive', where the number of passes depend"):
+        folding(model)
+    model.protocol = SimpleNamespace(name='single')
+    folding(model)

@@ -1,0 +1,68 @@
+"""An anchored model out of a config and a checkpoint, whole or not at all."""
+import copy
+import re
+from typing import Tuple
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import CheckpointLoader
+from mmpretrain.registry import MODELS
+
+from ..models import AnchoredImageClassifier
+from .checkpoint_checks import check_architecture, check_checkpoint
+from .config_reading import type_name
+from .plain_config import drop_pretrained
+
+
+def load_anchored(cfg: Config,
+                  checkpoint: str) -> Tuple[AnchoredImageClassifier, dict]:
+    """Load an anchored model to write it in another form.
+
+    The host would log weights that are missing and go on without them.
+
+    Args:
+        cfg (Config): What it was trained with.
+        checkpoint (str): Its checkpoint.
+
+    Returns:
+        Tuple[AnchoredImageClassifier, dict]: On CPU, in evaluation mode, with
+        all of its references in use; and the checkpoint.
+
+    Raises:
+        FileNotFoundError: The checkpoint is not there.
+        ValueError: The config has no anchored model; the checkpoint is
+            damaged, of another architecture or without references.
+    """
+    check_checkpoint(checkpoint)
+    cfg = copy.deepcopy(cfg)
+    kind = type_name(cfg.model) if 'model' in cfg else None
+    if kind is not None:
+        drop_pretrained(cfg.model)
+        cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            model = MODELS.build(cfg.model)
+    if kind is None or not isinstance(model, AnchoredImageClassifier):
+        raise ValueError(
+            'Expected the config of an AnchoredImageClassifier, but its '
+            f'`model` is {kind}. Name the config that {checkpoint} was '
+            'trained with.')
+    saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', None)
+    weights = {
+        re.sub(r'^module\.', '', name): weight
+        for name, weight in saved.get('state_dict', saved).items()
+    }
+    check_architecture(model, weights, checkpoint)
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # of another shape
+        missing, unexpected = str(error).splitlines()[1:], []
+    # losses have buffers of their own, and recipes switch losses
+    wrong = [*missing, *unexpected]
+    wrong = [name.strip() for name in wrong if '.loss_module.' not in name]
+    if wrong:
+        raise ValueError(
+            f'Expected the weights of the config\'s model, but {checkpoint} '
+            f'differs in {len(wrong)}: {wrong[0]}. Name the config that it '
+            'was trained with.')
+    model.reference_bank.in_use  # says if there is none
+    return model.eval(), saved

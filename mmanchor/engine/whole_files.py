@@ -1,0 +1,49 @@
+"""Files that are there whole, or not at all."""
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, Union
+
+
+@contextmanager
+def whole_files(folder: Union[str, Path]) -> Iterator[Path]:
+    """Give a folder to write to; its files move to another at the end.
+
+    After an error nothing is left of them, and files of the same names that
+    were there before stay as they were.
+
+    Args:
+        folder (str | Path): Where they go; made if it isn't there.
+
+    Yields:
+        Path: A temporary folder on the same disk.
+
+    Raises:
+        ValueError: The folder can't be written to.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with whole_files(folder) as partial:
+        ...         _ = (partial / 'a.txt').write_text('whole')
+        ...     (Path(folder) / 'a.txt').read_text()
+        'whole'
+    """
+    folder = Path(folder)
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = tempfile.TemporaryDirectory(dir=folder, prefix='.partial-')
+    except OSError as error:
+        raise ValueError(
+            'Expected a folder that can be written to, but got '
+            f'{folder}: {error.strerror}. Name another.') from error
+    try:
+        with partial as path:
+            yield Path(path)
+            for file in sorted(Path(path).iterdir()):
+                os.replace(file, folder / file.name)
+    except BaseException:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        raise

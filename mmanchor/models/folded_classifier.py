@@ -1,0 +1,88 @@
+"""A folded model, as it is read from disk."""
+from typing import Sequence
+
+import torch
+from mmpretrain.models import ImageClassifier
+from mmpretrain.registry import MODELS
+
+from .folding import add_reference_map, keep_image_shape
+
+MAP_KEY = '.reference_map'
+
+
+@MODELS.register_module()
+class FoldedImageClassifier(ImageClassifier):
+    """What :func:`~mmanchor.models.fold_reference` returns, for a config.
+
+    A plain ``ImageClassifier`` would skip the reference's maps where it loads
+    a folded model's weights, and answer wrongly. ``tools/fold.py`` writes
+    such a config together with the weights. Until they are loaded the maps
+    are zero.
+
+    Args:
+        *args: As for ``ImageClassifier``.
+        image_shape (Sequence[int]): (C, H, W) of the reference that was
+            folded, as the backbone sees it; of images too, then.
+        stem (Sequence[str]): Names, within the backbone, of the layers that
+            a map is added to.
+        **kwargs: As for ``ImageClassifier``.
+
+    Shape:
+        - inputs: (B, C, H, W)
+        - output, ``mode='tensor'``: (B, num_classes)
+
+    Raises:
+        ValueError: ``stem`` names a layer that the backbone doesn't have; a
+            state dict has no map for one of its layers, or one for another;
+            in the forward, images have another size.
+
+    Example:
+        >>> model = FoldedImageClassifier(
+        ...     backbone=dict(type='ResNet_CIFAR', depth=18),
+        ...     neck=dict(type='GlobalAveragePooling'),
+        ...     head=dict(type='LinearClsHead', num_classes=10,
+        ...               in_channels=512),
+        ...     image_shape=(3, 32, 32), stem=['conv1'])
+        >>> model(torch.rand(4, 3, 32, 32)).shape
+        torch.Size([4, 10])
+    """
+
+    def __init__(self, *args, image_shape: Sequence[int], stem: Sequence[str],
+                 **kwargs):
+        super().__init__(*args, **kwargs)
+        self.stem = list(stem)
+        layers = dict(self.backbone.named_modules())
+        unknown = [name for name in self.stem if name not in layers]
+        if unknown:
+            raise ValueError(
+                'Expected `stem` to name layers of '
+                f'{type(self.backbone).__name__}, but got '
+                f'{", ".join(unknown)}. Use the config that was written with '
+                'the folded weights.')
+        for name in self.stem:
+            add_reference_map(layers[name], torch.zeros(()))
+        keep_image_shape(self.backbone, image_shape)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        wanted = {
+            f'{prefix}backbone.{name}{MAP_KEY}': name
+            for name in self.stem
+        }
+        saved = {
+            key
+            for key in state_dict
+            if key.startswith(prefix) and key.endswith(MAP_KEY)
+        }
+        missing, others = sorted(set(wanted) - saved), saved - set(wanted)
+        if missing or others:
+            got = (f'none for {", ".join(missing)}'
+                   if missing else f'also {", ".join(sorted(others))}')
+            raise ValueError(
+                f'Expected a reference map for {", ".join(self.stem)} and no '
+                f'other layer in the weights of a folded model, but got {got}.'
+                ' Load what `tools/fold.py` wrote with this config.')
+        for key, name in wanted.items():
+            layer = self.backbone.get_submodule(name)
+            layer.reference_map = layer.reference_map.new_empty(
+                state_dict[key].shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
