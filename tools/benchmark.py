@@ -50,6 +50,12 @@ def make_parser() -> argparse.ArgumentParser:
             default=getattr(defaults, name),
             help=f'{text} (default: %(default)s)')
     parser.add_argument(
+        '--min-seconds',
+        type=float,
+        default=defaults.min_seconds,
+        help='short cases are repeated within a round until they take about '
+        'as long (default: %(default)s)')
+    parser.add_argument(
         '--size', type=int, help='of the images; the config\'s by default')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument(

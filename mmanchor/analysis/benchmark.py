@@ -155,11 +155,17 @@ def _time(cases: Dict[str, Case], settings, order,
           advance) -> Dict[str, List[float]]:
     device = torch.device(settings.device)
     times: Dict[str, List[float]] = {name: [] for name in cases}
+    # alike long runs meet alike clocks, caches and neighbours
+    repeats = {}
+    for name, case in cases.items():
+        case.work()
+        once = seconds(case.work, device)
+        repeats[name] = max(1, round(settings.min_seconds / once))
     for index in range(settings.warmup + settings.rounds):
         names = list(cases)
         order.shuffle(names)
         for name in names:
-            taken = seconds(cases[name].work, device)
+            taken = seconds(cases[name].work, device, repeats[name])
             if index >= settings.warmup:
                 times[name].append(taken)
             advance()

@@ -23,6 +23,8 @@ class BenchmarkSettings:
         batch_size (int): Images in a batch.
         rounds (int): Rounds to measure; each runs every case once.
         warmup (int): Rounds before that.
+        min_seconds (float): Short cases are repeated within a round until
+            they take about as long.
         num_references (int): K.
         num_candidates (int): M, which transduction chooses from.
         num_residuals (int): N, which it compares with.
@@ -40,6 +42,7 @@ class BenchmarkSettings:
     batch_size: int = 32
     rounds: int = 20
     warmup: int = 3
+    min_seconds: float = 0.5
     num_references: int = 10
     num_candidates: int = 50
     num_residuals: int = 200
@@ -58,6 +61,9 @@ class BenchmarkSettings:
                 flag = f'--{name.replace("_", "-")}'
                 raise ValueError(f'Expected {flag} to be at least {least}, '
                                  f'but got {getattr(self, name)}. Raise it.')
+        if not self.min_seconds >= 0:
+            raise ValueError('Expected --min-seconds to be at least 0, but '
+                             f'got {self.min_seconds}. Raise it.')
         if self.size is not None and self.size < 1:
             raise ValueError('Expected --size to be at least 1, but got '
                              f'{self.size}. Raise it, or leave it out.')

@@ -23,24 +23,30 @@ MEMORY = {
 }
 
 
-def seconds(work: Callable[[], Any], device: torch.device) -> float:
+def seconds(work: Callable[[], Any],
+            device: torch.device,
+            repeats: int = 1) -> float:
     """Time a piece of work, to the end of what it sends to the device.
 
     Args:
         work (Callable): Without arguments.
         device (torch.device): Where it runs.
+        repeats (int): How often to run it, one after the other; the mean is
+            returned. Defaults to 1.
     """
     if device.type != 'cuda':
         start = time.perf_counter()
-        work()
-        return time.perf_counter() - start
+        for _ in range(repeats):
+            work()
+        return (time.perf_counter() - start) / repeats
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize(device)
     start.record()
-    work()
+    for _ in range(repeats):
+        work()
     end.record()
     torch.cuda.synchronize(device)
-    return start.elapsed_time(end) / 1000
+    return start.elapsed_time(end) / 1000 / repeats
 
 
 def peak_bytes(work: Callable[[], Any], device: torch.device) -> int:

@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from ..models import AnchoredImageClassifier
 from ..models.exported_form import ExportedForm
+from ..models.protocols import Protocol, build_protocol
 from .comparing import (Comparison, check_difference, compared_images,
                         difference)
 from .config_reading import type_name
@@ -50,9 +51,9 @@ def write_export(cfg: Config,
     """
     _check_request(out, opset, batch_size)
     model, _ = load_anchored(cfg, checkpoint)
-    if num_references is None:
-        num_references = _configured_references(cfg)
-    model.reference_bank.use(num_references)
+    configured, model.protocol = _configured(cfg)
+    model.reference_bank.use(configured if num_references is
+                             None else num_references)
     images, which = compared_images(cfg, model.reference_bank.in_use)
     found = export_model(model, out, images, opset, batch_size, pixels)
     example = _input(model, images, pixels)
@@ -221,8 +222,12 @@ def _write_onnx(program, path, opset) -> Callable:
     return run
 
 
-def _configured_references(cfg) -> Optional[int]:
+def _configured(cfg) -> Tuple[Optional[int], Protocol]:
+    """K and protocol of a config; a single reference is a mean of one."""
     for hook in cfg.get('custom_hooks') or []:
         if type_name(hook) == 'KReferenceHook':
-            return hook.get('num_references', 1)
-    return None
+            protocol = build_protocol(hook.get('protocol', 'mean'))
+            if protocol.name == 'single':
+                return 1, build_protocol('mean')
+            return hook.get('num_references', 1), protocol
+    return None, build_protocol('mean')

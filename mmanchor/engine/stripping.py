@@ -1,5 +1,6 @@
 """Taking training images out of a checkpoint."""
 import os
+from pathlib import Path
 from typing import Dict
 
 import torch
@@ -7,6 +8,7 @@ import torch
 from ..checkpoints import safe_globals
 from .checkpoint_checks import (BANK_KEY, RESIDUALS_KEY, check_checkpoint,
                                 is_remote)
+from .whole_files import whole_files
 
 
 def strip_references(checkpoint: dict) -> Dict[str, torch.Tensor]:
@@ -71,12 +73,6 @@ def strip_file(path: str, out: str) -> Dict[str, torch.Tensor]:
         raise ValueError(
             f'Expected a reference bank in {path}, but there is none: '
             'nothing to take out.')
-    partial = f'{out}.partial'
-    try:
-        torch.save(checkpoint, partial)
-        os.replace(partial, out)
-    except BaseException:
-        if os.path.exists(partial):
-            os.remove(partial)
-        raise
+    with whole_files(Path(out).parent) as partial:
+        torch.save(checkpoint, partial / Path(out).name)
     return taken

@@ -119,12 +119,12 @@ def check_protocol(model: AnchoredImageClassifier) -> None:
     Raises:
         ValueError: The model's ``protocol`` is adaptive or transduction.
     """
-    name = getattr(getattr(model, 'protocol', None), 'name', None)
+    name = model.protocol.name
     if name in _PASSES_BY_IMAGE:
         raise ValueError(
             'Expected a protocol with a fixed number of passes, but got '
-            f'{name!r}, where the number of passes depends on the image. '
-            "Export `'mean'` with K references instead.")
+            f'{name!r}, where the number of passes, or the reference, depends '
+            "on the image. Set `protocol='mean'` with K references.")
 
 
 def add_reference_map(layer: nn.Module, map_: torch.Tensor) -> None:
@@ -178,7 +178,8 @@ def _own_forward(layer, images):
 
 
 def _add_reference_map(layer, _, output):
-    return output + layer.reference_map
+    # in place: a map the size of the output is read, and no more is written
+    return output.add_(layer.reference_map.to(output.dtype))
 
 
 def _check_image_shape(backbone, inputs) -> None:

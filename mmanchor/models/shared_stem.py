@@ -47,11 +47,14 @@ class SharedStem:
             list: What the function returned, each time.
         """
         halves, results = {}, []
-        chunks = [maps.split(references_per_pass) for maps in self.maps]
-        for maps in zip(*chunks):
+        chunks = list(
+            zip(*(maps.split(references_per_pass) for maps in self.maps)))
+        for index, maps in enumerate(chunks, 1):
             k = len(maps[0])
+            last = index == len(chunks)
             replaced = {
-                layer: self._forward(layer, of_layer, images.size(0), halves)
+                layer: self._forward(layer, of_layer, images.size(0), halves,
+                                     last)
                 for layer, of_layer in zip(self.layers, maps)
             }
             rows = images.expand(k, *images.shape).flatten(0, 1)
@@ -59,13 +62,16 @@ class SharedStem:
                 results.append(function(rows, k))
         return results
 
-    def _forward(self, layer, maps, batch, halves):
+    def _forward(self, layer, maps, batch, halves, last):
 
         def forward(rows):
             if layer not in halves:
                 halves[layer] = self.half(layer, rows[:batch])
-            stem = halves[layer] + maps.to(halves[layer].dtype)[:, None]
-            return stem.flatten(0, 1)
+            half = halves.pop(layer) if last else halves[layer]
+            added = maps.to(half.dtype)
+            if last and len(added) == 1:  # nobody needs the half again
+                return half.add_(added)
+            return (half + added[:, None]).flatten(0, 1)
 
         return forward
 

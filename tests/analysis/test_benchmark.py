@@ -3,6 +3,7 @@ import math
 import random
 import runpy
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ FEW = dict(
     batch_size=4,
     rounds=2,
     warmup=1,
+    min_seconds=0,
     num_candidates=6,
     num_residuals=8,
     size=16)
@@ -117,13 +119,14 @@ def test_a_run_writes_and_shows_every_case(done):
 
 
 def test_each_round_runs_every_case_once_in_an_order_of_its_own():
-    runs = []
+    all_runs = []
     cases = {
-        name: Case(name, lambda name=name: runs.append(name), ())
+        name: Case(name, lambda name=name: all_runs.append(name), ())
         for name in 'abcdef'
     }
     settings = few(rounds=5, warmup=2)
     times = benchmark._time(cases, settings, random.Random(0), lambda: None)
+    runs = all_runs[12:]  # behind what tells how often to repeat
     rounds = [runs[i:i + 6] for i in range(0, len(runs), 6)]
     assert len(rounds) == 7
     assert all(sorted(names) == list('abcdef') for names in rounds)
@@ -132,10 +135,27 @@ def test_each_round_runs_every_case_once_in_an_order_of_its_own():
         name: len(t)
         for name, t in times.items()
     } == dict.fromkeys('abcdef', 5)
-    first = list(runs)
-    runs.clear()
+    all_runs.clear()
     benchmark._time(cases, settings, random.Random(0), lambda: None)
-    assert runs == first
+    assert all_runs[12:] == runs
+
+
+def test_short_cases_are_repeated_within_a_round():
+    runs = {'short': 0, 'long': 0}
+
+    def work(name, seconds):
+        runs[name] += 1
+        time.sleep(seconds)
+
+    cases = {
+        'short': Case('short', lambda: work('short', 0.01), ()),
+        'long': Case('long', lambda: work('long', 0.1), ())
+    }
+    settings = few(rounds=2, warmup=0, min_seconds=0.1)
+    times = benchmark._time(cases, settings, random.Random(0), lambda: None)
+    assert runs['long'] == 2 + 2
+    assert 2 + 2 * 5 <= runs['short'] <= 2 + 2 * 10
+    assert all(0.01 <= taken < 0.1 for taken in times['short'])
 
 
 def test_cases_may_be_chosen_and_come_with_their_standard():
@@ -152,6 +172,7 @@ def test_cases_may_be_chosen_and_come_with_their_standard():
     (dict(batch_size=0, cases=['test']), 'batch-size to be at least 1'),
     (dict(rounds=0), '--rounds to be at least 1, but got 0'),
     (dict(warmup=-1), '--warmup to be at least 0'),
+    (dict(min_seconds=-1), '--min-seconds to be at least 0, but got -1'),
     (dict(num_references=0), '--num-references to be at least 1'),
     (dict(num_candidates=0), '--num-candidates to be at least 1'),
     (dict(num_residuals=0), '--num-residuals to be at least 1'),

@@ -73,6 +73,10 @@ def test_operations_are_those_of_forward_and_backward():
 
 def test_seconds_pass():
     assert 0.02 <= seconds(lambda: time.sleep(0.02), CPU) < 2
+    calls = []
+    taken = seconds(lambda: calls.append(time.sleep(0.02)), CPU, repeats=4)
+    assert len(calls) == 4
+    assert 0.02 <= taken < 0.06  # of one
 
 
 def test_full_precision_ends():

@@ -190,17 +190,29 @@ def test_a_missing_package_names_the_extra(without_package, small_config,
 
 
 @pytest.mark.parametrize('name', ['adaptive', 'transduction'])
-@pytest.mark.parametrize('k', [1, 3])
-def test_a_protocol_that_looks_at_the_image_is_refused(tmp_path, name, k):
-    model = build('convolution', k=k)
-    model.protocol = type('Protocol', (), dict(name=name))()
-    with pytest.raises(
-            ValueError,
-            match=f"'{name}', where the number of pass"
-            ".* depends on the image. Export `'mean'` with K"):
+def test_a_protocol_that_looks_at_the_image_is_refused(small_config,
+                                                       checkpoint, tmp_path,
+                                                       name):
+    message = f"but got '{name}', where.* depends on the image. Set `proto"
+    model = build('convolution', k=3)
+    model.protocol = name
+    with pytest.raises(ValueError, match=message):
         export_model(model, tmp_path / 'model.pt2', image_bytes(5, 32))
-    model.protocol = type('Protocol', (), dict(name='mean'))()
-    export_model(model, tmp_path / 'model.pt2', image_bytes(5, 32))
+    cfg = small_config(**hook(protocol=name))
+    with pytest.raises(ValueError, match=message):
+        write_export(cfg, checkpoint, tmp_path / 'model.pt2', 3)
+    assert not list(tmp_path.glob('model*'))
+
+
+@torch.no_grad()
+def test_a_config_of_a_single_reference_exports_the_first(
+        small_config, checkpoint, tmp_path):
+    cfg = small_config(**hook(num_references=3, protocol='single'))
+    write_export(cfg, checkpoint, tmp_path / 'model.pt2')
+    model, _ = exporting.load_anchored(cfg, checkpoint)
+    model.protocol = 'single'
+    images = torch.randn(4, 3, 16, 16)
+    assert close(run_file(tmp_path / 'model.pt2')(images), model(images))
 
 
 def test_a_backbone_built_for_2c_channels_is_refused(tmp_path):

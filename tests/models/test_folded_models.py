@@ -1,6 +1,5 @@
 import copy
 import pickle
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -132,12 +131,13 @@ def test_a_backbone_built_for_2c_channels_cannot_be_folded():
             folding(model)
 
 
+@pytest.mark.parametrize('protocol', ['adaptive', 'transduction'])
 @pytest.mark.parametrize('folding', [fold_reference, FoldedReferences])
-def test_passes_that_depend_on_the_image_cannot_be_folded(folding):
+def test_what_depends_on_the_image_cannot_be_folded(folding, protocol):
     model = build('convolution', k=1)
-    model.protocol = SimpleNamespace(name='adaptive')
+    model.protocol = protocol
     with pytest.raises(
-            ValueError, match="'adaptive', where the number of passes depend"):
+            ValueError, match=f"but got '{protocol}', where.*'mean'. with K"):
         folding(model)
-    model.protocol = SimpleNamespace(name='single')
+    model.protocol = 'single'
     folding(model)
