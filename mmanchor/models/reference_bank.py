@@ -51,7 +51,8 @@ class ReferenceBank(nn.Module):
         if images.dim() != 4 or len(images) == 0:
             raise ValueError('Expected references of shape (K, C, H, W) with '
                              f'K >= 1, but got {tuple(images.shape)}.')
-        self.images = images.to(self.images.device)
+        # a copy: of a view, all that it is a view of would be saved
+        self.images = images.to(self.images.device, copy=True)
         self._num_references = None
 
     def fill_residuals(self, pairs: torch.Tensor) -> None:
@@ -69,7 +70,7 @@ class ReferenceBank(nn.Module):
         if pairs.dim() != 5 or pairs.size(1) != 2:
             raise ValueError('Expected pairs of images of shape (N, 2, C, H, '
                              f'W), but got {tuple(pairs.shape)}.')
-        self.residual_pairs = pairs.to(self.images.device)
+        self.residual_pairs = pairs.to(self.images.device, copy=True)
 
     def use(self, num_references: Optional[int]) -> None:
         """Use the first K references; None uses all.

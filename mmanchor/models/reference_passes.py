@@ -1,12 +1,14 @@
 """Images through the backbone once for each reference, with a shared stem."""
 import warnings
-from typing import Callable
+from typing import Callable, Iterator
 
 import torch
 from mmpretrain.models import ImageClassifier
 
 from ..functional import anchor_to_all, check_same_size, fold
 from .shared_stem import SharedStem, make_maps
+
+MAX_KEPT = 64  # references whose share of the stem is kept
 
 
 def normalised_references(model, images: torch.Tensor) -> torch.Tensor:
@@ -24,16 +26,18 @@ def normalised_references(model, images: torch.Tensor) -> torch.Tensor:
         dict(inputs=model.reference_bank.in_use))['inputs'].to(images)
 
 
-def each_pass(model,
-              images: torch.Tensor,
-              function: Callable,
-              which: slice = slice(None)) -> list:
+def each_pass(
+    model,
+    images: torch.Tensor,
+    function: Callable,
+    which: slice = slice(None)) -> Iterator[list]:
     """Call a function on what goes through the backbone at once.
 
-    References share a pass up to the model's ``rows_per_pass`` rows; a batch
-    with more takes one pass a reference. What the stem makes of up to
-    ``rows_per_pass`` references is kept, of more it is made again, that many
-    at a time: so memory does not grow with K.
+    A pass has as many rows as there are images, or the model's
+    ``rows_per_pass`` if that is more, so that memory does not grow with K: a
+    few images with all references, or all with a few. What the stem makes of up to
+    ``MAX_KEPT`` references is kept; of more it is made again for every batch,
+    that many at a time.
 
     Args:
         model (AnchoredImageClassifier): With a filled bank.
@@ -44,35 +48,39 @@ def each_pass(model,
 
     Shape:
         - images: (B, C, H, W)
-        - rows: (k B, C or 2C, H, W)
+        - rows: (k b, C or 2C, H, W)
 
-    Returns:
-        list: What the function returned, each time.
+    Yields:
+        list: For some images after the others, what the function returned
+        for some references after the others.
     """
     references = normalised_references(model, images)
     check_same_size(images, references)
-    limit = model.rows_per_pass
-    per_pass = max(1, limit // len(images))
+    rows = max(len(images), model.rows_per_pass)
     layers = dict(model.backbone.named_modules())
     stem = [layers[name] for name in model.stem if name in layers]
     # Nothing is shared by a backbone built for 2C channels, nor by one whose
     # branches were merged; a JIT trace knows the model's own layers only.
     if not stem or len(stem) < len(model.stem) or torch.jit.is_tracing():
-        return [
+        yield [
             function(anchor_to_all(images, chunk), len(chunk))
-            for chunk in references[which].split(per_pass)
+            for chunk in references[which].split(rows // len(images))
         ]
-    if len(references) <= limit:
+        return
+    if len(references) <= MAX_KEPT:
         kept = model.kept_maps.get(model.backbone, model.stem, references)
         of_chunks = [[of_layer[which] for of_layer in kept]]
     else:
         of_chunks = (
             make_maps(model.backbone, model.stem, chunk)
-            for chunk in references[which].split(limit))
-    return [
-        result for maps in of_chunks
-        for result in SharedStem(stem, maps).each(images, function, per_pass)
-    ]
+            for chunk in references[which].split(MAX_KEPT))
+    together = rows // len(references[which]) or len(images)
+    for group in images.split(together):
+        yield [
+            result for maps in of_chunks
+            for result in SharedStem(stem, maps).each(
+                group, function, max(1, rows // len(group)))
+        ]
 
 
 def mean_features(model, images: torch.Tensor, stage: str, which: slice):
@@ -87,7 +95,7 @@ def mean_features(model, images: torch.Tensor, stage: str, which: slice):
     Shape:
         - images: (B, C, H, W)
     """
-    total = []
+    total, of_groups = [], []
 
     def add(rows, k):
         feats = _map_tensors(lambda x: fold(x, k).sum(0),
@@ -96,8 +104,9 @@ def mean_features(model, images: torch.Tensor, stage: str, which: slice):
                     ] if total else [feats]
         return k
 
-    count = sum(each_pass(model, images, add, which))
-    return _map_tensors(lambda x: x / count, *total)
+    for counts in each_pass(model, images, add, which):
+        of_groups.append(_map_tensors(lambda x: x / sum(counts), total.pop()))
+    return _map_tensors(lambda *groups: torch.cat(groups), *of_groups)
 
 
 def _map_tensors(function, *trees):
