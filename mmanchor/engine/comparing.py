@@ -48,7 +48,8 @@ def compared_images(cfg: Config,
         step = max(1, len(dataset) // count)  # sets are sorted by class often
         images = [dataset[i]['inputs'] for i in range(0, len(dataset), step)]
         images = images[:count]
-    except (AttributeError, ImportError, OSError, RuntimeError) as error:
+    except (AttributeError, ImportError, KeyError, OSError,
+            RuntimeError) as error:
         noise = torch.rand(
             count,
             *references.shape[1:],

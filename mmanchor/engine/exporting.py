@@ -1,4 +1,5 @@
 """A trained anchored model as ONNX or ``torch.export``; see ``tools/``."""
+import copy
 from pathlib import Path
 from typing import Callable, Optional, Tuple, Union
 
@@ -71,10 +72,9 @@ def export_model(model: AnchoredImageClassifier,
                  pixels: bool = False) -> float:
     """Write a model with its references as constants, and try the file.
 
-    Input ``images``, output ``logits``, with a batch of any size. One
-    reference is folded into a plain model
-    (:func:`~mmanchor.models.fold_reference`), more are
-    :class:`~mmanchor.models.FoldedReferences`.
+    Input ``images``, output ``logits``, with a batch of any size. What is
+    written is :class:`~mmanchor.models.FoldedReferences`: with one reference
+    it costs what a plain model costs.
 
     Args:
         model (AnchoredImageClassifier): With the references to export in
@@ -105,6 +105,7 @@ def export_model(model: AnchoredImageClassifier,
     """
     out = Path(out)
     _check_request(out, opset, batch_size)
+    model, images = copy.deepcopy(model).cpu().eval(), images.cpu()
     form = ExportedForm(model, pixels).eval().requires_grad_(False)
     inputs = _input(model, images, pixels)
     with torch.no_grad():

@@ -42,7 +42,7 @@ def write_folded(cfg: Config, checkpoint: str,
             answers otherwise; nothing is written then.
     """
     model, saved = load_anchored(cfg, checkpoint)
-    model.reference_bank.use(1)
+    model.reference_bank.use(1)  # whatever the config's protocol
     folded = fold_reference(model)
     plain = folded_config(cfg, folded, model.stem)
     meta = {
@@ -53,7 +53,9 @@ def write_folded(cfg: Config, checkpoint: str,
         model.data_preprocessor(dict(inputs=pixels))['inputs']
         for pixels in (images, model.reference_bank.in_use))
     with torch.no_grad():  # by the definition, which shares nothing
-        expected = model(anchor(normalised, reference.expand_as(normalised)))
+        anchored = anchor(normalised, reference.expand_as(normalised))
+        expected = model.reference_logits(anchored)[0]
+        scores = torch.stack([s.pred_score for s in model.predict(anchored)])
     with whole_files(out_dir) as partial:
         torch.save(
             dict(meta=meta, state_dict=folded.state_dict()),
@@ -61,9 +63,16 @@ def write_folded(cfg: Config, checkpoint: str,
         plain.dump(partial / 'folded.py')
         read = get_model(
             str(partial / 'folded.py'), str(partial / 'folded.pth'))
-        found = difference(
-            lambda x: read(read.data_preprocessor(dict(inputs=x))['inputs']),
-            expected, images, len(images))
+        found = max(
+            difference(
+                lambda x: model.head.logits(
+                    read.extract_feat(
+                        read.data_preprocessor(dict(inputs=x))['inputs'])),
+                expected, images, len(images)),
+            difference(
+                lambda x: torch.stack(
+                    [s.pred_score for s in read.test_step(dict(inputs=x))]),
+                scores, images, len(images)))
         check_difference(found, 'the folded model')
     return Comparison(found, which)
 

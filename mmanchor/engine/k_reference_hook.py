@@ -42,8 +42,9 @@ class KReferenceHook(Hook):
             ``'transduction'``: for each image the best of 50, or
             ``dict(type='transduction', num_candidates=M)``; ``'adaptive'``:
             as many of the K as an image needs, the mean of which becomes the
-            metric ``references/mean_used``. See :mod:`mmanchor.models`.
-            Defaults to ``'mean'``.
+            metric ``references/mean_used``. See
+            :func:`~mmanchor.models.protocols.build_protocol`. Defaults to
+            ``'mean'``.
         uncertainty (str | Sequence[str]): Measures that predictions carry,
             or ``'all'``; see :func:`~mmanchor.functional.check_uncertainty`.
             Defaults to none but ``pred_std``, which is always there.
@@ -56,7 +57,8 @@ class KReferenceHook(Hook):
             own the test pipeline is used. Defaults to None: the training set.
         seed (int): Seed of the draw. Defaults to 0.
         redraw (bool): Draw before training and test whatever the checkpoint
-            holds. Defaults to False.
+            holds. Otherwise ``select``, ``source`` and ``seed`` say how to
+            draw what it lacks. Defaults to False.
 
     Raises:
         TypeError: The model or the data preprocessor does not anchor,
@@ -87,6 +89,11 @@ class KReferenceHook(Hook):
         self.protocol = build_protocol(protocol)
         self.uncertainty = check_uncertainty(uncertainty)
         self.num_references = num_references
+        if self.protocol.name == 'adaptive' and num_references < 3:
+            raise ValueError(
+                'Expected `num_references` of at least 3 for the protocol '
+                "'adaptive', which starts with 2, but got "
+                f'{num_references}. Raise it.')
         if select == 'mean' and self.needed > 1:
             raise ValueError(
                 "Expected one reference with `select='mean'`, since a mean is "
@@ -112,9 +119,11 @@ class KReferenceHook(Hook):
             reference_set.load(training_set(runner))
         elif reference_set is not None:
             reference_set.images  # reads them: errors come before training
-        if len(model.reference_bank) < self.needed or self.redraw:
+        bank = model.reference_bank
+        if len(bank) < self.needed or self.redraw:
             self._fill(runner)
-        if self._lacks_residuals(model) or self.redraw:
+        if (len(bank.residual_pairs) < self.protocol.num_residuals
+                or self.redraw):
             self._fill_residuals(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -131,20 +140,24 @@ class KReferenceHook(Hook):
             self._keep_or_leave(runner, state_dict)
 
     def _keep_or_leave(self, runner, state_dict) -> None:
-        wanted = {
-            BANK_KEY: ('reference(s)', self.needed),
-            RESIDUALS_KEY: ('residual(s)', self.protocol.num_residuals)
-        }
-        for ending, (what, count) in wanted.items():
-            for key in [k for k in state_dict if k.endswith(ending)]:
-                saved = state_dict[key]
+        """Keep what a resumed run may keep; what else it holds is ours."""
+        bank = anchored_model(runner).reference_bank
+        for ending, what, count, ours in ((BANK_KEY, 'reference(s)',
+                                           self.needed, bank.images),
+                                          (RESIDUALS_KEY, 'residual(s)',
+                                           self.protocol.num_residuals,
+                                           bank.residual_pairs)):
+            for bank_key in [k for k in state_dict if k.endswith(BANK_KEY)]:
+                key = bank_key.replace(BANK_KEY, ending)
+                saved = state_dict.get(key, ours[:0])
                 if runner._resume and not self.redraw and len(saved) >= count:
                     state_dict[key] = saved[:count].clone()
                     continue
-                del state_dict[key]
-                runner.logger.warning(
-                    f'The {len(saved)} {what} of the checkpoint are left, '
-                    f'for {count} drawn anew.')
+                state_dict[key] = ours.clone()
+                if len(saved):
+                    runner.logger.warning(
+                        f'The {len(saved)} {what} of the checkpoint are left, '
+                        f'for {count} drawn anew.')
 
     def before_train(self, runner: Runner) -> None:
         """Start the training draws, or go on where the checkpoint was."""
@@ -174,31 +187,35 @@ class KReferenceHook(Hook):
 
     def _set_protocol(self, runner, evaluator) -> None:
         model = anchored_model(runner)
-        have = len(model.reference_bank)
-        redraw = self.redraw and not is_training(runner)
-        if have < self.needed or redraw:
-            held = f'{have} reference(s)' if have else (
-                'no reference bank (is it a plain model\'s?)')
-            runner.logger.warning(
-                f'The checkpoint has {held}, and {self.needed} are asked '
-                'for: drawing them anew.')
-            self._fill(runner)
-        if self._lacks_residuals(model) or redraw:
-            if not redraw:
+        bank = model.reference_bank
+        testing = not is_training(runner)
+        redraw = self.redraw and testing
+        for have, wanted, what, fill in ((len(bank), self.needed,
+                                          'reference(s)', self._fill),
+                                         (len(bank.residual_pairs),
+                                          self.protocol.num_residuals,
+                                          'residual(s)',
+                                          self._fill_residuals)):
+            if have < wanted or redraw:
+                held = f'{have} {what}'
+                if fill == self._fill and not have:
+                    held = 'no reference bank (is it a plain model\'s?)'
                 runner.logger.warning(
-                    'The checkpoint has '
-                    f'{len(model.reference_bank.residual_pairs)} '
-                    'residual(s) seen in training, and '
-                    f'{self.protocol.num_residuals} are asked for: drawing '
-                    'them anew.')
-            self._fill_residuals(runner)
-        model.reference_bank.use(self.needed)
-        self.protocol.forget()  # hooks may have swapped the weights
+                    f'The checkpoint has {held}, and {wanted} are asked for: '
+                    'drawing them anew.')
+                fill(runner)
+            elif wanted and testing:
+                runner.logger.info(f'Testing with {wanted} of the model\'s '
+                                   f'{have} {what}; `redraw=True` draws '
+                                   'others.')
+        bank.use(self.needed)
         model.protocol = self.protocol
         model.uncertainty = self.uncertainty
-        if self.protocol.name == 'adaptive' and not any(
-                type(metric).__name__ == 'ReferencesUsed'
-                for metric in evaluator.metrics):
+        # test-time augmentation passes on what the first view used only
+        if (self.protocol.name == 'adaptive'
+                and not isinstance(runner.model, BaseTTAModel) and not any(
+                    type(metric).__name__ == 'ReferencesUsed'
+                    for metric in evaluator.metrics)):
             evaluator.metrics.append(
                 METRICS.build(dict(type='ReferencesUsed')))
 

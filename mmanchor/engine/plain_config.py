@@ -10,7 +10,7 @@ from .config_reading import type_name
 # what an anchored config may have and a plain one may not
 _OURS = {
     'model': ('stem', 'image_channels', 'masked_norm_stats', 'average',
-              'rows_per_pass', 'protocol'),
+              'rows_per_pass'),
     'data_preprocessor': ('mask_prob', 'mask_by', 'references', 'seed'),
 }
 

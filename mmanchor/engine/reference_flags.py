@@ -57,8 +57,9 @@ def set_references(cfg: Config, args: argparse.Namespace) -> None:
     """Change a config's ``KReferenceHook`` as the flags say.
 
     Raises:
-        ValueError: There is none, or the protocol does not take
-            ``--num-candidates`` or ``--num-references``.
+        ValueError: There is none, the protocol does not take
+            ``--num-candidates`` or ``--num-references``, or
+            ``--uncertainty`` meets ``--tta``.
     """
     asked = {
         name: getattr(args, name)
@@ -67,6 +68,10 @@ def set_references(cfg: Config, args: argparse.Namespace) -> None:
     }
     if not asked:
         return
+    if args.tta and args.uncertainty:
+        raise ValueError('Expected --uncertainty without --tta, which merges '
+                         'the scores of its views and nothing else, but got '
+                         'both. Drop one.')
     hooks = [
         hook for hook in cfg.get('custom_hooks') or []
         if type_name(hook) == 'KReferenceHook'
@@ -96,10 +101,11 @@ def _protocol(config, args) -> dict:
                              f"'transduction', but got {name!r}. Add "
                              '--protocol transduction.')
         config['num_candidates'] = args.num_candidates
-    needed = build_protocol(config).references_needed(args.num_references or 1)
-    if args.num_references not in (None, needed):
+    asked = args.num_references
+    needed = asked and build_protocol(config).references_needed(asked)
+    if needed != asked:
         raise ValueError(
             f'Expected no --num-references with the protocol {name!r}, which '
-            f'needs {needed}, but got {args.num_references}. Drop it'
+            f'needs {needed}, but got {asked}. Drop it'
             f'{", or use --num-candidates." if needed > 1 else "."}')
     return config

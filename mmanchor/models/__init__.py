@@ -8,10 +8,12 @@ from .folded_classifier import FoldedImageClassifier
 from .folding import FoldedReferences, fold_reference
 from .heads import reference_masking
 from .losses import ReferenceMaskingLoss
+from .protocols import build_protocol
 from .reference_bank import ReferenceBank
 
 __all__ = [
     'AnchoredImageClassifier', 'AnchoringDataPreprocessor',
     'FoldedImageClassifier', 'FoldedReferences', 'ReferenceBank',
-    'ReferenceMaskingLoss', 'fold_reference', 'reference_masking'
+    'ReferenceMaskingLoss', 'build_protocol', 'fold_reference',
+    'reference_masking'
 ]

@@ -1,12 +1,15 @@
 """The search of transduction, with what it keeps between batches."""
-from typing import Iterator, Optional, Tuple
+from typing import Iterator
 
 import torch
 from mmpretrain.models import ImageClassifier
 
 from ..functional import anchor, best_candidates, check_same_size, pair_norms
+from .kept import Kept
+from .reference_passes import normalised, settings_of
 
 SPACES = ('images', 'features')
+_BLOCK = 32  # images at a time
 
 
 class CandidateSearch:
@@ -22,12 +25,7 @@ class CandidateSearch:
         self.num_candidates = num_candidates
         self.num_residuals = num_residuals
         self.space = space
-        self.forget()
-
-    def forget(self) -> None:
-        """Drop what was kept."""
-        self._made_from: Optional[tuple] = None
-        self._kept: tuple = ()
+        self._kept = Kept()
 
     @torch.no_grad()
     def __call__(self, model, images: torch.Tensor) -> torch.Tensor:
@@ -45,24 +43,18 @@ class CandidateSearch:
             ValueError: There are too few candidates, or residuals, or they
                 have another size than the images.
         """
-        references, *known = self._prepare(model, images)
+        bank = model.reference_bank
+        # looked at by value: cheap beside a pass, and never out of date
+        made_from = [bank.in_use, bank.residual_pairs, *settings_of(model)]
+        if self.space == 'features':
+            made_from.append(_fingerprint(model))
+        references, *known = self._kept.get(
+            [*made_from, images.new_empty(0)],  # its type, and device
+            lambda: self._make(model, images))
         check_same_size(images, references)
         with torch.autocast(images.device.type, enabled=False):
             points = self._points(model, images, references[:1])
             return references[best_candidates(points, *known)]
-
-    def _prepare(self, model, images) -> Tuple[torch.Tensor, ...]:
-        bank = model.reference_bank
-        # tensors of a bank are replaced as a whole, or counted as changed
-        made_from = (bank.images, bank.images._version,
-                     bank.residual_pairs, bank.residual_pairs._version,
-                     len(bank.in_use), images.dtype, images.device)
-        if self._made_from is None or any(
-                a is not b if isinstance(a, torch.Tensor) else a != b
-                for a, b in zip(self._made_from, made_from)):
-            self._kept = self._make(model, images)
-            self._made_from = made_from
-        return self._kept
 
     def _make(self, model, images):
         """References, and in the space of the search candidates, residuals
@@ -85,22 +77,20 @@ class CandidateSearch:
                 f'bank, but it has {len(bank.residual_pairs)}. Lower '
                 '`num_residuals`, or let `KReferenceHook` draw more.')
 
-        def normalise(batch):
-            return model.data_preprocessor(
-                dict(inputs=batch))['inputs'].to(images)
-
-        references = normalise(bank.in_use[:self.num_candidates])
+        references = normalised(model, bank.in_use[:self.num_candidates],
+                                images)
         first = references[:1]
         with torch.autocast(images.device.type, enabled=False):
             candidates = torch.cat([
                 self._points(model, block, first)
-                for block in references.split(model.rows_per_pass)
+                for block in references.split(_BLOCK)
             ])
             residuals = torch.cat([
-                self._points(model, normalise(pairs[:, 0]), first) -
-                self._points(model, normalise(pairs[:, 1]), first)
+                self._points(model, normalised(
+                    model, pairs[:, 0], images), first) - self._points(
+                        model, normalised(model, pairs[:, 1], images), first)
                 for pairs in bank.residual_pairs[:self.num_residuals].split(
-                    model.rows_per_pass)
+                    _BLOCK)
             ])
         return (references, candidates, residuals,
                 pair_norms(candidates, residuals))
@@ -113,12 +103,14 @@ class CandidateSearch:
         feats = ImageClassifier.extract_feat(model, anchored)
         return torch.cat([x.flatten(1).float() for x in _tensors(feats)], 1)
 
-    def __deepcopy__(self, memo):
-        return type(self)(self.num_candidates, self.num_residuals, self.space)
 
-    def __reduce__(self):
-        return type(self), (self.num_candidates, self.num_residuals,
-                            self.space)
+def _fingerprint(model) -> torch.Tensor:
+    """Sum and norm of all weights and statistics."""
+    return torch.stack([
+        value for tensor in (*model.parameters(), *model.buffers())
+        if tensor.is_floating_point()
+        for value in (tensor.double().sum(), tensor.double().norm())
+    ])
 
 
 def _tensors(tree) -> Iterator[torch.Tensor]:

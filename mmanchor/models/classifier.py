@@ -12,10 +12,10 @@ from ..functional import anchor, average_references, check_uncertainty, fold
 from ..functional.uncertainty import AVERAGE
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import mask_head
+from .kept import Kept
 from .protocols import Answers, Protocol, build_protocol
 from .reference_bank import ReferenceBank
 from .reference_passes import each_pass, mean_features
-from .shared_stem import FrozenMaps
 from .widening import widen_backbone
 
 MASKED_NORM_STATS = ('skip', 'update')
@@ -154,7 +154,7 @@ class AnchoredImageClassifier(ImageClassifier):
         self.rows_per_pass = rows_per_pass
         self.protocol = 'mean'
         self.uncertainty = ()
-        self.kept_maps = FrozenMaps()
+        self.kept_maps = Kept()
         self._tracks_running_stats = True
 
     @property
@@ -175,11 +175,6 @@ class AnchoredImageClassifier(ImageClassifier):
     def uncertainty(self, names: Union[str, Sequence[str]]) -> None:
         self._uncertainty = check_uncertainty(names)
 
-    def train(self, mode: bool = True):
-        """Switch to training or evaluation."""
-        self.protocol.forget()  # weights may be others when it comes back
-        return super().train(mode)
-
     def _load_from_state_dict(self, state_dict, prefix, *args):
         images = state_dict.get(f'{prefix}reference_bank.images')
         if (images is not None and len(images)
@@ -188,7 +183,6 @@ class AnchoredImageClassifier(ImageClassifier):
                 'Expected the checkpoint of a model for images of '
                 f'{self.image_channels} channels, but its reference bank has '
                 f'images of {images.size(1)}. Load one for as many channels.')
-        self.protocol.forget()
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self,

@@ -2,9 +2,8 @@
 import torch
 from torch import nn
 
-from ..functional import average_references
 from .classifier import AnchoredImageClassifier
-from .folding import FoldedReferences, fold_reference, plain_preprocessor
+from .folding import FoldedReferences, plain_preprocessor
 
 
 class ExportedForm(nn.Module):
@@ -25,10 +24,7 @@ class ExportedForm(nn.Module):
 
     def __init__(self, model: AnchoredImageClassifier, pixels: bool = False):
         super().__init__()
-        self.alone = len(model.reference_bank.in_use) == 1
-        self.model = fold_reference(model) if self.alone else FoldedReferences(
-            model)
-        self.average = model.average
+        self.model = FoldedReferences(model)
         self.preprocessor = plain_preprocessor(
             model.data_preprocessor) if pixels else None
         for module in self.model.modules():
@@ -39,10 +35,7 @@ class ExportedForm(nn.Module):
         """Logits."""
         if self.preprocessor is not None:
             images = self.preprocessor(dict(inputs=images))['inputs']
-        logits = self.model(images)
-        # an average of probabilities is a log-softmax, of one reference too
-        return average_references(logits[None],
-                                  self.average) if self.alone else logits
+        return self.model(images)
 
 
 def _join_windows(windows, height, width, window_size):

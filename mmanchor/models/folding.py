@@ -11,6 +11,7 @@ from ..functional import average_references, narrow, trace_reference_maps
 from .classifier import AnchoredImageClassifier
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import unmask_head
+from .reference_passes import normalised
 from .shared_stem import SharedStem
 
 _PASSES_BY_IMAGE = ('adaptive', 'transduction')
@@ -34,8 +35,9 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
 
     Raises:
         ValueError: More than one reference is in use, there is none, the
-            protocol has no fixed number of passes, or the backbone has no
-            stem that could be folded.
+            protocol has no fixed number of passes, ``average`` is
+            ``'calibrated'``, or the backbone has no stem that could be
+            folded.
 
     Example:
         >>> model = AnchoredImageClassifier(
@@ -47,22 +49,28 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
         >>> type(fold_reference(model)).__name__
         'ImageClassifier'
     """
-    if len(model.reference_bank.in_use) > 1:
+    count = len(model.reference_bank.in_use[model.protocol.features_of])
+    if count > 1:
         raise ValueError(
-            'Expected one reference in use to fold, but got '
-            f'{len(model.reference_bank.in_use)}. Choose one with '
-            '`model.reference_bank.use(1)`, or keep all with '
+            f'Expected one reference in use to fold, but got {count}. Choose '
+            'one with `model.reference_bank.use(1)`, or keep all with '
+            '`FoldedReferences(model)`.')
+    if model.average == 'calibrated':
+        raise ValueError(
+            "Expected `average` to be 'logits' or 'probabilities' to fold one "
+            "reference, but got 'calibrated', which halves its logits and a "
+            'plain model can not. Set `model.average`, or use '
             '`FoldedReferences(model)`.')
     folded, references, maps = _fold_stem(model)
     for name, map_ in zip(folded.stem, maps):
         add_reference_map(folded.backbone.get_submodule(name), map_[0])
     keep_image_shape(folded.backbone, references.shape[1:])
-    return ImageClassifier(
+    plain = ImageClassifier(
         backbone=folded.backbone,
         neck=folded.neck if folded.with_neck else None,
         head=unmask_head(folded.head) if folded.with_head else None,
-        data_preprocessor=plain_preprocessor(
-            folded.data_preprocessor)).eval().requires_grad_(False)
+        data_preprocessor=plain_preprocessor(folded.data_preprocessor))
+    return plain.to(references.device).eval().requires_grad_(False)
 
 
 class FoldedReferences(nn.Module):
@@ -75,28 +83,35 @@ class FoldedReferences(nn.Module):
         model (AnchoredImageClassifier): With K references in use; it stays
             as it is.
         references_per_pass (int, optional): How many share a forward pass,
-            which sets the memory. Defaults to None: all.
+            which sets the memory; at least 1. Defaults to None: all.
 
     Shape:
         - images: (B, C, H, W), normalised
         - output: (B, num_classes), logits whose softmax is the prediction
 
     Raises:
-        ValueError: There is no reference, the protocol has no fixed number
-            of passes, or there is no stem that could be folded; in the
-            forward, images have another size than the references.
+        ValueError: There is no reference, ``references_per_pass`` is out of
+            range, the protocol has no fixed number of passes, or there is no
+            stem that could be folded; in the forward, images have another
+            size than the references.
     """
 
     def __init__(self,
                  model: AnchoredImageClassifier,
                  references_per_pass: Optional[int] = None):
         super().__init__()
+        if references_per_pass is not None and references_per_pass < 1:
+            raise ValueError('Expected `references_per_pass` to be at least '
+                             f'1, but got {references_per_pass}. Raise it.')
         self.model, references, maps = _fold_stem(model)
         self.references_per_pass = references_per_pass or len(references)
         for index, of_layer in enumerate(maps):
             self.register_buffer(f'reference_maps_{index}', of_layer)
         self.model.backbone.image_shape = tuple(references.shape[1:])
-        del self.model.reference_bank  # images stay behind
+        # images stay behind: the bank's, and the last of training
+        del self.model.reference_bank
+        self.model.data_preprocessor = plain_preprocessor(
+            self.model.data_preprocessor)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits, averaged over references."""
@@ -164,9 +179,8 @@ def _fold_stem(model) -> Tuple[AnchoredImageClassifier, torch.Tensor, list]:
             f'its {", ".join(gone)} is gone. Fold it without merging its '
             'branches (`switch_to_deploy`) before.')
     folded = copy.deepcopy(model).eval().requires_grad_(False)
-    references = folded.data_preprocessor(
-        dict(inputs=folded.reference_bank.in_use))['inputs']
-    references = references.to(next(folded.backbone.parameters()))
+    packed = folded.reference_bank.in_use[model.protocol.features_of]
+    references = normalised(folded, packed, next(folded.backbone.parameters()))
     maps = trace_reference_maps(folded.backbone, folded.stem, references)
     for name in folded.stem:
         narrow(folded.backbone.get_submodule(name))

@@ -44,9 +44,6 @@ class Protocol:
         """The logits of normalised images (B, C, H, W)."""
         raise NotImplementedError
 
-    def forget(self) -> None:
-        """Drop what was computed from the model's weights."""
-
 
 class Mean(Protocol):
     """The average over K references."""
@@ -119,10 +116,6 @@ class Transduction(Protocol):
         """See :class:`Protocol`."""
         anchored = anchor(images, self.choose(model, images))
         return [Answers(None, model.reference_logits(anchored))]
-
-    def forget(self):
-        """See :class:`Protocol`."""
-        self._search.forget()
 
 
 class Adaptive(Protocol):

@@ -122,7 +122,8 @@ class ReferenceBank(nn.Module):
         if saved is not None:
             self.images = saved.to(self.images.device, copy=True)
             self._num_references = None
-            self.residual_pairs = self.residual_pairs[:0]  # of other images
+            # those of other images are not this bank's
+            self.residual_pairs = self.residual_pairs.new_empty(0, 2, 0, 0, 0)
         saved = state_dict.get(prefix + 'residual_pairs')
         if saved is not None:
             self.residual_pairs = saved.to(self.images.device, copy=True)

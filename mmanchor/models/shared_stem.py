@@ -1,5 +1,5 @@
 """The stem of one image and many references, computed once for each."""
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, List, Sequence
 
 import torch
 from torch import nn
@@ -86,41 +86,3 @@ def make_maps(backbone: nn.Module, stem: Sequence[str],
     """
     with torch.autocast(references.device.type, enabled=False):
         return trace_reference_maps(backbone, stem, references)
-
-
-class FrozenMaps:
-    """The maps of the references in use, kept as long as they hold.
-
-    They hold for the same references and weights, which are compared: hooks
-    that swap weights leave no other trace.
-    """
-
-    def __init__(self):
-        self._made_from: Optional[List[torch.Tensor]] = None
-        self._maps: List[torch.Tensor] = []
-
-    def get(self, backbone: nn.Module, stem: Sequence[str],
-            references: torch.Tensor) -> List[torch.Tensor]:
-        """The maps, new ones where something changed or gradients are asked.
-
-        Shape:
-            - references: (K, C, H, W), normalised
-            - output: (K, out, H', W') for each layer
-        """
-        if torch.is_grad_enabled():
-            return make_maps(backbone, stem, references)
-        weights = (backbone.get_submodule(name).weight for name in stem)
-        made_from = [references, *weights]
-        if self._made_from is None or not all(
-                a.shape == b.shape and a.dtype == b.dtype
-                and a.device == b.device and torch.equal(a, b)
-                for a, b in zip(self._made_from, made_from)):
-            self._maps = make_maps(backbone, stem, references)
-            self._made_from = [tensor.detach().clone() for tensor in made_from]
-        return self._maps
-
-    def __deepcopy__(self, memo):
-        return FrozenMaps()  # made again where they are wanted
-
-    def __reduce__(self):
-        return FrozenMaps, ()
