@@ -25,7 +25,7 @@ MODELS = {
     'anchored': 'digits/resnet18-w16_anchored_digits.py',
     'anchored, masked': 'digits/resnet18-w16_anchored-masked_digits.py',
 }
-NUM_REFERENCES = (1, 10)
+PROTOCOLS = ((1, 'mean'), (10, 'mean'), (10, 'adaptive'))
 SEVERITIES = (1, 2, 3, 4, 5)
 # kind: severity -> transform of the 16x16 image
 CORRUPTIONS: Dict[str, Callable[[int], dict]] = {
@@ -67,7 +67,7 @@ def run_demo(work_dir: str, max_epochs: int = 40, seed: int = 0) -> dict:
             runner.train()
             runners[name] = runner
         test_sets = _test_sets(cfg)
-        steps = len(test_sets) * (1 + (len(runners) - 1) * len(NUM_REFERENCES))
+        steps = len(test_sets) * (1 + (len(runners) - 1) * len(PROTOCOLS))
         task = progress.add_task('test all', total=steps)
         rows = [
             row for name, runner in runners.items() for row in _test(
@@ -126,21 +126,26 @@ def _test_sets(cfg: Config) -> dict:
 
 def _test(name: str, model, test_sets: dict,
           advance: Callable[[], None]) -> List[dict]:
-    bank = getattr(model, 'reference_bank', None)
+    anchors = hasattr(model, 'reference_bank')
     rows = []
-    for k in (None, ) if bank is None else NUM_REFERENCES:
-        if bank is not None:
-            bank.use(k)
+    for k, protocol in PROTOCOLS if anchors else ((None, None), ):
+        if anchors:
+            model.reference_bank.use(k)
+            model.protocol = protocol
         figures = {}
         for key, dataset in test_sets.items():
             found = collect_predictions(model, dataset)
             figures[key] = dict(
-                accuracy=found.accuracy, ece=found.ece, spread=found.spread)
+                accuracy=found.accuracy,
+                ece=found.ece,
+                spread=found.spread,
+                passes=found.passes)
             advance()
         rows.append(
             dict(
                 name=name,
                 num_references=k,
+                protocol=protocol,
                 clean=figures['clean'],
                 corrupted=_mean([figures[key] for key in test_sets][1:]),
                 by_severity=[
@@ -163,8 +168,9 @@ def _table(results: dict) -> Table:
     table = Table(
         title='ResNet-18 (width 16) on 500 held-out digits',
         caption='corr.: mean over noise, blur and low contrast, five '
-        'severities each\nECE: expected calibration error   spread: of the '
-        'logits over K references\nstep time: of training, over standard',
+        'severities each\n≤10: as many of ten references as an image needs; '
+        'passes: how many\nECE: expected calibration error   spread: of the '
+        'logits over references\nstep time: of training, over standard',
         caption_justify='left',
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -172,7 +178,7 @@ def _table(results: dict) -> Table:
     table.add_column('model', no_wrap=True)
     for column in ('\nK', 'acc. %\nclean', 'acc. %\ncorr.', 'ECE\nclean',
                    'ECE\ncorr.', 'spread\nclean', 'spread\ncorr.',
-                   'step\ntime'):
+                   'passes\ncorr.', 'step\ntime'):
         table.add_column(column, justify='right')
 
     def number(value, digits):
@@ -185,8 +191,10 @@ def _table(results: dict) -> Table:
             for where in ('clean', 'corrupted')
         ]
         ratio = results['train_step_time_ratio'][row['name']]
-        table.add_row(row['name'], str(row['num_references'] or '–'), *cells,
-                      number(ratio, 2))
+        k = str(row['num_references'] or '–')
+        table.add_row(row['name'],
+                      '≤' + k if row['protocol'] == 'adaptive' else k, *cells,
+                      number(row['corrupted']['passes'], 1), number(ratio, 2))
     return table
 
 

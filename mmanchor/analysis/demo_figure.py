@@ -35,6 +35,8 @@ def draw_figure(rows: List[dict], model: nn.Module, dataset: Dataset,
     accuracy, spread = right.subplots(1, 2)
     for row in rows:
         k = row['num_references']
+        if row['protocol'] == 'adaptive':
+            continue
         if k in (None, 1):
             _draw_by_severity(accuracy, row, 'accuracy', row['name'])
         if k is not None and k > 1:

@@ -17,10 +17,12 @@ class Predictions(NamedTuple):
         labels (torch.Tensor): (N,), true labels.
         stds (torch.Tensor, optional): (N, num_classes), spread of
             the logits over references; None where the model has none.
+        used (torch.Tensor): (N,), how many references; 1 without any.
     """
     scores: torch.Tensor
     labels: torch.Tensor
     stds: Optional[torch.Tensor]
+    used: torch.Tensor
 
     @property
     def accuracy(self) -> float:
@@ -32,6 +34,11 @@ class Predictions(NamedTuple):
     def ece(self) -> float:
         """Expected calibration error, in [0, 1]."""
         return calibration_error(self.scores, self.labels)
+
+    @property
+    def passes(self) -> float:
+        """Mean number of forward passes an image."""
+        return self.used.double().mean().item()
 
     @property
     def spread(self) -> Optional[float]:
@@ -60,4 +67,5 @@ def collect_predictions(model: nn.Module,
         torch.stack([sample.pred_score for sample in samples]).cpu(),
         torch.cat([sample.gt_label for sample in samples]).cpu(),
         torch.stack([sample.pred_std for sample in samples]).cpu()
-        if 'pred_std' in samples[0] else None)
+        if 'pred_std' in samples[0] else None,
+        torch.tensor([sample.get('num_references', 1) for sample in samples]))

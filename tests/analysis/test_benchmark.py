@@ -10,8 +10,8 @@ import pytest
 import torch
 from mmengine.model import BaseModule
 from mmengine.runner import save_checkpoint
-from mmpretrain.models import LinearClsHead
 from mmpretrain.registry import MODELS
+from small_models import TwoAnswers  # noqa: F401
 
 from mmanchor import CONFIG_DIR
 from mmanchor.analysis import benchmark, benchmark_inference, benchmark_naive
@@ -46,18 +46,6 @@ class TokensOnly(BaseModule):
 
     def forward(self, x):
         return (self.project(x.flatten(1))[:, :, None, None], )
-
-
-@MODELS.register_module()
-class TwoAnswers(LinearClsHead):
-    """Has two outputs, as Conformer's."""
-
-    def forward(self, feats):
-        score = super().forward(feats)
-        return score, 2 * score
-
-    def predict(self, feats, data_samples=None):
-        return self._get_predictions(sum(self(feats)), data_samples)
 
 
 @pytest.fixture

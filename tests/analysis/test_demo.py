@@ -5,7 +5,7 @@ import torch
 from builders import build_model, make_batch
 
 from mmanchor.analysis import demo
-from mmanchor.analysis.demo import MODELS, NUM_REFERENCES, run_demo
+from mmanchor.analysis.demo import MODELS, PROTOCOLS, run_demo
 from mmanchor.analysis.predictions import Predictions
 from mmanchor.analysis.step_time import step_time_ratios
 
@@ -20,13 +20,18 @@ def test_the_demo_reports_every_model_and_repeats_its_figures(
     printed = capsys.readouterr().out
     second = run_demo(str(tmp_path / 'b'), max_epochs=1)
     assert first['models'] == second['models']
-    assert [(row['name'], row['num_references']) for row in first['models']
-            ] == [('standard', None)] + [(name, k) for name in list(MODELS)[1:]
-                                         for k in NUM_REFERENCES]
+    assert [(row['name'], row['num_references'], row['protocol'])
+            for row in first['models']
+            ] == [('standard', None, None)] + [(name, *protocol)
+                                               for name in list(MODELS)[1:]
+                                               for protocol in PROTOCOLS]
     spreads = [row['corrupted']['spread'] for row in first['models']]
     assert spreads[0] is None
-    assert spreads[1] == spreads[3] == 0  # K = 1
-    assert min(spreads[2], spreads[4]) > 0
+    assert spreads[1] == spreads[4] == 0  # K = 1
+    assert min(spreads[2], spreads[3], spreads[5], spreads[6]) > 0
+    passes = [row['clean']['passes'] for row in first['models']]
+    assert passes[:3] == [1, 1, 10] and passes[4:6] == [1, 10]
+    assert 2 <= min(passes[3], passes[6]) and max(passes[3], passes[6]) <= 10
     assert set(first['train_step_time_ratio']) == set(MODELS)
     assert json.loads((tmp_path / 'a/results.json').read_text()) == first
     assert (tmp_path / 'a/demo.png').read_bytes().startswith(b'\x89PNG')
@@ -37,7 +42,9 @@ def test_the_demo_reports_every_model_and_repeats_its_figures(
 
 def test_predictions_summarise_themselves():
     scores = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
-    found = Predictions(scores, torch.tensor([0, 1]), None)
+    found = Predictions(scores, torch.tensor([0, 1]), None,
+                        torch.tensor([2, 3]))
+    assert found.passes == 2.5
     assert found.accuracy == 50 and found.spread is None
     assert found.ece == pytest.approx((0.1 + 0.6) / 2)
     spread = found._replace(stds=torch.tensor([[1., 2.], [3., 6.]])).spread

@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
 from mmanchor.engine import KReferenceHook
-from mmanchor.models import AnchoringDataPreprocessor
+from mmanchor.models import AnchoringDataPreprocessor, build_protocol
 
 
 @MODELS.register_module()
@@ -35,11 +35,14 @@ def train_on_rank(rank, cfg, folder):
     runner = Runner.from_cfg(cfg)
     runner.train()
     hook, = (h for h in runner.hooks if isinstance(h, KReferenceHook))
-    hook.num_references = 12  # drawn anew
-    runner.test()
+    hook.protocol = build_protocol(
+        dict(type='transduction', num_candidates=12, num_residuals=5))
+    runner.test()  # candidates and residuals are drawn anew
     model = runner.model.module
-    torch.save((model.reference_bank.images, model.data_preprocessor.masks,
-                model.data_preprocessor.states), f'{folder}/rank{rank}.pt')
+    bank = model.reference_bank
+    torch.save((bank.images, bank.residual_pairs,
+                model.data_preprocessor.masks, model.data_preprocessor.states),
+               f'{folder}/rank{rank}.pt')
     dist.destroy_process_group()
 
 
@@ -53,9 +56,11 @@ def test_ranks_share_bank_and_coin_and_draw_their_own_references(
             device_ids=None,
             broadcast_buffers=False))
     mp.spawn(train_on_rank, (cfg, str(tmp_path)), nprocs=2)
-    (bank, masks, states), (other_bank, other_masks, other_states) = (
-        torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1))
+    saved = [torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1)]
+    (bank, pairs, masks, states), (other_bank, other_pairs, other_masks,
+                                   other_states) = saved
     assert len(bank) == 12 and torch.equal(bank, other_bank)
+    assert len(pairs) == 5 and torch.equal(pairs, other_pairs)
     assert masks == other_masks and {True, False} == set(masks)
     assert len(states) == len(other_states) == 8
     assert not set(states) & set(other_states)

@@ -127,11 +127,39 @@ def test_neither_references_nor_images_are_in_the_file(suffix, tmp_path):
     images = image_bytes(5, size=32, seed=3)
     export_model(model, path, images, pixels=True)
     content = path.read_bytes()
-    for image in (*model.reference_bank.images, *images):
+    packed = torch.cat([model.reference_bank.images, images])
+    for image in (*packed,
+                  *model.data_preprocessor(dict(inputs=packed))['inputs']):
         assert image.numpy().tobytes()[:64] not in content
     # what is there is found that way
     weight = model.head.fc.weight.detach().numpy().tobytes()
     assert weight[:64] in content
+
+
+def test_a_model_in_training_mode_stays_as_it_is(tmp_path):
+    model = build('convolution', k=1).train()
+    before = {key: x.clone() for key, x in model.state_dict().items()}
+    export_model(model, tmp_path / 'model.pt2', image_bytes(5, 32))
+    assert model.training
+    assert all(
+        torch.equal(x, before[k]) for k, x in model.state_dict().items())
+
+
+@pytest.mark.parametrize('k', [1, 2])
+def test_a_head_with_two_outputs_is_exported(tmp_path, k):
+    model = build('convolution', k=k, head='TwoAnswers')
+    found = export_model(model, tmp_path / 'model.pt2', image_bytes(5, 32))
+    assert found < 1e-5
+
+
+@pytest.mark.parametrize('average', ['probabilities', 'calibrated'])
+def test_averages_are_exported(tmp_path, average):
+    model = build('convolution', k=3, average=average)
+    images = image_bytes(5, 32)
+    assert export_model(model, tmp_path / 'model.pt2', images) < 1e-5
+    with torch.no_grad():
+        x = model.data_preprocessor(dict(inputs=images))['inputs']
+        assert close(run_file(tmp_path / 'model.pt2')(x), model(x))
 
 
 @pytest.mark.parametrize('suffix', ['.onnx', '.pt2'])

@@ -8,7 +8,9 @@ from builders import image_bytes
 from mmengine.config import Config
 from mmpretrain import get_model, init_model
 from mmpretrain.models import ClsDataPreprocessor, LinearClsHead
+from mmpretrain.registry import MODELS
 from reference_runs import hook
+from small_models import TwoAnswers  # noqa: F401
 
 from mmanchor.engine import folded_files, launch
 from mmanchor.models import FoldedImageClassifier
@@ -47,6 +49,17 @@ def test_the_host_loads_it_and_it_answers_as_the_anchored_one(
         ]) for net in (plain, model))
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     assert plain._dataset_meta['classes'] == model._dataset_meta['classes']
+
+
+def test_a_head_with_two_outputs_is_folded(small_config, tmp_path):
+    cfg = small_config(**{'model.head.type': 'TwoAnswers'})
+    model = MODELS.build(
+        dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    model.reference_bank.fill(image_bytes(2))
+    torch.save(model.state_dict(), tmp_path / 'two.pth')
+    found = folded_files.write_folded(cfg, str(tmp_path / 'two.pth'),
+                                      tmp_path / 'out')
+    assert found.difference < 1e-5
 
 
 def test_it_is_tested_with_the_anchored_model_s_metrics(

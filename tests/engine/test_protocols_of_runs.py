@@ -85,6 +85,32 @@ def test_resuming_keeps_residuals(run, tmp_path):
         bank(other).residual_pairs)
 
 
+@pytest.mark.parametrize(
+    'hooks', [[], [dict(type='EMAHook')]], ids=['plain', 'averaged'])
+@pytest.mark.parametrize('val_interval', [1, 9])
+def test_a_run_resumed_with_transduction_saves_residuals(
+        run, tmp_path, hooks, val_interval):
+    options = {'train_cfg.val_interval': val_interval}
+    run(custom_hooks=[*hooks, *hook(num_references=3)['custom_hooks']],
+        **options,
+        **{
+            'train_cfg.max_epochs': 1
+        }).train()
+    run(resume=True,
+        custom_hooks=[*hooks, *hook(protocol=SMALL)['custom_hooks']],
+        **options,
+        **{
+            'train_cfg.max_epochs': 2
+        }).train()
+    saved = torch.load(tmp_path / 'work/epoch_2.pth', weights_only=False)
+    found = [
+        value
+        for weights in (saved['state_dict'], saved.get('ema_state_dict', {}))
+        for key, value in weights.items() if key.endswith('residual_pairs')
+    ]
+    assert [len(pairs) for pairs in found] == [6] * (1 + len(hooks))
+
+
 def test_residuals_are_drawn_where_the_checkpoint_kept_none(run, checkpoint):
     runner, _ = after_test(run, checkpoint, **hook(protocol=SMALL))
     assert len(bank(runner).residual_pairs) == 6
@@ -119,6 +145,14 @@ def test_adaptive_reports_the_mean_number_of_references(run, checkpoint):
     runner.val()
     assert [type(m).__name__
             for m in runner.val_evaluator.metrics].count('ReferencesUsed') == 1
+
+
+def test_test_time_augmentation_leaves_the_mean_used_out(
+        config_file, checkpoint, tmp_path):
+    metrics, samples = predictions(tmp_path, config_file, checkpoint, '--tta',
+                                   '--protocol', 'adaptive')
+    assert 0 <= metrics['accuracy/top1'] <= 100
+    assert 'references/mean_used' not in metrics
 
 
 def test_the_mean_used_is_that_of_the_predictions(config_file, checkpoint,
@@ -226,6 +260,10 @@ def test_flags_that_do_not_fit(config_file, checkpoint):
         launch.test([*common, 'transduction'])
     with pytest.raises(ValueError, match='which needs 1, but got 7. Drop it.'):
         launch.test([*common, 'single'])
+    with pytest.raises(ValueError, match='positive integer, but got 0'):
+        launch.test([*common[:2], '--num-references', '0'])
+    with pytest.raises(ValueError, match='--uncertainty without --tta.*Drop'):
+        launch.test([*common[:2], '--uncertainty', 'all', '--tta'])
     with pytest.raises(ValueError, match='for --protocol to change, but ther'):
         launch.test([
             config_file, checkpoint, '--protocol', 'mean', '--cfg-options',
@@ -241,6 +279,12 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match='a mean is one image, but got 50'):
         KReferenceHook(select='mean', protocol='transduction')
     assert KReferenceHook(10, 'mean', protocol='single').needed == 1
+    with pytest.raises(
+            ValueError,
+            match="least 3 for the protocol 'adaptiv.*"
+            'but got 2. Raise it'):
+        KReferenceHook(2, protocol='adaptive')
+    assert KReferenceHook(3, protocol='adaptive').needed == 3
 
 
 def test_pairs_want_two_images():

@@ -1,4 +1,5 @@
 import copy
+import io
 import pickle
 
 import pytest
@@ -141,3 +142,55 @@ def test_what_depends_on_the_image_cannot_be_folded(folding, protocol):
         folding(model)
     model.protocol = 'single'
     folding(model)
+
+
+def test_a_single_reference_of_many_is_folded():
+    model, images = build('convolution', k=3), torch.randn(2, 3, 32, 32)
+    model.protocol = 'single'
+    with torch.no_grad():
+        expected = model(images)
+        for folded in (fold_reference(model), FoldedReferences(model)):
+            torch.testing.assert_close(
+                folded(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_calibrated_logits_of_one_reference_are_no_plain_model_s():
+    model, images = build('convolution', k=1), torch.randn(2, 3, 32, 32)
+    model.average = 'calibrated'
+    with pytest.raises(ValueError, match="but got 'calibrated', which halves"):
+        fold_reference(model)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            FoldedReferences(model)(images),
+            model(images),
+            rtol=1e-4,
+            atol=1e-5)
+
+
+def test_references_per_pass_out_of_range():
+    with pytest.raises(ValueError, match='`references_per_pass` to be at lea'):
+        FoldedReferences(build('convolution', k=2), references_per_pass=0)
+
+
+def test_no_image_is_left_in_folded_references():
+    model = build('convolution', k=3)
+    batch = make_batch(4, size=32)
+    model.data_preprocessor(batch, training=True)
+    assert model.data_preprocessor._last_image is not None
+    folded = FoldedReferences(model)
+    saved = io.BytesIO()
+    torch.save(folded, saved)
+    for image in (model.data_preprocessor._last_image,
+                  model.reference_bank.images[0]):
+        assert image.numpy().tobytes() not in saved.getvalue()
+
+
+def test_autocast_stays_in_half_precision_behind_a_folded_stem():
+    model, images = build('convolution', k=1), torch.randn(2, 3, 32, 32)
+    folded = fold_reference(model)
+    kinds = []
+    folded.backbone.bn1.register_forward_pre_hook(
+        lambda _, args: kinds.append(args[0].dtype))
+    with torch.autocast('cpu', torch.bfloat16):
+        folded(images)
+    assert kinds == [torch.bfloat16]

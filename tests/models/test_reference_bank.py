@@ -1,3 +1,5 @@
+import io
+
 import pytest
 import torch
 from builders import image_bytes
@@ -39,3 +41,25 @@ def test_an_empty_bank_says_what_to_add():
         ReferenceBank().in_use
     with pytest.raises(ValueError, match=r'K >= 1, but got \(0, 3, 8, 8\)'):
         ReferenceBank().fill(image_bytes(0, 8))
+
+
+def test_a_bank_filled_with_some_images_saves_no_others():
+    images = image_bytes(50, size=8)
+    bank = ReferenceBank()
+    bank.fill(images[:2])
+    bank.fill_residuals(images[10:14].unflatten(0, (2, 2)))
+    saved = io.BytesIO()
+    torch.save(bank.state_dict(), saved)
+    assert images[11].numpy().tobytes() in saved.getvalue()
+    assert images[40].numpy().tobytes() not in saved.getvalue()
+
+
+def test_residuals_of_another_bank_are_let_go_of():
+    images = image_bytes(8, size=8)
+    bank, other = ReferenceBank(), ReferenceBank()
+    bank.fill_residuals(images.unflatten(0, (4, 2)))
+    other.fill(images[:1])
+    bank.load_state_dict(other.state_dict())
+    saved = io.BytesIO()
+    torch.save(bank, saved)
+    assert images[5].numpy().tobytes() not in saved.getvalue()
