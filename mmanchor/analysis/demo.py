@@ -139,7 +139,7 @@ def _test(name: str, model, test_sets: dict,
                 accuracy=found.accuracy,
                 ece=found.ece,
                 spread=found.spread,
-                passes=found.passes)
+                used=found.mean_used)
             advance()
         rows.append(
             dict(
@@ -167,18 +167,19 @@ def _mean(figures: List[dict]) -> dict:
 def _table(results: dict) -> Table:
     table = Table(
         title='ResNet-18 (width 16) on 500 held-out digits',
-        caption='corr.: mean over noise, blur and low contrast, five '
-        'severities each\n≤10: as many of ten references as an image needs; '
-        'passes: how many\nECE: expected calibration error   spread: of the '
-        'logits over references\nstep time: of training, over standard',
+        caption='acc.: accuracy in %   corr.: mean over noise, blur and low '
+        'contrast, five severities each\n≤10: as many of ten references as an '
+        'image needs; used: how many\nECE: expected calibration error   '
+        'spread: of the logits over references\nstep time: of training, over '
+        'standard',
         caption_justify='left',
         box=SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True)
     table.add_column('model', no_wrap=True)
-    for column in ('\nK', 'acc. %\nclean', 'acc. %\ncorr.', 'ECE\nclean',
+    for column in ('\nK', 'acc.\nclean', 'acc.\ncorr.', 'ECE\nclean',
                    'ECE\ncorr.', 'spread\nclean', 'spread\ncorr.',
-                   'passes\ncorr.', 'step\ntime'):
+                   'used\ncorr.', 'step\ntime'):
         table.add_column(column, justify='right')
 
     def number(value, digits):
@@ -194,7 +195,8 @@ def _table(results: dict) -> Table:
         k = str(row['num_references'] or '–')
         table.add_row(row['name'],
                       '≤' + k if row['protocol'] == 'adaptive' else k, *cells,
-                      number(row['corrupted']['passes'], 1), number(ratio, 2))
+                      number(row['protocol'] and row['corrupted']['used'], 1),
+                      number(ratio, 2))
     return table
 
 

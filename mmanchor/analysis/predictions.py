@@ -17,7 +17,7 @@ class Predictions(NamedTuple):
         labels (torch.Tensor): (N,), true labels.
         stds (torch.Tensor, optional): (N, num_classes), spread of
             the logits over references; None where the model has none.
-        used (torch.Tensor): (N,), how many references; 1 without any.
+        used (torch.Tensor): (N,), how many references; 0 without any.
     """
     scores: torch.Tensor
     labels: torch.Tensor
@@ -36,8 +36,8 @@ class Predictions(NamedTuple):
         return calibration_error(self.scores, self.labels)
 
     @property
-    def passes(self) -> float:
-        """Mean number of forward passes an image."""
+    def mean_used(self) -> float:
+        """Mean number of references an image."""
         return self.used.double().mean().item()
 
     @property
@@ -68,4 +68,4 @@ def collect_predictions(model: nn.Module,
         torch.cat([sample.gt_label for sample in samples]).cpu(),
         torch.stack([sample.pred_std for sample in samples]).cpu()
         if 'pred_std' in samples[0] else None,
-        torch.tensor([sample.get('num_references', 1) for sample in samples]))
+        torch.tensor([sample.get('num_references', 0) for sample in samples]))

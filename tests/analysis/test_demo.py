@@ -29,9 +29,9 @@ def test_the_demo_reports_every_model_and_repeats_its_figures(
     assert spreads[0] is None
     assert spreads[1] == spreads[4] == 0  # K = 1
     assert min(spreads[2], spreads[3], spreads[5], spreads[6]) > 0
-    passes = [row['clean']['passes'] for row in first['models']]
-    assert passes[:3] == [1, 1, 10] and passes[4:6] == [1, 10]
-    assert 2 <= min(passes[3], passes[6]) and max(passes[3], passes[6]) <= 10
+    used = [row['clean']['used'] for row in first['models']]
+    assert used[:3] == [0, 1, 10] and used[4:6] == [1, 10]
+    assert 2 <= min(used[3], used[6]) and max(used[3], used[6]) <= 10
     assert set(first['train_step_time_ratio']) == set(MODELS)
     assert json.loads((tmp_path / 'a/results.json').read_text()) == first
     assert (tmp_path / 'a/demo.png').read_bytes().startswith(b'\x89PNG')
@@ -44,7 +44,7 @@ def test_predictions_summarise_themselves():
     scores = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
     found = Predictions(scores, torch.tensor([0, 1]), None,
                         torch.tensor([2, 3]))
-    assert found.passes == 2.5
+    assert found.mean_used == 2.5
     assert found.accuracy == 50 and found.spread is None
     assert found.ece == pytest.approx((0.1 + 0.6) / 2)
     spread = found._replace(stds=torch.tensor([[1., 2.], [3., 6.]])).spread
