@@ -1,6 +1,8 @@
 """Configs to analyse."""
 import pytest
 
+collect_ignore = ['conftest.py']  # for doctests: it clashes with others
+
 SMALL = """
 model = dict(
     type='ImageClassifier',
