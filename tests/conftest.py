@@ -11,6 +11,8 @@ from mmengine.registry import init_default_scope  # noqa: E402
 
 import mmanchor  # noqa: E402, F401
 
+collect_ignore = ['conftest.py']  # for doctests: others have its name
+
 
 @pytest.fixture(autouse=True)
 def _seeded():
