@@ -1,4 +1,6 @@
 """Loading what MMEngine saves with PyTorch's weights-only unpickler."""
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
@@ -42,6 +44,22 @@ def safe_globals() -> list:
         *_ATTRIBUTES, (_attribute, 'builtins.getattr'), np.ndarray, np.dtype,
         *dtypes, *arrays
     ]
+
+
+@contextmanager
+def run_checkpoints_allowed():
+    """Let ``torch.load`` read MMEngine's checkpoints for a while.
+
+    What was allowed before stays so, which torch's own context manager would
+    undo.
+    """
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.add_safe_globals(safe_globals())
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
 
 
 def allow_run_checkpoints() -> None:

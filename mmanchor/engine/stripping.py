@@ -5,7 +5,7 @@ from typing import Dict
 
 import torch
 
-from ..checkpoints import safe_globals
+from ..checkpoints import run_checkpoints_allowed
 from .checkpoint_checks import (BANK_KEY, RESIDUALS_KEY, check_checkpoint,
                                 is_remote)
 from .whole_files import whole_files
@@ -61,7 +61,7 @@ def strip_file(path: str, out: str) -> Dict[str, torch.Tensor]:
     if os.path.realpath(path) == os.path.realpath(out):
         raise ValueError(f'Expected another file than {path} to write to. '
                          'Name one, and delete the original when it is good.')
-    with torch.serialization.safe_globals(safe_globals()):
+    with run_checkpoints_allowed():
         try:
             checkpoint = torch.load(path, 'cpu', weights_only=True)
         except Exception as error:  # of the unpickler, whatever it met
