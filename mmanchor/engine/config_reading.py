@@ -17,6 +17,14 @@ def own_imports(cfg: Config) -> List[str]:
     return [imports] if isinstance(imports, str) else list(imports)
 
 
+def reference_hooks(cfg: Config) -> List[dict]:
+    """The configs of ``KReferenceHook`` among a config's hooks."""
+    return [
+        hook for hook in cfg.get('custom_hooks') or []
+        if type_name(hook) == 'KReferenceHook'
+    ]
+
+
 def pretrained_files(model) -> Iterator[dict]:
     """Files of weights that a model's config names, at any depth.
 

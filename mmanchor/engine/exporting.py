@@ -11,7 +11,7 @@ from ..models.exported_form import ExportedForm
 from ..models.protocols import Protocol, build_protocol
 from .comparing import (Comparison, check_difference, compared_images,
                         difference)
-from .config_reading import type_name
+from .config_reading import reference_hooks
 from .loading import load_anchored
 from .whole_files import whole_files
 
@@ -225,10 +225,10 @@ def _write_onnx(program, path, opset) -> Callable:
 
 def _configured(cfg) -> Tuple[Optional[int], Protocol]:
     """K and protocol of a config; a single reference is a mean of one."""
-    for hook in cfg.get('custom_hooks') or []:
-        if type_name(hook) == 'KReferenceHook':
-            protocol = build_protocol(hook.get('protocol', 'mean'))
-            if protocol.name == 'single':
-                return 1, build_protocol('mean')
-            return hook.get('num_references', 1), protocol
-    return None, build_protocol('mean')
+    hook = next(iter(reference_hooks(cfg)), None)
+    if hook is None:
+        return None, build_protocol('mean')
+    protocol = build_protocol(hook.get('protocol', 'mean'))
+    if protocol.name == 'single':
+        return 1, build_protocol('mean')
+    return hook.get('num_references', 1), protocol

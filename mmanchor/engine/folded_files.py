@@ -12,7 +12,7 @@ from ..functional import anchor
 from ..models import fold_reference
 from .comparing import (Comparison, check_difference, compared_images,
                         difference)
-from .config_reading import own_imports, type_name
+from .config_reading import own_imports, reference_hooks
 from .loading import load_anchored
 from .plain_config import drop_pretrained, preprocessors, take_off
 from .whole_files import whole_files
@@ -101,9 +101,9 @@ def folded_config(cfg: Config, folded: ImageClassifier,
         for name in set(preprocessor) - set(known):
             del preprocessor[name]  # a subclass's, of which nothing is left
         preprocessor['type'] = 'ClsDataPreprocessor'
+    ours = reference_hooks(plain)
     plain.custom_hooks = [
-        hook for hook in plain.get('custom_hooks') or []
-        if type_name(hook) != 'KReferenceHook'
+        hook for hook in plain.get('custom_hooks') or [] if hook not in ours
     ]
     imports = own_imports(plain)
     plain.custom_imports = dict(

@@ -219,10 +219,6 @@ class KReferenceHook(Hook):
             evaluator.metrics.append(
                 METRICS.build(dict(type='ReferencesUsed')))
 
-    def _lacks_residuals(self, model) -> bool:
-        return (len(model.reference_bank.residual_pairs)
-                < self.protocol.num_residuals)
-
     def _check_size(self, model, dataset) -> None:
         references = model.reference_bank.images.shape[1:]
         image = dataset[0]['inputs'].shape

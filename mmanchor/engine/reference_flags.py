@@ -6,7 +6,7 @@ from mmengine.config import Config
 from ..datasets.reference_images import SELECT
 from ..functional.uncertainty import UNCERTAINTY
 from ..models.protocols import PROTOCOLS, build_protocol
-from .config_reading import type_name
+from .config_reading import reference_hooks
 
 _OF_HOOK = ('num_references', 'select', 'source', 'uncertainty')
 _OF_PROTOCOL = ('protocol', 'num_candidates')
@@ -72,10 +72,7 @@ def set_references(cfg: Config, args: argparse.Namespace) -> None:
         raise ValueError('Expected --uncertainty without --tta, which merges '
                          'the scores of its views and nothing else, but got '
                          'both. Drop one.')
-    hooks = [
-        hook for hook in cfg.get('custom_hooks') or []
-        if type_name(hook) == 'KReferenceHook'
-    ]
+    hooks = reference_hooks(cfg)
     if not hooks:
         flags = ', '.join('--' + name.replace('_', '-') for name in asked)
         raise ValueError('Expected `KReferenceHook` in `custom_hooks` for '
