@@ -7,7 +7,7 @@ from .reference_images import (draw_images, draw_pairs, mean_image,
 from .reference_set import ReferenceSet
 
 __all__ = [
-    'Digits', 'MarkOutOfDistribution', 'ReferenceSet', 'SeededGaussianNoise', 'draw_images',
-    'draw_pairs', 'mean_image', 'select_indices', 'stack_images',
-    'with_pipeline'
+    'Digits', 'MarkOutOfDistribution', 'ReferenceSet', 'SeededGaussianNoise',
+    'draw_images', 'draw_pairs', 'mean_image', 'select_indices',
+    'stack_images', 'with_pipeline'
 ]

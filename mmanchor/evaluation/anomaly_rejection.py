@@ -6,8 +6,7 @@ import torch
 from mmpretrain.registry import METRICS
 
 from .anomaly_scores import find_score
-from .per_image import (PerImageMetric, check_images, field, labels_of,
-                        marked)
+from .per_image import PerImageMetric, check_images, field, labels_of, marked
 
 POSITIVE = ('ood', 'id')
 
@@ -60,8 +59,8 @@ def anomaly_rejection(scores: torch.Tensor,
             'Expected images in distribution and out of it, but got '
             f'{len(is_ood) - num_ood} in and {num_ood} out. Change the data '
             'set: a label below 0 says out of distribution.')
-    scores, target = (scores,
-                      is_ood) if positive == 'ood' else (-scores, ~is_ood)
+    scores, target = (scores, is_ood) if positive == 'ood' else (-scores,
+                                                                 ~is_ood)
     rank = torch.unique(scores, return_inverse=True)[1].double()
     rank /= rank.max().clamp(min=1)
     return dict(

@@ -27,8 +27,8 @@ SCORES = {
     'msp':
     AnomalyScore('pred_score', lambda scores: -scores.amax(-1)),
     'entropy':
-    AnomalyScore('pred_score', lambda scores: torch.special.entr(scores).sum(
-        -1)),
+    AnomalyScore('pred_score',
+                 lambda scores: torch.special.entr(scores).sum(-1)),
     'spread':
     AnomalyScore('pred_std', lambda stds: stds.mean(-1)),
     # where KReferenceHook(uncertainty=...) has predictions carry them

@@ -39,7 +39,9 @@ class PerImageMetric(BaseMetric):
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Keep the numbers of a batch."""
         if data_samples:
-            columns = [column.double() for column in self.numbers(data_samples)]
+            columns = [
+                column.double() for column in self.numbers(data_samples)
+            ]
             self.results += torch.stack(columns, 1).tolist()
 
     def compute_metrics(self, results: List[list]) -> dict:
