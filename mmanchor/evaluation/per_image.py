@@ -5,11 +5,12 @@ import torch
 from mmengine.evaluator import BaseMetric
 
 HINTS = dict(
-    pred_logits="MMPretrain's own heads give `pred_score` only; test an "
-    'anchored model, or change to a metric or score of probabilities.',
-    pred_std="Only anchored models have it. Change to another score.",
+    pred_score='Change the model to a classifier with one softmax.',
+    pred_logits="MMPretrain's own heads give `pred_score` only. Change to a "
+    'score of probabilities, or to an anchored model.',
+    pred_std='Only anchored models have it. Change to another score.',
     gt_label='Change the data set to one with labels.')
-CARRIED = ("Change `uncertainty` of KReferenceHook to name it, and test "
+CARRIED = ('Change `uncertainty` of KReferenceHook to name it, and test '
            'without test-time augmentation.')
 
 

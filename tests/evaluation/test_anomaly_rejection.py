@@ -125,12 +125,16 @@ def test_the_metric_has_three_numbers_for_each_score():
         assert found[f'ood/spread_{key}'] == pytest.approx(value)
 
 
-def test_a_plain_model_is_told_which_scores_it_has():
-    metric = METRICS.build(dict(type='AnomalyRejection'))
+@pytest.mark.parametrize('name, field, hint', [
+    ('energy', 'pred_logits', "MMPretrain's own heads give `pred_score` only"),
+    ('spread', 'pred_std', 'Only anchored models have it. Change to another'),
+    ('mutual_information', 'mutual_information', 'Change `uncertainty` of'),
+])
+def test_a_plain_model_is_told_which_scores_it_lacks(name, field, hint):
+    metric = METRICS.build(dict(type='AnomalyRejection', scores=name))
     sample = dict(pred_score=torch.ones(3) / 3, gt_label=torch.tensor([0]))
     with pytest.raises(
-            ValueError,
-            match='with `pred_logits`, but got 1 without it. MMPretrain'):
+            ValueError, match=f'with `{field}`, but got 1 without it. {hint}'):
         metric.process({}, [sample])
 
 
