@@ -101,9 +101,8 @@ def _binned(confidence, right, num_bins, norm) -> float:
 def _smoothed(confidence, right) -> float:
     relplot = _load_relplot()
     # a rounding error above 1 would be outside its grid
-    return float(
-        relplot.smECE(confidence.clamp(max=1).numpy(),
-                      right.double().numpy()))
+    confidence = confidence.clamp(max=1).cpu().numpy()
+    return float(relplot.smECE(confidence, right.double().cpu().numpy()))
 
 
 def _load_torchmetrics():

@@ -57,7 +57,7 @@ def risk_coverage(confidence: torch.Tensor,
 
 
 def _mean_risk(wrong: torch.Tensor) -> float:
-    seen = torch.arange(1, len(wrong) + 1, dtype=wrong.dtype)
+    seen = torch.arange(1, len(wrong) + 1, device=wrong.device)
     return (wrong.cumsum(0) / seen).mean().item()
 
 
