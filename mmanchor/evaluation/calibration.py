@@ -1,9 +1,10 @@
 """Does a model know when it is wrong?"""
-from typing import List, Optional, Sequence
+from typing import Optional, Sequence
 
 import torch
-from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
+
+from .per_image import TopLabelMetric, check_images, top_label
 
 NORMS = ('l1', 'l2', 'max')
 
@@ -34,6 +35,8 @@ def calibration_error(scores: torch.Tensor,
 
     Raises:
         ImportError: torchmetrics is not installed.
+        ValueError: There is no image, one has NaN or infinity, or a label is
+            none of the classes.
 
     Example:
         >>> scores = torch.tensor([[1., 0.], [1., 0.]])
@@ -42,16 +45,64 @@ def calibration_error(scores: torch.Tensor,
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
-    binary_calibration_error = _load_torchmetrics()
-    confidence, predicted = scores.double().max(dim=1)
+    check_images(scores)
+    return _binned(*top_label(scores, labels), num_bins, norm)
+
+
+def smoothed_calibration_error(scores: torch.Tensor,
+                               labels: torch.Tensor) -> float:
+    """Top-label calibration error without bins (smECE), of a data set.
+
+    Residuals are smoothed with a Gaussian whose width is the error itself;
+    relplot does the sums, 50,000 images in some 0.03 s. It cuts the Gaussian
+    off at +-1/2, so that errors above about 0.2 are overestimated where
+    confidence is too high in one place and too low in another.
+
+    Args:
+        scores (torch.Tensor): Predicted probabilities.
+        labels (torch.Tensor): True labels.
+
+    Shape:
+        - scores: (N, num_classes)
+        - labels: (N,)
+
+    Returns:
+        float: In [0, 1], to some 0.001.
+
+    Raises:
+        ImportError: relplot is not installed.
+        ValueError: There is no image, one has NaN or infinity, or a label is
+            none of the classes.
+
+    Example:
+        >>> scores = torch.tensor([[1., 0.], [1., 0.]])
+        >>> round(smoothed_calibration_error(scores, torch.tensor([0, 1])), 2)
+        0.5
+
+    Source: Blasiok and Nakkiran, Smooth ECE: Principled Reliability Diagrams
+    via Kernel Smoothing, ICLR 2024.
+    """
+    check_images(scores)
+    return _smoothed(*top_label(scores, labels))
+
+
+def _binned(confidence, right, num_bins, norm) -> float:
     # its "binary" error bins the probability given and compares the bin's
     # mean with the share of ones: here, of right answers
     below_one = torch.nextafter(
         confidence.new_tensor(1.), confidence.new_tensor(0.))
-    return binary_calibration_error(
-        confidence.clamp(max=below_one), (predicted == labels).long(),
+    return _load_torchmetrics()(
+        confidence.clamp(max=below_one),
+        right.long(),
         n_bins=num_bins,
         norm=norm).item()
+
+
+def _smoothed(confidence, right) -> float:
+    relplot = _load_relplot()
+    # a rounding error above 1 would be outside its grid
+    confidence = confidence.clamp(max=1).cpu().numpy()
+    return float(relplot.smECE(confidence, right.double().cpu().numpy()))
 
 
 def _load_torchmetrics():
@@ -66,8 +117,19 @@ def _load_torchmetrics():
     return binary_calibration_error
 
 
+def _load_relplot():
+    try:
+        import relplot
+    except ImportError as error:
+        raise ImportError(
+            'Smoothed calibration errors are computed by relplot, which is '
+            'not installed. Install it with `pip install "mmanchor[eval]"`.'
+        ) from error
+    return relplot
+
+
 @METRICS.register_module()
-class CalibrationError(BaseMetric):
+class CalibrationError(TopLabelMetric):
     """:func:`calibration_error`, logged as ``calibration/ece``.
 
     Args:
@@ -98,17 +160,34 @@ class CalibrationError(BaseMetric):
         self.num_bins = num_bins
         self.norms = norms
 
-    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
-        """Keep scores and labels of a batch."""
-        self.results += [(sample['pred_score'].cpu(), sample['gt_label'].cpu())
-                         for sample in data_samples]
-
-    def compute_metrics(self, results: List[tuple]) -> dict:
+    def of_images(self, confidence, right):
         """Calibration errors over all images."""
-        scores = torch.stack([score for score, _ in results])
-        labels = torch.cat([label for _, label in results])
         return {
-            self.NAMES[norm]:
-            calibration_error(scores, labels, self.num_bins, norm)
+            self.NAMES[norm]: _binned(confidence, right, self.num_bins, norm)
             for norm in self.norms
         }
+
+
+@METRICS.register_module()
+class SmoothedCalibrationError(TopLabelMetric):
+    """:func:`smoothed_calibration_error`, as ``calibration/smooth_ece``.
+
+    Args:
+        collect_device (str): As for MMEngine's metrics.
+        prefix (str, optional): As for MMEngine's metrics.
+
+    Raises:
+        ImportError: relplot is not installed.
+    """
+
+    default_prefix = 'calibration'
+
+    def __init__(self,
+                 collect_device: str = 'cpu',
+                 prefix: Optional[str] = None):
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        _load_relplot()  # say now what is missing, not after training
+
+    def of_images(self, confidence, right):
+        """The error over all images."""
+        return dict(smooth_ece=_smoothed(confidence, right))

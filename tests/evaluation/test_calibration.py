@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 from mmpretrain.registry import METRICS
+from scipy.fft import dct, idct
 
-from mmanchor.evaluation import calibration_error
+from mmanchor.evaluation import calibration_error, smoothed_calibration_error
 
 
 def by_numpy(scores, labels, num_bins, norm):
@@ -33,6 +34,107 @@ def test_agrees_with_an_independent_implementation(norm, num_bins):
         by_numpy(scores, labels, num_bins, norm), abs=1e-6)
 
 
+def smoothed_by_cosines(confidence, right, points=2000):
+    """smECE from its definition, without a kernel.
+
+    Smoothing with reflecting ends shrinks the cosine of k half waves by
+    exp(-(pi k width)^2 / 2).
+    """
+    cells = (confidence * points).astype(int).clip(0, points - 1)
+    waves = dct(np.bincount(cells, confidence - right, points)) / len(right)
+    decay = (np.pi * np.arange(points))**2 / 2
+
+    def smoothed(width):
+        return np.abs(idct(waves * np.exp(-decay * width**2))).sum()
+
+    low, high = 0., 1.
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = ((middle, high) if smoothed(middle) > middle else
+                     (low, middle))
+    return low
+
+
+def binary(confidence, right):
+    """Scores of two classes, the first of which is the answer."""
+    confidence = torch.as_tensor(confidence)
+    return (torch.stack([confidence, 1 - confidence],
+                        1), torch.as_tensor(~right).long())
+
+
+@pytest.mark.parametrize('gap', [0, .05, .2, .4])
+def test_smoothed_error_agrees_with_an_independent_implementation(gap):
+    rng = np.random.default_rng(0)
+    confidence = .5 + .5 * rng.beta(4, 1, 3000)
+    right = rng.random(3000) < confidence - gap
+    expected = smoothed_by_cosines(confidence, right)
+    assert expected == pytest.approx(gap, abs=.03)
+    assert smoothed_calibration_error(
+        *binary(confidence, right)) == pytest.approx(
+            expected, abs=2e-3)
+
+
+def test_smoothed_error_where_confidence_is_both_too_low_and_too_high():
+    rng = np.random.default_rng(0)
+    low, high = rng.uniform(.5, .65, 1000), rng.uniform(.85, 1, 1000)
+    confidence = np.concatenate([low, high])
+    right = rng.random(2000) < np.concatenate([low + .1, high - .1])
+    expected = smoothed_by_cosines(confidence, right)
+    assert .06 < expected < .11
+    assert smoothed_calibration_error(
+        *binary(confidence, right)) == pytest.approx(
+            expected, abs=2e-3)
+
+
+def test_smoothed_error_overestimates_large_errors_of_both_signs():
+    # .35 for .30: relplot cuts its kernel off at one half
+    confidence, right = np.array([.6, .9]), np.array([True, False])
+    assert smoothed_by_cosines(confidence, right) == pytest.approx(
+        .30, abs=.01)
+    assert smoothed_calibration_error(
+        *binary(confidence, right)) == pytest.approx(
+            .348, abs=2e-3)
+
+
+def test_smoothed_error_by_hand():
+    always = torch.tensor([[.8, .2]] * 100)
+    half = torch.arange(100) % 2
+    # everything is in one place, so that smoothing changes nothing
+    assert smoothed_calibration_error(always, half) == pytest.approx(
+        .3, abs=2e-3)
+    certain = torch.eye(2)
+    assert smoothed_calibration_error(certain, torch.tensor([0, 1])) == 0
+    assert smoothed_calibration_error(certain,
+                                      torch.tensor([1, 0])) == pytest.approx(
+                                          1, abs=2e-3)
+
+
+def test_a_thousand_classes_perfectly_calibrated_and_not():
+    scores = (4 * torch.randn(50_000, 1000)).softmax(1)
+    labels = torch.multinomial(scores, 1)
+    metrics = [
+        METRICS.build(dict(type=name))
+        for name in ('CalibrationError', 'SmoothedCalibrationError')
+    ]
+    of_batches = []
+    for rows in torch.arange(50_000).split(64):
+        samples = [
+            dict(pred_score=scores[i], gt_label=labels[i]) for i in rows
+        ]
+        for metric in metrics:
+            metric.process({}, samples)
+        of_batches.append(calibration_error(scores[rows], labels[rows, 0]))
+    assert metrics[0].evaluate(50_000)['calibration/ece'] < .01
+    assert metrics[1].evaluate(50_000)['calibration/smooth_ece'] < .01
+    assert np.mean(of_batches) > .1  # what an average over batches would say
+    # a fifth of the labels made wrong takes a fifth off every accuracy
+    flipped = torch.rand(50_000) < .2
+    labels[flipped] = scores[flipped].argmin(1, keepdim=True)
+    expected = pytest.approx(.2 * scores.amax(1).mean().item(), abs=.01)
+    assert calibration_error(scores, labels[:, 0]) == expected
+    assert smoothed_calibration_error(scores, labels[:, 0]) == expected
+
+
 def test_a_confidence_of_one_shares_the_last_bin():
     scores = torch.tensor([[1., 0.], [0.95, 0.05]])
     # one bin: accuracy 1/2, confidence 0.975
@@ -57,6 +159,31 @@ def test_metric_is_the_function_on_all_images():
     }
 
 
+def test_smoothed_metric_is_the_function_on_all_images():
+    metric = METRICS.build(dict(type='SmoothedCalibrationError'))
+    scores = (4 * torch.randn(60, 10)).softmax(1)
+    labels = torch.randint(10, (60, ))
+    for part in torch.arange(60).split(25):
+        metric.process({}, [
+            dict(pred_score=scores[i], gt_label=labels[i:i + 1]) for i in part
+        ])
+    assert metric.evaluate(60) == {
+        'calibration/smooth_ece': smoothed_calibration_error(scores, labels)
+    }
+
+
+@pytest.mark.parametrize('function',
+                         [calibration_error, smoothed_calibration_error])
+def test_functions_refuse_what_metrics_refuse(function):
+    scores, labels = torch.full((2, 3), 1 / 3), torch.tensor([0, 1])
+    with pytest.raises(ValueError, match='NaN or infinity for 1 of 2 images'):
+        function(scores.clone().index_fill_(0, labels[:1], np.nan), labels)
+    with pytest.raises(ValueError, match='labels from 0 to 2, but got 3'):
+        function(scores, labels + 2)
+    with pytest.raises(ValueError, match='one image or more, but got none'):
+        function(scores[:0], labels[:0])
+
+
 def test_bad_norms():
     with pytest.raises(ValueError, match=r"some of .*'l1'.*but got \['l3'\]"):
         METRICS.build(dict(type='CalibrationError', norms=['l3']))
@@ -66,3 +193,9 @@ def test_missing_torchmetrics_names_the_extra(without_package):
     without_package('torchmetrics')
     with pytest.raises(ImportError, match=r'pip install "mmanchor\[eval\]"'):
         METRICS.build(dict(type='CalibrationError'))  # before training
+
+
+def test_missing_relplot_names_the_extra(without_package):
+    without_package('relplot')
+    with pytest.raises(ImportError, match=r'pip install "mmanchor\[eval\]"'):
+        METRICS.build(dict(type='SmoothedCalibrationError'))

@@ -1,0 +1,157 @@
+import math
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.evaluator import BaseMetric
+from mmpretrain.registry import METRICS
+
+from mmanchor import evaluation
+
+CLASSES = 4
+NAMES = ('CalibrationError', 'SmoothedCalibrationError',
+         'NegativeLogLikelihood', 'BrierScore', 'AreaUnderRiskCoverage',
+         'AnomalyRejection')
+every_metric = pytest.mark.parametrize('name', NAMES)
+
+
+def predictions(count=60, ood=True):
+    """As an evaluator hands them on; every third image is out."""
+    logits = 3 * torch.randn(count, CLASSES)
+    return [
+        dict(
+            pred_logits=row,
+            pred_score=row.softmax(0),
+            pred_std=row.abs(),
+            gt_label=torch.tensor([-1 if ood and i % 3 == 0 else i % CLASSES]))
+        for i, row in enumerate(logits)
+    ]
+
+
+def predictions_for(name, **kwargs):
+    return predictions(ood=name == 'AnomalyRejection', **kwargs)
+
+
+def evaluate(name, samples, batch_size=25, **kwargs):
+    metric = METRICS.build(dict(type=name, **kwargs))
+    for start in range(0, len(samples), batch_size):
+        metric.process({}, samples[start:start + batch_size])
+    return metric.evaluate(len(samples))
+
+
+def test_these_are_all_metrics():
+    found = {
+        name
+        for name, thing in vars(evaluation).items()
+        if isinstance(thing, type) and issubclass(thing, BaseMetric)
+    }
+    assert found == {*NAMES, 'ReferencesUsed'}
+
+
+@every_metric
+def test_how_images_fall_into_batches_and_in_which_order_does_not_matter(name):
+    samples = predictions_for(name)
+    at_once = evaluate(name, samples, batch_size=60)
+    assert all(0 < value < 9 for value in at_once.values())
+    assert evaluate(name, samples, batch_size=7) == pytest.approx(at_once)
+    assert evaluate(name, samples[::-1]) == pytest.approx(at_once)
+
+
+@every_metric
+def test_a_few_numbers_are_kept_of_an_image(name):
+    metric = METRICS.build(dict(type=name))
+    metric.process({}, predictions_for(name))
+    assert len(metric.results) == 60
+    assert all(
+        len(row) <= 2 and all(isinstance(number, float) for number in row)
+        for row in metric.results)
+
+
+@every_metric
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
+def test_nan_and_infinity_are_refused_with_the_number_of_images(name, value):
+    samples = predictions_for(name)
+    for i in (2, 30, 31):
+        for key in ('pred_logits', 'pred_score'):
+            samples[i][key] = samples[i][key].clone()
+            samples[i][key][1] = value
+    with pytest.raises(
+            ValueError,
+            match='finite predictions, but got NaN or infinity for 3 of 60 '
+            'images. Change the checkpoint'):
+        evaluate(name, samples)
+
+
+@every_metric
+def test_no_prediction_is_refused(name):
+    metric = METRICS.build(dict(type=name))
+    metric.process({}, [])
+    with pytest.raises(ValueError, match='one image or more, but got none. '):
+        metric.evaluate(0)
+
+
+@every_metric
+def test_predictions_without_what_is_needed_are_refused(name):
+    samples = predictions_for(name)
+    for sample in samples:
+        del sample['pred_score'], sample['pred_logits']
+    with pytest.raises(
+            ValueError, match=r'with `pred_\w+`, but got 25 without it. '):
+        evaluate(name, samples)
+
+
+@every_metric
+def test_several_labels_an_image_are_refused(name):
+    samples = predictions_for(name)
+    samples[5]['gt_label'] = torch.tensor([0, 2])
+    with pytest.raises(
+            ValueError, match='one label an image, but got 2. Change the'):
+        evaluate(name, samples)
+
+
+@every_metric
+def test_images_without_labels_are_refused(name):
+    samples = predictions_for(name)
+    del samples[5]['gt_label']
+    with pytest.raises(
+            ValueError,
+            match='with `gt_label`, but got 1 without it. Change the data '):
+        evaluate(name, samples)
+
+
+@pytest.mark.parametrize('name', NAMES[:-1])
+@pytest.mark.parametrize('label', [-1, CLASSES])
+def test_labels_that_are_no_class_are_refused(name, label):
+    samples = predictions_for(name)
+    samples[40]['gt_label'] = torch.tensor([label])
+    with pytest.raises(
+            ValueError,
+            match=f'labels from 0 to 3, but got {label}. Change the data set '
+            'or the evaluator'):
+        evaluate(name, samples)
+
+
+def evaluate_on_rank(rank, samples_of, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        'gloo', f'file://{folder}/store', rank=rank, world_size=2)
+    found = {}
+    for name, samples in samples_of.items():
+        metric = METRICS.build(dict(type=name))
+        # a distributed sampler gives the last rank the first image again
+        metric.process({}, (samples + samples[:1])[rank::2])
+        found.update(metric.evaluate(len(samples)))
+    torch.save(found, f'{folder}/rank{rank}.pt')
+    dist.destroy_process_group()
+
+
+def test_two_processes_find_what_one_finds(tmp_path):
+    samples_of = {name: predictions_for(name, count=35) for name in NAMES}
+    alone = {}
+    for name, samples in samples_of.items():
+        alone.update(evaluate(name, samples))
+    mp.spawn(evaluate_on_rank, (samples_of, str(tmp_path)), nprocs=2)
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f'rank{rank}.pt')
+        assert found == pytest.approx(alone)
