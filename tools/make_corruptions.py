@@ -5,6 +5,7 @@ CIFAR-10-C, class folders as ImageNet-C. A stopped run goes on where it was.
 """
 import argparse
 import os
+import sys
 import warnings
 
 # the host warns of optional parts at import that nothing here needs
@@ -45,5 +46,12 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def main() -> None:
+    try:
+        make_corruptions(**vars(make_parser().parse_args()))
+    except KeyboardInterrupt:
+        sys.exit('Stopped. Run the same command again and it goes on.')
+
+
 if __name__ == '__main__':
-    make_corruptions(**vars(make_parser().parse_args()))
+    main()

@@ -1,6 +1,7 @@
 """Corrupting many images, in processes of their own."""
 import multiprocessing
 import os
+import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, Optional, Sequence, Tuple
@@ -13,6 +14,12 @@ from .corruptions import corrupt
 from .mapped_arrays import open_images
 
 MOST = 250  # images in a job
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(0)  # as many processes as cores
+    # Ctrl-C reaches all; the first process ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def run_jobs(function: Callable[..., int], jobs: Iterable[tuple],
@@ -33,10 +40,8 @@ def run_jobs(function: Callable[..., int], jobs: Iterable[tuple],
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context('fork' if 'fork' in
                                           methods else None)
-    # a process each, so that threads within them would only be in the way
     with ProcessPoolExecutor(
-            workers, context, initializer=cv2.setNumThreads,
-            initargs=(0, )) as pool:
+            workers, context, initializer=_start_worker) as pool:
         futures = [pool.submit(function, *job) for job in jobs]
         try:
             for future in as_completed(futures):

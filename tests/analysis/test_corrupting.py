@@ -40,6 +40,23 @@ def test_the_tool_writes_kinds_and_says_which(array, tmp_path, monkeypatch,
     assert 'Written: contrast' in shown and 'There already: fog' in shown
 
 
+def test_a_stopped_tool_says_how_to_go_on(array, tmp_path, monkeypatch):
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('mmanchor.analysis.corrupting.write_corrupted_set',
+                        stop)
+    monkeypatch.setattr(sys, 'argv', [
+        TOOL,
+        str(array),
+        str(tmp_path / 'out'), '--labels',
+        str(tmp_path / 'labels.npy')
+    ])
+    with pytest.raises(SystemExit, match='same command again and it goes on'):
+        runpy.run_path(TOOL, run_name='__main__')
+
+
 def test_time_left_is_shown_while_it_runs(tmp_path):
     path = tmp_path / 'source' / 'a' / 'one.png'
     path.parent.mkdir(parents=True)
