@@ -32,4 +32,5 @@ def test_configs_and_tools_travel_in_the_wheel(tmp_path):
         }
         assert there and there <= packed
     assert 'mmanchor/engine/launch.py' in packed
+    assert 'mmanchor/datasets/wnids/imagenet.txt' in packed
     assert not any(name.startswith('tests') for name in packed)

@@ -1,13 +1,26 @@
 """Datasets and transforms MMPretrain lacks, registered with it."""
+from .cifar_shifts import (CIFAR10_1, CIFAR10C, CIFAR100C, CIFAR10CBar,
+                           CIFAR100CBar, CorruptedArrays)
 from .digits import Digits
+from .image_folders import CorruptedFolders, OODFolder
+from .imagenet_shifts import (ImageNetA, ImageNetC, ImageNetCBar, ImageNetO,
+                              ImageNetR, ImageNetSketch, ImageNetV2)
+from .imagenet_wnids import imagenet_wnids
 from .noise import SeededGaussianNoise
 from .ood import MarkOutOfDistribution
 from .reference_images import (draw_images, draw_pairs, mean_image,
                                select_indices, stack_images, with_pipeline)
 from .reference_set import ReferenceSet
+from .shift_kinds import (ALL_C_KINDS, C_EXTRA_KINDS, C_KINDS,
+                          CIFAR_C_BAR_KINDS, IMAGENET_C_BAR_KINDS, SEVERITIES)
 
 __all__ = [
-    'Digits', 'MarkOutOfDistribution', 'ReferenceSet', 'SeededGaussianNoise',
-    'draw_images', 'draw_pairs', 'mean_image', 'select_indices',
+    'ALL_C_KINDS', 'CIFAR100C', 'CIFAR100CBar', 'CIFAR10C', 'CIFAR10CBar',
+    'CIFAR10_1', 'CIFAR_C_BAR_KINDS', 'C_EXTRA_KINDS', 'C_KINDS',
+    'CorruptedArrays', 'CorruptedFolders', 'Digits', 'IMAGENET_C_BAR_KINDS',
+    'ImageNetA', 'ImageNetC', 'ImageNetCBar', 'ImageNetO', 'ImageNetR',
+    'ImageNetSketch', 'ImageNetV2', 'MarkOutOfDistribution', 'OODFolder',
+    'ReferenceSet', 'SEVERITIES', 'SeededGaussianNoise', 'draw_images',
+    'draw_pairs', 'imagenet_wnids', 'mean_image', 'select_indices',
     'stack_images', 'with_pipeline'
 ]

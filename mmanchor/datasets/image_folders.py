@@ -1,0 +1,171 @@
+"""Images in folders, found and checked."""
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Union
+
+from mmpretrain.datasets import BaseDataset
+from mmpretrain.registry import DATASETS
+
+from .shift_kinds import ALL_C_KINDS, check_kind, check_severity, missing
+
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff',
+              '.webp')
+
+
+def list_images(folder: Union[str, Path], deep: bool = False) -> List[Path]:
+    """The images in a folder, sorted; hidden files are passed over.
+
+    Args:
+        folder (str | Path): Where they are.
+        deep (bool): Whether folders within it count. Defaults to False.
+
+    Returns:
+        list[Path]: Paths with one of ``EXTENSIONS``.
+    """
+    found = Path(folder).rglob('*') if deep else Path(folder).iterdir()
+    return sorted(path for path in found if path.suffix.lower() in EXTENSIONS
+                  and not path.name.startswith('.') and path.is_file())
+
+
+def list_folders(folder: Union[str, Path]) -> List[str]:
+    """The names of a folder's folders, sorted, without hidden ones."""
+    return sorted(
+        path.name for path in Path(folder).iterdir()
+        if path.is_dir() and not path.name.startswith('.'))
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names in a few words, for messages."""
+    names = sorted(names)
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more
+
+
+class ClassFolders(BaseDataset):
+    """Images in one folder a class.
+
+    Args:
+        data_root (str): The folder with the class folders.
+        **kwargs: Arguments of the host's ``BaseDataset``, as ``pipeline``,
+            which starts with ``LoadImageFromFile``.
+
+    Raises:
+        FileNotFoundError: The set is not there.
+        ValueError: Its folders are not as published.
+    """
+
+    NAME = 'images in class folders'
+    LAYOUT = 'DATA_ROOT/CLASS/*.JPEG'
+
+    def __init__(self, data_root: str, **kwargs):
+        kwargs = dict(dict(test_mode=True), **kwargs)
+        super().__init__(ann_file='', data_root=str(data_root), **kwargs)
+
+    @property
+    def folder(self) -> Path:
+        """The folder with the class folders."""
+        return Path(self.data_root).expanduser()
+
+    def labels_of(self, names: List[str]) -> Dict[str, int]:
+        """The label of each class folder that is there."""
+        if self.CLASSES is None:
+            self._metainfo['classes'] = tuple(names)
+        if len(names) != len(self.CLASSES):
+            raise ValueError(
+                f'Expected {len(self.CLASSES)} class folders, as many as '
+                f'there are classes, but got {len(names)} in {self.folder}. '
+                'Add or remove folders, or change `classes`.')
+        return {name: label for label, name in enumerate(names)}
+
+    def load_data_list(self) -> List[dict]:
+        """The path and the label of each image."""
+        if not self.folder.is_dir():
+            raise missing(self.NAME, self.LAYOUT, self.folder)
+        names = list_folders(self.folder)
+        if not names:
+            raise ValueError(f'Expected {self.folder} to hold {self.NAME} as '
+                             f'{self.LAYOUT}, but got no class folder. '
+                             'Change `data_root`.')
+        samples, empty = [], []
+        for name, label in self.labels_of(names).items():
+            images = list_images(self.folder / name)
+            samples += [
+                dict(img_path=str(path), gt_label=label) for path in images
+            ]
+            if not images:
+                empty.append(name)
+        if empty:
+            raise ValueError(f'Expected images in every class folder of '
+                             f'{self.folder}, but got none in '
+                             f'{listed(empty)}. Extract the set again.')
+        return samples
+
+
+@DATASETS.register_module()
+class CorruptedFolders(ClassFolders):
+    """One kind of corruption at one severity, of images in class folders.
+
+    As ``tools/make_corruptions.py`` writes them from a folder, in the layout
+    of ImageNet-C. Classes are numbered in the order of their names.
+
+    Args:
+        data_root (str): The folder with the folders of kinds.
+        kind (str): One of ``ALL_C_KINDS``.
+        severity (int): 1 to 5.
+        **kwargs: Arguments of :class:`ClassFolders`.
+
+    Raises:
+        FileNotFoundError: The set, or this kind, is not there.
+        ValueError: An argument is out of range, a class folder is missing or
+            one too many, or has no image.
+    """
+
+    NAME = 'a set of corrupted images'
+    LAYOUT = 'DATA_ROOT/KIND/SEVERITY/CLASS/*.JPEG'
+    KINDS = ALL_C_KINDS
+
+    def __init__(self, data_root: str, kind: str, severity: int, **kwargs):
+        self.kind = check_kind(kind, self.KINDS, self.NAME)
+        self.severity = check_severity(severity)
+        super().__init__(data_root, **kwargs)
+
+    @property
+    def folder(self) -> Path:
+        return super().folder / self.kind / str(self.severity)
+
+
+@DATASETS.register_module()
+class OODFolder(BaseDataset):
+    """Images that belong to none of the classes, at any depth of a folder.
+
+    Every sample has the label −1. For NINCO (its ``NINCO_OOD_classes``),
+    iSUN, Textures (DTD's ``images``), Places365, or any other folder.
+
+    Args:
+        data_root (str): The folder.
+        name (str, optional): The set's name, for messages. Defaults to that
+            of the folder.
+        **kwargs: Arguments of the host's ``BaseDataset``, as ``pipeline``,
+            which starts with ``LoadImageFromFile``.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        ValueError: It holds no image.
+    """
+
+    def __init__(self, data_root: str, name: Optional[str] = None, **kwargs):
+        self.name = name or Path(data_root).name
+        kwargs = dict(dict(test_mode=True), **kwargs)
+        super().__init__(ann_file='', data_root=str(data_root), **kwargs)
+
+    def load_data_list(self) -> List[dict]:
+        """The path of each image, and −1."""
+        folder = Path(self.data_root).expanduser()
+        if not folder.is_dir():
+            raise missing(self.name, 'DATA_ROOT/**/*.jpg', folder)
+        images = list_images(folder, deep=True)
+        if not images:
+            raise ValueError(
+                f'Expected {folder} to hold images of {self.name}, but got '
+                f'none with one of {", ".join(EXTENSIONS)}. Change '
+                '`data_root`.')
+        return [dict(img_path=str(path), gt_label=-1) for path in images]

@@ -1,0 +1,108 @@
+"""Arrays of images and labels on disk, checked and memory-mapped."""
+from pathlib import Path
+from typing import Optional, Union
+
+import numpy as np
+
+ADVICE = 'Download or write it again.'
+
+
+def _open(path: Path) -> np.ndarray:
+    try:
+        return np.lib.format.open_memmap(path, mode='r')
+    except ValueError as error:  # no magic, cut short, or of objects
+        raise ValueError(f'Expected {path} to be a whole .npy file, but got '
+                         f'one that can\'t be read: {error}. '
+                         f'{ADVICE}') from error
+
+
+def open_images(path: Union[str, Path],
+                size: Optional[int] = None) -> np.ndarray:
+    """Memory-map images.
+
+    Args:
+        path (str | Path): A ``.npy`` file.
+        size (int, optional): Height and width they must have.
+
+    Shape:
+        - output: (N, H, W, 3), uint8
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is cut short, of another dtype or shape, or empty.
+    """
+    images = _open(Path(path))
+    expected = f'(N, {size}, {size}, 3)' if size else '(N, H, W, 3)'
+    fits = images.ndim == 4 and images.shape[-1] == 3 and (
+        size is None or images.shape[1:3] == (size, size))
+    if images.dtype != np.uint8 or not fits:
+        raise ValueError(f'Expected {path} to hold images of shape {expected} '
+                         f'in uint8, but got {images.shape} in '
+                         f'{images.dtype}. {ADVICE}')
+    if images.size == 0:
+        raise ValueError(f'Expected {path} to hold images, but got none: '
+                         f'{images.shape}. {ADVICE}')
+    return images
+
+
+def open_labels(path: Union[str, Path],
+                num_classes: Optional[int] = None) -> np.ndarray:
+    """Read labels.
+
+    Args:
+        path (str | Path): A ``.npy`` file of integers.
+        num_classes (int, optional): They must be below it.
+
+    Shape:
+        - output: (N,), int64
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is cut short, or no list of labels of the classes.
+    """
+    labels = _open(Path(path))
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f'Expected {path} to hold labels of shape (N,) in '
+                         f'integers, but got {labels.shape} in '
+                         f'{labels.dtype}. {ADVICE}')
+    labels = np.array(labels, np.int64)
+    top = num_classes or np.inf
+    wrong = labels[(labels < 0) | (labels >= top)]
+    if len(wrong):
+        raise ValueError(f'Expected the labels in {path} to be from 0 to '
+                         f'{top - 1}, but got {wrong[0]}. {ADVICE}')
+    return labels
+
+
+class MappedImages:
+    """Rows of a memory-mapped ``.npy`` file, opened anew in every process.
+
+    A copy or a pickle holds the file's name and no image, so that datasets
+    stay small on their way to workers.
+
+    Args:
+        path (str | Path): See :func:`open_images`.
+        size (int, optional): See :func:`open_images`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / 'images.npy'
+        ...     np.save(path, np.zeros((4, 8, 8, 3), np.uint8))
+        ...     images = MappedImages(path)
+        ...     len(images), images[1].shape
+        (4, (8, 8, 3))
+    """
+
+    def __init__(self, path: Union[str, Path], size: Optional[int] = None):
+        self.path, self.size = Path(path), size
+        self._images = open_images(path, size)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return np.array(self._images[row])
+
+    def __reduce__(self):
+        return type(self), (self.path, self.size)

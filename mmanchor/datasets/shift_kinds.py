@@ -1,0 +1,78 @@
+"""Kinds of corruption, by the names of the published sets."""
+from pathlib import Path
+from typing import Sequence, Union
+
+SEVERITIES = (1, 2, 3, 4, 5)
+
+# of CIFAR-10-C, CIFAR-100-C and ImageNet-C
+C_KINDS = ('gaussian_noise', 'shot_noise', 'impulse_noise', 'defocus_blur',
+           'glass_blur', 'motion_blur', 'zoom_blur', 'snow', 'frost', 'fog',
+           'brightness', 'contrast', 'elastic_transform', 'pixelate',
+           'jpeg_compression')
+C_EXTRA_KINDS = ('speckle_noise', 'gaussian_blur', 'spatter', 'saturate')
+ALL_C_KINDS = C_KINDS + C_EXTRA_KINDS
+
+# so spelt in the files; those of CIFAR and ImageNet differ
+CIFAR_C_BAR_KINDS = ('blue_noise_sample', 'brownish_noise',
+                     'checkerboard_cutout', 'circular_motion_blur',
+                     'inverse_sparkles', 'lines', 'pinch_and_twirl', 'ripple',
+                     'sparkles', 'transverse_chromatic_abberation')
+IMAGENET_C_BAR_KINDS = ('blue_noise_sample', 'brownish_noise',
+                        'caustic_refraction', 'checkerboard_cutout',
+                        'cocentric_sine_waves', 'inverse_sparkles',
+                        'perlin_noise', 'plasma_noise',
+                        'single_frequency_greyscale', 'sparkles')
+
+
+def check_kind(kind: str, kinds: Sequence[str], name: str) -> str:
+    """Refuse a kind of corruption that a set does not have.
+
+    Args:
+        kind (str): As it was asked for.
+        kinds (Sequence[str]): Those the set has.
+        name (str): Of the set, for the message.
+
+    Raises:
+        ValueError: ``kind`` is not among ``kinds``.
+
+    Example:
+        >>> check_kind('fog', C_KINDS, 'ImageNet-C')
+        'fog'
+    """
+    if kind not in kinds:
+        raise ValueError(f'Expected `kind` to be one that {name} has, '
+                         f'{", ".join(kinds)}, but got {kind!r}. Change it.')
+    return kind
+
+
+def check_severity(severity: int) -> int:
+    """Refuse a severity that is not one of 1 to 5.
+
+    Raises:
+        ValueError: It is not.
+
+    Example:
+        >>> check_severity(5)
+        5
+    """
+    if isinstance(severity, bool) or severity not in SEVERITIES:
+        raise ValueError('Expected `severity` to be 1, 2, 3, 4 or 5, but got '
+                         f'{severity!r}. Change it.')
+    return int(severity)
+
+
+def missing(name: str, layout: str, path: Union[str,
+                                                Path]) -> FileNotFoundError:
+    """The error to raise where a set is not on disk.
+
+    Args:
+        name (str): The set's official name.
+        layout (str): How its files are laid out.
+        path (str | Path): What was looked for.
+
+    Returns:
+        FileNotFoundError: With a message that says all three.
+    """
+    return FileNotFoundError(f'Expected {name} with the layout {layout}, but '
+                             f'{path} is not there. Download it, or change '
+                             '`data_root`.')

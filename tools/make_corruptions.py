@@ -1,0 +1,57 @@
+"""Corrupt images as ImageNet-C: ``tools/make_corruptions.py SOURCE OUT``.
+
+Kinds and severities are written in the published layouts: an array as
+CIFAR-10-C, class folders as ImageNet-C. A stopped run goes on where it was.
+"""
+import argparse
+import os
+import sys
+import warnings
+
+# the host warns of optional parts at import that nothing here needs
+warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention')
+
+from mmanchor.analysis.corrupting import make_corruptions  # noqa: E402
+from mmanchor.datasets import ALL_C_KINDS  # noqa: E402
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description='Write a corrupted set in its published layout.')
+    parser.add_argument(
+        'source',
+        metavar='SOURCE',
+        help='.npy of (N, H, W, 3) uint8 RGB, or folder with class folders')
+    parser.add_argument('out', metavar='OUT', help='folder to write to')
+    parser.add_argument(
+        '--labels', metavar='FILE', help='.npy of N labels, with an array')
+    parser.add_argument(
+        '--size',
+        type=int,
+        help='cut images of folders to a square: 224 for ImageNet-C')
+    parser.add_argument(
+        '--kinds',
+        nargs='+',
+        choices=ALL_C_KINDS,
+        default=ALL_C_KINDS,
+        metavar='KIND',
+        help=f'some of {", ".join(ALL_C_KINDS)} (default: all)')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='default: %(default)s')
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=os.cpu_count() or 1,
+        help='processes (default: one a core)')
+    return parser
+
+
+def main() -> None:
+    try:
+        make_corruptions(**vars(make_parser().parse_args()))
+    except KeyboardInterrupt:
+        sys.exit('Stopped. Run the same command again and it goes on.')
+
+
+if __name__ == '__main__':
+    main()
