@@ -6,7 +6,7 @@ import torch
 from mmpretrain.registry import METRICS
 
 from .anomaly_scores import find_score
-from .per_image import PerImageMetric, check_images, field, labels_of, marked
+from .per_image import PerImageMetric, check_images, marked
 
 POSITIVE = ('ood', 'id')
 
@@ -135,11 +135,11 @@ class AnomalyRejection(PerImageMetric):
         self.scores = {name: find_score(name) for name in names}
         self.positive = positive
 
-    def numbers(self, samples):
+    def numbers(self, batch):
         """See :class:`~mmanchor.evaluation.per_image.PerImageMetric`."""
-        columns = [labels_of(samples) < 0]
+        columns = [batch.labels < 0]
         for score in self.scores.values():
-            values = field(samples, score.field)
+            values = batch[score.field]
             columns.append(marked(score.function(values.double()), values))
         return columns
 

@@ -4,21 +4,15 @@ from typing import List, Sequence, Tuple
 import torch
 from mmengine.evaluator import BaseMetric
 
-HINTS = dict(
-    pred_score='Change the model to a classifier with one softmax.',
-    pred_logits="MMPretrain's own heads give `pred_score` only. Change to a "
-    'score of probabilities, or to an anchored model.',
-    pred_std='Only anchored models have it. Change to another score.',
-    gt_label='Change the data set to one with labels.')
-CARRIED = ('Change `uncertainty` of KReferenceHook to name it, and test '
-           'without test-time augmentation.')
+from .predicted_batch import PredictedBatch
 
 
 class PerImageMetric(BaseMetric):
     """Gathers a row of numbers an image, never means of batches.
 
     Subclasses say which numbers, :meth:`numbers`, and what they make
-    together, :meth:`of_images`.
+    together, :meth:`of_images`. Where the data set's ``metainfo`` has
+    ``kept_classes``, as ImageNet-R's, only those classes compete.
 
     Args:
         collect_device (str): As for MMEngine's metrics.
@@ -29,7 +23,7 @@ class PerImageMetric(BaseMetric):
             infinity.
     """
 
-    def numbers(self, samples: Sequence[dict]) -> Sequence[torch.Tensor]:
+    def numbers(self, batch: PredictedBatch) -> Sequence[torch.Tensor]:
         """The numbers of a batch, each of shape (B,); NaN: not to be used."""
         raise NotImplementedError
 
@@ -37,19 +31,26 @@ class PerImageMetric(BaseMetric):
         """Metrics from the numbers of all images, each of shape (N,)."""
         raise NotImplementedError
 
+    def rows_of(self, batch: PredictedBatch) -> torch.Tensor:
+        """The numbers of a batch, (B, numbers an image), double."""
+        columns = [column.double() for column in self.numbers(batch)]
+        return torch.stack(columns, 1)
+
+    def of_rows(self, rows: torch.Tensor) -> dict:
+        """Metrics from the numbers of all images, (N, numbers an image)."""
+        check_images(rows)
+        return self.of_images(*rows.unbind(1))
+
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Keep the numbers of a batch."""
         if data_samples:
-            columns = [
-                column.double() for column in self.numbers(data_samples)
-            ]
-            self.results += torch.stack(columns, 1).tolist()
+            kept = (self.dataset_meta or {}).get('kept_classes')
+            batch = PredictedBatch.of_samples(data_samples, kept)
+            self.results += self.rows_of(batch).tolist()
 
     def compute_metrics(self, results: List[list]) -> dict:
         """The metrics over all images."""
-        rows = torch.tensor(results, dtype=torch.float64)
-        check_images(rows)
-        return self.of_images(*rows.unbind(1))
+        return self.of_rows(torch.tensor(results, dtype=torch.float64))
 
 
 def check_images(values: torch.Tensor) -> None:
@@ -76,27 +77,6 @@ def check_images(values: torch.Tensor) -> None:
             'precision it is tested in.')
 
 
-def field(samples: Sequence[dict], name: str) -> torch.Tensor:
-    """One field of a batch of predictions, on CPU.
-
-    Shape:
-        - output: (B, ...)
-
-    Raises:
-        ValueError: The predictions don't have it.
-
-    Example:
-        >>> field([dict(pred_score=torch.zeros(3))] * 2, 'pred_score').shape
-        torch.Size([2, 3])
-    """
-    missing = sum(name not in sample for sample in samples)
-    if missing:
-        raise ValueError(
-            f'Expected predictions with `{name}`, but got {missing} without '
-            f'it. {HINTS.get(name, CARRIED)}')
-    return torch.stack([torch.as_tensor(s[name]) for s in samples]).cpu()
-
-
 def marked(numbers: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Numbers made from values; NaN where a value was NaN or infinite.
 
@@ -109,28 +89,6 @@ def marked(numbers: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         tensor([1., nan])
     """
     return numbers.where(_usable(values), torch.nan)
-
-
-def labels_of(samples: Sequence[dict]) -> torch.Tensor:
-    """One label an image; below 0 is out of distribution.
-
-    Shape:
-        - output: (B,)
-
-    Raises:
-        ValueError: An image has none, or several.
-
-    Example:
-        >>> labels_of([dict(gt_label=torch.tensor([3]))])
-        tensor([3])
-    """
-    for sample in samples:
-        if len(sample.get('gt_label', '_')) != 1:
-            raise ValueError(
-                'Expected one label an image, but got '
-                f'{len(sample["gt_label"])}. Change the data set: these '
-                'metrics are of single-label classification.')
-    return field(samples, 'gt_label').flatten()
 
 
 def check_labels(labels: torch.Tensor, num_classes: int) -> None:
@@ -179,10 +137,10 @@ def top_label(scores: torch.Tensor,
 class TopLabelMetric(PerImageMetric):
     """Gathers confidences and whether the first choice was right."""
 
-    def numbers(self, samples):
+    def numbers(self, batch):
         """See :class:`PerImageMetric`."""
-        scores = field(samples, 'pred_score')
-        confidence, right = top_label(scores, labels_of(samples))
+        scores = batch['pred_score']
+        confidence, right = top_label(scores, batch.labels)
         return marked(confidence, scores), right
 
 

@@ -2,8 +2,7 @@
 import torch
 from mmpretrain.registry import METRICS
 
-from .per_image import (PerImageMetric, check_images, check_labels, field,
-                        labels_of, marked)
+from .per_image import PerImageMetric, check_images, check_labels, marked
 
 
 def negative_log_likelihood(scores: torch.Tensor,
@@ -91,10 +90,10 @@ class NegativeLogLikelihood(PerImageMetric):
 
     default_prefix = 'probabilities'
 
-    def numbers(self, samples):
+    def numbers(self, batch):
         """See :class:`~mmanchor.evaluation.per_image.PerImageMetric`."""
-        scores = field(samples, 'pred_score')
-        return [marked(_nll(scores, labels_of(samples)), scores)]
+        scores = batch['pred_score']
+        return [marked(_nll(scores, batch.labels), scores)]
 
     def of_images(self, nll):
         """The mean over all images."""
@@ -112,10 +111,10 @@ class BrierScore(PerImageMetric):
 
     default_prefix = 'probabilities'
 
-    def numbers(self, samples):
+    def numbers(self, batch):
         """See :class:`~mmanchor.evaluation.per_image.PerImageMetric`."""
-        scores = field(samples, 'pred_score')
-        return [marked(_brier(scores, labels_of(samples)), scores)]
+        scores = batch['pred_score']
+        return [marked(_brier(scores, batch.labels), scores)]
 
     def of_images(self, brier):
         """The mean over all images."""

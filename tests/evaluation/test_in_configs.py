@@ -31,7 +31,7 @@ def test_the_page_names_all_metrics_and_scores():
         name
         for name in vars(evaluation) if isinstance(METRICS.get(name), type)
     }
-    assert len(metrics) == 7 and metrics <= set(named)
+    assert len(metrics) == 9 and metrics <= set(named)
     assert set(SCORES) <= set(named)
 
 

@@ -12,7 +12,10 @@ from mmanchor import evaluation
 CLASSES = 4
 NAMES = ('CalibrationError', 'SmoothedCalibrationError',
          'NegativeLogLikelihood', 'BrierScore', 'AreaUnderRiskCoverage',
+         'Top1Accuracy', 'ReferenceSpread', 'ReferencesUsed',
          'AnomalyRejection')
+SUPERVISED = NAMES[:6]
+LABELLED = (*SUPERVISED, 'AnomalyRejection')
 every_metric = pytest.mark.parametrize('name', NAMES)
 
 
@@ -24,6 +27,7 @@ def predictions(count=60, ood=True):
             pred_logits=row,
             pred_score=row.softmax(0),
             pred_std=row.abs(),
+            num_references=1 + i % 3,
             gt_label=torch.tensor([-1 if ood and i % 3 == 0 else i % CLASSES]))
         for i, row in enumerate(logits)
     ]
@@ -46,14 +50,14 @@ def test_these_are_all_metrics():
         for name, thing in vars(evaluation).items()
         if isinstance(thing, type) and issubclass(thing, BaseMetric)
     }
-    assert found == {*NAMES, 'ReferencesUsed'}
+    assert found == set(NAMES)
 
 
 @every_metric
 def test_how_images_fall_into_batches_and_in_which_order_does_not_matter(name):
     samples = predictions_for(name)
     at_once = evaluate(name, samples, batch_size=60)
-    assert all(0 < value < 9 for value in at_once.values())
+    assert all(0 < value < 90 for value in at_once.values())
     assert evaluate(name, samples, batch_size=7) == pytest.approx(at_once)
     assert evaluate(name, samples[::-1]) == pytest.approx(at_once)
 
@@ -68,12 +72,12 @@ def test_a_few_numbers_are_kept_of_an_image(name):
         for row in metric.results)
 
 
-@every_metric
+@pytest.mark.parametrize('name', (*LABELLED, 'ReferenceSpread'))
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
 def test_nan_and_infinity_are_refused_with_the_number_of_images(name, value):
     samples = predictions_for(name)
     for i in (2, 30, 31):
-        for key in ('pred_logits', 'pred_score'):
+        for key in ('pred_logits', 'pred_score', 'pred_std'):
             samples[i][key] = samples[i][key].clone()
             samples[i][key][1] = value
     with pytest.raises(
@@ -95,9 +99,10 @@ def test_no_prediction_is_refused(name):
 def test_predictions_without_what_is_needed_are_refused(name):
     samples = predictions_for(name)
     for sample in samples:
-        del sample['pred_score'], sample['pred_logits']
+        for key in [key for key in sample if key != 'gt_label']:
+            del sample[key]
     with pytest.raises(
-            ValueError, match=r'with `pred_\w+`, but got 25 without it. '):
+            ValueError, match=r'with `\w+`, but got 25 without it. '):
         evaluate(name, samples)
 
 
@@ -110,7 +115,7 @@ def test_several_labels_an_image_are_refused(name):
         evaluate(name, samples)
 
 
-@every_metric
+@pytest.mark.parametrize('name', LABELLED)
 def test_images_without_labels_are_refused(name):
     samples = predictions_for(name)
     del samples[5]['gt_label']
@@ -120,7 +125,7 @@ def test_images_without_labels_are_refused(name):
         evaluate(name, samples)
 
 
-@pytest.mark.parametrize('name', NAMES[:-1])
+@pytest.mark.parametrize('name', SUPERVISED)
 @pytest.mark.parametrize('label', [-1, CLASSES])
 def test_labels_that_are_no_class_are_refused(name, label):
     samples = predictions_for(name)
@@ -155,3 +160,54 @@ def test_two_processes_find_what_one_finds(tmp_path):
     for rank in (0, 1):
         found = torch.load(tmp_path / f'rank{rank}.pt')
         assert found == pytest.approx(alone)
+
+
+KEPT = dict(classes=('a', 'b', 'c', 'd'), kept_classes=(1, 3))
+
+
+def evaluate_kept(name, samples):
+    metric = METRICS.build(dict(type=name))
+    metric.dataset_meta = KEPT
+    metric.process({}, samples)
+    return metric.evaluate(len(samples))
+
+
+@pytest.mark.parametrize('name', (*LABELLED, 'ReferenceSpread'))
+def test_only_the_classes_that_a_data_set_has_compete(name):
+    samples = predictions()
+    narrow = []
+    for i, sample in enumerate(samples):
+        out = name == 'AnomalyRejection' and i % 3 == 0
+        place = -1 if out else i % 2
+        sample['gt_label'] = torch.tensor([-1 if out else 1 + 2 * place])
+        logits = sample['pred_logits'][[1, 3]]
+        narrow.append(
+            dict(
+                pred_logits=logits,
+                pred_score=logits.softmax(0),
+                pred_std=sample['pred_std'][[1, 3]],
+                gt_label=torch.tensor([place])))
+    assert evaluate_kept(name, samples) == pytest.approx(
+        evaluate(name, narrow), abs=1e-4)
+
+
+def test_a_label_that_is_not_kept_is_refused():
+    with pytest.raises(
+            ValueError,
+            match='among the 2 classes that the data set says it has, but '
+            'got 0. Mend `kept_classes`'):
+        evaluate_kept('Top1Accuracy', predictions(ood=False))
+
+
+def test_accuracy_is_the_host_s():
+    samples = predictions(ood=False)
+    host = METRICS.build(dict(type='Accuracy', topk=(1, )))
+    host.process({}, samples)
+    assert evaluate('Top1Accuracy', samples) == pytest.approx(
+        host.evaluate(60), abs=1e-4)
+
+
+def test_a_batch_of_tensors_says_what_it_lacks():
+    batch = evaluation.PredictedBatch(dict(pred_score=torch.zeros(2, 3)))
+    with pytest.raises(ValueError, match='`pred_std`, but got pred_score. On'):
+        batch['pred_std']
