@@ -1,6 +1,6 @@
 """CIFAR's shifted test sets, in the layout they are published in."""
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 from mmpretrain.datasets import CIFAR10, CIFAR100, BaseDataset
@@ -65,11 +65,22 @@ class ImageArrays(BaseDataset):
 
     def load_data_list(self) -> List[dict]:
         """The row and the label of each sample."""
-        rows, labels = self.rows_and_labels()
+        self._rows, self.labels = self.rows_and_labels()
         return [
             dict(row=row, gt_label=int(label))
-            for row, label in zip(rows, labels, strict=True)
+            for row, label in zip(self._rows, self.labels, strict=True)
         ]
+
+    def whole_arrays(self) -> Optional[np.ndarray]:
+        """All images, mapped from disk; None where only some are samples.
+
+        Shape:
+            - output: (N, H, W, 3), uint8, in RGB
+        """
+        self.full_init()
+        if len(self) != len(self._rows):  # `indices`
+            return None
+        return self.images.mapped(self._rows)
 
     def get_data_info(self, idx: int) -> dict:
         """A sample with its image, (H, W, 3) in uint8."""

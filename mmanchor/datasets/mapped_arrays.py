@@ -104,5 +104,13 @@ class MappedImages:
     def __getitem__(self, row: int) -> np.ndarray:
         return np.array(self._images[row])
 
+    def mapped(self, rows: range) -> np.ndarray:
+        """Rows one after the other, left on disk.
+
+        Shape:
+            - output: (len(rows), H, W, 3), uint8
+        """
+        return self._images[rows.start:rows.stop]
+
     def __reduce__(self):
         return type(self), (self.path, self.size)

@@ -161,23 +161,32 @@ class PlainModelHook(Hook):
         Raises:
             ValueError: There is one that the model has no place for.
         """
-        keys = list(checkpoint.get('state_dict', checkpoint))
-        kind = type(runner.model).__name__
-        if not _has(runner, AnchoredImageClassifier) and any(
-                key.endswith((BANK_KEY, _DRAWS_KEY)) for key in keys):
-            raise ValueError(
-                'Expected the checkpoint of a plain model, since the config '
-                f'has one ({kind}), but it is an anchored model\'s: it has a '
-                'reference bank, or had one. Use the config that it was '
-                'trained with.')
-        if not _has(runner, FoldedImageClassifier) and any(
-                key.endswith(MAP_KEY) for key in keys):
-            raise ValueError(
-                'Expected the checkpoint of a model without reference maps, '
-                f'since the config has one ({kind}), but it is a folded '
-                'model\'s. Use the config that was written with it, '
-                '`folded.py`.')
+        check_kind(runner.model, checkpoint.get('state_dict', checkpoint))
 
 
-def _has(runner, kind) -> bool:
-    return any(isinstance(module, kind) for module in runner.model.modules())
+def check_kind(model: torch.nn.Module, state_dict: Dict[str,
+                                                        torch.Tensor]) -> None:
+    """Refuse an anchored or a folded model's weights for a plain one.
+
+    Raises:
+        ValueError: It has none of their parts.
+    """
+    kind = type(model).__name__
+    if not _has(model, AnchoredImageClassifier) and any(
+            key.endswith((BANK_KEY, _DRAWS_KEY)) for key in state_dict):
+        raise ValueError(
+            'Expected the checkpoint of a plain model, since the config '
+            f'has one ({kind}), but it is an anchored model\'s: it has a '
+            'reference bank, or had one. Use the config that it was '
+            'trained with.')
+    if not _has(model, FoldedImageClassifier) and any(
+            key.endswith(MAP_KEY) for key in state_dict):
+        raise ValueError(
+            'Expected the checkpoint of a model without reference maps, '
+            f'since the config has one ({kind}), but it is a folded '
+            'model\'s. Use the config that was written with it, '
+            '`folded.py`.')
+
+
+def _has(model, kind) -> bool:
+    return any(isinstance(module, kind) for module in model.modules())

@@ -1,13 +1,16 @@
 """Filling the reference bank, and telling the model how much of it to use."""
-from typing import Sequence, Union
+from logging import Logger
+from typing import Optional, Sequence, Union
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS, METRICS
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import Dataset
 
 from ..datasets import draw_images, draw_pairs
 from ..datasets.reference_images import SELECT, describe
@@ -15,7 +18,8 @@ from ..functional import check_seed, check_uncertainty
 from ..models import AnchoredImageClassifier
 from ..models.protocols import build_protocol
 from .checkpoint_checks import BANK_KEY, RESIDUALS_KEY, check_architecture
-from .reference_source import (anchored_model, is_training, source_dataset,
+from .reference_source import (anchored_model, is_training,
+                               loaded_training_set, source_dataset,
                                training_set)
 
 # others hold pieces of weights, under other names
@@ -114,17 +118,18 @@ class KReferenceHook(Hook):
         model = anchored_model(runner)
         if not is_training(runner):
             return
+        training = loaded_training_set(runner)
         reference_set = model.data_preprocessor.reference_set
         if reference_set is not None and reference_set.dataset is None:
-            reference_set.load(training_set(runner))
+            reference_set.load(training_set(runner.cfg, training))
         elif reference_set is not None:
             reference_set.images  # reads them: errors come before training
         bank = model.reference_bank
         if len(bank) < self.needed or self.redraw:
-            self._fill(runner)
+            self._fill(model, runner.cfg, runner.logger, training)
         if (len(bank.residual_pairs) < self.protocol.num_residuals
                 or self.redraw):
-            self._fill_residuals(runner)
+            self._fill_residuals(model, runner.cfg, runner.logger, training)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check it; before training, decide between its bank and ours."""
@@ -187,30 +192,8 @@ class KReferenceHook(Hook):
 
     def _set_protocol(self, runner, evaluator) -> None:
         model = anchored_model(runner)
-        bank = model.reference_bank
-        testing = not is_training(runner)
-        redraw = self.redraw and testing
-        for have, wanted, what, fill in ((len(bank), self.needed,
-                                          'reference(s)', self._fill),
-                                         (len(bank.residual_pairs),
-                                          self.protocol.num_residuals,
-                                          'residual(s)',
-                                          self._fill_residuals)):
-            if have < wanted or redraw:
-                held = f'{have} {what}'
-                if fill == self._fill and not have:
-                    held = 'no reference bank (is it a plain model\'s?)'
-                runner.logger.warning(
-                    f'The checkpoint has {held}, and {wanted} are asked for: '
-                    'drawing them anew.')
-                fill(runner)
-            elif wanted and testing:
-                runner.logger.info(f'Testing with {wanted} of the model\'s '
-                                   f'{have} {what}; `redraw=True` draws '
-                                   'others.')
-        bank.use(self.needed)
-        model.protocol = self.protocol
-        model.uncertainty = self.uncertainty
+        self.set_references(model, runner.cfg, runner.logger,
+                            loaded_training_set(runner))
         # test-time augmentation passes on what the first view used only
         if (self.protocol.name == 'adaptive'
                 and not isinstance(runner.model, BaseTTAModel) and not any(
@@ -218,6 +201,46 @@ class KReferenceHook(Hook):
                     for metric in evaluator.metrics)):
             evaluator.metrics.append(
                 METRICS.build(dict(type='ReferencesUsed')))
+
+    def set_references(self,
+                       model: AnchoredImageClassifier,
+                       cfg: Config,
+                       logger: Logger,
+                       training: Optional[Dataset] = None) -> None:
+        """Set K, the protocol and measures of uncertainty of a model.
+
+        References that it lacks are drawn.
+
+        Args:
+            model (AnchoredImageClassifier): Of a checkpoint.
+            cfg (Config): What it was trained with.
+            logger (Logger): Told what is drawn.
+            training (Dataset, optional): The training set, while training.
+
+        Raises:
+            ValueError: There are not enough images to draw from.
+        """
+        bank = model.reference_bank
+        for have, wanted, what, fill in ((len(bank), self.needed,
+                                          'reference(s)', self._fill),
+                                         (len(bank.residual_pairs),
+                                          self.protocol.num_residuals,
+                                          'residual(s)',
+                                          self._fill_residuals)):
+            if have < wanted or (self.redraw and training is None):
+                held = f'{have} {what}'
+                if fill == self._fill and not have:
+                    held = 'no reference bank (is it a plain model\'s?)'
+                logger.warning(
+                    f'The checkpoint has {held}, and {wanted} are asked for: '
+                    'drawing them anew.')
+                fill(model, cfg, logger, training)
+            elif wanted and training is None:
+                logger.info(f'Testing with {wanted} of the model\'s '
+                            f'{have} {what}; `redraw=True` draws others.')
+        bank.use(self.needed)
+        model.protocol = self.protocol
+        model.uncertainty = self.uncertainty
 
     def _check_size(self, model, dataset) -> None:
         references = model.reference_bank.images.shape[1:]
@@ -229,30 +252,27 @@ class KReferenceHook(Hook):
                 'pipeline of `source` end as the test pipeline does, or the '
                 'test pipeline at one size.')
 
-    def _fill(self, runner) -> None:
-        model = anchored_model(runner)
-        dataset = source_dataset(runner, self.source)
+    def _fill(self, model, cfg, logger, training) -> None:
+        dataset = source_dataset(cfg, self.source, training)
         images = draw_images(dataset, self.needed, self.select, self.seed)
         images = images.to(next(model.parameters()).device)
         broadcast(images)  # from rank 0
         model.reference_bank.fill(images)
-        runner.logger.info(
-            f'Reference bank: {len(images)} image(s) of (C, H, W) = '
-            f'{tuple(images.shape[1:])}, select={self.select!r}, '
-            f'seed={self.seed}, from the {len(dataset)} of '
-            f'{describe(dataset)}.')
+        logger.info(f'Reference bank: {len(images)} image(s) of (C, H, W) = '
+                    f'{tuple(images.shape[1:])}, select={self.select!r}, '
+                    f'seed={self.seed}, from the {len(dataset)} of '
+                    f'{describe(dataset)}.')
 
-    def _fill_residuals(self, runner) -> None:
+    def _fill_residuals(self, model, cfg, logger, training) -> None:
         """Pairs of images of the source, which residuals are between."""
         count = self.protocol.num_residuals
         if not count:
             return
-        model = anchored_model(runner)
-        dataset = source_dataset(runner, self.source)
+        dataset = source_dataset(cfg, self.source, training)
         pairs = draw_pairs(dataset, count, self.seed)
         pairs = pairs.to(next(model.parameters()).device)
         broadcast(pairs)
         model.reference_bank.fill_residuals(pairs)
-        runner.logger.info(
+        logger.info(
             f'Residuals: {count} between images of {describe(dataset)}, '
             f'{pairs.nbytes / 2**20:.1f} MiB in every checkpoint.')

@@ -3,6 +3,7 @@ import os
 from typing import Union
 
 import torch
+from mmengine.config import Config
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.registry import DATASETS
 
@@ -38,19 +39,25 @@ def is_training(runner: Runner) -> bool:
     return isinstance(runner._train_loop, BaseLoop)
 
 
-def source_dataset(runner: Runner, source: Union[dict, str, None]):
+def loaded_training_set(runner: Runner):
+    """The training set of a runner that trains; None of one that tests."""
+    return runner.train_dataloader.dataset if is_training(runner) else None
+
+
+def source_dataset(cfg: Config, source: Union[dict, str, None], training=None):
     """The dataset that references are drawn from, with the test pipeline.
 
     Args:
-        runner (Runner): Of a training or a test.
+        cfg (Config): Of a training or a test.
         source (dict | str, optional): See
             :class:`~mmanchor.engine.KReferenceHook`.
+        training (Dataset, optional): The training set, if it is loaded.
 
     Raises:
         ValueError: There is none, or it can't be read.
     """
     if source is None:
-        return training_set(runner)
+        return training_set(cfg, training)
     config = source
     if isinstance(source, str):
         if not os.path.isdir(source):
@@ -59,7 +66,7 @@ def source_dataset(runner: Runner, source: Union[dict, str, None]):
                              'which is no folder.')
         config = dict(type='CustomDataset', data_root=source, with_label=False)
     if 'pipeline' not in config:
-        pipeline = evaluation_pipeline(runner.cfg)
+        pipeline = evaluation_pipeline(cfg)
         loads = any(
             type_name(step).startswith('LoadImage') for step in pipeline)
         if isinstance(source, str) and not loads:
@@ -73,16 +80,19 @@ def source_dataset(runner: Runner, source: Union[dict, str, None]):
     return _build(config, '`source`')
 
 
-def training_set(runner: Runner):
+def training_set(cfg: Config, loaded=None):
     """The training set, with the test pipeline.
+
+    Args:
+        cfg (Config): Of a training or a test.
+        loaded (Dataset, optional): It, if it is loaded.
 
     Raises:
         ValueError: The config has none, or it can't be read.
     """
-    if is_training(runner):
-        dataset = runner.train_dataloader.dataset
-    else:
-        loader = runner.cfg.get('train_dataloader')
+    dataset = loaded
+    if dataset is None:
+        loader = cfg.get('train_dataloader')
         if loader is None:
             raise ValueError(
                 'Expected a `train_dataloader` in the config to draw '
@@ -90,7 +100,7 @@ def training_set(runner: Runner):
                 '`num_references` to what the checkpoint has, name another '
                 '`protocol`, or name a `source`.')
         dataset = _build(loader['dataset'], 'The training set')
-    return with_pipeline(dataset, evaluation_pipeline(runner.cfg))
+    return with_pipeline(dataset, evaluation_pipeline(cfg))
 
 
 def _build(dataset: dict, what: str):

@@ -197,7 +197,7 @@ class AnchoredImageClassifier(ImageClassifier):
         self._track_running_stats(mode, data_samples)
         if mode == 'tensor' and self.with_head and not self._is_anchored(
                 inputs):
-            answers = self._answers(inputs)
+            answers = self.answers(inputs)
             averages = [
                 average_references(logits, self.average)
                 for _, logits in answers
@@ -265,7 +265,7 @@ class AnchoredImageClassifier(ImageClassifier):
         :meth:`~mmanchor.models.heads.ReferenceMasking.predict_from_logits`.
         """
         samples = list(data_samples or [None] * len(inputs))
-        for rows, logits in self._answers(inputs):
+        for rows, logits in self.answers(inputs):
             rows = range(len(samples)) if rows is None else rows.tolist()
             of_rows = [samples[row] for row in rows]
             predicted = self.head.predict_from_logits(logits, of_rows,
@@ -275,7 +275,8 @@ class AnchoredImageClassifier(ImageClassifier):
                 samples[row] = sample
         return samples
 
-    def _answers(self, inputs) -> List[Answers]:
+    def answers(self, inputs: torch.Tensor) -> List[Answers]:
+        """The logits for the references of the protocol; see there."""
         # a trace counts operations; it can't follow a choice
         if self._is_anchored(inputs) or torch.jit.is_tracing():
             return [Answers(None, self.reference_logits(inputs))]

@@ -1,0 +1,1 @@
+"""The safety suite: one command from checkpoints to tables and figures."""
