@@ -3,15 +3,16 @@ from .anomaly_rejection import AnomalyRejection, anomaly_rejection
 from .anomaly_scores import find_score
 from .calibration import (CalibrationError, SmoothedCalibrationError,
                           calibration_error, smoothed_calibration_error)
+from .corruption_error import ALEXNET_ERRORS, mean_corruption_error
 from .proper_scores import (BrierScore, NegativeLogLikelihood, brier_score,
                             negative_log_likelihood)
 from .references_used import ReferencesUsed
 from .risk_coverage import AreaUnderRiskCoverage, risk_coverage
 
 __all__ = [
-    'AnomalyRejection', 'AreaUnderRiskCoverage', 'BrierScore',
-    'CalibrationError', 'NegativeLogLikelihood', 'ReferencesUsed',
-    'SmoothedCalibrationError', 'anomaly_rejection', 'brier_score',
-    'calibration_error', 'find_score', 'negative_log_likelihood',
-    'risk_coverage', 'smoothed_calibration_error'
+    'ALEXNET_ERRORS', 'AnomalyRejection', 'AreaUnderRiskCoverage',
+    'BrierScore', 'CalibrationError', 'NegativeLogLikelihood',
+    'ReferencesUsed', 'SmoothedCalibrationError', 'anomaly_rejection',
+    'brier_score', 'calibration_error', 'find_score', 'mean_corruption_error',
+    'negative_log_likelihood', 'risk_coverage', 'smoothed_calibration_error'
 ]
