@@ -7,6 +7,7 @@ from mmpretrain.registry import METRICS
 from .per_image import TopLabelMetric, check_images, top_label
 
 NORMS = ('l1', 'l2', 'max')
+CELLS = 2**14  # of smECE, which is never off by more than their width
 
 
 def calibration_error(scores: torch.Tensor,
@@ -53,10 +54,12 @@ def smoothed_calibration_error(scores: torch.Tensor,
                                labels: torch.Tensor) -> float:
     """Top-label calibration error without bins (smECE), of a data set.
 
-    Residuals are smoothed with a Gaussian whose width is the error itself;
-    relplot does the sums, 50,000 images in some 0.03 s. It cuts the Gaussian
-    off at +-1/2, so that errors above about 0.2 are overestimated where
-    confidence is too high in one place and too low in another.
+    Residuals (1 or 0 for right or wrong, less confidence) are smoothed along
+    confidence with a Gaussian, reflected at 0 and 1, whose width is the
+    error itself: the one width at which the integral of what is left, taken
+    without sign, is the width. The authors' relplot cuts its Gaussian off
+    at +-1/2 and so gives larger errors, from about 0.2, where confidence is
+    too high in one place and too low in another.
 
     Args:
         scores (torch.Tensor): Predicted probabilities.
@@ -67,10 +70,9 @@ def smoothed_calibration_error(scores: torch.Tensor,
         - labels: (N,)
 
     Returns:
-        float: In [0, 1], to some 0.001.
+        float: In [0, 1], to 1e-4 or better.
 
     Raises:
-        ImportError: relplot is not installed.
         ValueError: There is no image, one has NaN or infinity, or a label is
             none of the classes.
 
@@ -99,10 +101,35 @@ def _binned(confidence, right, num_bins, norm) -> float:
 
 
 def _smoothed(confidence, right) -> float:
-    relplot = _load_relplot()
-    # a rounding error above 1 would be outside its grid
-    confidence = confidence.clamp(max=1).cpu().numpy()
-    return float(relplot.smECE(confidence, right.double().cpu().numpy()))
+    cells = _residuals(confidence.cpu(), right.cpu())
+    # mirrored, they have cosines only: reflection for free
+    waves = torch.fft.rfft(torch.cat([cells, cells.flip(0)]))
+    decay = (torch.pi * torch.arange(len(waves)).double()).square() / 2
+
+    def smoothed(width):
+        shrunk = waves * (-decay * width**2).exp()
+        return torch.fft.irfft(shrunk).abs().sum().item() / 2
+
+    low, high = 0., 1.
+    for _ in range(30):  # a wider Gaussian leaves less
+        middle = (low + high) / 2
+        low, high = ((middle, high) if smoothed(middle) > middle else
+                     (low, middle))
+    return low
+
+
+def _residuals(confidence, right):
+    """Their sums in cells of confidence, shared by the two nearest ones."""
+    # a rounding error above 1 would be outside
+    place = confidence.double().clamp(max=1) * CELLS - .5
+    residuals = (right.double() - confidence) / len(right)
+    below = place.floor()
+    upper = place - below
+    cells = residuals.new_zeros(CELLS)
+    for cell, share in ((below, 1 - upper), (below + 1, upper)):
+        at = cell.long().clamp(0, CELLS - 1)
+        cells.index_add_(0, at, share * residuals)
+    return cells
 
 
 def _load_torchmetrics():
@@ -115,17 +142,6 @@ def _load_torchmetrics():
             'installed. Install it with `pip install "mmanchor[eval]"`.'
         ) from error
     return binary_calibration_error
-
-
-def _load_relplot():
-    try:
-        import relplot
-    except ImportError as error:
-        raise ImportError(
-            'Smoothed calibration errors are computed by relplot, which is '
-            'not installed. Install it with `pip install "mmanchor[eval]"`.'
-        ) from error
-    return relplot
 
 
 @METRICS.register_module()
@@ -175,18 +191,9 @@ class SmoothedCalibrationError(TopLabelMetric):
     Args:
         collect_device (str): As for MMEngine's metrics.
         prefix (str, optional): As for MMEngine's metrics.
-
-    Raises:
-        ImportError: relplot is not installed.
     """
 
     default_prefix = 'calibration'
-
-    def __init__(self,
-                 collect_device: str = 'cpu',
-                 prefix: Optional[str] = None):
-        super().__init__(collect_device=collect_device, prefix=prefix)
-        _load_relplot()  # say now what is missing, not after training
 
     def of_images(self, confidence, right):
         """The error over all images."""

@@ -7,6 +7,7 @@ from .masking import (blank_references, draw_mask, normalized_entropy,
                       uniform_cross_entropy)
 from .settling import settled
 from .stem import find_stem, inflate, narrow, widen_stem
+from .temperature import fit_temperature
 from .transduction import best_candidates, pair_norms
 from .uncertainty import (anchor_score, average_references, average_space,
                           calibrated_logits, check_uncertainty, energy,
@@ -18,8 +19,8 @@ __all__ = [
     'average_space', 'best_candidates', 'blank_references',
     'calibrated_logits', 'check_same_size', 'check_seed', 'check_uncertainty',
     'draw_generator', 'draw_mask', 'draw_partners', 'energy', 'find_stem',
-    'fold', 'inflate', 'max_logit', 'mutual_information', 'narrow',
-    'normalized_entropy', 'pair_norms', 'predictive_entropy', 'reference_map',
-    'reference_spread', 'residual_half', 'settled', 'trace_reference_maps',
-    'uniform_cross_entropy', 'widen_stem'
+    'fit_temperature', 'fold', 'inflate', 'max_logit', 'mutual_information',
+    'narrow', 'normalized_entropy', 'pair_norms', 'predictive_entropy',
+    'reference_map', 'reference_spread', 'residual_half', 'settled',
+    'trace_reference_maps', 'uniform_cross_entropy', 'widen_stem'
 ]

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import relplot
 import torch
 from mmpretrain.registry import METRICS
-from scipy.fft import dct, idct
+from scipy.optimize import brentq
 
 from mmanchor.evaluation import calibration_error, smoothed_calibration_error
 
@@ -34,25 +35,23 @@ def test_agrees_with_an_independent_implementation(norm, num_bins):
         by_numpy(scores, labels, num_bins, norm), abs=1e-6)
 
 
-def smoothed_by_cosines(confidence, right, points=2000):
-    """smECE from its definition, without a kernel.
+def smoothed_by_images(confidence, right, points=2000):
+    """smECE from its definition: Gaussians, and their mirror images."""
+    ends = (np.arange(points) + .5) / points
+    mirrored = [
+        sign * confidence + 2 * shift for sign in (1, -1)
+        for shift in range(-3, 4)
+    ]
 
-    Smoothing with reflecting ends shrinks the cosine of k half waves by
-    exp(-(pi k width)^2 / 2).
-    """
-    cells = (confidence * points).astype(int).clip(0, points - 1)
-    waves = dct(np.bincount(cells, confidence - right, points)) / len(right)
-    decay = (np.pi * np.arange(points))**2 / 2
+    def left(width):
+        kernel = sum(
+            np.exp(-((ends[:, None] - place) / width)**2 / 2)
+            for place in mirrored) / (
+                width * np.sqrt(2 * np.pi))
+        smoothed = kernel @ (right - confidence) / len(right)
+        return np.abs(smoothed).mean() - width
 
-    def smoothed(width):
-        return np.abs(idct(waves * np.exp(-decay * width**2))).sum()
-
-    low, high = 0., 1.
-    for _ in range(20):
-        middle = (low + high) / 2
-        low, high = ((middle, high) if smoothed(middle) > middle else
-                     (low, middle))
-    return low
+    return brentq(left, 2e-3, 1.01)
 
 
 def binary(confidence, right):
@@ -62,51 +61,80 @@ def binary(confidence, right):
                         1), torch.as_tensor(~right).long())
 
 
+def smoothed_by_us(confidence, right):
+    return smoothed_calibration_error(*binary(confidence, right))
+
+
 @pytest.mark.parametrize('gap', [0, .05, .2, .4])
-def test_smoothed_error_agrees_with_an_independent_implementation(gap):
+def test_smoothed_error_is_the_definition(gap):
+    rng = np.random.default_rng(0)
+    confidence = .5 + .5 * rng.beta(4, 1, 200)
+    right = rng.random(200) < confidence - gap
+    expected = smoothed_by_images(confidence, right)
+    assert expected == pytest.approx(gap, abs=.05)
+    assert smoothed_by_us(confidence, right) == pytest.approx(
+        expected, abs=1e-6)
+
+
+@pytest.mark.parametrize('low, high', [(.1, .1), (.3, .5), (-.1, .2)])
+def test_smoothed_error_where_confidence_is_wrong_both_ways(low, high):
+    rng = np.random.default_rng(0)
+    confidence = np.r_[rng.uniform(.5, .65, 100), rng.uniform(.85, 1, 100)]
+    share = np.r_[confidence[:100] + low, confidence[100:] - high]
+    right = rng.random(200) < share
+    assert smoothed_by_us(confidence, right) == pytest.approx(
+        smoothed_by_images(confidence, right), abs=1e-6)
+
+
+@pytest.mark.parametrize('confidence, right', [
+    ([.6, .9], [True, False]),
+    ([.5, 1., 1., .5, .75], [True, True, False, False, True]),
+    ([.5, 1.], [False, False]),
+    ([.7], [True]),
+    ([1.], [False]),
+    ([1 - 1e-12, .5], [True, True]),
+])
+def test_smoothed_error_of_few_images(confidence, right):
+    confidence, right = np.array(confidence), np.array(right)
+    assert smoothed_by_us(confidence, right) == pytest.approx(
+        smoothed_by_images(confidence, right), abs=1e-6)
+
+
+def test_smoothed_error_of_both_signs_is_less_than_relplots():
+    confidence, right = np.array([.6, .9]), np.array([True, False])
+    assert smoothed_by_us(confidence, right) == pytest.approx(.3001, abs=1e-4)
+    assert relplot.smECE(confidence, right) == pytest.approx(.348, abs=1e-3)
+
+
+@pytest.mark.parametrize('gap', [0, .02, .1])
+def test_smoothed_error_agrees_with_relplot_where_that_is_right(gap):
     rng = np.random.default_rng(0)
     confidence = .5 + .5 * rng.beta(4, 1, 3000)
     right = rng.random(3000) < confidence - gap
-    expected = smoothed_by_cosines(confidence, right)
-    assert expected == pytest.approx(gap, abs=.03)
-    assert smoothed_calibration_error(
-        *binary(confidence, right)) == pytest.approx(
-            expected, abs=2e-3)
-
-
-def test_smoothed_error_where_confidence_is_both_too_low_and_too_high():
-    rng = np.random.default_rng(0)
-    low, high = rng.uniform(.5, .65, 1000), rng.uniform(.85, 1, 1000)
-    confidence = np.concatenate([low, high])
-    right = rng.random(2000) < np.concatenate([low + .1, high - .1])
-    expected = smoothed_by_cosines(confidence, right)
-    assert .06 < expected < .11
-    assert smoothed_calibration_error(
-        *binary(confidence, right)) == pytest.approx(
-            expected, abs=2e-3)
-
-
-def test_smoothed_error_overestimates_large_errors_of_both_signs():
-    # .35 for .30: relplot cuts its kernel off at one half
-    confidence, right = np.array([.6, .9]), np.array([True, False])
-    assert smoothed_by_cosines(confidence, right) == pytest.approx(
-        .30, abs=.01)
-    assert smoothed_calibration_error(
-        *binary(confidence, right)) == pytest.approx(
-            .348, abs=2e-3)
+    assert smoothed_by_us(confidence, right) == pytest.approx(
+        relplot.smECE(confidence, right), abs=2e-3)
 
 
 def test_smoothed_error_by_hand():
     always = torch.tensor([[.8, .2]] * 100)
     half = torch.arange(100) % 2
     # everything is in one place, so that smoothing changes nothing
-    assert smoothed_calibration_error(always, half) == pytest.approx(
-        .3, abs=2e-3)
+    assert smoothed_calibration_error(always, half) == pytest.approx(.3)
     certain = torch.eye(2)
     assert smoothed_calibration_error(certain, torch.tensor([0, 1])) == 0
     assert smoothed_calibration_error(certain,
-                                      torch.tensor([1, 0])) == pytest.approx(
-                                          1, abs=2e-3)
+                                      torch.tensor([1, 0])) == pytest.approx(1)
+    # what is too high and too low in the same place cancels out
+    assert smoothed_calibration_error(
+        torch.full((4, 2), .5), torch.tensor([0, 1, 0, 1])) < 1e-9
+
+
+@pytest.mark.parametrize('size', [1e-2, 1e-3, 1e-4, 1e-5])
+def test_smoothed_errors_of_less_than_a_cell(size):
+    # all too low, so that smoothing changes nothing
+    confidence = 1 - 2 * size * torch.rand(500).double().numpy()
+    assert smoothed_by_us(confidence, np.full(500, True)) == pytest.approx(
+        (1 - confidence).mean(), rel=.02)
 
 
 def test_a_thousand_classes_perfectly_calibrated_and_not():
@@ -193,9 +221,3 @@ def test_missing_torchmetrics_names_the_extra(without_package):
     without_package('torchmetrics')
     with pytest.raises(ImportError, match=r'pip install "mmanchor\[eval\]"'):
         METRICS.build(dict(type='CalibrationError'))  # before training
-
-
-def test_missing_relplot_names_the_extra(without_package):
-    without_package('relplot')
-    with pytest.raises(ImportError, match=r'pip install "mmanchor\[eval\]"'):
-        METRICS.build(dict(type='SmoothedCalibrationError'))
