@@ -9,9 +9,9 @@ import torch
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from ..engine.output import commit
 from ..version import __version__
 from .backbone_check import BackboneReport
-from .output import commit
 
 COLUMNS = ('backbone', 'config', 'layers widened', 'warm start', 'loss',
            'masked', 'params', 'FLOPs')

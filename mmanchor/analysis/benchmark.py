@@ -1,6 +1,5 @@
 """Standard against anchored, side by side: ``tools/benchmark.py``."""
 import os
-import platform
 import random
 import shlex
 import statistics
@@ -10,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
-import mmpretrain
 import torch
 from mmengine.registry import init_default_scope
 from rich.console import Console
 
-from ..version import __version__
+from ..engine.output import (commit, device_name, progress_bars, versions,
+                             write_json)
 from .backbone_check import quiet, seeded
 from .benchmark_figure import draw_benchmark
 from .benchmark_inference import (Case, check_answers, inference_cases,
@@ -26,7 +25,6 @@ from .benchmark_table import benchmark_table
 from .benchmark_timing import (CLOCKS, MEMORY, held_bytes, operations,
                                peak_bytes, seconds)
 from .benchmark_training import training_cases
-from .output import commit, progress_bars, write_json
 
 MAKERS = {'train': training_cases, 'test': inference_cases}
 
@@ -95,20 +93,12 @@ def _check_folder(out: str) -> None:
 
 def _about(settings, options) -> dict:
     """What it takes to run it again."""
-    on_gpu = settings.device == 'cuda'
     return dict(
         command=shlex.join(['python', *sys.argv]),
         settings=asdict(settings),
         options=dict(options or {}),
-        device=torch.cuda.get_device_name()
-        if on_gpu else f'{platform.processor() or platform.machine()}, '
-        f'PyTorch threads: {torch.get_num_threads()}',
-        versions=dict(
-            mmanchor=__version__,
-            mmpretrain=mmpretrain.__version__,
-            torch=torch.__version__,
-            cuda=torch.version.cuda,
-            python=platform.python_version()),
+        device=device_name(settings.device),
+        versions=versions(),
         commit=commit(),
         tf32=dict(
             convolutions=torch.backends.cudnn.allow_tf32,

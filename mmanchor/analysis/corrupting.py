@@ -6,7 +6,7 @@ from rich.console import Console
 
 from ..datasets.corrupted_sets import (ArraySource, FolderSource,
                                        write_corrupted_set)
-from .output import progress_bars
+from ..engine.output import progress_bars
 
 
 def make_corruptions(source: str,

@@ -15,8 +15,8 @@ from torch.utils.data import Subset
 
 from .. import CONFIG_DIR
 from ..engine.launch import build_runner
+from ..engine.output import progress_bars, write_json
 from .demo_figure import draw_figure
-from .output import progress_bars, write_json
 from .predictions import collect_predictions
 from .step_time import step_time_ratios
 

@@ -8,6 +8,7 @@ from .imagenet_shifts import (ImageNetA, ImageNetC, ImageNetCBar, ImageNetO,
 from .imagenet_wnids import imagenet_wnids
 from .noise import SeededGaussianNoise
 from .ood import MarkOutOfDistribution
+from .photo_patches import PhotoPatches
 from .reference_images import (draw_images, draw_pairs, mean_image,
                                select_indices, stack_images, with_pipeline)
 from .reference_set import ReferenceSet
@@ -20,7 +21,7 @@ __all__ = [
     'CorruptedArrays', 'CorruptedFolders', 'Digits', 'IMAGENET_C_BAR_KINDS',
     'ImageNetA', 'ImageNetC', 'ImageNetCBar', 'ImageNetO', 'ImageNetR',
     'ImageNetSketch', 'ImageNetV2', 'MarkOutOfDistribution', 'OODFolder',
-    'ReferenceSet', 'SEVERITIES', 'SeededGaussianNoise', 'draw_images',
-    'draw_pairs', 'imagenet_wnids', 'mean_image', 'select_indices',
-    'stack_images', 'with_pipeline'
+    'PhotoPatches', 'ReferenceSet', 'SEVERITIES', 'SeededGaussianNoise',
+    'draw_images', 'draw_pairs', 'imagenet_wnids', 'mean_image',
+    'select_indices', 'stack_images', 'with_pipeline'
 ]

@@ -12,17 +12,21 @@ _OF_HOOK = ('num_references', 'select', 'source', 'uncertainty')
 _OF_PROTOCOL = ('protocol', 'num_candidates')
 
 
-def add_reference_flags(parser: argparse.ArgumentParser) -> None:
+def add_reference_flags(parser: argparse.ArgumentParser,
+                        several: bool = False) -> None:
     """Add the flags that say how references are used.
 
     Args:
         parser (argparse.ArgumentParser): Of a tool that tests.
+        several (bool): Whether several K may be given, for a test each.
+            Defaults to False.
     """
     group = parser.add_argument_group(
         'references', 'the config says it where a flag is left out')
     group.add_argument(
         '--num-references',
         type=int,
+        nargs='+' if several else None,
         metavar='K',
         help='references to average, or at most K with adaptive')
     group.add_argument(

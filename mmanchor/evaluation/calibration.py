@@ -4,7 +4,8 @@ from typing import Optional, Sequence
 import torch
 from mmpretrain.registry import METRICS
 
-from .per_image import TopLabelMetric, check_images, top_label
+from .per_image import TopLabelMetric, check_images
+from .predicted_batch import top_label
 
 NORMS = ('l1', 'l2', 'max')
 CELLS = 2**14  # of smECE, which is never off by more than their width

@@ -1,5 +1,5 @@
 """What metrics over a whole data set share: a few numbers an image."""
-from typing import List, Sequence, Tuple
+from typing import List, Sequence
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -91,57 +91,13 @@ def marked(numbers: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return numbers.where(_usable(values), torch.nan)
 
 
-def check_labels(labels: torch.Tensor, num_classes: int) -> None:
-    """Refuse labels that are none of the classes.
-
-    Raises:
-        ValueError: See above.
-
-    Example:
-        >>> check_labels(torch.tensor([0, 9]), 10)
-    """
-    wrong = labels[(labels < 0) | (labels >= num_classes)]
-    if len(wrong):
-        raise ValueError(
-            f'Expected labels from 0 to {num_classes - 1}, but got '
-            f'{wrong[0].item()}. Change the data set or the evaluator: '
-            'images out of distribution (labels below 0) are for '
-            'AnomalyRejection only.')
-
-
-def top_label(scores: torch.Tensor,
-              labels: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
-    """How sure of its first choice, and whether that is right.
-
-    Args:
-        scores (torch.Tensor): Predicted probabilities.
-        labels (torch.Tensor): True labels.
-
-    Shape:
-        - scores: (N, num_classes)
-        - labels: (N,)
-        - output: (N,), double, and (N,), bool
-
-    Raises:
-        ValueError: A label is none of the classes.
-
-    Example:
-        >>> top_label(torch.tensor([[.25, .75]]), torch.tensor([0]))
-        (tensor([0.7500], dtype=torch.float64), tensor([False]))
-    """
-    check_labels(labels, scores.size(1))
-    confidence, predicted = scores.double().max(dim=1)
-    return confidence, predicted == labels
-
-
 class TopLabelMetric(PerImageMetric):
     """Gathers confidences and whether the first choice was right."""
 
     def numbers(self, batch):
         """See :class:`PerImageMetric`."""
-        scores = batch['pred_score']
-        confidence, right = top_label(scores, batch.labels)
-        return marked(confidence, scores), right
+        confidence, right = batch.top_label
+        return marked(confidence, batch['pred_score']), right
 
 
 def _usable(values: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """The predictions of a batch, each field one tensor."""
-from typing import Dict, Optional, Sequence
+from functools import cached_property
+from typing import Dict, Optional, Sequence, Tuple
 
 import torch
 
@@ -108,6 +109,54 @@ class PredictedBatch:
                 f'data set says it has, but got {wrong[0].item()}. Mend '
                 '`kept_classes` of its `metainfo`.')
         return places.where(labels >= 0, labels)
+
+    @cached_property
+    def top_label(self) -> Tuple[torch.Tensor, torch.Tensor]:
+        """See :func:`top_label`."""
+        return top_label(self['pred_score'], self.labels)
+
+
+def check_labels(labels: torch.Tensor, num_classes: int) -> None:
+    """Refuse labels that are none of the classes.
+
+    Raises:
+        ValueError: See above.
+
+    Example:
+        >>> check_labels(torch.tensor([0, 9]), 10)
+    """
+    wrong = labels[(labels < 0) | (labels >= num_classes)]
+    if len(wrong):
+        raise ValueError(
+            f'Expected labels from 0 to {num_classes - 1}, but got '
+            f'{wrong[0].item()}. Change the data set or the evaluator: '
+            'images out of distribution (labels below 0) are for '
+            'AnomalyRejection only.')
+
+
+def top_label(scores: torch.Tensor,
+              labels: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    """How sure of its first choice, and whether that is right.
+
+    Args:
+        scores (torch.Tensor): Predicted probabilities.
+        labels (torch.Tensor): True labels.
+
+    Shape:
+        - scores: (N, num_classes)
+        - labels: (N,)
+        - output: (N,), double, and (N,), bool
+
+    Raises:
+        ValueError: A label is none of the classes.
+
+    Example:
+        >>> top_label(torch.tensor([[.25, .75]]), torch.tensor([0]))
+        (tensor([0.7500], dtype=torch.float64), tensor([False]))
+    """
+    check_labels(labels, scores.size(1))
+    confidence, predicted = scores.double().max(dim=1)
+    return confidence, predicted == labels
 
 
 class _Stacked:

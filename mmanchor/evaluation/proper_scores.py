@@ -2,7 +2,8 @@
 import torch
 from mmpretrain.registry import METRICS
 
-from .per_image import PerImageMetric, check_images, check_labels, marked
+from .per_image import PerImageMetric, check_images, marked
+from .predicted_batch import check_labels
 
 
 def negative_log_likelihood(scores: torch.Tensor,

@@ -1,6 +1,6 @@
 """Images of a test set in batches, as a model's test pipeline leaves them."""
 from concurrent.futures import ThreadPoolExecutor
-from typing import Iterator, List, Optional, Sequence
+from typing import Iterator, List, Sequence
 
 import numpy as np
 import torch
@@ -56,7 +56,6 @@ class ImageBatches:
         batch_size (int): Images a batch. Defaults to 256.
         workers (int): Threads that read and transform images where there is
             something to do for each. Defaults to 2.
-        rows (np.ndarray, optional): Which images. Defaults to all.
 
     Attributes:
         labels (torch.Tensor): (N,), int64.
@@ -77,9 +76,8 @@ class ImageBatches:
                  cell: Cell,
                  pipeline: TestPipeline,
                  batch_size: int = 256,
-                 workers: int = 2,
-                 rows: Optional[np.ndarray] = None):
-        self.dataset = DATASETS.build(dict(cell.dataset, pipeline=[]))
+                 workers: int = 2):
+        self.dataset = _build(cell)
         steps = [*cell.steps, *pipeline.steps]
         self.transform = Compose([TRANSFORMS.build(step) for step in steps])
         self.load = TRANSFORMS.build(pipeline.load)
@@ -91,14 +89,22 @@ class ImageBatches:
         labels = (
             self.dataset.get_gt_labels()
             if self.arrays is None else self.dataset.labels)
-        self.rows = np.arange(len(self.dataset)) if rows is None else rows
-        self.labels = torch.from_numpy(np.asarray(labels, np.int64)[self.rows])
+        self.rows = np.arange(len(self.dataset))
+        self.labels = torch.from_numpy(np.asarray(labels, np.int64))
         self.kept_classes = self.dataset.metainfo.get('kept_classes')
         classes = self.dataset.metainfo.get('classes')
         self.num_classes = None if classes is None else len(classes)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def select(self, rows: np.ndarray) -> None:
+        """Leave out all images but some.
+
+        Shape:
+            - rows: (N,), ascending
+        """
+        self.rows, self.labels = self.rows[rows], self.labels[rows]
 
     def __iter__(self) -> Iterator[torch.Tensor]:
         starts = range(0, len(self), self.batch_size)
@@ -158,3 +164,12 @@ class ImageBatches:
         if order == self.channel_order or images.shape[-1] != 3:
             return images
         return np.ascontiguousarray(images[..., ::-1])
+
+
+def _build(cell: Cell):
+    try:
+        return DATASETS.build(dict(cell.dataset, pipeline=[]))
+    except (RuntimeError, AssertionError) as error:  # as the host puts it
+        raise FileNotFoundError(
+            f'Expected {cell.name} as {cell.dataset["type"]} reads it, but '
+            f'got: {error}. Put it there, or change `data_root`.') from error

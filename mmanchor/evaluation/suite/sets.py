@@ -4,6 +4,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Iterator, Optional, Sequence, Tuple, Union
 
+import numpy as np
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
@@ -100,6 +101,16 @@ class HeldOut:
             raise ValueError('Expected `share` of `held_out` to be between 0 '
                              f'and 1, but got {self.share}. Change it.')
 
+    def rows(self, count: int, held_out: bool) -> np.ndarray:
+        """Which of a number of images are held out, or which are not.
+
+        Shape:
+            - output: (n,), ascending
+        """
+        drawn = np.random.default_rng(self.seed).permutation(count)
+        size = max(1, round(self.share * count))
+        return np.sort(drawn[:size] if held_out else drawn[size:])
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -131,7 +142,8 @@ def load_suite(name: Union[str, Path],
     """Read a suite that comes with mmanchor, or a file of one's own.
 
     A file is an MMEngine config with the arguments of :class:`Suite` but for
-    its name, each set a dict with those of :class:`SuiteSet`.
+    its name, each set a dict with those of :class:`SuiteSet`. Names that
+    begin with ``_`` are the file's own.
 
     Args:
         name (str | Path): ``'cifar10'``, for example, or a Python file.
@@ -156,7 +168,11 @@ def load_suite(name: Union[str, Path],
         raise FileNotFoundError(
             f'Expected a suite among {", ".join(known)}, or a Python file of '
             f'your own, but got {str(name)!r}. Change it.')
-    config = Config.fromfile(path).to_dict()
+    config = {
+        key: value
+        for key, value in Config.fromfile(path).to_dict().items()
+        if not key.startswith('_') and key != 'custom_imports'
+    }
     config.setdefault('title', path.stem)
     _check(config, Suite, path, given=('name', ))
 
@@ -194,7 +210,7 @@ def _check(config: dict, kind: type, path: Path, given=()) -> None:
     """Refuse names that a class doesn't take, and the lack of others."""
     wanted = {one.name: one for one in fields(kind) if one.name not in given}
     for key in config:
-        if key not in wanted and key != 'custom_imports':
+        if key not in wanted:
             close = difflib.get_close_matches(key, wanted, 1)
             raise ValueError(
                 f'Expected {path} to set {", ".join(wanted)}, but got '

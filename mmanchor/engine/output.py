@@ -1,13 +1,22 @@
 """What the tools write and show while they run."""
 import json
 import os
+import platform
 import subprocess
 from pathlib import Path
-from typing import Optional
+from typing import Dict, Optional
 
+import mmcv
+import mmengine
+import mmpretrain
+import numpy as np
+import torch
+import torchvision
 from rich.console import Console
 from rich.progress import (BarColumn, Progress, TextColumn, TimeElapsedColumn,
                            TimeRemainingColumn)
+
+from ..version import __version__
 
 
 def write_json(results: dict, path: Path) -> None:
@@ -27,6 +36,28 @@ def progress_bars(console: Console) -> Progress:
         TextColumn('left:'),
         TimeRemainingColumn(),
         console=console)
+
+
+def versions() -> Dict[str, Optional[str]]:
+    """Of what figures depend on."""
+    return dict(
+        mmanchor=__version__,
+        mmpretrain=mmpretrain.__version__,
+        mmengine=mmengine.__version__,
+        mmcv=mmcv.__version__,
+        torch=torch.__version__,
+        torchvision=torchvision.__version__,
+        cuda=torch.version.cuda,
+        numpy=np.__version__,
+        python=platform.python_version())
+
+
+def device_name(device: str) -> str:
+    """What a device is called, with PyTorch's threads where it is a CPU."""
+    if device.startswith('cuda'):
+        return torch.cuda.get_device_name(device)
+    return (f'{platform.processor() or platform.machine()}, PyTorch threads: '
+            f'{torch.get_num_threads()}')
 
 
 def commit(of: Path = Path(__file__)) -> Optional[str]:

@@ -2,7 +2,7 @@ import json
 import re
 import subprocess
 
-from mmanchor.analysis.output import commit, write_json
+from mmanchor.engine.output import commit, write_json
 
 
 def test_the_commit_is_that_of_the_file_s_own_repository(tmp_path):

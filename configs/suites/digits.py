@@ -1,0 +1,17 @@
+"""scikit-learn's digits, corrupted on the spot, and patches of photographs.
+
+All comes with the install:
+    python tools/evaluate.py CONFIG CHECKPOINT --suite digits
+"""
+title = 'Digits'
+clean = dict(name='Digits', dataset=dict(type='Digits', split='test'))
+shifts = [
+    dict(
+        name='Digits-C',
+        dataset=dict(type='CorruptedArrays', data_root='digits-c'),
+        steps=[dict(type='Resize', scale=16, interpolation='bicubic')],
+        make=True),
+]
+ood = [
+    dict(name='Photographs', dataset=dict(type='PhotoPatches', size=16)),
+]

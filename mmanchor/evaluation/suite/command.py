@@ -1,0 +1,228 @@
+"""``tools/evaluate.py``: from the command line to a report."""
+import argparse
+import copy
+import dataclasses
+import os
+import sys
+import time
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+import torch
+from mmengine.config import Config, DictAction
+from rich.console import Console
+
+from ...engine.config_reading import reference_hooks
+from ...engine.output import progress_bars
+from ...engine.reference_flags import add_reference_flags, set_references
+from .candidate_run import SCORES, Settings
+from .candidates import Candidate, label_of
+from .parts import Parts, only_run
+from .report_files import assemble, write_report
+from .running import run_suite
+from .sets import load_suite
+
+
+def evaluate_parser() -> argparse.ArgumentParser:
+    """The flags of ``tools/evaluate.py``."""
+    parser = argparse.ArgumentParser(
+        description='Measure checkpoints on a safety suite: corruptions, '
+        'shifts, calibration and anomaly rejection.')
+    parser.add_argument(
+        'models',
+        nargs='+',
+        metavar='CONFIG CHECKPOINT',
+        help='one model or more, standard or anchored; differences are '
+        'against the first')
+    parser.add_argument(
+        '--suite',
+        required=True,
+        help='cifar10, cifar100, imagenet, digits, or a Python file')
+    parser.add_argument(
+        '--names', nargs='+', metavar='NAME', help='one a model, for tables')
+    parser.add_argument(
+        '--out',
+        metavar='FOLDER',
+        help='where results go; what is there already is not measured again '
+        '(default: work_dirs/evaluate/SUITE)')
+    parser.add_argument(
+        '--data-root',
+        default='data',
+        metavar='FOLDER',
+        help='where the folders of test sets are (default: %(default)s)')
+    parser.add_argument(
+        '--scores',
+        nargs='+',
+        default=list(SCORES),
+        metavar='SCORE',
+        help='anomaly scores, the first for the main table (default: '
+        f'{" ".join(SCORES)})')
+    parser.add_argument(
+        '--temperature',
+        action='store_true',
+        help='fit temperatures on clean images held out, and report before '
+        'and after')
+    parser.add_argument(
+        '--mce',
+        action='store_true',
+        help='mean corruption error of ImageNet-C, relative to AlexNet')
+    parser.add_argument(
+        '--batch-size', type=int, default=256, help='default: %(default)s')
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=min(8,
+                    os.cpu_count() or 1),
+        help='threads that read images (default: %(default)s)')
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='default: %(default)s')
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change settings of every model\'s config')
+    add_reference_flags(parser, several=True)
+    return parser
+
+
+def evaluate(argv: Optional[Sequence[str]] = None) -> dict:
+    """Measure as the command line says, write a report and print tables.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None: those of
+            the process.
+
+    Returns:
+        dict: What ``results.json`` has.
+
+    Raises:
+        FileNotFoundError: A config, checkpoint or suite is not there.
+        OSError: Results can't be kept.
+        ValueError: See :func:`~mmanchor.evaluation.suite.run_suite`; flags
+            don't go together; or another run writes to the folder.
+    """
+    args = evaluate_parser().parse_args(argv)
+    settings = Settings(
+        batch_size=args.batch_size,
+        workers=args.workers,
+        device=args.device,
+        amp=args.amp,
+        scores=tuple(args.scores),
+        temperature=args.temperature,
+        mce=args.mce)
+    suite = load_suite(args.suite, args.data_root)
+    candidates = read_candidates(args)
+    out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
+    return evaluate_candidates(suite, candidates, out, settings)
+
+
+def evaluate_candidates(suite,
+                        candidates,
+                        out: Path,
+                        settings: Settings,
+                        console: Optional[Console] = None) -> dict:
+    """Measure models on a suite, write a report and print tables.
+
+    Args:
+        suite (Suite): The test sets.
+        candidates (Sequence[Candidate]): The models.
+        out (Path): Where parts, ``results.json``, ``results.csv``,
+            ``report.md`` and figures go.
+        settings (Settings): See there.
+        console (Console, optional): Where to print.
+
+    Returns:
+        dict: What ``results.json`` has.
+    """
+    console = console or Console()
+    start = time.time()
+    with only_run(out):
+        with progress_bars(console) as bars:
+            cells = sum(len(list(one.cells())) for one in suite.sets)
+            whole = bars.add_task(
+                f'{suite.title}: all', total=cells * len(candidates))
+            now = bars.add_task('', total=1.)
+
+            def report(what: str, share: float) -> None:
+                bars.update(now, description=what, completed=share)
+
+            def done() -> None:
+                bars.advance(whole)
+
+            outcome = run_suite(suite, candidates, Parts(out / 'parts'),
+                                settings, report, done)
+            bars.update(now, visible=False)
+        results = assemble(suite, outcome, settings)
+        results['times'] = dict(seconds=round(time.time() - start, 1))
+        write_report(results, out, console)
+    return results
+
+
+def read_candidates(args: argparse.Namespace) -> List[Candidate]:
+    """The models that the command line names.
+
+    Raises:
+        FileNotFoundError: A config or a checkpoint is not there.
+        ValueError: A model lacks one of them, there are more or fewer names
+            than models, or flags on references fit none.
+    """
+    pairs = list(zip(args.models[::2], args.models[1::2]))
+    if len(args.models) % 2:
+        raise ValueError(
+            'Expected a config and a checkpoint for every model, but got '
+            f'{len(args.models)} arguments: {" ".join(args.models)}. Name '
+            'both, one after the other.')
+    names = args.names or [Path(config).stem for config, _ in pairs]
+    if len(names) != len(pairs):
+        raise ValueError(f'Expected as many --names as models, {len(pairs)}, '
+                         f'but got {len(names)}. Change them.')
+    found = []
+    for name, (config, checkpoint) in zip(names, pairs):
+        cfg = Config.fromfile(config)
+        if args.cfg_options:
+            cfg.merge_from_dict(args.cfg_options)
+        for one in _with_references(cfg, args):
+            found.append(Candidate(name, one, checkpoint, config))
+    return _named(found)
+
+
+def _with_references(cfg: Config, args) -> List[Config]:
+    """The config for each K that is asked for; a plain one as it is."""
+    if not reference_hooks(cfg):
+        return [cfg]
+    found = []
+    for k in args.num_references or [None]:
+        one = copy.deepcopy(cfg)
+        set_references(
+            one,
+            argparse.Namespace(**{
+                **vars(args), 'num_references': k,
+                'tta': False
+            }))
+        found.append(one)
+    return found
+
+
+def _named(candidates: List[Candidate]) -> List[Candidate]:
+    """With how references are used, and numbers where names are the same."""
+    named, seen = [], {}
+    for one in candidates:
+        how = label_of(one.hook)
+        name = f'{one.name}, {how}' if how else one.name
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            name += f' ({seen[name]})'
+        named.append(dataclasses.replace(one, name=name))
+    return named
+
+
+def main() -> None:
+    """Run, and end with a line rather than tracebacks where it is stopped."""
+    try:
+        evaluate()
+    except KeyboardInterrupt:
+        sys.exit('Stopped. Run the same command again and it goes on.')

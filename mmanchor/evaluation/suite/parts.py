@@ -1,0 +1,97 @@
+"""What a suite has measured so far, on disk, so that it can go on."""
+import fcntl
+import hashlib
+import json
+import os
+import re
+import socket
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Dict, Iterator, Optional, Tuple
+
+import numpy as np
+
+from ...engine.whole_files import whole_files
+
+
+class Parts:
+    """Results by what they depend on, each in a file of its own.
+
+    Args:
+        folder (Path): Where they are; made when the first is kept.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+
+    def _path(self, name: str, settings: dict) -> Path:
+        text = json.dumps(settings, sort_keys=True, default=repr)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        words = re.sub(r'\W+', '-', name).strip('-').lower()
+        return self.folder / f'{words}_{digest}.json'
+
+    def get(self, name: str,
+            settings: dict) -> Optional[Tuple[dict, Dict[str, np.ndarray]]]:
+        """What was kept for these settings: a result and arrays, or None."""
+        path = self._path(name, settings)
+        if not path.exists():
+            return None
+        arrays = {}
+        if path.with_suffix('.npz').exists():
+            with np.load(path.with_suffix('.npz')) as file:
+                arrays = dict(file)
+        return json.loads(path.read_text()), arrays
+
+    def keep(self,
+             name: str,
+             settings: dict,
+             result: dict,
+             arrays: Optional[Dict[str, np.ndarray]] = None) -> None:
+        """Keep a result, and arrays with it, whole or not at all.
+
+        Raises:
+            OSError: The disk is full, or can't be written to.
+        """
+        path = self._path(name, settings)
+        try:
+            if arrays:  # first: what has a .json is whole
+                with whole_files(self.folder) as partial:
+                    np.savez(partial / path.with_suffix('.npz').name, **arrays)
+            with whole_files(self.folder) as partial:
+                (partial / path.name).write_text(json.dumps(result))
+        except (OSError, ValueError) as error:
+            raise OSError(
+                f'Expected room for results in {self.folder}, but got: '
+                f'{getattr(error, "strerror", error)}. Make room, and run '
+                'the same command again: what was measured is '
+                'kept.') from error
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder.
+
+    Raises:
+        ValueError: There is one already, or the folder can't be written to.
+    """
+    path = Path(folder) / '.running'
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, 'a+')
+    except OSError as error:
+        raise ValueError('Expected a folder that can be written to, but got '
+                         f'{folder}: {error.strerror}. Name another with '
+                         '--out.') from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise ValueError(
+                f'Expected no other run to write to {folder}, but got one: '
+                f'{file.read() or "of unknown origin"}. Wait for it, or name '
+                'another folder with --out.') from None
+        file.truncate(0)
+        file.write(f'process {os.getpid()} on {socket.gethostname()}')
+        file.flush()
+        yield  # the lock goes with the file, also where a process is killed

@@ -1,0 +1,89 @@
+"""What a suite leaves behind: JSON, CSV, Markdown and figures."""
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from ...engine.output import commit, device_name, versions
+from ...engine.whole_files import whole_files
+from .candidate_run import Settings
+from .drawing import draw_all
+from .making import SEED
+from .measuring import NUM_BINS
+from .report import csv_text, markdown_report
+from .running import Outcome
+from .sets import Suite
+from .tables import terminal_tables
+
+CONVENTIONS = dict(
+    accuracy='top1: % of images whose first choice is right; of sets with '
+    'fewer classes (ImageNet-R, -A) these alone compete',
+    means='of a corrupted set: mean over kinds at each severity, then over '
+    'severities',
+    calibration=f'top label, of whole sets: ece (L1), rmsce (L2), mce (max) '
+    f'with {NUM_BINS} bins of equal width; smooth_ece (smECE) without; over '
+    'sets: mean and sample standard deviation',
+    likelihood='nll in nats; brier: sum over classes, in [0, 2]',
+    selective='aurc: mean error rate of the n most confident images; '
+    'excess_aurc: less that of the best order',
+    anomalies='images out of distribution are positive, larger scores more '
+    'anomalous; aupr in steps; fpr95: of images in distribution, at 95 % of '
+    'those out found',
+    spread='standard deviation of logits over references (population), mean '
+    'over classes and images',
+    references='logits averaged over references unless `average` says '
+    'otherwise; temperatures divide that average',
+    mce_alexnet='errors over AlexNet\'s, mean over 15 kinds, in %')
+
+
+def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
+    """All that was found, and what it takes to find it again.
+
+    Returns:
+        dict: What ``results.json`` has, but for ``times``.
+    """
+    return dict(
+        suite=dict(name=suite.name, title=suite.title),
+        command=shlex.join(['python', *sys.argv]),
+        settings=dict(
+            batch_size=settings.batch_size,
+            device=device_name(settings.device),
+            amp=settings.amp,
+            scores=list(settings.scores)),
+        seeds=dict(corruptions=SEED, held_out=suite.held_out.seed),
+        conventions=CONVENTIONS,
+        versions=versions(),
+        commit=commit(),
+        models=outcome.models,
+        missing=outcome.missing,
+        failed=outcome.failed)
+
+
+def write_report(results: dict, out: Path, console: Console) -> None:
+    """Write everything, and print the tables.
+
+    Args:
+        results (dict): What ``results.json`` is to have.
+        out (Path): The folder.
+        console (Console): Where to print.
+
+    Raises:
+        ValueError: The folder can't be written to.
+    """
+    figures = draw_all(results, out / 'figures')
+    with whole_files(out) as partial:
+        (partial / 'results.json').write_text(
+            json.dumps(results, indent=1, ensure_ascii=False) + '\n')
+        (partial / 'results.csv').write_text(csv_text(results))
+        (partial / 'report.md').write_text(
+            markdown_report(results, figures, out))
+    for table in terminal_tables(results):
+        console.print(table)
+    for one in results['missing']:
+        console.print(f'Not there: {one["name"]}. {one["reason"]}')
+    for one in results['failed']:
+        console.print(f'[red]Failed:[/red] {one["model"] or "all"}, '
+                      f'{one["name"]}. {one["reason"]}')
+    console.print(f'Report: {out / "report.md"}', soft_wrap=True)

@@ -1,0 +1,95 @@
+"""All models on all test sets of a suite, going on where it was stopped."""
+from dataclasses import dataclass
+from typing import Callable, Dict, List, Optional, Sequence
+
+from .candidate_run import CandidateRun, Report, Settings
+from .candidates import Candidate
+from .making import make_corrupted
+from .parts import Parts
+from .sets import Suite
+
+
+@dataclass
+class Outcome:
+    """What a suite found.
+
+    Attributes:
+        models (List[dict]): One for each candidate, and for each that had its
+            temperature fitted; see :meth:`CandidateRun.rows`.
+        missing (List[dict]): Sets that are not there: ``name``, ``reason``.
+        failed (List[dict]): What could not be measured: ``model``, ``name``
+            of the set, ``reason``.
+    """
+    models: List[dict]
+    missing: List[dict]
+    failed: List[dict]
+
+
+class Troubles:
+    """Notes what sets lack, so that the rest of a suite goes on."""
+
+    def __init__(self):
+        self.missing: Dict[str, str] = {}
+        self.failed: List[dict] = []
+
+    def attempt(self, model: Optional[str], name: str, function: Callable):
+        """What a function returns; None where a set makes it fail."""
+        if name in self.missing:
+            return None
+        try:
+            return function()
+        except FileNotFoundError as error:
+            self.missing[name] = str(error)
+        except ValueError as error:
+            self.failed.append(dict(model=model, name=name, reason=str(error)))
+        return None
+
+
+def run_suite(suite: Suite,
+              candidates: Sequence[Candidate],
+              parts: Parts,
+              settings: Settings,
+              report: Report = lambda what, share: None,
+              done: Callable[[], None] = lambda: None) -> Outcome:
+    """Measure candidates on a suite.
+
+    What ``parts`` has already is not measured again.
+
+    Args:
+        suite (Suite): The test sets.
+        candidates (Sequence[Candidate]): The models.
+        parts (Parts): Where results are kept as they come.
+        settings (Settings): See there.
+        report (Callable): Told what is measured, and how much of it is done,
+            from 0 to 1.
+        done (Callable): Called after every pass over a test set.
+
+    Returns:
+        Outcome: See there.
+
+    Raises:
+        ImportError: A library that a suite needs is not installed.
+        OSError: Results can't be kept.
+        ValueError: A checkpoint is not its config's.
+    """
+    troubles = Troubles()
+
+    def making(kind: str, done: int, total: int) -> None:
+        report(f'corrupt: {kind}', done / total)
+
+    for one in suite.shifts:
+        if one.make:
+            troubles.attempt(
+                None,
+                one.name,
+                lambda one=one: make_corrupted(suite, one, settings.workers,
+                                               making))
+    models = [
+        row for candidate in candidates for row in CandidateRun(
+            suite, candidate, parts, settings, troubles, report, done).rows()
+    ]
+    missing = [
+        dict(name=name, reason=reason)
+        for name, reason in troubles.missing.items()
+    ]
+    return Outcome(models, missing, troubles.failed)
