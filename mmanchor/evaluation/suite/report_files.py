@@ -12,10 +12,9 @@ from .candidate_run import Settings
 from .drawing import draw_all
 from .making import SEED
 from .measuring import NUM_BINS
-from .report import csv_text, markdown_report
+from .tables import csv_text, markdown_report, terminal_tables
 from .running import Outcome
 from .sets import Suite
-from .tables import terminal_tables
 
 CONVENTIONS = dict(
     accuracy='top1: % of images whose first choice is right; of sets with '
