@@ -35,8 +35,7 @@ def heat_map(results: dict, name: str) -> Optional[Figure]:
     tables = [
         _values(shift(model, name), kinds, severities) for model in models
     ]
-    differences = [table - tables[0] for table in tables[1:]]
-    columns = min(len(models), PER_ROW)  # a panel's: 1.9 inches
+    columns = min(len(models), PER_ROW)
     rows = -(-len(models) // columns)
     figure = new_figure(
         columns * (CELL[0] * (len(severities) + 1) + 0.12) + 1.3,
@@ -46,26 +45,38 @@ def heat_map(results: dict, name: str) -> Optional[Figure]:
         rows, columns, squeeze=False, sharex=True, sharey=True).flat
     for axes in panels[len(models):]:
         axes.set_visible(False)
-    texts = [kind.replace('_', ' ') for kind in kinds] + ['mean']
-    image = _draw(panels[0], tables[0], number, cmap='cividis')
-    panels[0].set_title(
-        label(models[0]['name'], 30) + '\naccuracy', fontsize=7)
-    _colour_bar(figure, image, panels[:1] if rows == 1 else panels,
-                'top-1 accuracy (%)')
-    for axes in panels[0::columns]:
-        axes.set_yticks(range(len(texts)), texts)
-    limit = max([1., *(np.nanmax(np.abs(d), initial=0) for d in differences)])
-    for axes, model, difference in zip(panels[1:], models[1:], differences):
-        change = _draw(
-            axes, difference, signed, cmap='RdBu', vmin=-limit, vmax=limit)
-        axes.set_title(label(model['name'], 30) + '\ndifference', fontsize=7)
-    if differences:
-        _colour_bar(figure, change, panels[1:] if rows == 1 else panels,
-                    f'difference from {label(models[0]["name"])} (points)')
     for axes in panels[:len(models)]:
         axes.set_xticks(range(len(severities) + 1), [*severities, 'mean'])
-        axes.tick_params(labelbottom=True)
+        axes.tick_params(labelbottom=True, length=0)
+    for axes in panels[0::columns]:
+        axes.set_yticks(
+            range(len(kinds) + 1),
+            [*(kind.replace('_', ' ') for kind in kinds), 'mean'])
+    names = [label(model['name'], 30) for model in models]
+    _draw_accuracy(figure, panels[0], tables[0], names[0],
+                   panels[:1] if rows == 1 else panels)
+    if len(models) > 1:
+        _draw_differences(figure, panels[1:], tables, names,
+                          panels[1:] if rows == 1 else panels)
     return figure
+
+
+def _draw_accuracy(figure, axes, values: np.ndarray, name: str, above) -> None:
+    image = _draw(axes, values, number, cmap='cividis')
+    axes.set_title(f'{name}\naccuracy', fontsize=7)
+    _colour_bar(figure, image, above, 'top-1 accuracy (%)')
+
+
+def _draw_differences(figure, panels, tables: List[np.ndarray],
+                      names: List[str], above) -> None:
+    """All with the same colours, white where there is none."""
+    differences = [table - tables[0] for table in tables[1:]]
+    limit = max(1., *(np.abs(np.nan_to_num(d)).max() for d in differences))
+    for axes, name, values in zip(panels, names[1:], differences):
+        image = _draw(
+            axes, values, signed, cmap='RdBu', vmin=-limit, vmax=limit)
+        axes.set_title(f'{name}\ndifference', fontsize=7)
+    _colour_bar(figure, image, above, f'difference from {names[0]} (points)')
 
 
 def _values(found: dict, kinds: List[str],
@@ -111,6 +122,5 @@ def _draw(axes, values: np.ndarray, form: Callable, **style):
             color='black' if light or missing else 'white')
     axes.axhline(len(values) - 1.5, color='white', linewidth=2)
     axes.axvline(values.shape[1] - 1.5, color='white', linewidth=2)
-    axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return image
