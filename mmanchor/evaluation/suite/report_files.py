@@ -8,11 +8,11 @@ from rich.console import Console
 
 from ...engine.output import commit, device_name, versions
 from ...engine.whole_files import whole_files
+from ..report.drawing import draw_all
+from ..report.tables import csv_text, markdown_report, terminal_tables
 from .candidate_run import Settings
-from .drawing import draw_all
 from .making import SEED
 from .measuring import NUM_BINS
-from .tables import csv_text, markdown_report, terminal_tables
 from .running import Outcome
 from .sets import Suite
 

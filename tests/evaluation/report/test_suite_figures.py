@@ -5,14 +5,14 @@ from matplotlib import rc_context, style
 from matplotlib.colors import to_hex
 from suite_results import KINDS, NAMES, fake_results
 
-from mmanchor.evaluation.suite import drawing
-from mmanchor.evaluation.suite.drawing import all_figures, draw_all
-from mmanchor.evaluation.suite.figure_style import COLOURS, STYLE, label
-from mmanchor.evaluation.suite.heat_map import heat_map
-from mmanchor.evaluation.suite.ood_figure import ood_figure
-from mmanchor.evaluation.suite.reliability_figure import reliability_figures
-from mmanchor.evaluation.suite.severity_figure import severity_figure
-from mmanchor.evaluation.suite.spread_figure import spread_figure
+from mmanchor.evaluation.report import drawing
+from mmanchor.evaluation.report.drawing import all_figures, draw_all
+from mmanchor.evaluation.report.figure_style import COLOURS, STYLE, label
+from mmanchor.evaluation.report.heat_map import heat_map
+from mmanchor.evaluation.report.ood_figure import ood_figure
+from mmanchor.evaluation.report.reliability_figure import reliability_figures
+from mmanchor.evaluation.report.severity_figure import severity_figure
+from mmanchor.evaluation.report.spread_figure import spread_figure
 
 
 @pytest.fixture(autouse=True)

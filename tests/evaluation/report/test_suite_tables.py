@@ -5,9 +5,10 @@ import pytest
 from rich.console import Console
 from suite_results import NAMES, fake_results
 
-from mmanchor.evaluation.suite.table import wrap
-from mmanchor.evaluation.suite.tables import (all_tables, csv_text,
-                                              markdown_report, terminal_tables)
+from mmanchor.evaluation.report.table import wrap
+from mmanchor.evaluation.report.tables import (all_tables, csv_text,
+                                               markdown_report,
+                                               terminal_tables)
 
 
 @pytest.fixture

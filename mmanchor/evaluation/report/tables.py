@@ -7,8 +7,8 @@ from .accuracy_tables import (accuracy_table, kind_tables, reference_tables,
                               severity_tables)
 from .calibration_tables import calibration_tables, temperature_table
 from .long_csv import csv_text
+from .markdown import report
 from .ood_tables import ood_tables
-from .report import report
 from .table import Table, to_rich
 
 __all__ = ['all_tables', 'csv_text', 'markdown_report', 'terminal_tables']
