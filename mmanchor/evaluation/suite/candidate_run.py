@@ -154,7 +154,7 @@ class CandidateRun:
 
     def _ood(self, one: SuiteSet, clean: List[dict]) -> Optional[List[dict]]:
         """Scores of a set's images against those of the clean ones."""
-        outside = self._cell(next(one.cells()), scored=True, figures=False)
+        outside = self._cell(one.as_ood(), scored=True, figures=False)
         kept = outside and outside[0]['kept_classes']
         inside = self._cell(
             self._clean, scored=True, figures=False,

@@ -91,6 +91,8 @@ class ImageBatches:
             if self.arrays is None else self.dataset.labels)
         self.rows = np.arange(len(self.dataset))
         self.labels = torch.from_numpy(np.asarray(labels, np.int64))
+        if cell.is_ood:
+            self.labels = torch.full_like(self.labels, -1)
         self.kept_classes = self.dataset.metainfo.get('kept_classes')
         classes = self.dataset.metainfo.get('classes')
         self.num_classes = None if classes is None else len(classes)

@@ -160,8 +160,8 @@ def _bins(rows: torch.Tensor) -> Dict[str, list]:
 
 def _check_classes(answer: torch.Tensor, batches: ImageBatches) -> None:
     have, wanted = answer.size(1), batches.num_classes
-    out = bool((batches.labels < 0).all())
-    if wanted is not None and have != wanted and not out:
+    if (wanted is not None and have != wanted
+            and not (batches.labels < 0).all()):
         raise ValueError(
             f'Expected a model for the {wanted} classes of the data set, but '
             f'got one for {have}. Name another checkpoint, or another suite.')

@@ -1,6 +1,6 @@
 """What a suite tests on, as its file says."""
 import difflib
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Iterator, Optional, Sequence, Tuple, Union
 
@@ -24,12 +24,15 @@ class Cell:
         steps (Sequence[dict]): Transforms before the model's own.
         kind (str, optional): The kind of corruption.
         severity (int, optional): 1 to 5.
+        is_ood (bool): Whether its images are of no class, whatever labels
+            they have.
     """
     name: str
     dataset: dict
     steps: Sequence[dict] = ()
     kind: Optional[str] = None
     severity: Optional[int] = None
+    is_ood: bool = False
 
     def __str__(self) -> str:
         if self.kind is None:
@@ -66,6 +69,10 @@ class SuiteSet:
         """Whether it has kinds and severities of corruption."""
         kind = DATASETS.get(self.dataset['type'])
         return hasattr(kind, 'KINDS') and 'kind' not in self.dataset
+
+    def as_ood(self) -> Cell:
+        """Its images, as images of no class."""
+        return replace(next(self.cells()), is_ood=True)
 
     def cells(self) -> Iterator[Cell]:
         """What is tested by itself."""

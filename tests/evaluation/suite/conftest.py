@@ -1,0 +1,4 @@
+"""Runs of a second, for the suite."""
+from runs import run, small_config  # noqa: F401
+
+collect_ignore = ['conftest.py']  # for doctests: it clashes with others
