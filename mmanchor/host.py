@@ -3,6 +3,8 @@
 Upstream and the maintained fork share the import name ``mmpretrain``, so the
 host can't be a plain requirement: it is checked here instead.
 """
+import warnings
+from contextlib import contextmanager
 from importlib import import_module
 
 TESTED = {
@@ -26,7 +28,8 @@ def require_host() -> None:
                f'other, since they share import names: {TESTED["1.3.6"]}; or '
                f'{TESTED["1.2.0"]}.')
     try:
-        host = import_module('mmpretrain')
+        with _quietly():
+            host = import_module('mmpretrain')
     except Exception as error:  # torchvision raises RuntimeError, say
         raise ImportError('mmanchor needs MMPretrain, but importing it '
                           f'failed: {error}. {install}') from error
@@ -34,3 +37,20 @@ def require_host() -> None:
         raise ImportError(
             f'Expected MMPretrain to be one of {", ".join(TESTED)}, but got '
             f'{host.__version__}. {install}')
+
+
+@contextmanager
+def _quietly():
+    """Drop the host's warning of a part that nothing here needs.
+
+    It comes once, at the first import of anything of MMPretrain's. What
+    libraries filter themselves as they are imported stays, as it would not
+    with ``warnings.catch_warnings``.
+    """
+    warnings.filterwarnings(
+        'ignore', message='.*MultiScaleDeformableAttention')
+    ours = warnings.filters[0]
+    try:
+        yield
+    finally:
+        warnings.filters[:] = [f for f in warnings.filters if f is not ours]

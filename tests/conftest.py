@@ -1,15 +1,12 @@
 """What every test starts from."""
 import builtins
-import warnings
 
 import pytest
 import torch
 
-warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention')
+from mmengine.registry import init_default_scope
 
-from mmengine.registry import init_default_scope  # noqa: E402
-
-import mmanchor  # noqa: E402, F401
+import mmanchor  # noqa: F401
 
 collect_ignore = ['conftest.py']  # for doctests: others have its name
 
