@@ -6,6 +6,7 @@ host can't be a plain requirement: it is checked here instead.
 import warnings
 from contextlib import contextmanager
 from importlib import import_module
+from typing import Iterator
 
 TESTED = {
     '1.3.6':
@@ -28,8 +29,7 @@ def require_host() -> None:
                f'other, since they share import names: {TESTED["1.3.6"]}; or '
                f'{TESTED["1.2.0"]}.')
     try:
-        with _quietly():
-            host = import_module('mmpretrain')
+        host = import_module('mmpretrain')
     except Exception as error:  # torchvision raises RuntimeError, say
         raise ImportError('mmanchor needs MMPretrain, but importing it '
                           f'failed: {error}. {install}') from error
@@ -40,11 +40,10 @@ def require_host() -> None:
 
 
 @contextmanager
-def _quietly():
-    """Drop the host's warning of a part that nothing here needs.
+def imported_quietly() -> Iterator[None]:
+    """Drop a warning of the host's import: of a part that nothing here needs.
 
-    It comes once, at the first import of anything of MMPretrain's. What
-    libraries filter themselves as they are imported stays, as it would not
+    Filters that libraries set as they are imported stay, as they would not
     with ``warnings.catch_warnings``.
     """
     warnings.filterwarnings(

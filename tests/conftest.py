@@ -3,7 +3,6 @@ import builtins
 
 import pytest
 import torch
-
 from mmengine.registry import init_default_scope
 
 import mmanchor  # noqa: F401

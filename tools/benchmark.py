@@ -6,14 +6,14 @@ implementation takes, in one run.
 import argparse
 import os
 
-# before torch is imported: the profiler, which counts memory, would tell of every start
+# before torch comes in: the profiler, which counts memory, would tell of
+# every start
 os.environ.setdefault('KINETO_LOG_LEVEL', '99')
 os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
 
 import mmanchor.analysis.benchmark as benchmark  # noqa: E402
 import mmanchor.analysis.benchmark_settings as benchmark_settings  # noqa: E402
-from mmanchor.engine.command_line import (  # noqa: E402
-    add_cfg_options, import_from_here)
+import mmanchor.engine.command_line as command_line  # noqa: E402
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -71,13 +71,13 @@ def make_parser() -> argparse.ArgumentParser:
         default='work_dirs/benchmark',
         metavar='FOLDER',
         help='for benchmark.json and benchmark.png (default: %(default)s)')
-    add_cfg_options(parser)
+    command_line.add_cfg_options(parser)
     return parser
 
 
 def main() -> None:
     args = vars(make_parser().parse_args())
-    import_from_here()
+    command_line.import_from_here()
     rest = [
         args.pop(name)
         for name in ('configs', 'out', 'checkpoint', 'cfg_options')
