@@ -8,7 +8,7 @@ from mmanchor.functional import average_references, settled
 from mmanchor.functional.uncertainty import UNCERTAINTY
 from mmanchor.models.protocols import PROTOCOLS, build_protocol
 
-STRICT = 25.  # of standard errors: some images take all references
+STRICT = 25.  # standard errors: images take unlike numbers of references
 
 
 @torch.no_grad()
@@ -25,18 +25,22 @@ def test_single_is_the_first_reference_whatever_the_bank_holds():
         model.head.fc(feats), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('standard_errors,used', [(STRICT, 2), (100., 8)])
 @torch.no_grad()
-def test_adaptive_adds_references_until_each_image_is_settled():
+def test_adaptive_adds_references_until_each_image_is_settled(
+        standard_errors, used):
     model, images = disagreeing(k=8), torch.randn(40, 3, 32, 32)
     logits = one_by_one(model, images)
     logits_now = {}
     for row in range(40):
         seen = 2
-        while seen < 8 and not settled(logits[:seen, row:row + 1], 8, STRICT):
+        while seen < 8 and not settled(logits[:seen, row:row + 1], 8,
+                                       standard_errors):
             seen += 1
         logits_now[row] = (seen, logits[:seen, row].mean(0))
-    assert len({seen for seen, _ in logits_now.values()}) > 2
-    model.protocol = dict(type='adaptive', standard_errors=STRICT)
+    counts = {seen for seen, _ in logits_now.values()}
+    assert len(counts) > 2 and used in counts
+    model.protocol = dict(type='adaptive', standard_errors=standard_errors)
     samples = model.predict(images)
     assert [s.num_references
             for s in samples] == [seen for seen, _ in logits_now.values()]
