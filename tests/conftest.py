@@ -4,10 +4,16 @@ import builtins
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from quicker_runs import quicken_configs, quicken_datasets
 
 import mmanchor  # noqa: F401
 
 collect_ignore = ['conftest.py']  # for doctests: others have its name
+quicken_configs()
+
+
+def pytest_collection_finish():
+    quicken_datasets()
 
 
 @pytest.fixture(autouse=True)
