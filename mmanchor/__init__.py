@@ -4,15 +4,16 @@ Importing the package registers everything it adds with MMPretrain.
 """
 from pathlib import Path
 
-from .host import require_host
+from .host import imported_quietly, require_host
 from .version import __version__
 
 require_host()
 
 # need the host, hence not above
-from . import datasets, engine, evaluation, functional, models  # noqa: E402
-from .checkpoints import allow_run_checkpoints  # noqa: E402
-from .models import fold_reference  # noqa: E402
+with imported_quietly():
+    from . import datasets, engine, evaluation, functional, models
+    from .checkpoints import allow_run_checkpoints
+    from .models import fold_reference
 
 allow_run_checkpoints()
 

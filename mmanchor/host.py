@@ -3,7 +3,10 @@
 Upstream and the maintained fork share the import name ``mmpretrain``, so the
 host can't be a plain requirement: it is checked here instead.
 """
+import warnings
+from contextlib import contextmanager
 from importlib import import_module
+from typing import Iterator
 
 TESTED = {
     '1.3.6':
@@ -34,3 +37,19 @@ def require_host() -> None:
         raise ImportError(
             f'Expected MMPretrain to be one of {", ".join(TESTED)}, but got '
             f'{host.__version__}. {install}')
+
+
+@contextmanager
+def imported_quietly() -> Iterator[None]:
+    """Drop a warning of the host's import: of a part that nothing here needs.
+
+    Filters that libraries set as they are imported stay, as they would not
+    with ``warnings.catch_warnings``.
+    """
+    warnings.filterwarnings(
+        'ignore', message='.*MultiScaleDeformableAttention')
+    ours = warnings.filters[0]
+    try:
+        yield
+    finally:
+        warnings.filters[:] = [f for f in warnings.filters if f is not ours]

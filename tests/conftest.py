@@ -1,17 +1,19 @@
 """What every test starts from."""
 import builtins
-import warnings
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
+from quicker_runs import quicken_configs, quicken_datasets
 
-warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention')
-
-from mmengine.registry import init_default_scope  # noqa: E402
-
-import mmanchor  # noqa: E402, F401
+import mmanchor  # noqa: F401
 
 collect_ignore = ['conftest.py']  # for doctests: others have its name
+quicken_configs()
+
+
+def pytest_collection_finish():
+    quicken_datasets()
 
 
 @pytest.fixture(autouse=True)

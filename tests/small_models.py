@@ -68,6 +68,29 @@ def build(name, k=5, head=None, **kwargs):
     return model.eval()
 
 
+def disagreeing(name='convolution', k=5):
+    """A model whose answer depends on the reference a lot."""
+    model = build(name, k=k)
+    for layer in model.stem:
+        weight = model.backbone.get_submodule(layer).weight.data
+        weight.normal_(0, 3 * weight.std())
+    return model
+
+
+def built_for_2c():
+    """Without a stem that reads the image: nothing can be shared."""
+    model = MODELS.build(
+        dict(
+            type='AnchoredImageClassifier',
+            backbone=dict(type='T2T_ViT', img_size=32, num_layers=1),
+            head=dict(
+                type='VisionTransformerClsHead',
+                num_classes=5,
+                in_channels=384)))
+    model.reference_bank.fill(torch.randn(1, 3, 32, 32))
+    return model.eval()
+
+
 @torch.no_grad()
 def one_by_one(model, images):
     """The logits for each reference, without sharing anything."""

@@ -193,26 +193,23 @@ def test_the_host_s_config_and_tools_with_the_four_lines(tmp_path):
 
 def test_a_plain_checkpoint_starts_an_anchored_run_where_it_was(tmp_path):
     plain = digits_config('')
-    command(
-        ROOT / 'tools/train.py',
-        plain,
+    common = [
         '--work-dir',
-        'plain',
-        *options(),
-        cwd=tmp_path)
+        str(tmp_path), *options(**{
+            'train_cfg.max_epochs': 2,
+            'log_level': 'ERROR'
+        })
+    ]
+    launch.train([str(plain), *common])
     results = []
     for config in (plain, digits_config()):
-        command(
-            ROOT / 'tools/test.py',
-            config,
-            'plain/epoch_4.pth',
-            '--out',
-            f'{config.stem}.pkl',
-            '--work-dir',
-            'tested',
-            *options(),
-            cwd=tmp_path)
-        samples = pickle.loads((tmp_path / f'{config.stem}.pkl').read_bytes())
+        out = tmp_path / f'{config.stem}.pkl'
+        launch.test([
+            str(config),
+            str(tmp_path / 'epoch_2.pth'), '--out',
+            str(out), *common
+        ])
+        samples = pickle.loads(out.read_bytes())
         results.append(torch.stack([s['pred_score'] for s in samples]))
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
 

@@ -1,5 +1,6 @@
 import sys
 import types
+import warnings
 
 import mmpretrain
 import pytest
@@ -38,3 +39,17 @@ def test_a_host_that_breaks_at_import_says_what_to_install(monkeypatch):
     monkeypatch.setattr(host, 'import_module', broken)
     with pytest.raises(ImportError, match='nms does not exist.*onedl-mmcv'):
         host.require_host()
+
+
+def test_a_harmless_warning_at_import_is_dropped_and_no_other():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        before = list(warnings.filters)
+        with host.imported_quietly():
+            warnings.warn('Fail to import ``MultiScaleDeformableAttention``')
+            warnings.warn('another one')
+            warnings.filterwarnings('ignore', message='set by a library')
+        theirs, *rest = warnings.filters
+    assert [str(w.message) for w in caught] == ['another one']
+    assert theirs[1].pattern == 'set by a library'
+    assert rest == before

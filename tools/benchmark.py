@@ -5,21 +5,15 @@ implementation takes, in one run.
 """
 import argparse
 import os
-import sys
-import warnings
 
-# the host warns of optional parts at import that nothing here needs
-warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention')
-# the profiler, which counts memory, would tell of every start
+# before torch comes in: the profiler, which counts memory, would tell of
+# every start
 os.environ.setdefault('KINETO_LOG_LEVEL', '99')
 os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
 
-from mmengine.config import DictAction  # noqa: E402
-
 import mmanchor.analysis.benchmark as benchmark  # noqa: E402
 import mmanchor.analysis.benchmark_settings as benchmark_settings  # noqa: E402
-
-sys.path.insert(0, os.getcwd())  # where a user's own backbone is
+import mmanchor.engine.command_line as command_line  # noqa: E402
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -77,17 +71,13 @@ def make_parser() -> argparse.ArgumentParser:
         default='work_dirs/benchmark',
         metavar='FOLDER',
         help='for benchmark.json and benchmark.png (default: %(default)s)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the configs')
+    command_line.add_cfg_options(parser)
     return parser
 
 
 def main() -> None:
     args = vars(make_parser().parse_args())
+    command_line.import_from_here()
     rest = [
         args.pop(name)
         for name in ('configs', 'out', 'checkpoint', 'cfg_options')

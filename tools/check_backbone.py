@@ -4,23 +4,16 @@ Each is anchored, warm-started from a plain model's weights, trained for a
 step with masked references and one without, saved, loaded and tried, on noise.
 """
 import argparse
-import os
 import shlex
 import sys
-import warnings
 
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.progress import track
 
-# the host warns of optional parts at import that nothing here needs
-warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention')
-
-import mmanchor.analysis.backbone_check as checking  # noqa: E402
-import mmanchor.analysis.backbone_matrix as matrix  # noqa: E402
-import mmanchor.analysis.backbone_table as table  # noqa: E402
-
-sys.path.insert(0, os.getcwd())  # where a user's own backbone is
+import mmanchor.analysis.backbone_check as checking
+import mmanchor.analysis.backbone_matrix as matrix
+import mmanchor.analysis.backbone_table as table
+from mmanchor.engine.command_line import add_cfg_options, import_from_here
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -38,12 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
         help='every backbone of MMPretrain\'s supervised configs')
     parser.add_argument(
         '--size', type=int, help='of the images; the config\'s by default')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the configs')
+    add_cfg_options(parser)
     parser.add_argument('--out', metavar='FILE.md', help='write the table')
     return parser
 
@@ -53,6 +41,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.all == bool(args.configs):
         parser.error('expected either configs or --all')
+    import_from_here()
     console = Console()
     if args.all:
         entries = matrix.MATRIX.values()

@@ -1,11 +1,7 @@
 """Train and compare three models on real digits: ``python tools/demo.py``."""
 import argparse
-import warnings
 
-# the host warns of optional parts at import that nothing here needs
-warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention')
-
-from mmanchor.analysis.demo import run_demo  # noqa: E402
+from mmanchor.analysis.demo import run_demo
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__)

@@ -1,13 +1,9 @@
 """Export a model: ``python tools/export.py CONFIG CHECKPOINT OUT``."""
 import argparse
-import os
-import sys
 
-from mmengine.config import Config, DictAction
-
+from mmanchor.engine.command_line import add_cfg_options, import_from_here
+from mmanchor.engine.config_reading import read_config
 from mmanchor.engine.exporting import write_export
-
-sys.path.insert(0, os.getcwd())  # where a user's own backbone is
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -35,19 +31,14 @@ def make_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='let the file normalise, and take images as the test pipeline '
         'packs them')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config')
+    add_cfg_options(parser)
     return parser
 
 
 def main() -> None:
     args = make_parser().parse_args()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    import_from_here()
+    cfg = read_config(args.config, args.cfg_options)
     found, images = write_export(cfg, args.checkpoint, args.out,
                                  args.num_references, args.opset,
                                  args.batch_size, args.pixels)

@@ -6,13 +6,9 @@ CIFAR-10-C, class folders as ImageNet-C. A stopped run goes on where it was.
 import argparse
 import os
 import sys
-import warnings
 
-# the host warns of optional parts at import that nothing here needs
-warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention')
-
-from mmanchor.analysis.corrupting import make_corruptions  # noqa: E402
-from mmanchor.datasets import ALL_C_KINDS  # noqa: E402
+from mmanchor.analysis.corrupting import make_corruptions
+from mmanchor.datasets import ALL_C_KINDS
 
 
 def make_parser() -> argparse.ArgumentParser:

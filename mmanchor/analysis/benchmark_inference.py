@@ -45,14 +45,19 @@ def inference_cases(setup: Setup,
     """
     cases = {}
     images = setup.images[:settings.batch_size]
-    for name in settings.of_group('test'):
-        if name == 'folded' and not setup.anchored.stem:
-            continue
+    for name in _case_names(setup, settings):
         label, answer, holders = _answering(name, setup, settings)
         inputs = normalised(holders[0], images)
         cases[name] = Case(label, _in_evaluation(answer, inputs, settings),
                            holders, name.startswith('naive'))
     return cases
+
+
+def _case_names(setup, settings):
+    return [
+        name for name in settings.of_group('test')
+        if name != 'folded' or setup.anchored.stem
+    ]
 
 
 def _answering(name, setup, settings):
@@ -157,9 +162,7 @@ def check_answers(setup: Setup,
     counts = dict(folded=1, single=1, mean=settings.num_references)
     found = {}
     with full_precision():
-        for name in settings.of_group('test'):
-            if name == 'folded' and not model.stem:
-                continue
+        for name in _case_names(setup, settings):
             if name not in (*counts, 'transduction'):
                 continue
             _, answer, _ = _answering(name, setup, settings)

@@ -6,7 +6,7 @@ from typing import Optional, Tuple, Union
 from mmengine.config import Config
 from mmengine.hub import get_config
 
-from ..engine.config_reading import own_imports, type_name
+from ..engine.config_reading import own_imports, read_config, type_name
 from ..engine.plain_config import drop_pretrained, take_off
 
 FOUR_LINES = """
@@ -41,8 +41,7 @@ def plain_and_anchored(
     """
     if '::' in str(path):
         path = get_config(str(path)).filename
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(options or {})
+    cfg = read_config(path, options)
     kind = type_name(cfg.model) if 'model' in cfg else None
     if kind == _ANCHORED:
         built_for_2c = cfg.model.get('stem') == []

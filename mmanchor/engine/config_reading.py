@@ -1,8 +1,17 @@
 """What configs say, however they say it."""
-from typing import Iterator, List
+from pathlib import Path
+from typing import Iterator, List, Optional, Union
 
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
+
+
+def read_config(path: Union[str, Path],
+                options: Optional[dict] = None) -> Config:
+    """A config file with changes, as ``{'model.backbone.depth': 18}``."""
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(options or {})
+    return cfg
 
 
 def type_name(config) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 import mmengine
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
@@ -14,7 +14,8 @@ from ..models import AnchoredImageClassifier
 from .checkpoint_checks import (PlainModelHook, check_checkpoint,
                                 check_pretrained, check_pretrained_fits)
 from .checks import check_anchoring, check_work_dir
-from .config_reading import type_name
+from .command_line import add_cfg_options
+from .config_reading import read_config, type_name
 from .reference_flags import add_reference_flags, set_references
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -78,13 +79,7 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
         '--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument(
         '--no-pin-memory', action='store_true', help='do not pin memory')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config, as in optim_wrapper.optimizer.'
-        'lr=0.1 or model.backbone.out_indices="[3]"')
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -202,9 +197,7 @@ def build_runner(cfg: Config) -> Runner:
 
 def _load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options)
     for name in LOADERS:
         if cfg.get(name):
             cfg[name] = _loader_defaults(cfg[name], args.no_pin_memory)

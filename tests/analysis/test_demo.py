@@ -10,8 +10,27 @@ from mmanchor.analysis.predictions import Predictions
 from mmanchor.analysis.step_time import step_time_ratios
 
 
+def small(config):
+    """The demo's configs with narrow models and few images."""
+
+    def make(*args):
+        cfg = config(*args)
+        cfg.merge_from_dict({
+            'model.backbone.stem_channels': 8,
+            'model.backbone.base_channels': 8,
+            'model.head.in_channels': 64,
+            'train_dataloader.dataset.indices': 300,
+            'val_dataloader.dataset.indices': 100,
+            'test_dataloader.dataset.indices': 100,
+        })
+        return cfg
+
+    return make
+
+
 def test_the_demo_reports_every_model_and_repeats_its_figures(
         tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, '_config', small(demo._config))
     monkeypatch.setattr(demo, 'SEVERITIES', (2, ))
     monkeypatch.setattr(
         demo, 'step_time_ratios',

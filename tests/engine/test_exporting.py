@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from builders import image_bytes
-from mmpretrain.registry import DATASETS, MODELS
+from mmpretrain.registry import DATASETS
 from reference_runs import TEST_PIPELINE, hook
-from small_models import BACKBONES, build
+from small_models import BACKBONES, build, built_for_2c
 
 from mmanchor.engine import exporting
 from mmanchor.engine.exporting import export_model, write_export
@@ -84,26 +84,22 @@ def test_a_file_answers_as_the_checkpoint_on_digits(small_config, checkpoint,
         assert close(run(batch), expected[:size])
 
 
-@pytest.mark.parametrize('name,k', [('patches', 1), ('padded patches', 1),
-                                    ('padded patches', 3), ('two branches', 3),
-                                    ('adaptive padding', 3), ('swin v2', 3),
-                                    ('resnet', 1)])
-def test_backbones_of_all_kinds(name, k, tmp_path, monkeypatch):
+@pytest.mark.parametrize('name,k,suffix', [
+    ('patches', 1, '.pt2'),
+    ('patches', 2, '.onnx'),
+    ('padded patches', 1, '.pt2'),
+    ('padded patches', 2, '.onnx'),
+    ('padded patches', 3, '.pt2'),
+    ('two branches', 3, '.pt2'),
+    ('adaptive padding', 3, '.pt2'),
+    ('swin v2', 3, '.pt2'),
+    ('resnet', 1, '.pt2'),
+])
+def test_backbones_of_all_kinds(name, k, suffix, tmp_path, monkeypatch):
     monkeypatch.setitem(BACKBONES, 'swin v2', SWIN_V2)
     monkeypatch.setitem(BACKBONES, 'resnet', RESNET)
     model = build(name, k=k, average='probabilities')
-    path = tmp_path / 'model.pt2'
-    images = image_bytes(5, size=32, seed=3)
-    assert export_model(model, path, images) < 1e-5
-    with torch.no_grad():
-        x = model.data_preprocessor(dict(inputs=images))['inputs']
-        assert close(run_file(path)(x), model(x))
-
-
-@pytest.mark.parametrize('name', ['patches', 'padded patches'])
-def test_attention_in_onnx(name, tmp_path):
-    model = build(name, k=2)
-    path = tmp_path / 'model.onnx'
+    path = tmp_path / f'model{suffix}'
     images = image_bytes(5, size=32, seed=3)
     assert export_model(model, path, images) < 1e-5
     with torch.no_grad():
@@ -244,17 +240,9 @@ def test_a_config_of_a_single_reference_exports_the_first(
 
 
 def test_a_backbone_built_for_2c_channels_is_refused(tmp_path):
-    model = MODELS.build(
-        dict(
-            type='AnchoredImageClassifier',
-            backbone=dict(type='T2T_ViT', img_size=32, num_layers=1),
-            head=dict(
-                type='VisionTransformerClsHead',
-                num_classes=5,
-                in_channels=384))).eval()
-    model.reference_bank.fill(torch.randn(1, 3, 32, 32))
     with pytest.raises(ValueError, match='T2T_ViT was built for 6 channels'):
-        export_model(model, tmp_path / 'model.pt2', torch.randn(5, 3, 32, 32))
+        export_model(built_for_2c(), tmp_path / 'model.pt2',
+                     torch.randn(5, 3, 32, 32))
 
 
 @pytest.mark.parametrize('suffix', ['.onnx', '.pt2'])

@@ -7,7 +7,7 @@ import torch
 from builders import build_model, image_bytes, make_batch
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from mmpretrain.registry import MODELS
-from small_models import BACKBONES, build, one_by_one
+from small_models import BACKBONES, build, built_for_2c, one_by_one
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmanchor import fold_reference
@@ -118,15 +118,7 @@ def test_merged_branches_cannot_be_folded():
 
 
 def test_a_backbone_built_for_2c_channels_cannot_be_folded():
-    model = MODELS.build(
-        dict(
-            type='AnchoredImageClassifier',
-            backbone=dict(type='T2T_ViT', img_size=32, num_layers=1),
-            head=dict(
-                type='VisionTransformerClsHead',
-                num_classes=5,
-                in_channels=384)))
-    model.reference_bank.fill(torch.randn(1, 3, 32, 32))
+    model = built_for_2c()
     for folding in (fold_reference, FoldedReferences):
         with pytest.raises(ValueError, match='T2T_ViT was built for 6 chann'):
             folding(model)

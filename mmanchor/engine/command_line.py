@@ -1,0 +1,26 @@
+"""What the tools that take a config have in common."""
+import argparse
+import os
+import sys
+
+from mmengine.config import DictAction
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``, named as MMPretrain's.
+
+    Args:
+        parser (argparse.ArgumentParser): Of a tool that takes a config.
+    """
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change settings of the config, as in optim_wrapper.optimizer.'
+        'lr=0.1 or model.backbone.out_indices="[3]"')
+
+
+def import_from_here() -> None:
+    """Let configs import a user's own backbone from the working directory."""
+    sys.path.insert(0, os.getcwd())
