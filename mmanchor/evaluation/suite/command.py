@@ -11,6 +11,7 @@ from typing import List, Optional, Sequence
 import torch
 from mmengine.config import Config, DictAction
 from rich.console import Console
+from rich.markup import escape
 
 from ...engine.config_reading import reference_hooks
 from ...engine.output import progress_bars
@@ -142,16 +143,17 @@ def evaluate_candidates(suite,
     start = time.time()
     with only_run(out):
         with progress_bars(console) as bars:
-            cells = sum(len(list(one.cells())) for one in suite.sets)
+            cells = 1 + len(suite.ood) + sum(
+                len(list(one.cells())) for one in suite.shifts)
             whole = bars.add_task(
-                f'{suite.title}: all', total=cells * len(candidates))
+                escape(f'{suite.title}: all'), total=cells * len(candidates))
             now = bars.add_task('', total=1.)
 
             def report(what: str, share: float) -> None:
-                bars.update(now, description=what, completed=share)
+                bars.update(now, description=escape(what), completed=share)
 
-            def done() -> None:
-                bars.advance(whole)
+            def done(count: int) -> None:
+                bars.advance(whole, count)
 
             outcome = run_suite(suite, candidates, Parts(out / 'parts'),
                                 settings, report, done)
@@ -221,8 +223,13 @@ def _named(candidates: List[Candidate]) -> List[Candidate]:
 
 
 def main() -> None:
-    """Run, and end with a line rather than tracebacks where it is stopped."""
+    """Run, and end with a line rather than tracebacks where it is stopped.
+
+    The exit status is 1 where anything failed, after the report is written;
+    sets that are not there don't count.
+    """
     try:
-        evaluate()
+        if evaluate()['failed']:
+            sys.exit(1)
     except KeyboardInterrupt:
         sys.exit('Stopped. Run the same command again and it goes on.')

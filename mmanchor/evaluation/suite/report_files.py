@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from ...engine.output import commit, device_name, versions
 from ...engine.whole_files import whole_files
@@ -81,8 +82,8 @@ def write_report(results: dict, out: Path, console: Console) -> None:
     for table in terminal_tables(results):
         console.print(table)
     for one in results['missing']:
-        console.print(f'Not there: {one["name"]}. {one["reason"]}')
+        console.print(escape(f'Not there: {one["name"]}. {one["reason"]}'))
     for one in results['failed']:
-        console.print(f'[red]Failed:[/red] {one["model"] or "all"}, '
-                      f'{one["name"]}. {one["reason"]}')
-    console.print(f'Report: {out / "report.md"}', soft_wrap=True)
+        told = f'{one["model"] or "all"}, {one["name"]}. {one["reason"]}'
+        console.print('[red]Failed:[/red] ' + escape(told))
+    console.print(escape(f'Report: {out / "report.md"}'), soft_wrap=True)

@@ -32,8 +32,21 @@ class Troubles:
         self.missing: Dict[str, str] = {}
         self.failed: List[dict] = []
 
-    def attempt(self, model: Optional[str], name: str, function: Callable):
-        """What a function returns; None where a set makes it fail."""
+    def attempt(self,
+                model: Optional[str],
+                name: str,
+                function: Callable,
+                doing: str = ''):
+        """What a function returns; None where a set makes it fail.
+
+        Args:
+            model (str, optional): Whose name to note; None if it is no
+                model's fault.
+            name (str): The set.
+            function (Callable): Called unless the set is known to be missing.
+            doing (str): What to put before the name of the set where the
+                function fails. Defaults to nothing.
+        """
         if name in self.missing:
             return None
         try:
@@ -41,8 +54,12 @@ class Troubles:
         except FileNotFoundError as error:
             self.missing[name] = str(error)
         except ValueError as error:
-            self.failed.append(dict(model=model, name=name, reason=str(error)))
+            self.note(model, doing + name, error)
         return None
+
+    def note(self, model: Optional[str], name: str, error: Exception) -> None:
+        """Note what failed."""
+        self.failed.append(dict(model=model, name=name, reason=str(error)))
 
 
 def run_suite(suite: Suite,
@@ -50,7 +67,7 @@ def run_suite(suite: Suite,
               parts: Parts,
               settings: Settings,
               report: Report = lambda what, share: None,
-              done: Callable[[], None] = lambda: None) -> Outcome:
+              done: Callable[[int], None] = lambda count: None) -> Outcome:
     """Measure candidates on a suite.
 
     What ``parts`` has already is not measured again.
@@ -62,7 +79,8 @@ def run_suite(suite: Suite,
         settings (Settings): See there.
         report (Callable): Told what is measured, and how much of it is done,
             from 0 to 1.
-        done (Callable): Called after every pass over a test set.
+        done (Callable): Told of the number of test sets that are behind it,
+            measured or not.
 
     Returns:
         Outcome: See there.
@@ -70,7 +88,6 @@ def run_suite(suite: Suite,
     Raises:
         ImportError: A library that a suite needs is not installed.
         OSError: Results can't be kept.
-        ValueError: A checkpoint is not its config's.
     """
     troubles = Troubles()
 
