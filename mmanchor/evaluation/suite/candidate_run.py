@@ -8,6 +8,7 @@ import torch
 
 from ...functional import fit_temperature
 from ...version import __version__
+from ..anomaly_scores import find_score
 from .candidates import Candidate, Ready
 from .images import ImageBatches
 from .measuring import measure
@@ -38,6 +39,10 @@ class Settings:
             and report with them too. Defaults to False.
         mce (bool): Whether to report mCE relative to AlexNet, whose errors
             were published for ImageNet-C. Defaults to False.
+
+    Raises:
+        ImportError: A score is one of pytorch-ood's, which is not installed.
+        ValueError: There is no such score, or a number is below 1.
     """
     batch_size: int = 256
     workers: int = 2
@@ -46,6 +51,15 @@ class Settings:
     scores: Sequence[str] = SCORES
     temperature: bool = False
     mce: bool = False
+
+    def __post_init__(self):
+        for name in ('batch_size', 'workers'):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f'Expected --{name.replace("_", "-")} to be at least 1, '
+                    f'but got {getattr(self, name)}. Change it.')
+        for name in self.scores:
+            find_score(name)
 
 
 class CandidateRun:

@@ -189,6 +189,9 @@ def read_candidates(args: argparse.Namespace) -> List[Candidate]:
             cfg.merge_from_dict(args.cfg_options)
         for one in _with_references(cfg, args):
             found.append(Candidate(name, one, checkpoint, config))
+    if not any(one.hook for one in found):
+        for one in found[:1]:  # refuses flags that nothing takes
+            set_references(one.cfg, _of_one(args, args.num_references))
     return _named(found)
 
 
@@ -199,25 +202,29 @@ def _with_references(cfg: Config, args) -> List[Config]:
     found = []
     for k in args.num_references or [None]:
         one = copy.deepcopy(cfg)
-        set_references(
-            one,
-            argparse.Namespace(**{
-                **vars(args), 'num_references': k,
-                'tta': False
-            }))
+        set_references(one, _of_one(args, k))
         found.append(one)
     return found
 
 
+def _of_one(args: argparse.Namespace, k) -> argparse.Namespace:
+    return argparse.Namespace(**{
+        **vars(args), 'num_references': k,
+        'tta': False
+    })
+
+
 def _named(candidates: List[Candidate]) -> List[Candidate]:
     """With how references are used, and numbers where names are the same."""
-    named, seen = [], {}
+    named, taken = [], set()
     for one in candidates:
         how = label_of(one.hook)
         name = f'{one.name}, {how}' if how else one.name
-        seen[name] = seen.get(name, 0) + 1
-        if seen[name] > 1:
-            name += f' ({seen[name]})'
+        number, plain = 1, name
+        while name in taken:
+            number += 1
+            name = f'{plain} ({number})'
+        taken.add(name)
         named.append(dataclasses.replace(one, name=name))
     return named
 

@@ -27,7 +27,7 @@ class Parts:
     def _path(self, name: str, settings: dict) -> Path:
         text = json.dumps(settings, sort_keys=True, default=repr)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        words = re.sub(r'\W+', '-', name).strip('-').lower()
+        words = re.sub(r'\W+', '-', name).strip('-').lower()[:99]
         return self.folder / f'{words}_{digest}.json'
 
     def get(self, name: str,

@@ -53,7 +53,7 @@ class Troubles:
             return function()
         except FileNotFoundError as error:
             self.missing[name] = str(error)
-        except ValueError as error:
+        except (ValueError, PermissionError) as error:
             self.note(model, doing + name, error)
         return None
 
