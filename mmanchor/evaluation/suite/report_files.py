@@ -70,15 +70,22 @@ def write_report(results: dict, out: Path, console: Console) -> None:
         console (Console): Where to print.
 
     Raises:
+        OSError: The disk is full.
         ValueError: The folder can't be written to.
     """
-    figures = draw_all(results, out / 'figures')
-    with whole_files(out) as partial:
-        (partial / 'results.json').write_text(
-            json.dumps(results, indent=1, ensure_ascii=False) + '\n')
-        (partial / 'results.csv').write_text(csv_text(results))
-        (partial / 'report.md').write_text(
-            markdown_report(results, figures, out))
+    try:
+        figures = draw_all(results, out / 'figures')
+        with whole_files(out) as partial:
+            (partial / 'results.json').write_text(
+                json.dumps(results, indent=1, ensure_ascii=False) + '\n')
+            (partial / 'results.csv').write_text(csv_text(results))
+            (partial / 'report.md').write_text(
+                markdown_report(results, figures, out))
+    except OSError as error:
+        raise OSError(f'Expected room for the report in {out}, but got: '
+                      f'{error.strerror or error}. Make room, and run the '
+                      'same command again: what was measured is '
+                      'kept.') from error
     for table in terminal_tables(results):
         console.print(table)
     for one in results['missing']:

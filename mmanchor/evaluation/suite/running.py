@@ -1,12 +1,12 @@
 """All models on all test sets of a suite, going on where it was stopped."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Dict, List, Optional, Sequence
 
 from .candidate_run import CandidateRun, Report, Settings
 from .candidates import Candidate
 from .making import make_corrupted
 from .parts import Parts
-from .sets import Suite
+from .sets import Suite, SuiteSet
 
 
 @dataclass
@@ -94,13 +94,15 @@ def run_suite(suite: Suite,
     def making(kind: str, done: int, total: int) -> None:
         report(f'corrupt: {kind}', done / total)
 
-    for one in suite.shifts:
-        if one.make:
-            troubles.attempt(
-                None,
-                one.name,
-                lambda one=one: make_corrupted(suite, one, settings.workers,
-                                               making))
+    def is_there(one: SuiteSet) -> bool:
+        made = not one.make or troubles.attempt(
+            None, one.name,
+            lambda: make_corrupted(suite, one, settings.workers, making))
+        if not made:
+            done(len(candidates) * len(list(one.cells())))
+        return made
+
+    suite = replace(suite, shifts=tuple(filter(is_there, suite.shifts)))
     models = [
         row for candidate in candidates for row in CandidateRun(
             suite, candidate, parts, settings, troubles, report, done).rows()
