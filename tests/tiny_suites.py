@@ -65,15 +65,15 @@ def trained(tmp_path_factory):
     """
     found = SimpleNamespace()
     for word, name, options in (('standard', '', {}),
-                                ('anchored', 'anchored-masked_', {
+                                ('anchored', 'anchored_', {
                                     'custom_hooks.0.num_references': 3
                                 })):
         folder = tmp_path_factory.mktemp(word)
         options = {
-            'train_cfg.max_epochs': 3,
-            'train_cfg.val_interval': 3,
-            'param_scheduler.1.end': 3,
-            'train_dataloader.dataset.indices': 200,
+            'train_cfg.max_epochs': 6,
+            'train_cfg.val_interval': 6,
+            'param_scheduler.1.end': 6,
+            'train_dataloader.dataset.indices': 400,
             **options
         }
         cfg = config_maker(folder)(name, **options)
@@ -81,7 +81,7 @@ def trained(tmp_path_factory):
         Runner.from_cfg(cfg).train()
         setattr(found, word,
                 [str(folder / f'{word}.py'),
-                 str(folder / 'work/epoch_3.pth')])
+                 str(folder / 'work/epoch_6.pth')])
         setattr(found, f'{word}_cfg', cfg)
     return found
 
