@@ -156,7 +156,9 @@ class CandidateRun:
         for one in self.suite.shifts:
             if (self.settings.mce and one.name in shifts
                     and one.dataset['type'].endswith('ImageNetC')):
-                return relative_to_alexnet(shifts[one.name])
+                return self.troubles.attempt(
+                    self.candidate.name, one.name,
+                    lambda: relative_to_alexnet(shifts[one.name]), 'mCE on ')
         return None
 
     @property

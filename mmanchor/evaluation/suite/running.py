@@ -58,8 +58,10 @@ class Troubles:
         return None
 
     def note(self, model: Optional[str], name: str, error: Exception) -> None:
-        """Note what failed."""
-        self.failed.append(dict(model=model, name=name, reason=str(error)))
+        """Note what failed, once."""
+        found = dict(model=model, name=name, reason=str(error))
+        if found not in self.failed:
+            self.failed.append(found)
 
 
 def run_suite(suite: Suite,
