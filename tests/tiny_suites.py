@@ -70,10 +70,11 @@ def trained(tmp_path_factory):
                                 })):
         folder = tmp_path_factory.mktemp(word)
         options = {
-            'train_cfg.max_epochs': 6,
-            'train_cfg.val_interval': 6,
-            'param_scheduler.1.end': 6,
+            'train_cfg.max_epochs': 4,
+            'train_cfg.val_interval': 4,
+            'param_scheduler.1.end': 4,
             'train_dataloader.dataset.indices': 400,
+            'default_hooks.checkpoint.interval': 4,
             **options
         }
         cfg = config_maker(folder)(name, **options)
@@ -81,14 +82,15 @@ def trained(tmp_path_factory):
         Runner.from_cfg(cfg).train()
         setattr(found, word,
                 [str(folder / f'{word}.py'),
-                 str(folder / 'work/epoch_6.pth')])
+                 str(folder / 'work/epoch_4.pth')])
         setattr(found, f'{word}_cfg', cfg)
     return found
 
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
-    """Leave figures out, which take most of the time."""
+    """Leave figures out, and garbage: they take most of the time."""
+    monkeypatch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: 0)
     monkeypatch.setattr('mmanchor.evaluation.suite.report_files.draw_all',
                         lambda results, folder: [])
 

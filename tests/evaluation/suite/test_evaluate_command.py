@@ -115,11 +115,12 @@ def test_tables_are_printed(trained, measured, capsys):
 
 
 def test_same_names_get_numbers(trained, measured):
-    results = measured(trained.standard, trained.standard, trained.standard)
+    three, clean = [trained.standard] * 3, 'shifts, ood = [], []'
+    results = measured(*three, more=clean)
     assert [model['name'] for model in results['models']
             ] == ['standard', 'standard (2)', 'standard (3)']
     names = ['a (2)', 'a', 'a']
-    results = measured(*[trained.standard] * 3, names=names)
+    results = measured(*three, names=names, more=clean)
     assert [model['name']
             for model in results['models']] == ['a (2)', 'a', 'a (3)']
 
