@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from rich.console import Console
 
-from ...engine.config_reading import reference_hooks
+from ...engine.command_line import add_cfg_options, import_from_here
+from ...engine.config_reading import read_config, reference_hooks
 from ...engine.output import progress_bars
 from ...engine.reference_flags import add_reference_flags, set_references
 from .candidate_run import SCORES, Settings
@@ -79,12 +80,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
         default='cuda' if torch.cuda.is_available() else 'cpu',
         help='default: %(default)s')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of every model\'s config')
+    add_cfg_options(parser)
     add_reference_flags(parser, several=True)
     return parser
 
@@ -182,9 +178,7 @@ def read_candidates(args: argparse.Namespace) -> List[Candidate]:
                          f'but got {len(names)}. Change them.')
     found = []
     for name, (config, checkpoint) in zip(names, pairs):
-        cfg = Config.fromfile(config)
-        if args.cfg_options:
-            cfg.merge_from_dict(args.cfg_options)
+        cfg = read_config(config, args.cfg_options)
         for one in _with_references(cfg, args):
             found.append(Candidate(name, one, checkpoint, config))
     return _named(found)
@@ -222,7 +216,10 @@ def _named(candidates: List[Candidate]) -> List[Candidate]:
 
 def main() -> None:
     """Run, and end with a line rather than tracebacks where it is stopped."""
+    import_from_here()
     try:
-        evaluate()
+        results = evaluate()
     except KeyboardInterrupt:
         sys.exit('Stopped. Run the same command again and it goes on.')
+    if results['failed']:
+        sys.exit(1)
