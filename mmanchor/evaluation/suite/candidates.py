@@ -2,9 +2,9 @@
 import copy
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Sequence
 
 from mmengine.config import Config
 from mmpretrain.registry import HOOKS
@@ -114,7 +114,7 @@ class Candidate:
             reference_seed=hook and hook.seed)
 
 
-def label_of(hook) -> Optional[str]:
+def _label_of(hook) -> Optional[str]:
     """How references are used, in a word or two."""
     if hook is None:
         return None
@@ -125,3 +125,16 @@ def label_of(hook) -> Optional[str]:
         'adaptive': f'K ≤ {k}',
         'transduction': f'best of {k}',
     }[hook.protocol.name]
+
+
+def named(candidates: Sequence[Candidate]) -> List[Candidate]:
+    """With how references are used, and numbers where names are the same."""
+    named, seen = [], {}
+    for one in candidates:
+        how = _label_of(one.hook)
+        name = f'{one.name}, {how}' if how else one.name
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            name += f' ({seen[name]})'
+        named.append(replace(one, name=name))
+    return named

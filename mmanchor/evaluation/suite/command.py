@@ -1,7 +1,6 @@
 """``tools/evaluate.py``: from the command line to a report."""
 import argparse
 import copy
-import dataclasses
 import os
 import sys
 import time
@@ -17,11 +16,11 @@ from ...engine.config_reading import read_config, reference_hooks
 from ...engine.output import progress_bars
 from ...engine.reference_flags import add_reference_flags, set_references
 from .candidate_run import SCORES, Settings
-from .candidates import Candidate, label_of
+from .candidates import Candidate, named
 from .parts import Parts, only_run
-from .report_files import assemble, write_report
+from .report_files import assemble, print_report, write_report
 from .running import run_suite
-from .sets import load_suite
+from .sets import Suite, load_suite
 
 
 def evaluate_parser() -> argparse.ArgumentParser:
@@ -113,49 +112,48 @@ def evaluate(argv: Optional[Sequence[str]] = None) -> dict:
     suite = load_suite(args.suite, args.data_root)
     candidates = read_candidates(args)
     out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
-    return evaluate_candidates(suite, candidates, out, settings)
+    console = Console()
+    results = measure_all(suite, candidates, out, settings, console)
+    write_report(results, out)
+    print_report(results, out, console)
+    return results
 
 
-def evaluate_candidates(suite,
-                        candidates,
-                        out: Path,
-                        settings: Settings,
-                        console: Optional[Console] = None) -> dict:
-    """Measure models on a suite, write a report and print tables.
+def measure_all(suite: Suite, candidates: Sequence[Candidate], out: Path,
+                settings: Settings, console: Console) -> dict:
+    """Measure models on a suite, with bars that tell the time left.
 
     Args:
         suite (Suite): The test sets.
         candidates (Sequence[Candidate]): The models.
-        out (Path): Where parts, ``results.json``, ``results.csv``,
-            ``report.md`` and figures go.
+        out (Path): The folder whose ``parts`` keep what was measured.
         settings (Settings): See there.
-        console (Console, optional): Where to print.
+        console (Console): Where to print.
 
     Returns:
-        dict: What ``results.json`` has.
+        dict: What ``results.json`` is to have.
+
+    Raises:
+        OSError: Results can't be kept.
+        ValueError: Another run writes to the folder; see also
+            :func:`~mmanchor.evaluation.suite.running.run_suite`.
     """
-    console = console or Console()
     start = time.time()
-    with only_run(out):
-        with progress_bars(console) as bars:
-            cells = sum(len(list(one.cells())) for one in suite.sets)
-            whole = bars.add_task(
-                f'{suite.title}: all', total=cells * len(candidates))
-            now = bars.add_task('', total=1.)
-
-            def report(what: str, share: float) -> None:
-                bars.update(now, description=what, completed=share)
-
-            def done() -> None:
-                bars.advance(whole)
-
-            outcome = run_suite(suite, candidates, Parts(out / 'parts'),
-                                settings, report, done)
-            bars.update(now, visible=False)
-        results = assemble(suite, outcome, settings)
-        results['times'] = dict(seconds=round(time.time() - start, 1))
-        write_report(results, out, console)
-    return results
+    cells = sum(len(list(one.cells())) for one in suite.sets)
+    with only_run(out), progress_bars(console) as bars:
+        whole = bars.add_task(
+            f'{suite.title}: all', total=cells * len(candidates))
+        now = bars.add_task('', total=1.)
+        outcome = run_suite(
+            suite, candidates, Parts(out / 'parts'), settings,
+            lambda what, share: bars.update(
+                now, description=what, completed=share),
+            lambda: bars.advance(whole))
+        bars.update(whole, completed=cells * len(candidates))
+        bars.update(now, visible=False)
+    return dict(
+        assemble(suite, outcome, settings),
+        times=dict(seconds=round(time.time() - start, 1)))
 
 
 def read_candidates(args: argparse.Namespace) -> List[Candidate]:
@@ -181,7 +179,7 @@ def read_candidates(args: argparse.Namespace) -> List[Candidate]:
         cfg = read_config(config, args.cfg_options)
         for one in _with_references(cfg, args):
             found.append(Candidate(name, one, checkpoint, config))
-    return _named(found)
+    return named(found)
 
 
 def _with_references(cfg: Config, args) -> List[Config]:
@@ -199,19 +197,6 @@ def _with_references(cfg: Config, args) -> List[Config]:
             }))
         found.append(one)
     return found
-
-
-def _named(candidates: List[Candidate]) -> List[Candidate]:
-    """With how references are used, and numbers where names are the same."""
-    named, seen = [], {}
-    for one in candidates:
-        how = label_of(one.hook)
-        name = f'{one.name}, {how}' if how else one.name
-        seen[name] = seen.get(name, 0) + 1
-        if seen[name] > 1:
-            name += f' ({seen[name]})'
-        named.append(dataclasses.replace(one, name=name))
-    return named
 
 
 def main() -> None:

@@ -60,13 +60,12 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
         failed=outcome.failed)
 
 
-def write_report(results: dict, out: Path, console: Console) -> None:
-    """Write everything, and print the tables.
+def write_report(results: dict, out: Path) -> None:
+    """Write everything.
 
     Args:
         results (dict): What ``results.json`` is to have.
         out (Path): The folder.
-        console (Console): Where to print.
 
     Raises:
         ValueError: The folder can't be written to.
@@ -78,7 +77,11 @@ def write_report(results: dict, out: Path, console: Console) -> None:
         (partial / 'results.csv').write_text(csv_text(results))
         (partial / 'report.md').write_text(
             markdown_report(results, figures, out))
-    for table in terminal_tables(results):
+
+
+def print_report(results: dict, out: Path, console: Console) -> None:
+    """Print tables, and what is missing or failed."""
+    for table in terminal_tables(results, console.width):
         console.print(table)
     for one in results['missing']:
         console.print(f'Not there: {one["name"]}. {one["reason"]}')
