@@ -17,7 +17,6 @@ from ..engine.output import progress_bars
 from ..evaluation.suite.candidate_run import Settings
 from ..evaluation.suite.candidates import Candidate, named
 from ..evaluation.suite.command import measure_all
-from ..evaluation.suite.report_files import write_report
 from ..evaluation.suite.sets import load_suite
 from .demo_figure import draw_figure
 from .demo_table import demo_table
@@ -70,10 +69,13 @@ def run_demo(work_dir: str,
         for one in _candidates(name, runner)
     ])
     results = measure_all(
-        load_suite('digits', data_root), candidates, out, Settings(), console)
-    results['demo'] = dict(seed=seed, max_epochs=max_epochs)
-    results['times']['train_step_ratio'] = dict(zip(MODELS, ratios))
-    write_report(results, out)
+        load_suite('digits', data_root),
+        candidates,
+        out,
+        Settings(),
+        console,
+        about=dict(demo=dict(seed=seed, max_epochs=max_epochs)),
+        times=dict(train_step_ratio=dict(zip(MODELS, ratios))))
     console.print(demo_table(results))
     draw_figure(results['models'], runners['anchored, masked'].model,
                 runners['standard'].val_dataloader.dataset,

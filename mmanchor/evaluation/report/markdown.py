@@ -49,8 +49,8 @@ def _not_measured(results: dict) -> List[str]:
         for found in results.get('missing') or ()
     ]
     lines += [
-        f'- {found["name"]} by {found["model"]}: {_flat(found["reason"])}'
-        for found in results.get('failed') or ()
+        f'- {found["name"]} by {found["model"] or "all"}: '
+        f'{_flat(found["reason"])}' for found in results.get('failed') or ()
     ]
     return ['\n'.join(['## Not measured', '', *lines])] if lines else []
 

@@ -8,6 +8,7 @@ import torch
 
 from ...functional import fit_temperature
 from ...version import __version__
+from ..anomaly_scores import find_score
 from .candidates import Candidate, Ready
 from .images import ImageBatches
 from .measuring import measure
@@ -16,6 +17,7 @@ from .sets import Cell, Suite, SuiteSet
 from .stamps import stamp_of
 from .summary import (compare_scores, relative_to_alexnet, reliability,
                       smooth_ece_over_sets, summarise_shift)
+from .temperature_file import save_temperature
 
 SCORES = ('energy', 'max_logit', 'msp', 'entropy', 'anchor_score', 'spread')
 Report = Callable[[str, float], None]
@@ -38,6 +40,10 @@ class Settings:
             and report with them too. Defaults to False.
         mce (bool): Whether to report mCE relative to AlexNet, whose errors
             were published for ImageNet-C. Defaults to False.
+
+    Raises:
+        ImportError: A score is one of pytorch-ood's, which is not installed.
+        ValueError: There is no such score, or a number is below 1.
     """
     batch_size: int = 256
     workers: int = 2
@@ -46,6 +52,15 @@ class Settings:
     scores: Sequence[str] = SCORES
     temperature: bool = False
     mce: bool = False
+
+    def __post_init__(self):
+        for name in ('batch_size', 'workers'):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f'Expected --{name.replace("_", "-")} to be at least 1, '
+                    f'but got {getattr(self, name)}. Change it.')
+        for name in self.scores:
+            find_score(name)
 
 
 class CandidateRun:
@@ -58,21 +73,29 @@ class CandidateRun:
         settings (Settings): See there.
         troubles (Troubles): Told what can't be measured.
         report (Callable): Told what is measured, and how much of it is done.
-        done (Callable): Called after every pass over a test set.
+        done (Callable): Told of the number of test sets that are behind it,
+            measured or not.
     """
 
     def __init__(self, suite: Suite, candidate: Candidate, parts: Parts,
                  settings: Settings, troubles, report: Report,
-                 done: Callable[[], None]):
+                 done: Callable[[int], None]):
         self.suite, self.candidate = suite, candidate
         self.parts, self.settings = parts, settings
         self.troubles, self.report, self.done = troubles, report, done
         self.temperatures: Tuple[float, ...] = (1., )
 
     @cached_property
-    def ready(self) -> Ready:
-        """The model, loaded where something is left to measure."""
-        return self.candidate.load(self.settings.device)
+    def ready(self) -> Optional[Ready]:
+        """The model, loaded where something is left to measure.
+
+        None where it can't be, which is noted once.
+        """
+        try:
+            return self.candidate.load(self.settings.device)
+        except (TypeError, ValueError, FileNotFoundError) as error:
+            self.troubles.note(self.candidate.name, 'the model', error)
+            return None
 
     def rows(self) -> List[dict]:
         """What the results say of the model; once more with a temperature.
@@ -84,11 +107,11 @@ class CandidateRun:
         fitted = self._fit_temperature()
         if fitted and fitted['temperature']:
             self.temperatures = (1., fitted['temperature'])
+            save_temperature(self.candidate, fitted)
         clean = self._cell(self._clean, scored=True)
+        self.done(1)
         shifts = {one.name: self._shift(one) for one in self.suite.shifts}
-        ood = {}
-        if clean is not None:
-            ood = {one.name: self._ood(one, clean) for one in self.suite.ood}
+        ood = {one.name: self._ood(one, clean) for one in self.suite.ood}
         rows = [
             self._row(i, clean, shifts, ood)
             for i in range(len(self.temperatures))
@@ -144,21 +167,27 @@ class CandidateRun:
 
     def _shift(self, one: SuiteSet) -> Optional[Dict[tuple, List[dict]]]:
         """By kind and severity; None where any of them can't be measured."""
-        cells = {}
-        for cell in one.cells():
-            found = self._cell(cell)
-            if found is None:
+        found, cells = {}, list(one.cells())
+        for i, cell in enumerate(cells):
+            measured = self._cell(cell)
+            if measured is None:
+                self.done(len(cells) - i)
                 return None
-            cells[cell.kind, cell.severity] = found
-        return cells
+            found[cell.kind, cell.severity] = measured
+            self.done(1)
+        return found
 
-    def _ood(self, one: SuiteSet, clean: List[dict]) -> Optional[List[dict]]:
+    def _ood(self, one: SuiteSet,
+             clean: Optional[List[dict]]) -> Optional[List[dict]]:
         """Scores of a set's images against those of the clean ones."""
-        outside = self._cell(one.as_ood(), scored=True, figures=False)
-        kept = outside and outside[0]['kept_classes']
-        inside = self._cell(
-            self._clean, scored=True, figures=False,
-            kept=kept) if kept else clean
+        outside, inside = None, clean
+        if clean is not None:
+            outside = self._cell(one.as_ood(), scored=True, figures=False)
+            kept = outside and outside[0]['kept_classes']
+            if kept:
+                inside = self._cell(
+                    self._clean, scored=True, figures=False, kept=kept)
+        self.done(1)
         if outside is None or inside is None:
             return None
         return [
@@ -183,10 +212,11 @@ class CandidateRun:
         settings = self._settings(self._clean, held_out=True)
         name = f'{self.candidate.name} temperature'
         found = self.parts.get(name, settings)
-        if found is None:
-            found = self.troubles.attempt(
-                self.candidate.name, f'temperature on {self._clean.name}',
-                lambda: self._fit(name, settings))
+        if found is None and self.ready is not None:
+            found = self.troubles.attempt(self.candidate.name,
+                                          self._clean.name,
+                                          lambda: self._fit(name, settings),
+                                          'temperature on ')
         return found and found[0]
 
     def _fit(self, name: str, settings: dict) -> tuple:
@@ -222,11 +252,10 @@ class CandidateRun:
             kept=kept)
         name = f'{self.candidate.name} {cell}'
         found = self.parts.get(name, settings)
-        if found is None:
+        if found is None and self.ready is not None:
             found = self.troubles.attempt(
                 self.candidate.name, cell.name,
                 lambda: self._measure(name, settings, cell, figures, kept))
-        self.done()
         if found is None:
             return None
         result, arrays = found

@@ -68,6 +68,18 @@ class Candidate:
         return HOOKS.build(copy.deepcopy(found[0])) if found else None
 
     @property
+    def how(self) -> Optional[str]:
+        """How references are used, in a word or two; None of plain models."""
+        if self.hook is None:
+            return None
+        k = self.hook.needed
+        return dict(
+            mean=f'K = {k}',
+            single='K = 1',
+            adaptive=f'K ≤ {k}',
+            transduction=f'best of {k}')[self.hook.protocol.name]
+
+    @property
     def settings(self) -> dict:
         """What decides its figures, besides the images."""
         cfg = self.cfg
@@ -114,27 +126,15 @@ class Candidate:
             reference_seed=hook and hook.seed)
 
 
-def _label_of(hook) -> Optional[str]:
-    """How references are used, in a word or two."""
-    if hook is None:
-        return None
-    k = hook.needed
-    return {
-        'mean': f'K = {k}',
-        'single': 'K = 1',
-        'adaptive': f'K ≤ {k}',
-        'transduction': f'best of {k}',
-    }[hook.protocol.name]
-
-
 def named(candidates: Sequence[Candidate]) -> List[Candidate]:
     """With how references are used, and numbers where names are the same."""
-    named, seen = [], {}
+    found, taken = [], set()
     for one in candidates:
-        how = _label_of(one.hook)
-        name = f'{one.name}, {how}' if how else one.name
-        seen[name] = seen.get(name, 0) + 1
-        if seen[name] > 1:
-            name += f' ({seen[name]})'
-        named.append(replace(one, name=name))
-    return named
+        name = plain = f'{one.name}, {one.how}' if one.how else one.name
+        number = 1
+        while name in taken:
+            number += 1
+            name = f'{plain} ({number})'
+        taken.add(name)
+        found.append(replace(one, name=name))
+    return found

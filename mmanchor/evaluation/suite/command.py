@@ -10,6 +10,7 @@ from typing import List, Optional, Sequence
 import torch
 from mmengine.config import Config
 from rich.console import Console
+from rich.markup import escape
 
 from ...engine.command_line import add_cfg_options, import_from_here
 from ...engine.config_reading import read_config, reference_hooks
@@ -114,24 +115,33 @@ def evaluate(argv: Optional[Sequence[str]] = None) -> dict:
     out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
     console = Console()
     results = measure_all(suite, candidates, out, settings, console)
-    write_report(results, out)
     print_report(results, out, console)
     return results
 
 
-def measure_all(suite: Suite, candidates: Sequence[Candidate], out: Path,
-                settings: Settings, console: Console) -> dict:
-    """Measure models on a suite, with bars that tell the time left.
+def measure_all(suite: Suite,
+                candidates: Sequence[Candidate],
+                out: Path,
+                settings: Settings,
+                console: Console,
+                about: Optional[dict] = None,
+                times: Optional[dict] = None) -> dict:
+    """Measure models on a suite and write a report.
+
+    Bars tell the time left.
 
     Args:
         suite (Suite): The test sets.
         candidates (Sequence[Candidate]): The models.
-        out (Path): The folder whose ``parts`` keep what was measured.
+        out (Path): Where parts, ``results.json``, ``results.csv``,
+            ``report.md`` and figures go.
         settings (Settings): See there.
         console (Console): Where to print.
+        about (dict, optional): More for the results.
+        times (dict, optional): More that differs from run to run.
 
     Returns:
-        dict: What ``results.json`` is to have.
+        dict: What ``results.json`` has.
 
     Raises:
         OSError: Results can't be kept.
@@ -139,21 +149,26 @@ def measure_all(suite: Suite, candidates: Sequence[Candidate], out: Path,
             :func:`~mmanchor.evaluation.suite.running.run_suite`.
     """
     start = time.time()
-    cells = sum(len(list(one.cells())) for one in suite.sets)
-    with only_run(out), progress_bars(console) as bars:
-        whole = bars.add_task(
-            f'{suite.title}: all', total=cells * len(candidates))
-        now = bars.add_task('', total=1.)
-        outcome = run_suite(
-            suite, candidates, Parts(out / 'parts'), settings,
-            lambda what, share: bars.update(
-                now, description=what, completed=share),
-            lambda: bars.advance(whole))
-        bars.update(whole, completed=cells * len(candidates))
-        bars.update(now, visible=False)
-    return dict(
-        assemble(suite, outcome, settings),
-        times=dict(seconds=round(time.time() - start, 1)))
+    cells = 1 + len(suite.ood) + sum(
+        len(list(one.cells())) for one in suite.shifts)
+    with only_run(out):
+        with progress_bars(console) as bars:
+            whole = bars.add_task(
+                escape(f'{suite.title}: all'), total=cells * len(candidates))
+            now = bars.add_task('', total=1.)
+            outcome = run_suite(
+                suite, candidates, Parts(out / 'parts'), settings,
+                lambda what, share: bars.update(
+                    now, description=escape(what), completed=share),
+                lambda count: bars.advance(whole, count))
+            bars.update(now, visible=False)
+        seconds = dict(seconds=round(time.time() - start, 1))
+        results = dict(
+            assemble(suite, outcome, settings),
+            **(about or {}),
+            times=dict(seconds, **(times or {})))
+        write_report(results, out)
+    return results
 
 
 def read_candidates(args: argparse.Namespace) -> List[Candidate]:
@@ -179,6 +194,9 @@ def read_candidates(args: argparse.Namespace) -> List[Candidate]:
         cfg = read_config(config, args.cfg_options)
         for one in _with_references(cfg, args):
             found.append(Candidate(name, one, checkpoint, config))
+    if not any(one.hook for one in found):
+        for one in found[:1]:  # refuses flags that nothing takes
+            set_references(one.cfg, _of_one(args, args.num_references))
     return named(found)
 
 
@@ -189,18 +207,24 @@ def _with_references(cfg: Config, args) -> List[Config]:
     found = []
     for k in args.num_references or [None]:
         one = copy.deepcopy(cfg)
-        set_references(
-            one,
-            argparse.Namespace(**{
-                **vars(args), 'num_references': k,
-                'tta': False
-            }))
+        set_references(one, _of_one(args, k))
         found.append(one)
     return found
 
 
+def _of_one(args: argparse.Namespace, k) -> argparse.Namespace:
+    return argparse.Namespace(**{
+        **vars(args), 'num_references': k,
+        'tta': False
+    })
+
+
 def main() -> None:
-    """Run, and end with a line rather than tracebacks where it is stopped."""
+    """Run, and end with a line rather than tracebacks where it is stopped.
+
+    The exit status is 1 where anything failed, after the report is written;
+    sets that are not there don't count.
+    """
     import_from_here()
     try:
         results = evaluate()

@@ -2,6 +2,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Iterator, List, Sequence
 
+import cv2
 import numpy as np
 import torch
 from mmengine.dataset import Compose
@@ -155,12 +156,21 @@ class ImageBatches:
         info.setdefault('sample_idx', row)
         order = getattr(self.dataset, 'channel_order', 'rgb')
         if 'img' not in info:
-            info, order = self.load(info), 'bgr'
-            if info is None:
-                raise ValueError('Expected an image that can be read, but '
-                                 f'image {row} can\'t be. Replace the file.')
+            info, order = self._loaded(info), 'bgr'
         info['img'] = self._reordered(info['img'], order)
         return PackInputs.format_input(self.transform(info)['img'])
+
+    def _loaded(self, info: dict) -> dict:
+        path, error = info['img_path'], 'no image'
+        try:
+            found = self.load(info)
+        except (AssertionError, OSError, cv2.error) as problem:
+            found, error = None, problem
+        if found is None:  # `ignore_empty`
+            raise ValueError(f'Expected {path} to be an image, but got a file '
+                             f'that can\'t be read: {error}. Mend or remove '
+                             'it.')
+        return found
 
     def _reordered(self, images: np.ndarray, order: str) -> np.ndarray:
         if order == self.channel_order or images.shape[-1] != 3:

@@ -83,9 +83,14 @@ def measure(
         list[Measured]: One a temperature.
 
     Raises:
-        ValueError: The model has another number of classes than the set, a
-            label is none of them, or predictions are not finite.
+        ValueError: There is no image, the model has another number of classes
+            than the set, a label is none of them, or predictions are not
+            finite.
     """
+    if not len(batches):
+        raise ValueError('Expected one image or more to measure on, but got '
+                         'none. Change the data set, or `share` of '
+                         '`held_out`.')
     kept = batches.kept_classes if kept_classes is None else kept_classes
     wanted = {name: find_score(name) for name in scores}
     metrics: Dict[str, PerImageMetric] = {}

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ class Parts:
     def _path(self, name: str, settings: dict) -> Path:
         text = json.dumps(settings, sort_keys=True, default=repr)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        words = re.sub(r'\W+', '-', name).strip('-').lower()
+        words = re.sub(r'\W+', '-', name).strip('-').lower()[:99]
         return self.folder / f'{words}_{digest}.json'
 
     def get(self, name: str,
@@ -60,16 +61,23 @@ class Parts:
             with whole_files(self.folder) as partial:
                 (partial / path.name).write_text(json.dumps(result))
         except (OSError, ValueError) as error:
+            why = getattr(error, 'strerror', None) or error
             raise OSError(
-                f'Expected room for results in {self.folder}, but got: '
-                f'{getattr(error, "strerror", error)}. Make room, and run '
-                'the same command again: what was measured is '
-                'kept.') from error
+                f'Expected room for results in {self.folder}, but got: {why}. '
+                'Make room, and run the same command again: what was measured '
+                'is kept.') from error
 
 
 @contextmanager
-def only_run(folder: Path) -> Iterator[None]:
+def only_run(folder: Path,
+             another: str = 'name another with --out') -> Iterator[None]:
     """Keep other runs out of a folder.
+
+    What a run that was killed left half-written there goes.
+
+    Args:
+        folder (Path): Made if it isn't there.
+        another (str): What to do if it can't be this one.
 
     Raises:
         ValueError: There is one already, or the folder can't be written to.
@@ -80,8 +88,8 @@ def only_run(folder: Path) -> Iterator[None]:
         file = open(path, 'a+')
     except OSError as error:
         raise ValueError('Expected a folder that can be written to, but got '
-                         f'{folder}: {error.strerror}. Name another with '
-                         '--out.') from error
+                         f'{folder}: {error.strerror}. '
+                         f'{another[0].upper()}{another[1:]}.') from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,9 +97,12 @@ def only_run(folder: Path) -> Iterator[None]:
             file.seek(0)
             raise ValueError(
                 f'Expected no other run to write to {folder}, but got one: '
-                f'{file.read() or "of unknown origin"}. Wait for it, or name '
-                'another folder with --out.') from None
+                f'{file.read() or "of unknown origin"}. Wait for it, or '
+                f'{another}.') from None
         file.truncate(0)
         file.write(f'process {os.getpid()} on {socket.gethostname()}')
         file.flush()
+        for place in ('.', 'parts', 'figures'):
+            for partial in (path.parent / place).glob('.partial-*'):
+                shutil.rmtree(partial)
         yield  # the lock goes with the file, also where a process is killed

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from ...engine.output import commit, device_name, versions
 from ...engine.whole_files import whole_files
@@ -68,15 +69,22 @@ def write_report(results: dict, out: Path) -> None:
         out (Path): The folder.
 
     Raises:
+        OSError: The disk is full.
         ValueError: The folder can't be written to.
     """
-    figures = draw_all(results, out / 'figures')
-    with whole_files(out) as partial:
-        (partial / 'results.json').write_text(
-            json.dumps(results, indent=1, ensure_ascii=False) + '\n')
-        (partial / 'results.csv').write_text(csv_text(results))
-        (partial / 'report.md').write_text(
-            markdown_report(results, figures, out))
+    try:
+        figures = draw_all(results, out / 'figures')
+        with whole_files(out) as partial:
+            (partial / 'results.json').write_text(
+                json.dumps(results, indent=1, ensure_ascii=False) + '\n')
+            (partial / 'results.csv').write_text(csv_text(results))
+            (partial / 'report.md').write_text(
+                markdown_report(results, figures, out))
+    except OSError as error:
+        raise OSError(f'Expected room for the report in {out}, but got: '
+                      f'{error.strerror or error}. Make room, and run the '
+                      'same command again: what was measured is '
+                      'kept.') from error
 
 
 def print_report(results: dict, out: Path, console: Console) -> None:
@@ -84,8 +92,8 @@ def print_report(results: dict, out: Path, console: Console) -> None:
     for table in terminal_tables(results, console.width):
         console.print(table)
     for one in results['missing']:
-        console.print(f'Not there: {one["name"]}. {one["reason"]}')
+        console.print(escape(f'Not there: {one["name"]}. {one["reason"]}'))
     for one in results['failed']:
-        console.print(f'[red]Failed:[/red] {one["model"] or "all"}, '
-                      f'{one["name"]}. {one["reason"]}')
-    console.print(f'Report: {out / "report.md"}', soft_wrap=True)
+        told = f'{one["model"] or "all"}, {one["name"]}. {one["reason"]}'
+        console.print('[red]Failed:[/red] ' + escape(told))
+    console.print(escape(f'Report: {out / "report.md"}'), soft_wrap=True)

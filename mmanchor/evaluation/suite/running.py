@@ -1,12 +1,12 @@
 """All models on all test sets of a suite, going on where it was stopped."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Dict, List, Optional, Sequence
 
 from .candidate_run import CandidateRun, Report, Settings
 from .candidates import Candidate
 from .making import make_corrupted
 from .parts import Parts
-from .sets import Suite
+from .sets import Suite, SuiteSet
 
 
 @dataclass
@@ -32,17 +32,34 @@ class Troubles:
         self.missing: Dict[str, str] = {}
         self.failed: List[dict] = []
 
-    def attempt(self, model: Optional[str], name: str, function: Callable):
-        """What a function returns; None where a set makes it fail."""
+    def attempt(self,
+                model: Optional[str],
+                name: str,
+                function: Callable,
+                doing: str = ''):
+        """What a function returns; None where a set makes it fail.
+
+        Args:
+            model (str, optional): Whose name to note; None if it is no
+                model's fault.
+            name (str): The set.
+            function (Callable): Called unless the set is known to be missing.
+            doing (str): What to put before the name of the set where the
+                function fails. Defaults to nothing.
+        """
         if name in self.missing:
             return None
         try:
             return function()
         except FileNotFoundError as error:
             self.missing[name] = str(error)
-        except ValueError as error:
-            self.failed.append(dict(model=model, name=name, reason=str(error)))
+        except (ValueError, PermissionError) as error:
+            self.note(model, doing + name, error)
         return None
+
+    def note(self, model: Optional[str], name: str, error: Exception) -> None:
+        """Note what failed."""
+        self.failed.append(dict(model=model, name=name, reason=str(error)))
 
 
 def run_suite(suite: Suite,
@@ -50,7 +67,7 @@ def run_suite(suite: Suite,
               parts: Parts,
               settings: Settings,
               report: Report = lambda what, share: None,
-              done: Callable[[], None] = lambda: None) -> Outcome:
+              done: Callable[[int], None] = lambda count: None) -> Outcome:
     """Measure candidates on a suite.
 
     What ``parts`` has already is not measured again.
@@ -62,7 +79,8 @@ def run_suite(suite: Suite,
         settings (Settings): See there.
         report (Callable): Told what is measured, and how much of it is done,
             from 0 to 1.
-        done (Callable): Called after every pass over a test set.
+        done (Callable): Told of the number of test sets that are behind it,
+            measured or not.
 
     Returns:
         Outcome: See there.
@@ -70,20 +88,21 @@ def run_suite(suite: Suite,
     Raises:
         ImportError: A library that a suite needs is not installed.
         OSError: Results can't be kept.
-        ValueError: A checkpoint is not its config's.
     """
     troubles = Troubles()
 
     def making(kind: str, done: int, total: int) -> None:
         report(f'corrupt: {kind}', done / total)
 
-    for one in suite.shifts:
-        if one.make:
-            troubles.attempt(
-                None,
-                one.name,
-                lambda one=one: make_corrupted(suite, one, settings.workers,
-                                               making))
+    def is_there(one: SuiteSet) -> bool:
+        made = not one.make or troubles.attempt(
+            None, one.name,
+            lambda: make_corrupted(suite, one, settings.workers, making))
+        if not made:
+            done(len(candidates) * len(list(one.cells())))
+        return made
+
+    suite = replace(suite, shifts=tuple(filter(is_there, suite.shifts)))
     models = [
         row for candidate in candidates for row in CandidateRun(
             suite, candidate, parts, settings, troubles, report, done).rows()

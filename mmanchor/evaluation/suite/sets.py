@@ -10,6 +10,7 @@ from mmpretrain.registry import DATASETS
 
 from ... import CONFIG_DIR
 from ...datasets import SEVERITIES
+from ...datasets.cifar_shifts import CorruptedArrays
 
 FOLDER = CONFIG_DIR / 'suites'
 
@@ -162,8 +163,8 @@ def load_suite(name: Union[str, Path],
 
     Raises:
         FileNotFoundError: There is no such suite.
-        ValueError: The file has an unknown name or lacks one, or two sets
-            are called the same.
+        ValueError: The file has an unknown name or lacks one, two sets are
+            called the same, or one can't be made.
 
     Example:
         >>> load_suite('digits').clean.name
@@ -186,14 +187,23 @@ def load_suite(name: Union[str, Path],
     def make_set(of: dict) -> SuiteSet:
         _check(of, SuiteSet, path)
         dataset = dict(of['dataset'])
-        if DATASETS.get(dataset.get('type')) is None:
+        kind = DATASETS.get(str(dataset.get('type')))
+        if kind is None:
             raise ValueError(
                 f'Expected `dataset` of {of["name"]} in {path} to have a '
                 f'registered type, but got {dataset.get("type")!r}. Change '
                 'it, or name its module in `custom_imports`.')
         if 'data_root' in dataset:
-            dataset['data_root'] = str(Path(data_root) / dataset['data_root'])
-        return SuiteSet(**{**of, 'dataset': dataset})
+            dataset['data_root'] = str(
+                Path(data_root) / Path(dataset['data_root']).expanduser())
+        made = SuiteSet(**{**of, 'dataset': dataset})
+        if made.make and not (issubclass(kind, CorruptedArrays)
+                              and made.is_corrupted):
+            raise ValueError(
+                f'Expected {made.name} in {path}, which is to be made, to be '
+                'CorruptedArrays of all kinds, but got '
+                f'{dataset["type"]}. Change its `type`, or drop `make`.')
+        return made
 
     held_out = config.get('held_out', {})
     _check(held_out, HeldOut, path)

@@ -1,4 +1,5 @@
 """Whether a test set on disk is still the one that was measured."""
+import os
 from pathlib import Path
 from typing import List
 
@@ -8,7 +9,8 @@ from .sets import Cell
 def stamp_of(cell: Cell) -> List[list]:
     """Names, sizes and times of what a cell is read from, at a glance.
 
-    Files in class folders are not looked at one by one.
+    Of folders, what is in them by itself: files in class folders are not
+    looked at one by one.
 
     Returns:
         list[list]: Empty of a set that is not on disk.
@@ -17,15 +19,20 @@ def stamp_of(cell: Cell) -> List[list]:
     if root is None:
         return []
     root = Path(root).expanduser()
-    names = ['.'] if cell.kind is None else [
-        'labels.npy', f'{cell.kind}.npy', f'{cell.kind}/{cell.severity}'
+    if cell.kind is None:
+        paths = [root]
+    else:
+        names = ('labels.npy', f'{cell.kind}.npy',
+                 f'{cell.kind}/{cell.severity}')
+        paths = [root / name for name in names]
+    inside = [
+        sorted(path.iterdir()) for path in paths
+        if path.is_dir() and os.access(path, os.R_OK | os.X_OK)
     ]
     found = []
-    for name in names:
-        path = root / name
-        if path.is_file():
+    for path in [*paths, *sum(inside, [])]:
+        if path.exists():
             stat = path.stat()
-            found.append([name, stat.st_size, stat.st_mtime_ns])
-        elif path.is_dir():
-            found.append([name, path.stat().st_mtime_ns])
+            size = stat.st_size if path.is_file() else None
+            found.append([str(path.relative_to(root)), size, stat.st_mtime_ns])
     return found

@@ -4,32 +4,31 @@ from pathlib import Path
 from typing import Optional
 
 from ...engine.whole_files import whole_files
+from .candidates import Candidate
 
 
-def save_temperature(checkpoint: str, sha256: str, how: Optional[str],
-                     found: dict) -> Optional[Path]:
+def save_temperature(candidate: Candidate, found: dict) -> Optional[Path]:
     """Write a temperature, beside those for other uses of references.
 
     Args:
-        checkpoint (str): The file.
-        sha256 (str): Of it; what was fitted for another is dropped.
-        how (str, optional): How references are used, as ``'K = 10'``; None
-            of a plain model, which is called ``'plain'``.
+        candidate (Candidate): Whose it is. What was fitted for another
+            checkpoint of the same name is dropped.
         found (dict): ``temperature``, and what it was fitted on.
 
     Returns:
         Path | None: The file; None where the folder can't be written to.
     """
-    path = Path(checkpoint).with_suffix('.temperature.json')
+    path = Path(candidate.checkpoint).with_suffix('.temperature.json')
+    how = candidate.how or 'plain'
     try:
         saved = json.loads(path.read_text())
     except (OSError, ValueError):
         saved = {}
-    if saved.get('sha256') != sha256:
-        saved = dict(sha256=sha256)
+    if saved.get('sha256') != candidate.sha256:
+        saved = dict(sha256=candidate.sha256)
     if saved.get(how or 'plain') == found:
         return path
-    saved[how or 'plain'] = found
+    saved[how] = found
     try:
         with whole_files(path.parent) as partial:
             (partial / path.name).write_text(
