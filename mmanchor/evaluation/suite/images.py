@@ -13,6 +13,12 @@ from ...engine.config_reading import type_name
 from .sets import Cell
 
 CHUNK = 32  # images that a thread reads at a time
+# of the host's sets, which don't tell it themselves
+LAYOUTS = dict(
+    CIFAR10='DATA_ROOT/cifar-10-batches-py/test_batch',
+    CIFAR100='DATA_ROOT/cifar-100-python/test',
+    CustomDataset='DATA_ROOT/CLASS/*.jpg',
+    ImageNet='DATA_ROOT/val/WNID/*.JPEG')
 
 
 class TestPipeline:
@@ -69,8 +75,8 @@ class ImageBatches:
 
     Raises:
         FileNotFoundError: The set is not there.
-        ValueError: It is not as published; or, when an image is read, it
-            can't be, or is of another size than those before it.
+        ValueError: It is not as published, or empty; or an image can't be
+            read, or is of another size than those before it.
     """
 
     def __init__(self,
@@ -165,7 +171,7 @@ class ImageBatches:
         try:
             found = self.load(info)
         except (AssertionError, OSError, cv2.error) as problem:
-            found, error = None, problem
+            found, error = None, ' '.join(str(problem).split())
         if found is None:  # `ignore_empty`
             raise ValueError(f'Expected {path} to be an image, but got a file '
                              f'that can\'t be read: {error}. Mend or remove '
@@ -179,9 +185,20 @@ class ImageBatches:
 
 
 def _build(cell: Cell):
+    layout = LAYOUTS.get(type_name(cell.dataset))
     try:
         return DATASETS.build(dict(cell.dataset, pipeline=[]))
-    except (RuntimeError, AssertionError) as error:  # as the host puts it
+    # as the host puts it
+    except (RuntimeError, AssertionError, FileNotFoundError) as error:
+        if isinstance(error, FileNotFoundError) and layout is None:
+            raise  # our own tell their layout
         raise FileNotFoundError(
-            f'Expected {cell.name} as {cell.dataset["type"]} reads it, but '
-            f'got: {error}. Put it there, or change `data_root`.') from error
+            f'Expected {cell.name} as {type_name(cell.dataset)} reads it'
+            f'{layout and ", with the layout " + layout or ""}, but got: '
+            f'{str(error).rstrip(".")}. Put it there, or change '
+            '`data_root`.') from error
+    except ValueError as error:
+        if 'need at least one array' not in str(error):
+            raise
+        raise ValueError(f'Expected images in {cell.name}, but got none. '
+                         'Change the data set.') from error
