@@ -7,9 +7,9 @@ from pathlib import Path
 from mmanchor.analysis.suite_speed import compare_with_runner, save_random
 from mmanchor.engine.command_line import add_cfg_options, import_from_here
 from mmanchor.engine.config_reading import read_config
-from mmanchor.evaluation.suite.candidate_run import Settings
 from mmanchor.evaluation.suite.candidates import Candidate
 from mmanchor.evaluation.suite.sets import load_suite
+from mmanchor.evaluation.suite.settings import Settings
 
 
 def make_parser() -> argparse.ArgumentParser:

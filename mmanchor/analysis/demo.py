@@ -14,10 +14,10 @@ from rich.progress import Progress
 from .. import CONFIG_DIR
 from ..engine.launch import build_runner
 from ..engine.output import progress_bars
-from ..evaluation.suite.candidate_run import Settings
 from ..evaluation.suite.candidates import Candidate, named
 from ..evaluation.suite.command import measure_all
 from ..evaluation.suite.sets import load_suite
+from ..evaluation.suite.settings import Settings
 from .demo_figure import draw_figure
 from .demo_table import demo_table
 from .step_time import step_time_ratios

@@ -17,12 +17,12 @@ from rich.console import Console
 from ..engine.config_reading import type_name
 from ..engine.output import (commit, device_name, progress_bars, versions,
                              write_json)
-from ..evaluation.suite.candidate_run import Settings
 from ..evaluation.suite.candidates import Candidate, Ready
 from ..evaluation.suite.images import ImageBatches
 from ..evaluation.suite.measuring import FIGURES, OF_REFERENCES, measure
 from ..evaluation.suite.predicting import predict_batch
 from ..evaluation.suite.sets import Cell, Suite
+from ..evaluation.suite.settings import Settings
 
 
 def compare_with_runner(suite: Suite, candidate: Candidate, settings: Settings,

@@ -16,12 +16,12 @@ from ...engine.command_line import add_cfg_options, import_from_here
 from ...engine.config_reading import read_config, reference_hooks
 from ...engine.output import progress_bars
 from ...engine.reference_flags import add_reference_flags, set_references
-from .candidate_run import SCORES, Settings
 from .candidates import Candidate, named
 from .parts import Parts, only_run
 from .report_files import assemble, print_report, write_report
 from .running import run_suite
 from .sets import Suite, load_suite
+from .settings import SCORES, Settings
 
 
 def evaluate_parser() -> argparse.ArgumentParser:

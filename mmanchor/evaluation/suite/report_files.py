@@ -11,11 +11,11 @@ from ...engine.output import commit, device_name, versions
 from ...engine.whole_files import whole_files
 from ..report.drawing import draw_all
 from ..report.tables import csv_text, markdown_report, terminal_tables
-from .candidate_run import Settings
 from .making import SEED
 from .measuring import NUM_BINS
 from .running import Outcome
 from .sets import Suite
+from .settings import Settings
 
 CONVENTIONS = dict(
     accuracy='top1: % of images whose first choice is right; of sets with '
