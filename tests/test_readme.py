@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
 from mmanchor.engine import launch
+from mmanchor.evaluation.suite.command import evaluate_parser
 from mmanchor.models import AnchoredImageClassifier
 
 ROOT = Path(__file__).parents[1]
@@ -60,12 +61,16 @@ def test_commands_name_files_and_flags_that_exist(command):
     assert (ROOT / tool).is_file()
     parser = {
         'train': launch.train_parser,
-        'test': launch.test_parser
+        'test': launch.test_parser,
+        'evaluate': evaluate_parser
     }.get(Path(tool).stem)
     if parser is None:
         parser = runpy.run_path(str(ROOT / tool))['make_parser']
     args = parser().parse_args(arguments)
-    configs = [getattr(args, 'config', None), *getattr(args, 'configs', [])]
+    configs = [
+        getattr(args, 'config', None), *getattr(args, 'configs', []),
+        *getattr(args, 'models', [])[::2]
+    ]
     for config in configs:
         if str(config).startswith('configs/'):
             assert (ROOT / config).is_file()

@@ -9,12 +9,12 @@ from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS
 from runs import config_maker
 
-from mmanchor.evaluation.suite.candidate_run import Settings
 from mmanchor.evaluation.suite.candidates import Candidate
 from mmanchor.evaluation.suite.command import evaluate
 from mmanchor.evaluation.suite.parts import Parts
 from mmanchor.evaluation.suite.running import run_suite
 from mmanchor.evaluation.suite.sets import load_suite
+from mmanchor.evaluation.suite.settings import Settings
 
 KINDS = ('fog', 'frost')
 SUITE = """

@@ -8,4 +8,6 @@ if __name__ == '__main__':
     parser.add_argument('--work-dir', default='work_dirs/demo')
     parser.add_argument('--max-epochs', type=int, default=40)
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--data-root', default='data', help='where corrupted digits go')
     run_demo(**vars(parser.parse_args()))

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from ..functional import anchor
+from .demo_table import name_of
 
 COLOURS = {
     'standard': '#6b6b6b',
@@ -25,7 +26,7 @@ def draw_figure(rows: List[dict], model: nn.Module, dataset: Dataset,
     Args:
         rows (List[dict]): As in the demo's ``results.json``.
         model (torch.nn.Module): An anchored classifier with a bank.
-        dataset (torch.utils.data.Dataset): A few test images.
+        dataset (torch.utils.data.Dataset): Test images; three are shown.
         path (str): PNG file to write.
     """
     figure = Figure(figsize=(12, 4), dpi=130, layout='constrained')
@@ -34,16 +35,13 @@ def draw_figure(rows: List[dict], model: nn.Module, dataset: Dataset,
     _draw_anchoring(left, model, dataset)
     accuracy, spread = right.subplots(1, 2)
     for row in rows:
-        k = row['num_references']
-        if row['protocol'] == 'adaptive':
-            continue
-        if k in (None, 1):
-            _draw_by_severity(accuracy, row, 'accuracy', row['name'])
-        if k is not None and k > 1:
-            _draw_by_severity(spread, row, 'spread', row['name'])
-            spread.set_title(
-                f'Spread of logits over K = {k} references', loc='left')
-    accuracy.set_title('Accuracy (K = 1), %', loc='left')
+        name = name_of(row)
+        if row['protocol'] != 'adaptive':
+            _draw_by_severity(accuracy, row, 'top1', name)
+        else:
+            _draw_by_severity(spread, row, 'spread', name)
+    accuracy.set_title('Accuracy, %', loc='left')
+    spread.set_title('Spread of logits over references', loc='left')
     for axes in (accuracy, spread):
         axes.set_xlabel('severity of corruption (0: clean)')
         axes.spines[['top', 'right']].set_visible(False)
@@ -55,13 +53,17 @@ def draw_figure(rows: List[dict], model: nn.Module, dataset: Dataset,
     os.replace(partial, path)
 
 
-def _draw_by_severity(axes, row: dict, figure: str, label: str) -> None:
-    values = [point[figure] for point in (row['clean'], *row['by_severity'])]
-    axes.plot(values, marker='o', color=COLOURS[row['name']], label=label)
+def _draw_by_severity(axes, row: dict, figure: str, name: str) -> None:
+    by_severity = row['shifts']['Digits-C']['by_severity']
+    points = (row['clean']['figures'], *by_severity.values())
+    axes.plot([point[figure] for point in points],
+              marker='o',
+              color=COLOURS[name],
+              label=name)
 
 
 def _draw_anchoring(figure, model: nn.Module, dataset: Dataset) -> None:
-    batch = default_collate([dataset[i] for i in range(len(dataset))])
+    batch = default_collate([dataset[i] for i in range(3)])
     with torch.no_grad():
         images = model.data_preprocessor(batch)['inputs'].cpu()
         references = model.data_preprocessor(

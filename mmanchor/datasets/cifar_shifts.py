@@ -39,7 +39,8 @@ class ImageArrays(BaseDataset):
             raise ValueError("Expected `channel_order` to be 'rgb' or 'bgr', "
                              f'but got {channel_order!r}. Change it.')
         self.channel_order = channel_order
-        kwargs = dict(dict(test_mode=True), **kwargs)
+        # rows and labels only: packing them would take longer than reading
+        kwargs = dict(dict(test_mode=True, serialize_data=False), **kwargs)
         super().__init__(ann_file='', data_root=str(data_root), **kwargs)
 
     def file(self, name: str) -> Path:

@@ -76,7 +76,7 @@ def load_classifier(
             f'Expected the config of an {kinds[0].__name__}, but its '
             f'`model` is {kind}. Name the config that {checkpoint} was '
             'trained with.')
-    saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', None)
+    saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent')
     weights = {
         re.sub(r'^module\.', '', name): weight
         for name, weight in saved.get('state_dict', saved).items()

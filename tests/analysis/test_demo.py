@@ -1,13 +1,13 @@
-import json
+from dataclasses import replace
 
-import pytest
 import torch
 from builders import build_model, make_batch
 
 from mmanchor.analysis import demo
-from mmanchor.analysis.demo import MODELS, PROTOCOLS, run_demo
-from mmanchor.analysis.predictions import Predictions
+from mmanchor.analysis.demo import MODELS, run_demo
+from mmanchor.analysis.demo_table import name_of
 from mmanchor.analysis.step_time import step_time_ratios
+from mmanchor.evaluation.suite.sets import load_suite
 
 
 def small(config):
@@ -28,46 +28,57 @@ def small(config):
     return make
 
 
+def fewer_cells(name, data_root):
+    suite = load_suite(name, data_root)
+    shift = replace(
+        suite.shifts[0], kinds=('contrast', 'shot_noise'), severities=(2, 4))
+    clean = replace(suite.clean, dataset=dict(suite.clean.dataset, indices=60))
+    return replace(suite, clean=clean, shifts=(shift, ))
+
+
 def test_the_demo_reports_every_model_and_repeats_its_figures(
         tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, '_config', small(demo._config))
-    monkeypatch.setattr(demo, 'SEVERITIES', (2, ))
+    monkeypatch.setattr(demo, 'load_suite', fewer_cells)
     monkeypatch.setattr(
         demo, 'step_time_ratios',
         lambda models, batch: step_time_ratios(models, batch, 2, 1))
-    first = run_demo(str(tmp_path / 'a'), max_epochs=1)
+    found = []
+    for name in ('a', 'b'):
+        folder = tmp_path / name
+        monkeypatch.chdir(tmp_path)  # the same names in both results
+        (tmp_path / 'demo').mkdir()
+        found.append(
+            run_demo('demo', max_epochs=1, data_root=str(tmp_path / 'data')))
+        (tmp_path / 'demo').rename(folder)
+    times = [one.pop('times') for one in found]
+    for one in (*found[0]['models'], *found[1]['models']):
+        del one['sha256']  # a checkpoint holds times
+    assert found[0] == found[1]
     printed = capsys.readouterr().out
-    second = run_demo(str(tmp_path / 'b'), max_epochs=1)
-    assert first['models'] == second['models']
+    rows = found[0]['models']
     assert [(row['name'], row['num_references'], row['protocol'])
-            for row in first['models']
-            ] == [('standard', None, None)] + [(name, *protocol)
-                                               for name in list(MODELS)[1:]
-                                               for protocol in PROTOCOLS]
-    spreads = [row['corrupted']['spread'] for row in first['models']]
-    assert spreads[0] is None
-    assert spreads[1] == spreads[4] == 0  # K = 1
-    assert min(spreads[2], spreads[3], spreads[5], spreads[6]) > 0
-    used = [row['clean']['used'] for row in first['models']]
-    assert used[:3] == [0, 1, 10] and used[4:6] == [1, 10]
-    assert 2 <= min(used[3], used[6]) and max(used[3], used[6]) <= 10
-    assert set(first['train_step_time_ratio']) == set(MODELS)
-    assert json.loads((tmp_path / 'a/results.json').read_text()) == first
+            for row in rows] == [
+                ('standard', None, None),
+                ('anchored, K = 1', 1, 'mean'),
+                ('anchored, K ≤ 10', 10, 'adaptive'),
+                ('anchored, masked, K = 1', 1, 'mean'),
+                ('anchored, masked, K ≤ 10', 10, 'adaptive'),
+            ]
+    corrupted = [row['shifts']['Digits-C']['mean'] for row in rows]
+    assert corrupted[0]['spread'] is None
+    assert corrupted[1]['spread'] == corrupted[3]['spread'] == 0
+    assert min(corrupted[2]['spread'], corrupted[4]['spread']) > 0
+    assert 2 <= corrupted[2]['mean_used'] <= 10
+    assert all(row['ood']['Photographs']['scores'] for row in rows)
+    assert set(times[0]['train_step_ratio']) == set(MODELS)
     assert (tmp_path / 'a/demo.png').read_bytes().startswith(b'\x89PNG')
-    assert not list(tmp_path.rglob('*.partial'))
+    assert (tmp_path / 'a/report.md').exists()
+    assert not found[0]['missing'] and not found[0]['failed']
     for name in MODELS:
-        assert f'train {name}' in printed and f'\n {name} ' in printed
-
-
-def test_predictions_summarise_themselves():
-    scores = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
-    found = Predictions(scores, torch.tensor([0, 1]), None,
-                        torch.tensor([2, 3]))
-    assert found.mean_used == 2.5
-    assert found.accuracy == 50 and found.spread is None
-    assert found.ece == pytest.approx((0.1 + 0.6) / 2)
-    spread = found._replace(stds=torch.tensor([[1., 2.], [3., 6.]])).spread
-    assert spread == 3
+        assert f'train {name}' in printed
+    for row in rows:
+        assert f'\n {name_of(row)} ' in printed
 
 
 def test_step_times_are_relative_to_the_first_and_leave_models_alone():

@@ -2,9 +2,9 @@
 import copy
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Sequence
 
 from mmengine.config import Config
 from mmpretrain.registry import HOOKS
@@ -68,6 +68,18 @@ class Candidate:
         return HOOKS.build(copy.deepcopy(found[0])) if found else None
 
     @property
+    def how(self) -> Optional[str]:
+        """How references are used, in a word or two; None of plain models."""
+        if self.hook is None:
+            return None
+        k = self.hook.needed
+        return dict(
+            mean=f'K = {k}',
+            single='K = 1',
+            adaptive=f'K ≤ {k}',
+            transduction=f'best of {k}')[self.hook.protocol.name]
+
+    @property
     def settings(self) -> dict:
         """What decides its figures, besides the images."""
         cfg = self.cfg
@@ -114,14 +126,15 @@ class Candidate:
             reference_seed=hook and hook.seed)
 
 
-def label_of(hook) -> Optional[str]:
-    """How references are used, in a word or two."""
-    if hook is None:
-        return None
-    k = hook.needed
-    return {
-        'mean': f'K = {k}',
-        'single': 'K = 1',
-        'adaptive': f'K ≤ {k}',
-        'transduction': f'best of {k}',
-    }[hook.protocol.name]
+def named(candidates: Sequence[Candidate]) -> List[Candidate]:
+    """With how references are used, and numbers where names are the same."""
+    found, taken = [], set()
+    for one in candidates:
+        name = plain = f'{one.name}, {one.how}' if one.how else one.name
+        number = 1
+        while name in taken:
+            number += 1
+            name = f'{plain} ({number})'
+        taken.add(name)
+        found.append(replace(one, name=name))
+    return found

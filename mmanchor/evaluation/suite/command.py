@@ -1,7 +1,6 @@
 """``tools/evaluate.py``: from the command line to a report."""
 import argparse
 import copy
-import dataclasses
 import os
 import sys
 import time
@@ -9,19 +8,20 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from rich.console import Console
 from rich.markup import escape
 
-from ...engine.config_reading import reference_hooks
+from ...engine.command_line import add_cfg_options, import_from_here
+from ...engine.config_reading import read_config, reference_hooks
 from ...engine.output import progress_bars
 from ...engine.reference_flags import add_reference_flags, set_references
-from .candidate_run import SCORES, Settings
-from .candidates import Candidate, label_of
+from .candidates import Candidate, named
 from .parts import Parts, only_run
-from .report_files import assemble, write_report
+from .report_files import assemble, print_report, write_report
 from .running import run_suite
-from .sets import load_suite
+from .sets import Suite, load_suite
+from .settings import SCORES, Settings
 
 
 def evaluate_parser() -> argparse.ArgumentParser:
@@ -80,12 +80,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
         default='cuda' if torch.cuda.is_available() else 'cpu',
         help='default: %(default)s')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of every model\'s config')
+    add_cfg_options(parser)
     add_reference_flags(parser, several=True)
     return parser
 
@@ -118,15 +113,22 @@ def evaluate(argv: Optional[Sequence[str]] = None) -> dict:
     suite = load_suite(args.suite, args.data_root)
     candidates = read_candidates(args)
     out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
-    return evaluate_candidates(suite, candidates, out, settings)
+    console = Console()
+    results = measure_all(suite, candidates, out, settings, console)
+    print_report(results, out, console)
+    return results
 
 
-def evaluate_candidates(suite,
-                        candidates,
-                        out: Path,
-                        settings: Settings,
-                        console: Optional[Console] = None) -> dict:
-    """Measure models on a suite, write a report and print tables.
+def measure_all(suite: Suite,
+                candidates: Sequence[Candidate],
+                out: Path,
+                settings: Settings,
+                console: Console,
+                about: Optional[dict] = None,
+                times: Optional[dict] = None) -> dict:
+    """Measure models on a suite and write a report.
+
+    Bars tell the time left.
 
     Args:
         suite (Suite): The test sets.
@@ -134,33 +136,38 @@ def evaluate_candidates(suite,
         out (Path): Where parts, ``results.json``, ``results.csv``,
             ``report.md`` and figures go.
         settings (Settings): See there.
-        console (Console, optional): Where to print.
+        console (Console): Where to print.
+        about (dict, optional): More for the results.
+        times (dict, optional): More that differs from run to run.
 
     Returns:
         dict: What ``results.json`` has.
+
+    Raises:
+        OSError: Results can't be kept.
+        ValueError: Another run writes to the folder; see also
+            :func:`~mmanchor.evaluation.suite.running.run_suite`.
     """
-    console = console or Console()
     start = time.time()
+    cells = 1 + len(suite.ood) + sum(
+        len(list(one.cells())) for one in suite.shifts)
     with only_run(out):
         with progress_bars(console) as bars:
-            cells = 1 + len(suite.ood) + sum(
-                len(list(one.cells())) for one in suite.shifts)
             whole = bars.add_task(
                 escape(f'{suite.title}: all'), total=cells * len(candidates))
             now = bars.add_task('', total=1.)
-
-            def report(what: str, share: float) -> None:
-                bars.update(now, description=escape(what), completed=share)
-
-            def done(count: int) -> None:
-                bars.advance(whole, count)
-
-            outcome = run_suite(suite, candidates, Parts(out / 'parts'),
-                                settings, report, done)
+            outcome = run_suite(
+                suite, candidates, Parts(out / 'parts'), settings,
+                lambda what, share: bars.update(
+                    now, description=escape(what), completed=share),
+                lambda count: bars.advance(whole, count))
             bars.update(now, visible=False)
-        results = assemble(suite, outcome, settings)
-        results['times'] = dict(seconds=round(time.time() - start, 1))
-        write_report(results, out, console)
+        seconds = dict(seconds=round(time.time() - start, 1))
+        results = dict(
+            assemble(suite, outcome, settings),
+            **(about or {}),
+            times=dict(seconds, **(times or {})))
+        write_report(results, out)
     return results
 
 
@@ -184,15 +191,13 @@ def read_candidates(args: argparse.Namespace) -> List[Candidate]:
                          f'but got {len(names)}. Change them.')
     found = []
     for name, (config, checkpoint) in zip(names, pairs):
-        cfg = Config.fromfile(config)
-        if args.cfg_options:
-            cfg.merge_from_dict(args.cfg_options)
+        cfg = read_config(config, args.cfg_options)
         for one in _with_references(cfg, args):
             found.append(Candidate(name, one, checkpoint, config))
     if not any(one.hook for one in found):
         for one in found[:1]:  # refuses flags that nothing takes
             set_references(one.cfg, _of_one(args, args.num_references))
-    return _named(found)
+    return named(found)
 
 
 def _with_references(cfg: Config, args) -> List[Config]:
@@ -214,29 +219,16 @@ def _of_one(args: argparse.Namespace, k) -> argparse.Namespace:
     })
 
 
-def _named(candidates: List[Candidate]) -> List[Candidate]:
-    """With how references are used, and numbers where names are the same."""
-    named, taken = [], set()
-    for one in candidates:
-        how = label_of(one.hook)
-        name = f'{one.name}, {how}' if how else one.name
-        number, plain = 1, name
-        while name in taken:
-            number += 1
-            name = f'{plain} ({number})'
-        taken.add(name)
-        named.append(dataclasses.replace(one, name=name))
-    return named
-
-
 def main() -> None:
     """Run, and end with a line rather than tracebacks where it is stopped.
 
     The exit status is 1 where anything failed, after the report is written;
     sets that are not there don't count.
     """
+    import_from_here()
     try:
-        if evaluate()['failed']:
-            sys.exit(1)
+        results = evaluate()
     except KeyboardInterrupt:
         sys.exit('Stopped. Run the same command again and it goes on.')
+    if results['failed']:
+        sys.exit(1)

@@ -11,11 +11,11 @@ from ...engine.output import commit, device_name, versions
 from ...engine.whole_files import whole_files
 from ..report.drawing import draw_all
 from ..report.tables import csv_text, markdown_report, terminal_tables
-from .candidate_run import Settings
 from .making import SEED
 from .measuring import NUM_BINS
 from .running import Outcome
 from .sets import Suite
+from .settings import Settings
 
 CONVENTIONS = dict(
     accuracy='top1: % of images whose first choice is right; of sets with '
@@ -61,13 +61,12 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
         failed=outcome.failed)
 
 
-def write_report(results: dict, out: Path, console: Console) -> None:
-    """Write everything, and print the tables.
+def write_report(results: dict, out: Path) -> None:
+    """Write everything.
 
     Args:
         results (dict): What ``results.json`` is to have.
         out (Path): The folder.
-        console (Console): Where to print.
 
     Raises:
         OSError: The disk is full.
@@ -86,7 +85,11 @@ def write_report(results: dict, out: Path, console: Console) -> None:
                       f'{error.strerror or error}. Make room, and run the '
                       'same command again: what was measured is '
                       'kept.') from error
-    for table in terminal_tables(results):
+
+
+def print_report(results: dict, out: Path, console: Console) -> None:
+    """Print tables, and what is missing or failed."""
+    for table in terminal_tables(results, console.width):
         console.print(table)
     for one in results['missing']:
         console.print(escape(f'Not there: {one["name"]}. {one["reason"]}'))

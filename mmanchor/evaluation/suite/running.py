@@ -1,12 +1,15 @@
 """All models on all test sets of a suite, going on where it was stopped."""
 from dataclasses import dataclass, replace
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, List, Sequence
 
-from .candidate_run import CandidateRun, Report, Settings
+from .candidate_run import CandidateRun
 from .candidates import Candidate
 from .making import make_corrupted
 from .parts import Parts
+from .passes import Passes, Report
 from .sets import Suite, SuiteSet
+from .settings import Settings
+from .troubles import Troubles
 
 
 @dataclass
@@ -23,45 +26,6 @@ class Outcome:
     models: List[dict]
     missing: List[dict]
     failed: List[dict]
-
-
-class Troubles:
-    """Notes what sets lack, so that the rest of a suite goes on."""
-
-    def __init__(self):
-        self.missing: Dict[str, str] = {}
-        self.failed: List[dict] = []
-
-    def attempt(self,
-                model: Optional[str],
-                name: str,
-                function: Callable,
-                doing: str = ''):
-        """What a function returns; None where a set makes it fail.
-
-        Args:
-            model (str, optional): Whose name to note; None if it is no
-                model's fault.
-            name (str): The set.
-            function (Callable): Called unless the set is known to be missing.
-            doing (str): What to put before the name of the set where the
-                function fails. Defaults to nothing.
-        """
-        if name in self.missing:
-            return None
-        try:
-            return function()
-        except FileNotFoundError as error:
-            self.missing[name] = str(error)
-        except (ValueError, PermissionError) as error:
-            self.note(model, doing + name, error)
-        return None
-
-    def note(self, model: Optional[str], name: str, error: Exception) -> None:
-        """Note what failed, once."""
-        found = dict(model=model, name=name, reason=str(error))
-        if found not in self.failed:
-            self.failed.append(found)
 
 
 def run_suite(suite: Suite,
@@ -107,7 +71,8 @@ def run_suite(suite: Suite,
     suite = replace(suite, shifts=tuple(filter(is_there, suite.shifts)))
     models = [
         row for candidate in candidates for row in CandidateRun(
-            suite, candidate, parts, settings, troubles, report, done).rows()
+            Passes(suite, candidate, parts, settings, troubles, report),
+            done).rows()
     ]
     missing = [
         dict(name=name, reason=reason)

@@ -6,8 +6,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from mmanchor.evaluation.suite.candidate_run import SCORES
 from mmanchor.evaluation.suite.command import evaluate, evaluate_parser, main
+from mmanchor.evaluation.suite.settings import SCORES
 
 NAMES = ['standard', 'anchored, K = 1', 'anchored, K = 3']
 

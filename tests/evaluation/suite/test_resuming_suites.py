@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_suites import without_times, write_arrays
 
-from mmanchor.evaluation.suite import candidate_run
+from mmanchor.evaluation.suite import passes
 
 TOOL = Path(__file__).parents[3] / 'tools' / 'evaluate.py'
 ARRAYS = [
@@ -26,7 +26,7 @@ EVERY = ['Digits', *ARRAYS, 'Photographs']
 def counted(monkeypatch):
     """The cells that are measured, as they are."""
     found = []
-    batches_of = candidate_run.CandidateRun._batches
+    batches_of = passes.Passes._batches
 
     def batches(self, cell, *args, **kwargs):
         made = batches_of(self, cell, *args, **kwargs)
@@ -34,14 +34,14 @@ def counted(monkeypatch):
         return made
 
     calls = []
-    measure = candidate_run.measure
+    measure = passes.measure
 
     def counting(*args, **kwargs):
         calls.append(args)
         return measure(*args, **kwargs)
 
-    monkeypatch.setattr(candidate_run.CandidateRun, '_batches', batches)
-    monkeypatch.setattr(candidate_run, 'measure', counting)
+    monkeypatch.setattr(passes.Passes, '_batches', batches)
+    monkeypatch.setattr(passes, 'measure', counting)
 
     def new():
         assert len(found) == len(calls)

@@ -80,8 +80,7 @@ def test_without_it_all_images_are_tested(outcome):
 
 def test_it_is_kept_and_found_again(outcome, monkeypatch):
     first = outcome(MORE, temperature=True)
-    monkeypatch.setattr('mmanchor.evaluation.suite.candidate_run.measure',
-                        None)
+    monkeypatch.setattr('mmanchor.evaluation.suite.passes.measure', None)
     assert outcome(MORE, temperature=True) == first
 
 

@@ -9,11 +9,11 @@ from PIL import Image
 from tiny_suites import sets_of
 
 from mmanchor.datasets import imagenet_wnids
-from mmanchor.evaluation.suite.candidate_run import Settings
 from mmanchor.evaluation.suite.candidates import Candidate
 from mmanchor.evaluation.suite.parts import Parts
 from mmanchor.evaluation.suite.running import run_suite
 from mmanchor.evaluation.suite.sets import load_suite
+from mmanchor.evaluation.suite.settings import Settings
 
 PLAIN = 'shifts.append(dict(name="More", dataset=dict({})))'
 

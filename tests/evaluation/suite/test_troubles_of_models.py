@@ -7,7 +7,7 @@ from mmpretrain.registry import DATASETS
 from tiny_suites import sets_of
 
 from mmanchor.evaluation import anomaly_scores
-from mmanchor.evaluation.suite.candidates import Candidate, label_of
+from mmanchor.evaluation.suite.candidates import Candidate
 
 
 def poison(path, name='head.fc.bias', value=float('nan')):
@@ -111,7 +111,7 @@ def test_a_checkpoint_cut_short(candidate, copied):
 
 def test_an_anchored_model_without_a_hook(candidate):
     found = candidate(custom_hooks=[])
-    assert found.hook is None and label_of(found.hook) is None
+    assert found.hook is None and found.how is None
     expected = '`KReferenceHook` in `custom_hooks` of anchored.py to say how'
     with pytest.raises(ValueError, match=expected):
         found.load('cpu')

@@ -1,0 +1,55 @@
+"""Time the safety suite against MMPretrain's test loop:
+``python tools/benchmark_suite.py CONFIG CHECKPOINT --suite cifar10-folders``.
+"""
+import argparse
+from pathlib import Path
+
+from mmanchor.analysis.suite_speed import compare_with_runner, save_random
+from mmanchor.engine.command_line import add_cfg_options, import_from_here
+from mmanchor.engine.config_reading import read_config
+from mmanchor.evaluation.suite.candidates import Candidate
+from mmanchor.evaluation.suite.sets import load_suite
+from mmanchor.evaluation.suite.settings import Settings
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description='Both take the corrupted images of a suite by turns; '
+        'prints how many times faster the suite is, and whether figures '
+        'differ.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='checkpoint file (default: random weights, which take as long)')
+    parser.add_argument('--suite', required=True, help='with corrupted arrays')
+    parser.add_argument('--data-root', default='data', metavar='FOLDER')
+    parser.add_argument(
+        '--rounds',
+        type=int,
+        default=10,
+        help='kinds and severities to take (default: %(default)s)')
+    parser.add_argument('--batch-size', type=int, default=256)
+    parser.add_argument('--workers', type=int, default=2)
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--out', default='work_dirs/benchmark_suite.json')
+    add_cfg_options(parser)
+    return parser
+
+
+def main() -> None:
+    args = make_parser().parse_args()
+    import_from_here()
+    cfg = read_config(args.config, args.cfg_options)
+    out = Path(args.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = args.checkpoint or save_random(cfg, out.with_suffix('.pth'))
+    candidate = Candidate('model', cfg, checkpoint, args.config)
+    settings = Settings(args.batch_size, args.workers, args.device)
+    compare_with_runner(
+        load_suite(args.suite, args.data_root), candidate, settings,
+        args.rounds, out)
+
+
+if __name__ == '__main__':
+    main()
