@@ -88,7 +88,9 @@ class Candidate:
             model=repr(cfg.model),
             data_preprocessor=repr(cfg.get('data_preprocessor')),
             pipeline=repr(evaluation_pipeline(cfg)),
-            references=repr(reference_hooks(cfg)))
+            references=repr(reference_hooks(cfg)),
+            # where references may be drawn from
+            training=repr((cfg.get('train_dataloader') or {}).get('dataset')))
 
     def load(self, device: str) -> Ready:
         """Load it, with references and protocol set.

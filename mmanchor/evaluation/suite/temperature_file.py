@@ -24,9 +24,9 @@ def save_temperature(candidate: Candidate, found: dict) -> Optional[Path]:
         saved = json.loads(path.read_text())
     except (OSError, ValueError):
         saved = {}
-    if saved.get('sha256') != candidate.sha256:
+    if not isinstance(saved, dict) or saved.get('sha256') != candidate.sha256:
         saved = dict(sha256=candidate.sha256)
-    if saved.get(how or 'plain') == found:
+    if saved.get(how) == found:
         return path
     saved[how] = found
     try:
