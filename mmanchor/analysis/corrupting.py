@@ -7,6 +7,7 @@ from rich.console import Console
 from ..datasets.corrupted_sets import (ArraySource, FolderSource,
                                        write_corrupted_set)
 from ..engine.output import progress_bars
+from ..evaluation.suite.parts import only_run
 
 
 def make_corruptions(source: str,
@@ -33,7 +34,8 @@ def make_corruptions(source: str,
 
     Raises:
         FileNotFoundError: ``source`` or ``labels`` is not there.
-        ValueError: An option does not go with the source; or see there.
+        ValueError: An option does not go with the source; another run writes
+            to ``out``, or nobody can; or see there.
     """
     console = console or Console()
     if not Path(source).exists():
@@ -52,7 +54,7 @@ def make_corruptions(source: str,
                 'Expected labels and no size with an array, but got '
                 f'labels={labels} and size={size}. Change them.')
         images = ArraySource(source, labels)
-    with progress_bars(console) as bars:
+    with only_run(Path(out), 'name another'), progress_bars(console) as bars:
         task = bars.add_task('', total=None)
 
         def report(kind, done, total):

@@ -12,7 +12,7 @@ import numpy as np
 
 from .corruption_jobs import corrupt_files, corrupt_rows, jobs_of, run_jobs
 from .corruptions import SMALLEST, load_library
-from .image_folders import list_folders, list_images
+from .image_folders import list_folders, list_images, listed
 from .mapped_arrays import open_images, open_labels
 from .shift_kinds import ALL_C_KINDS, SEVERITIES, check_kind
 
@@ -27,8 +27,8 @@ def _replace_text(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def _same_settings(out: Path, settings: dict) -> None:
-    """Refuse to add to a set that was made otherwise."""
+def _same_settings(source, out: Path, settings: dict) -> None:
+    """Refuse to add to a set that was made otherwise, or published."""
     path = out / RECORD
     if path.exists():
         known = json.loads(path.read_text())
@@ -39,6 +39,14 @@ def _same_settings(out: Path, settings: dict) -> None:
                     f'{key}, but got {known.get(key)!r} there and {value!r} '
                     'now. Change the folder, or remove it.')
         return
+    others = [
+        kind for kind in ALL_C_KINDS if source.target(out, kind).exists()
+    ]
+    if others:
+        raise ValueError(
+            f'Expected {out} to hold what was made here, with {RECORD}, or '
+            f'nothing, but got {listed(others)} without it. Change the '
+            'folder.')
     versions = {}
     for name in ('numpy', 'scipy', 'scikit-image', 'opencv-python', 'pillow'):
         try:
@@ -204,7 +212,7 @@ def write_corrupted_set(
                              f'got {value}. Change it.')
     out = Path(out)
     _same_settings(
-        out,
+        source, out,
         dict(
             seed=seed,
             images=source.fingerprint(),

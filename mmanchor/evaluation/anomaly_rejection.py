@@ -65,7 +65,8 @@ def anomaly_rejection(scores: torch.Tensor,
     rank /= rank.max().clamp(min=1)
     return dict(
         auroc=auroc(rank, target.long()).item(),
-        aupr=average_precision(rank, target.long()).item(),
+        # sums in single precision, which may round to more than 1
+        aupr=average_precision(rank, target.long()).clamp(max=1).item(),
         fpr95=_fpr_at_tpr(scores, target, 0.95))
 
 

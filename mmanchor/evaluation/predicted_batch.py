@@ -67,7 +67,8 @@ class PredictedBatch:
             - output: (B, ...)
 
         Raises:
-            ValueError: The predictions don't have it.
+            ValueError: The predictions don't have it, or are for fewer
+                classes than those that are kept.
         """
         if name not in self._fields:
             got = (f'{self._fields.lacking(name)} without it' if isinstance(
@@ -78,6 +79,11 @@ class PredictedBatch:
         if (self._kept is None or name not in OF_CLASSES
                 or len(self._kept) == values.size(1)):
             return values
+        if max(self._kept) >= values.size(1):
+            raise ValueError(
+                f'Expected predictions for {max(self._kept) + 1} classes or '
+                f'more, some of which alone compete, but got {values.size(1)}.'
+                ' Name another checkpoint, or mend `kept_classes`.')
         values = values[:, list(self._kept)]
         if name == 'pred_score':
             values = values / values.sum(1, keepdim=True)

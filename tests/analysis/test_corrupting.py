@@ -9,6 +9,7 @@ from PIL import Image
 from rich.console import Console
 
 from mmanchor.analysis.corrupting import make_corruptions
+from mmanchor.evaluation.suite.parts import only_run
 
 TOOL = str(Path(__file__).parents[2] / 'tools' / 'make_corruptions.py')
 
@@ -85,3 +86,19 @@ def test_options_that_do_not_go_with_the_source(array, tmp_path):
         run(array, str(tmp_path / 'labels.npy'), 24)
     with pytest.raises(ValueError, match='no labels with a folder.*Leave'):
         run(tmp_path, str(tmp_path / 'labels.npy'))
+
+
+def test_two_runs_in_one_folder(array, tmp_path):
+    out = tmp_path / 'out'
+
+    def run():
+        make_corruptions(
+            str(array), str(out), str(tmp_path / 'labels.npy'), None, ['fog'],
+            0, 1)
+
+    with only_run(out):
+        with pytest.raises(ValueError, match='one: process .*name another'):
+            run()
+        assert [path.name for path in out.iterdir()] == ['.running']
+    run()
+    assert (out / 'fog.npy').exists()

@@ -161,6 +161,16 @@ def test_other_settings_do_not_mix(array, folder, tmp_path):
     assert record['versions']['numpy'] == np.__version__
 
 
+def test_nothing_is_added_to_a_published_set(source, tmp_path):
+    out = tmp_path / 'out'
+    write_corrupted_set(source, out, ['fog'])
+    (out / 'made_by.json').unlink()
+    before = contents(out)
+    with pytest.raises(ValueError, match='but got fog without it. Change th'):
+        write_corrupted_set(source, out, ['fog', 'frost'])
+    assert contents(out) == before
+
+
 def test_images_are_cut_to_a_square(tmp_path):
     path = tmp_path / 'source' / 'a' / 'wide.png'
     path.parent.mkdir(parents=True)

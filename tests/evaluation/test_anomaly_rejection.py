@@ -54,6 +54,12 @@ def test_by_hand():
         dict(auroc=4.5 / 6, aupr=3 / 4, fpr95=2 / 3))
 
 
+def test_no_area_is_above_one():
+    scores = torch.arange(86500)
+    found = anomaly_rejection(scores, scores >= 50000)
+    assert found == dict(auroc=1, aupr=1, fpr95=0)
+
+
 @pytest.mark.parametrize('positive', ['ood', 'id'])
 def test_equal_scores_tell_nothing(positive):
     is_ood = torch.arange(40) < 10

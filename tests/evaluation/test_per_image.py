@@ -199,6 +199,14 @@ def test_a_label_that_is_not_kept_is_refused():
         evaluate_kept('Top1Accuracy', predictions(ood=False))
 
 
+def test_predictions_for_fewer_classes_are_refused():
+    batch = evaluation.PredictedBatch(
+        dict(pred_score=torch.zeros(2, 3)), kept_classes=(0, 3))
+    with pytest.raises(
+            ValueError, match='for 4 classes or more.*but got 3. Name'):
+        batch['pred_score']
+
+
 def test_accuracy_is_the_host_s():
     samples = predictions(ood=False)
     host = METRICS.build(dict(type='Accuracy', topk=(1, )))

@@ -6,7 +6,7 @@ import torch
 from mmpretrain.registry import METRICS
 
 from ..anomaly_scores import find_score
-from ..per_image import PerImageMetric, marked
+from ..per_image import PerImageMetric, check_images, marked
 from ..predicted_batch import PredictedBatch
 from .candidates import Ready
 from .images import ImageBatches
@@ -137,16 +137,11 @@ def _finish(metrics, columns, answers) -> Measured:
     for name, metric in metrics.items():
         found.update(metric.of_rows(whole[name]))
     reliability = _bins(whole['CalibrationError']) if metrics else {}
-    scores = {
-        name.partition(' ')[2]: column.numpy()
-        for name, column in whole.items() if name.startswith('score ')
-    }
-    for name, column in scores.items():
-        if not np.isfinite(column).all():
-            raise ValueError(
-                'Expected finite predictions, but got NaN or infinity for '
-                f'{(~np.isfinite(column)).sum()} of {len(column)} images. '
-                'Change the checkpoint or the precision it is tested in.')
+    scores = {}
+    for name, column in whole.items():
+        if name.startswith('score '):
+            check_images(column)
+            scores[name.partition(' ')[2]] = column.numpy()
     return Measured(found, reliability, scores, answers)
 
 

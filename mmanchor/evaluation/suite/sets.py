@@ -205,6 +205,15 @@ def load_suite(name: Union[str, Path],
                 f'{dataset["type"]}. Change its `type`, or drop `make`.')
         return made
 
+    def make_ood(of: dict) -> SuiteSet:
+        made = make_set(of)
+        if made.is_corrupted:
+            raise ValueError(
+                f'Expected `dataset` of {made.name} in {path} to be one set '
+                'of images, but got all kinds of corruption. Add `kind` and '
+                '`severity`.')
+        return made
+
     held_out = config.get('held_out', {})
     _check(held_out, HeldOut, path)
     suite = Suite(
@@ -212,7 +221,7 @@ def load_suite(name: Union[str, Path],
         config['title'],
         make_set(config['clean']),
         tuple(make_set(of) for of in config.get('shifts', ())),
-        tuple(make_set(of) for of in config.get('ood', ())),
+        tuple(make_ood(of) for of in config.get('ood', ())),
         held_out=HeldOut(**held_out))
     names = [one.name for one in suite.sets]
     twice = {name for name in names if names.count(name) > 1}

@@ -136,6 +136,8 @@ def test_a_module_of_one_s_own(tmp_path, monkeypatch):
     ("ood[0]['dataset']['type'] = 'Photos'",
      "Photographs in .* registered type, but got 'Photos'. Change it, or nam"),
     ("clean['dataset'].pop('type')", 'Digits in .* type, but got None'),
+    ('ood = shifts\nshifts = []',
+     'Arrays in .* one set of images, but got all kinds.*Add `kind` and'),
     ('held_out = dict(share=1)', 'between 0 and 1, but got 1. Change it'),
     ('held_out = dict(part=1)', "to set share, seed, but got 'part'"),
     ("ood[0]['make'] = True\nshifts = ood\nood = []",
