@@ -3,6 +3,7 @@ from typing import Callable, Dict, List, Optional
 
 import numpy as np
 
+from .alexnet import set_for_mce
 from .passes import Passes
 from .sets import SuiteSet
 from .summary import (compare_scores, relative_to_alexnet, reliability,
@@ -82,11 +83,8 @@ class CandidateRun:
             })
 
     def _mce(self, shifts: Dict[str, dict]) -> Optional[float]:
-        for one in self.suite.shifts:
-            if (self.settings.mce and one.name in shifts
-                    and one.dataset['type'].endswith('ImageNetC')):
-                return relative_to_alexnet(shifts[one.name])
-        return None
+        name = self.settings.mce and set_for_mce(self.suite).name
+        return relative_to_alexnet(shifts[name]) if name in shifts else None
 
     def _shift(self, one: SuiteSet) -> Optional[Dict[tuple, List[dict]]]:
         """By kind and severity; None where any of them can't be measured."""
