@@ -11,9 +11,10 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmpretrain.registry import MODELS
+from mmpretrain.registry import DATASETS, MODELS
 from rich.console import Console
 
+from ..datasets import CorruptedArrays
 from ..engine.config_reading import type_name
 from ..engine.output import (commit, device_name, progress_bars, versions,
                              write_json)
@@ -47,6 +48,7 @@ def compare_with_runner(suite: Suite, candidate: Candidate, settings: Settings,
     cells = cells[::max(1, len(cells) // rounds)][:rounds]
     ready = candidate.load(settings.device)
     console = Console()
+    _one_round(cells[0], candidate, ready, settings, -1, out.parent)  # warm-up
     with progress_bars(console) as bars:
         found = [
             _one_round(cell, candidate, ready, settings, i, out.parent)
@@ -138,7 +140,8 @@ def _runner(cell, candidate, settings, i, folder) -> Runner:
     loader = cfg.test_dataloader
     pipeline = loader.dataset.pipeline
     dataset = dict(cell.dataset)
-    if type_name(pipeline[0]).startswith('LoadImage'):
+    if (type_name(pipeline[0]).startswith('LoadImage')
+            and issubclass(DATASETS.get(dataset['type']), CorruptedArrays)):
         pipeline = pipeline[1:]
         dataset['channel_order'] = 'bgr'  # as files are read
     loader.dataset = dict(dataset, pipeline=[*cell.steps, *pipeline])

@@ -27,6 +27,20 @@ def _replace_text(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
+def _take_room(path: Path) -> None:
+    """Have all of a file's blocks: a mapped one that has not ends Python."""
+    if not hasattr(os, 'posix_fallocate'):  # macOS
+        return
+    try:
+        with open(path, 'r+b') as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        path.unlink()
+        raise OSError(f'Expected room for corrupted images in {path.parent}, '
+                      f'but got: {error.strerror}. Make room, and run the '
+                      'same command again: it goes on.') from error
+
+
 def _same_settings(source, out: Path, settings: dict) -> None:
     """Refuse to add to a set that was made otherwise, or published."""
     path = out / RECORD
@@ -116,6 +130,7 @@ class ArraySource:
         shape = (len(SEVERITIES) * len(self), *self.images.shape[1:])
         np.lib.format.open_memmap(
             partial, mode='w+', dtype=np.uint8, shape=shape).flush()
+        _take_room(partial)
         jobs = [(self.path, partial, kind, severity, rows, seed)
                 for severity in SEVERITIES
                 for rows in jobs_of(len(self), self.images[0].nbytes)]
@@ -200,6 +215,7 @@ def write_corrupted_set(
 
     Raises:
         ImportError: imagecorruptions-imaug is not installed.
+        OSError: The disk is full.
         ValueError: An argument is out of range, ``out`` was made otherwise
             or has no room, or an image can't be read.
     """

@@ -5,46 +5,38 @@ from typing import Callable
 import torch
 from torch.nn import functional as F
 
-from .uncertainty import AVERAGE, average_references
-
 LOWEST, HIGHEST = 1e-3, 1e3
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @torch.no_grad()
-def fit_temperature(logits: torch.Tensor,
-                    labels: torch.Tensor,
-                    average: str = 'logits') -> float:
+def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Temperature that makes held-out labels most likely.
 
-    The logits for every reference are divided by it, and averaged after:
-    ``average_references(logits / temperature, average)`` is the calibrated
-    answer. Above 1, the model was too sure. Which class comes first stays
-    as it is where logits are averaged.
+    ``(logits / temperature).softmax(-1)`` is the calibrated answer. Above 1,
+    the model was too sure. Which class comes first stays as it is. Of
+    anchored models the logits are the answer of all references together,
+    whatever is averaged: what the model gives for plain images.
 
     Where no image is wrong, likelihood grows for ever as the temperature
     falls. That is refused, for a model set so would be certain of all it
     says: leave it uncalibrated, or hold out more images.
 
     Args:
-        logits (torch.Tensor): Logits for each reference, of images not
-            trained on, and not tested on.
+        logits (torch.Tensor): Of images not trained on, and not tested on.
         labels (torch.Tensor): True labels.
-        average (str): What is averaged over references, see
-            :func:`~mmanchor.functional.average_references`. Defaults to
-            ``'logits'``.
 
     Shape:
-        - logits: (K, N, num_classes), or (N, num_classes) for one
+        - logits: (N, num_classes)
         - labels: (N,)
 
     Returns:
         float: Between 0.001 and 1000, to six digits.
 
     Raises:
-        ValueError: ``average`` is another word, shapes are others, there is
-            no image, one has NaN or infinity, a label is none of the
-            classes, or likelihood is largest at 0.001 or at 1000.
+        ValueError: Shapes are others, there is no image, one has NaN or
+            infinity, a label is none of the classes, or likelihood is largest
+            at 0.001 or at 1000.
 
     Example:
         >>> logits = torch.tensor([[2., 0.]] * 4)  # probabilities .88, .12
@@ -52,26 +44,24 @@ def fit_temperature(logits: torch.Tensor,
         >>> (logits[0] / temperature).softmax(0)
         tensor([0.7500, 0.2500])
 
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017;
+    after averaging rather than before: Rahaman and Thiery, Uncertainty
+    Quantification and Deep Ensembles, NeurIPS 2021.
     """
-    logits = logits[None] if logits.dim() == 2 else logits
     labels = labels.to(logits.device, torch.long)
-    _check(logits, labels, average)
+    _check(logits, labels)
     logits = logits.double()
-    if average == 'logits':  # dividing may as well come after: K times less
-        logits = logits.mean(0, keepdim=True)
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / math.exp(log_temperature)
-        return F.cross_entropy(average_references(scaled, average),
+        return F.cross_entropy(logits / math.exp(log_temperature),
                                labels).item()
 
-    # first, in which valley: with other averages there may be several
+    # first, coarsely: where likelihood is flat a search would go astray
     points = torch.linspace(math.log(LOWEST), math.log(HIGHEST), 13).tolist()
     losses = [loss(point) for point in points]
     best = losses.index(min(losses))
     if best in (0, len(points) - 1):
-        right = average_references(logits, average).argmax(-1) == labels
+        right = logits.argmax(-1) == labels
         raise ValueError(
             'Expected held-out images that are most likely at a temperature '
             f'between {LOWEST:g} and {HIGHEST:g}, but got '
@@ -99,26 +89,23 @@ def _minimum(function: Callable[[float], float], low: float,
     return (low + high) / 2
 
 
-def _check(logits: torch.Tensor, labels: torch.Tensor, average: str) -> None:
-    if average not in AVERAGE:
-        raise ValueError(f'Expected `average` to be one of {AVERAGE}, but got '
-                         f'{average!r}. Change it.')
-    if logits.dim() != 3 or labels.shape != logits.shape[1:2]:
+def _check(logits: torch.Tensor, labels: torch.Tensor) -> None:
+    if logits.dim() != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(
-            'Expected logits of shape (K, N, num_classes) or (N, num_classes) '
-            f'and labels of shape (N,), but got {tuple(logits.shape)} and '
-            f'{tuple(labels.shape)}. Change either.')
+            'Expected logits of shape (N, num_classes) and labels of shape '
+            f'(N,), but got {tuple(logits.shape)} and {tuple(labels.shape)}. '
+            'Change either.')
     if not logits.numel():
         raise ValueError('Expected logits of one held-out image or more, but '
                          'got none. Change the data set.')
-    bad = (~logits.isfinite().all(2).all(0)).sum().item()
+    bad = (~logits.isfinite().all(1)).sum().item()
     if bad:
         raise ValueError(
             f'Expected finite logits, but got NaN or infinity for {bad} of '
             f'{len(labels)} images. Change the checkpoint or the precision '
             'it is run in.')
-    wrong = labels[(labels < 0) | (labels >= logits.size(2))]
+    wrong = labels[(labels < 0) | (labels >= logits.size(1))]
     if len(wrong):
         raise ValueError(
-            f'Expected labels from 0 to {logits.size(2) - 1}, but got '
+            f'Expected labels from 0 to {logits.size(1) - 1}, but got '
             f'{wrong[0].item()}. Change the data set.')

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -169,6 +171,21 @@ def test_nothing_is_added_to_a_published_set(source, tmp_path):
     with pytest.raises(ValueError, match='but got fog without it. Change th'):
         write_corrupted_set(source, out, ['fog', 'frost'])
     assert contents(out) == before
+
+
+def test_a_disk_that_fills_up_leaves_no_array(array, tmp_path, monkeypatch):
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = tmp_path / 'out'
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'posix_fallocate', full)
+        with pytest.raises(OSError, match='got: No space left.* Make room'):
+            write_corrupted_set(array, out, ['fog'])
+    assert set(contents(out)) == {'labels.npy', 'made_by.json'}
+    write_corrupted_set(array, out, ['fog'])
+    assert 'fog.npy' in contents(out)
 
 
 def test_images_are_cut_to_a_square(tmp_path):

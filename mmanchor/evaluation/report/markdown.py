@@ -15,7 +15,7 @@ CAPTIONS = {
     'the difference from it',
     'reliability':
     'Accuracy against confidence, with the share of images by confidence '
-    'underneath',
+    'underneath; of corrupted sets, all images together',
     'ood':
     'Anomaly scores of images in and out of distribution, and how well they '
     'tell them apart',

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from .figure_style import colour_of, label, new_figure
-from .reading import clean, figure_of, names_of, shift
+from .reading import names_of, shift
 
 MODELS, SETS = 4, 5  # in one figure
 SIZE = 1.55  # of a panel, in inches
@@ -38,11 +38,15 @@ def reliability_figures(results: dict) -> List[Figure]:
 
 
 def _found(model: dict, name: Optional[str]) -> Tuple[Optional[dict], float]:
-    """Bins and ECE of a set, or of clean images if it has no name."""
-    if name is None:
-        return model.get('reliability'), figure_of(clean(model), 'ece')
-    found = shift(model, name)
-    return found.get('reliability'), figure_of(found.get('mean'), 'ece')
+    """Bins of a set, or of clean images if it has no name, and their ECE."""
+    bins = model.get('reliability') if name is None else shift(
+        model, name).get('reliability')
+    if not bins or not sum(bins['count']):
+        return bins, None
+    # of all images together: tables have the mean over kinds and severities
+    gaps = sum(count * abs(right - sure) for count, right, sure in zip(
+        bins['count'], bins['accuracy'], bins['confidence']) if count)
+    return bins, gaps / sum(bins['count'])
 
 
 def _draw(models: List[Tuple[int, dict]],

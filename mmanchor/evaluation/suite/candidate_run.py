@@ -3,8 +3,10 @@ from typing import Callable, Dict, List, Optional
 
 import numpy as np
 
+from .alexnet import set_for_mce
 from .passes import Passes
 from .sets import SuiteSet
+from .stamps import is_there
 from .summary import (compare_scores, relative_to_alexnet, reliability,
                       smooth_ece_over_sets, summarise_shift)
 from .temperature_file import save_temperature
@@ -32,7 +34,7 @@ class CandidateRun:
             ``clean``, ``shifts``, ``ood``, and so on.
         """
         fitted = self.passes.fit_temperature()
-        if fitted and fitted['temperature']:
+        if fitted:
             self.passes.temperatures = (1., fitted['temperature'])
             save_temperature(self.candidate, fitted)
         clean = self.passes.over(self.passes.clean, scored=True)
@@ -82,17 +84,14 @@ class CandidateRun:
             })
 
     def _mce(self, shifts: Dict[str, dict]) -> Optional[float]:
-        for one in self.suite.shifts:
-            if (self.settings.mce and one.name in shifts
-                    and one.dataset['type'].endswith('ImageNetC')):
-                return self.passes.troubles.attempt(
-                    self.candidate.name, one.name,
-                    lambda: relative_to_alexnet(shifts[one.name]), 'mCE on ')
-        return None
+        name = self.settings.mce and set_for_mce(self.suite).name
+        return relative_to_alexnet(shifts[name]) if name in shifts else None
 
     def _shift(self, one: SuiteSet) -> Optional[Dict[tuple, List[dict]]]:
         """By kind and severity; None where any of them can't be measured."""
         found, cells = {}, list(one.cells())
+        # what is not there comes first: nothing is measured for nothing
+        cells.sort(key=lambda cell: cell.kind is None or is_there(cell))
         for i, cell in enumerate(cells):
             measured = self.passes.over(cell)
             if measured is None:
@@ -100,7 +99,10 @@ class CandidateRun:
                 return None
             found[cell.kind, cell.severity] = measured
             self.done(1)
-        return found
+        return {
+            (cell.kind, cell.severity): found[cell.kind, cell.severity]
+            for cell in one.cells()
+        }
 
     def _ood(self, one: SuiteSet,
              clean: Optional[List[dict]]) -> Optional[List[dict]]:

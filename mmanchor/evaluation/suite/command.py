@@ -21,7 +21,7 @@ from .parts import Parts, only_run
 from .report_files import assemble, print_report, write_report
 from .running import run_suite
 from .sets import Suite, load_suite
-from .settings import SCORES, Settings
+from .settings import DEFAULT_SCORES, Settings
 
 
 def evaluate_parser() -> argparse.ArgumentParser:
@@ -54,10 +54,10 @@ def evaluate_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--scores',
         nargs='+',
-        default=list(SCORES),
+        default=list(DEFAULT_SCORES),
         metavar='SCORE',
         help='anomaly scores, the first for the main table (default: '
-        f'{" ".join(SCORES)})')
+        f'{" ".join(DEFAULT_SCORES)})')
     parser.add_argument(
         '--temperature',
         action='store_true',

@@ -15,6 +15,10 @@ import numpy as np
 from ...engine.whole_files import whole_files
 
 
+class CannotKeep(OSError):
+    """What was measured can't be written: there is no use in going on."""
+
+
 class Parts:
     """Results by what they depend on, each in a file of its own.
 
@@ -51,7 +55,7 @@ class Parts:
         """Keep a result, and arrays with it, whole or not at all.
 
         Raises:
-            OSError: The disk is full, or can't be written to.
+            CannotKeep: The disk is full, or can't be written to.
         """
         path = self._path(name, settings)
         try:
@@ -62,7 +66,7 @@ class Parts:
                 (partial / path.name).write_text(json.dumps(result))
         except (OSError, ValueError) as error:
             why = getattr(error, 'strerror', None) or error
-            raise OSError(
+            raise CannotKeep(
                 f'Expected room for results in {self.folder}, but got: {why}. '
                 'Make room, and run the same command again: what was measured '
                 'is kept.') from error

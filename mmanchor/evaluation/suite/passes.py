@@ -3,10 +3,10 @@ from functools import cached_property
 from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
-import torch
 
+from ...datasets import CorruptedArrays
+from ...engine.output import commit, versions
 from ...functional import fit_temperature
-from ...version import __version__
 from .candidates import Candidate, Ready
 from .images import ImageBatches
 from .measuring import measure
@@ -68,7 +68,7 @@ class Passes:
         if not self.settings.temperature:
             return None
         settings = self._settings(self.clean, held_out=True)
-        name = f'{self.candidate.name} temperature'
+        name = 'temperature'
         found = self.parts.get(name, settings)
         if found is None and self.ready is not None:
             found = self.troubles.attempt(self.candidate.name, self.clean.name,
@@ -121,7 +121,7 @@ class Passes:
             scores=self.settings.scores if scored else (),
             figures=figures,
             kept=kept)
-        name = f'{self.candidate.name} {cell}'
+        name = str(cell)
         found = self.parts.get(name, settings)
         if found is None and self.ready is not None:
             found = self.troubles.attempt(
@@ -168,13 +168,14 @@ class Passes:
     def _batches(self, cell: Cell, kept=None, held_out=False) -> ImageBatches:
         batches = ImageBatches(cell, self.ready.pipeline,
                                self.settings.batch_size, self.settings.workers)
-        if cell == self.clean:
-            rows = np.arange(len(batches))
-            if self.settings.temperature:
-                rows = self.suite.held_out.rows(len(batches), held_out)
-            if kept is not None:
-                rows = rows[np.isin(batches.labels[rows], kept)]
-            batches.select(rows)
+        rows = np.arange(len(batches))
+        # corrupted arrays are the clean images, in their order
+        if self.settings.temperature and (cell == self.clean or isinstance(
+                batches.dataset, CorruptedArrays)):
+            rows = self.suite.held_out.rows(len(batches), held_out)
+        if kept is not None:
+            rows = rows[np.isin(batches.labels[rows], kept)]
+        batches.select(rows)
         return batches
 
     def _reporter(self, batches, cell: Cell) -> Callable[[int], None]:
@@ -189,15 +190,15 @@ class Passes:
 
     def _settings(self, cell: Cell, **others) -> dict:
         """All that decides what a pass finds."""
-        held_out = None
-        if self.settings.temperature and cell == self.clean:
-            held_out = (self.suite.held_out.share, self.suite.held_out.seed)
+        held_out = (self.suite.held_out.share, self.suite.held_out.seed)
         return dict(
             candidate=self.candidate.settings,
             cell=repr(cell),
             stamp=stamp_of(cell),
-            left_out=held_out,
+            left_out=held_out if self.settings.temperature else None,
             batch_size=self.settings.batch_size,
             amp=self.settings.amp,
-            versions=(__version__, torch.__version__),
+            device=self.settings.device.partition(':')[0],
+            versions=versions(),
+            commit=commit(),
             **others)

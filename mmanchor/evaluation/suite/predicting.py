@@ -17,7 +17,8 @@ def check_classifier(model: nn.Module) -> None:
         TypeError: It is none.
     """
     if not (isinstance(model, ImageClassifier)
-            and isinstance(model.head, ClsHead)):
+            and isinstance(model.head, ClsHead)
+            and not type(model.head).__name__.startswith('Regression')):
         head = type(getattr(model, 'head', None)).__name__
         raise TypeError(
             'Expected an ImageClassifier with one softmax over the classes '

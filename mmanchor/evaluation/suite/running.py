@@ -2,6 +2,7 @@
 from dataclasses import dataclass, replace
 from typing import Callable, List, Sequence
 
+from .alexnet import set_for_mce
 from .candidate_run import CandidateRun
 from .candidates import Candidate
 from .making import make_corrupted
@@ -54,7 +55,10 @@ def run_suite(suite: Suite,
     Raises:
         ImportError: A library that a suite needs is not installed.
         OSError: Results can't be kept.
+        ValueError: mCE is asked for, of a suite that has none.
     """
+    if settings.mce:
+        set_for_mce(suite)  # say now what is wrong, not after measuring
     troubles = Troubles()
 
     def making(kind: str, done: int, total: int) -> None:

@@ -4,7 +4,8 @@ from typing import Sequence
 
 from ..anomaly_scores import find_score
 
-SCORES = ('energy', 'max_logit', 'msp', 'entropy', 'anchor_score', 'spread')
+DEFAULT_SCORES = ('energy', 'max_logit', 'msp', 'entropy', 'anchor_score',
+                  'spread')
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Settings:
     workers: int = 2
     device: str = 'cpu'
     amp: bool = False
-    scores: Sequence[str] = SCORES
+    scores: Sequence[str] = DEFAULT_SCORES
     temperature: bool = False
     mce: bool = False
 

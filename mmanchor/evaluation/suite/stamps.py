@@ -6,6 +6,12 @@ from typing import List
 from .sets import Cell
 
 
+def is_there(cell: Cell) -> bool:
+    """Whether the kind of a corrupted set is on disk, as far as one sees."""
+    root = Path(cell.dataset.get('data_root', '.')).expanduser()
+    return (root / f'{cell.kind}.npy').is_file() or (root / cell.kind).is_dir()
+
+
 def stamp_of(cell: Cell) -> List[list]:
     """Names, sizes and times of what a cell is read from, at a glance.
 

@@ -1,6 +1,8 @@
 """What can't be measured, noted while the rest of a suite goes on."""
 from typing import Callable, Dict, List, Optional
 
+from .parts import CannotKeep
+
 
 class Troubles:
     """Notes what sets lack, so that the rest of a suite goes on."""
@@ -30,12 +32,17 @@ class Troubles:
             return function()
         except FileNotFoundError as error:
             self.missing[name] = str(error)
-        except (ValueError, PermissionError) as error:
+        except (ImportError, CannotKeep):  # whatever the set
+            raise
+        except Exception as error:  # what others raise of bad files, say
             self.note(model, doing + name, error)
         return None
 
     def note(self, model: Optional[str], name: str, error: Exception) -> None:
         """Note what failed, once."""
-        found = dict(model=model, name=name, reason=str(error))
+        reason = str(error)
+        if not isinstance(error, (ValueError, OSError)):
+            reason = f'{type(error).__name__}: {reason}'
+        found = dict(model=model, name=name, reason=reason)
         if found not in self.failed:
             self.failed.append(found)

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import pytest
 
 from mmanchor.evaluation.suite.command import evaluate, evaluate_parser, main
-from mmanchor.evaluation.suite.settings import SCORES
+from mmanchor.evaluation.suite.settings import DEFAULT_SCORES
 
 NAMES = ['standard', 'anchored, K = 1', 'anchored, K = 3']
 
@@ -56,9 +56,11 @@ def test_scores_that_a_model_has_none_of_are_left_out(once):
     standard, single, several = (
         list(model['ood']['Photographs']['scores'])
         for model in once[0]['models'])
-    assert several == list(SCORES)
+    assert several == list(DEFAULT_SCORES)
     # one reference has no spread
-    assert standard == single == [name for name in SCORES if name != 'spread']
+    assert standard == single == [
+        name for name in DEFAULT_SCORES if name != 'spread'
+    ]
 
 
 def test_a_report_with_differences_and_figures(once):

@@ -133,8 +133,7 @@ def test_other_files_of_a_set_without_kinds_are_measured_anew(
     (dict(amp=True), EVERY),
     (dict(scores=['msp', 'energy']), ['Digits', 'Photographs']),
     (dict(cfg_options='model.average=probabilities'), EVERY),
-    (dict(workers=1, names='another'), EVERY),
-    (dict(workers=1), []),
+    (dict(workers=1, names='another'), []),
 ])
 def test_other_settings_are_measured_anew(trained, measured, counted, flags,
                                           expected):

@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmanchor.datasets import C_KINDS
+from mmanchor.datasets import C_KINDS, SEVERITIES
 from mmanchor.evaluation.corruption_error import mean_corruption_error
+from mmanchor.evaluation.suite.alexnet import set_for_mce
+from mmanchor.evaluation.suite.sets import Suite, SuiteSet
 from mmanchor.evaluation.suite.summary import (compare_scores, mean_figures,
                                                relative_to_alexnet,
                                                reliability,
@@ -125,6 +127,23 @@ def scores(request):
         ties=(inside.round(), outside.round()),
         same=(inside, inside),
         few=(inside[:3], outside[:2]))[request.param]
+
+
+@pytest.mark.parametrize('kinds, severities', [
+    (C_KINDS[1:], SEVERITIES),
+    (None, SEVERITIES[1:]),
+])
+def test_errors_over_those_of_alexnet_need_all(kinds, severities):
+
+    def suite(**options):
+        of_kind = SuiteSet('C', dict(type='ImageNetC', data_root='c'),
+                           **options)
+        return Suite('mine', 'Mine', of_kind, [of_kind])
+
+    assert set_for_mce(suite()).name == 'C'
+    assert set_for_mce(suite(kinds=C_KINDS)).name == 'C'
+    with pytest.raises(ValueError, match='15 kinds.*but got Mine. Change the'):
+        set_for_mce(suite(kinds=kinds, severities=severities))
 
 
 def test_curves_rise_and_enclose_the_area(scores):

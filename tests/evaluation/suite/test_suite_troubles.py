@@ -189,6 +189,12 @@ def test_everything_that_is_wrong_is_in_the_report(trained, measured, tmp_path,
     assert 'Notthere:More.ExpectedCIFAR-10-C' in shown
 
 
+def test_errors_over_alexnet_s_of_another_suite(outcome, tmp_path):
+    with pytest.raises(ValueError, match='ImageNet-C.*--mce, but got Tiny'):
+        outcome(mce=True)
+    assert not (tmp_path / 'parts').exists()
+
+
 def test_progress_ends_at_the_end(outcome, data, trained, suite_file):
     counts = []
     (data / 'arrays' / 'frost.npy').unlink()
