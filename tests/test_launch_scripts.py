@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 TOOLS = Path(__file__).parents[1] / 'tools'
-SCRIPTS = sorted(
-    path for path in TOOLS.iterdir() if path.suffix in ('.sh', '.sbatch'))
+SCRIPTS = sorted(path for path in TOOLS.iterdir()
+                 if path.suffix in ('.sh', '.sbatch'))
 
 
 @pytest.fixture
@@ -97,10 +97,11 @@ def test_slurm_tasks_have_a_gpu_each(ran):
         gres='gpu:a100:8(S:0-1)',
         GPUS='16',
         SRUN_ARGS='--time 60 --qos high')
-    assert has(command, 'srun --partition part --job-name job --ntasks 16 '
-               '--ntasks-per-node 8 --cpus-per-task 5 --gres gpu:8 --time 60 '
-               '--qos high --kill-on-bad-exit=1 python -u train.py c.py '
-               '--work-dir work --amp --launcher slurm')
+    assert has(
+        command, 'srun --partition part --job-name job --ntasks 16 '
+        '--ntasks-per-node 8 --cpus-per-task 5 --gres gpu:8 --time 60 '
+        '--qos high --kill-on-bad-exit=1 python -u train.py c.py '
+        '--work-dir work --amp --launcher slurm')
 
 
 def test_nodes_without_gpus_are_not_asked_for_them(ran):
@@ -113,9 +114,10 @@ def test_nodes_without_gpus_are_not_asked_for_them(ran):
         GPUS='2',
         CPUS_PER_TASK='1',
         PY_ARGS='--tta --amp')
-    assert has(command, 'srun --partition part --job-name job --ntasks 2 '
-               '--ntasks-per-node 2 --cpus-per-task 1 --kill-on-bad-exit=1 '
-               'python -u test.py c.py e.pth --tta --amp --launcher slurm')
+    assert has(
+        command, 'srun --partition part --job-name job --ntasks 2 '
+        '--ntasks-per-node 2 --cpus-per-task 1 --kill-on-bad-exit=1 '
+        'python -u test.py c.py e.pth --tta --amp --launcher slurm')
 
 
 def test_a_run_that_requeues_is_submitted(ran, tmp_path):
@@ -130,21 +132,21 @@ def test_a_run_that_requeues_is_submitted(ran, tmp_path):
         GPUS='8',
         GPUS_PER_NODE='4',
         REQUEUE='1')
-    assert has(command, f'sbatch --output {work}/slurm-%j.log --partition '
-               'part --job-name job --ntasks 8 --ntasks-per-node 4 '
-               f'--cpus-per-task 5 train.sbatch c.py {work} --amp')
+    assert has(
+        command, f'sbatch --output {work}/slurm-%j.log --partition '
+        'part --job-name job --ntasks 8 --ntasks-per-node 4 '
+        f'--cpus-per-task 5 train.sbatch c.py {work} --amp')
     assert Path(work).is_dir()
 
 
 def test_a_job_out_of_the_clone_is_told_so(tmp_path):
-    done = subprocess.run(
-        ['bash', TOOLS / 'train.sbatch', 'c.py', 'work'],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ, 'SLURM_JOB_ID': '1',
-            'SLURM_SUBMIT_DIR': str(tmp_path)
-        })
+    done = subprocess.run(['bash', TOOLS / 'train.sbatch', 'c.py', 'work'],
+                          capture_output=True,
+                          text=True,
+                          env={
+                              **os.environ, 'SLURM_JOB_ID': '1',
+                              'SLURM_SUBMIT_DIR': str(tmp_path)
+                          })
     assert done.returncode == 2
     assert (f'Expected tools/train.py in {tmp_path}, where sbatch ran, but it '
             'is not there. Run sbatch in the clone' in done.stderr)

@@ -1,10 +1,16 @@
 """Time standard against anchored steps of processes that train together."""
 import argparse
+import os
 
-import mmanchor.analysis.benchmark_ddp as benchmark_ddp
-import mmanchor.analysis.benchmark_settings as benchmark_settings
-import mmanchor.analysis.ddp_step as ddp_step
-import mmanchor.engine.command_line as command_line
+# before torch comes in: the profiler, which counts what is sent, would tell
+# of every start
+os.environ.setdefault('KINETO_LOG_LEVEL', '99')
+os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
+
+import mmanchor.analysis.benchmark_ddp as benchmark_ddp  # noqa: E402
+import mmanchor.analysis.benchmark_settings as benchmark_settings  # noqa: E402
+import mmanchor.analysis.ddp_step as ddp_step  # noqa: E402
+import mmanchor.engine.command_line as command_line  # noqa: E402
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 import torch.distributed as dist
@@ -27,6 +27,8 @@ from .benchmark_settings import BenchmarkSettings
 from .benchmark_setup import set_up
 from .ddp_step import VARIANTS, communication, ddp_steps
 
+Times = Dict[str, List[float]]
+
 
 def run_ddp_benchmark(config: str,
                       settings: BenchmarkSettings,
@@ -37,8 +39,10 @@ def run_ddp_benchmark(config: str,
     """Time steps of processes that share gradients, and what they share.
 
     Each round takes a step of the standard and one of the anchored model, in
-    an order of its own; a step lasts until the last process is through. GPUs
-    are used, one each, if ``settings.device`` says so.
+    an order of its own; a step lasts until the last process is through. The
+    time that processors work for it is noted too: other programs of a busy
+    machine do not touch it. GPUs are used, one each, if ``settings.device``
+    says so.
 
     Args:
         config (str): Plain or anchored; ``mmpretrain::`` and a path for one
@@ -118,45 +122,55 @@ def _process(rank, processes, folder, config, settings, variant, options):
         stem = [setup.anchored.backbone.get_submodule(name).weight
                 for name in setup.anchored.stem]  # yapf: disable
         steps = ddp_steps(setup, settings, variant, device)
+        seconds, cpu_seconds = _time(steps, settings, device)
         found = dict(
-            seconds=_time(steps, settings, device),
-            calls={name: communication(step)
-                   for name, step in steps.items()},
+            seconds=seconds,
+            cpu_seconds=cpu_seconds,
+            calls={
+                name: communication(step)
+                for name, step in steps.items()
+            },
             element_size=stem[0].element_size() if stem else 4,
             widened_by=sum(weight.numel() // 2 for weight in stem))
-    ratios = [
-        standard / anchored
-        for standard, anchored in zip(*found['seconds'].values())
-    ]
-    found['throughput_ratio'] = _spread(ratios)
+    for clock in ('seconds', 'cpu_seconds'):
+        found[f'ratio_of_{clock}'] = _spread([
+            standard / anchored
+            for standard, anchored in zip(*found[clock].values())
+        ])
     if rank == 0:
         Path(folder, 'found.json').write_text(json.dumps(found))
     dist.barrier()
     dist.destroy_process_group()
 
 
-def _time(steps, settings, device) -> dict:
-    times = {name: [] for name in steps}
+def _time(steps, settings, device) -> Tuple[Times, Times]:
+    """Wall-clock seconds, and those of the processors, of all processes."""
+    times, cpu_times = ({name: [] for name in steps} for _ in range(2))
     order = random.Random(settings.seed)  # the same on all processes
     for index in range(settings.warmup + settings.rounds):
         names = list(steps)
         order.shuffle(names)
         for name in names:
-            taken = _seconds(steps[name], device)
+            taken, of_cpu = _seconds(steps[name], device)
             if index >= settings.warmup:
                 times[name].append(taken)
-    return times
+                cpu_times[name].append(of_cpu)
+    return times, cpu_times
 
 
-def _seconds(step, device) -> float:
+def _seconds(step, device) -> Tuple[float, float]:
     _settle(device)
     dist.barrier()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     step()
     _settle(device)
-    taken = torch.tensor(time.perf_counter() - start, device=device)
+    taken, of_cpu = (
+        torch.tensor(seconds, device=device)
+        for seconds in (time.perf_counter() - start,
+                        time.process_time() - cpu_start))
     dist.all_reduce(taken, dist.ReduceOp.MAX)
-    return taken.item()
+    dist.all_reduce(of_cpu)
+    return taken.item(), of_cpu.item()
 
 
 def _settle(device) -> None:
@@ -175,12 +189,13 @@ def ddp_table(results: dict) -> Table:
         title=f'{os.path.basename(results["config"])}, '
         f'{results["processes"]} processes of {settings["batch_size"]} '
         f'images, {settings["device"]}',
-        caption='Ratio within a round, median and quartiles of '
-        f'{settings["rounds"]}. Sent: calls and bytes of a step.',
+        caption='ms, sent: a standard step. ×: anchored over standard '
+        f'within a round,\nmedian and quartiles of {settings["rounds"]}. '
+        'more: what an anchored step sends more.',
         caption_justify='left',
         box=SIMPLE_HEAD)
-    for column in ('variant', 'standard\nms', 'anchored\n× speed',
-                   'sent,\nstandard', 'sent,\nanchored', 'the stem\'s'):
+    for column in ('variant', 'ms', 'speed ×', 'by CPU time ×', 'sent',
+                   'more'):
         table.add_column(column, justify='right' if table.columns else 'left')
     for variant, found in results['variants'].items():
         table.add_row(variant, *_cells(found))
@@ -190,14 +205,19 @@ def ddp_table(results: dict) -> Table:
 def _cells(found: dict) -> List[str]:
     if 'error' in found:
         return ['–', f'failed: {found["error"]}', '–', '–', '–']
-    ratio = found['throughput_ratio']
     size = found['element_size']
-    sent = []
-    for calls in found['calls'].values():
-        sent.append('; '.join(f'{len(elements)} {name}, {size * sum(elements)}'
-                              for name, elements in calls.items()))
+    (calls, total), (more_calls,
+                     more) = ((sum(map(len, calls.values())),
+                               size * sum(map(sum, calls.values())))
+                              for calls in found['calls'].values())
     return [
         f'{1000 * statistics.median(found["seconds"]["standard"]):.1f}',
-        f'{ratio["median"]:.3f} \\[{ratio["low"]:.3f}, {ratio["high"]:.3f}]',
-        *sent, f'{size * found["widened_by"]}'
+        _ratio(found['ratio_of_seconds']),
+        _ratio(found['ratio_of_cpu_seconds']), f'{calls} calls, {total} bytes',
+        f'{more_calls - calls} calls, {more - total} bytes'
     ]
+
+
+def _ratio(spread: Dict[str, float]) -> str:
+    low, middle, high = (spread[key] for key in ('low', 'median', 'high'))
+    return f'{middle:.3f} \\[{low:.3f}, {high:.3f}]'

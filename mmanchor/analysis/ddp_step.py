@@ -38,8 +38,8 @@ def ddp_steps(setup: Setup, settings: BenchmarkSettings, variant: str,
     steps = {}
     for name, model, cfg in (('standard', setup.plain, setup.plain_cfg),
                              ('anchored', setup.anchored, setup.cfg)):
-        step = _step(model.to(device).train(), cfg, setup, settings, variant,
-                     device)
+        step = _step(
+            model.to(device).train(), cfg, setup, settings, variant, device)
         preprocessor = model.data_preprocessor
         mask_prob = getattr(preprocessor, 'mask_prob', 0.)
         for preprocessor.mask_prob in (0., 1., mask_prob):

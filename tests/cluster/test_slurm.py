@@ -39,7 +39,9 @@ def environment(tmp_path, monkeypatch):
     assert 'SLURM_CONF' in os.environ, 'run `make test-cluster`'
     monkeypatch.chdir(tmp_path)
     for name, value in dict(
-            GPUS='2', CPUS_PER_TASK='1', OMP_NUM_THREADS='1',
+            GPUS='2',
+            CPUS_PER_TASK='1',
+            OMP_NUM_THREADS='1',
             PYTHON=sys.executable).items():
         monkeypatch.setenv(name, value)
     config = CONFIG
@@ -50,11 +52,10 @@ def environment(tmp_path, monkeypatch):
 
 
 def command(*arguments):
-    done = subprocess.run(
-        [str(argument) for argument in arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=300)
+    done = subprocess.run([str(argument) for argument in arguments],
+                          stdout=subprocess.PIPE,
+                          text=True,
+                          timeout=300)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -126,8 +127,8 @@ def test_a_run_that_is_stopped_and_requeued_ends_as_one_that_is_not(
             f'parts/{last}', '--work-dir', 'tested', '--out', 'metrics.json',
             '--out-item', 'metrics')
     expected = launch.test(['config.py', f'whole/{last}'])
-    assert json.loads(Path('metrics.json').read_text()) == pytest.approx(
-        expected)
+    assert json.loads(
+        Path('metrics.json').read_text()) == pytest.approx(expected)
 
 
 def test_a_run_that_fails_is_not_requeued(environment, monkeypatch):

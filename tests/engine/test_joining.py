@@ -169,4 +169,3 @@ def test_ports_of_steps_and_of_neighbouring_jobs_differ():
     ]
     assert len(set(ports)) == len(ports)
     assert 20000 <= min(ports) and max(ports) < 30000
-

@@ -44,7 +44,10 @@ def test_two_processes_learn_as_one_of_the_same_batch(small_config, tmp_path,
     cfg.dump('config.py')
     path = os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])
     common = dict(
-        os.environ, OMP_NUM_THREADS='1', PYTHONPATH=path, PYTHON=sys.executable)
+        os.environ,
+        OMP_NUM_THREADS='1',
+        PYTHONPATH=path,
+        PYTHON=sys.executable)
     for name, command, size in (('two', ['dist_train.sh', 'config.py', '2'],
                                  8), ('one', ['train.py', 'config.py'], 16)):
         start = [sys.executable] if name == 'one' else ['bash']
