@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
 
-.PHONY: demo test test-fast test-upstream lint format clean
+.PHONY: demo test test-fast test-upstream test-cluster lint format clean
 
 demo: $(VENV)/demo
 	$(BIN)/python tools/demo.py
@@ -17,12 +17,17 @@ test: $(VENV)/dev
 
 # without the 58 backbones
 test-fast: $(VENV)/dev
-	$(PYTEST) -m 'not matrix'
+	$(PYTEST) -m 'not matrix and not cluster'
 
 # on upstream MMPretrain 1.2.0 rather than the maintained fork
 test-upstream: BIN := $(UPSTREAM)/bin
 test-upstream: $(UPSTREAM)/dev
 	$(PYTEST)
+
+# on a Slurm of its own: needs root, and Debian's slurm-wlm and munge, which
+# are installed where they are missing
+test-cluster: $(VENV)/dev
+	.ci/slurm $(abspath $(BIN))/python -m pytest -m cluster tests/cluster
 
 lint: $(VENV)/dev
 	$(BIN)/flake8 mmanchor configs tools tests

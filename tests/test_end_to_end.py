@@ -43,9 +43,9 @@ class RecordingPreprocessor(AnchoringDataPreprocessor):
     """Keeps what is drawn in each iteration."""
     record = {}
 
-    def _draw_references(self, images, generator):
+    def _draw_from_batch(self, images, generator):
         state = repr(generator.bit_generator.state)
-        drawn = super()._draw_references(images, generator)
+        drawn = super()._draw_from_batch(images, generator)
         self.record[int(self.iteration)] = [state]
         return drawn
 

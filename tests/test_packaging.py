@@ -28,7 +28,8 @@ def test_configs_and_tools_travel_in_the_wheel(tmp_path):
     for folder in ('configs', 'tools'):
         there = {
             f'mmanchor/.mim/{path.relative_to(ROOT)}'
-            for path in (ROOT / folder).rglob('*.py')
+            for path in (ROOT / folder).rglob('*.*')
+            if path.suffix in ('.py', '.sh', '.sbatch')
         }
         assert there and there <= packed
     assert 'mmanchor/engine/launch.py' in packed

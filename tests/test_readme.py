@@ -76,6 +76,30 @@ def test_commands_name_files_and_flags_that_exist(command):
             assert (ROOT / config).is_file()
 
 
+def scripts():
+    """Command lines of ``tools/*.sh``, from the script's name on."""
+    text = '\n'.join(block for page in PAGES.values()
+                     for block in blocks('bash', page))
+    lines = text.replace('\\\n', ' ').splitlines()
+    return [
+        shlex.split(line[line.index('tools/'):]) for line in lines
+        if re.search(r'tools/\w+\.sh', line)
+    ]
+
+
+@pytest.mark.parametrize('command', scripts(), ids=' '.join)
+def test_scripts_exist_and_get_what_they_ask_for(command):
+    script, *arguments = command
+    text = (ROOT / script).read_text()
+    wanted = int(re.search(r'^usage (\d) ', text, re.M)[1])
+    assert len(arguments) >= wanted
+    tool = re.search(r'(train|test)\.py', text)[1]
+    flags = arguments[wanted:]
+    positional = ['c.py', 'e.pth'][:1 + (tool == 'test')]
+    parser = getattr(launch, f'{tool}_parser')()
+    assert parser.parse_args([*positional, *flags])
+
+
 @pytest.mark.parametrize('page', sorted(set(PAGES) - {'README.md'}))
 def test_python_of_the_pages_runs(page, capsys):
     for code in blocks('python', PAGES[page]):

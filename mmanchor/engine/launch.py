@@ -16,6 +16,7 @@ from .checkpoint_checks import (PlainModelHook, check_checkpoint,
 from .checks import check_anchoring, check_work_dir
 from .command_line import add_cfg_options
 from .config_reading import read_config, type_name
+from .distributed import init_distributed
 from .reference_flags import add_reference_flags, set_references
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -184,9 +185,11 @@ def build_runner(cfg: Config) -> Runner:
     """A runner of the config's ``runner_type``, MMEngine's by default.
 
     Raises:
-        ValueError: The work dir can't be written to.
+        ValueError: The work dir can't be written to, or the process was not
+            started by the config's launcher.
     """
     check_work_dir(cfg.work_dir)
+    init_distributed(cfg)
     if 'runner_type' in cfg:
         runner = RUNNERS.build(cfg)
     else:

@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Optional, Union
 
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import get_dist_info
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import DATASETS, MODELS
 
@@ -34,11 +34,13 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
         mask_by (str): ``'batch'``: one coin for the whole batch, and for all
             ranks (the paper); ``'sample'``: one for each image. Defaults to
             ``'batch'``.
-        references (str | dict): ``'batch'``: another image of the same batch;
-            or the config of a :class:`~mmanchor.datasets.ReferenceSet`.
-            Defaults to ``'batch'``.
+        references (str | dict): ``'batch'``: another image of the same batch,
+            on the same rank; or the config of a
+            :class:`~mmanchor.datasets.ReferenceSet`. Defaults to ``'batch'``.
         seed (int, optional): Seed of the draws, which depend on (seed, rank,
-            iteration) alone. Defaults to None: the seed of the run.
+            iteration) alone; masks, and draws from a set, on (seed,
+            iteration) and the row in the batch of all ranks, however many
+            they are. Defaults to None: the seed of the run.
         **kwargs: Arguments of the host's ``ClsDataPreprocessor``.
 
     Shape:
@@ -143,14 +145,21 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
     def _anchor(self, images):
         iteration = self._next_iteration()
         seed = torch.initial_seed() if self.seed is None else self.seed
-        rank = get_rank()
-        # a coin for the whole batch is the same on all ranks
+        rank, world_size = get_dist_info()
+        # What no rank needs others' images for is drawn for all rows of the
+        # global batch, which samplers deal out in turn: as many processes as
+        # there are, a row's draw is the same.
+        own = slice(rank, None, world_size)
         mask = draw_mask(
-            len(images), self.mask_prob, self.mask_by,
-            draw_generator(seed, 0 if self.mask_by == 'batch' else rank,
-                           iteration, 'masks'))
-        references = self._draw_references(
-            images, draw_generator(seed, rank, iteration, 'references'))
+            len(images) * world_size, self.mask_prob, self.mask_by,
+            draw_generator(seed, 0, iteration, 'masks'))[own]
+        if self.reference_set is None:
+            references = self._draw_from_batch(
+                images, draw_generator(seed, rank, iteration, 'references'))
+        else:
+            choice = draw_generator(seed, 0, iteration, 'references').integers(
+                len(self.reference_set), size=len(images) * world_size)[own]
+            references = self._read_references(choice)
         anchored = anchor(images, references)
         if mask.any():
             anchored = blank_references(
@@ -165,12 +174,11 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
         self.iteration += 1
         return self._iteration - 1
 
-    def _draw_references(self, images, generator):
-        if self.reference_set is not None:
-            choice = generator.integers(
-                len(self.reference_set), size=len(images))
-            drawn = self.reference_set.images[torch.from_numpy(choice)]
-            return super().forward(dict(inputs=drawn))['inputs']
+    def _read_references(self, choice):
+        drawn = self.reference_set.images[torch.from_numpy(choice)]
+        return super().forward(dict(inputs=drawn))['inputs']
+
+    def _draw_from_batch(self, images, generator):
         last, self._last_image = self._last_image, images[-1:].detach().clone()
         if len(images) == 1 and last is not None and (last.shape
                                                       == images.shape):

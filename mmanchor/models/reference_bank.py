@@ -109,7 +109,10 @@ class ReferenceBank(nn.Module):
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
         self.images = fn(self.images)
-        self.residual_pairs = fn(self.residual_pairs)
+        # as images, since a 5-dimensional tensor can't become channels-last
+        pairs = self.residual_pairs
+        images = fn(pairs.flatten(0, 1))
+        self.residual_pairs = images.unflatten(0, pairs.shape[:2])
         return self
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):

@@ -20,10 +20,10 @@ class KeepingPreprocessor(AnchoringDataPreprocessor):
         self.__dict__.setdefault('masks', []).append(all(mask))
         return anchored, mask
 
-    def _draw_references(self, images, generator):
+    def _draw_from_batch(self, images, generator):
         state = generator.bit_generator.state['state']['state']
         self.__dict__.setdefault('states', []).append(state)
-        return super()._draw_references(images, generator)
+        return super()._draw_from_batch(images, generator)
 
 
 def train_on_rank(rank, cfg, folder):

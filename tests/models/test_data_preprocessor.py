@@ -115,11 +115,15 @@ def test_a_plain_checkpoint_has_no_iteration():
     assert model.iteration == 0
 
 
+def take_rank(monkeypatch, rank, world_size=2):
+    monkeypatch.setattr('mmanchor.models.data_preprocessor.get_dist_info',
+                        lambda: (rank, world_size))
+
+
 def test_ranks_share_the_coin_and_draw_their_own_references(monkeypatch):
     by_rank = []
     for rank in (0, 1):
-        monkeypatch.setattr('mmanchor.models.data_preprocessor.get_rank',
-                            lambda: rank)
+        take_rank(monkeypatch, rank)
         by_rank.append(draws(preprocessor(mask_prob=0.5), 12))
     (inputs, coins), (others, other_coins) = (zip(*d) for d in by_rank)
     assert coins == other_coins
@@ -130,13 +134,37 @@ def test_ranks_share_the_coin_and_draw_their_own_references(monkeypatch):
 def test_ranks_mask_their_own_samples(monkeypatch):
     by_rank = []
     for rank in (0, 1):
-        monkeypatch.setattr('mmanchor.models.data_preprocessor.get_rank',
-                            lambda: rank)
+        take_rank(monkeypatch, rank)
         by_rank.append([
             mask for _, mask in draws(
                 preprocessor(mask_prob=0.5, mask_by='sample'), 4)
         ])
     assert not any(a == b for a, b in zip(*by_rank))
+
+
+def test_processes_share_out_the_draws_of_one(monkeypatch):
+    references = Images(dict(inputs=image) for image in image_bytes(7))
+    images = image_bytes(16, seed=9)
+
+    def of_rank(rank, world_size, size):
+        take_rank(monkeypatch, rank, world_size)
+        model = preprocessor(
+            mask_prob=0.5,
+            mask_by='sample',
+            references=dict(type='ReferenceSet'))
+        model.reference_set.load(references)
+        own = images[rank::world_size][:size]
+        return [
+            model(make_batch(size, inputs=own), training=True)['inputs']
+            for _ in range(3)
+        ]
+
+    whole = of_rank(0, 1, 16)
+    for size in (4, 3):  # the last batches of ranks may differ by an image
+        rows = of_rank(1, 4, size)
+        assert all(
+            torch.equal(a, b[1::4][:size])
+            for a, b in zip(rows, whole, strict=True))
 
 
 def test_one_image_is_kept_for_a_batch_of_one_not_the_batch():

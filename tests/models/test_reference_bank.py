@@ -2,7 +2,7 @@ import io
 
 import pytest
 import torch
-from builders import image_bytes
+from builders import build_model, image_bytes
 
 from mmanchor.models import ReferenceBank
 
@@ -63,3 +63,19 @@ def test_residuals_of_another_bank_are_let_go_of():
     saved = io.BytesIO()
     torch.save(bank, saved)
     assert images[5].numpy().tobytes() not in saved.getvalue()
+
+
+def test_a_model_can_be_made_channels_last():
+    model = build_model().eval()
+    model.reference_bank.fill(image_bytes(2))
+    pairs = image_bytes(6, seed=1).unflatten(0, (3, 2))
+    for residuals in (None, pairs):  # without and with
+        if residuals is not None:
+            model.reference_bank.fill_residuals(residuals)
+        images = torch.rand(4, 3, 16, 16)
+        expected = model(images)
+        model.to(memory_format=torch.channels_last)
+        got = model(images.to(memory_format=torch.channels_last))
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+        model.to(memory_format=torch.contiguous_format)
+    assert torch.equal(model.reference_bank.residual_pairs, pairs)

@@ -1,0 +1,71 @@
+"""Time standard against anchored steps of processes that train together."""
+import argparse
+import os
+
+# before torch comes in: the profiler, which counts what is sent, would tell
+# of every start
+os.environ.setdefault('KINETO_LOG_LEVEL', '99')
+os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
+
+import mmanchor.analysis.benchmark_ddp as benchmark_ddp  # noqa: E402
+import mmanchor.analysis.benchmark_settings as benchmark_settings  # noqa: E402
+import mmanchor.analysis.ddp_step as ddp_step  # noqa: E402
+import mmanchor.engine.command_line as command_line  # noqa: E402
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description='Time standard against anchored training steps of several '
+        'processes (DistributedDataParallel), and count what they send.')
+    parser.add_argument(
+        'config',
+        help='plain or anchored; mmpretrain::FOLDER/NAME.py for one of '
+        'MMPretrain')
+    parser.add_argument(
+        '--processes', type=int, default=2, help='(default: %(default)s)')
+    parser.add_argument(
+        '--variants',
+        nargs='+',
+        default=['plain'],
+        metavar='VARIANT',
+        help=f'among {", ".join(ddp_step.VARIANTS)} (default: plain)')
+    defaults = benchmark_settings.BenchmarkSettings()
+    for name, text in (('batch_size', 'images in a batch of a process'),
+                       ('rounds', 'rounds, a step of each model in each'),
+                       ('warmup', 'rounds before that'),
+                       ('seed', 'of weights, images and order')):
+        parser.add_argument(
+            f'--{name.replace("_", "-")}',
+            type=int,
+            default=getattr(defaults, name),
+            help=f'{text} (default: %(default)s)')
+    parser.add_argument(
+        '--size', type=int, help='of the images; the config\'s by default')
+    parser.add_argument(
+        '--device',
+        choices=['cpu', 'cuda'],
+        default='cpu',
+        help='cuda: a GPU each (default: %(default)s)')
+    parser.add_argument(
+        '--out',
+        default='work_dirs/benchmark_ddp',
+        metavar='FOLDER',
+        help='for benchmark_ddp.json (default: %(default)s)')
+    command_line.add_cfg_options(parser)
+    return parser
+
+
+def main() -> None:
+    args = vars(make_parser().parse_args())
+    command_line.import_from_here()
+    config, processes, variants, out, options = (
+        args.pop(name)
+        for name in ('config', 'processes', 'variants', 'out', 'cfg_options'))
+    settings = benchmark_settings.BenchmarkSettings(
+        **args, num_references=1, num_candidates=1, num_residuals=1)
+    benchmark_ddp.run_ddp_benchmark(config, settings, out, processes, variants,
+                                    options)
+
+
+if __name__ == '__main__':
+    main()
