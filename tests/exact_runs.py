@@ -4,7 +4,7 @@ import torch
 PARTS = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
 
 
-def differences(path, other, leave_out=()):
+def differences(path, other):
     """Names of what differs in two checkpoints, of what training leads to."""
     saved, others = (
         torch.load(name, 'cpu', weights_only=False) for name in (path, other))
@@ -17,7 +17,7 @@ def differences(path, other, leave_out=()):
     for name in ('epoch', 'iter'):
         if saved['meta'][name] != others['meta'][name]:
             found.append(name)
-    return [name for name in found if name not in leave_out]
+    return found
 
 
 def _differing(a, b, name):

@@ -9,17 +9,17 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS, TRANSFORMS
 
 EVERYTHING = {
-    'model.train_cfg': dict(augments=dict(type='Mixup', alpha=0.8)),
-    'model.backbone.drop_path_rate': 0.,
-    'data_preprocessor.references': dict(type='ReferenceSet', size=20),
-    'data_preprocessor.mask_prob': 0.5,
+    'model.train_cfg':
+    dict(augments=dict(type='Mixup', alpha=0.8)),
+    'data_preprocessor.references':
+    dict(type='ReferenceSet', size=20),
+    'data_preprocessor.mask_prob':
+    0.5,
     'custom_hooks': [
         dict(type='EMAHook', momentum=0.1),
         dict(type='KReferenceHook', num_references=2)
     ],
-    'default_hooks.checkpoint.save_begin': 0,
 }
-EVERYTHING.pop('model.backbone.drop_path_rate')
 
 
 @TRANSFORMS.register_module()
@@ -55,7 +55,9 @@ def loading(num_workers, persistent=False):
 
 def train(small_config, folder, **options):
     """The folder that a run leaves its checkpoints in."""
+    loop = options.pop('loop', None)
     cfg = small_config(**options)
+    cfg.train_cfg = loop or cfg.train_cfg
     cfg.work_dir = str(folder)
     Runner.from_cfg(cfg).train()
     return folder
@@ -88,10 +90,8 @@ class NoHook(Hook):
 
 
 def test_without_the_hook_it_is_another_run(small_config, tmp_path):
-    options = dict(
-        EVERYTHING,
-        **loading(0),
-        **{'default_hooks.reproducible': dict(type='NoHook')})
+    options = dict(EVERYTHING, **loading(0),
+                   **{'default_hooks.reproducible': dict(type='NoHook')})
     whole = train(small_config, tmp_path / 'whole', **options)
     resumed = train(
         small_config,
@@ -102,18 +102,15 @@ def test_without_the_hook_it_is_another_run(small_config, tmp_path):
     assert differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
 
 
-@pytest.mark.parametrize('iteration', [1, 4, 6, 8])
-@pytest.mark.parametrize('num_workers', [0, 2])
+@pytest.mark.parametrize('num_workers,iteration', [(0, 1), (0, 8), (2, 6)])
 def test_resumed_in_the_middle_of_an_epoch(small_config, whole, tmp_path,
-                                           iteration, num_workers):
+                                           num_workers, iteration):
     options = dict(EVERYTHING, **loading(num_workers))
     middle = train(
-        small_config,
-        tmp_path / 'middle', **{
-            **options, 'default_hooks.checkpoint.by_epoch': False
+        small_config, tmp_path / 'middle', **{
+            **options, 'default_hooks.checkpoint.by_epoch': False,
+            'default_hooks.checkpoint.max_keep_ckpts': 99
         })
-    assert not differences(whole / 'epoch_4.pth', middle / 'iter_16.pth',
-                           ['epoch', 'param_schedulers.0', 'iter'])
     resumed = train(
         small_config,
         tmp_path / 'resumed',
@@ -125,11 +122,7 @@ def test_resumed_in_the_middle_of_an_epoch(small_config, whole, tmp_path,
 
 def iterations(**more):
     return {
-        'train_cfg': dict(
-            _delete_=True,
-            type='IterBasedTrainLoop',
-            max_iters=10,
-            val_interval=10),
+        'loop': dict(type='IterBasedTrainLoop', max_iters=10, val_interval=10),
         'default_hooks.checkpoint.by_epoch': False,
         'param_scheduler': [],
         **more
@@ -141,10 +134,8 @@ def iterations(**more):
 def test_loops_of_iterations(small_config, tmp_path, sampler, num_workers,
                              monkeypatch):
     monkeypatch.setattr('time.sleep', lambda seconds: None)
-    options = iterations(
-        **EVERYTHING,
-        **loading(num_workers),
-        **{'train_dataloader.sampler.type': sampler})
+    options = iterations(**EVERYTHING, **loading(num_workers),
+                         **{'train_dataloader.sampler.type': sampler})
     whole = train(small_config, tmp_path / 'whole', **options)
     resumed = train(
         small_config,
@@ -184,10 +175,7 @@ def warned(caplog, monkeypatch):
 
 def test_another_batch_size_is_warned_of(small_config, whole, tmp_path,
                                          warned):
-    options = {
-        **EVERYTHING,
-        **loading(0), 'train_dataloader.batch_size': 10
-    }
+    options = {**EVERYTHING, **loading(0), 'train_dataloader.batch_size': 10}
     first = train(
         small_config,
         tmp_path / 'first',
@@ -212,9 +200,7 @@ def test_another_batch_size_is_warned_of(small_config, whole, tmp_path,
 
 def test_what_cannot_be_exact_is_warned_of(small_config, tmp_path, warned):
     plain = train(
-        small_config,
-        tmp_path / 'plain',
-        **{
+        small_config, tmp_path / 'plain', **{
             'default_hooks.reproducible': dict(type='NoHook'),
             'train_cfg.max_epochs': 1
         })
