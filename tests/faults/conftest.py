@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,23 @@ TOOLS = TESTS.parent / 'tools'
 
 
 class Process:
-    """``tools/train.py`` on a config, in a process group of its own."""
+    """``tools/train.py`` on a config, in a process group of its own.
 
-    def __init__(self, config, *flags, launch=(), **more):
+    With ``ranks`` it is ``torchrun`` with as many.
+    """
+
+    def __init__(self, config, *flags, ranks=None, **more):
+        program = [str(TOOLS / 'train.py')]
+        if ranks is not None:
+            program = [
+                '-m', 'torch.distributed.run', '--standalone',
+                f'--nproc-per-node={ranks}',
+                str(TESTS / 'train_on_gloo.py')
+            ]
         self.log = open(f'{config}.log', 'ab')
         self.began_at = self.log.tell()
         self.popen = subprocess.Popen(
-            [sys.executable, *launch,
-             str(TOOLS / 'train.py'), config, *flags],
+            [sys.executable, *program, config, *flags],
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -44,6 +54,20 @@ class Process:
             if self.popen.poll() is None:
                 self.kill()
             self.log.close()
+
+    def wait_for(self, text, timeout=120):
+        """Until it has printed something."""
+        end = time.monotonic() + timeout
+        while text not in self.said:
+            assert time.monotonic() < end, self.said
+            assert self.popen.poll() is None, self.said
+            time.sleep(0.02)
+
+    @property
+    def children(self):
+        """Process ids of its own processes."""
+        folder = f'/proc/{self.popen.pid}/task/{self.popen.pid}/children'
+        return [int(pid) for pid in Path(folder).read_text().split()]
 
     @property
     def said(self):
@@ -88,6 +112,10 @@ def config_file(tmp_path):
             **options
         })
         cfg.work_dir = str(tmp_path / name)
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False)
         cfg.dump(tmp_path / f'{name}.py')
         return tmp_path / f'{name}.py'
 
