@@ -11,6 +11,8 @@ from mmpretrain.registry import METRICS
 from mmpretrain.structures import DataSample
 from torch.utils.data import DataLoader
 
+import mmanchor  # noqa: F401
+
 CONFIGS = [
     dict(type='Accuracy', topk=(1, 3)),
     dict(type='SingleLabelMetric', items=('precision', 'recall')),
