@@ -14,6 +14,7 @@ os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
 import mmanchor.analysis.benchmark as benchmark  # noqa: E402
 import mmanchor.analysis.benchmark_settings as benchmark_settings  # noqa: E402
 import mmanchor.engine.command_line as command_line  # noqa: E402
+import mmanchor.engine.untrusted as untrusted  # noqa: E402
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -71,6 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
         default='work_dirs/benchmark',
         metavar='FOLDER',
         help='for benchmark.json and benchmark.png (default: %(default)s)')
+    untrusted.add_trust_flag(parser)
     command_line.add_cfg_options(parser)
     return parser
 
@@ -78,13 +80,15 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = vars(make_parser().parse_args())
     command_line.import_from_here()
+    allow_code = args.pop('allow_code_in_checkpoints')
     rest = [
         args.pop(name)
         for name in ('configs', 'out', 'checkpoint', 'cfg_options')
     ]
     configs, *others = rest
     settings = benchmark_settings.BenchmarkSettings(**args)
-    benchmark.run_benchmark(configs, settings, *others)
+    with untrusted.checkpoint_loading(allow_code):
+        benchmark.run_benchmark(configs, settings, *others)
 
 
 if __name__ == '__main__':

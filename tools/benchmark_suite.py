@@ -7,6 +7,7 @@ from pathlib import Path
 from mmanchor.analysis.suite_speed import compare_with_runner, save_random
 from mmanchor.engine.command_line import add_cfg_options, import_from_here
 from mmanchor.engine.config_reading import read_config
+from mmanchor.engine.untrusted import add_trust_flag, checkpoint_loading
 from mmanchor.evaluation.suite.candidates import Candidate
 from mmanchor.evaluation.suite.sets import load_suite
 from mmanchor.evaluation.suite.settings import Settings
@@ -33,6 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--out', default='work_dirs/benchmark_suite.json')
+    add_trust_flag(parser)
     add_cfg_options(parser)
     return parser
 
@@ -46,9 +48,10 @@ def main() -> None:
     checkpoint = args.checkpoint or save_random(cfg, out.with_suffix('.pth'))
     candidate = Candidate('model', cfg, checkpoint, args.config)
     settings = Settings(args.batch_size, args.workers, args.device)
-    compare_with_runner(
-        load_suite(args.suite, args.data_root), candidate, settings,
-        args.rounds, out)
+    with checkpoint_loading(args.allow_code_in_checkpoints):
+        compare_with_runner(
+            load_suite(args.suite, args.data_root), candidate, settings,
+            args.rounds, out)
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ import argparse
 from mmanchor.engine.command_line import add_cfg_options, import_from_here
 from mmanchor.engine.config_reading import read_config
 from mmanchor.engine.exporting import write_export
+from mmanchor.engine.untrusted import add_trust_flag, checkpoint_loading
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -31,6 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='let the file normalise, and take images as the test pipeline '
         'packs them')
+    add_trust_flag(parser)
     add_cfg_options(parser)
     return parser
 
@@ -39,9 +41,10 @@ def main() -> None:
     args = make_parser().parse_args()
     import_from_here()
     cfg = read_config(args.config, args.cfg_options)
-    found, images = write_export(cfg, args.checkpoint, args.out,
-                                 args.num_references, args.opset,
-                                 args.batch_size, args.pixels)
+    with checkpoint_loading(args.allow_code_in_checkpoints):
+        found, images = write_export(cfg, args.checkpoint, args.out,
+                                     args.num_references, args.opset,
+                                     args.batch_size, args.pixels)
     print(f'Wrote {args.out}: input `images` {images}; its `logits` differ '
           f'from the anchored model\'s by {found.difference:.1e} of the '
           f'largest, on {found.images}, in batches of other sizes than the '

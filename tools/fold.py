@@ -4,6 +4,7 @@ import argparse
 from mmanchor.engine.command_line import add_cfg_options, import_from_here
 from mmanchor.engine.config_reading import read_config
 from mmanchor.engine.folded_files import write_folded
+from mmanchor.engine.untrusted import add_trust_flag, checkpoint_loading
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -13,6 +14,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('out_dir', help='folder for folded.py and folded.pth')
+    add_trust_flag(parser)
     add_cfg_options(parser)
     return parser
 
@@ -21,7 +23,8 @@ def main() -> None:
     args = make_parser().parse_args()
     import_from_here()
     cfg = read_config(args.config, args.cfg_options)
-    found = write_folded(cfg, args.checkpoint, args.out_dir)
+    with checkpoint_loading(args.allow_code_in_checkpoints):
+        found = write_folded(cfg, args.checkpoint, args.out_dir)
     print(f'Wrote folded.py and folded.pth to {args.out_dir}: folded and '
           f'anchored logits differ by {found.difference:.1e} of the largest, '
           f'on {found.images}.')

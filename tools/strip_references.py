@@ -7,6 +7,7 @@ import argparse
 
 import mmanchor  # noqa: F401
 from mmanchor.engine.stripping import strip_file
+from mmanchor.engine.untrusted import add_trust_flag
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -14,12 +15,15 @@ def make_parser() -> argparse.ArgumentParser:
         description='Write a checkpoint without its reference bank.')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('out', metavar='OUT', help='checkpoint to write')
+    add_trust_flag(parser)
     return parser
 
 
 def main() -> None:
     args = make_parser().parse_args()
-    for key, images in strip_file(args.checkpoint, args.out).items():
+    taken = strip_file(args.checkpoint, args.out,
+                       args.allow_code_in_checkpoints)
+    for key, images in taken.items():
         print(f'taken out: {key} {tuple(images.shape)}')
     print(f'Written: {args.out}')
 

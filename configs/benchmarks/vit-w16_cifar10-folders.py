@@ -7,7 +7,7 @@ For what a test loop takes besides the model, with random weights:
 _base_ = [
     '../_base_/datasets/cifar10_folders.py',
     '../_base_/schedules/cifar10_short.py',
-    'mmpretrain::_base_/default_runtime.py',
+    '../_base_/default_runtime.py',
 ]
 model = dict(
     type='ImageClassifier',
@@ -18,4 +18,3 @@ model = dict(
         img_size=32,
         patch_size=16),
     head=dict(type='VisionTransformerClsHead', num_classes=10, in_channels=16))
-randomness = dict(seed=0)

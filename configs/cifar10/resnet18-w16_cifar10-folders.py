@@ -7,9 +7,8 @@ _base_ = [
     'mmpretrain::_base_/models/resnet18_cifar.py',
     '../_base_/datasets/cifar10_folders.py',
     '../_base_/schedules/cifar10_short.py',
-    'mmpretrain::_base_/default_runtime.py',
+    '../_base_/default_runtime.py',
 ]
 model = dict(
     backbone=dict(stem_channels=16, base_channels=16),
     head=dict(in_channels=128))
-randomness = dict(seed=0)

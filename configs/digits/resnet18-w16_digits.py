@@ -7,11 +7,10 @@ _base_ = [
     'mmpretrain::_base_/models/resnet18_cifar.py',
     '../_base_/datasets/digits.py',
     '../_base_/schedules/digits.py',
-    'mmpretrain::_base_/default_runtime.py',
+    '../_base_/default_runtime.py',
 ]
 model = dict(
     backbone=dict(stem_channels=16, base_channels=16),
     head=dict(in_channels=128))
 default_hooks = dict(
     logger=dict(interval=20), checkpoint=dict(interval=10, max_keep_ckpts=2))
-randomness = dict(seed=0)

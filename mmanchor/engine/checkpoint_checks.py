@@ -25,9 +25,11 @@ def is_remote(path: str) -> bool:
 def check_checkpoint(path: str) -> None:
     """Find out early whether a local checkpoint is there and whole.
 
+    The first of several processes reads all of it, for its checksums.
+
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file was cut short, or is no checkpoint.
+        ValueError: The file was cut short or damaged, or is no checkpoint.
     """
     if is_remote(path):
         return
@@ -43,6 +45,23 @@ def check_checkpoint(path: str) -> None:
             f'Expected a whole checkpoint, but {path} '
             f'({os.path.getsize(path)} bytes) was cut short or is none. Use '
             'an earlier one, or copy it again.')
+    if not legacy and _is_first_process():
+        try:
+            with zipfile.ZipFile(path) as file:
+                damaged = file.testzip()
+        except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+            damaged = error
+        if damaged is not None:
+            raise ValueError(
+                f'Expected a whole checkpoint, but {path} '
+                f'({os.path.getsize(path)} bytes) is damaged: {damaged}. Use '
+                'an earlier one, or copy it again.')
+
+
+def _is_first_process() -> bool:
+    """Before there is a process group that could tell."""
+    rank = os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or '0'
+    return rank == '0'
 
 
 def check_pretrained(model_config: dict) -> None:

@@ -18,6 +18,8 @@ from .command_line import add_cfg_options
 from .config_reading import read_config, type_name
 from .distributed import init_distributed
 from .reference_flags import add_reference_flags, set_references
+from .resuming import check_resumable, resume_command, survive_faults
+from .untrusted import add_trust_flag, checkpoint_loading
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -80,6 +82,7 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
         '--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument(
         '--no-pin-memory', action='store_true', help='do not pin memory')
+    add_trust_flag(parser)
     add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
@@ -98,13 +101,19 @@ def train(argv: Optional[Sequence[str]] = None) -> None:
 
     Raises:
         FileNotFoundError: The config or the checkpoint is not there.
+        OSError: A checkpoint can't be written.
         TypeError: The data preprocessor anchors and the model does not.
-        ValueError: A checkpoint is damaged or of another architecture, a
-            pretrained file is missing, the work dir can't be written to,
-            --amp meets another optimizer wrapper, or nothing fills the
-            reference bank.
+        ValueError: A checkpoint is damaged, holds code or is of another
+            architecture, a pretrained file is missing, the work dir can't be
+            written to, --amp meets another optimizer wrapper, or nothing
+            fills the reference bank.
     """
     args = train_parser().parse_args(argv)
+    with checkpoint_loading(args.allow_code_in_checkpoints):
+        _train(args, argv)
+
+
+def _train(args: argparse.Namespace, argv: Optional[Sequence[str]]) -> None:
     cfg = _load_config(args)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -123,7 +132,9 @@ def train(argv: Optional[Sequence[str]] = None) -> None:
     start = cfg.get('load_from')
     if start is None and cfg.get('resume'):
         start = find_latest_checkpoint(cfg.work_dir)
-    if start is not None:
+    if start is not None and cfg.get('resume'):
+        check_resumable(start, cfg.work_dir, argv)
+    elif start is not None:
         check_checkpoint(start)
     check_pretrained(cfg.model)
     if args.no_persistent_workers:
@@ -135,6 +146,7 @@ def train(argv: Optional[Sequence[str]] = None) -> None:
     model = getattr(runner.model, 'module', runner.model)
     if isinstance(model, AnchoredImageClassifier):
         check_pretrained_fits(model, cfg.model)
+    survive_faults(runner, f'`{resume_command(argv)}`')
     runner.train()
 
 
@@ -150,9 +162,9 @@ def test(argv: Optional[Sequence[str]] = None) -> dict:
 
     Raises:
         FileNotFoundError: The config or the checkpoint is not there.
-        ValueError: The checkpoint is damaged or of another architecture, the
-            work dir can't be written to, or flags on references meet a
-            config without ``KReferenceHook``.
+        ValueError: The checkpoint is damaged, holds code or is of another
+            architecture, the work dir can't be written to, or flags on
+            references meet a config without ``KReferenceHook``.
     """
     parser = test_parser()
     args = parser.parse_args(argv)
@@ -161,6 +173,11 @@ def test(argv: Optional[Sequence[str]] = None) -> dict:
             args.out).suffix not in ('.pkl', '.pickle'):
         parser.error('--out with predictions has to end in .pkl, but got '
                      f'{args.out}; --out-item metrics writes .json')
+    with checkpoint_loading(args.allow_code_in_checkpoints):
+        return _test(args)
+
+
+def _test(args: argparse.Namespace) -> dict:
     cfg = _load_config(args)
     check_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
@@ -170,6 +187,7 @@ def test(argv: Optional[Sequence[str]] = None) -> dict:
     if args.tta:
         _enable_tta(cfg)
     runner = build_runner(cfg)
+    pickles = args.out_item == 'pred'
     if args.out and pickles:
         runner.test_evaluator.metrics.append(
             DumpResults(out_file_path=args.out))
@@ -205,6 +223,9 @@ def _load_config(args: argparse.Namespace) -> Config:
         if cfg.get(name):
             cfg[name] = _loader_defaults(cfg[name], args.no_pin_memory)
     cfg.launcher = args.launcher
+    # seconds that ranks wait for one that died, where the host waits 1800
+    dist_cfg = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
+    dist_cfg.setdefault('timeout', 600)
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif not cfg.get('work_dir'):

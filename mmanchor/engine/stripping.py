@@ -5,9 +5,9 @@ from typing import Dict
 
 import torch
 
-from ..checkpoints import run_checkpoints_allowed
 from .checkpoint_checks import (BANK_KEY, RESIDUALS_KEY, check_checkpoint,
                                 is_remote)
+from .untrusted import load_local
 from .whole_files import whole_files
 
 
@@ -40,12 +40,16 @@ def strip_references(checkpoint: dict) -> Dict[str, torch.Tensor]:
     return taken
 
 
-def strip_file(path: str, out: str) -> Dict[str, torch.Tensor]:
+def strip_file(path: str,
+               out: str,
+               allow_code: bool = False) -> Dict[str, torch.Tensor]:
     """Write a checkpoint without references.
 
     Args:
         path (str): The checkpoint, which stays as it is.
         out (str): Where to write.
+        allow_code (bool): Run the code that the checkpoint holds, if any.
+            Defaults to False.
 
     Returns:
         Dict[str, torch.Tensor]: See :func:`strip_references`.
@@ -61,13 +65,7 @@ def strip_file(path: str, out: str) -> Dict[str, torch.Tensor]:
     if os.path.realpath(path) == os.path.realpath(out):
         raise ValueError(f'Expected another file than {path} to write to. '
                          'Name one, and delete the original when it is good.')
-    with run_checkpoints_allowed():
-        try:
-            checkpoint = torch.load(path, 'cpu', weights_only=True)
-        except Exception as error:  # of the unpickler, whatever it met
-            raise ValueError(
-                f'Expected weights and what MMEngine saves with them in '
-                f'{path}, but it could not be read: {error}') from error
+    checkpoint = load_local(path, 'cpu', allow_code)
     taken = strip_references(checkpoint)
     if not taken:
         raise ValueError(

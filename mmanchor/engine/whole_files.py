@@ -5,10 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Union
 
+# what names of temporary folders begin with
+PARTIAL = '.partial-'
+
 
 @contextmanager
 def whole_files(folder: Union[str, Path]) -> Iterator[Path]:
     """Give a folder to write to; its files move to another at the end.
+
+    They are on the disk by then, so that not even a power cut leaves half.
 
     After an error nothing is left of them, and files of the same names that
     were there before stay as they were.
@@ -33,7 +38,7 @@ def whole_files(folder: Union[str, Path]) -> Iterator[Path]:
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial = tempfile.TemporaryDirectory(dir=folder, prefix='.partial-')
+        partial = tempfile.TemporaryDirectory(dir=folder, prefix=PARTIAL)
     except OSError as error:
         raise ValueError(
             'Expected a folder that can be written to, but got '
@@ -42,8 +47,18 @@ def whole_files(folder: Union[str, Path]) -> Iterator[Path]:
         with partial as path:
             yield Path(path)
             for file in sorted(Path(path).iterdir()):
+                _to_disk(file)
                 os.replace(file, folder / file.name)
+            _to_disk(folder)
     except BaseException:
         if made and not any(folder.iterdir()):
             folder.rmdir()
         raise
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 MASK_BY = ('batch', 'sample')
+MASK_COIN = ('shared', 'rank')
 
 
 def draw_mask(batch_size: int, mask_prob: float, mask_by: str,

@@ -13,7 +13,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from ..datasets import ReferenceSet
 from ..functional import (anchor, blank_references, check_seed, draw_generator,
                           draw_mask, draw_partners)
-from ..functional.masking import MASK_BY
+from ..functional.masking import MASK_BY, MASK_COIN
 
 
 @MODELS.register_module()
@@ -34,6 +34,10 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
         mask_by (str): ``'batch'``: one coin for the whole batch, and for all
             ranks (the paper); ``'sample'``: one for each image. Defaults to
             ``'batch'``.
+        mask_coin (str): With ``mask_by='batch'``, ``'shared'``: all ranks
+            toss the same coin, so that the whole batch of a step is masked
+            (the paper); ``'rank'``: each its own, as the authors' code does.
+            Defaults to ``'shared'``.
         references (str | dict): ``'batch'``: another image of the same batch,
             on the same rank; or the config of a
             :class:`~mmanchor.datasets.ReferenceSet`. Defaults to ``'batch'``.
@@ -51,8 +55,9 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
         TypeError: An argument is not known, ``mask_prob`` is no number,
             ``seed`` no integer, or ``references`` something else than named
             above.
-        ValueError: ``mask_prob`` is outside [0, 1], ``mask_by`` another word,
-            an image has NaN or infinity, or there is no reference to draw.
+        ValueError: ``mask_prob`` is outside [0, 1], ``mask_by`` or
+            ``mask_coin`` another word, an image has NaN or infinity, or there
+            is no reference to draw.
 
     Example:
         >>> from mmpretrain.structures import DataSample
@@ -71,6 +76,7 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
                  mask_by: str = 'batch',
                  references: Union[str, dict] = 'batch',
                  seed: Optional[int] = None,
+                 mask_coin: str = 'shared',
                  **kwargs):
         _check_names(kwargs)
         super().__init__(**kwargs)
@@ -79,6 +85,10 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
             raise ValueError("Expected `mask_by` to be 'batch' or 'sample', "
                              f'but got {mask_by!r}.')
         self.mask_by = mask_by
+        if mask_coin not in MASK_COIN:
+            raise ValueError("Expected `mask_coin` to be 'shared' or 'rank', "
+                             f'but got {mask_coin!r}.')
+        self.mask_coin = mask_coin
         if references == 'batch':
             self.reference_set = None
         else:
@@ -150,9 +160,10 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
         # global batch, which samplers deal out in turn: as many processes as
         # there are, a row's draw is the same.
         own = slice(rank, None, world_size)
+        coin_of = rank if self.mask_coin == 'rank' else 0
         mask = draw_mask(
             len(images) * world_size, self.mask_prob, self.mask_by,
-            draw_generator(seed, 0, iteration, 'masks'))[own]
+            draw_generator(seed, coin_of, iteration, 'masks'))[own]
         if self.reference_set is None:
             references = self._draw_from_batch(
                 images, draw_generator(seed, rank, iteration, 'references'))

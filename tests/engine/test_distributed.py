@@ -1,6 +1,7 @@
 """Two processes that train together, on CPU."""
 import os
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -46,11 +47,13 @@ def train_on_rank(rank, cfg, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.parametrize('coin', ['shared', 'rank'])
 def test_ranks_share_bank_and_coin_and_draw_their_own_references(
-        small_config, tmp_path):
+        small_config, tmp_path, coin):
     cfg = small_config(
         launcher='pytorch',
-        data_preprocessor=dict(type='KeepingPreprocessor', mask_prob=0.5),
+        data_preprocessor=dict(
+            type='KeepingPreprocessor', mask_prob=0.5, mask_coin=coin),
         model_wrapper_cfg=dict(
             type='MMDistributedDataParallel',
             device_ids=None,
@@ -61,6 +64,7 @@ def test_ranks_share_bank_and_coin_and_draw_their_own_references(
                                    other_states) = saved
     assert len(bank) == 12 and torch.equal(bank, other_bank)
     assert len(pairs) == 5 and torch.equal(pairs, other_pairs)
-    assert masks == other_masks and {True, False} == set(masks)
+    assert (masks == other_masks) == (coin == 'shared')
+    assert {True, False} == set(masks) == set(other_masks)
     assert len(states) == len(other_states) == 8
     assert not set(states) & set(other_states)

@@ -93,7 +93,7 @@ def test_what_can_t_be_stripped_is_told(checkpoint, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='bank in .*nothing to take out'):
         strip_file(str(bare), str(tmp_path / 'out.pth'))
     torch.save(dict(state_dict={}, code=pytest.raises), bare)
-    with pytest.raises(ValueError, match='bare.pth, but it could not be read'):
+    with pytest.raises(ValueError, match='bare.pth asks for .*raises'):
         strip_file(str(bare), str(tmp_path / 'out.pth'))
 
     def full(checkpoint, path):

@@ -281,3 +281,9 @@ def test_reference_set_can_be_given_by_type():
     assert isinstance(
         preprocessor(references=dict(type=ReferenceSet)).reference_set,
         ReferenceSet)
+
+
+def test_mask_coin_is_a_word_that_is_known():
+    with pytest.raises(
+            ValueError, match="`mask_coin` to be 'shared' or 'rank'.*'both'"):
+        AnchoringDataPreprocessor(mask_coin='both')

@@ -16,6 +16,7 @@ from ...engine.command_line import add_cfg_options, import_from_here
 from ...engine.config_reading import read_config, reference_hooks
 from ...engine.output import progress_bars
 from ...engine.reference_flags import add_reference_flags, set_references
+from ...engine.untrusted import add_trust_flag, checkpoint_loading
 from .candidates import Candidate, named
 from .parts import Parts, only_run
 from .report_files import assemble, print_report, write_report
@@ -80,6 +81,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
         default='cuda' if torch.cuda.is_available() else 'cpu',
         help='default: %(default)s')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
+    add_trust_flag(parser)
     add_cfg_options(parser)
     add_reference_flags(parser, several=True)
     return parser
@@ -114,7 +116,8 @@ def evaluate(argv: Optional[Sequence[str]] = None) -> dict:
     candidates = read_candidates(args)
     out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
     console = Console()
-    results = measure_all(suite, candidates, out, settings, console)
+    with checkpoint_loading(args.allow_code_in_checkpoints):
+        results = measure_all(suite, candidates, out, settings, console)
     print_report(results, out, console)
     return results
 

@@ -1,0 +1,6 @@
+"""MMPretrain's, and runs that can be repeated and interrupted."""
+_base_ = 'mmpretrain::_base_/default_runtime.py'
+default_hooks = dict(
+    checkpoint=dict(type='AtomicCheckpointHook'),
+    reproducible=dict(type='ReproducibleRunHook'))
+randomness = dict(seed=0)

@@ -1,0 +1,97 @@
+"""Random state as a function of what is being done, not of what was before."""
+import random
+from itertools import islice
+from typing import Iterable, Iterator, Tuple
+
+import numpy as np
+import torch
+
+# one stream for each kind of work, so that none repeats another
+LOADING, STEP, EPOCH = range(3)
+
+
+def seed_generators(*entropy: int) -> None:
+    """Seed Python, NumPy and PyTorch, on all devices in use.
+
+    Args:
+        *entropy (int): What the seeds are made from, at least 0 each. Zeros
+            at the end make no difference.
+
+    Example:
+        >>> seed_generators(0, 1)
+        >>> drawn = random.random(), np.random.rand(), torch.rand(1)
+        >>> seed_generators(0, 1)
+        >>> drawn == (random.random(), np.random.rand(), torch.rand(1))
+        True
+    """
+    words = np.random.SeedSequence(entropy).generate_state(8)
+    random.seed(words[:2].tobytes())
+    np.random.seed(words[2:6])
+    seed = int(words[6]) << 32 | int(words[7])
+    # `torch.manual_seed` walks through the stack where CUDA isn't in use
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+
+
+class SeededIndices(list):
+    """The images of a batch: reading on seeds whoever reads.
+
+    It travels to data-loading workers as it is, so that what a worker did
+    before makes no difference, nor how many there are.
+
+    Args:
+        indices (Iterable[int]): Of the images in the dataset.
+        entropy (Tuple[int, ...]): See :func:`seed_generators`; the place in
+            the batch is added.
+    """
+
+    def __init__(self, indices: Iterable[int], entropy: Tuple[int, ...]):
+        super().__init__(indices)
+        self.entropy = entropy
+
+    def __iter__(self) -> Iterator[int]:
+        for place in range(len(self)):
+            seed_generators(*self.entropy, place)
+            yield self[place]
+
+    def __reduce__(self):  # pickling would read, hence seed
+        return SeededIndices, (self[:], self.entropy)
+
+
+class SeededBatches:
+    """A batch sampler whose batches are :class:`SeededIndices`.
+
+    Args:
+        batches (Iterable): The batch sampler of a data loader.
+    """
+
+    def __init__(self, batches):
+        self.batches = batches
+        self._entropy: Tuple[int, ...] = ()
+        self._number = self._skipped = 0
+
+    def begin(self, entropy: Tuple[int, ...], number: int, skip: int) -> None:
+        """Say what the next batches are seeded from.
+
+        Args:
+            entropy (Tuple[int, ...]): To which the number of the batch is
+                added.
+            number (int): That of the next batch.
+            skip (int): Batches to leave out the next time they are read.
+        """
+        self._entropy, self._number, self._skipped = entropy, number, skip
+
+    def __iter__(self) -> Iterator[SeededIndices]:
+        skipped, self._skipped = self._skipped, 0
+        for indices in islice(self.batches, skipped, None):
+            self._number += 1
+            yield SeededIndices(indices, (*self._entropy, self._number - 1))
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getattr__(self, name):
+        if name == 'batches':  # while it is copied
+            raise AttributeError(name)
+        return getattr(self.batches, name)

@@ -1,0 +1,151 @@
+"""Saving and leaving when the cluster says so."""
+import atexit
+import multiprocessing
+import os
+import signal
+import sys
+from typing import Optional
+
+import torch
+import torch.distributed as dist
+from mmengine.dist import barrier, is_distributed
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS
+
+from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .reproducible_run_hook import ReproducibleRunHook
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+@HOOKS.register_module()
+class StopOnSignalHook(Hook):
+    """On SIGTERM or SIGUSR1 save a checkpoint and exit with status 0.
+
+    One process that is told is enough: ranks vote after every iteration, and
+    all leave after the same one. The vote goes over the network while the next
+    iteration is computed. Data-loading workers, which a cluster signals as
+    well, stay at work until their process leaves. During validation a signal
+    waits for its end.
+
+    With an :class:`~mmanchor.engine.AtomicCheckpointHook` the checkpoint is
+    ``interrupted.pth``; there has to be one. ``tools/train.py`` sees to both.
+
+    Args:
+        command (str, optional): How to go on, for the log. Defaults to None:
+            the same command with ``--resume``.
+
+    Raises:
+        ValueError: Before training: there is no ``AtomicCheckpointHook``.
+    """
+
+    priority = 'LOWEST'  # after what belongs to the iteration
+
+    def __init__(self, command: Optional[str] = None):
+        self.command = command or 'the same command with `--resume`'
+        self._signal = 0
+        self._stop = 0
+        self._group = self._vote = None
+        self._handlers = {}
+        self._leaving = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Listen from now on."""
+        self._checkpoints = next((hook for hook in runner.hooks
+                                  if isinstance(hook, AtomicCheckpointHook)),
+                                 None)
+        if self._checkpoints is None:
+            raise ValueError(
+                'Expected an AtomicCheckpointHook for StopOnSignalHook to '
+                'save with, but there is none. Set `default_hooks = dict('
+                "checkpoint=dict(type='AtomicCheckpointHook'))`.")
+        if is_distributed():
+            # on the CPU, so that nothing waits for a GPU
+            self._group = dist.new_group(backend='gloo')
+        # set when the workers may go
+        self._leaving = multiprocessing.Value('b', 0, lock=False)
+        atexit.register(setattr, self._leaving, 'value', 1)
+        loops = [runner.train_loop, runner.val_loop]
+        for loader in [loop.dataloader for loop in loops if loop is not None]:
+            loader.worker_init_fn = _Undisturbed(loader.worker_init_fn,
+                                                 self._leaving)
+        for number in SIGNALS:
+            self._handlers[number] = signal.signal(number, self._told)
+
+    def after_train_iter(self, runner: Runner, *_, **__) -> None:
+        """Vote; leave if the vote before said so."""
+        self._stop = max(self._stop, self._agreed())
+        # between steps of accumulated gradients it would not be exact
+        if self._stop and runner.optim_wrapper.should_update():
+            self._leave(runner)
+        self._begin_vote()
+
+    def after_train(self, runner: Runner) -> None:
+        """Listen no more."""
+        self._agreed()  # none is left on its way
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def _told(self, number, _):
+        self._signal = number
+
+    def _begin_vote(self):
+        if self._group is None:
+            return
+        told = torch.tensor(self._signal)
+        self._vote = told, dist.all_reduce(
+            told, dist.ReduceOp.MAX, group=self._group, async_op=True)
+
+    def _agreed(self) -> int:
+        """The signal that any rank was told by the last vote, or 0."""
+        if self._group is None:
+            return self._signal
+        if self._vote is None:
+            return 0
+        told, work = self._vote
+        self._vote = None
+        work.wait()
+        return int(told)
+
+    def _leave(self, runner) -> None:
+        path = self._checkpoints.save_now(runner)
+        exact = '' if any(
+            isinstance(hook, ReproducibleRunHook)
+            for hook in runner.hooks) else (
+                ' Without ReproducibleRunHook it begins the epoch again: not '
+                'exactly the same run.')
+        runner.logger.info(
+            f'Stopped by {signal.Signals(self._stop).name} after iteration '
+            f'{runner.iter + 1}: saved {path}. Go on with {self.command}.'
+            f'{exact}')
+        self._leaving.value = 1
+        runner.visualizer.close()
+        if is_distributed():
+            barrier()  # until it is saved
+            dist.destroy_process_group()
+        sys.exit(0)
+
+
+class _Undisturbed:
+    """Starts a worker that leaves signals to its process.
+
+    Args:
+        init_fn (Callable, optional): What else to do at the start.
+        leaving (multiprocessing.Value): Set when workers may be ended.
+    """
+
+    def __init__(self, init_fn, leaving):
+        self.init_fn = init_fn
+        self.leaving = leaving
+
+    def __call__(self, worker_id):
+        for number in SIGNALS:
+            signal.signal(number, self._told)
+        if self.init_fn is not None:
+            self.init_fn(worker_id)
+
+    def _told(self, number, _):
+        if self.leaving.value:
+            os._exit(0)
