@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
 
-.PHONY: demo test test-fast test-upstream test-cluster lint format clean
+.PHONY: demo test test-fast test-faults test-upstream test-cluster lint format clean
 
 demo: $(VENV)/demo
 	$(BIN)/python tools/demo.py
@@ -17,7 +17,11 @@ test: $(VENV)/dev
 
 # without the 58 backbones
 test-fast: $(VENV)/dev
-	$(PYTEST) -m 'not matrix and not cluster'
+	$(PYTEST) -m 'not matrix and not cluster and not faults'
+
+# a run is killed twenty times: some minutes
+test-faults: $(VENV)/dev
+	$(PYTEST) -m faults tests/faults
 
 # on upstream MMPretrain 1.2.0 rather than the maintained fork
 test-upstream: BIN := $(UPSTREAM)/bin
