@@ -138,7 +138,7 @@ def test_settings_and_defaults_are_the_code_s():
     }
     rows = re.findall(r'^\| (\S.*?|) ?\| `(\w+)` \| .* \| (.*?) \|$', README,
                       re.M)
-    assert len(rows) == 13
+    assert len(rows) == 14
     shown, real = [], []
     owner = ''
     for name, argument, default in rows:

@@ -18,7 +18,7 @@ from .command_line import add_cfg_options
 from .config_reading import read_config, type_name
 from .distributed import init_distributed
 from .reference_flags import add_reference_flags, set_references
-from .resuming import check_resumable, resume_command, survive_faults
+from .resuming import check_resumable, resume_command, surviving_faults
 from .untrusted import add_trust_flag, checkpoint_loading
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -146,8 +146,8 @@ def _train(args: argparse.Namespace, argv: Optional[Sequence[str]]) -> None:
     model = getattr(runner.model, 'module', runner.model)
     if isinstance(model, AnchoredImageClassifier):
         check_pretrained_fits(model, cfg.model)
-    survive_faults(runner, f'`{resume_command(argv)}`')
-    runner.train()
+    with surviving_faults(runner, f'`{resume_command(argv)}`'):
+        runner.train()
 
 
 def test(argv: Optional[Sequence[str]] = None) -> dict:

@@ -2,8 +2,9 @@
 import os
 import shlex
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Iterator, Optional, Sequence
 
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
@@ -85,7 +86,8 @@ def newest_whole(folder: str, but: str = '') -> Optional[str]:
     return None
 
 
-def survive_faults(runner: Runner, command: str) -> None:
+@contextmanager
+def surviving_faults(runner: Runner, command: str) -> Iterator[None]:
     """Let a runner write checkpoints atomically, and heed signals.
 
     Its config stays as it is, so that it is one for the host's tools, too. A
@@ -102,3 +104,9 @@ def survive_faults(runner: Runner, command: str) -> None:
     kinds = {type(hook) for hook in runner.hooks}
     if AtomicCheckpointHook in kinds and StopOnSignalHook not in kinds:
         runner.register_hook(StopOnSignalHook(command))
+    try:
+        yield
+    finally:
+        for hook in runner.hooks:
+            if isinstance(hook, StopOnSignalHook):
+                hook.release()

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from typing import Optional
 
 import torch
@@ -70,8 +71,9 @@ class StopOnSignalHook(Hook):
         for loader in [loop.dataloader for loop in loops if loop is not None]:
             loader.worker_init_fn = _Undisturbed(loader.worker_init_fn,
                                                  self._leaving)
-        for number in SIGNALS:
-            self._handlers[number] = signal.signal(number, self._told)
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._handlers[number] = signal.signal(number, self._told)
 
     def after_train_iter(self, runner: Runner, *_, **__) -> None:
         """Vote; leave if the vote before said so."""
@@ -84,6 +86,10 @@ class StopOnSignalHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Listen no more."""
         self._agreed()  # none is left on its way
+        self.release()
+
+    def release(self) -> None:
+        """Let signals do again what they did before."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}

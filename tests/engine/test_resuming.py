@@ -1,6 +1,7 @@
 """Damaged checkpoints are refused by name, and the one before is offered."""
 import os
 import shutil
+import signal
 
 import pytest
 from mmengine.hooks import CheckpointHook
@@ -109,8 +110,38 @@ def test_any_config_s_own_hook_becomes_atomic(small_config, kind, expected,
     cfg = small_config()
     cfg.default_hooks.checkpoint.type = kind
     runner = Runner.from_cfg(cfg)
-    resuming.survive_faults(runner, 'command')
-    resuming.survive_faults(runner, 'command')
+    with resuming.surviving_faults(runner, 'command'):
+        pass
+    with resuming.surviving_faults(runner, 'command'):
+        pass
     assert sum(type(h) is expected for h in runner.hooks) == 1
     assert sum(type(h) is StopOnSignalHook for h in runner.hooks) == stops
     assert runner.cfg.default_hooks.checkpoint.type is kind
+
+
+def test_signals_do_what_they_did_after_an_error(small_config, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    runner = Runner.from_cfg(small_config())
+    seen = []
+
+    def fail(*args, **kwargs):
+        seen.append(signal.getsignal(signal.SIGTERM))
+        raise RuntimeError('as it may')
+
+    monkeypatch.setattr(runner.model, 'train_step', fail)
+    with pytest.raises(RuntimeError, match='as it may'):
+        with resuming.surviving_faults(runner, 'command'):
+            runner.train()
+    assert seen[0] != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_stopping_needs_a_hook_to_save_with(small_config):
+    cfg = small_config(custom_hooks=[
+        dict(type='KReferenceHook'),
+        dict(type='StopOnSignalHook')
+    ])
+    cfg.default_hooks.checkpoint.type = 'CheckpointHook'
+    with pytest.raises(
+            ValueError, match='AtomicCheckpointHook for Stop.*there is none'):
+        Runner.from_cfg(cfg).train()

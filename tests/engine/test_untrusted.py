@@ -81,14 +81,20 @@ def test_training_and_testing(config_file, malicious, mark, main, flags):
     ('fold', ['{config}', '{file}', '{out}']),
     ('export', ['{config}', '{file}', '{out}.pt2']),
     ('strip_references', ['{file}', '{out}.pth']),
-    ('evaluate', ['{config}', '{file}', '--suite', 'digits', '--out',
+    ('evaluate', ['{config}', '{file}', '--suite', '{suite}', '--out',
                   '{out}']),
     ('benchmark', ['{config}', '--checkpoint', '{file}', '--rounds', '1']),
 ])  # yapf: disable
 def test_other_tools(config_file, malicious, mark, tool, rest, tmp_path):
+    suite = tmp_path / 'suite.py'
+    suite.write_text("title = 'Clean'\nclean = dict(name='Digits', "
+                     "dataset=dict(type='Digits'))\nshifts = ood = []\n")
     rest = [
-        word.format(config=config_file, file=malicious, out=tmp_path / 'out')
-        for word in rest
+        word.format(
+            config=config_file,
+            file=malicious,
+            suite=suite,
+            out=tmp_path / 'out') for word in rest
     ]
     done = subprocess.run([sys.executable, TOOLS / f'{tool}.py', *rest],
                           capture_output=True,
