@@ -1,5 +1,4 @@
 """What the tools write and show while they run."""
-import functools
 import json
 import os
 import platform
@@ -61,7 +60,6 @@ def device_name(device: str) -> str:
             f'{torch.get_num_threads()}')
 
 
-@functools.lru_cache()
 def commit(of: Path = Path(__file__)) -> Optional[str]:
     """The commit of a file's repository, ``-dirty`` where more was changed.
 

@@ -175,7 +175,8 @@ class Passes:
             rows = self.suite.held_out.rows(len(batches), held_out)
         if kept is not None:
             rows = rows[np.isin(batches.labels[rows], kept)]
-        batches.select(rows)
+        if len(rows) < len(batches):
+            batches.select(rows)
         return batches
 
     def _reporter(self, batches, cell: Cell) -> Callable[[int], None]:
@@ -188,6 +189,10 @@ class Passes:
 
         return report
 
+    @cached_property
+    def _made_with(self) -> dict:
+        return dict(versions=versions(), commit=commit())
+
     def _settings(self, cell: Cell, **others) -> dict:
         """All that decides what a pass finds."""
         held_out = (self.suite.held_out.share, self.suite.held_out.seed)
@@ -199,6 +204,5 @@ class Passes:
             batch_size=self.settings.batch_size,
             amp=self.settings.amp,
             device=self.settings.device.partition(':')[0],
-            versions=versions(),
-            commit=commit(),
+            **self._made_with,
             **others)

@@ -13,6 +13,7 @@ from mmanchor.functional import fit_temperature
 
 MORE = "clean['dataset']['indices'] = 200\nheld_out = dict(share=.25, seed=3)"
 HELD = HeldOut(.25, 3)
+ARRAYS, CELLS = 20, 4  # images a severity; kinds and severities
 
 
 def by_hand(trained, word, rows):
@@ -129,6 +130,13 @@ def test_held_out_images_are_never_tested(outcome, monkeypatch):
         temperature=True)
     held, *tested = seen
     assert np.array_equal(held, HELD.rows(200, True))
-    assert len(tested) == 2
-    for rows in tested:
+    # the clean set, alone and with the classes of an ood set
+    clean = [rows for rows in tested if rows.max() >= ARRAYS]
+    assert len(clean) == 2
+    for rows in clean:
         assert np.array_equal(rows, HELD.rows(200, False))
+    # corrupted arrays, which stand for the clean images, leave out the same
+    arrays = [rows for rows in tested if rows.max() < ARRAYS]
+    assert len(arrays) == CELLS
+    for rows in arrays:
+        assert np.array_equal(rows, HELD.rows(ARRAYS, False))
