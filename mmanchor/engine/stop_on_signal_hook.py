@@ -40,7 +40,8 @@ class StopOnSignalHook(Hook):
             of several processes; one alone needs no vote. Defaults to 10.
 
     Raises:
-        ValueError: ``vote_interval`` is out of range. Before training: there is no ``AtomicCheckpointHook``.
+        ValueError: ``vote_interval`` is out of range. Before training: there
+            is no ``AtomicCheckpointHook``.
     """
 
     priority = 'LOWEST'  # after what belongs to the iteration
