@@ -24,9 +24,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 class StopOnSignalHook(Hook):
     """On SIGTERM or SIGUSR1 save a checkpoint and exit with status 0.
 
-    One process that is told is enough: ranks vote after every iteration, and
-    all leave after the same one. The vote goes over the network while the next
-    iteration is computed. Data-loading workers, which a cluster signals as
+    One process that is told is enough: ranks vote, and all leave after the
+    same iteration. A vote goes over the network while the next iteration is
+    computed. Data-loading workers, which a cluster signals as
     well, stay at work until their process leaves. During validation a signal
     waits for its end.
 
@@ -36,14 +36,21 @@ class StopOnSignalHook(Hook):
     Args:
         command (str, optional): How to go on, for the log. Defaults to None:
             the same command with ``--resume``.
+        vote_interval (int): Iterations from one vote to the next, at least 1,
+            of several processes; one alone needs no vote. Defaults to 10.
 
     Raises:
-        ValueError: Before training: there is no ``AtomicCheckpointHook``.
+        ValueError: ``vote_interval`` is out of range. Before training: there
+            is no ``AtomicCheckpointHook``.
     """
 
     priority = 'LOWEST'  # after what belongs to the iteration
 
-    def __init__(self, command: Optional[str] = None):
+    def __init__(self, command: Optional[str] = None, vote_interval: int = 10):
+        if not isinstance(vote_interval, int) or vote_interval < 1:
+            raise ValueError('Expected `vote_interval` to be a positive '
+                             f'integer, but got {vote_interval!r}.')
+        self.vote_interval = vote_interval
         self.command = command or 'the same command with `--resume`'
         self._signal = 0
         self._stop = 0
@@ -76,12 +83,14 @@ class StopOnSignalHook(Hook):
                 self._handlers[number] = signal.signal(number, self._told)
 
     def after_train_iter(self, runner: Runner, *_, **__) -> None:
-        """Vote; leave if the vote before said so."""
+        """Vote; leave if the vote before it said so."""
         self._stop = max(self._stop, self._agreed())
         # between steps of accumulated gradients it would not be exact
         if self._stop and runner.optim_wrapper.should_update():
             self._leave(runner)
-        self._begin_vote()
+        if self._group is not None and self.every_n_train_iters(
+                runner, self.vote_interval):
+            self._begin_vote()
 
     def after_train(self, runner: Runner) -> None:
         """Listen no more."""
@@ -98,8 +107,6 @@ class StopOnSignalHook(Hook):
         self._signal = number
 
     def _begin_vote(self):
-        if self._group is None:
-            return
         told = torch.tensor(self._signal)
         self._vote = told, dist.all_reduce(
             told, dist.ReduceOp.MAX, group=self._group, async_op=True)

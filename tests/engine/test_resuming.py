@@ -145,3 +145,10 @@ def test_stopping_needs_a_hook_to_save_with(small_config):
     with pytest.raises(
             ValueError, match='AtomicCheckpointHook for Stop.*there is none'):
         Runner.from_cfg(cfg).train()
+
+
+@pytest.mark.parametrize('interval', [0, 1.5])
+def test_votes_need_an_interval(interval):
+    with pytest.raises(
+            ValueError, match=f'positive integer, but got {interval}'):
+        StopOnSignalHook(vote_interval=interval)
