@@ -18,7 +18,7 @@ from ..functional import check_seed, check_uncertainty
 from ..models import AnchoredImageClassifier
 from ..models.protocols import build_protocol
 from .checkpoint_checks import BANK_KEY, RESIDUALS_KEY, check_architecture
-from .rank_agreement import check_ranks_agree
+from .rank_agreement import check_start
 from .reference_source import (anchored_model, is_training,
                                loaded_training_set, source_dataset,
                                training_set)
@@ -175,7 +175,7 @@ class KReferenceHook(Hook):
             broadcast(seed)
             preprocessor.seed = int(seed)
         preprocessor.restart(runner.iter)
-        self._check_ranks(runner, model)
+        check_start(runner.epoch, model)
         loader = runner.train_dataloader
         if preprocessor.reference_set is None and loader.batch_size == 1:
             raise ValueError(
@@ -184,20 +184,6 @@ class KReferenceHook(Hook):
                 "`references=dict(type='ReferenceSet', ...)`.")
         if runner.val_loop is not None:
             self._check_size(model, runner.val_dataloader.dataset)
-
-    @staticmethod
-    def _check_ranks(runner, model) -> None:
-        """What ranks hold for themselves has to be the same on all."""
-        parts = {
-            'the epoch': runner.epoch,
-            'the iteration counter': model.data_preprocessor.iteration,
-            'the reference bank': model.reference_bank.images,
-            'the residual pairs': model.reference_bank.residual_pairs,
-        }
-        if model.data_preprocessor.reference_set is not None:
-            parts['the reference set'] = (
-                model.data_preprocessor.reference_set.images)
-        check_ranks_agree(parts)
 
     def before_val(self, runner: Runner) -> None:
         """Set K and the protocol."""

@@ -5,6 +5,8 @@ from typing import Dict, Union
 import torch
 from mmengine.dist import all_gather_object, get_world_size
 
+from ..models import AnchoredImageClassifier
+
 
 def check_ranks_agree(parts: Dict[str, Union[torch.Tensor, int]]) -> None:
     """Refuse to start where a rank has something else than rank 0.
@@ -39,6 +41,28 @@ def check_ranks_agree(parts: Dict[str, Union[torch.Tensor, int]]) -> None:
             f'Expected all ranks to start from the same, but {described}. '
             'Let all see the same data and the same work dir, start from one '
             'checkpoint (`--resume CHECKPOINT`), and give all one seed.')
+
+
+def check_start(epoch: int, model: AnchoredImageClassifier) -> None:
+    """Refuse ranks that don't train the same model on.
+
+    Args:
+        epoch (int): The next one.
+        model (AnchoredImageClassifier): Before it trains.
+
+    Raises:
+        ValueError: See :func:`check_ranks_agree`.
+    """
+    bank, preprocessor = model.reference_bank, model.data_preprocessor
+    parts = {
+        'the epoch': epoch,
+        'the iteration counter': preprocessor.iteration,
+        'the reference bank': bank.images,
+        'the residual pairs': bank.residual_pairs,
+    }
+    if preprocessor.reference_set is not None:
+        parts['the reference set'] = preprocessor.reference_set.images
+    check_ranks_agree(parts)
 
 
 def _digest(part) -> str:
