@@ -76,6 +76,8 @@ class AtomicCheckpointHook(CheckpointHook):
                 super()._save_checkpoint_with_step(staged, step, meta)
 
     def _save_best_checkpoint(self, runner, metrics):
+        if not self.save_best:  # `runner.val()` comes here without training
+            return
         with self._old_ones_last():
             super()._save_best_checkpoint(_StagedRunner(runner, self), metrics)
 
