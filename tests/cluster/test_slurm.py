@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -121,6 +122,37 @@ def test_a_run_that_is_stopped_and_requeued_ends_as_one_that_is_not(
     expected = launch.test(['config.py', f'whole/{last}'])
     assert json.loads(
         Path('metrics.json').read_text()) == pytest.approx(expected)
+
+
+def task(rank):
+    """The process id of a task that runs ``tools/train.py``."""
+    for folder in Path('/proc').glob('[0-9]*'):
+        try:
+            words = (folder / 'cmdline').read_bytes().split(b'\0')
+            told = (folder / 'environ').read_bytes().split(b'\0')
+        except OSError:  # it has ended
+            continue
+        if (str(TOOLS / 'train.py').encode() in words
+                and f'SLURM_PROCID={rank}'.encode() in told
+                and words[0] == sys.executable.encode()):
+            return int(folder.name)
+    raise AssertionError(f'no task {rank}')
+
+
+def test_a_task_that_dies_ends_the_job(environment):
+    with open('log', 'wb') as log:
+        process = subprocess.Popen([
+            str(TOOLS / 'slurm_train.sh'), 'test', 'digits', 'config.py',
+            'parts'
+        ], stdout=log, stderr=subprocess.STDOUT)  # yapf: disable
+    try:
+        wait_for(is_there(1), 'none')
+        os.kill(task(1), signal.SIGKILL)
+        assert process.wait(60) != 0
+    finally:
+        process.kill()
+    assert re.search('task 1: Killed', Path('log').read_text())
+    assert 'RUNNING' not in command('squeue', '--noheader', '--format=%T')
 
 
 def test_a_run_that_fails_is_not_requeued(environment, monkeypatch):
