@@ -1,4 +1,6 @@
 """The recipes, by what they have in common."""
+import copy
+import functools
 from pathlib import Path
 
 from mmengine.config import Config
@@ -31,6 +33,11 @@ def leaf(family, kind='') -> str:
 LEAVES = [leaf(family, kind) for family in FAMILIES for kind in KINDS]
 
 
+@functools.cache
+def _read(path):
+    return Config.fromfile(path)
+
+
 def read(name) -> Config:
-    """A recipe."""
-    return Config.fromfile(CONFIG_DIR / name)
+    """A config in the folder of configs, parsed once."""
+    return copy.deepcopy(_read(CONFIG_DIR / name))
