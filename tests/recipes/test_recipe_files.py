@@ -84,7 +84,7 @@ def test_the_page_has_the_figures_of_the_files(family):
     cells = [cell.strip() for cell in row.split('|')]
     assert len(cells) == 3
     told = [figure(leaf(family, kind)) or '–' for kind in KINDS]
-    if FAMILIES[family].endswith('-folders'):
+    if family[2].endswith('-folders'):
         assert told == ['–'] * 3
         assert set(cells) == {'as published files'}
     else:

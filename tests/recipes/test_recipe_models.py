@@ -1,20 +1,23 @@
 """Models of the recipes, at full size."""
 import pytest
 import torch
+import yaml
 from mmpretrain.registry import MODELS
 from recipe_leaves import FAMILIES, KINDS, leaf, read
 from torch.nn.functional import cross_entropy
 from torchvision.models import get_model_weights
 
+from mmanchor import CONFIG_DIR
+
 CIFAR = [family for family in FAMILIES if family[0] != 'imagenet']
 # parameters of torchvision's and of MMPretrain's own
 IMAGENET = {
-    ('imagenet', 'swinv2-tiny'): 'swin_v2_t',
-    ('imagenet', 'swinv2-small'): 'swin_v2_s',
-    ('imagenet', 'swinv2-base'): 'swin_v2_b',
-    ('imagenet', 'vit-base-p16'): 'vit_b_16',
-    ('imagenet', 'regnety-800mf'): 'regnet_y_800mf',
-    ('imagenet', 'deit-small'): 22050664,
+    'swinv2-tiny': 'swin_v2_t',
+    'swinv2-small': 'swin_v2_s',
+    'swinv2-base': 'swin_v2_b',
+    'vit-base-p16': 'vit_b_16',
+    'regnety-800mf': 'regnet_y_800mf',
+    'deit-small': 22050664,
 }
 
 
@@ -50,15 +53,23 @@ def test_cifar_models(family):
         assert model.data_preprocessor.num_classes == classes
 
 
-@pytest.mark.parametrize('family,expected', IMAGENET.items())
-def test_imagenet_models(family, expected):
-    model = build(read(leaf(family, '_anchored-masked')))
+@pytest.mark.parametrize('name,expected', IMAGENET.items())
+def test_imagenet_models(name, expected):
+    model = build(read(f'imagenet/{name}_anchored-masked_imagenet.py'))
     if isinstance(expected, str):
         weights = get_model_weights(expected).IMAGENET1K_V1
         expected = weights.meta['num_params']
     # MMPretrain's SwinV2 differs in some biases
     assert plain_parameters(model) == pytest.approx(expected, rel=1e-3)
     assert model.head.num_classes == 1000
+    metafile = yaml.safe_load(
+        (CONFIG_DIR / 'imagenet/metafile.yml').read_text())
+    told = {m['Name']: m['Metadata']['Parameters'] for m in metafile['Models']}
+    assert [told[f'{name}{kind}_imagenet'] for kind in KINDS] == [
+        plain_parameters(model),
+        parameters(model),
+        parameters(model)
+    ]
 
 
 def test_dropped_paths_and_windows_are_torchvision_s():

@@ -13,8 +13,9 @@ from recipe_leaves import FAMILIES, leaf, read
 
 CIFAR = [family for family in FAMILIES if family[0] != 'imagenet']
 SWIN = [family for family in FAMILIES if family[1].startswith('swin')]
-VIT, DEIT = ('imagenet', 'vit-base-p16'), ('imagenet', 'deit-small')
-REGNET = ('imagenet', 'regnety-800mf')
+VIT, DEIT, REGNET = (('imagenet', model, 'imagenet')
+                     for model in ('vit-base-p16', 'deit-small',
+                                   'regnety-800mf'))
 
 
 def learning_rates(cfg, batches=10):
