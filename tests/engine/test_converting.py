@@ -216,8 +216,7 @@ def test_other_architectures_are_told_by_name(cifar, tmp_path):
             'of resnet18_cifar: use `--arch resnet18_cifar`'):
         convert_file(path, out, 'vit_b_16')
     with pytest.raises(
-            ValueError,
-            match='They are of none that can be converted .resnet1'):
+            ValueError, match='They are of none that can be converted .res'):
         convert(models.resnet50().state_dict(), 'resnet18_cifar')
     # the same names with a stem of another kernel, and of another width
     with pytest.raises(
