@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.runner import load_checkpoint
 from mmpretrain import get_model
+from reference_runs import after_test, bank, hook, training_images
 from torch import nn
 from torchvision import models
 
@@ -92,9 +93,34 @@ def test_a_released_checkpoint_becomes_one_of_mmpretrain_s(
             model.eval()(images), net(images), rtol=1e-4, atol=1e-5)
 
 
-def vit(**head):
+def test_it_is_tested_with_references_of_the_training_set(
+        cifar, tmp_path, run):
+    net, path = cifar
+    out = str(tmp_path / 'converted.pth')
+    convert_file(path, out, 'resnet18_cifar')
+    runner, metrics = after_test(
+        run, out, **hook(num_references=2), **{
+            'model.backbone.stem_channels': 64,
+            'model.backbone.base_channels': 64,
+            'model.head.in_channels': 512
+        })
+    assert metrics['accuracy/top1'] >= 0
+    assert torch.equal(bank(runner).images, training_images(2))
+    model = runner.model
+    images, references = (
+        model.data_preprocessor(dict(inputs=pixels))['inputs']
+        for pixels in (training_images(7)[2:], training_images(2)))
+    with torch.no_grad():
+        by_hand = sum(
+            net(torch.cat([r.expand_as(images), images - r], 1))
+            for r in references) / 2
+        torch.testing.assert_close(
+            model(images), by_hand, rtol=1e-4, atol=1e-4)
+
+
+def vit():
     with torch.device('meta'):
-        return models.vit_b_16(**head).state_dict()
+        return models.vit_b_16().state_dict()
 
 
 def behind(prefix, weights):
@@ -211,8 +237,8 @@ def test_other_architectures_are_told_by_name(cifar, tmp_path):
     out = str(tmp_path / 'out.pth')
     with pytest.raises(
             ValueError,
-            match=r'weights of vit_b_16, but those of .*ckpt-199.pth differ in '
-            r'\d+: class_token is missing, .* and \d+ more. They are those '
+            match='weights of vit_b_16, but those of .*ckpt-199.pth differ '
+            r'in \d+: class_token is missing, .* and \d+ more. They are those '
             'of resnet18_cifar: use `--arch resnet18_cifar`'):
         convert_file(path, out, 'vit_b_16')
     with pytest.raises(
