@@ -3,7 +3,7 @@ import argparse
 import hashlib
 import os
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Dict, NamedTuple, Optional
 
 import torch
 from mmpretrain.datasets.categories import (CIFAR10_CATEGORIES,
@@ -12,15 +12,12 @@ from mmpretrain.datasets.categories import (CIFAR10_CATEGORIES,
 
 from ..version import __version__
 from .checkpoint_checks import check_checkpoint, is_remote
-from .torchvision_weights import (ARCHITECTURES, Weights, find_architecture,
-                                  misfits, rename, rename_aliases)
+from .torchvision_weights import (ARCHITECTURES, find_architecture, misfits,
+                                  rename, rename_aliases)
 from .untrusted import load_local
+from .weights_in_files import Weights, find_weights, some_of
 from .whole_files import whole_files
 
-# where a checkpoint may keep its weights: averaged ones are what the authors
-# evaluate, and come first
-PLACES = ('model_ema', 'model', 'net', 'state_dict')
-_WRAPPERS = ('module.', 'net.')
 _DATA = {
     ('resnet18_cifar', 10): ('cifar10', CIFAR10_CATEGORIES),
     ('resnet18_cifar', 100): ('cifar100', CIFAR100_CATEGORIES),
@@ -57,12 +54,11 @@ def convert(checkpoint: dict,
     """Turn a checkpoint with torchvision's names into MMPretrain's weights.
 
     Args:
-        checkpoint (dict): Weights, or a dict that has them under one of
-            ``PLACES``. Their names may begin with ``module.`` and ``net.``.
+        checkpoint (dict): See
+            :func:`~mmanchor.engine.weights_in_files.find_weights`.
         arch (str): One of
             ``mmanchor.engine.torchvision_weights.ARCHITECTURES``.
-        place (str, optional): Which of ``PLACES``. Defaults to None: the
-            first that is there.
+        place (str, optional): See there.
         path (str): What to call the checkpoint.
 
     Returns:
@@ -82,8 +78,8 @@ def convert(checkpoint: dict,
     if arch not in ARCHITECTURES:
         raise ValueError(f'Expected `arch` to be one of '
                          f'{", ".join(ARCHITECTURES)}, but got {arch!r}.')
-    weights, place = _find_weights(checkpoint, place, path)
-    weights = rename_aliases(_without_wrappers(weights))
+    weights, place = find_weights(checkpoint, place, path)
+    weights = rename_aliases(weights)
     _check_architecture(weights, arch, path)
     architecture = ARCHITECTURES[arch]
     channels = weights[architecture.stem].size(1)
@@ -158,43 +154,6 @@ def convert_file(source: str,
     return converted
 
 
-def _find_weights(checkpoint, place, path) -> Tuple[Weights, Optional[str]]:
-    if not isinstance(checkpoint, dict):
-        raise ValueError(f'Expected a dict of weights in {path}, but got a '
-                         f'{type(checkpoint).__name__}. Save '
-                         '`model.state_dict()` and convert that.')
-    there = [name for name in PLACES if isinstance(checkpoint.get(name), dict)]
-    if place is not None and place not in there:
-        raise ValueError(f'Expected weights under {place!r} in {path}, but '
-                         f'there are those of: {_some(there) or "none"}.')
-    if place is None and there:
-        place = there[0]
-    found = checkpoint if place is None else checkpoint[place]
-    weights = {
-        name: weight
-        for name, weight in found.items()
-        if isinstance(weight, torch.Tensor) and name != 'n_averaged'
-    }
-    if not weights:
-        raise ValueError(
-            f'Expected weights in {path}, or under one of {", ".join(PLACES)}'
-            f' in it, but {"it" if place is None else repr(place)} has no '
-            f'tensors; it has: {_some(found) or "nothing"}. Name a '
-            'checkpoint that was saved with its weights.')
-    return weights, place
-
-
-def _without_wrappers(weights: Weights) -> Weights:
-    """Without what DataParallel, averaging and anchoring put before names."""
-    while True:
-        for wrapper in _WRAPPERS:
-            if all(name.startswith(wrapper) for name in weights):
-                weights = {n[len(wrapper):]: w for n, w in weights.items()}
-                break
-        else:
-            return weights
-
-
 def _check_architecture(weights, arch, path) -> None:
     wrong = misfits(weights, arch)
     if not wrong:
@@ -210,13 +169,7 @@ def _check_architecture(weights, arch, path) -> None:
                   f'({", ".join(ARCHITECTURES)}).')
     raise ValueError(
         f'Expected the weights of {arch}, but those of {path} differ in '
-        f'{len(wrong)}: {_some(wrong)}. {advice}')
-
-
-def _some(things, most: int = 3) -> str:
-    names = [str(thing) for thing in things]
-    more = len(names) - most
-    return ', '.join(names[:most]) + (f' and {more} more' if more > 0 else '')
+        f'{len(wrong)}: {some_of(wrong)}. {advice}')
 
 
 def _sha256(path: str) -> str:

@@ -7,13 +7,13 @@ layers, which are taken as well.
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
 from torchvision import models
 
-Weights = Dict[str, torch.Tensor]
+from .weights_in_files import Weights
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,6 @@ _ALIASES = (
     (r'\.mlp\.linear_1\.', '.mlp.0.'),
     (r'\.mlp\.linear_2\.', '.mlp.3.'),
 )
-# made by the model itself, of its window size alone
-_MADE = ('relative_position_index', 'relative_coords_table')
 
 
 def rename_aliases(weights: Weights) -> Weights:
@@ -131,10 +129,7 @@ def misfits(weights: Weights, arch: str) -> List[str]:
         'conv1.weight is missing'
     """
     wanted = _shapes(arch)
-    lines = [
-        f'{name} is missing' for name in wanted
-        if name not in weights and not name.endswith(_MADE)
-    ]
+    lines = [f'{name} is missing' for name in wanted if name not in weights]
     for name, weight in weights.items():
         if name not in wanted:
             lines.append(f'{name} is not known')

@@ -21,7 +21,7 @@ TOOL = str(Path(__file__).parents[2] / 'tools/convert_checkpoint.py')
 
 
 class ForCIFAR(nn.Module):
-    """A ResNet-18 by the names that the authors' has, of any width."""
+    """An anchored ResNet-18 as the authors wrap one."""
 
     def __init__(self, channels=6, classes=10):
         super().__init__()
@@ -71,6 +71,12 @@ def test_a_released_checkpoint_becomes_one_of_mmpretrain_s(
             in printed)
     assert 'CIFAR-10 in the order of its files' in printed
     assert '(0.4914, 0.4822, 0.4465), over (0.2023, 0.1994, 0.2' in printed
+    shown = (Path(TOOL).parents[1] / 'docs/convert.md').read_text()
+    lines = [
+        line for line in printed.splitlines() if not line.startswith('Writ')
+    ]
+    assert len(lines) == 4
+    assert all(f'{line}\n' in shown for line in lines)
     config, = [
         line.split()[1] for line in printed.splitlines()
         if line.startswith('config:')
@@ -266,9 +272,13 @@ def test_what_are_no_such_weights_is_told(cifar, tmp_path):
     net, _ = cifar
     for wrong, message in (
         ({}, 'Expected weights in the checkpoint, .* it has: nothing'),
-        (dict(epoch=3, acc=2), 'it has no tensors; it has: epoch, acc'),
-        (dict(net={}), "'net' has no tensors; it has: nothing"),
+        (dict(epoch=3,
+              acc=2), 'it has no tensors by name; it has: epoch, acc'),
+        (dict(net={}), "'net' has no tensors by name; it has: nothing"),
         (dict(net=dict(n_averaged=torch.tensor(1))), "'net' has no tensors"),
+        ({
+            0: torch.ones(1)
+        }, 'no tensors by name; it has: 0'),
         ([1], 'Expected a dict of weights .* got a list'),
         (ForCIFAR(4).state_dict(), 'conv1.weight of .* reads 4'),
         (convert(net.state_dict(), 'resnet18_cifar').weights,
@@ -292,6 +302,10 @@ def test_files_are_read_and_written_with_care(cifar, tmp_path, monkeypatch):
         convert_file('https://example.org/a.pth', str(out), arch)
     saved = torch.load(path)
     torch.save(dict(saved, code=pytest.raises), tmp_path / 'code.pth')
+    with pytest.raises(ValueError, match='code.pth asks for .*raises'):
+        convert_file(str(tmp_path / 'code.pth'), str(out), arch)
+    held = argparse.Namespace(model='resnet18', code=pytest.raises)
+    torch.save(dict(saved, args=held), tmp_path / 'code.pth')
     with pytest.raises(ValueError, match='code.pth asks for .*raises'):
         convert_file(str(tmp_path / 'code.pth'), str(out), arch)
     (tmp_path / 'half.pth').write_bytes(Path(path).read_bytes()[:9999])

@@ -133,12 +133,12 @@ def test_architectures_are_told_apart(arch):
     assert all(misfits(weights, other) for other in others)
 
 
-def test_tables_that_the_model_makes_itself_may_be_missing():
+def test_nothing_may_be_missing_or_more():
     with torch.device('meta'):
         weights = ARCHITECTURES['swin_v2_t'].build().state_dict()
-    kept = {n: w for n, w in weights.items() if 'relative_' not in n}
-    assert len(kept) < len(weights)
-    assert find_architecture(kept) == 'swin_v2_t'
-    assert find_architecture({**kept, 'more': weights['norm.bias']}) is None
-    del kept['norm.bias']
-    assert find_architecture(kept) is None
+    assert misfits(weights, 'swin_v2_t') == []
+    bias = weights.pop('norm.bias')
+    assert misfits(weights, 'swin_v2_t') == ['norm.bias is missing']
+    weights.update({'norm.bias': bias, 'norm.more': bias})
+    assert misfits(weights, 'swin_v2_t') == ['norm.more is not known']
+    assert find_architecture(weights) is None
