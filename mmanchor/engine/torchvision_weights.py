@@ -1,8 +1,8 @@
 """Weights under torchvision's names, as those of MMPretrain's models.
 
 The anchoring paper's released checkpoints are torchvision's models with six
-channels in the first layer. Their CIFAR ResNet-18 has other names for two
-layers, which are taken as well.
+channels in the first layer. Where ResNets for CIFAR have other names for two
+layers, those are taken as well.
 """
 import re
 from dataclasses import dataclass

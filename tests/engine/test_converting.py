@@ -33,7 +33,7 @@ class ForCIFAR(nn.Module):
         return self.net(images)
 
     def released(self):
-        """The dict that they save, from a DataParallel of a wrapper."""
+        """The dict that they save, by the other names of two layers."""
         names = (('downsample', 'shortcut'), ('fc.', 'linear.'))
         weights = {}
         for name, weight in self.state_dict().items():
