@@ -82,7 +82,7 @@ def test_without_a_gpu_processes_are_joined_by_gloo(environment, launcher):
         dict(
             launcher=launcher,
             find_unused_parameters=True,
-            env_cfg=dict(dist_cfg=dict(backend='nccl', timeout=60))))
+            env_cfg=dict(dist_cfg=dict(backend='nccl', timeout=300))))
     init_distributed(cfg)
     assert (dist.get_backend(), dist.get_world_size()) == ('gloo', 1)
     assert cfg.model_wrapper_cfg == dict(

@@ -25,7 +25,7 @@ def on_rank(rank, folder):
         f'file://{folder}/store',
         rank=rank,
         world_size=WORLD,
-        timeout=datetime.timedelta(seconds=60))
+        timeout=datetime.timedelta(seconds=300))
     check_ranks_agree(same())
     parts = same()
     if rank:
@@ -55,7 +55,7 @@ def train_on_rank(rank, cfg, folder):
         f'file://{folder}/store',
         rank=rank,
         world_size=2,
-        timeout=datetime.timedelta(seconds=60))
+        timeout=datetime.timedelta(seconds=300))
     cfg.data_preprocessor.references = dict(
         type='ReferenceSet', size=20, seed=rank)
     with pytest.raises(ValueError, match='but the reference set of rank 1 '):

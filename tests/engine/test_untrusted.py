@@ -100,7 +100,8 @@ def test_other_tools(config_file, malicious, mark, tool, rest, tmp_path):
                           capture_output=True,
                           text=True,
                           cwd=tmp_path,
-                          env=dict(os.environ, OMP_NUM_THREADS='1'))
+                          env=dict(
+                              os.environ, OMP_NUM_THREADS='1', COLUMNS='999'))
     assert done.returncode != 0
     # `evaluate` goes on with other models, and prints why
     assert 'malicious.pth asks for' in ' '.join(

@@ -73,7 +73,7 @@ def on_rank(rank, count, folder):
         f'file://{folder}/store',
         rank=rank,
         world_size=2,
-        timeout=datetime.timedelta(seconds=60))
+        timeout=datetime.timedelta(seconds=300))
     assert get_dist_info() == (rank, 2)
     torch.save(measure(count, 4), f'{folder}/{rank}.pt')
     dist.destroy_process_group()

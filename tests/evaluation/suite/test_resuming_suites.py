@@ -189,7 +189,7 @@ def stop(process, parts, with_signal):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
     process.send_signal(with_signal)
-    return process.communicate(timeout=60)[0]
+    return process.communicate(timeout=300)[0]
 
 
 DAWDLING = '''
