@@ -1,10 +1,9 @@
-"""The figure of a study: lines, bars or a landscape."""
+"""The figure of a study: lines, points side by side, a landscape."""
 from typing import Dict, List, Optional
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from ..evaluation.report.figure_style import (WIDTH, label, legend_below,
                                               model_style, new_figure)
@@ -15,6 +14,7 @@ from .study import Plot
 
 PAPER = 'paper'
 # of what was published, beside one's own
+_SEED = dict(linestyle='', marker='.', markersize=2.5)
 _MARK = dict(colors='0.1', linestyle=':', linewidth=1.4)
 _PAPER_LINE = dict(linestyle=':', marker='', linewidth=1.1, alpha=0.8)
 
@@ -40,7 +40,7 @@ def study_figure(results: dict, plot: Plot) -> Optional[Figure]:
         return None
     width = WIDTH if len(metrics) > 1 else WIDTH / 2
     figure = new_figure(width, 2.9)
-    draw = _lines if plot.kind == 'lines' else _bars
+    draw = _lines if plot.kind == 'lines' else _side_by_side
     handles = {}
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, metric in zip(panels, metrics):
@@ -124,56 +124,61 @@ def _lines(axes, results: dict, metric: str, plot: Plot) -> Dict[str, Line2D]:
     return handles
 
 
-def _bars(axes, results: dict, metric: str, plot: Plot) -> Dict[str, Patch]:
-    """Bars with their spread, grouped by x; the published as a mark.
+def _side_by_side(axes, results: dict, metric: str,
+                  plot: Plot) -> Dict[str, Line2D]:
+    """Means with their spread and every seed's, grouped by x.
 
     What has no x stands by itself, under its name.
     """
-    handles, ends = {}, []
+    handles = {}
     groups: Dict[str, List[dict]] = {}
     for one in results['settings']:
         groups.setdefault(_x_of(one), []).append(one)
     series = _series(results)
-    most = max(map(len, groups.values()))
-    width = 0.8 / most
+    width = 0.7 / max(map(len, groups.values()))
     for place, inside in enumerate(groups.values()):
         for i, one in enumerate(inside):
             look = model_style(series.index(one['series']))
+            look['linestyle'] = ''
             at = place + (i - (len(inside) - 1) / 2) * width
             figures = figures_of(results, one)
             mean = figures['mean'].get(metric)
             if mean is not None:
-                std = figures['std'].get(metric)
-                axes.bar(
+                axes.errorbar(
                     at,
                     mean,
-                    width * 0.92,
-                    yerr=std,
+                    yerr=figures['std'].get(metric),
+                    capsize=2.5,
+                    **{
+                        **look, 'markersize': 5
+                    })
+                seeds = [
+                    of[metric] for of in one['seeds'].values() if metric in of
+                ]
+                axes.plot(
+                    [at + 0.16 * width] * len(seeds),
+                    seeds,
                     color=look['color'],
-                    alpha=0.85,
-                    error_kw=dict(linewidth=1, capsize=2, ecolor='0.3'))
-                ends += [mean - (std or 0), mean + (std or 0)]
-                handles[one['series']] = Patch(
-                    color=look['color'],
-                    alpha=0.85,
-                    label=label(one['series']))
+                    alpha=0.4,
+                    **_SEED)
+                handles[one['series']] = Line2D([], [],
+                                                label=label(one['series']),
+                                                **look)
             if metric in one['paper']:
-                mean = one['paper'][metric]
-                axes.hlines(mean, at - width / 2, at + width / 2, **_MARK)
-                ends.append(mean)
+                axes.hlines(one['paper'][metric], at - width / 2,
+                            at + width / 2, **_MARK)
                 handles[PAPER] = Line2D([], [],
                                         label=PAPER,
                                         color=_MARK['colors'],
                                         linestyle=':')
-    # differences are what is looked for
-    room = 0.25 * (max(ends) - min(ends)) or 0.1 * abs(max(ends)) or 1.
-    axes.set_ylim(max(0., min(ends) - 2 * room), max(ends) + room)
+    axes.margins(y=0.15)
+    axes.set_xlim(-0.6, len(groups) - 0.4)
     crowded = len(groups) > 3
     axes.set_xticks(
         range(len(groups)), [label(x, 14) for x in groups],
         rotation=30 if crowded else 0,
         ha='right' if crowded else 'center',
-        rotation_mode='anchor')
+        rotation_mode='anchor' if crowded else None)
     return handles
 
 

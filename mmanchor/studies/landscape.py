@@ -15,13 +15,13 @@ from ..evaluation.suite.sets import Suite
 from ..evaluation.suite.settings import Settings
 from ..functional.landscape import moved_weights, random_direction
 from .cells import Cell
-from .measuring import weights_of
+from .measuring import Bench, weights_of
+from .training import with_data_root
 
 SEEDS = (0, 1)  # of the two directions: the same for all models
 
 
-def measure_landscape(cell: Cell, checkpoint: str, suite: Suite,
-                      settings: Settings, folder: Path,
+def measure_landscape(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
                       report: Callable[[float], None]) -> dict:
     """Measure how accuracy falls off around a cell's weights.
 
@@ -30,8 +30,7 @@ def measure_landscape(cell: Cell, checkpoint: str, suite: Suite,
     Args:
         cell (Cell): Any.
         checkpoint (str): Its model's.
-        suite (Suite): With the data sets where they are.
-        settings (Settings): Batch size and device.
+        bench (Bench): The suite whose shifted set it is measured on.
         folder (Path): Where rows are kept.
         report (Callable): Told how much is done, from 0 to 1.
 
@@ -45,9 +44,11 @@ def measure_landscape(cell: Cell, checkpoint: str, suite: Suite,
             model.
     """
     of = cell.study.landscape
-    ready = load_trained(cell.test_config, checkpoint, settings.device)
-    images, labels = _images(suite, cell.study.on.shifted, of.images, ready,
-                             settings)
+    settings = bench.settings
+    cfg = with_data_root(cell.test_config, bench.data_root)
+    ready = load_trained(cfg, checkpoint, settings.device)
+    images, labels = _images(bench.suite, cell.study.on.shifted, of.images,
+                             ready, settings)
     steps = np.linspace(-of.reach, of.reach, of.points).tolist()
     parts, weights = Parts(folder / 'parts'), weights_of(cell, checkpoint)
     found, done = {}, 0

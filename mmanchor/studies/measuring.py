@@ -1,5 +1,6 @@
 """What is measured of a trained model of a study."""
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict
 
@@ -17,21 +18,40 @@ from ..evaluation.suite.sets import Suite
 from ..evaluation.suite.settings import Settings
 from .cells import Cell
 from .locks import lock
+from .training import with_data_root
 
 TIMED = 1000  # images
 _OF_FILES = ('config', 'checkpoint', 'sha256')
 
 
-def measure_by_suite(cell: Cell, checkpoint: str, suite: Suite,
-                     settings: Settings, folder: Path,
+@dataclass(frozen=True)
+class Bench:
+    """What models are measured with.
+
+    Args:
+        suite (Suite): With the data sets where they are.
+        settings (Settings): Of the suite.
+        data_root (str): Where references are drawn from, if they are.
+    """
+    suite: Suite
+    settings: Settings
+    data_root: str
+
+    def candidate(self, cell: Cell, checkpoint: str) -> Candidate:
+        """A cell's model."""
+        return Candidate(cell.setting.name,
+                         with_data_root(cell.test_config, self.data_root),
+                         checkpoint, cell.training.config_name)
+
+
+def measure_by_suite(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
                      report: Callable[[float], None]) -> Dict[str, dict]:
     """Measure a cell's model on a suite, and how long it takes to answer.
 
     Args:
         cell (Cell): Any.
         checkpoint (str): Its model's.
-        suite (Suite): With the data sets where they are.
-        settings (Settings): Of the suite.
+        bench (Bench): The suite.
         folder (Path): Where parts are kept.
         report (Callable): Told how much is done, from 0 to 1.
 
@@ -42,8 +62,8 @@ def measure_by_suite(cell: Cell, checkpoint: str, suite: Suite,
     Raises:
         ValueError: The checkpoint is not the config's.
     """
-    candidate = Candidate(cell.setting.name, cell.test_config, checkpoint,
-                          cell.training.config_name)
+    suite, settings = bench.suite, bench.settings
+    candidate = bench.candidate(cell, checkpoint)
     passes = 1 + len(suite.ood) + sum(
         len(list(one.cells())) for one in suite.shifts)
     done = 0

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..engine.output import commit, progress_bars, versions
-from ..evaluation.suite.sets import Suite, load_suite
+from ..evaluation.suite.sets import load_suite
 from ..evaluation.suite.settings import Settings
 from .cells import DONE, FAILED, STARTED, Cell, Kept, changes
 from .landscape import measure_landscape
 from .locks import lock
-from .measuring import make_sets, measure_by_suite
+from .measuring import Bench, make_sets, measure_by_suite
 from .training import Training
 
 REDO = ('changed', 'missing')
@@ -90,7 +90,9 @@ class Grid:
         self.data_root, self.settings = data_root, settings
         self.console, self.redo = console, redo
         self.kept = Kept(self.work_dir)
-        self.suite: Suite = load_suite(cells[0].study.on.suite, data_root)
+        self.bench = Bench(
+            load_suite(cells[0].study.on.suite, data_root), settings,
+            data_root)
         self._share = 0.5  # of a cell's time, that training takes
 
     def run(self, wait: bool = False) -> Ran:
@@ -122,7 +124,7 @@ class Grid:
 
             if left:
                 make_sets(
-                    self.suite, self.settings.workers, self.work_dir,
+                    self.bench.suite, self.settings.workers, self.work_dir,
                     lambda what, share: bars.update(
                         now, description=escape(what), completed=share))
             behind = len(self.cells) - len(left)

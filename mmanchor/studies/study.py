@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 from typing import Dict, Optional, Sequence, Tuple, Union
 
 Number = Union[int, float, str]
-FIGURES = ('lines', 'bars', 'landscape')
+FIGURES = ('lines', 'points', 'landscape')
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Setting:
         method (str): A config of the ground.
         options (dict): Changes of it, as ``{'model.backbone.depth': 18}``.
             Defaults to none.
+        config (str, optional): Another file of a config, for this setting.
+            Defaults to None: the ground's.
         test (dict): How references are used in measuring: arguments of
             ``KReferenceHook`` to change. Settings that differ in these alone
             are trained once. Defaults to none.
@@ -55,6 +57,7 @@ class Setting:
     name: str
     method: str
     options: dict = field(default_factory=dict)
+    config: Optional[str] = None
     test: dict = field(default_factory=dict)
     start: Union[str, dict, None] = None
     series: Optional[str] = None
@@ -72,14 +75,14 @@ class Plot:
     """How a study is drawn.
 
     Args:
-        kind (str): ``'lines'``, ``'bars'`` or ``'landscape'``. Defaults to
-            ``'bars'``.
+        kind (str): ``'lines'``, ``'points'`` side by side, or
+            ``'landscape'``. Defaults to ``'points'``.
         metrics (Sequence[str]): A panel each. Defaults to those of clean and
             corrupted accuracy.
         xlabel (str): Defaults to none.
         log (bool): Whether x is on a logarithmic scale. Defaults to False.
     """
-    kind: str = 'bars'
+    kind: str = 'points'
     metrics: Sequence[str] = ('clean', 'corrupted')
     xlabel: str = ''
     log: bool = False

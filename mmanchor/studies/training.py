@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import find_latest_checkpoint
 
+from .. import CONFIG_DIR
 from ..engine import launch
 from ..engine.config_reading import read_config, reference_hooks, type_name
 from ..engine.output import write_json
@@ -144,9 +145,12 @@ def training_of(study: Study,
 
 def _config(on: Ground, setting: Setting, seed: int, options: dict) -> Config:
     method = on.configs[setting.method]
-    cfg = read_config(method['config'])
-    for changes, of in ((on.options, on.name),
-                        (method['options'], f'{on.name} for {setting.method}'),
+    if setting.config is None:
+        cfg, own = read_config(method['config']), method['options']
+    else:
+        cfg, own = read_config(CONFIG_DIR / setting.config), {}
+    for changes, of in ((on.options,
+                         on.name), (own, f'{on.name} for {setting.method}'),
                         (setting.options,
                          repr(setting.name)), (options, '--cfg-options')):
         override(cfg, changes, of)
