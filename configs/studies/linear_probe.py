@@ -27,19 +27,32 @@ _mirrored = {
         dict(type='PackInputs'),
     ]
 }
+
+
+def _of_cifar100(end):
+    names = dict(standard='', anchored='anchored_', masked='anchored-masked_')
+    return _settings({
+        method:
+        dict(config=f'cifar100/resnet18_{word}cifar100{end}.py')
+        for method, word in names.items()
+    })
+
+
 title = 'Linear probes'
 on = 'cifar10'
 seeds = [0, 1, 2]
-settings = _settings(
+settings = _of_cifar100('')
+variants = {
+    'cifar10-folders-200e':
+    dict(settings=_of_cifar100('-folders')),
+    'digits':
     dict(
-        standard=dict(config='cifar100/resnet18_cifar100.py'),
-        anchored=dict(config='cifar100/resnet18_anchored_cifar100.py'),
-        masked=dict(config='cifar100/resnet18_anchored-masked_cifar100.py')))
-variants = dict(
-    digits=dict(
-        settings=_settings(
-            dict.fromkeys(('standard', 'anchored',
-                           'masked'), dict(options=_mirrored)))))
+        settings=_settings({
+            method: dict(options=_mirrored)
+            for method in ('standard', 'anchored', 'masked')
+        })),
+}
+grounds = ['cifar10', *variants]
 test = dict(num_references=1)
 metrics = ['clean', 'corrupted', 'severity_5', 'ece', 'corrupted_ece']
 plot = dict(metrics=['clean', 'corrupted', 'corrupted_ece'])

@@ -61,7 +61,7 @@ def measure_landscape(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
             if row is None:
                 accuracy = accuracies(ready.model, images, labels,
                                       [(first, second) for first in steps],
-                                      normalise, settings)
+                                      normalise, settings.amp)
                 row = (dict(accuracy=accuracy), {})
                 parts.keep('landscape', depends, *row)
             rows.append(row[0]['accuracy'])
@@ -102,13 +102,12 @@ def load_trained(cfg: Config, checkpoint: Optional[str], device: str) -> Ready:
 
 
 @torch.no_grad()
-def accuracies(
-    model: nn.Module,
-    images: List[torch.Tensor],
-    labels: torch.Tensor,
-    places: List[Tuple[float, float]],
-    normalise: bool,
-    settings: Settings = Settings()) -> List[float]:
+def accuracies(model: nn.Module,
+               images: List[torch.Tensor],
+               labels: torch.Tensor,
+               places: List[Tuple[float, float]],
+               normalise: bool,
+               amp: bool = False) -> List[float]:
     """Top-1 accuracy in % with weights moved to some places.
 
     The model's weights are as before afterwards.
@@ -120,7 +119,7 @@ def accuracies(
         places (List[Tuple[float, float]]): Steps in either direction.
         normalise (bool): See
             :func:`~mmanchor.functional.landscape.random_direction`.
-        settings (Settings): Mixed precision. Defaults to none.
+        amp (bool): Mixed precision. Defaults to False.
     """
     weights = {
         name: parameter.detach().clone()
@@ -134,8 +133,7 @@ def accuracies(
             answers = []
             for batch in images:
                 with torch.autocast(
-                        next(iter(weights.values())).device.type,
-                        enabled=settings.amp):
+                        next(iter(weights.values())).device.type, enabled=amp):
                     scores = predict_batch(model, batch)['answer']
                 answers.append(scores.float().argmax(1).cpu())
             right = torch.cat(answers) == labels

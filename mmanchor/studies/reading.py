@@ -34,7 +34,8 @@ def load_study(name: Union[str, Path],
     Raises:
         FileNotFoundError: There is no such study or ground.
         ValueError: The file has an unknown name or lacks one, two settings
-            are called the same, or a seed comes twice.
+            are called the same, a seed comes twice, or the study can't be
+            made on that ground.
 
     Example:
         >>> load_study('masking', on='digits').on.title
@@ -45,6 +46,11 @@ def load_study(name: Union[str, Path],
     ground = _load_ground(on or found.get('on', ''))
     found.update(found.pop(VARIANTS, {}).get(ground.name, {}))
     found.pop('on', None)
+    grounds = found.get('grounds') or [ground.name]
+    if ground.name not in grounds:
+        raise ValueError(f'Expected {path.stem} on {" or ".join(grounds)}, '
+                         'which it has configs for, but got --on '
+                         f'{ground.name}. Change it.')
     given = dict(name=path.stem, on=ground)
     if seeds is not None:
         given['seeds'] = list(seeds)

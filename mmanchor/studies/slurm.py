@@ -104,8 +104,8 @@ def _options(partition: str, name: str, trains: bool) -> List[str]:
         os.environ.get('CPUS_PER_TASK', '5')
     ]
     # nodes without GPUs would refuse to be asked for them
-    if trains and 'gpu' in _run(
-        ['sinfo', '--noheader', '--partition', partition, '--format', '%G']):
+    ask = f'sinfo --noheader --format %G --partition {shlex.quote(partition)}'
+    if trains and 'gpu' in _run(shlex.split(ask)):
         found += ['--gres', 'gpu:1']
     return found + shlex.split(os.environ.get('SRUN_ARGS', ''))
 

@@ -39,6 +39,8 @@ class Setting:
         method (str): A config of the ground.
         options (dict): Changes of it, as ``{'model.backbone.depth': 18}``.
             Defaults to none.
+        wrap_dataset (dict, optional): A dataset that wraps that of training,
+            without its ``dataset``. Defaults to None.
         config (str, optional): Another file of a config, for this setting.
             Defaults to None: the ground's.
         test (dict): How references are used in measuring: arguments of
@@ -57,6 +59,7 @@ class Setting:
     name: str
     method: str
     options: dict = field(default_factory=dict)
+    wrap_dataset: Optional[dict] = None
     config: Optional[str] = None
     test: dict = field(default_factory=dict)
     start: Union[str, dict, None] = None
@@ -126,6 +129,8 @@ class Study:
         caption (str): What has to be known to read the table.
         landscape (Landscape, optional): Measure accuracy around the weights
             rather than the suite. Defaults to None.
+        grounds (Sequence[str]): Those that it can be made on, by name.
+            Defaults to none: on any.
     """
     name: str
     title: str
@@ -137,6 +142,7 @@ class Study:
     test: dict = field(default_factory=dict)
     caption: str = ''
     landscape: Optional[Landscape] = None
+    grounds: Sequence[str] = ()
 
     def setting(self, name: str) -> Setting:
         """The setting of a name."""

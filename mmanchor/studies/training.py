@@ -1,5 +1,7 @@
 """Trained models of a study, each trained once."""
 import contextlib
+import copy
+import functools
 import hashlib
 import io
 import itertools
@@ -9,7 +11,7 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 import torch
 from mmengine.config import Config
@@ -24,6 +26,7 @@ from .overrides import override
 from .study import Ground, Setting, Study
 
 _LEFT_OUT = ('work_dir', 'experiment_name', 'filename')
+_FOLDERS = ('data_root', 'mixing_set')
 _COUNT = itertools.count()
 
 
@@ -146,14 +149,17 @@ def training_of(study: Study,
 def _config(on: Ground, setting: Setting, seed: int, options: dict) -> Config:
     method = on.configs[setting.method]
     if setting.config is None:
-        cfg, own = read_config(method['config']), method['options']
+        cfg, own = _read(method['config']), method['options']
     else:
-        cfg, own = read_config(CONFIG_DIR / setting.config), {}
+        cfg, own = _read(CONFIG_DIR / setting.config), {}
     for changes, of in ((on.options,
                          on.name), (own, f'{on.name} for {setting.method}'),
                         (setting.options,
                          repr(setting.name)), (options, '--cfg-options')):
         override(cfg, changes, of)
+    if setting.wrap_dataset is not None:
+        loader = cfg.train_dataloader
+        loader.dataset = dict(setting.wrap_dataset, dataset=loader.dataset)
     cfg.setdefault('randomness', {})['seed'] = seed
     preprocessor = cfg.get('data_preprocessor') or {}
     for drawn in (*reference_hooks(cfg), preprocessor.get('references')):
@@ -164,6 +170,14 @@ def _config(on: Ground, setting: Setting, seed: int, options: dict) -> Config:
     if checkpoint is not None:
         checkpoint['max_keep_ckpts'] = 1
     return cfg
+
+
+def _read(path: Union[str, Path]) -> Config:
+    """A config file; most settings share theirs, and reading takes long."""
+    return copy.deepcopy(_read_once(str(path)))
+
+
+_read_once = functools.lru_cache(maxsize=None)(read_config)
 
 
 def plain(config: Any) -> Any:
