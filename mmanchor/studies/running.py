@@ -46,7 +46,7 @@ def check_unchanged(cells: Sequence[Cell],
     for cell in cells:
         found = kept.get(cell)
         if found is not None and found['depends'] != cell.depends:
-            different[cell] = changes(found['depends'], cell.depends)
+            different[str(cell)] = changes(found['depends'], cell.depends)
     if not different:
         return
     lines = []
@@ -185,8 +185,7 @@ class Grid:
             measure_by_suite
             if cell.study.landscape is None else measure_landscape)
         found = measure(
-            cell, checkpoint, self.suite, self.settings,
-            cell.training.folder(self.work_dir),
+            cell, checkpoint, self.bench, cell.training.folder(self.work_dir),
             lambda share: report(cell, 'measure', share, self._share +
                                  (1 - self._share) * share))
         times = dict(
