@@ -53,12 +53,11 @@ def random_direction(weights: Weights,
                          f'or more, but got {", ".join(weights) or "none"}.')
     if normalise:
         for name in filters:
-            axes = tuple(range(1, weights[name].dim()))
             wanted, have = (
-                one.norm(dim=axes, keepdim=True)
-                for one in (weights[name], direction[name]))
-            direction[name] = direction[name] * (
-                wanted / have.clamp_min(torch.finfo(have.dtype).tiny))
+                one[name].flatten(1).norm(dim=1)
+                for one in (weights, direction))
+            scale = wanted / have.clamp_min(torch.finfo(have.dtype).tiny)
+            direction[name] *= scale.view(-1, *[1] * (weights[name].dim() - 1))
         return direction
     wanted, have = (
         torch.stack([of[name].norm() for name in filters]).norm()

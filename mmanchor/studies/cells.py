@@ -1,6 +1,7 @@
 """Cells of a grid, and what is kept of each."""
 import copy
 import difflib
+import functools
 import json
 import re
 from dataclasses import asdict, dataclass
@@ -199,5 +200,6 @@ def _flat(found: Any, path: str = '') -> Iterator[Tuple[str, Any]]:
         yield from _flat(value, f'{path}.{key}' if path else str(key))
 
 
+@functools.lru_cache(maxsize=None)
 def _of_suite(name: str) -> dict:
     return plain(asdict(load_suite(name, '')))

@@ -76,7 +76,9 @@ def measure_landscape(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
         times={})
 
 
-def load_trained(cfg: Config, checkpoint: Optional[str], device: str) -> Ready:
+def load_trained(cfg: Config,
+                 checkpoint: Optional[str],
+                 device: str = 'cpu') -> Ready:
     """A model with trained weights, or none.
 
     Raises:

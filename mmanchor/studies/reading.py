@@ -189,6 +189,22 @@ def _check_settings(settings: Sequence[Setting], ground: Ground,
                     f'Expected `method` of {one.name!r} in {path} to be one '
                     f'that {ground.name} has a config of, but got '
                     f'{method!r}. {_meant(method, ground.configs)}')
+    for one in settings:
+        _check_no_circle(one, settings, path)
+
+
+def _check_no_circle(setting: Setting, settings: Sequence[Setting],
+                     path: Path) -> None:
+    by_name = {one.name: one for one in settings}
+    way = [setting.name]
+    while isinstance(setting.start, str):
+        setting = by_name[setting.start]
+        way.append(setting.name)
+        if len(way) > len(set(way)):
+            raise ValueError(
+                'Expected settings to start from what is trained without '
+                f'them, but got {" → ".join(way)} in {path}. Take one '
+                '`start` out.')
 
 
 def _check_seeds(seeds: Sequence[int], where: Union[str, Path]) -> tuple:

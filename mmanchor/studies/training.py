@@ -217,7 +217,7 @@ def with_data_root(config: Any, data_root: str) -> Any:
     if isinstance(config, dict):
         return {
             key:
-            moved(value, data_root) if key == 'data_root' else with_data_root(
+            moved(value, data_root) if key in _FOLDERS else with_data_root(
                 value, data_root)
             for key, value in config.items()
         }
