@@ -134,11 +134,19 @@ class Grid:
                     if self._attempt(cell, ran, report, patient):
                         behind += 1
                         bars.update(whole, completed=behind)
+                        self._tell(cell, behind)
                     else:
                         put_off.append(cell)
                 left = put_off
             bars.update(now, visible=False)
         return ran
+
+    def _tell(self, cell: Cell, behind: int) -> None:
+        """A line for logs, which show no bars."""
+        if not self.console.is_terminal:
+            self.console.print(
+                escape(f'{behind} of {len(self.cells)}: {cell}'),
+                soft_wrap=True)
 
     def _is_done(self, cell: Cell) -> bool:
         found = self.kept.get(cell)

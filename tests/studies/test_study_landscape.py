@@ -4,7 +4,7 @@ import json
 import pytest
 import torch
 from builders import build_model, image_bytes
-from mmengine.config import Config
+from mmpretrain.registry import MODELS
 
 from mmanchor.functional.landscape import moved_weights, random_direction
 from mmanchor.studies.landscape import accuracies, load_trained
@@ -72,20 +72,24 @@ def test_a_model_is_measured_around_its_weights_and_left_as_it_was():
         assert torch.equal(value, before[name]), name
 
 
-def test_weights_that_were_not_trained_have_no_landscape(trained, tmp_path):
-    config, checkpoint = trained.standard
-    cfg = Config.fromfile(config)
-    assert load_trained(cfg, checkpoint).model
+@pytest.mark.parametrize('name', ['', 'anchored_'])
+def test_weights_that_were_not_trained_have_no_landscape(
+        name, small_config, tmp_path):
+    cfg = small_config(name,
+                       **{'custom_hooks.0.num_references': 1} if name else {})
+    model = MODELS.build(
+        dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    if name:
+        model.reference_bank.fill(image_bytes(1, seed=2))
+    path = str(tmp_path / 'untrained.pth')
+    torch.save(dict(state_dict=model.state_dict()), path)
     with pytest.raises(ValueError, match='a landscape.* but got none. Train'):
         load_trained(cfg, None)
-    saved = torch.load(checkpoint, weights_only=False)
-    for name, value in saved['state_dict'].items():
-        if name.endswith('num_batches_tracked'):
-            value.zero_()
-    path = str(tmp_path / 'untrained.pth')
-    torch.save(dict(state_dict=saved['state_dict']), path)
     with pytest.raises(ValueError, match='that no batch went through'):
         load_trained(cfg, path)
+    model.backbone.norm1.num_batches_tracked += 1
+    torch.save(dict(state_dict=model.state_dict()), path)
+    assert load_trained(cfg, path).model
 
 
 def test_a_study_of_landscapes(study, tmp_path, monkeypatch):
