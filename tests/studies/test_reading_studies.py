@@ -3,6 +3,7 @@ import pytest
 from mmengine.config import Config
 from tiny_studies import STUDY, dump
 
+from mmanchor.engine.config_reading import reference_hooks
 from mmanchor.studies.cells import all_cells, select
 from mmanchor.studies.data_root import with_data_root
 from mmanchor.studies.overrides import override
@@ -141,8 +142,19 @@ def test_our_studies_can_be_made_where_they_say(name):
         # settings differ in more than their names
         assert len({repr(cell.depends) for cell in cells}) == len(cells)
         for cell in cells:
-            assert cell.training.cfg.randomness.seed == cell.seed
+            cfg = cell.training.cfg
+            assert cfg.randomness.seed == cell.seed
+            assert all(hook.seed == cell.seed for hook in reference_hooks(cfg))
             assert set(cell.setting.paper) <= set(ground_names())
+
+
+def test_seeds_also_decide_which_images_are_references():
+    found = {
+        cell.training.cfg.data_preprocessor.references.seed
+        for cell in all_cells(load_study('reference_size'))
+        if cell.setting.method != 'standard'
+    }
+    assert found == {0, 1, 2}
 
 
 def test_there_are_studies():
