@@ -1,8 +1,7 @@
 """DeiT-S on ImageNet-1K, anchored, 300 epochs.
 
 The paper has no figure for this one. Not run here yet:
-    tools/dist_train.sh \
-        configs/imagenet/deit-small_anchored_imagenet.py 4 --amp
+    tools/dist_train.sh configs/imagenet/deit-small_anchored_imagenet.py 4
 """
 _base_ = './deit-small_imagenet.py'
 model = dict(type='AnchoredImageClassifier')

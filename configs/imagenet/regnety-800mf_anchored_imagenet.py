@@ -1,8 +1,7 @@
 """RegNetY-800MF on ImageNet-1K, anchored, 100 epochs.
 
 The paper has no figure for this one. Not run here yet:
-    tools/dist_train.sh \
-        configs/imagenet/regnety-800mf_anchored_imagenet.py 8 --amp
+    tools/dist_train.sh configs/imagenet/regnety-800mf_anchored_imagenet.py 8
 """
 _base_ = './regnety-800mf_imagenet.py'
 model = dict(type='AnchoredImageClassifier')

@@ -1,4 +1,5 @@
 """Labels that are wrong at a known rate, and known to be."""
+from numbers import Real
 from typing import List, Union
 
 import numpy as np
@@ -39,7 +40,7 @@ def flip_labels(labels: np.ndarray,
         >>> int(flip_labels(np.array([0, 0, 0, 0]), 2, rate=0.5).sum())
         2
     """
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+    if isinstance(rate, bool) or not isinstance(rate, Real):
         raise TypeError(f'Expected `rate` to be a number, but got {rate!r}.')
     if not 0 <= rate <= 1:
         raise ValueError('Expected `rate`, the share of labels to flip, to be '
