@@ -30,6 +30,10 @@ ONE = dict(name='one', method='standard')
     (dict(settings=[dict(ONE, start='one')]),
      "another setting, but got 'one'"),
     (dict(settings=[dict(ONE, start=dict(method='m'))]), "but got 'm'"),
+    (dict(landscape=dict(points=4)), 'an odd number from 3 on, but got 4'),
+    (dict(landscape=dict(images=0)), '`reach` above 0, `images`.* 1.0, 0'),
+    (dict(plot=dict(log=True), settings=[dict(
+        ONE, x=0)]), "above 0 for a logarithmic axis, but got 0"),
     (dict(grounds=['digits']), 'on digits, .* but got --on tiny_ground'),
 ])
 def test_what_a_file_may_not_say(changes, message, study_file):
@@ -104,6 +108,19 @@ def test_values_take_the_place_of_others():
     assert cfg.model.head.c.to_dict() == dict(d=1, e=2)
     assert cfg.hooks[0].b == 3 and cfg.hooks[1] == 4
     assert cfg.load_from == 'x.pth' and 'a' not in cfg.model.head
+
+
+@pytest.mark.parametrize('test,message', [
+    (dict(num_reference=2), "'num_reference'"),
+    (dict(num_references=0), 'a positive integer, but got 0'),
+])
+def test_how_references_are_used_is_checked_before_training(
+        test, message, study, tmp_path):
+    one = dict(name='odd', method='masked', test=test)
+    with pytest.raises(
+            ValueError, match=f"`test` of 'odd', .*KReferenceHook.*{message}"):
+        study(settings=[one])
+    assert not (tmp_path / 'work').exists()
 
 
 def test_a_study_of_unknown_keys_does_not_begin(study, tmp_path):
