@@ -56,16 +56,16 @@ def write_data(folder: Path) -> None:
         Image.fromarray(image).save(path)
 
     data = folder / 'data'
-    for split, count in (('train', 6), ('test', 2)):
+    for split, count in (('train', 2), ('test', 1)):
         for name in CIFAR10:
             for i, image in enumerate(images(count)):
                 save(data / f'cifar10/{split}/{name}/{i:04}.png', image)
     batches = data / 'cifar10/cifar-10-batches-py'
     batches.mkdir()
     for name in (*(f'data_batch_{i}' for i in range(1, 6)), 'test_batch'):
-        rows = images(20).transpose(0, 3, 1, 2).reshape(20, -1)
+        rows = images(10).transpose(0, 3, 1, 2).reshape(10, -1)
         (batches / name).write_bytes(
-            pickle.dumps(dict(data=rows, labels=[*range(10)] * 2)))
+            pickle.dumps(dict(data=rows, labels=[*range(10)])))
     for wnid in WNIDS:
         for i, image in enumerate(images(2, 256)):
             save(data / f'imagenet/val/{wnid}/{i}.JPEG', image)
@@ -86,9 +86,10 @@ def lay_out(folder: Path, page: str) -> None:
     diff, = blocks('diff', 'README.md')
     lines = diff.splitlines()
     files = {
-        'my_config.py': '\n'.join(line[1:] for line in lines),
+        'my_config.py':
+        '\n'.join(line[1:] for line in lines),
         'standard_config.py':
-        '\n'.join(line for line in lines if line[0] == ' '),
+        '\n'.join(line[1:] for line in lines if line[0] == ' '),
         **saved_files(page)
     }
     for name, text in files.items():

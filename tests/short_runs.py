@@ -22,7 +22,8 @@ FEW = dict(
     min_seconds=0,
     num_references=2,
     num_candidates=3,
-    num_residuals=3)
+    num_residuals=3,
+    size=32)
 
 
 def shorten(patch) -> None:
