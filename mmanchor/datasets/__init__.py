@@ -6,9 +6,11 @@ from .image_folders import CorruptedFolders, OODFolder
 from .imagenet_shifts import (ImageNetA, ImageNetC, ImageNetCBar, ImageNetO,
                               ImageNetR, ImageNetSketch, ImageNetV2)
 from .imagenet_wnids import imagenet_wnids
+from .label_noise import SymmetricLabelNoise, flip_labels
 from .noise import SeededGaussianNoise
 from .ood import MarkOutOfDistribution
 from .photo_patches import PhotoPatches
+from .pixmix import PixMix
 from .reference_images import (draw_images, draw_pairs, mean_image,
                                select_indices, stack_images, with_pipeline)
 from .reference_set import ReferenceSet
@@ -21,7 +23,8 @@ __all__ = [
     'CorruptedArrays', 'CorruptedFolders', 'Digits', 'IMAGENET_C_BAR_KINDS',
     'ImageNetA', 'ImageNetC', 'ImageNetCBar', 'ImageNetO', 'ImageNetR',
     'ImageNetSketch', 'ImageNetV2', 'MarkOutOfDistribution', 'OODFolder',
-    'PhotoPatches', 'ReferenceSet', 'SEVERITIES', 'SeededGaussianNoise',
-    'draw_images', 'draw_pairs', 'imagenet_wnids', 'mean_image',
-    'select_indices', 'stack_images', 'with_pipeline'
+    'PhotoPatches', 'PixMix', 'ReferenceSet', 'SEVERITIES',
+    'SeededGaussianNoise', 'SymmetricLabelNoise', 'draw_images', 'draw_pairs',
+    'flip_labels', 'imagenet_wnids', 'mean_image', 'select_indices',
+    'stack_images', 'with_pipeline'
 ]

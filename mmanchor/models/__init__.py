@@ -10,10 +10,12 @@ from .heads import reference_masking
 from .losses import ReferenceMaskingLoss
 from .protocols import build_protocol
 from .reference_bank import ReferenceBank
+from .regnet_y import RegNetY
+from .wide_resnet import WideResNet_CIFAR
 
 __all__ = [
     'AnchoredImageClassifier', 'AnchoringDataPreprocessor',
     'FoldedImageClassifier', 'FoldedReferences', 'ReferenceBank',
-    'ReferenceMaskingLoss', 'build_protocol', 'fold_reference',
-    'reference_masking'
+    'ReferenceMaskingLoss', 'RegNetY', 'WideResNet_CIFAR', 'build_protocol',
+    'fold_reference', 'reference_masking'
 ]

@@ -1,6 +1,4 @@
 """CIFAR-10 as images in class folders: data/cifar10/{train,test}/CLASS/."""
-custom_imports = dict(imports=['mmanchor'], allow_failed_imports=False)
-
 data_preprocessor = dict(
     num_classes=10,
     mean=[125.307, 122.961, 113.8575],  # of R, G, B

@@ -1,6 +1,4 @@
 """scikit-learn's handwritten digits, 16x16 px, ten classes, no download."""
-custom_imports = dict(imports=['mmanchor'], allow_failed_imports=False)
-
 data_preprocessor = dict(
     num_classes=10, mean=[80.] * 3, std=[95.] * 3, to_rgb=False)
 
