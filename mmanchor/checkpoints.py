@@ -1,5 +1,6 @@
 """Loading what MMEngine saves with PyTorch's weights-only unpickler."""
 from contextlib import contextmanager
+from typing import Sequence
 
 import numpy as np
 import torch
@@ -47,14 +48,19 @@ def safe_globals() -> list:
 
 
 @contextmanager
-def run_checkpoints_allowed():
+def run_checkpoints_allowed(more: Sequence[type] = ()):
     """Let ``torch.load`` read MMEngine's checkpoints for a while.
 
     What was allowed before stays so, which torch's own context manager would
     undo.
+
+    Args:
+        more (Sequence[type]): Other classes that may be in one. Making an
+            object of them has to be harmless, whatever it is made of.
+            Defaults to none.
     """
     before = torch.serialization.get_safe_globals()
-    torch.serialization.add_safe_globals(safe_globals())
+    torch.serialization.add_safe_globals([*safe_globals(), *more])
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ import functools
 import os
 import re
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Iterator, Sequence
 
 import torch
 from mmengine.runner import CheckpointLoader
@@ -56,13 +56,19 @@ def checkpoint_loading(allow_code: bool = False) -> Iterator[None]:
             CheckpointLoader.register_scheme(prefix, loader, force=True)
 
 
-def load_local(path: str, map_location=None, allow_code: bool = False):
+def load_local(path: str,
+               map_location=None,
+               allow_code: bool = False,
+               more: Sequence[type] = ()):
     """Load a local checkpoint.
 
     Args:
         path (str): The file.
         map_location (str, optional): As for ``torch.load``.
         allow_code (bool): Run the code it holds, if any. Defaults to False.
+        more (Sequence[type]): Classes it may hold besides; see
+            :func:`~mmanchor.checkpoints.run_checkpoints_allowed`. Defaults to
+            none.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -74,7 +80,7 @@ def load_local(path: str, map_location=None, allow_code: bool = False):
             f'Expected a checkpoint file, but there is none at {path}.')
     if allow_code:
         return torch.load(path, map_location, weights_only=False)
-    with run_checkpoints_allowed():
+    with run_checkpoints_allowed(more):
         try:
             checkpoint = torch.load(path, map_location, weights_only=True)
         except Exception as error:  # of the unpickler, whatever it met

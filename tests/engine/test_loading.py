@@ -1,5 +1,8 @@
 import pytest
 import torch
+from builders import image_bytes
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
 from reference_runs import hook
 
 from mmanchor.engine.loading import load_anchored
@@ -36,6 +39,40 @@ def test_weights_that_do_not_all_fit_are_refused(small_config, checkpoint,
                                                  change, message):
     with pytest.raises(ValueError, match=message):
         load_anchored(small_config(**change), checkpoint)
+
+
+def test_tables_that_the_host_makes_anew_are_not_missed(tmp_path):
+    """SwinTransformerV2 takes its own out of every checkpoint."""
+    arch = dict(
+        embed_dims=16,
+        depths=[1, 1],
+        num_heads=[1, 2],
+        extra_norm_every_n_blocks=0)
+    cfg = Config(
+        dict(
+            model=dict(
+                type='AnchoredImageClassifier',
+                backbone=dict(
+                    type='SwinTransformerV2',
+                    arch=arch,
+                    out_indices=(1, ),
+                    img_size=32,
+                    window_size=4),
+                neck=dict(type='GlobalAveragePooling'),
+                head=dict(type='LinearClsHead', num_classes=3,
+                          in_channels=32))))
+    model = MODELS.build(cfg.model)
+    model.reference_bank.fill(image_bytes(2, size=32))
+    path = str(tmp_path / 'swin.pth')
+    torch.save(dict(state_dict=model.state_dict()), path)
+    loaded, _ = load_anchored(cfg, path)
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(loaded(images), model.eval()(images))
+    weights = model.state_dict()
+    del weights['backbone.norm1.weight']
+    torch.save(dict(state_dict=weights), path)
+    with pytest.raises(ValueError, match='differs in 1: backbone.norm1.wei'):
+        load_anchored(cfg, path)
 
 
 def test_a_checkpoint_without_references_is_refused(small_config, checkpoint):

@@ -1,0 +1,52 @@
+"""Take weights over: ``convert_checkpoint.py SOURCE TARGET --arch NAME``.
+
+The source has torchvision's names, as the checkpoints that the authors of the
+paper released; the target MMPretrain's. See docs/convert.md.
+"""
+import argparse
+
+import mmanchor  # noqa: F401
+from mmanchor.engine.converting import about, convert_file
+from mmanchor.engine.torchvision_weights import ARCHITECTURES
+from mmanchor.engine.untrusted import add_trust_flag
+from mmanchor.engine.weights_in_files import PLACES
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Write a checkpoint with torchvision's names, anchored "
+        "(6 channels) or plain (3), as one of MMPretrain's.")
+    parser.add_argument('source', metavar='SOURCE', help='checkpoint file')
+    parser.add_argument('target', metavar='TARGET', help='file to write')
+    parser.add_argument(
+        '--arch',
+        required=True,
+        choices=ARCHITECTURES,
+        help="its model, by torchvision's name")
+    parser.add_argument(
+        '--weights',
+        choices=PLACES,
+        help='which weights, of a checkpoint with several; by default the '
+        'first of these that it has')
+    parser.add_argument(
+        '--force', action='store_true', help='replace TARGET if it is there')
+    add_trust_flag(parser)
+    return parser
+
+
+def main() -> None:
+    args = make_parser().parse_args()
+    found = convert_file(args.source, args.target, args.arch, args.weights,
+                         args.force, args.allow_code_in_checkpoints)
+    kind = 'an anchored model' if found.channels == 6 else 'a plain model'
+    place = f', from {found.place!r}' if found.place else ''
+    print(f'{args.arch}, {kind} ({found.channels} channels), '
+          f'{found.num_classes} classes{place}')
+    for name, text in about(args.arch, found).items():
+        print(f'{name}: {text}')
+    print(f'config: {found.config or "none here for that many classes"}')
+    print(f'Written: {args.target}')
+
+
+if __name__ == '__main__':
+    main()
