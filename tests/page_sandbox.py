@@ -7,8 +7,11 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from shown_commands import ROOT, Shown, blocks, saved_files
+from torch import nn
+from torchvision import models
 
 from mmanchor.engine.launch import train
 
@@ -60,17 +63,35 @@ def write_data(folder: Path) -> None:
         for name in CIFAR10:
             for i, image in enumerate(images(count)):
                 save(data / f'cifar10/{split}/{name}/{i:04}.png', image)
-    batches = data / 'cifar10/cifar-10-batches-py'
-    batches.mkdir()
-    for name in (*(f'data_batch_{i}' for i in range(1, 6)), 'test_batch'):
-        rows = images(10).transpose(0, 3, 1, 2).reshape(10, -1)
-        (batches / name).write_bytes(
-            pickle.dumps(dict(data=rows, labels=[*range(10)])))
+    names = [f'data_batch_{i}' for i in range(1, 6)]
+    for batches, names, key in (('cifar10/cifar-10-batches-py',
+                                 [*names, 'test_batch'], 'labels'),
+                                ('cifar100/cifar-100-python',
+                                 ['train', 'test'], 'fine_labels')):
+        (data / batches).mkdir(parents=True)
+        for name in names:
+            rows = images(10).transpose(0, 3, 1, 2).reshape(10, -1)
+            (data / batches / name).write_bytes(
+                pickle.dumps({
+                    'data': rows,
+                    key: [*range(10)]
+                }))
     for wnid in WNIDS:
         for i, image in enumerate(images(2, 256)):
             save(data / f'imagenet/val/{wnid}/{i}.JPEG', image)
     np.save(folder / 'images.npy', images(4))
     np.save(folder / 'labels.npy', np.arange(4))
+
+
+def write_released(path: Path) -> None:
+    """A checkpoint as the paper's authors save one, with random weights."""
+    net = models.resnet18(num_classes=10)
+    net.conv1 = nn.Conv2d(6, 64, 3, padding=1, bias=False)
+    weights = {
+        f'module.net.{name}': weight
+        for name, weight in net.state_dict().items()
+    }
+    torch.save(dict(net=weights, epoch=199), path)
 
 
 def lay_out(folder: Path, page: str) -> None:
@@ -83,6 +104,8 @@ def lay_out(folder: Path, page: str) -> None:
         if path.name not in ('.git', 'build', 'data', 'work_dirs'):
             (folder / path.name).symlink_to(path)
     write_data(folder)
+    if page == 'convert.md':
+        write_released(folder / 'ckpt-199.pth')
     diff, = blocks('diff', 'README.md')
     lines = diff.splitlines()
     files = {

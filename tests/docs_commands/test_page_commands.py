@@ -10,7 +10,9 @@ import runpy
 import subprocess
 from configparser import ConfigParser
 
+import click
 import pytest
+from mim.cli import cli as mim
 from page_sandbox import THERE, Failed, run_tool
 from shown_commands import (PAGES, ROOT, inline_commands, parse,
                             shown_commands, unseen_commands)
@@ -53,6 +55,13 @@ def target_exists(command, *_):
                    stdout=subprocess.DEVNULL)
 
 
+def mim_parses(command, *_):
+    """mim takes the arguments."""
+    program, name, *arguments = command.words
+    group = click.Context(mim)
+    assert mim.get_command(group, name).make_context(name, arguments)
+
+
 def files_exist(command, *_):
     """The paths among the words are there."""
     paths = [word for word in command.words[1:] if '/' in word]
@@ -61,8 +70,8 @@ def files_exist(command, *_):
         assert (ROOT / path).exists(), path
 
 
-def one_process_runs(command, patch, folder):
-    """The script runs; what it starts on a GPU each is run once, here.
+def in_one_process(command, folder):
+    """Run the script; what it would start on each GPU, for one process.
 
     ``python``, ``srun`` and ``sbatch`` only say how they were called.
     """
@@ -88,8 +97,17 @@ def one_process_runs(command, patch, folder):
         tool, arguments = re.search(
             r'(train\.py|test\.py) (.*) --launcher \w+$', called).groups()
         line = [f'tools/{tool}', *arguments.split()]
-    return run_tool(
-        parse(' '.join(['python', *line])), patch, folder.parent / 'log')
+    return parse(' '.join(['python', *line]))
+
+
+def script_parses(command, patch, folder):
+    """The script runs, and the tool takes what it would get."""
+    arguments_parse(in_one_process(command, folder))
+
+
+def one_process_runs(command, patch, folder):
+    """The script runs, and what it would start is run once, here."""
+    run_tool(in_one_process(command, folder), patch, folder.parent / 'log')
 
 
 # how a command that is not run starts -> why, and what is checked instead
@@ -98,6 +116,10 @@ NOT_RUN = {
     'make': ('makes an environment, and takes minutes', target_exists),
     r'\.venv/bin/python -m pytest':
     ('this is a run of it already', files_exist),
+    r'mim': ('starts processes: tests/workflows and test_packaging.py run it',
+             mim_parses),
+    r'tools/dist_train\.sh configs/imagenet':
+    ('eight GPUs; tests/recipes trains these configs', script_parses),
     r'tools/dist_\w+\.sh':
     ('eight processes, on two nodes at times', one_process_runs),
     r'tools/slurm_\w+\.sh': ('asks a Slurm for nodes', one_process_runs),
