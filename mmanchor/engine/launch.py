@@ -7,6 +7,7 @@ from typing import Optional, Sequence
 import mmengine
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
+from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -92,12 +93,15 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
-def train(argv: Optional[Sequence[str]] = None) -> None:
+def train(argv: Optional[Sequence[str]] = None,
+          hooks: Sequence[Hook] = ()) -> None:
     """Train as the command line says.
 
     Args:
         argv (Sequence[str], optional): Arguments. Defaults to None: those of
             the process.
+        hooks (Sequence[Hook]): More than the config has, which no config can
+            name: one that moves a progress bar, say. Defaults to none.
 
     Raises:
         FileNotFoundError: The config or the checkpoint is not there.
@@ -110,10 +114,11 @@ def train(argv: Optional[Sequence[str]] = None) -> None:
     """
     args = train_parser().parse_args(argv)
     with checkpoint_loading(args.allow_code_in_checkpoints):
-        _train(args, argv)
+        _train(args, argv, hooks)
 
 
-def _train(args: argparse.Namespace, argv: Optional[Sequence[str]]) -> None:
+def _train(args: argparse.Namespace, argv: Optional[Sequence[str]],
+           hooks: Sequence[Hook]) -> None:
     cfg = _load_config(args)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -142,6 +147,8 @@ def _train(args: argparse.Namespace, argv: Optional[Sequence[str]]) -> None:
             if cfg.get(name):
                 cfg[name].persistent_workers = False
     runner = build_runner(cfg)
+    for hook in hooks:
+        runner.register_hook(hook)
     check_anchoring(runner)
     model = getattr(runner.model, 'module', runner.model)
     if isinstance(model, AnchoredImageClassifier):

@@ -1,0 +1,186 @@
+"""The figure of a study: lines, points side by side, a landscape."""
+from typing import Dict, List, Optional
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ..evaluation.report.figure_style import (WIDTH, label, legend_below,
+                                              model_style, new_figure)
+from .landscape_figure import landscape_figure
+from .metrics import METRICS
+from .results import figures_of
+from .study import Plot
+
+PAPER = 'paper'
+# of what was published, beside one's own
+_SEED = dict(linestyle='', marker='.', markersize=2.5)
+_MARK = dict(colors='0.1', linestyle=':', linewidth=1.4)
+_PAPER_LINE = dict(linestyle=':', marker='', linewidth=1.1, alpha=0.8)
+
+
+def study_figure(results: dict, plot: Plot) -> Optional[Figure]:
+    """Draw a study.
+
+    Args:
+        results (dict): See ``results.json``.
+        plot (Plot): How.
+
+    Returns:
+        matplotlib.figure.Figure | None: None where there is nothing to draw.
+    """
+    if plot.kind == 'landscape':
+        return landscape_figure(results)
+    metrics = [
+        name for name in plot.metrics if any(
+            name in figures_of(results, one)['mean']
+            for one in results['settings'])
+    ]
+    if not metrics:
+        return None
+    width = WIDTH if len(metrics) > 1 else WIDTH / 2
+    figure = new_figure(width, 2.9)
+    draw = _lines if plot.kind == 'lines' else _side_by_side
+    handles = {}
+    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    for axes, metric in zip(panels, metrics):
+        handles.update(draw(axes, results, metric, plot))
+        axes.set_title(METRICS[metric].title)
+        axes.set_xlabel(plot.xlabel)
+        axes.grid(axis='y', alpha=0.3)
+        axes.set_axisbelow(True)
+    legend_below(figure, list(handles.values()), width)
+    return figure
+
+
+def _series(results: dict) -> List[str]:
+    return list(dict.fromkeys(one['series'] for one in results['settings']))
+
+
+def _points(results: dict, metric: str, series: str, paper: bool = False):
+    """x, mean and standard deviation of a series' settings."""
+    found = []
+    for one in results['settings']:
+        if one['series'] != series:
+            continue
+        figures = figures_of(results, one)
+        mean = (one['paper'] if paper else figures['mean']).get(metric)
+        std = None if paper else figures['std'].get(metric)
+        if mean is not None:
+            found.append((one['x'], mean, std or 0.))
+    return found
+
+
+def _lines(axes, results: dict, metric: str, plot: Plot) -> Dict[str, Line2D]:
+    """A line for each series; what has no x goes all along."""
+    handles = {}
+    xs = list(
+        dict.fromkeys(one['x'] for one in results['settings']
+                      if one['x'] is not None))
+    in_words = any(isinstance(x, str) for x in xs)
+
+    def place(x):
+        return xs.index(x) if in_words else x
+
+    for i, series in enumerate(_series(results)):
+        look = model_style(i)
+        for paper in (False, True):
+            points = _points(results, metric, series, paper)
+            style = {**look, **_PAPER_LINE} if paper else look
+            along = [one for one in points if one[0] is None]
+            for _, mean, std in along:
+                axes.axhline(mean, **{**style, 'marker': ''})
+                if std:
+                    axes.axhspan(
+                        mean - std,
+                        mean + std,
+                        color=look['color'],
+                        alpha=0.12,
+                        linewidth=0)
+            points = sorted((place(x), mean, std) for x, mean, std in points
+                            if x is not None)
+            if points:
+                x, mean, std = np.array(points, float).T
+                axes.plot(x, mean, **style)
+                axes.fill_between(
+                    x,
+                    mean - std,
+                    mean + std,
+                    color=look['color'],
+                    alpha=0.15,
+                    linewidth=0)
+            if along or points:
+                name = f'{series}, {PAPER}' if paper else series
+                if not points:
+                    style = {**style, 'marker': ''}
+                handles[name] = Line2D([], [], label=label(name), **style)
+    if plot.log:
+        axes.set_xscale('log')
+        axes.minorticks_off()
+    if in_words or (xs and len(xs) <= 9):
+        axes.set_xticks(
+            list(map(place, xs)), [str(x) for x in xs],
+            rotation=30 if len(xs) > 5 else 0)
+    return handles
+
+
+def _side_by_side(axes, results: dict, metric: str,
+                  plot: Plot) -> Dict[str, Line2D]:
+    """Means with their spread and every seed's, grouped by x.
+
+    What has no x stands by itself, under its name.
+    """
+    handles = {}
+    groups: Dict[str, List[dict]] = {}
+    for one in results['settings']:
+        groups.setdefault(_x_of(one), []).append(one)
+    series = _series(results)
+    width = 0.7 / max(map(len, groups.values()))
+    for place, inside in enumerate(groups.values()):
+        for i, one in enumerate(inside):
+            look = model_style(series.index(one['series']))
+            look['linestyle'] = ''
+            at = place + (i - (len(inside) - 1) / 2) * width
+            figures = figures_of(results, one)
+            mean = figures['mean'].get(metric)
+            if mean is not None:
+                axes.errorbar(
+                    at,
+                    mean,
+                    yerr=figures['std'].get(metric),
+                    capsize=2.5,
+                    **{
+                        **look, 'markersize': 5
+                    })
+                seeds = [
+                    of[metric] for of in one['seeds'].values() if metric in of
+                ]
+                axes.plot(
+                    [at + 0.16 * width] * len(seeds),
+                    seeds,
+                    color=look['color'],
+                    alpha=0.4,
+                    **_SEED)
+                handles[one['series']] = Line2D([], [],
+                                                label=label(one['series']),
+                                                **look)
+            if metric in one['paper']:
+                axes.hlines(one['paper'][metric], at - width / 2,
+                            at + width / 2, **_MARK)
+                handles[PAPER] = Line2D([], [],
+                                        label=PAPER,
+                                        color=_MARK['colors'],
+                                        linestyle=':')
+    axes.margins(y=0.15)
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+    crowded = len(groups) > 3
+    axes.set_xticks(
+        range(len(groups)), [label(x, 14) for x in groups],
+        rotation=30 if crowded else 0,
+        ha='right' if crowded else 'center',
+        rotation_mode='anchor' if crowded else None)
+    return handles
+
+
+def _x_of(setting: dict) -> str:
+    return str(setting['name'] if setting['x'] is None else setting['x'])

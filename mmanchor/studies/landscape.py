@@ -1,0 +1,167 @@
+"""Accuracy of a model whose weights are moved, on a grid of two directions."""
+from pathlib import Path
+from typing import Callable, List, Optional, Tuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from ..evaluation.suite.candidates import Candidate, Ready
+from ..evaluation.suite.images import ImageBatches
+from ..evaluation.suite.parts import Parts
+from ..evaluation.suite.predicting import predict_batch
+from ..evaluation.suite.sets import Suite
+from ..evaluation.suite.settings import Settings
+from ..functional.landscape import moved_weights, random_direction
+from .cells import Cell
+from .measuring import Bench, weights_of
+from .training import with_data_root
+
+SEEDS = (0, 1)  # of the two directions: the same for all models
+
+
+def measure_landscape(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
+                      report: Callable[[float], None]) -> dict:
+    """Measure how accuracy falls off around a cell's weights.
+
+    A row of the grid is kept as soon as it is measured.
+
+    Args:
+        cell (Cell): Any.
+        checkpoint (str): Its model's.
+        bench (Bench): The suite whose shifted set it is measured on.
+        folder (Path): Where rows are kept.
+        report (Callable): Told how much is done, from 0 to 1.
+
+    Returns:
+        dict: See :func:`~mmanchor.studies.measuring.measure_by_suite`;
+        ``model`` has a ``landscape``.
+
+    Raises:
+        FileNotFoundError: The shifted set is not there.
+        ValueError: The checkpoint is not the config's, or of no trained
+            model.
+    """
+    of = cell.study.landscape
+    settings = bench.settings
+    cfg = with_data_root(cell.test_config, bench.data_root)
+    ready = load_trained(cfg, checkpoint, settings.device)
+    images, labels = _images(bench.suite, cell.study.on.shifted, of.images,
+                             ready, settings)
+    steps = np.linspace(-of.reach, of.reach, of.points).tolist()
+    parts, weights = Parts(folder / 'parts'), weights_of(cell, checkpoint)
+    found, done = {}, 0
+    for normalise in of.normalise:
+        rows = []
+        for second in steps:
+            depends = dict(
+                cell.depends, weights=weights, row=second, normal=normalise)
+            row = parts.get('landscape', depends)
+            if row is None:
+                accuracy = accuracies(ready.model, images, labels,
+                                      [(first, second) for first in steps],
+                                      normalise, settings.amp)
+                row = (dict(accuracy=accuracy), {})
+                parts.keep('landscape', depends, *row)
+            rows.append(row[0]['accuracy'])
+            done += 1
+            report(done / (len(steps) * len(of.normalise)))
+        found['normalised' if normalise else 'raw'] = rows
+    return dict(
+        model=dict(landscape=dict(steps=steps, **found)),
+        missing=[],
+        failed=[],
+        weights=weights,
+        times={})
+
+
+def load_trained(cfg: Config,
+                 checkpoint: Optional[str],
+                 device: str = 'cpu') -> Ready:
+    """A model with trained weights, or none.
+
+    Raises:
+        ValueError: There are no weights to load, or they are as they were
+            before any training.
+    """
+    if checkpoint is None:
+        raise ValueError(
+            'Expected a checkpoint for a landscape, which is that of trained '
+            'weights, but got none. Train first, or name one.')
+    ready = Candidate('landscape', cfg, checkpoint, 'the config').load(device)
+    norms = [
+        module for module in ready.model.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and module.num_batches_tracked is not None
+    ]
+    if norms and not any(module.num_batches_tracked for module in norms):
+        raise ValueError(
+            f'Expected trained weights for a landscape, but {checkpoint} has '
+            'those of a model that no batch went through. Name the '
+            'checkpoint of a trained one.')
+    return ready
+
+
+@torch.no_grad()
+def accuracies(model: nn.Module,
+               images: List[torch.Tensor],
+               labels: torch.Tensor,
+               places: List[Tuple[float, float]],
+               normalise: bool,
+               amp: bool = False) -> List[float]:
+    """Top-1 accuracy in % with weights moved to some places.
+
+    The model's weights are as before afterwards.
+
+    Args:
+        model (torch.nn.Module): A classifier in evaluation mode.
+        images (List[torch.Tensor]): Batches, as the test pipeline packs them.
+        labels (torch.Tensor): Of all of them, (N,).
+        places (List[Tuple[float, float]]): Steps in either direction.
+        normalise (bool): See
+            :func:`~mmanchor.functional.landscape.random_direction`.
+        amp (bool): Mixed precision. Defaults to False.
+    """
+    weights = {
+        name: parameter.detach().clone()
+        for name, parameter in model.named_parameters()
+    }
+    directions = [random_direction(weights, seed, normalise) for seed in SEEDS]
+    found = []
+    try:
+        for steps in places:
+            _put(model, moved_weights(weights, directions, steps))
+            answers = []
+            for batch in images:
+                with torch.autocast(
+                        next(iter(weights.values())).device.type, enabled=amp):
+                    scores = predict_batch(model, batch)['answer']
+                answers.append(scores.float().argmax(1).cpu())
+            right = torch.cat(answers) == labels
+            found.append(100 * right.double().mean().item())
+    finally:
+        _put(model, weights)
+    return found
+
+
+def _put(model: nn.Module, weights: dict) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.copy_(weights[name])
+
+
+def _images(suite: Suite, name: str, count: int, ready: Ready,
+            settings: Settings) -> Tuple[List[torch.Tensor], torch.Tensor]:
+    """Images of a shifted set, as many of each kind and severity."""
+    cells = list(next(one for one in suite.shifts if one.name == name).cells())
+    images, labels = [], []
+    rng = np.random.default_rng(0)
+    for cell in cells:
+        batches = ImageBatches(cell, ready.pipeline, settings.batch_size,
+                               settings.workers)
+        size = min(len(batches), -(-count // len(cells)))
+        batches.select(np.sort(rng.choice(len(batches), size, replace=False)))
+        images += list(batches)
+        labels.append(batches.labels)
+    together = torch.cat(images).to(settings.device)
+    return list(together.split(settings.batch_size)), torch.cat(labels)

@@ -1,0 +1,52 @@
+"""Who works on what, where several processes share a folder."""
+import fcntl
+import os
+import socket
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+
+@contextmanager
+def lock(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock, which goes with the process, also if it is killed.
+
+    Args:
+        path (Path): A file, made if it isn't there.
+        wait (bool): Whether to wait for another process. Defaults to False.
+
+    Yields:
+        bool: Whether it is held; False where another process has it.
+
+    Raises:
+        ValueError: The folder can't be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, 'a+')
+    except OSError as error:
+        raise ValueError(
+            f'Expected a folder that can be written to, but got {path.parent}:'
+            f' {error.strerror}. Name another with --work-dir.') from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        file.truncate(0)
+        file.write(f'process {os.getpid()} on {socket.gethostname()}')
+        file.flush()
+        yield True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a lock now."""
+    if not path.exists():
+        return False
+    with open(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -1,0 +1,52 @@
+"""What a study leaves behind: JSON, a table and the figure."""
+import json
+from pathlib import Path
+
+from matplotlib import style
+from rich.console import Console
+from rich.markup import escape
+
+from ..engine.whole_files import whole_files
+from ..evaluation.report.drawing import METADATA
+from ..evaluation.report.figure_style import STYLE
+from ..evaluation.report.table import to_rich
+from .figures import study_figure
+from .tables import csv_text, markdown_report, study_table, told
+
+
+def write_report(results: dict, plot, folder: Path) -> None:
+    """Write ``results.json``, ``results.csv``, ``report.md`` and a figure.
+
+    Args:
+        results (dict): What ``results.json`` is to have.
+        plot (Plot): How it is drawn.
+        folder (Path): Where to.
+
+    Raises:
+        ValueError: The folder can't be written to.
+    """
+    with style.context(['default', STYLE]):
+        figure = study_figure(results, plot)
+        with whole_files(folder) as partial:
+            names = []
+            if figure is not None:
+                figure.draw_without_rendering()
+                figure.set_layout_engine('none')  # once is enough
+                for ending, metadata in METADATA.items():
+                    figure.savefig(
+                        partial / f'{results["study"]}.{ending}',
+                        metadata=metadata)
+                names.append(f'{results["study"]}.png')
+            (partial / 'results.json').write_text(
+                json.dumps(results, indent=1, ensure_ascii=False) + '\n')
+            (partial / 'results.csv').write_text(csv_text(results))
+            (partial / 'report.md').write_text(markdown_report(results, names))
+
+
+def print_report(results: dict, folder: Path, console: Console) -> None:
+    """Print the table, and what is not there."""
+    for table in to_rich(study_table(results), console.width):
+        console.print(table)
+    for one in results['missing']:
+        console.print(escape(f'Not there: {told(one)}'), soft_wrap=True)
+    console.print(escape(f'Report: {folder / "report.md"}'), soft_wrap=True)

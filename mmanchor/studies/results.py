@@ -1,0 +1,172 @@
+"""From cells to a study's results: mean and spread over seeds."""
+from statistics import mean, stdev
+from typing import Dict, List, Sequence
+
+import numpy as np
+
+from .cells import Cell, Kept
+from .metrics import OF_TIMES, values_of
+from .study import Study
+
+CONVENTIONS = dict(
+    std='sample standard deviation over seeds; none of one seed',
+    seeds='a seed decides weights, order, augmentation, masks and references',
+    corrupted='mean over kinds at each severity, then over severities',
+    auroc='out of distribution positive, by energy, mean over sets, in %',
+    seconds='for 1000 clean images without reading them; median of 3 rounds',
+    paper='as published, where data and architecture are the same')
+
+
+def assemble(study: Study,
+             cells: Sequence[Cell],
+             kept: Kept,
+             as_published: bool = True) -> dict:
+    """All that was found so far.
+
+    Args:
+        study (Study): Any.
+        cells (Sequence[Cell]): Those that were asked for.
+        kept (Kept): What is known of them.
+        as_published (bool): Whether the architecture is the ground's, so
+            that published figures may stand beside. Defaults to True.
+
+    Returns:
+        dict: What ``results.json`` has; ``times`` apart, which differ from
+        run to run.
+    """
+    found = {
+        (cell.setting.name, cell.seed): one
+        for cell, one in kept.finished(cells)
+    }
+    settings, times = [], {}
+    for setting in study.settings:
+        mine = {
+            cell.seed: found.get((setting.name, cell.seed))
+            for cell in cells if cell.setting == setting
+        }
+        if not mine:
+            continue
+        of_seeds = {
+            str(seed): values_of(one['model'], study.on.shifted)
+            for seed, one in mine.items() if one is not None
+        }
+        landscapes = [
+            one['model']['landscape'] for one in mine.values()
+            if one is not None and 'landscape' in one['model']
+        ]
+        settings.append(
+            dict(
+                name=setting.name,
+                method=setting.method,
+                series=setting.line,
+                x=setting.x,
+                seeds=of_seeds,
+                **over_seeds(list(of_seeds.values())),
+                paper=setting.paper.get(study.on.name, {})
+                if as_published else {},
+                **({
+                    'landscape': _mean_landscape(landscapes)
+                } if landscapes else {})))
+        times[setting.name] = _times(
+            [one['times'] for one in mine.values() if one is not None])
+    return dict(
+        study=study.name,
+        title=study.title,
+        caption=study.caption,
+        on=dict(name=study.on.name, title=study.on.title),
+        suite=study.on.suite,
+        shifted=study.on.shifted,
+        metrics=list(study.metrics),
+        settings=settings,
+        missing=_missing(cells, kept),
+        conventions=CONVENTIONS,
+        made_with=_made_with(list(found.values())),
+        times=times)
+
+
+def over_seeds(values: List[Dict[str, float]]) -> dict:
+    """``mean``, ``std`` and ``n`` of each figure that every seed has.
+
+    Example:
+        >>> over_seeds([dict(clean=90.), dict(clean=92.)])['mean']
+        {'clean': 91.0}
+    """
+    names = [
+        name for name in (values[0] if values else ())
+        if all(name in one for one in values)
+    ]
+    columns = {name: [one[name] for one in values] for name in names}
+    return dict(
+        mean={
+            name: mean(column)
+            for name, column in columns.items()
+        },
+        std={
+            name: stdev(column) if len(column) > 1 else None
+            for name, column in columns.items()
+        },
+        n=len(values))
+
+
+def figures_of(results: dict, setting: dict) -> dict:
+    """``mean``, ``std`` and ``n`` of a setting, those of times included."""
+    times = results['times'].get(setting['name'], {})
+    return dict(
+        mean={
+            **setting['mean'],
+            **times.get('mean', {})
+        },
+        std={
+            **setting['std'],
+            **times.get('std', {})
+        },
+        n=setting['n'])
+
+
+def _mean_landscape(found: List[dict]) -> dict:
+    """Point by point; all with the same steps."""
+    return {
+        part: np.mean([one[part] for one in found], 0).tolist()
+        for part in found[0]
+    }
+
+
+def _times(times: List[dict]) -> dict:
+    found = over_seeds([{
+        name: one[name]
+        for name in OF_TIMES if name in one
+    } for one in times])
+    for part in ('training', 'measuring'):
+        found[part] = sum(one[part] for one in times)
+    return found
+
+
+def _missing(cells: Sequence[Cell], kept: Kept) -> List[dict]:
+    """Cells and test sets that are not there, and why."""
+    found = []
+    for cell in cells:
+        one, state = kept.get(cell), kept.state(cell)
+        if one is None or state in ('to do', 'started', 'running', 'changed'):
+            found.append(dict(cell=str(cell), state=state, reason=None))
+            continue
+        for part in ('failed', 'missing'):
+            found += [
+                dict(
+                    cell=str(cell),
+                    state=f'{part}: {problem["name"]}',
+                    reason=problem['reason']) for problem in one.get(part, [])
+            ]
+    return found
+
+
+def _made_with(found: List[dict]) -> List[dict]:
+    """Versions, commits and devices; several if cells differ in them."""
+    made = []
+    for one in found:
+        this = dict(
+            versions=one['versions'],
+            commit=one['commit'],
+            device=one['device'])
+        if this not in made:
+            made.append(this)
+    return made

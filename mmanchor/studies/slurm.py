@@ -1,0 +1,138 @@
+"""A grid as job arrays of Slurm."""
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, Iterator, List, Sequence
+
+from .cells import DONE, Cell, Kept
+from .study import Study
+
+TOOLS = Path(__file__).parent.parent / '.mim' / 'tools'
+# what tasks do by themselves
+_NOT_FOR_TASKS = ('--slurm', '--at-once', '--only')
+
+
+def submit(study: Study, cells: Sequence[Cell], kept: Kept,
+           args: argparse.Namespace, argv: Sequence[str],
+           work_dir: Path) -> Iterator[str]:
+    """Submit what is left of a grid.
+
+    Cells whose model another one trains come in an array of their own,
+    behind the first: none waits for a model with a GPU in hand.
+
+    Args:
+        study (Study): Any.
+        cells (Sequence[Cell]): Those that are asked for.
+        kept (Kept): What is known of them.
+        args (argparse.Namespace): Of the command line.
+        argv (Sequence[str]): The same in words, for the tasks.
+        work_dir (Path): Where all is kept; logs go to ``slurm`` in it.
+
+    Yields:
+        str: What was submitted, in a line.
+
+    Raises:
+        ValueError: Slurm refuses it, or is not there.
+    """
+    left = [cell for cell in cells if not _is_done(cell, kept, args.redo)]
+    logs = work_dir / 'slurm'
+    logs.mkdir(parents=True, exist_ok=True)
+    before: List[str] = []
+    for wave in waves(left):
+        numbers = ','.join(str(cell.number) for cell in wave)
+        limit = f'%{args.at_once}' if args.at_once else ''
+        job = _sbatch([
+            *_options(args.slurm, f'study-{study.name}', True), '--array',
+            numbers + limit, '--output', f'{logs}/%A_%a.log', *_after(before)
+        ], [*words_of(argv), '--cell'])
+        yield f'Job array {job}: cells {numbers}'
+        before.append(job)
+    job = _sbatch([
+        *_options(args.slurm, f'report-{study.name}', False), '--output',
+        f'{logs}/%j_report.log', *_after(before)
+    ], [*words_of(argv, and_leave=('--slurm', '--at-once')), '--report'])
+    yield f'Job {job}: the report, after them. Logs: {logs}'
+
+
+def waves(cells: Sequence[Cell]) -> List[List[Cell]]:
+    """Cells in the order of what they need: first those that train."""
+    place: Dict[str, int] = {}
+
+    def depth(training) -> int:
+        start = training.start
+        return 0 if start is None else 1 + depth(start)
+
+    found: Dict[int, List[Cell]] = {}
+    for cell in cells:
+        trained_by = place.setdefault(cell.training.key, cell.number)
+        wave = 2 * depth(cell.training) + (trained_by != cell.number)
+        found.setdefault(wave, []).append(cell)
+    return [found[wave] for wave in sorted(found)]
+
+
+def words_of(argv: Sequence[str],
+             and_leave: Sequence[str] = _NOT_FOR_TASKS) -> List[str]:
+    """A command line without some flags and their values.
+
+    Example:
+        >>> words_of(['masking', '--slurm', 'gpu', '--seeds', '0', '1'])
+        ['masking', '--seeds', '0', '1']
+    """
+    found, leaving = [], False
+    for word in argv:
+        if word.startswith('--'):
+            leaving = word.partition('=')[0] in and_leave
+        if not leaving:
+            found.append(word)
+    return found
+
+
+def _is_done(cell: Cell, kept: Kept, redo: Sequence[str]) -> bool:
+    found = kept.get(cell)
+    return (found is not None and found['state'] == DONE
+            and found['depends'] == cell.depends
+            and not ('missing' in redo and found['missing']))
+
+
+def _options(partition: str, name: str, trains: bool) -> List[str]:
+    found = [
+        '--parsable', '--partition', partition, '--job-name', name, '--ntasks',
+        '1', '--cpus-per-task',
+        os.environ.get('CPUS_PER_TASK', '5')
+    ]
+    # nodes without GPUs would refuse to be asked for them
+    ask = f'sinfo --noheader --format %G --partition {shlex.quote(partition)}'
+    if trains and 'gpu' in _run(shlex.split(ask)):
+        found += ['--gres', 'gpu:1']
+    return found + shlex.split(os.environ.get('SRUN_ARGS', ''))
+
+
+def _after(jobs: List[str]) -> List[str]:
+    return ['--dependency', f'afterany:{":".join(jobs)}'] if jobs else []
+
+
+def _sbatch(options: List[str], words: List[str]) -> str:
+    """Submit; the number of the job."""
+    printed = _run(
+        ['sbatch', *options,
+         str(TOOLS.resolve() / 'study.sbatch'), *words])
+    return printed.strip().partition(';')[0]
+
+
+def _run(command: List[str]) -> str:
+    environment = dict(
+        os.environ, TOOLS=str(TOOLS.resolve()), PYTHON=sys.executable)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment)
+    except FileNotFoundError:
+        raise ValueError(
+            f'Expected Slurm for --slurm, but there is no `{command[0]}`. '
+            'Run it on a login node, or without --slurm.') from None
+    if done.returncode:
+        raise ValueError(f'Expected Slurm to take `{shlex.join(command)}`, '
+                         f'but got: {done.stderr.strip()}')
+    return done.stdout

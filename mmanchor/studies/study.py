@@ -1,0 +1,149 @@
+"""What a study trains and measures, and where."""
+from dataclasses import dataclass, field
+from typing import Dict, Optional, Sequence, Tuple, Union
+
+Number = Union[int, float, str]
+FIGURES = ('lines', 'points', 'landscape')
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Data, architecture and test sets: what a study is made on.
+
+    Args:
+        name (str): Of its file in ``configs/studies/_on_``.
+        title (str): As tables and figures call it.
+        configs (Dict[str, dict]): By method (``'standard'``, ``'anchored'``,
+            ``'masked'``): ``config``, a file, and ``options``, changes of it.
+        suite (str): The safety suite that models are measured by.
+        shifted (str): Of its shifted sets, that which "corrupted" means.
+        options (dict): Changes of every config. Defaults to none.
+        settings (dict): Of the suite, such as ``batch_size``. Defaults to
+            none.
+    """
+    name: str
+    title: str
+    configs: Dict[str, dict]
+    suite: str
+    shifted: str
+    options: dict = field(default_factory=dict)
+    settings: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One column of a grid, trained once a seed.
+
+    Args:
+        name (str): As tables call it.
+        method (str): A config of the ground.
+        options (dict): Changes of it, as ``{'model.backbone.depth': 18}``.
+            Defaults to none.
+        wrap_dataset (dict, optional): A dataset that wraps that of training,
+            without its ``dataset``. Defaults to None.
+        config (str, optional): Another file of a config, for this setting.
+            Defaults to None: the ground's.
+        test (dict): How references are used in measuring: arguments of
+            ``KReferenceHook`` to change. Settings that differ in these alone
+            are trained once. Defaults to none.
+        start (str | dict, optional): Whose weights training starts from:
+            the name of a setting, or the arguments of one that is in no
+            table. Defaults to None: random ones.
+        series (str, optional): The line or the colour of a figure. Defaults
+            to None: the method.
+        x (int | float | str, optional): The place on a figure's axis.
+            Defaults to None: all of it.
+        paper (Dict[str, dict]): What was published, by ground and metric.
+            Defaults to nothing.
+    """
+    name: str
+    method: str
+    options: dict = field(default_factory=dict)
+    wrap_dataset: Optional[dict] = None
+    config: Optional[str] = None
+    test: dict = field(default_factory=dict)
+    start: Union[str, dict, None] = None
+    series: Optional[str] = None
+    x: Optional[Number] = None
+    paper: Dict[str, Dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def line(self) -> str:
+        """What a figure's legend calls it."""
+        return self.series or self.method
+
+
+@dataclass(frozen=True)
+class Plot:
+    """How a study is drawn.
+
+    Args:
+        kind (str): ``'lines'``, ``'points'`` side by side, or
+            ``'landscape'``. Defaults to ``'points'``.
+        metrics (Sequence[str]): A panel each. Defaults to those of clean and
+            corrupted accuracy.
+        xlabel (str): Defaults to none.
+        log (bool): Whether x is on a logarithmic scale. Defaults to False.
+    """
+    kind: str = 'points'
+    metrics: Sequence[str] = ('clean', 'corrupted')
+    xlabel: str = ''
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """Which accuracies around the weights are measured.
+
+    Args:
+        points (int): On each axis. Defaults to 21.
+        reach (float): From the weights, in units of their filters' norms.
+            Defaults to 1.
+        images (int): Of the ground's shifted set, drawn at random. Defaults
+            to 2000.
+        normalise (Sequence[bool]): Whether directions are normalised filter
+            by filter; a panel each. Defaults to both.
+    """
+    points: int = 21
+    reach: float = 1.
+    images: int = 2000
+    normalise: Sequence[bool] = (True, False)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A grid of settings and seeds.
+
+    Args:
+        name (str): Of its file.
+        title (str): As tables and figures call it.
+        on (Ground): What it is made on.
+        settings (Sequence[Setting]): The grid's columns.
+        seeds (Sequence[int]): Of weights, order, augmentation, masks and
+            references.
+        metrics (Sequence[str]): Columns of the table; see
+            :data:`~mmanchor.studies.metrics.METRICS`.
+        plot (Plot): The figure.
+        test (dict): How references are used, unless a setting says
+            otherwise. Defaults to the config's.
+        caption (str): What has to be known to read the table.
+        landscape (Landscape, optional): Measure accuracy around the weights
+            rather than the suite. Defaults to None.
+        grounds (Sequence[str]): Those that it can be made on, by name.
+            Defaults to none: on any.
+    """
+    name: str
+    title: str
+    on: Ground
+    settings: Tuple[Setting, ...]
+    seeds: Tuple[int, ...]
+    metrics: Tuple[str, ...]
+    plot: Plot = Plot()
+    test: dict = field(default_factory=dict)
+    caption: str = ''
+    landscape: Optional[Landscape] = None
+    grounds: Sequence[str] = ()
+
+    def setting(self, name: str) -> Setting:
+        """The setting of a name."""
+        return next(one for one in self.settings if one.name == name)

@@ -1,0 +1,266 @@
+"""Trained models of a study, each trained once."""
+import contextlib
+import copy
+import functools
+import hashlib
+import io
+import itertools
+import json
+import os
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Callable, Optional, Union
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import find_latest_checkpoint
+
+from .. import CONFIG_DIR
+from ..engine import launch
+from ..engine.config_reading import read_config, reference_hooks, type_name
+from ..engine.output import write_json
+from .overrides import override
+from .study import Ground, Setting, Study
+
+_LEFT_OUT = ('work_dir', 'experiment_name', 'filename')
+_FOLDERS = ('data_root', 'mixing_set')
+_COUNT = itertools.count()
+
+
+@dataclass(frozen=True)
+class Training:
+    """A config and where its weights start from.
+
+    Args:
+        name (str): What to call it.
+        cfg (Config): All that decides what is trained, the seed included.
+        config_name (str): The file it came from.
+        start (Training, optional): Whose weights it starts from. Defaults to
+            None: random ones.
+    """
+    name: str
+    cfg: Config
+    config_name: str
+    start: Optional['Training'] = None
+
+    @cached_property
+    def depends(self) -> dict:
+        """All that decides what is trained, as JSON has it."""
+        found = dict(config=plain(self.cfg))
+        if self.start is not None:
+            found['start'] = self.start.depends
+        return found
+
+    @cached_property
+    def key(self) -> str:
+        """The same for what is trained alike."""
+        text = json.dumps(self.depends, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def folder(self, work_dir: Path) -> Path:
+        """Where its checkpoints are."""
+        return work_dir / 'trained' / self.key
+
+    def checkpoint(self, work_dir: Path) -> Optional[str]:
+        """Of the last epoch; None before that."""
+        record = self.folder(work_dir) / 'trained.json'
+        if not record.exists():
+            return None
+        return str(
+            self.folder(work_dir) / json.loads(record.read_text())['file'])
+
+    def train(self, work_dir: Path, data_root: str,
+              report: Callable[[float], None]) -> str:
+        """Train, from where it was stopped, the way ``tools/train.py`` does.
+
+        Args:
+            work_dir (Path): Of the study.
+            data_root (str): Where data sets are.
+            report (Callable): Told how much is done, from 0 to 1.
+
+        Returns:
+            str: The last checkpoint.
+
+        Raises:
+            ValueError: The loss is not finite; see also
+                :func:`~mmanchor.engine.launch.train`.
+        """
+        done = self.checkpoint(work_dir)
+        if done is not None:
+            return done
+        folder = self.folder(work_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        begun = time.time()
+        cfg = with_data_root(self.cfg, data_root)
+        if self.start is not None:
+            cfg.load_from = self.start.checkpoint(work_dir)
+        # the host keeps loggers by name
+        cfg.experiment_name = f'{self.key}_{os.getpid()}_{next(_COUNT)}'
+        path = folder / 'config.py'
+        cfg.dump(path)
+        flags = ['--work-dir', str(folder), '--no-validate']
+        if not torch.cuda.is_available():
+            flags.append('--no-pin-memory')  # PyTorch would warn of it
+        # not in a first start: it would drop `load_from`
+        if (folder / 'last_checkpoint').exists():
+            flags.append('--resume')
+        with contextlib.redirect_stdout(_Nowhere()):  # logs are in the folder
+            launch.train([str(path), *flags], [_Watch(report)])
+        last = Path(find_latest_checkpoint(str(folder)))
+        write_json(
+            dict(
+                name=self.name,
+                file=last.name,
+                seconds=round(time.time() - begun, 1)),
+            folder / 'trained.json')
+        return str(last)
+
+
+def training_of(study: Study,
+                setting: Setting,
+                seed: int,
+                cfg_options: Optional[dict] = None) -> Training:
+    """What a setting trains with a seed.
+
+    Args:
+        study (Study): Any.
+        setting (Setting): Any, of the study or not.
+        seed (int): Of all that is drawn.
+        cfg_options (dict, optional): More changes of every config.
+
+    Raises:
+        ValueError: An option changes no place of the config.
+    """
+    start = setting.start
+    if isinstance(start, str):
+        start = study.setting(start)
+    elif start is not None:
+        start = Setting(**{'name': f'start of {setting.name}', **start})
+    return Training(
+        f'{setting.name}, seed {seed}',
+        _config(study.on, setting, seed, cfg_options or {}),
+        study.on.configs[setting.method]['config'], None
+        if start is None else training_of(study, start, seed, cfg_options))
+
+
+def _config(on: Ground, setting: Setting, seed: int, options: dict) -> Config:
+    method = on.configs[setting.method]
+    if setting.config is None:
+        cfg, own = _read(method['config']), method['options']
+    else:
+        cfg, own = _read(CONFIG_DIR / setting.config), {}
+    for changes, of in ((on.options,
+                         on.name), (own, f'{on.name} for {setting.method}'),
+                        (setting.options,
+                         repr(setting.name)), (options, '--cfg-options')):
+        override(cfg, changes, of)
+    if setting.wrap_dataset is not None:
+        loader = cfg.train_dataloader
+        loader.dataset = dict(setting.wrap_dataset, dataset=loader.dataset)
+    cfg.setdefault('randomness', {})['seed'] = seed
+    preprocessor = cfg.get('data_preprocessor') or {}
+    for drawn in (*reference_hooks(cfg), preprocessor.get('references')):
+        if isinstance(drawn, dict):
+            drawn.setdefault('seed', seed)
+    # the last is all that is needed
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if checkpoint is not None:
+        checkpoint['max_keep_ckpts'] = 1
+    return cfg
+
+
+def _read(path: Union[str, Path]) -> Config:
+    """A config file; most settings share theirs, and reading takes long."""
+    return copy.deepcopy(_read_once(str(path)))
+
+
+_read_once = functools.lru_cache(maxsize=None)(read_config)
+
+
+def plain(config: Any) -> Any:
+    """What a config holds, in words of JSON.
+
+    Example:
+        >>> plain(Config(dict(a=(1, None), b=dict(type=Config))))
+        {'a': [1, None], 'b': {'type': 'Config'}}
+    """
+    if isinstance(config, Config):
+        config = {
+            key: value
+            for key, value in config.to_dict().items() if key not in _LEFT_OUT
+        }
+    if isinstance(config, dict):
+        return {
+            str(key): type_name(config) if key == 'type' else plain(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, (list, tuple)):
+        return [plain(value) for value in config]
+    if config is None or isinstance(config, (bool, int, float, str)):
+        return config
+    return repr(config)
+
+
+def with_data_root(config: Any, data_root: str) -> Any:
+    """A copy that looks for data in another folder than ``data``.
+
+    Example:
+        >>> with_data_root(dict(data_root='data/cifar10/train'), '/disk')
+        {'data_root': '/disk/cifar10/train'}
+    """
+    if isinstance(config, Config):
+        found = with_data_root(config.to_dict(), data_root)
+        return Config(found, filename=config.filename)
+    if isinstance(config, dict):
+        return {
+            key:
+            moved(value, data_root) if key in _FOLDERS else with_data_root(
+                value, data_root)
+            for key, value in config.items()
+        }
+    if isinstance(config, (list, tuple)):
+        return [with_data_root(value, data_root) for value in config]
+    return config
+
+
+def moved(path: Any, data_root: str) -> Any:
+    """A path that begins with ``data``, in another folder."""
+    parts = Path(path).parts if isinstance(path, str) else ()
+    if parts[:1] != ('data', ):
+        return path
+    return str(Path(data_root, *parts[1:]))
+
+
+class _Watch(Hook):
+    """Tells how far training is, and ends it where the loss is lost."""
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, report: Callable[[float], None], interval: int = 50):
+        self.report, self.interval = report, interval
+
+    def after_train_iter(self,
+                         runner,
+                         batch_idx,
+                         data_batch=None,
+                         outputs=None) -> None:
+        self.report((runner.iter + 1) / max(1, runner.max_iters))
+        # a look at a GPU's loss waits for it
+        if (self.every_n_train_iters(runner, self.interval)
+                or self.is_last_train_iter(runner)):
+            loss = float(torch.as_tensor(outputs['loss']).detach())
+            if not abs(loss) < float('inf'):
+                raise ValueError(
+                    f'Expected a finite loss, but got {loss} at iteration '
+                    f'{runner.iter + 1}: training diverged. Lower the '
+                    'learning rate, say, or leave the setting out.')
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes what is printed; never closed, as loggers keep it."""
+
+    def write(self, text: str) -> int:
+        return len(text)

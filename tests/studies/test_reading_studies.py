@@ -1,0 +1,153 @@
+"""Studies' files: what is refused, and what comes with mmanchor."""
+import pytest
+from mmengine.config import Config
+from tiny_studies import STUDY, dump
+
+from mmanchor.studies.cells import all_cells, select
+from mmanchor.studies.overrides import override
+from mmanchor.studies.reading import ground_names, load_study, study_names
+from mmanchor.studies.training import with_data_root
+
+ONE = dict(name='one', method='standard')
+
+
+@pytest.mark.parametrize('changes,message', [
+    (dict(settings=[ONE, ONE]), "a name of its own.* got 'one' and 'one'"),
+    (dict(settings=[ONE, dict(ONE, name='One!')]), "got 'one' and 'One!'"),
+    (dict(settings=[]), 'to have settings, but got none'),
+    (dict(seeds=[0, 1, 0]), 'each seed of .* once, but got 0, 1, 0'),
+    (dict(seeds=[]), 'once, but got none'),
+    (dict(seeds=[-1]), 'seeds to be integers from 0 on, but got -1'),
+    (dict(metrics=['claen']), "among .* got 'claen'. Is 'clean' meant"),
+    (dict(plot=dict(kind='pie')), "among lines, points, landscape.* 'pie'"),
+    (dict(plot=dict(colour=1)), "`plot` of .* got 'colour'. Remove it"),
+    (dict(setings=[]), "got 'setings'. Is 'settings' meant"),
+    (dict(settings=[dict(name='one')]), 'setting 0 of .* to set method'),
+    (dict(settings=[dict(ONE, method='maskt')]), "Is 'masked' meant"),
+    (dict(settings=[dict(ONE, start='two')]),
+     "another setting, but got 'two'"),
+    (dict(settings=[dict(ONE, start='one')]),
+     "another setting, but got 'one'"),
+    (dict(settings=[dict(ONE, start=dict(method='m'))]), "but got 'm'"),
+    (dict(grounds=['digits']), 'on digits, .* but got --on tiny_ground'),
+])
+def test_what_a_file_may_not_say(changes, message, study_file):
+    with pytest.raises(ValueError, match=message):
+        load_study(study_file(**changes))
+
+
+def test_two_settings_may_not_start_from_each_other(study_file):
+    circle = [
+        dict(ONE, start='two'),
+        dict(name='two', method='standard', start='one')
+    ]
+    with pytest.raises(ValueError, match='one → two → one'):
+        load_study(study_file(settings=circle))
+
+
+def test_what_is_not_there(study_file, ground_file, tmp_path):
+    with pytest.raises(FileNotFoundError, match="Is 'masking' meant"):
+        load_study('maskin')
+    with pytest.raises(FileNotFoundError, match="a ground .*'digit'. Is 'dig"):
+        load_study(study_file(), on='digit')
+    file = study_file()
+    ground = ground_file('bad', configs=dict(standard='digits/nothing.py'))
+    with pytest.raises(FileNotFoundError, match='digits/nothing.py, in'):
+        load_study(file, on=ground)
+    with pytest.raises(ValueError, match='to set configs'):
+        load_study(
+            study_file(), on=dump(tmp_path / 'bad.py', dict(title='bad')))
+
+
+def test_settings_that_are_asked_for_have_to_be_there(study_file):
+    cells = all_cells(load_study(study_file(), seeds=[5]))
+    found = select(cells, ['masked, K = 2', 'standard'])
+    assert [str(cell) for cell in found
+            ] == ['standard, seed 5', 'masked, K = 2, seed 5']
+    assert [cell.number for cell in found] == [0, 2]
+    with pytest.raises(ValueError, match="got 'maskd'. Is 'masked' meant"):
+        select(cells, ['maskd'])
+
+
+@pytest.mark.parametrize('path,message', [
+    ('model.backbon.depth',
+     "`model.backbon.depth`, which mine sets, .* `model` has no 'backbon'. "
+     'Is backbone meant'),
+    ('custom_hook.0.num_references', "the config has no 'custom_hook'. Is "
+     'custom_hooks'),
+    ('custom_hooks.1.seed', "`custom_hooks` has no '1'. There is 0"),
+    ('model.backbone.depth.deep', '`model.backbone.depth` is 18'),
+    ('model.backbone.depth.a.b', "`model.backbone.depth` has no 'a'. There "
+     'is nothing'),
+    ('optimwrapper', "the config has no 'optimwrapper'"),
+])
+def test_a_path_that_leads_nowhere_is_refused(path, message):
+    cfg = Config(
+        dict(
+            model=dict(backbone=dict(depth=18)),
+            custom_hooks=[dict(type='KReferenceHook')]))
+    with pytest.raises(ValueError, match=message):
+        override(cfg, {path: 1}, 'mine')
+
+
+def test_values_take_the_place_of_others():
+    cfg = Config(dict(model=dict(head=dict(a=1)), hooks=[dict(b=1), 2]))
+    override(
+        cfg, {
+            'model.head': dict(c=dict(d=1)),
+            'model.head.c.e': 2,
+            'hooks.0.b': 3,
+            'hooks.1': 4,
+            'load_from': 'x.pth'
+        }, 'mine')
+    assert cfg.model.head.c.to_dict() == dict(d=1, e=2)
+    assert cfg.hooks[0].b == 3 and cfg.hooks[1] == 4
+    assert cfg.load_from == 'x.pth' and 'a' not in cfg.model.head
+
+
+def test_a_study_of_unknown_keys_does_not_begin(study, tmp_path):
+    wrong = dict(ONE, options={'model.backbon.depth': 18})
+    with pytest.raises(ValueError, match="'one' sets.* Is backbone meant"):
+        study(settings=[*STUDY['settings'], wrong])
+    assert not (tmp_path / 'work').exists()
+
+
+def test_data_is_looked_for_where_it_is():
+    cfg = Config(
+        dict(
+            train_dataloader=dict(
+                dataset=dict(
+                    type='SymmetricLabelNoise',
+                    dataset=dict(
+                        data_root='data/cifar10/train',
+                        pipeline=[dict(mixing_set='data/mix')])))))
+    moved = with_data_root(cfg, '/disk').train_dataloader.dataset.dataset
+    assert moved.data_root == '/disk/cifar10/train'
+    assert moved.pipeline[0].mixing_set == '/disk/mix'
+    inner = cfg.train_dataloader.dataset.dataset
+    assert inner.data_root == 'data/cifar10/train'  # as it was
+    absolute = dict(data_root='/else/data/cifar10')
+    assert with_data_root(absolute, '/disk') == absolute
+
+
+@pytest.mark.parametrize('name', study_names())
+def test_our_studies_can_be_made_where_they_say(name):
+    text = load_study(name)
+    grounds = text.grounds or ground_names()
+    assert 'digits' in grounds
+    for ground in grounds:
+        cells = all_cells(load_study(name, ground))
+        assert len(cells) == len({cell.file_name for cell in cells})
+        # settings differ in more than their names
+        assert len({repr(cell.depends) for cell in cells}) == len(cells)
+        for cell in cells:
+            assert cell.training.cfg.randomness.seed == cell.seed
+            assert set(cell.setting.paper) <= set(ground_names())
+
+
+def test_there_are_studies():
+    assert {
+        'reference_size', 'alpha', 'protocols', 'augmentation', 'label_noise',
+        'masking', 'mask_by', 'capacity', 'landscape', 'linear_probe',
+        'warm_start'
+    } <= set(study_names())

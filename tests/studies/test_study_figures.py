@@ -1,0 +1,150 @@
+"""Figures and tables of results made up for them."""
+import numpy as np
+import pytest
+
+from mmanchor.studies.figures import study_figure
+from mmanchor.studies.study import Plot
+from mmanchor.studies.tables import csv_text, markdown_report, study_table
+
+
+def setting(name, series, x, mean, std=None, paper=None, **more):
+    return dict(
+        name=name,
+        method=series,
+        series=series,
+        x=x,
+        seeds={
+            '0': dict(clean=mean - 1),
+            '1': dict(clean=mean + 1)
+        },
+        mean=dict(clean=mean),
+        std=dict(clean=std),
+        n=2,
+        paper={} if paper is None else dict(clean=paper),
+        **more)
+
+
+def results(*settings):
+    return dict(
+        study='made_up',
+        title='Made up',
+        caption='Nothing.',
+        on=dict(name='here', title='Here'),
+        metrics=['clean', 'seconds'],
+        settings=list(settings),
+        missing=[dict(cell='a, seed 1', state='to do', reason=None)],
+        conventions=dict(std='of seeds'),
+        made_with=[],
+        times={
+            one['name']:
+            dict(mean=dict(seconds=2.), std=dict(seconds=.5), n=2)
+            for one in settings
+        })
+
+
+def lines(axes):
+    return {
+        tuple(np.array(line.get_ydata(), float)): line
+        for line in axes.get_lines()
+    }
+
+
+def test_lines_by_x_with_what_is_all_along_and_what_was_published():
+    found = study_figure(
+        results(
+            setting('standard', 'standard', None, 75., 1., 76.),
+            setting('50', 'masked', 50, 80., 2., 81.),
+            setting('5', 'masked', 5, 70., 1., 71.)),
+        Plot('lines', ['clean', 'seconds'], 'size', True))
+    clean, seconds = found.axes
+    drawn = lines(clean)
+    assert drawn[70., 80.].get_linestyle() == '-'
+    assert drawn[71., 81.].get_linestyle() == ':'
+    assert (75., 75.) in drawn and (76., 76.) in drawn
+    assert list(drawn[70., 80.].get_xdata()) == [5, 50]
+    assert clean.get_xscale() == 'log'
+    assert [text.get_text() for text in clean.get_xticklabels()
+            ] == ['50', '5'] and list(clean.get_xticks()) == [50, 5]
+    assert (2., 2.) in lines(seconds)
+    names = [text.get_text() for text in found.legends[0].get_texts()]
+    assert names == ['standard', 'standard, paper', 'masked', 'masked, paper']
+
+
+def test_words_on_the_axis_stand_in_order():
+    found = study_figure(
+        results(
+            setting('b', 'masked', 'second', 80.),
+            setting('a', 'masked', 'first', 70.)), Plot('lines', ['clean']))
+    axes, = found.axes
+    assert list(lines(axes)[80., 70.].get_xdata()) == [0, 1]
+    assert [text.get_text()
+            for text in axes.get_xticklabels()] == ['second', 'first']
+
+
+def test_points_have_their_spread_and_each_seed():
+    found = study_figure(
+        results(
+            setting('alone', 'standard', None, 75.),
+            setting('a', 'anchored', 'word', 70., 1.5, 69.),
+            setting('b', 'masked', 'word', 80., 2.)),
+        Plot('points', ['clean']))
+    axes, = found.axes
+    assert [text.get_text()
+            for text in axes.get_xticklabels()] == ['alone', 'word']
+    assert {(75., ), (70., ), (80., ), (69., 71.)} <= set(lines(axes))
+    places = [lines(axes)[
+        mean,
+    ].get_xdata()[0] for mean in (75., 70., 80.)]
+    assert places[0] == 0 and places[1] < 1 < places[2]
+    marks = [
+        collection for collection in axes.collections
+        if collection.get_linestyle()[0][1]
+    ]
+    assert len(marks) == 1  # what was published
+    assert marks[0].get_segments()[0][0][1] == 69
+
+
+def test_a_landscape_is_a_map_for_each_setting_and_direction():
+    steps = [-1., 0., 1.]
+    values = np.arange(9.).reshape(3, 3)
+    parts = dict(
+        steps=steps, normalised=values.tolist(), raw=(10 * values).tolist())
+    found = study_figure(
+        results(
+            setting('a', 'masked', None, 1., landscape=parts),
+            setting('b', 'masked', None, 1., landscape=parts)),
+        Plot('landscape'))
+    panels = found.axes[:4]
+    maps = [axes.collections[0] for axes in panels]
+    assert [np.asarray(one.get_array()).sum()
+            for one in maps] == [36, 36, 360, 360]
+    assert {one.get_clim() for one in maps} == {(0., 80.)}
+    assert panels[0].get_title() == 'a'
+    assert panels[2].get_ylabel().startswith('raw')
+
+
+@pytest.mark.parametrize('kind', ['lines', 'points', 'landscape'])
+def test_nothing_to_draw_is_no_figure(kind):
+    empty = setting('a', 'masked', 1, 1.)
+    empty['mean'] = empty['std'] = {}
+    made_up = results(empty)
+    made_up['times'] = {}
+    assert study_figure(made_up, Plot(kind)) is None
+
+
+def test_tables_have_what_was_published_beside_what_was_found():
+    made_up = results(
+        setting('a', 'masked', 1, 80., 2., 81.),
+        setting('b', 'masked', 2, 70., None))
+    table = study_table(made_up)
+    assert table.header == [
+        'setting', 'seeds', 'clean accuracy (%)', 'clean accuracy (%), paper',
+        'seconds for 1000 images'
+    ]
+    assert table.rows == [['a', '2', '80.0 ± 2.0', '81.0', '2.00 ± 0.50'],
+                          ['b', '2', '70.0', '–', '2.00 ± 0.50']]
+    text = markdown_report(made_up, ['made_up.png'])
+    assert '| a | 2 | 80.0 ± 2.0 | 81.0 |' in text
+    assert '- a, seed 1: to do' in text and '[PDF](made_up.pdf)' in text
+    assert csv_text(made_up).splitlines()[1] == (
+        'a,masked,1,clean,80.0,2.0,2,81.0,0:79.0 1:81.0')

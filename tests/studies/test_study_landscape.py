@@ -1,0 +1,123 @@
+"""Accuracy around weights."""
+import json
+
+import pytest
+import torch
+from builders import build_model, image_bytes
+from mmpretrain.registry import MODELS
+
+from mmanchor.functional.landscape import moved_weights, random_direction
+from mmanchor.studies.landscape import accuracies, load_trained
+
+WEIGHTS = dict(
+    conv=torch.arange(1., 25.).view(2, 3, 2, 2),
+    linear=torch.tensor([[3., 4.], [0., 0.], [6., 8.]]),
+    bias=torch.ones(3))
+
+
+def test_filters_of_a_direction_have_the_norms_of_the_weights():
+    found = random_direction(WEIGHTS, seed=3)
+    for name in ('conv', 'linear'):
+        torch.testing.assert_close(found[name].flatten(1).norm(dim=1),
+                                   WEIGHTS[name].flatten(1).norm(dim=1))
+    assert not found['bias'].any()
+    again = random_direction(WEIGHTS, seed=3)
+    other = random_direction(WEIGHTS, seed=4)
+    assert torch.equal(found['conv'], again['conv'])
+    assert not torch.equal(found['conv'], other['conv'])
+
+
+def test_a_raw_direction_has_the_norm_of_all_filters():
+    found = random_direction(WEIGHTS, seed=3, normalise=False)
+    norms = [
+        torch.cat([of['conv'].flatten(), of['linear'].flatten()]).norm()
+        for of in (found, WEIGHTS)
+    ]
+    torch.testing.assert_close(*norms)
+    ratio = (found['linear'].norm(dim=1) / WEIGHTS['linear'].norm(dim=1))
+    assert ratio[0] != pytest.approx(ratio[2].item(), rel=1e-3)
+    normalised = random_direction(WEIGHTS, seed=3)
+    for a, b in zip(found['conv'], normalised['conv']):  # the same way
+        assert torch.cosine_similarity(
+            a.flatten(), b.flatten(), dim=0).item() == pytest.approx(1)
+
+
+def test_steps_are_in_directions():
+    ways = [random_direction(WEIGHTS, seed) for seed in (0, 1)]
+    found = moved_weights(WEIGHTS, ways, [.5, -2.])
+    torch.testing.assert_close(
+        found['conv'],
+        WEIGHTS['conv'] + ways[0]['conv'] / 2 - 2 * ways[1]['conv'])
+    assert torch.equal(
+        moved_weights(WEIGHTS, ways, [0, 0])['conv'], WEIGHTS['conv'])
+    with pytest.raises(ValueError, match='each of 2 directions, but got 1'):
+        moved_weights(WEIGHTS, ways, [1])
+    with pytest.raises(ValueError, match='of two axes or more, but got b'):
+        random_direction(dict(b=torch.ones(3)), 0)
+
+
+def test_a_model_is_measured_around_its_weights_and_left_as_it_was():
+    model = build_model().eval()
+    images = image_bytes(12, seed=1)
+    model.reference_bank.fill(image_bytes(1, seed=2))
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    labels = torch.stack([
+        sample.pred_label for sample in model.test_step(dict(inputs=images))
+    ]).flatten()
+    found = accuracies(model, [images[:5], images[5:]], labels, [(0, 0),
+                                                                 (8., 8.)],
+                       True)
+    assert found[0] == 100 > found[1]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize('name', ['', 'anchored_'])
+def test_weights_that_were_not_trained_have_no_landscape(
+        name, small_config, tmp_path):
+    cfg = small_config(name,
+                       **{'custom_hooks.0.num_references': 1} if name else {})
+    model = MODELS.build(
+        dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    if name:
+        model.reference_bank.fill(image_bytes(1, seed=2))
+    path = str(tmp_path / 'untrained.pth')
+    torch.save(dict(state_dict=model.state_dict()), path)
+    with pytest.raises(ValueError, match='a landscape.* but got none. Train'):
+        load_trained(cfg, None)
+    with pytest.raises(ValueError, match='that no batch went through'):
+        load_trained(cfg, path)
+    model.backbone.norm1.num_batches_tracked += 1
+    torch.save(dict(state_dict=model.state_dict()), path)
+    assert load_trained(cfg, path).model
+
+
+def test_a_study_of_landscapes(study, tmp_path, monkeypatch):
+    changes = dict(
+        settings=[
+            dict(name='standard', method='standard'),
+            dict(name='masked', method='masked')
+        ],
+        seeds=[0],
+        landscape=dict(points=3, images=20),
+        metrics=['centre', 'around', 'around_raw'],
+        plot=dict(kind='landscape'))
+    assert study(**changes) == 0
+    work = tmp_path / 'work'
+    results = json.loads((work / 'results.json').read_text())
+    for one in results['settings']:
+        found = one['landscape']
+        assert found['steps'] == [-1, 0, 1]
+        assert found['normalised'][1][1] == found['raw'][1][1]
+        assert one['mean']['centre'] == found['raw'][1][1]
+        flat = sum(found['raw'], [])
+        assert one['mean']['around_raw'] == pytest.approx(sum(flat) / 9)
+    assert (work / 'tiny_study.png').stat().st_size > 10000
+
+    # rows are kept: what is left after a kill is all that is done again
+    (work / 'cells/masked_seed0.json').unlink()
+    monkeypatch.setattr('mmanchor.studies.landscape.accuracies',
+                        lambda *args: pytest.fail('measured again'))
+    assert study(**changes) == 0
+    again = json.loads((work / 'results.json').read_text())
+    assert again['settings'] == results['settings']
