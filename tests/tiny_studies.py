@@ -30,7 +30,8 @@ STUDY = dict(
     settings=[
         dict(name='standard', method='standard'),
         dict(name='masked', method='masked'),
-        dict(name='masked, K = 2', method='masked', test={'num_references': 2})
+        dict(
+            name='masked, K = 2', method='masked', test={'num_references': 2})
     ],
     test=dict(num_references=1),
     metrics=['clean', 'corrupted', 'ece', 'auroc'])

@@ -12,7 +12,6 @@ from configparser import ConfigParser
 
 import click
 import pytest
-from mim.cli import cli as mim
 from page_sandbox import THERE, Failed, run_tool
 from shown_commands import (PAGES, ROOT, inline_commands, parse,
                             shown_commands, unseen_commands)
@@ -57,7 +56,8 @@ def target_exists(command, *_):
 
 def mim_parses(command, *_):
     """mim takes the arguments."""
-    program, name, *arguments = command.words
+    from mim.cli import cli as mim  # slow
+    _, name, *arguments = command.words
     group = click.Context(mim)
     assert mim.get_command(group, name).make_context(name, arguments)
 
