@@ -12,6 +12,7 @@ from mmpretrain.datasets import CIFAR10
 from mmanchor.analysis.benchmark_settings import BenchmarkSettings
 from mmanchor.datasets import Digits, PhotoPatches
 from mmanchor.evaluation.suite.sets import SuiteSet
+from mmanchor.studies.cells import select
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 DIGITS = dict(train=120, test=40)  # more than the 50 of a transduction
@@ -28,6 +29,8 @@ FEW = dict(
 
 def shorten(patch) -> None:
     """Cut runs down to an epoch, sets to a few images, benchmarks to a round.
+
+    Of a study the first setting and seed is done.
 
     The one checkpoint has the name of the last that the config asks for.
 
@@ -86,4 +89,6 @@ def shorten(patch) -> None:
         lambda *args, **kwargs: start(*args, **kwargs, start_method='fork'))
     patch.setattr('mmanchor.evaluation.suite.report_files.draw_all',
                   lambda results, folder: [])
+    patch.setattr('mmanchor.studies.command.select',
+                  lambda cells, only: select(cells, only)[:1])
     patch.setattr(os, 'cpu_count', lambda: 1)

@@ -47,10 +47,11 @@ def shown_commands(page: str) -> List[Shown]:
 
 
 def inline_commands(page: str) -> List[Shown]:
-    """The commands within a page's sentences, if they are whole."""
+    """The commands within a page's sentences; N stands for a number."""
     text = re.sub(r'^```.*?^```', '', PAGES[page], flags=re.M | re.S)
     found = re.findall(r'`((?:[A-Z_]+=\S+ )*python tools/[^`]+)`', text)
-    return [parse(' '.join(line.split())) for line in found]
+    return [parse(re.sub(r'\bN\b', '1', ' '.join(line.split())))
+            for line in found]  # yapf: disable
 
 
 def saved_files(page: str) -> Dict[str, str]:

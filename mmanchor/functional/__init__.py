@@ -3,6 +3,7 @@ from .anchoring import (anchor, anchor_to_all, check_same_size, draw_partners,
                         fold)
 from .draws import check_seed, draw_generator
 from .folding import reference_map, residual_half, trace_reference_maps
+from .landscape import moved_weights, random_direction
 from .masking import (blank_references, draw_mask, normalized_entropy,
                       uniform_cross_entropy)
 from .settling import settled
@@ -19,8 +20,9 @@ __all__ = [
     'average_space', 'best_candidates', 'blank_references',
     'calibrated_logits', 'check_same_size', 'check_seed', 'check_uncertainty',
     'draw_generator', 'draw_mask', 'draw_partners', 'energy', 'find_stem',
-    'fit_temperature', 'fold', 'inflate', 'max_logit', 'mutual_information',
-    'narrow', 'normalized_entropy', 'pair_norms', 'predictive_entropy',
-    'reference_map', 'reference_spread', 'residual_half', 'settled',
-    'trace_reference_maps', 'uniform_cross_entropy', 'widen_stem'
+    'fit_temperature', 'fold', 'inflate', 'max_logit', 'moved_weights',
+    'mutual_information', 'narrow', 'normalized_entropy', 'pair_norms',
+    'predictive_entropy', 'random_direction', 'reference_map',
+    'reference_spread', 'residual_half', 'settled', 'trace_reference_maps',
+    'uniform_cross_entropy', 'widen_stem'
 ]

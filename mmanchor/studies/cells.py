@@ -122,13 +122,24 @@ class Kept:
             return 'done, sets missing'
         return found['state']
 
+    def is_done(self, cell: Cell, redo: Sequence[str] = ()) -> bool:
+        """Whether nothing is left to do.
+
+        Args:
+            cell (Cell): Any.
+            redo (Sequence[str]): With ``'missing'`` it is not where a test
+                set was missing. Defaults to none.
+        """
+        found = self.get(cell)
+        return (found is not None and found['state'] == DONE
+                and found['depends'] == cell.depends
+                and not ('missing' in redo and found['missing']))
+
     def finished(self, cells: Sequence[Cell]) -> Iterator[Tuple[Cell, dict]]:
         """Those that are done with the settings of now, and what was found."""
         for cell in cells:
-            found = self.get(cell)
-            if (found is not None and found['state'] == DONE
-                    and found['depends'] == cell.depends):
-                yield cell, found
+            if self.is_done(cell):
+                yield cell, self.get(cell)
 
 
 def all_cells(study: Study, cfg_options: Optional[dict] = None) -> List[Cell]:

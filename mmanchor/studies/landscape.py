@@ -13,10 +13,10 @@ from ..evaluation.suite.parts import Parts
 from ..evaluation.suite.predicting import predict_batch
 from ..evaluation.suite.sets import Suite
 from ..evaluation.suite.settings import Settings
-from ..functional.landscape import moved_weights, random_direction
+from ..functional import moved_weights, random_direction
 from .cells import Cell
+from .data_root import with_data_root
 from .measuring import Bench, weights_of
-from .training import with_data_root
 
 SEEDS = (0, 1)  # of the two directions: the same for all models
 

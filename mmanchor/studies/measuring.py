@@ -17,8 +17,8 @@ from ..evaluation.suite.running import run_suite
 from ..evaluation.suite.sets import Suite
 from ..evaluation.suite.settings import Settings
 from .cells import Cell
+from .data_root import with_data_root
 from .locks import lock
-from .training import with_data_root
 
 TIMED = 1000  # images
 _OF_FILES = ('config', 'checkpoint', 'sha256')

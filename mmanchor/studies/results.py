@@ -142,21 +142,24 @@ def _times(times: List[dict]) -> dict:
 
 
 def _missing(cells: Sequence[Cell], kept: Kept) -> List[dict]:
-    """Cells and test sets that are not there, and why."""
-    found = []
+    """Cells and test sets that are not there, and why.
+
+    Cells with the same reason are told together.
+    """
+    found: Dict[tuple, List[str]] = {}
     for cell in cells:
         one, state = kept.get(cell), kept.state(cell)
         if one is None or state in ('to do', 'started', 'running', 'changed'):
-            found.append(dict(cell=str(cell), state=state, reason=None))
+            found.setdefault((state, None), []).append(str(cell))
             continue
         for part in ('failed', 'missing'):
-            found += [
-                dict(
-                    cell=str(cell),
-                    state=f'{part}: {problem["name"]}',
-                    reason=problem['reason']) for problem in one.get(part, [])
-            ]
-    return found
+            for problem in one.get(part, []):
+                key = f'{part}: {problem["name"]}', problem['reason']
+                found.setdefault(key, []).append(str(cell))
+    return [
+        dict(state=state, reason=reason, cells=names)
+        for (state, reason), names in found.items()
+    ]
 
 
 def _made_with(found: List[dict]) -> List[dict]:

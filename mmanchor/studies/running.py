@@ -45,7 +45,9 @@ def check_unchanged(cells: Sequence[Cell],
     different = {}
     for cell in cells:
         found = kept.get(cell)
-        if found is not None and found['depends'] != cell.depends:
+        # of what failed there are no figures to mix
+        if (found is not None and found['state'] != FAILED
+                and found['depends'] != cell.depends):
             different[str(cell)] = changes(found['depends'], cell.depends)
     if not different:
         return
@@ -107,7 +109,10 @@ class Grid:
         """
         check_unchanged(self.cells, self.kept, self.redo)
         ran = Ran()
-        left = [cell for cell in self.cells if not self._is_done(cell)]
+        left = [
+            cell for cell in self.cells
+            if not self.kept.is_done(cell, self.redo)
+        ]
         with progress_bars(self.console) as bars:
             bars.speed_estimate_period = 3600.  # cells differ in speed
             whole = bars.add_task(
@@ -148,12 +153,6 @@ class Grid:
                 escape(f'{behind} of {len(self.cells)}: {cell}'),
                 soft_wrap=True)
 
-    def _is_done(self, cell: Cell) -> bool:
-        found = self.kept.get(cell)
-        return (found is not None and found['state'] == DONE
-                and found['depends'] == cell.depends
-                and not ('missing' in self.redo and found['missing']))
-
     def _attempt(self, cell: Cell, ran: Ran, report: Callable,
                  wait: bool) -> bool:
         """Do a cell; False where its model is being trained elsewhere."""
@@ -161,7 +160,8 @@ class Grid:
             if not mine:
                 ran.elsewhere.append(str(cell))
                 return True
-            if self._is_done(cell):  # by another process, by now
+            if self.kept.is_done(cell,
+                                 self.redo):  # by another process, by now
                 return True
             try:
                 return self._do(cell, ran, report, wait)

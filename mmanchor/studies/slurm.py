@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Dict, Iterator, List, Sequence
 
-from .cells import DONE, Cell, Kept
+from .cells import Cell, Kept
 from .study import Study
 
 TOOLS = Path(__file__).parent.parent / '.mim' / 'tools'
@@ -37,7 +37,7 @@ def submit(study: Study, cells: Sequence[Cell], kept: Kept,
     Raises:
         ValueError: Slurm refuses it, or is not there.
     """
-    left = [cell for cell in cells if not _is_done(cell, kept, args.redo)]
+    left = [cell for cell in cells if not kept.is_done(cell, args.redo)]
     logs = work_dir / 'slurm'
     logs.mkdir(parents=True, exist_ok=True)
     before: List[str] = []
@@ -88,13 +88,6 @@ def words_of(argv: Sequence[str],
         if not leaving:
             found.append(word)
     return found
-
-
-def _is_done(cell: Cell, kept: Kept, redo: Sequence[str]) -> bool:
-    found = kept.get(cell)
-    return (found is not None and found['state'] == DONE
-            and found['depends'] == cell.depends
-            and not ('missing' in redo and found['missing']))
 
 
 def _options(partition: str, name: str, trains: bool) -> List[str]:

@@ -98,15 +98,19 @@ def markdown_report(results: dict, figures: List[str]) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def told(missing: dict) -> str:
+def told(missing: dict, at_most: int = 3) -> str:
     """What is not there, in a line.
 
     Example:
-        >>> told(dict(cell='masked, seed 0', state='to do', reason=None))
-        'masked, seed 0: to do'
+        >>> told(dict(state='to do', reason=None, cells=['a, seed 0']))
+        'to do: a, seed 0'
     """
+    names = missing['cells']
+    cells = '; '.join(names[:at_most])
+    if len(names) > at_most:
+        cells += f' and {len(names) - at_most} more cells'
     reason = missing['reason'] and f'. {_flat(missing["reason"])}'
-    return f'{missing["cell"]}: {missing["state"]}{reason or ""}'
+    return f'{missing["state"]}: {cells}{reason or ""}'
 
 
 def _about(results: dict):

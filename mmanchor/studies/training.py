@@ -22,11 +22,11 @@ from .. import CONFIG_DIR
 from ..engine import launch
 from ..engine.config_reading import read_config, reference_hooks, type_name
 from ..engine.output import write_json
+from .data_root import with_data_root
 from .overrides import override
 from .study import Ground, Setting, Study
 
 _LEFT_OUT = ('work_dir', 'experiment_name', 'filename')
-_FOLDERS = ('data_root', 'mixing_set')
 _COUNT = itertools.count()
 
 
@@ -202,36 +202,6 @@ def plain(config: Any) -> Any:
     if config is None or isinstance(config, (bool, int, float, str)):
         return config
     return repr(config)
-
-
-def with_data_root(config: Any, data_root: str) -> Any:
-    """A copy that looks for data in another folder than ``data``.
-
-    Example:
-        >>> with_data_root(dict(data_root='data/cifar10/train'), '/disk')
-        {'data_root': '/disk/cifar10/train'}
-    """
-    if isinstance(config, Config):
-        found = with_data_root(config.to_dict(), data_root)
-        return Config(found, filename=config.filename)
-    if isinstance(config, dict):
-        return {
-            key:
-            moved(value, data_root) if key in _FOLDERS else with_data_root(
-                value, data_root)
-            for key, value in config.items()
-        }
-    if isinstance(config, (list, tuple)):
-        return [with_data_root(value, data_root) for value in config]
-    return config
-
-
-def moved(path: Any, data_root: str) -> Any:
-    """A path that begins with ``data``, in another folder."""
-    parts = Path(path).parts if isinstance(path, str) else ()
-    if parts[:1] != ('data', ):
-        return path
-    return str(Path(data_root, *parts[1:]))
 
 
 class _Watch(Hook):

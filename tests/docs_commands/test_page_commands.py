@@ -123,8 +123,10 @@ NOT_RUN = {
     r'tools/dist_\w+\.sh':
     ('eight processes, on two nodes at times', one_process_runs),
     r'tools/slurm_\w+\.sh': ('asks a Slurm for nodes', one_process_runs),
-    r'python tools/benchmark\.py .*--device cuda':
-    ('needs a GPU', arguments_parse),
+    r'python tools/benchmark\.py .*--device cuda': ('needs a GPU',
+                                                    arguments_parse),
+    r'python tools/study\.py .*--slurm':
+    ('asks a Slurm for nodes: tests/studies does so', arguments_parse),
 }
 
 

@@ -4,9 +4,9 @@ from mmengine.config import Config
 from tiny_studies import STUDY, dump
 
 from mmanchor.studies.cells import all_cells, select
+from mmanchor.studies.data_root import with_data_root
 from mmanchor.studies.overrides import override
 from mmanchor.studies.reading import ground_names, load_study, study_names
-from mmanchor.studies.training import with_data_root
 
 ONE = dict(name='one', method='standard')
 

@@ -178,10 +178,15 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(
     assert cell['state'] == 'failed' and reason in cell['failed'][0]['reason']
     assert read(work / 'cells/standard_seed0.json')['state'] == 'done'
     missing, = read(work / 'results.json')['missing']
-    assert missing['cell'] == 'broken, seed 0' and reason in missing['reason']
+    assert missing['cells'] == ['broken, seed 0'
+                                ] and reason in missing['reason']
     assert 'Failed: broken, seed 0' in capsys.readouterr().out.replace(
         '\n', ' ')
     assert reason.split()[-1] in (work / 'report.md').read_text()
+    # mended, it is done without a word: there is nothing to mix it with
+    mended = [dict(settings[0], options={}), settings[1]]
+    assert study(settings=mended, seeds=[0]) == 0
+    assert not read(work / 'results.json')['missing']
 
 
 def test_two_processes_do_not_do_the_same_cell(study, tmp_path, capsys):
@@ -210,10 +215,12 @@ def test_one_cell_by_its_number_and_a_report_of_what_is_there(
     assert not (work / 'results.json').exists()
     assert study('--report') == 0
     results = read(work / 'results.json')
-    assert len(results['missing']) == 5
+    left, = results['missing']
+    assert left['state'] == 'to do' and len(left['cells']) == 5
     masked = results['settings'][1]
     assert masked['n'] == 1 and masked['std']['clean'] is None
-    assert 'Not there: standard, seed 0: to do' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert 'Not there: to do: standard, seed 0; standard, seed 1' in printed
     with pytest.raises(ValueError, match='--cell from 0 to 5, but got 6'):
         study('--cell', 6)
     monkeypatch.delenv('SLURM_ARRAY_TASK_ID', raising=False)
@@ -261,7 +268,7 @@ def test_missing_sets_are_told_and_measured_when_asked(study, data, tmp_path,
     one = dict(settings=STUDY['settings'][:1], seeds=[0])
     (data / 'arrays').rename(tmp_path / 'away')
     assert study(**one) == 0
-    assert 'standard, seed 0: missing: Arrays' in capsys.readouterr().out
+    assert 'missing: Arrays: standard, seed 0. ' in capsys.readouterr().out
     (tmp_path / 'away').rename(data / 'arrays')
     assert study('--list', **one) == 0
     assert 'done, sets missing' in capsys.readouterr().out

@@ -2,9 +2,14 @@
 import numpy as np
 import pytest
 
+from mmanchor.studies.cells import Kept, all_cells
 from mmanchor.studies.figures import study_figure
+from mmanchor.studies.reading import load_study
+from mmanchor.studies.results import assemble
 from mmanchor.studies.study import Plot
 from mmanchor.studies.tables import csv_text, markdown_report, study_table
+
+_WAITING = dict(state='to do', reason=None, cells=list('012345678'))
 
 
 def setting(name, series, x, mean, std=None, paper=None, **more):
@@ -32,7 +37,7 @@ def results(*settings):
         on=dict(name='here', title='Here'),
         metrics=['clean', 'seconds'],
         settings=list(settings),
-        missing=[dict(cell='a, seed 1', state='to do', reason=None)],
+        missing=[_WAITING],
         conventions=dict(std='of seeds'),
         made_with=[],
         times={
@@ -145,6 +150,26 @@ def test_tables_have_what_was_published_beside_what_was_found():
                           ['b', '2', '70.0', '–', '2.00 ± 0.50']]
     text = markdown_report(made_up, ['made_up.png'])
     assert '| a | 2 | 80.0 ± 2.0 | 81.0 |' in text
-    assert '- a, seed 1: to do' in text and '[PDF](made_up.pdf)' in text
+    assert '- to do: 0; 1; 2 and 6 more cells\n' in text
+    assert '[PDF](made_up.pdf)' in text
     assert csv_text(made_up).splitlines()[1] == (
         'a,masked,1,clean,80.0,2.0,2,81.0,0:79.0 1:81.0')
+
+
+@pytest.mark.parametrize('on,options,published', [
+    ('cifar100', None, 50.18),
+    ('cifar10', None, None),
+    ('digits', None, None),
+    ('cifar100', {
+        'train_cfg.max_epochs': 10
+    }, None),
+])
+def test_what_was_published_stands_beside_the_same_alone(
+        on, options, published, tmp_path):
+    study = load_study('alpha', on)
+    found = assemble(study, all_cells(study, options), Kept(tmp_path),
+                     not options)
+    assert found['settings'][0]['paper'].get('corrupted') == published
+    waiting, = found['missing']
+    assert waiting['state'] == 'to do'
+    assert len(waiting['cells']) == 3 * len(study.settings)

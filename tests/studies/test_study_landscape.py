@@ -6,7 +6,7 @@ import torch
 from builders import build_model, image_bytes
 from mmpretrain.registry import MODELS
 
-from mmanchor.functional.landscape import moved_weights, random_direction
+from mmanchor.functional import moved_weights, random_direction
 from mmanchor.studies.landscape import accuracies, load_trained
 
 WEIGHTS = dict(
