@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
+from mmpretrain.registry import HOOKS
 
 from ..engine.config_reading import reference_hooks
 from ..engine.output import write_json
@@ -146,15 +147,31 @@ def all_cells(study: Study, cfg_options: Optional[dict] = None) -> List[Cell]:
     """The whole grid, settings in the outer loop.
 
     Raises:
-        ValueError: A setting changes no place of its config.
+        ValueError: A setting changes no place of its config, or uses
+            references as they can't be.
     """
     pairs = [(setting, seed) for setting in study.settings
              for seed in study.seeds]
-    return [
+    cells = [
         Cell(study, i, setting, seed,
              training_of(study, setting, seed, cfg_options))
         for i, (setting, seed) in enumerate(pairs)
     ]
+    for cell in cells[::len(study.seeds)]:
+        _check_references(cell)
+    return cells
+
+
+def _check_references(cell: Cell) -> None:
+    """Refuse what `KReferenceHook` would, before anything is trained."""
+    for hook in reference_hooks(cell.test_config):
+        try:
+            HOOKS.build(hook)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f'Expected `test` of {cell.setting.name!r}, or of the study, '
+                f'to be arguments of KReferenceHook, but got: {error}'
+            ) from error
 
 
 def select(cells: Sequence[Cell], only: Optional[Sequence[str]]) -> List[Cell]:

@@ -117,11 +117,31 @@ def _lines(axes, results: dict, metric: str, plot: Plot) -> Dict[str, Line2D]:
     if plot.log:
         axes.set_xscale('log')
         axes.minorticks_off()
-    if in_words or (xs and len(xs) <= 9):
+    if in_words or 0 < len(xs) <= 9:
+        places = list(map(place, xs))
         axes.set_xticks(
-            list(map(place, xs)), [str(x) for x in xs],
-            rotation=30 if len(xs) > 5 else 0)
+            places,
+            _with_room(places, list(map(str, xs)), plot.log),
+            rotation=30 if in_words and len(xs) > 4 else 0)
     return handles
+
+
+def _with_room(places: list, names: List[str], log: bool) -> List[str]:
+    """Names on an axis, without those that would be upon another.
+
+    Example:
+        >>> _with_room([0, 1, 20], ['0', '1', '20'], log=False)
+        ['0', '', '20']
+    """
+    at = np.log(places) if log else np.array(places, float)
+    at = (at - at.min()) / (np.ptp(at) or 1)
+    found = [''] * len(names)
+    for i in np.argsort(at):
+        # letters are some 2 % of a panel wide
+        if all(not other or abs(at[i] - at[j]) >= 0.03 +
+               0.011 * len(names[i] + other) for j, other in enumerate(found)):
+            found[i] = names[i]
+    return found
 
 
 def _side_by_side(axes, results: dict, metric: str,

@@ -79,6 +79,12 @@ def load_study(name: Union[str, Path],
     _check_known(study.metrics, METRICS, 'metrics', path)
     _check_known(study.plot.metrics, METRICS, 'metrics of `plot`', path)
     _check_known([study.plot.kind], FIGURES, '`kind` of `plot`', path)
+    for one in settings if study.plot.log else ():
+        if one.x is not None and not (isinstance(one.x,
+                                                 (int, float)) and one.x > 0):
+            raise ValueError(
+                f'Expected `x` of {one.name!r} in {path} to be above 0 for a '
+                f'logarithmic axis, but got {one.x!r}. Drop `log` of `plot`.')
     return study
 
 

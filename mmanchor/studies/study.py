@@ -96,18 +96,32 @@ class Landscape:
     """Which accuracies around the weights are measured.
 
     Args:
-        points (int): On each axis. Defaults to 21.
+        points (int): On each axis, an odd number so that the weights are
+            among them. Defaults to 21.
         reach (float): From the weights, in units of their filters' norms.
             Defaults to 1.
         images (int): Of the ground's shifted set, drawn at random. Defaults
             to 2000.
         normalise (Sequence[bool]): Whether directions are normalised filter
             by filter; a panel each. Defaults to both.
+
+    Raises:
+        ValueError: There is no such grid.
     """
     points: int = 21
     reach: float = 1.
     images: int = 2000
     normalise: Sequence[bool] = (True, False)
+
+    def __post_init__(self):
+        if self.points < 3 or self.points % 2 == 0:
+            raise ValueError('Expected `points` of a landscape to be an odd '
+                             f'number from 3 on, but got {self.points}.')
+        if not self.reach > 0 or self.images < 1 or not self.normalise:
+            raise ValueError(
+                'Expected a landscape to have a `reach` above 0, `images`, '
+                'and kinds of directions to `normalise` or not, but got '
+                f'{self.reach}, {self.images} and {self.normalise}.')
 
 
 @dataclass(frozen=True)

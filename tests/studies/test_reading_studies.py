@@ -3,6 +3,7 @@ import pytest
 from mmengine.config import Config
 from tiny_studies import STUDY, dump
 
+from mmanchor.engine.config_reading import reference_hooks
 from mmanchor.studies.cells import all_cells, select
 from mmanchor.studies.data_root import with_data_root
 from mmanchor.studies.overrides import override
@@ -29,6 +30,10 @@ ONE = dict(name='one', method='standard')
     (dict(settings=[dict(ONE, start='one')]),
      "another setting, but got 'one'"),
     (dict(settings=[dict(ONE, start=dict(method='m'))]), "but got 'm'"),
+    (dict(landscape=dict(points=4)), 'an odd number from 3 on, but got 4'),
+    (dict(landscape=dict(images=0)), '`reach` above 0, `images`.* 1.0, 0'),
+    (dict(plot=dict(log=True), settings=[dict(
+        ONE, x=0)]), "above 0 for a logarithmic axis, but got 0"),
     (dict(grounds=['digits']), 'on digits, .* but got --on tiny_ground'),
 ])
 def test_what_a_file_may_not_say(changes, message, study_file):
@@ -105,6 +110,19 @@ def test_values_take_the_place_of_others():
     assert cfg.load_from == 'x.pth' and 'a' not in cfg.model.head
 
 
+@pytest.mark.parametrize('test,message', [
+    (dict(num_reference=2), "'num_reference'"),
+    (dict(num_references=0), 'a positive integer, but got 0'),
+])
+def test_how_references_are_used_is_checked_before_training(
+        test, message, study, tmp_path):
+    one = dict(name='odd', method='masked', test=test)
+    with pytest.raises(
+            ValueError, match=f"`test` of 'odd', .*KReferenceHook.*{message}"):
+        study(settings=[one])
+    assert not (tmp_path / 'work').exists()
+
+
 def test_a_study_of_unknown_keys_does_not_begin(study, tmp_path):
     wrong = dict(ONE, options={'model.backbon.depth': 18})
     with pytest.raises(ValueError, match="'one' sets.* Is backbone meant"):
@@ -141,8 +159,19 @@ def test_our_studies_can_be_made_where_they_say(name):
         # settings differ in more than their names
         assert len({repr(cell.depends) for cell in cells}) == len(cells)
         for cell in cells:
-            assert cell.training.cfg.randomness.seed == cell.seed
+            cfg = cell.training.cfg
+            assert cfg.randomness.seed == cell.seed
+            assert all(hook.seed == cell.seed for hook in reference_hooks(cfg))
             assert set(cell.setting.paper) <= set(ground_names())
+
+
+def test_seeds_also_decide_which_images_are_references():
+    found = {
+        cell.training.cfg.data_preprocessor.references.seed
+        for cell in all_cells(load_study('reference_size'))
+        if cell.setting.method != 'standard'
+    }
+    assert found == {0, 1, 2}
 
 
 def test_there_are_studies():

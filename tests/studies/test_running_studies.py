@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from statistics import mean, stdev
@@ -204,6 +205,29 @@ def test_two_processes_do_not_do_the_same_cell(study, tmp_path, capsys):
     listed = capsys.readouterr().out
     assert 'standard, seed 0: to do' in listed
     assert 'masked, seed 0: done' in listed
+
+
+def test_a_model_that_another_process_trains_is_left_for_last(
+        study, study_file, tmp_path):
+    grid = dict(settings=STUDY['settings'][:2], seeds=[0])
+    first, _ = all_cells(load_study(study_file(**grid)))
+    held = lock(tmp_path / f'work/locks/training-{first.training.key}')
+    assert held.__enter__()
+    cells = tmp_path / 'work/cells'
+
+    def release():  # once the other is done
+        until(lambda: (cells / 'masked_seed0.json').exists() and read(
+            cells / 'masked_seed0.json')['state'] == 'done')
+        held.__exit__(None, None, None)
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    assert study(**grid) == 0
+    thread.join()
+    times = [(cells / f'{name}_seed0.json').stat().st_mtime_ns
+             for name in ('masked', 'standard')]
+    assert times == sorted(times)
+    assert read(cells / 'standard_seed0.json')['state'] == 'done'
 
 
 def test_one_cell_by_its_number_and_a_report_of_what_is_there(
