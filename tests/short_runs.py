@@ -13,6 +13,7 @@ from mmanchor.analysis.benchmark_settings import BenchmarkSettings
 from mmanchor.datasets import Digits, PhotoPatches
 from mmanchor.evaluation.suite.sets import SuiteSet
 from mmanchor.studies.cells import select
+from mmanchor.studies.study import Landscape
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 DIGITS = dict(train=120, test=40)  # more than the 50 of a transduction
@@ -39,7 +40,7 @@ def shorten(patch) -> None:
     """
     from_cfg, train = Runner.from_cfg, Runner.train
     digits, patches = Digits.load_data_list, PhotoPatches.load_data_list
-    kinds = SuiteSet.all_kinds.fget
+    kinds, points = SuiteSet.all_kinds.fget, Landscape.__post_init__
     check, start = (BenchmarkSettings.__post_init__,
                     torch.multiprocessing.start_processes)
 
@@ -69,6 +70,10 @@ def shorten(patch) -> None:
         dataset.count = min(dataset.count, 30)
         return patches(dataset)
 
+    def few_points(landscape):
+        points(landscape)
+        object.__setattr__(landscape, 'points', 3)  # it is frozen
+
     def few_rounds(settings):
         check(settings)
         for field in fields(settings):
@@ -91,4 +96,5 @@ def shorten(patch) -> None:
                   lambda results, folder: [])
     patch.setattr('mmanchor.studies.command.select',
                   lambda cells, only: select(cells, only)[:1])
+    patch.setattr(Landscape, '__post_init__', few_points)
     patch.setattr(os, 'cpu_count', lambda: 1)
