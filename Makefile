@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 UPSTREAM := .venv-upstream
 BIN := $(VENV)/bin
+LINTED := mmanchor configs tools tests docs/site
 # tests share two cores: one thread and one process each
 WORKERS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
 
-.PHONY: demo test test-fast test-faults test-upstream test-cluster lint format clean
+.PHONY: demo test test-fast test-faults test-upstream test-cluster docs lint \
+    format clean
 
 demo: $(VENV)/demo
 	$(BIN)/python tools/demo.py
@@ -33,14 +35,18 @@ test-upstream: $(UPSTREAM)/dev
 test-cluster: $(VENV)/dev
 	.ci/slurm $(abspath $(BIN))/python -m pytest -m cluster tests/cluster
 
+# a site of docs/, in build/site; the variable silences a word on MkDocs 2
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lint: $(VENV)/dev
-	$(BIN)/flake8 mmanchor configs tools tests
-	$(BIN)/isort --check-only --diff mmanchor configs tools tests
-	$(BIN)/yapf --diff --recursive mmanchor configs tools tests
+	$(BIN)/flake8 $(LINTED)
+	$(BIN)/isort --check-only --diff $(LINTED)
+	$(BIN)/yapf --diff --recursive $(LINTED)
 
 format: $(VENV)/dev
-	$(BIN)/isort mmanchor configs tools tests
-	$(BIN)/yapf --in-place --recursive mmanchor configs tools tests
+	$(BIN)/isort $(LINTED)
+	$(BIN)/yapf --in-place --recursive $(LINTED)
 
 clean:
 	rm -rf $(VENV) $(UPSTREAM) build dist *.egg-info
@@ -49,9 +55,10 @@ clean:
 $(VENV)/demo: EXTRAS := host,demo
 $(VENV)/dev: EXTRAS := host,mim,dev
 $(UPSTREAM)/dev: EXTRAS := upstream,upstream-mim,dev
+$(VENV)/docs: EXTRAS := docs
 
-$(VENV)/demo $(VENV)/dev $(UPSTREAM)/dev: setup.cfg pyproject.toml \
-    constraints.txt
+$(VENV)/demo $(VENV)/dev $(UPSTREAM)/dev $(VENV)/docs: setup.cfg \
+    pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --progress-bar on \
 	    -c constraints.txt -e '.[$(EXTRAS)]'

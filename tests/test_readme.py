@@ -1,32 +1,29 @@
 """What the README and the pages in docs/ show works."""
+import importlib
 import re
-import runpy
-import shlex
-from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
+from shown_commands import PAGES, ROOT, blocks
 
-from mmanchor.engine import launch
-from mmanchor.evaluation.suite.command import evaluate_parser
 from mmanchor.models import AnchoredImageClassifier
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / 'README.md').read_text()
-PAGES = {
-    path.name: path.read_text()
-    for path in (ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')))
-}
+README, CONFIGS = PAGES['README.md'], PAGES['configs.md']
+SITE = yaml.safe_load((ROOT / 'mkdocs.yml').read_text())
 
 
-def blocks(language, text=README):
-    return re.findall(rf'^```{language}\n(.*?)^```', text, re.M | re.S)
+def nav(entries=SITE['nav']):
+    """The pages of the site, in order."""
+    for entry in entries:
+        for value in entry.values():
+            yield from [value] if isinstance(value, str) else nav(value)
 
 
 def test_the_four_lines_as_shown_anchor_the_config_shown(tmp_path):
-    diff, = blocks('diff')
+    diff, = blocks('diff', 'README.md')
     lines = diff.splitlines()
     assert sum(line.startswith('+') and len(line) > 1 for line in lines) == 4
     path = tmp_path / 'config.py'
@@ -37,78 +34,15 @@ def test_the_four_lines_as_shown_anchor_the_config_shown(tmp_path):
     assert isinstance(model, AnchoredImageClassifier)
 
 
-def test_make_targets_are_there():
-    shown = re.findall(r'^    make (\w+)', README, re.M)
-    assert shown == ['demo', 'test']
-    makefile = (ROOT / 'Makefile').read_text()
-    for target in shown:
-        assert re.search(rf'^{target}:', makefile, re.M)
-
-
-def commands():
-    text = '\n'.join(block for page in PAGES.values()
-                     for block in blocks('bash', page))
-    return [
-        shlex.split(line[line.index('python tools/'):])[1:]
-        for line in text.replace('\\\n', ' ').splitlines()
-        if 'python tools/' in line
-    ]
-
-
-@pytest.mark.parametrize('command', commands(), ids=' '.join)
-def test_commands_name_files_and_flags_that_exist(command):
-    tool, *arguments = command
-    assert (ROOT / tool).is_file()
-    parser = {
-        'train': launch.train_parser,
-        'test': launch.test_parser,
-        'evaluate': evaluate_parser
-    }.get(Path(tool).stem)
-    if parser is None:
-        parser = runpy.run_path(str(ROOT / tool))['make_parser']
-    args = parser().parse_args(arguments)
-    configs = [
-        getattr(args, 'config', None), *getattr(args, 'configs', []),
-        *getattr(args, 'models', [])[::2]
-    ]
-    for config in configs:
-        if str(config).startswith('configs/'):
-            assert (ROOT / config).is_file()
-
-
-def scripts():
-    """Command lines of ``tools/*.sh``, from the script's name on."""
-    text = '\n'.join(block for page in PAGES.values()
-                     for block in blocks('bash', page))
-    lines = text.replace('\\\n', ' ').splitlines()
-    return [
-        shlex.split(line[line.index('tools/'):]) for line in lines
-        if re.search(r'tools/\w+\.sh', line)
-    ]
-
-
-@pytest.mark.parametrize('command', scripts(), ids=' '.join)
-def test_scripts_exist_and_get_what_they_ask_for(command):
-    script, *arguments = command
-    text = (ROOT / script).read_text()
-    wanted = int(re.search(r'^usage (\d) ', text, re.M)[1])
-    assert len(arguments) >= wanted
-    tool = re.search(r'(train|test)\.py', text)[1]
-    flags = arguments[wanted:]
-    positional = ['c.py', 'e.pth'][:1 + (tool == 'test')]
-    parser = getattr(launch, f'{tool}_parser')()
-    assert parser.parse_args([*positional, *flags])
-
-
 @pytest.mark.parametrize('page', sorted(set(PAGES) - {'README.md'}))
 def test_python_of_the_pages_runs(page, capsys):
-    for code in blocks('python', PAGES[page]):
+    for code in blocks('python', page):
         exec(code, {})
 
 
 def test_python_runs():
     names = {}
-    for code in blocks('python'):
+    for code in blocks('python', 'README.md'):
         exec(code, names)
     predicted = torch.stack([s.pred_logits for s in names['samples']])
     assert predicted.shape == (4, 10)
@@ -117,8 +51,32 @@ def test_python_runs():
     assert names['both'](normalised).shape == (4, 10)
 
 
+def test_the_four_lines_are_the_same_on_all_pages():
+    diff, = blocks('diff', 'README.md')
+    assert blocks('diff', 'index.md') == [diff]
+    lines = [line[1:] for line in diff.splitlines()]
+    shown = [code for code in blocks('python', 'configs.md')
+             if code.startswith('_base_')]  # yapf: disable
+    assert [code.splitlines() for code in shown] == [lines]
+
+
+def test_settings_in_a_config_build_as_shown(tmp_path):
+    code, = (
+        one for one in blocks('python', 'configs.md') if 'ReferenceSet' in one)
+    head = README.split('_base_', 1)[1].splitlines()[0]
+    path = tmp_path / 'c.py'
+    path.write_text(
+        f"_base_{head}\ncustom_imports = dict(imports=['mmanchor'])"
+        f'\n{code}')
+    cfg = Config.fromfile(path)
+    model = MODELS.build(
+        dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    assert model.head.loss_module.target == 'label'
+    assert model.data_preprocessor.reference_set.size == 500
+
+
 def test_hooks_of_a_base_are_kept_as_shown(tmp_path):
-    line, = re.findall(r'`(custom_hooks = \[\*_base_.*?\])`', README)
+    line, = re.findall(r'`(custom_hooks = \[\*_base_.*?\])`', CONFIGS)
     base = 'mmpretrain::convnext/convnext-tiny_32xb128_in1k.py'
     (tmp_path / 'c.py').write_text(f"_base_ = '{base}'\n{line}\n")
     hooks = Config.fromfile(tmp_path / 'c.py').custom_hooks
@@ -136,7 +94,7 @@ def test_settings_and_defaults_are_the_code_s():
         for c in (AnchoringDataPreprocessor, AnchoredImageClassifier,
                   KReferenceHook)
     }
-    rows = re.findall(r'^\| (\S.*?|) ?\| `(\w+)` \| .* \| (.*?) \|$', README,
+    rows = re.findall(r'^\| (\S.*?|) ?\| `(\w+)` \| .* \| (.*?) \|$', CONFIGS,
                       re.M)
     assert len(rows) == 14
     shown, real = [], []
@@ -154,8 +112,40 @@ def test_settings_and_defaults_are_the_code_s():
 def test_the_matrix_is_summed_up_as_it_was_printed():
     line, = re.findall(r'^58 of 58 train.*$', PAGES['backbone-matrix.md'],
                        re.M)
-    assert line in README
+    assert line.split('(')[0].strip() in README
+    assert line in PAGES['reproducing.md']
     assert PAGES['backbone-matrix.md'].count('_in1k') >= 56  # rows
+
+
+@pytest.mark.parametrize('name', [
+    'mmanchor', 'mmanchor.functional', 'mmanchor.models', 'mmanchor.datasets',
+    'mmanchor.engine', 'mmanchor.evaluation'
+])
+def test_all_public_names_are_in_the_api(name):
+    api = PAGES['api.md']
+    shown = re.findall(rf'^::: {name}\.(\w+)$', api, re.M)
+    packages = re.findall(rf'^## {name}\.(\w+)$', api, re.M)
+    public = set(importlib.import_module(name).__all__)
+    if name == 'mmanchor':  # it is shown where it is from
+        public.remove('fold_reference')
+        assert '\n::: mmanchor.models.fold_reference\n' in api
+    assert sorted([*shown, *packages]) == sorted(public)
+
+
+def test_every_page_has_its_place_in_the_site_and_on_its_first_page():
+    pages = list(nav())
+    assert sorted(pages) == sorted(set(PAGES) - {'README.md'})
+    table = PAGES['index.md'].partition('## Where to go on')[2]
+    linked = set(re.findall(r'\]\(([\w-]+\.md)', table))
+    assert set(pages) - linked == {'index.md', 'backbone-matrix.md'}
+
+
+def test_the_site_loads_nothing_from_elsewhere():
+    assert SITE['theme']['font'] is False
+    assert 'extra_javascript' not in SITE
+    for path in SITE['extra_css']:
+        text = (ROOT / 'docs' / path).read_text()
+        assert 'url(' not in text and '@import' not in text
 
 
 def test_nothing_is_left_to_fill_in():
@@ -169,3 +159,10 @@ def test_links_lead_somewhere():
     assert links
     for folder, path in links:
         assert (folder / path).exists(), path
+
+
+@pytest.mark.parametrize('page', sorted(set(PAGES) - {'README.md'}))
+def test_links_of_pages_stay_among_them(page):
+    """What is out of docs/ is not on the site."""
+    links = re.findall(r'\]\((?!http)([^)#]+)', PAGES[page])
+    assert [path for path in links if '/' in path] == []
