@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mmanchor.engine import launch
+
 TOOLS = Path(__file__).parents[1] / 'tools'
 FAKES = {
     # tasks that go on until they are told to end
@@ -85,6 +87,23 @@ def test_a_work_dir_with_a_checkpoint_is_gone_on_with(start):
     Path('work/last_checkpoint').touch()
     printed, _ = start(TASKS='0').communicate(timeout=30)
     assert '--work-dir work --resume --launcher slurm' in printed
+
+
+def test_a_restart_goes_on_rather_than_from_where_the_first_start_did(start):
+    Path('work').mkdir()
+    Path('work/last_checkpoint').touch()
+    printed, _ = start('--resume', 'a.pth', TASKS='0').communicate(timeout=30)
+    assert '--resume a.pth --resume --launcher slurm' in printed
+    words = printed.split()
+    parser = launch.train_parser()
+    assert parser.parse_args(words[words.index('c.py'):]).resume == 'auto'
+
+
+def test_a_task_of_an_array_stops_and_requeues_itself_alone(start):
+    array = dict(SLURM_ARRAY_JOB_ID='5', SLURM_ARRAY_TASK_ID='2')
+    printed, _ = near_the_limit(start(**array))
+    assert 'scancel --signal=USR1 5_2' in printed
+    assert 'scontrol requeue 5_2' in printed
 
 
 def test_there_is_an_end_to_starting_again(start):

@@ -49,4 +49,5 @@ variants = dict(digits=dict(settings=_settings([5, 50, 500, 1297])))
 test = dict(num_references=1)
 metrics = ['clean', 'corrupted', 'corrupted_ece', 'auroc']
 plot = dict(kind='lines', xlabel='images in the reference set', log=True)
-caption = 'References of training are drawn from so many images. One at test.'
+caption = ('References of training are drawn from so many images; at test '
+           'one, from all.')

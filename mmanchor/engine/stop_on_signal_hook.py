@@ -3,7 +3,6 @@ import atexit
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from typing import Optional
 
@@ -18,6 +17,10 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .reproducible_run_hook import ReproducibleRunHook
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Stopped(SystemExit):
+    """A run that was told to stop has saved itself."""
 
 
 @HOOKS.register_module()
@@ -138,7 +141,7 @@ class StopOnSignalHook(Hook):
         if is_distributed():
             barrier()  # until it is saved
             dist.destroy_process_group()
-        sys.exit(0)
+        raise Stopped(0)
 
 
 class _Undisturbed:

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..engine.command_line import add_cfg_options, import_from_here
+from ..engine.stop_on_signal_hook import Stopped
+from ..engine.untrusted import checkpoint_loading
 from ..evaluation.suite.settings import Settings
 from .cells import Cell, Kept, all_cells, select
 from .reading import ground_names, load_study, study_names
@@ -28,6 +30,7 @@ STOPPED = 75  # the exit status of a run that was told to stop, and can go on
 def study_parser() -> argparse.ArgumentParser:
     """The flags of ``tools/study.py``."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,  # jobs get flags by their names
         description='Train and measure a grid of settings and seeds. Run '
         'again, it goes on where it was.')
     parser.add_argument(
@@ -138,7 +141,7 @@ def run_study(argv: Optional[Sequence[str]] = None) -> int:
         if args.cell is not None:
             cells = [_one(whole, args.cell)]
         settings = _settings(study, args)
-        with _on_device(args.device):
+        with _on_device(args.device), checkpoint_loading():
             ran = Grid(cells, out, args.data_root, settings, console,
                        args.redo).run(wait=args.cell is not None)
         failed = ran.failed
@@ -216,18 +219,9 @@ def main() -> None:
         signal.signal(number, _stop)
     try:
         status = run_study()
-    except (KeyboardInterrupt, _Told, SystemExit) as error:
-        # training that is told to stop saves itself and exits with 0
-        if isinstance(error, SystemExit) and error.code not in (0, None):
-            raise
-        if isinstance(error, SystemExit) and _only_help():
-            raise
+    except (KeyboardInterrupt, _Told, Stopped):
         print(
             'Stopped. Run the same command again and it goes on.',
             file=sys.stderr)
         sys.exit(STOPPED)
     sys.exit(status)
-
-
-def _only_help() -> bool:
-    return any(word in ('-h', '--help') for word in sys.argv[1:])

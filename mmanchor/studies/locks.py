@@ -2,6 +2,7 @@
 import fcntl
 import os
 import socket
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
@@ -29,15 +30,28 @@ def lock(path: Path, wait: bool = False) -> Iterator[bool]:
             f'Expected a folder that can be written to, but got {path.parent}:'
             f' {error.strerror}. Name another with --work-dir.') from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
+        if not _taken(file, path, wait):
             yield False
             return
         file.truncate(0)
         file.write(f'process {os.getpid()} on {socket.gethostname()}')
         file.flush()
         yield True
+
+
+def _taken(file, path: Path, wait: bool) -> bool:
+    for attempt in range(20):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            return True
+        except BlockingIOError:
+            time.sleep(0.05)  # it may only be looked at, by `is_locked`
+        except OSError as error:
+            raise ValueError(
+                f'Expected a file system with locks (flock), but got '
+                f'{path.parent}: {error.strerror}. Mount it with `flock`, or '
+                'name a --work-dir on another.') from error
+    return False
 
 
 def is_locked(path: Path) -> bool:

@@ -136,12 +136,12 @@ class Grid:
             for patient in ((True, ) if wait else (False, True)):
                 put_off = []
                 for cell in left:
-                    if self._attempt(cell, ran, report, patient):
+                    if not self._attempt(cell, ran, report, patient):
+                        put_off.append(cell)
+                    elif str(cell) not in ran.elsewhere:
                         behind += 1
                         bars.update(whole, completed=behind)
                         self._tell(cell, behind)
-                    else:
-                        put_off.append(cell)
                 left = put_off
             bars.update(now, visible=False)
         return ran

@@ -1,5 +1,6 @@
 """A grid as job arrays of Slurm."""
 import argparse
+import math
 import os
 import shlex
 import subprocess
@@ -11,8 +12,8 @@ from .cells import Cell, Kept
 from .study import Study
 
 TOOLS = Path(__file__).parent.parent / '.mim' / 'tools'
-# what tasks do by themselves
-_NOT_FOR_TASKS = ('--slurm', '--at-once', '--only')
+# what tasks do by themselves, and how many values it has
+_NOT_FOR_TASKS = {'--slurm': 1, '--at-once': 1, '--only': math.inf}
 
 
 def submit(study: Study, cells: Sequence[Cell], kept: Kept,
@@ -20,8 +21,9 @@ def submit(study: Study, cells: Sequence[Cell], kept: Kept,
            work_dir: Path) -> Iterator[str]:
     """Submit what is left of a grid.
 
-    Cells whose model another one trains come in an array of their own,
-    behind the first: none waits for a model with a GPU in hand.
+    Cells whose model another cell trains come in an array of their own,
+    behind the first, so as not to wait for it with a GPU in hand. A common
+    start that is no setting is trained by one of them while others wait.
 
     Args:
         study (Study): Any.
@@ -73,20 +75,24 @@ def waves(cells: Sequence[Cell]) -> List[List[Cell]]:
     return [found[wave] for wave in sorted(found)]
 
 
-def words_of(argv: Sequence[str],
-             and_leave: Sequence[str] = _NOT_FOR_TASKS) -> List[str]:
+def words_of(
+    argv: Sequence[str], and_leave: Sequence[str] = tuple(_NOT_FOR_TASKS)
+) -> List[str]:
     """A command line without some flags and their values.
 
     Example:
-        >>> words_of(['masking', '--slurm', 'gpu', '--seeds', '0', '1'])
+        >>> words_of(['--slurm', 'gpu', 'masking', '--seeds', '0', '1'])
         ['masking', '--seeds', '0', '1']
     """
-    found, leaving = [], False
+    found, left = [], 0.
     for word in argv:
+        name, given, _ = word.partition('=')
         if word.startswith('--'):
-            leaving = word.partition('=')[0] in and_leave
-        if not leaving:
+            left = 0. if name not in and_leave else 1 + (
+                0 if given else _NOT_FOR_TASKS[name])
+        if left <= 0:
             found.append(word)
+        left -= 1
     return found
 
 

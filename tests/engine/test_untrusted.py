@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from malicious import CreatesAFile
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import load_from_local
 
@@ -13,16 +14,6 @@ from mmanchor.engine import launch
 from mmanchor.engine.untrusted import checkpoint_loading, load_local
 
 TOOLS = Path(__file__).parents[2] / 'tools'
-
-
-class CreatesAFile:
-    """What it is unpickled as is a call."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return open, (self.path, 'w')
 
 
 @pytest.fixture

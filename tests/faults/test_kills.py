@@ -26,13 +26,13 @@ def kill_again_and_again(train_process, config_file, tmp_path, kills):
         'custom_imports.imports': ['mmanchor', 'slow_disk'],
     }
     whole = config_file('whole', **options)
-    process = train_process(whole, SLOW_DISK_SECONDS='0')
+    process = train_process(whole)
     assert process.wait() == 0, process.said
     draw, half_written = random.Random(0), []
     killed, folder = config_file('killed', **options), tmp_path / 'killed'
     for number in range(kills):
         before = last(folder)
-        process = train_process(killed, '--resume')
+        process = train_process(killed, '--resume', SLOW_DISK_SECONDS='0.3')
         if number % 4 == 3:
             time.sleep(draw.uniform(0, 5))
         else:

@@ -1,4 +1,6 @@
 """Grids of tiny models, done, resumed, changed and shared."""
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -10,6 +12,8 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import pytest
+import torch
+from malicious import CreatesAFile
 from tiny_studies import STUDY
 
 from mmanchor.studies.cells import Kept, all_cells
@@ -205,6 +209,39 @@ def test_two_processes_do_not_do_the_same_cell(study, tmp_path, capsys):
     listed = capsys.readouterr().out
     assert 'standard, seed 0: to do' in listed
     assert 'masked, seed 0: done' in listed
+
+
+def test_a_cell_that_is_only_looked_at_is_done_all_the_same(study, tmp_path):
+    path = tmp_path / 'work/locks/standard_seed0'
+    path.parent.mkdir(parents=True)
+    looking = open(path, 'w')
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(0.3, looking.close).start()
+    with lock(path) as mine:
+        assert mine
+
+
+def test_a_file_system_without_locks_is_named(study, tmp_path, monkeypatch):
+
+    def flock(*_):
+        raise OSError(errno.ENOSYS, 'Function not implemented')
+
+    monkeypatch.setattr(fcntl, 'flock', flock)
+    with pytest.raises(ValueError, match='locks .flock.*Function not impl'):
+        study()
+
+
+def test_code_in_a_trained_checkpoint_is_not_run(study, tmp_path, capsys):
+    grid = dict(settings=STUDY['settings'][:1], seeds=[0])
+    assert study(**grid) == 0
+    path, = (tmp_path / 'work/trained').glob('*/*.pth')
+    saved = torch.load(path, weights_only=False)
+    saved['meta']['more'] = CreatesAFile(tmp_path / 'created')
+    torch.save(saved, path)
+    (tmp_path / 'work/cells/standard_seed0.json').unlink()
+    assert study(**grid) == 1
+    assert 'can run code' in ' '.join(capsys.readouterr().out.split())
+    assert not (tmp_path / 'created').exists()
 
 
 def test_a_model_that_another_process_trains_is_left_for_last(

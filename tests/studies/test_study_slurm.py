@@ -89,6 +89,12 @@ def test_nodes_without_gpus_and_some_settings_alone(slurm, study):
     assert '--only' in report
 
 
+def test_flags_are_not_shortened_which_tasks_would_get(slurm, study, tmp_path):
+    with pytest.raises(SystemExit):
+        study('--slur', 'part')
+    assert not (tmp_path / 'submitted').exists()
+
+
 def test_without_slurm_it_is_said(study, tmp_path, monkeypatch):
     monkeypatch.setenv('PATH', str(tmp_path))
     with pytest.raises(ValueError, match='there is no `sinfo`. Run it on a'):
@@ -117,10 +123,14 @@ def test_what_starts_from_others_comes_behind_them(study_file):
 def start(tmp_path):
     """Start the batch script as Slurm would; ``srun`` ends as it is told."""
     fakes = {
-        'srun': 'echo srun "$@"; [ -z "$TASK" ] || exit $TASK\n'
-        'trap "exit 75" USR1; echo $$ > pid; while :; do sleep 0.1; done',
-        'scancel': 'echo scancel "$@"; kill -USR1 $(cat pid)',
-        'scontrol': 'echo scontrol "$@"',
+        'srun':
+        'echo srun "$@"; [ -z "$TASK" ] || exit $TASK\n'
+        'trap "exit ${TOLD:-75}" USR1; echo $$ > pid\n'
+        'while :; do sleep 0.1; done',
+        'scancel':
+        'echo scancel "$@"; kill -USR1 $(cat pid)',
+        'scontrol':
+        'echo scontrol "$@"; echo "PreemptTime=${PREEMPTED:-None}"',
     }
     for name, lines in fakes.items():
         put(tmp_path, name, lines)
@@ -143,8 +153,16 @@ def start(tmp_path):
     return start
 
 
-def test_near_the_limit_a_task_is_told_and_the_job_requeued(start, tmp_path):
-    process = start('masking', '--work-dir', 'w', '--cell')
+@pytest.mark.parametrize(
+    'array,job',
+    [
+        ({}, '7'),
+        (dict(SLURM_ARRAY_JOB_ID='5', SLURM_ARRAY_TASK_ID='2'), '5_2'),
+        (dict(TOLD='138'), '7'),  # before Python listened
+    ])
+def test_near_the_limit_a_task_is_told_and_the_job_requeued(
+        start, tmp_path, array, job):
+    process = start('masking', '--work-dir', 'w', '--cell', **array)
     end = time.monotonic() + 30
     while not (tmp_path / 'pid').exists() and time.monotonic() < end:
         time.sleep(0.05)
@@ -155,9 +173,10 @@ def test_near_the_limit_a_task_is_told_and_the_job_requeued(start, tmp_path):
     assert printed == [
         'srun --ntasks=1 --kill-on-bad-exit=1 python -u '
         f'{ROOT}/tools/study.py masking --work-dir w --cell',
-        'scancel --signal=USR1 7',
+        f'scancel --signal=USR1 {job}',
         'Start 1 ended before it was done: requeued.',
-        'scontrol requeue 7',
+        f'scontrol requeue {job}',
+        'PreemptTime=None',
     ]
 
 
@@ -173,6 +192,12 @@ def test_a_job_goes_on_where_its_task_can(task, status, requeued, start):
     printed, _ = process.communicate(timeout=30)
     assert process.returncode == status
     assert ('scontrol requeue 7' in printed) == requeued
+
+
+def test_a_task_that_had_to_make_way_before_python_listened(start):
+    process = start('masking', TASK='143', PREEMPTED='2026-01-01T00:00:00')
+    assert 'scontrol requeue 7' in process.communicate(timeout=30)[0]
+    assert process.returncode == 0
 
 
 def test_there_is_an_end_to_requeueing(start):

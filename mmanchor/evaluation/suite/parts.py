@@ -97,12 +97,17 @@ def only_run(folder: Path,
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             file.seek(0)
             raise ValueError(
                 f'Expected no other run to write to {folder}, but got one: '
                 f'{file.read() or "of unknown origin"}. Wait for it, or '
                 f'{another}.') from None
+        except OSError as error:
+            raise ValueError(
+                f'Expected a file system with locks (flock), but got {folder}:'
+                f' {error.strerror}. Mount it with `flock`, or '
+                f'{another}.') from error
         file.truncate(0)
         file.write(f'process {os.getpid()} on {socket.gethostname()}')
         file.flush()

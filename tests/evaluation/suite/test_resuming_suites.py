@@ -175,7 +175,7 @@ def started(arguments, folder):
             os.environ,
             PYTHONPATH=f'{TOOL.parents[1]}:{folder}',
             OMP_NUM_THREADS='1',
-            DAWDLE='0.02'),  # so that there is time to stop it
+            DAWDLE='0.1'),  # so that there is time to stop it
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True)
