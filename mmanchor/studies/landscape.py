@@ -1,6 +1,6 @@
 """Accuracy of a model whose weights are moved, on a grid of two directions."""
 from pathlib import Path
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -14,11 +14,12 @@ from ..evaluation.suite.predicting import predict_batch
 from ..evaluation.suite.sets import Suite
 from ..evaluation.suite.settings import Settings
 from ..functional import moved_weights, random_direction
+from ..models import AnchoredImageClassifier
 from .cells import Cell
 from .data_root import with_data_root
 from .measuring import Bench, weights_of
 
-SEEDS = (0, 1)  # of the two directions: the same for all models
+SEEDS = (0, 1)  # of the two directions
 
 
 def measure_landscape(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
@@ -127,7 +128,7 @@ def accuracies(model: nn.Module,
         name: parameter.detach().clone()
         for name, parameter in model.named_parameters()
     }
-    directions = [random_direction(weights, seed, normalise) for seed in SEEDS]
+    directions = directions_of(model, normalise)
     found = []
     try:
         for steps in places:
@@ -143,6 +144,29 @@ def accuracies(model: nn.Module,
     finally:
         _put(model, weights)
     return found
+
+
+def directions_of(model: nn.Module,
+                  normalise: bool) -> List[Dict[str, torch.Tensor]]:
+    """The two directions of a model.
+
+    Models of one architecture share what is drawn, anchored or not: all but
+    that half of an anchored stem that reads references.
+
+    Args:
+        model (torch.nn.Module): A classifier.
+        normalise (bool): See
+            :func:`~mmanchor.functional.landscape.random_direction`.
+    """
+    widened = [f'backbone.{name}.weight' for name in model.stem] if isinstance(
+        model, AnchoredImageClassifier) else []
+    weights = {
+        name: parameter.detach()
+        for name, parameter in model.named_parameters()
+    }
+    return [
+        random_direction(weights, seed, normalise, widened) for seed in SEEDS
+    ]
 
 
 def _put(model: nn.Module, weights: dict) -> None:

@@ -5,9 +5,10 @@ import pytest
 import torch
 from builders import build_model, image_bytes
 from mmpretrain.registry import MODELS
+from small_models import BACKBONES
 
 from mmanchor.functional import moved_weights, random_direction
-from mmanchor.studies.landscape import accuracies, load_trained
+from mmanchor.studies.landscape import accuracies, directions_of, load_trained
 
 WEIGHTS = dict(
     conv=torch.arange(1., 25.).view(2, 3, 2, 2),
@@ -40,6 +41,58 @@ def test_a_raw_direction_has_the_norm_of_all_filters():
     for a, b in zip(found['conv'], normalised['conv']):  # the same way
         assert torch.cosine_similarity(
             a.flatten(), b.flatten(), dim=0).item() == pytest.approx(1)
+
+
+def test_a_draw_depends_on_the_name_and_not_on_what_was_drawn_before():
+    more = dict(first=torch.ones(5, 7), **WEIGHTS)
+    for name, way in random_direction(WEIGHTS, seed=3).items():
+        assert torch.equal(random_direction(more, seed=3)[name], way), name
+    same = random_direction(dict(a=torch.ones(4, 9), b=torch.ones(4, 9)), 3)
+    assert not torch.equal(same['a'], same['b'])
+
+
+@pytest.mark.parametrize('name', ['convolution', 'patches', 'two branches'])
+def test_standard_and_anchored_models_move_the_same_way(name):
+    backbone, neck, width = BACKBONES[name]
+    models = [
+        MODELS.build(
+            dict(
+                type=kind,
+                backbone=dict(backbone),
+                neck=neck and dict(type=neck),
+                head=dict(
+                    type='LinearClsHead'
+                    if neck else 'VisionTransformerClsHead',
+                    num_classes=7,
+                    in_channels=width)))
+        for kind in ('ImageClassifier', 'AnchoredImageClassifier')
+    ]
+    stem = [f'backbone.{one}.weight' for one in models[1].stem]
+    with torch.no_grad():  # of other norms, as trained models
+        for parameter in models[1].parameters():
+            parameter.mul_(3)
+    for plain, anchored in zip(*(directions_of(one, True) for one in models)):
+        assert list(plain) == list(anchored) and stem
+        for weight, one in plain.items():
+            other = anchored[weight]
+            if weight in stem:
+                reference, other = other.chunk(2, 1)
+                assert _cosines(one, reference).mean() < .5
+            assert one.shape == other.shape
+            if one.dim() > 1 and one.any():
+                torch.testing.assert_close(
+                    _cosines(one, other),
+                    other.flatten(1).any(1).to(other))
+    raw = [directions_of(one, False)[1] for one in models]
+    ratios = [(raw[1][weight] / raw[0][weight]).flatten() for weight in raw[0]
+              if weight not in stem and raw[0][weight].any()]
+    torch.testing.assert_close(
+        torch.cat(ratios), ratios[0][0].expand(sum(map(len, ratios))))
+
+
+def _cosines(one, other):
+    """Of filters."""
+    return torch.cosine_similarity(one.flatten(1), other.flatten(1))
 
 
 def test_steps_are_in_directions():
