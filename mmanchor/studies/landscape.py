@@ -5,7 +5,9 @@ from typing import Callable, Dict, List, Optional, Tuple
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from ..evaluation.suite.candidates import Candidate, Ready
 from ..evaluation.suite.images import ImageBatches
@@ -20,6 +22,7 @@ from .data_root import with_data_root
 from .measuring import Bench, weights_of
 
 SEEDS = (0, 1)  # of the two directions
+_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def measure_landscape(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
@@ -83,25 +86,37 @@ def load_trained(cfg: Config,
     """A model with trained weights, or none.
 
     Raises:
-        ValueError: There are no weights to load, or they are as they were
-            before any training.
+        ValueError: There are no weights to load, or nothing says that they
+            were trained.
     """
     if checkpoint is None:
         raise ValueError(
             'Expected a checkpoint for a landscape, which is that of trained '
             'weights, but got none. Train first, or name one.')
     ready = Candidate('landscape', cfg, checkpoint, 'the config').load(device)
-    norms = [
-        module for module in ready.model.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm)
-        and module.num_batches_tracked is not None
-    ]
-    if norms and not any(module.num_batches_tracked for module in norms):
+    saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent')
+    if not _was_trained(ready.model, saved.get('meta') or {}):
         raise ValueError(
             f'Expected trained weights for a landscape, but {checkpoint} has '
-            'those of a model that no batch went through. Name the '
-            'checkpoint of a trained one.')
+            'no sign of training: its `meta` tells of no iteration, no batch '
+            'went through a BatchNorm layer, and all norm layers scale and '
+            'shift as a new one does. Name the checkpoint of a trained model.')
     return ready
+
+
+def _was_trained(model: nn.Module, meta: dict) -> bool:
+    """Whether anything says so.
+
+    MMEngine counts the epoch it saves in, done or not; iterations decide.
+    """
+    norms = [one for one in model.modules() if isinstance(one, _NORMS)]
+    return bool(
+        meta.get('iter', meta.get('epoch', 0))
+        or any(getattr(one, 'num_batches_tracked', None) for one in norms)
+        # of a new layer, all channels are alike
+        or any(
+            values is not None and (values != values.flatten()[0]).any()
+            for one in norms for values in (one.weight, one.bias)))
 
 
 @torch.no_grad()
