@@ -16,4 +16,4 @@ variants = dict(digits=dict(landscape=dict(points=11, images=475)))
 metrics = ['centre', 'around', 'around_raw']
 plot = dict(kind='landscape')
 caption = ('Of corrupted images. Around: mean over a grid from -1 to 1 in two '
-           'directions, the same for all models.')
+           'directions, drawn alike for all models.')

@@ -1,5 +1,6 @@
 """Directions in which weights are moved, to see how accuracy falls off."""
-from typing import Dict, Sequence
+import hashlib
+from typing import Dict, Optional, Sequence
 
 import torch
 
@@ -10,8 +11,12 @@ Weights = Dict[str, torch.Tensor]
 
 def random_direction(weights: Weights,
                      seed: int,
-                     normalise: bool = True) -> Weights:
+                     normalise: bool = True,
+                     widened: Optional[Sequence[str]] = None) -> Weights:
     """A random direction for weights, of their own size.
+
+    What is drawn for a weight depends on the seed, its name and its shape
+    alone, so that models that share a layer share its draw.
 
     Normalised, each filter (a row of the first axis) of the direction has the
     norm of the weights' filter, so that networks whose filters differ in
@@ -23,6 +28,10 @@ def random_direction(weights: Weights,
         weights (Dict[str, torch.Tensor]): Of floating point.
         seed (int): Of the direction.
         normalise (bool): Filter by filter. Defaults to True.
+        widened (Sequence[str], optional): Names of weights that read 2C
+            channels, those of the reference and of the residual. The
+            residual's half gets what a plain model's weight gets, the
+            reference's a draw of its own. Defaults to none.
 
     Returns:
         Dict[str, torch.Tensor]: Of the weights' names, shapes and device.
@@ -34,18 +43,21 @@ def random_direction(weights: Weights,
         >>> direction = random_direction(dict(w=torch.ones(2, 3)), seed=0)
         >>> direction['w'].norm(dim=1)
         tensor([1.7321, 1.7321])
+        >>> more = random_direction(
+        ...     dict(other=torch.ones(5, 5), w=torch.ones(2, 3)), seed=0)
+        >>> torch.equal(more['w'], direction['w'])
+        True
 
     Source: Li et al., Visualizing the Loss Landscape of Neural Nets, NeurIPS
     2018, section 4.
     """
-    generator = torch.Generator().manual_seed(check_seed(seed))
+    check_seed(seed)
+    widened = widened or ()
     direction = {}
     for name, weight in weights.items():
-        # on the CPU, so that all devices draw the same
-        drawn = torch.randn(
-            weight.shape, generator=generator, dtype=torch.float64)
-        drawn = drawn.to(weight) if weight.dim() > 1 else torch.zeros_like(
-            weight)
+        drawn = torch.zeros_like(weight)
+        if weight.dim() > 1:
+            drawn = _drawn(weight, seed, name, name in widened).to(weight)
         direction[name] = drawn
     filters = [name for name, weight in weights.items() if weight.dim() > 1]
     if not filters:
@@ -63,6 +75,21 @@ def random_direction(weights: Weights,
         torch.stack([of[name].norm() for name in filters]).norm()
         for of in (weights, direction))
     return {name: one * (wanted / have) for name, one in direction.items()}
+
+
+def _drawn(weight: torch.Tensor, seed: int, name: str,
+           is_widened: bool) -> torch.Tensor:
+    """Normal values of a weight's shape, by seed and name."""
+    if is_widened:
+        residual, reference = (
+            _drawn(half, seed, f'{name}{of}', False)
+            for half, of in zip(weight.chunk(2, 1), ('', ' of references')))
+        return torch.cat([reference, residual], 1)
+    digest = hashlib.sha256(f'{seed} {name}'.encode()).digest()
+    generator = torch.Generator().manual_seed(
+        int.from_bytes(digest[:8], 'big'))
+    # on the CPU, so that all devices draw the same
+    return torch.randn(weight.shape, generator=generator, dtype=torch.float64)
 
 
 def moved_weights(weights: Weights, directions: Sequence[Weights],

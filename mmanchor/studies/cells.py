@@ -68,7 +68,9 @@ class Cell:
         found['suite'] = _of_suite(self.study.on.suite)
         found['settings'] = plain(self.study.on.settings)
         if self.study.landscape is not None:
-            found['landscape'] = plain(asdict(self.study.landscape))
+            found['landscape'] = dict(
+                plain(asdict(self.study.landscape)),
+                directions='by weight')  # how they are drawn
             found['shifted'] = self.study.on.shifted
         return found
 

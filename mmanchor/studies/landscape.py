@@ -1,11 +1,13 @@
 """Accuracy of a model whose weights are moved, on a grid of two directions."""
 from pathlib import Path
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from ..evaluation.suite.candidates import Candidate, Ready
 from ..evaluation.suite.images import ImageBatches
@@ -14,11 +16,13 @@ from ..evaluation.suite.predicting import predict_batch
 from ..evaluation.suite.sets import Suite
 from ..evaluation.suite.settings import Settings
 from ..functional import moved_weights, random_direction
+from ..models import AnchoredImageClassifier
 from .cells import Cell
 from .data_root import with_data_root
 from .measuring import Bench, weights_of
 
-SEEDS = (0, 1)  # of the two directions: the same for all models
+SEEDS = (0, 1)  # of the two directions
+_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def measure_landscape(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
@@ -82,25 +86,37 @@ def load_trained(cfg: Config,
     """A model with trained weights, or none.
 
     Raises:
-        ValueError: There are no weights to load, or they are as they were
-            before any training.
+        ValueError: There are no weights to load, or nothing says that they
+            were trained.
     """
     if checkpoint is None:
         raise ValueError(
             'Expected a checkpoint for a landscape, which is that of trained '
             'weights, but got none. Train first, or name one.')
     ready = Candidate('landscape', cfg, checkpoint, 'the config').load(device)
-    norms = [
-        module for module in ready.model.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm)
-        and module.num_batches_tracked is not None
-    ]
-    if norms and not any(module.num_batches_tracked for module in norms):
+    saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent')
+    if not _was_trained(ready.model, saved.get('meta') or {}):
         raise ValueError(
             f'Expected trained weights for a landscape, but {checkpoint} has '
-            'those of a model that no batch went through. Name the '
-            'checkpoint of a trained one.')
+            'no sign of training: its `meta` tells of no iteration, no batch '
+            'went through a BatchNorm layer, and all norm layers scale and '
+            'shift as a new one does. Name the checkpoint of a trained model.')
     return ready
+
+
+def _was_trained(model: nn.Module, meta: dict) -> bool:
+    """Whether anything says so.
+
+    MMEngine counts the epoch it saves in, done or not; iterations decide.
+    """
+    norms = [one for one in model.modules() if isinstance(one, _NORMS)]
+    return bool(
+        meta.get('iter', meta.get('epoch', 0))
+        or any(getattr(one, 'num_batches_tracked', None) for one in norms)
+        # of a new layer, all channels are alike
+        or any(
+            values is not None and (values != values.flatten()[0]).any()
+            for one in norms for values in (one.weight, one.bias)))
 
 
 @torch.no_grad()
@@ -127,7 +143,7 @@ def accuracies(model: nn.Module,
         name: parameter.detach().clone()
         for name, parameter in model.named_parameters()
     }
-    directions = [random_direction(weights, seed, normalise) for seed in SEEDS]
+    directions = directions_of(model, normalise)
     found = []
     try:
         for steps in places:
@@ -143,6 +159,29 @@ def accuracies(model: nn.Module,
     finally:
         _put(model, weights)
     return found
+
+
+def directions_of(model: nn.Module,
+                  normalise: bool) -> List[Dict[str, torch.Tensor]]:
+    """The two directions of a model.
+
+    Models of one architecture share what is drawn, anchored or not: all but
+    that half of an anchored stem that reads references.
+
+    Args:
+        model (torch.nn.Module): A classifier.
+        normalise (bool): See
+            :func:`~mmanchor.functional.landscape.random_direction`.
+    """
+    widened = [f'backbone.{name}.weight' for name in model.stem] if isinstance(
+        model, AnchoredImageClassifier) else []
+    weights = {
+        name: parameter.detach()
+        for name, parameter in model.named_parameters()
+    }
+    return [
+        random_direction(weights, seed, normalise, widened) for seed in SEEDS
+    ]
 
 
 def _put(model: nn.Module, weights: dict) -> None:

@@ -5,9 +5,10 @@ import pytest
 import torch
 from builders import build_model, image_bytes
 from mmpretrain.registry import MODELS
+from small_models import BACKBONES
 
 from mmanchor.functional import moved_weights, random_direction
-from mmanchor.studies.landscape import accuracies, load_trained
+from mmanchor.studies.landscape import accuracies, directions_of, load_trained
 
 WEIGHTS = dict(
     conv=torch.arange(1., 25.).view(2, 3, 2, 2),
@@ -40,6 +41,58 @@ def test_a_raw_direction_has_the_norm_of_all_filters():
     for a, b in zip(found['conv'], normalised['conv']):  # the same way
         assert torch.cosine_similarity(
             a.flatten(), b.flatten(), dim=0).item() == pytest.approx(1)
+
+
+def test_a_draw_depends_on_the_name_and_not_on_what_was_drawn_before():
+    more = dict(first=torch.ones(5, 7), **WEIGHTS)
+    for name, way in random_direction(WEIGHTS, seed=3).items():
+        assert torch.equal(random_direction(more, seed=3)[name], way), name
+    same = random_direction(dict(a=torch.ones(4, 9), b=torch.ones(4, 9)), 3)
+    assert not torch.equal(same['a'], same['b'])
+
+
+@pytest.mark.parametrize('name', ['convolution', 'patches', 'two branches'])
+def test_standard_and_anchored_models_move_the_same_way(name):
+    backbone, neck, width = BACKBONES[name]
+    models = [
+        MODELS.build(
+            dict(
+                type=kind,
+                backbone=dict(backbone),
+                neck=neck and dict(type=neck),
+                head=dict(
+                    type='LinearClsHead'
+                    if neck else 'VisionTransformerClsHead',
+                    num_classes=7,
+                    in_channels=width)))
+        for kind in ('ImageClassifier', 'AnchoredImageClassifier')
+    ]
+    stem = [f'backbone.{one}.weight' for one in models[1].stem]
+    with torch.no_grad():  # of other norms, as trained models
+        for parameter in models[1].parameters():
+            parameter.mul_(3)
+    for plain, anchored in zip(*(directions_of(one, True) for one in models)):
+        assert list(plain) == list(anchored) and stem
+        for weight, one in plain.items():
+            other = anchored[weight]
+            if weight in stem:
+                reference, other = other.chunk(2, 1)
+                assert _cosines(one, reference).mean() < .5
+            assert one.shape == other.shape
+            if one.dim() > 1 and one.any():
+                torch.testing.assert_close(
+                    _cosines(one, other),
+                    other.flatten(1).any(1).to(other))
+    raw = [directions_of(one, False)[1] for one in models]
+    ratios = [(raw[1][weight] / raw[0][weight]).flatten() for weight in raw[0]
+              if weight not in stem and raw[0][weight].any()]
+    torch.testing.assert_close(
+        torch.cat(ratios), ratios[0][0].expand(sum(map(len, ratios))))
+
+
+def _cosines(one, other):
+    """Of filters."""
+    return torch.cosine_similarity(one.flatten(1), other.flatten(1))
 
 
 def test_steps_are_in_directions():
@@ -85,11 +138,67 @@ def test_weights_that_were_not_trained_have_no_landscape(
     torch.save(dict(state_dict=model.state_dict()), path)
     with pytest.raises(ValueError, match='a landscape.* but got none. Train'):
         load_trained(cfg, None)
-    with pytest.raises(ValueError, match='that no batch went through'):
+    with pytest.raises(ValueError, match='has no sign of training'):
         load_trained(cfg, path)
     model.backbone.norm1.num_batches_tracked += 1
     torch.save(dict(state_dict=model.state_dict()), path)
     assert load_trained(cfg, path).model
+
+
+def test_weights_without_batchnorm_have_to_be_trained_too(run, tmp_path):
+    runner = run(
+        '', **{
+            'model.backbone':
+            dict(
+                _delete_=True,
+                type='VisionTransformer',
+                arch=dict(
+                    embed_dims=24,
+                    num_layers=1,
+                    num_heads=2,
+                    feedforward_channels=48),
+                img_size=16,
+                patch_size=8),
+            'model.neck':
+            None,
+            'model.head':
+            dict(
+                _delete_=True,
+                type='VisionTransformerClsHead',
+                num_classes=10,
+                in_channels=24),
+            'train_cfg.max_epochs':
+            1,
+        })
+    cfg, folder = runner.cfg, str(tmp_path)
+    assert not any('running_mean' in one for one in runner.model.state_dict())
+    runner.model.init_weights()
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    # as of epoch 1, iteration 0
+    runner.save_checkpoint(folder, 'new.pth', save_param_scheduler=False)
+    new = torch.load(tmp_path / 'new.pth', weights_only=False)
+    assert new['meta']['epoch'] == 1
+    runner.train()
+    trained = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=False)
+
+    def load(**saved):
+        path = str(tmp_path / 'some.pth')
+        torch.save(saved, path)
+        return load_trained(cfg, path)
+
+    new, trained = new['state_dict'], trained['state_dict']
+    with pytest.raises(ValueError, match='has no sign of training: its `meta'):
+        load_trained(cfg, str(tmp_path / 'new.pth'))
+    for meta in ({}, None, dict(iter=0), dict(epoch=0)):
+        with pytest.raises(ValueError, match='has no sign of training'):
+            load(state_dict=new, meta=meta)
+    with pytest.raises(ValueError, match='has no sign of training'):
+        load(**new)
+    assert load_trained(cfg, str(tmp_path / 'work/epoch_1.pth')).model
+    assert load(state_dict=trained).model and load(**trained).model
+    # as of a model whose norm layers were frozen
+    for meta in (dict(epoch=1), dict(epoch=0, iter=3)):
+        assert load(state_dict=new, meta=meta).model
 
 
 def test_a_study_of_landscapes(study, tmp_path, monkeypatch):
