@@ -1,15 +1,22 @@
 """Studies' files: what is refused, and what comes with mmanchor."""
+import inspect
+
 import pytest
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmpretrain.registry import DATASETS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 from tiny_studies import STUDY, dump
+from torch import nn
 
-from mmanchor.engine.config_reading import reference_hooks
+from mmanchor.engine.config_reading import reference_hooks, type_name
 from mmanchor.studies.cells import all_cells, select
 from mmanchor.studies.data_root import with_data_root
 from mmanchor.studies.overrides import override
 from mmanchor.studies.reading import ground_names, load_study, study_names
+from mmanchor.studies.study import Setting
 
 ONE = dict(name='one', method='standard')
+BUILT = set()
 
 
 @pytest.mark.parametrize('changes,message', [
@@ -159,10 +166,57 @@ def test_our_studies_can_be_made_where_they_say(name):
         # settings differ in more than their names
         assert len({repr(cell.depends) for cell in cells}) == len(cells)
         for cell in cells:
+            if cell.seed == cells[0].seed:
+                check_trained(cell.setting, cell.training, cell.study)
             cfg = cell.training.cfg
             assert cfg.randomness.seed == cell.seed
             assert all(hook.seed == cell.seed for hook in reference_hooks(cfg))
             assert set(cell.setting.paper) <= set(ground_names())
+
+
+def check_trained(setting, training, study):
+    """All that it trains can be built, and is of the method it says."""
+    cfg = training.cfg
+    assert type_name(
+        cfg.model) == ('ImageClassifier' if setting.method == 'standard' else
+                       'AnchoredImageClassifier')
+    if 'data_preprocessor.mask_prob' not in setting.options:
+        # of the anchored ones, those that mask are "masked"
+        masks = cfg.data_preprocessor.get('mask_prob', 0) > 0
+        assert masks == (setting.method == 'masked')
+    check_builds(cfg.model)
+    check_builds(
+        dict(dict(type='ClsDataPreprocessor'), **cfg.data_preprocessor))
+    optimizer = build_optim_wrapper(nn.Linear(1, 1), cfg.optim_wrapper)
+    schedules = cfg.param_scheduler
+    for one in schedules if isinstance(schedules, list) else [schedules]:
+        one = dict(one, optimizer=optimizer)
+        one.pop('convert_to_iter_based', None)
+        assert PARAM_SCHEDULERS.build(one)
+    dataset = cfg.train_dataloader.dataset
+    while dataset is not None:  # data may not be there
+        assert fits(DATASETS, dataset)
+        assert all(
+            fits(TRANSFORMS, one) for one in dataset.get('pipeline', ()))
+        dataset = dataset.get('dataset')
+    if training.start is not None:
+        start = study.setting(setting.start) if isinstance(
+            setting.start, str) else Setting('start', **setting.start)
+        check_trained(start, training.start, study)
+
+
+def check_builds(config):
+    """Many settings have the same."""
+    if repr(config) not in BUILT:
+        assert MODELS.build(dict(config))
+        BUILT.add(repr(config))
+
+
+def fits(registry, config):
+    """Whether it has the arguments of its class, without building it."""
+    config = dict(config)
+    signature = inspect.signature(registry.get(config.pop('type')))
+    return signature.bind(**config) is not None
 
 
 def test_seeds_also_decide_which_images_are_references():
