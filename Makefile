@@ -7,6 +7,7 @@ LINTED := mmanchor configs tools tests docs/site
 # tests share two cores: one thread and one process each
 WORKERS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
+FAST = $(PYTEST) -m 'not matrix and not cluster and not faults'
 
 .PHONY: demo test test-fast test-faults test-upstream test-cluster docs lint \
     format clean
@@ -19,16 +20,17 @@ test: $(VENV)/dev
 
 # without the 58 backbones
 test-fast: $(VENV)/dev
-	$(PYTEST) -m 'not matrix and not cluster and not faults'
+	$(FAST)
 
 # a run is killed twenty times: some minutes
 test-faults: $(VENV)/dev
 	$(PYTEST) -m faults tests/faults
 
-# on upstream MMPretrain 1.2.0 rather than the maintained fork
+# on upstream MMPretrain 1.2.0 rather than the maintained fork, whose backbones
+# are the same
 test-upstream: BIN := $(UPSTREAM)/bin
 test-upstream: $(UPSTREAM)/dev
-	$(PYTEST)
+	$(FAST)
 
 # on a Slurm of its own: needs root, and Debian's slurm-wlm and munge, which
 # are installed where they are missing

@@ -178,7 +178,9 @@ def started(arguments, folder):
             DAWDLE='0.1'),  # so that there is time to stop it
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True)
+        text=True,
+        # where the tests run in the background, it would be ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def stop(process, parts, with_signal):
