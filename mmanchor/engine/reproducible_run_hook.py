@@ -46,6 +46,7 @@ class ReproducibleRunHook(Hook):
         self._resumed: Optional[dict] = None
         self._batches: Optional[SeededBatches] = None
         self._skip = 0
+        self._begun = None
         self._epoch = self._epoch_began_at = 0
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -83,8 +84,12 @@ class ReproducibleRunHook(Hook):
         loop = runner.train_loop
         if not isinstance(loop, EpochBasedTrainLoop):
             self._begin(0, self._first_number(runner), 0)
-            # it may have begun to read already
-            loop.dataloader_iterator = type(loop.dataloader_iterator)(loader)
+            # It may have begun to read already. Its workers end, but not what
+            # it draws from: an infinite sampler shares that with the next.
+            before = loop.dataloader_iterator
+            self._begun = getattr(
+                getattr(before, '_iterator', None), '_sampler_iter', None)
+            loop.dataloader_iterator = type(before)(loader)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed what an epoch starts with."""

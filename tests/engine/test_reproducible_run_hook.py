@@ -1,4 +1,5 @@
 """A run ends the same wherever it was interrupted."""
+import gc
 import logging
 
 import pytest
@@ -134,6 +135,14 @@ def iterations(**more):
 def test_loops_of_iterations(small_config, tmp_path, sampler, num_workers,
                              monkeypatch):
     monkeypatch.setattr('time.sleep', lambda seconds: None)
+    begin = Runner.call_hook
+
+    def call_hook(runner, name, **kwargs):
+        begin(runner, name, **kwargs)
+        if name == 'before_train':
+            gc.collect()  # which ends what is not held
+
+    monkeypatch.setattr(Runner, 'call_hook', call_hook)
     options = iterations(**EVERYTHING, **loading(num_workers),
                          **{'train_dataloader.sampler.type': sampler})
     whole = train(small_config, tmp_path / 'whole', **options)
