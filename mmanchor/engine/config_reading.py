@@ -1,6 +1,8 @@
 """What configs say, however they say it."""
+import difflib
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Iterator, List, Optional, Union
+from typing import Iterator, List, Optional, Sequence, Union
 
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
@@ -76,3 +78,36 @@ def evaluation_pipeline(cfg) -> list:
         'Expected a test pipeline in `val_dataloader` or `test_dataloader` '
         'for references to go through, but found none. Give `source` a '
         '`pipeline`.')
+
+
+def check_fields(config: dict,
+                 kind: type,
+                 where: Union[str, Path],
+                 given: Sequence[str] = ()) -> None:
+    """Refuse names that a dataclass doesn't take, and the lack of others.
+
+    Args:
+        config (dict): Its arguments.
+        kind (type): The dataclass.
+        where (str | Path): Where they are written.
+        given (Sequence[str]): Fields that are not written there.
+
+    Raises:
+        ValueError: There is no such field, or one is lacking.
+    """
+    wanted = {one.name: one for one in fields(kind) if one.name not in given}
+    for key in config:
+        if key not in wanted:
+            close = difflib.get_close_matches(key, wanted, 1)
+            raise ValueError(
+                f'Expected {where} to set {", ".join(wanted)}, but got '
+                f'{key!r}.' +
+                (f' Is {close[0]!r} meant?' if close else ' Remove it.'))
+    lacking = [
+        key for key, one in wanted.items() if key not in config
+        and one.default is MISSING and one.default_factory is MISSING
+    ]
+    if lacking:
+        raise ValueError(f'Expected {where} to set {", ".join(lacking)}, but '
+                         f'got {", ".join(config) or "nothing"}. Add '
+                         f'{lacking[0]}.')

@@ -13,9 +13,9 @@ from mmengine.config import Config
 from mmpretrain.registry import HOOKS
 
 from ..engine.config_reading import reference_hooks
+from ..engine.locks import is_locked
 from ..engine.output import write_json
 from ..evaluation.suite.sets import load_suite
-from .locks import is_locked
 from .study import Setting, Study
 from .training import Training, plain, training_of
 

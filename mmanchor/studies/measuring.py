@@ -8,6 +8,7 @@ import torch
 
 from ..analysis.benchmark_timing import seconds
 from ..engine.loading import load_classifier
+from ..engine.locks import lock
 from ..evaluation.suite.candidates import Candidate, Ready
 from ..evaluation.suite.images import ImageBatches
 from ..evaluation.suite.making import make_corrupted
@@ -18,7 +19,6 @@ from ..evaluation.suite.sets import Suite
 from ..evaluation.suite.settings import Settings
 from .cells import Cell
 from .data_root import with_data_root
-from .locks import lock
 
 TIMED = 1000  # images
 _OF_FILES = ('config', 'checkpoint', 'sha256')

@@ -6,9 +6,11 @@ from typing import Any, List, Union
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
-# what a config may have besides the runner's arguments
-_TOP = ('auto_scale_lr', 'custom_imports', 'model_wrapper_cfg', 'runner_type',
-        'tta_model', 'tta_pipeline')
+# what the runner and the tools read from a config besides the arguments
+_TOP = ('activation_checkpointing', 'auto_scale_lr', 'compile',
+        'custom_imports', 'efficient_conv_bn_eval', 'find_unused_parameters',
+        'model_wrapper_cfg', 'runner_type', 'sync_bn', 'tta_model',
+        'tta_pipeline')
 
 
 def override(cfg: Config, options: dict, of: str) -> None:

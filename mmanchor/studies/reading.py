@@ -1,5 +1,4 @@
 """From a study's file to a study."""
-import dataclasses
 import difflib
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
@@ -7,6 +6,7 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 from mmengine.config import Config
 
 from .. import CONFIG_DIR
+from ..engine.config_reading import check_fields
 from .cells import slug
 from .metrics import METRICS
 from .study import FIGURES, Ground, Landscape, Plot, Setting, Study
@@ -55,7 +55,7 @@ def load_study(name: Union[str, Path],
     if seeds is not None:
         given['seeds'] = list(seeds)
     found = {**found, **given}
-    _check_names(found, Study, path)
+    check_fields(found, Study, path)
     settings = [
         _make(one, Setting, f'setting {i} of {path}')
         for i, one in enumerate(found['settings'])
@@ -101,7 +101,7 @@ def ground_names() -> List[str]:
 def _load_ground(name: str) -> Ground:
     path = _find(name, FOLDER / '_on_', 'a ground (`on`)')
     found = dict(_read(path), name=path.stem)
-    _check_names(found, Ground, path)
+    check_fields(found, Ground, path)
     configs = {}
     for method, one in found['configs'].items():
         one = dict(config=one) if isinstance(one, str) else dict(one)
@@ -140,27 +140,8 @@ def _read(path: Path) -> Dict[str, Any]:
 
 
 def _make(config: dict, kind: type, where: str):
-    _check_names(config, kind, where)
+    check_fields(config, kind, where)
     return kind(**config)
-
-
-def _check_names(config: dict, kind: type, where: Union[str, Path]) -> None:
-    """Refuse names that a class doesn't take, and the lack of others."""
-    wanted = {one.name: one for one in dataclasses.fields(kind)}
-    for key in config:
-        if key not in wanted:
-            close = difflib.get_close_matches(key, wanted, 1)
-            raise ValueError(
-                f'Expected {where} to set {", ".join(wanted)}, but got '
-                f'{key!r}.' +
-                (f' Is {close[0]!r} meant?' if close else ' Remove it.'))
-    for key, one in wanted.items():
-        needed = (
-            one.default is dataclasses.MISSING
-            and one.default_factory is dataclasses.MISSING)
-        if needed and key not in config:
-            raise ValueError(f'Expected {where} to set {key}, but got '
-                             f'{", ".join(config) or "nothing"}. Add {key}.')
 
 
 def _check_settings(settings: Sequence[Setting], ground: Ground,

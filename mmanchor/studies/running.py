@@ -8,12 +8,12 @@ from typing import Callable, Dict, List, Sequence
 from rich.console import Console
 from rich.markup import escape
 
+from ..engine.locks import lock
 from ..engine.output import commit, progress_bars, versions
 from ..evaluation.suite.sets import load_suite
 from ..evaluation.suite.settings import Settings
 from .cells import DONE, FAILED, STARTED, Cell, Kept, changes
 from .landscape import measure_landscape
-from .locks import lock
 from .measuring import Bench, make_sets, measure_by_suite
 from .training import Training
 

@@ -3,7 +3,7 @@ import csv
 import io
 from typing import List, Optional
 
-from ..evaluation.report.markdown import _flat
+from ..evaluation.report.markdown import one_line
 from ..evaluation.report.table import Table, to_markdown
 from .metrics import METRICS, shown
 from .results import figures_of
@@ -93,7 +93,7 @@ def markdown_report(results: dict, figures: List[str]) -> str:
     if results['missing']:
         lines = [f'- {told(one)}' for one in results['missing']]
         parts.append('\n'.join(['## Not there', '', *lines]))
-    lines = [f'- {key}: {_flat(text)}' for key, text in _about(results)]
+    lines = [f'- {key}: {one_line(text)}' for key, text in _about(results)]
     parts.append('\n'.join(['## Conventions and versions', '', *lines]))
     return '\n\n'.join(parts) + '\n'
 
@@ -109,7 +109,7 @@ def told(missing: dict, at_most: int = 3) -> str:
     cells = '; '.join(names[:at_most])
     if len(names) > at_most:
         cells += f' and {len(names) - at_most} more cells'
-    reason = missing['reason'] and f'. {_flat(missing["reason"])}'
+    reason = missing['reason'] and f'. {one_line(missing["reason"])}'
     return f'{missing["state"]}: {cells}{reason or ""}'
 
 

@@ -15,7 +15,6 @@ from torchvision import models
 
 from mmanchor import CONFIG_DIR, __version__
 from mmanchor.engine.converting import convert, convert_file
-from mmanchor.engine.torchvision_weights import ARCHITECTURES
 
 TOOL = str(Path(__file__).parents[2] / 'tools/convert_checkpoint.py')
 
@@ -124,81 +123,6 @@ def test_it_is_tested_with_references_of_the_training_set(
             model(images), by_hand, rtol=1e-4, atol=1e-4)
 
 
-def vit():
-    with torch.device('meta'):
-        return models.vit_b_16().state_dict()
-
-
-def behind(prefix, weights):
-    return {f'{prefix}{name}': w for name, w in weights.items()}
-
-
-def test_weights_are_found_wherever_they_are():
-    plain = vit()
-    expected = convert(plain, 'vit_b_16')
-    assert expected.place is None
-    averaged = dict(behind('module.net.', plain), n_averaged=torch.tensor(9))
-    for checkpoint, place in (
-        (behind('net.', plain), None),
-        (behind('module.', plain), None),
-        (behind('module.net.', plain), None),
-        (averaged, None),
-        (dict(net=behind('module.', plain), acc=1.), 'net'),
-        (dict(model=behind('net.', plain), optimizer={}, epoch=3), 'model'),
-        (dict(model=dict(other=plain['class_token']),
-              model_ema=averaged), 'model_ema'),
-    ):
-        found = convert(checkpoint, 'vit_b_16')
-        assert found.place == place
-        assert found.weights.keys() == expected.weights.keys()
-        assert all(found.weights[n] is w for n, w in expected.weights.items())
-
-
-def test_which_weights_may_be_chosen():
-    saved = dict(model=vit(), model_ema=vit(), scaler=dict(scale=1.))
-    assert convert(saved, 'vit_b_16').place == 'model_ema'
-    found = convert(saved, 'vit_b_16', 'model')
-    assert found.weights['backbone.cls_token'] is saved['model']['class_token']
-    with pytest.raises(
-            ValueError, match="under 'net' in .* those of: model_ema, model"):
-        convert(saved, 'vit_b_16', 'net')
-    with pytest.raises(ValueError, match="under 'net' in .* of: none"):
-        convert(vit(), 'vit_b_16', 'net')
-
-
-def test_old_names_of_torchvision_are_known():
-    plain = vit()
-    old = {
-        name.replace('mlp.0', 'mlp.linear_1').replace('mlp.3', 'mlp.linear_2'):
-        weight
-        for name, weight in plain.items()
-    }
-    assert old.keys() != plain.keys()
-    found, expected = (convert(w, 'vit_b_16').weights for w in (old, plain))
-    assert found.keys() == expected.keys()
-
-
-@pytest.mark.parametrize('arch', ARCHITECTURES)
-@pytest.mark.parametrize('channels', [3, 6])
-def test_every_config_named_is_there(arch, channels):
-    with torch.device('meta'):
-        weights = ARCHITECTURES[arch].build().state_dict()
-        stem = weights[ARCHITECTURES[arch].stem]
-        weights[ARCHITECTURES[arch].stem] = torch.empty(
-            len(stem), channels, *stem.shape[2:])
-        head = ARCHITECTURES[arch].head
-        wide = weights[f'{head}.weight'].size(1)
-        for classes in (10, 100, 1000):
-            weights[f'{head}.weight'] = torch.empty(classes, wide)
-            weights[f'{head}.bias'] = torch.empty(classes)
-            found = convert(weights, arch)
-            known = (classes == 1000) != (arch == 'resnet18_cifar')
-            assert (found.config is not None) == known
-            if known:
-                assert (CONFIG_DIR.parent / found.config).is_file()
-                assert ('anchored' in found.config) == (channels == 6)
-
-
 def test_classes_that_are_not_known(tmp_path, monkeypatch, capsys):
     torch.save(ForCIFAR(3, 7).state_dict(), tmp_path / 'a.pth')
     tool(monkeypatch, tmp_path / 'a.pth', tmp_path / 'b.pth', '--arch',
@@ -211,7 +135,10 @@ def test_classes_that_are_not_known(tmp_path, monkeypatch, capsys):
 
 
 def test_what_reference_training_saves_besides_is_no_code(tmp_path):
-    weights = behind('module.net.', ForCIFAR().net.state_dict())
+    weights = {
+        f'module.net.{name}': w
+        for name, w in ForCIFAR().net.state_dict().items()
+    }
     net = nn.Linear(2, 2)
     optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
     net(torch.ones(1, 2)).sum().backward()

@@ -1,30 +1,21 @@
 """Grids of tiny models, done, resumed, changed and shared."""
-import errno
-import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from statistics import mean, stdev
 
 import pytest
 import torch
 from malicious import CreatesAFile
-from tiny_studies import STUDY
+from tiny_studies import STUDY, read, until
 
 from mmanchor.studies.cells import Kept, all_cells
-from mmanchor.studies.locks import lock
 from mmanchor.studies.reading import load_study
 
 ROOT = Path(__file__).parents[2]
-
-
-def read(path) -> dict:
-    return json.loads(path.read_text())
 
 
 def without_times(path) -> str:
@@ -81,13 +72,6 @@ def test_a_grid_ends_in_json_a_table_and_a_figure(study, tmp_path, capsys):
     after = {path: path.stat().st_mtime_ns for path in work.rglob('*_seed*')}
     assert {p: t for p, t in before.items() if p.suffix == '.json'} \
         == {p: t for p, t in after.items() if p.suffix == '.json'}
-
-
-def until(condition, seconds=90):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_killed_and_started_again_it_is_the_same_but_for_times(
@@ -194,43 +178,6 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(
     assert not read(work / 'results.json')['missing']
 
 
-def test_two_processes_do_not_do_the_same_cell(study, tmp_path, capsys):
-    settings = dict(settings=STUDY['settings'][:2], seeds=[0])
-    with lock(tmp_path / 'work/locks/standard_seed0') as mine:
-        assert mine
-        assert study('--list', **settings) == 0
-        assert 'standard, seed 0: running' in capsys.readouterr().out
-        assert study(**settings) == 0
-        assert ('standard, seed 0: another process does it'
-                in capsys.readouterr().out)
-    names = [path.name for path in (tmp_path / 'work/cells').iterdir()]
-    assert names == ['masked_seed0.json']
-    assert study('--list', **settings) == 0
-    listed = capsys.readouterr().out
-    assert 'standard, seed 0: to do' in listed
-    assert 'masked, seed 0: done' in listed
-
-
-def test_a_cell_that_is_only_looked_at_is_done_all_the_same(study, tmp_path):
-    path = tmp_path / 'work/locks/standard_seed0'
-    path.parent.mkdir(parents=True)
-    looking = open(path, 'w')
-    fcntl.flock(looking, fcntl.LOCK_SH)
-    threading.Timer(0.3, looking.close).start()
-    with lock(path) as mine:
-        assert mine
-
-
-def test_a_file_system_without_locks_is_named(study, tmp_path, monkeypatch):
-
-    def flock(*_):
-        raise OSError(errno.ENOSYS, 'Function not implemented')
-
-    monkeypatch.setattr(fcntl, 'flock', flock)
-    with pytest.raises(ValueError, match='locks .flock.*Function not impl'):
-        study()
-
-
 def test_code_in_a_trained_checkpoint_is_not_run(study, tmp_path, capsys):
     grid = dict(settings=STUDY['settings'][:1], seeds=[0])
     assert study(**grid) == 0
@@ -242,29 +189,6 @@ def test_code_in_a_trained_checkpoint_is_not_run(study, tmp_path, capsys):
     assert study(**grid) == 1
     assert 'can run code' in ' '.join(capsys.readouterr().out.split())
     assert not (tmp_path / 'created').exists()
-
-
-def test_a_model_that_another_process_trains_is_left_for_last(
-        study, study_file, tmp_path):
-    grid = dict(settings=STUDY['settings'][:2], seeds=[0])
-    first, _ = all_cells(load_study(study_file(**grid)))
-    held = lock(tmp_path / f'work/locks/training-{first.training.key}')
-    assert held.__enter__()
-    cells = tmp_path / 'work/cells'
-
-    def release():  # once the other is done
-        until(lambda: (cells / 'masked_seed0.json').exists() and read(
-            cells / 'masked_seed0.json')['state'] == 'done')
-        held.__exit__(None, None, None)
-
-    thread = threading.Thread(target=release)
-    thread.start()
-    assert study(**grid) == 0
-    thread.join()
-    times = [(cells / f'{name}_seed0.json').stat().st_mtime_ns
-             for name in ('masked', 'standard')]
-    assert times == sorted(times)
-    assert read(cells / 'standard_seed0.json')['state'] == 'done'
 
 
 def test_one_cell_by_its_number_and_a_report_of_what_is_there(

@@ -170,11 +170,12 @@ def test_near_the_limit_a_task_is_told_and_the_job_requeued(
     process.send_signal(signal.SIGUSR1)
     printed = process.communicate(timeout=30)[0].splitlines()
     assert process.returncode == 0
+    status = array.get('TOLD', '75')
     assert printed == [
         'srun --ntasks=1 --kill-on-bad-exit=1 python -u '
         f'{ROOT}/tools/study.py masking --work-dir w --cell',
         f'scancel --signal=USR1 {job}',
-        'Start 1 ended before it was done: requeued.',
+        f'Start 1 ended before it was done (status {status}): requeued.',
         f'scontrol requeue {job}',
         'PreemptTime=None',
     ]

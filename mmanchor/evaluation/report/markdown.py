@@ -36,7 +36,7 @@ def report(results: dict, tables: Sequence[Table],
                                                          'versions')):
         if results.get(name):
             lines = [
-                f'- {key}: {_flat(text)}'
+                f'- {key}: {one_line(text)}'
                 for key, text in results[name].items()
             ]
             parts.append('\n'.join([f'## {title}', '', *lines]))
@@ -45,12 +45,12 @@ def report(results: dict, tables: Sequence[Table],
 
 def _not_measured(results: dict) -> List[str]:
     lines = [
-        f'- {found["name"]}: {_flat(found["reason"])}'
+        f'- {found["name"]}: {one_line(found["reason"])}'
         for found in results.get('missing') or ()
     ]
     lines += [
         f'- {found["name"]} by {found["model"] or "all"}: '
-        f'{_flat(found["reason"])}' for found in results.get('failed') or ()
+        f'{one_line(found["reason"])}' for found in results.get('failed') or ()
     ]
     return ['\n'.join(['## Not measured', '', *lines])] if lines else []
 
@@ -75,5 +75,5 @@ def _link(path: Path, folder: Union[str, Path]) -> str:
     return quote(Path(os.path.relpath(path, folder or '.')).as_posix())
 
 
-def _flat(text: object) -> str:
+def one_line(text: object) -> str:
     return ' '.join(str(text).split())

@@ -1,17 +1,15 @@
 """What a suite has measured so far, on disk, so that it can go on."""
-import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
-import socket
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
+from ...engine.locks import lock
 from ...engine.whole_files import whole_files
 
 
@@ -84,34 +82,16 @@ def only_run(folder: Path,
         another (str): What to do if it can't be this one.
 
     Raises:
-        ValueError: There is one already, or the folder can't be written to.
+        ValueError: There is one already, or see :func:`lock`.
     """
     path = Path(folder) / '.running'
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, 'a+')
-    except OSError as error:
-        raise ValueError('Expected a folder that can be written to, but got '
-                         f'{folder}: {error.strerror}. '
-                         f'{another[0].upper()}{another[1:]}.') from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
+    with lock(path, another=another) as mine:
+        if not mine:
             raise ValueError(
                 f'Expected no other run to write to {folder}, but got one: '
-                f'{file.read() or "of unknown origin"}. Wait for it, or '
-                f'{another}.') from None
-        except OSError as error:
-            raise ValueError(
-                f'Expected a file system with locks (flock), but got {folder}:'
-                f' {error.strerror}. Mount it with `flock`, or '
-                f'{another}.') from error
-        file.truncate(0)
-        file.write(f'process {os.getpid()} on {socket.gethostname()}')
-        file.flush()
+                f'{path.read_text() or "of unknown origin"}. Wait for it, or '
+                f'{another}.')
         for place in ('.', 'parts', 'figures'):
             for partial in (path.parent / place).glob('.partial-*'):
                 shutil.rmtree(partial)
-        yield  # the lock goes with the file, also where a process is killed
+        yield

@@ -1,6 +1,5 @@
 """What a suite tests on, as its file says."""
-import difflib
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterator, Optional, Sequence, Tuple, Union
 
@@ -11,6 +10,7 @@ from mmpretrain.registry import DATASETS
 from ... import CONFIG_DIR
 from ...datasets import SEVERITIES
 from ...datasets.cifar_shifts import CorruptedArrays
+from ...engine.config_reading import check_fields
 
 FOLDER = CONFIG_DIR / 'suites'
 
@@ -182,10 +182,10 @@ def load_suite(name: Union[str, Path],
         if not key.startswith('_') and key != 'custom_imports'
     }
     config.setdefault('title', path.stem)
-    _check(config, Suite, path, given=('name', ))
+    check_fields(config, Suite, path, given=('name', ))
 
     def make_set(of: dict) -> SuiteSet:
-        _check(of, SuiteSet, path)
+        check_fields(of, SuiteSet, path)
         dataset = dict(of['dataset'])
         kind = DATASETS.get(str(dataset.get('type')))
         if kind is None:
@@ -215,7 +215,7 @@ def load_suite(name: Union[str, Path],
         return made
 
     held_out = config.get('held_out', {})
-    _check(held_out, HeldOut, path)
+    check_fields(held_out, HeldOut, path)
     suite = Suite(
         path.stem,
         config['title'],
@@ -230,23 +230,3 @@ def load_suite(name: Union[str, Path],
                          f'own, but got two called {min(twice)!r}. Change '
                          'one.')
     return suite
-
-
-def _check(config: dict, kind: type, path: Path, given=()) -> None:
-    """Refuse names that a class doesn't take, and the lack of others."""
-    wanted = {one.name: one for one in fields(kind) if one.name not in given}
-    for key in config:
-        if key not in wanted:
-            close = difflib.get_close_matches(key, wanted, 1)
-            raise ValueError(
-                f'Expected {path} to set {", ".join(wanted)}, but got '
-                f'{key!r}.' +
-                (f' Is {close[0]!r} meant?' if close else ' Remove it.'))
-    lacking = [
-        key for key, one in wanted.items()
-        if key not in config and one.default is MISSING
-    ]
-    if lacking:
-        raise ValueError(f'Expected {path} to set {", ".join(lacking)}, but '
-                         f'got {", ".join(config) or "nothing"}. Add '
-                         f'{lacking[0]}.')

@@ -9,18 +9,21 @@ from typing import Iterator
 
 
 @contextmanager
-def lock(path: Path, wait: bool = False) -> Iterator[bool]:
+def lock(path: Path,
+         wait: bool = False,
+         another: str = 'name another with --work-dir') -> Iterator[bool]:
     """Hold a lock, which goes with the process, also if it is killed.
 
     Args:
         path (Path): A file, made if it isn't there.
         wait (bool): Whether to wait for another process. Defaults to False.
+        another (str): What to do if the folder can't be this one.
 
     Yields:
         bool: Whether it is held; False where another process has it.
 
     Raises:
-        ValueError: The folder can't be written to.
+        ValueError: The folder can't be written to, or has no locks.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,9 +31,17 @@ def lock(path: Path, wait: bool = False) -> Iterator[bool]:
     except OSError as error:
         raise ValueError(
             f'Expected a folder that can be written to, but got {path.parent}:'
-            f' {error.strerror}. Name another with --work-dir.') from error
+            f' {error.strerror}. {another[0].upper()}{another[1:]}.'
+        ) from error
     with file:
-        if not _taken(file, path, wait):
+        try:
+            mine = _taken(file, wait)
+        except OSError as error:
+            raise ValueError(
+                'Expected a file system with locks (flock), but got '
+                f'{path.parent}: {error.strerror}. Mount it with `flock`, or '
+                f'{another}.') from error
+        if not mine:
             yield False
             return
         file.truncate(0)
@@ -39,18 +50,13 @@ def lock(path: Path, wait: bool = False) -> Iterator[bool]:
         yield True
 
 
-def _taken(file, path: Path, wait: bool) -> bool:
-    for attempt in range(20):
+def _taken(file, wait: bool) -> bool:
+    for _ in range(20):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             return True
         except BlockingIOError:
             time.sleep(0.05)  # it may only be looked at, by `is_locked`
-        except OSError as error:
-            raise ValueError(
-                f'Expected a file system with locks (flock), but got '
-                f'{path.parent}: {error.strerror}. Mount it with `flock`, or '
-                'name a --work-dir on another.') from error
     return False
 
 
