@@ -47,7 +47,10 @@ def lock(path: Path,
         file.truncate(0)
         file.write(f'process {os.getpid()} on {socket.gethostname()}')
         file.flush()
-        yield True
+        try:
+            yield True
+        finally:  # closing is not enough: data-loading workers have it open
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _taken(file, wait: bool) -> bool:

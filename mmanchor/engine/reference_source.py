@@ -4,6 +4,7 @@ from typing import Union
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.registry import DATASETS
 
@@ -56,8 +57,13 @@ def source_dataset(cfg: Config, source: Union[dict, str, None], training=None):
     Raises:
         ValueError: There is none, or it can't be read.
     """
-    if source is None:
-        return training_set(cfg, training)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        if source is None:
+            return training_set(cfg, training)
+        return _named_dataset(cfg, source)
+
+
+def _named_dataset(cfg: Config, source: Union[dict, str]):
     config = source
     if isinstance(source, str):
         if not os.path.isdir(source):

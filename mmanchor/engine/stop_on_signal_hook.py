@@ -101,7 +101,9 @@ class StopOnSignalHook(Hook):
         self.release()
 
     def release(self) -> None:
-        """Let signals do again what they did before."""
+        """Let signals do again what they did before, and workers go."""
+        if self._leaving is not None:
+            self._leaving.value = 1
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}

@@ -2,6 +2,7 @@
 import contextlib
 import copy
 import functools
+import gc
 import hashlib
 import io
 import itertools
@@ -109,6 +110,7 @@ class Training:
             flags.append('--resume')
         with contextlib.redirect_stdout(_Nowhere()):  # logs are in the folder
             launch.train([str(path), *flags], [_Watch(report)])
+        gc.collect()  # its workers end with it, which are in a circle
         last = Path(find_latest_checkpoint(str(folder)))
         write_json(
             dict(

@@ -1,4 +1,6 @@
+import gc
 import json
+import multiprocessing
 import pickle
 
 import pytest
@@ -70,6 +72,17 @@ def test_persistent_workers(monkeypatch, config_file):
     cfg = parsed(monkeypatch,
                  [config_file, *workers, '--no-persistent-workers'])
     assert cfg.train_dataloader.persistent_workers is False
+
+
+def test_no_worker_outlives_a_run_in_a_longer_process(config_file, tmp_path):
+    before = multiprocessing.active_children()
+    launch.train([
+        config_file, '--work-dir',
+        str(tmp_path / 'trained'), '--no-validate', '--cfg-options',
+        'train_dataloader.num_workers=1'
+    ])
+    gc.collect()
+    assert multiprocessing.active_children() == before
 
 
 def test_resume_flags(monkeypatch, config_file, trained):

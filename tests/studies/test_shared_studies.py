@@ -1,12 +1,14 @@
 """Several processes with one work dir."""
 import errno
 import fcntl
+import multiprocessing
 import threading
+import time
 
 import pytest
 from tiny_studies import STUDY, read, until
 
-from mmanchor.engine.locks import lock
+from mmanchor.engine.locks import is_locked, lock
 from mmanchor.studies.cells import all_cells
 from mmanchor.studies.reading import load_study
 
@@ -36,6 +38,17 @@ def test_a_cell_that_is_only_looked_at_is_done_all_the_same(study, tmp_path):
     threading.Timer(0.3, looking.close).start()
     with lock(path) as mine:
         assert mine
+
+
+def test_a_lock_ends_before_the_workers_that_were_started_under_it(tmp_path):
+    context = multiprocessing.get_context('fork')
+    worker = context.Process(target=time.sleep, args=(60, ), daemon=True)
+    with lock(tmp_path / 'lock') as mine:
+        assert mine
+        worker.start()
+    assert worker.is_alive()
+    assert not is_locked(tmp_path / 'lock')
+    worker.kill()
 
 
 def test_a_file_system_without_locks_is_named(study, tmp_path, monkeypatch):
