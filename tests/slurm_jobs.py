@@ -1,0 +1,49 @@
+"""Jobs on the Slurm that ``make test-cluster`` starts: for conftest files."""
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).parents[1] / 'tools'
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """An empty folder, and what tasks need."""
+    assert 'SLURM_CONF' in os.environ, 'run `make test-cluster`'
+    monkeypatch.chdir(tmp_path)
+    for name, value in dict(
+            GPUS='2',
+            CPUS_PER_TASK='1',
+            OMP_NUM_THREADS='1',
+            PYTHON=sys.executable).items():
+        monkeypatch.setenv(name, value)
+
+
+def command(*arguments) -> str:
+    """What it prints."""
+    done = subprocess.run([str(argument) for argument in arguments],
+                          stdout=subprocess.PIPE,
+                          text=True,
+                          timeout=300)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def wait_for(what, log, seconds=300):  # a start takes up to a minute
+    """Until it is true; else, show the log."""
+    end = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > end:
+            lines = Path(log).read_text().splitlines() if Path(
+                log).exists() else []
+            pytest.fail('\n'.join(lines[-40:]) or 'no log')
+        time.sleep(0.1)
+
+
+def has_ended(job, state='COMPLETED') -> bool:
+    """Whether a job is in a state."""
+    return f'JobState={state}' in command('scontrol', 'show', 'job', job)
