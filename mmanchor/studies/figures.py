@@ -153,7 +153,8 @@ def _side_by_side(axes, results: dict, metric: str,
     handles = {}
     groups: Dict[str, List[dict]] = {}
     for one in results['settings']:
-        groups.setdefault(_x_of(one), []).append(one)
+        if metric in {**figures_of(results, one)['mean'], **one['paper']}:
+            groups.setdefault(_x_of(one), []).append(one)
     series = _series(results)
     width = 0.7 / max(map(len, groups.values()))
     for place, inside in enumerate(groups.values()):
@@ -195,7 +196,9 @@ def _side_by_side(axes, results: dict, metric: str,
     axes.set_xlim(-0.6, len(groups) - 0.4)
     crowded = len(groups) > 3
     axes.set_xticks(
-        range(len(groups)), [label(x, 14) for x in groups],
+        # lines of a name would be upon another's where they are slanted
+        range(len(groups)),
+        [label(x, 99 if crowded else 14) for x in groups],
         rotation=30 if crowded else 0,
         ha='right' if crowded else 'center',
         rotation_mode='anchor' if crowded else None)

@@ -109,6 +109,21 @@ def test_points_have_their_spread_and_each_seed():
     assert marks[0].get_segments()[0][0][1] == 69
 
 
+def test_names_that_are_slanted_have_room_and_figures():
+    names = [f'setting {i}: of two words, and more' for i in range(5)]
+    waiting = dict(setting('waiting', 'a', None, 0.), mean={}, std={}, n=0)
+    found = study_figure(
+        results(*[setting(name, 'a', None, 70.) for name in names], waiting),
+        Plot('points', ['clean']))
+    found.canvas.draw()
+    labels = found.axes[0].get_xticklabels()
+    assert [text.get_text() for text in labels] == names
+    inside = found.bbox
+    for text in labels:
+        box = text.get_window_extent()
+        assert inside.y0 <= box.y0 and box.y1 <= found.axes[0].bbox.y0
+
+
 def test_a_landscape_is_a_map_for_each_setting_and_direction():
     steps = [-1., 0., 1.]
     values = np.arange(9.).reshape(3, 3)
