@@ -1,5 +1,6 @@
 """Configs to analyse."""
 import pytest
+from runs import run, small_config  # noqa: F401
 
 collect_ignore = ['conftest.py']  # for doctests: it clashes with others
 
