@@ -10,19 +10,16 @@ from rich.console import Console
 
 from mmanchor.analysis.masking_check import (ImagesOfTwoSets, make_parser,
                                              masked_answers, masking_table)
-from mmanchor.engine.command_line import add_cfg_options, import_from_here
+from mmanchor.engine.command_line import import_from_here
 from mmanchor.engine.config_reading import read_config
 from mmanchor.engine.loading import load_anchored
 from mmanchor.engine.output import commit, versions, write_json
-from mmanchor.engine.untrusted import add_trust_flag, checkpoint_loading
+from mmanchor.engine.untrusted import checkpoint_loading
 from mmanchor.evaluation.report.table import to_rich
 
 
 def main() -> None:
-    parser = make_parser()
-    add_trust_flag(parser)
-    add_cfg_options(parser)
-    args = parser.parse_args()
+    args = make_parser().parse_args()
     import_from_here()
     cfg = read_config(args.config, args.cfg_options)
     with checkpoint_loading(args.allow_code_in_checkpoints):

@@ -19,7 +19,9 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..engine.command_line import add_cfg_options
 from ..engine.seeding import seed_generators
+from ..engine.untrusted import add_trust_flag
 from ..evaluation.report.table import Table, number
 from ..functional import (anchor, blank_references, draw_generator, draw_mask,
                           draw_partners, normalized_entropy)
@@ -244,4 +246,6 @@ def make_parser() -> argparse.ArgumentParser:
         default='cuda' if torch.cuda.is_available() else 'cpu',
         help='default: %(default)s')
     parser.add_argument('--out', metavar='FILE.json', help='write the figures')
+    add_trust_flag(parser)
+    add_cfg_options(parser)
     return parser
