@@ -67,7 +67,8 @@ class ImagesOfTwoSets:
         seed (int): Which images, in which order, and how augmented.
 
     Raises:
-        ValueError: ``batch_size`` is below 2, or a set has fewer images.
+        ValueError: ``batch_size`` is below 2, the config lacks a set, or one
+            has fewer images.
     """
 
     def __init__(self, cfg: Config, num_images: int, batch_size: int,
@@ -76,7 +77,11 @@ class ImagesOfTwoSets:
             raise ValueError('Expected `batch_size` to be at least 2, so that '
                              'an image has another as its reference, but got '
                              f'{batch_size}.')
-        self.cfg, self.num_images = cfg, num_images
+        for name in ('train_dataloader', 'test_dataloader'):
+            if cfg.get(name) is None:
+                raise ValueError(f'Expected a `{name}` in the config to have '
+                                 'images from, but there is none. Add it.')
+        self.num_images = num_images
         self.batch_size, self.seed = batch_size, seed
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             self.sets = {

@@ -95,6 +95,13 @@ def test_wrong_sizes(ask):
         ask(batch_size=41)
 
 
+def test_a_config_without_a_training_set(small_config):
+    cfg = small_config()
+    cfg.train_dataloader = None
+    with pytest.raises(ValueError, match='a `train_dataloader` in the config'):
+        ImagesOfTwoSets(cfg, 40, 20, seed=0)
+
+
 def test_the_tool_prints_and_writes(run, tmp_path, monkeypatch, capsys):
     runner = run(**{'train_cfg.max_epochs': 1})
     runner.train()
