@@ -62,13 +62,13 @@ class ImagesOfTwoSets:
     Args:
         cfg (Config): Of the model; each set goes through its own pipeline.
         num_images (int): At most, of a set.
-        batch_size (int): At least 2. Images of a last, smaller batch are left
-            out.
+        batch_size (int): At least 2; all images, if there are fewer. A last
+            batch that is smaller is left out.
         seed (int): Which images, in which order, and how augmented.
 
     Raises:
         ValueError: ``batch_size`` is below 2, the config lacks a set, or one
-            has fewer images.
+            has fewer than two images.
     """
 
     def __init__(self, cfg: Config, num_images: int, batch_size: int,
@@ -99,13 +99,13 @@ class ImagesOfTwoSets:
         dataset = self.sets[of]
         order = np.random.default_rng(self.seed).permutation(
             len(dataset))[:num_images or self.num_images]
-        if len(order) < self.batch_size:
-            raise ValueError(
-                f'Expected at least {self.batch_size} {of} images, a batch, '
-                f'but got {len(order)}. Lower the batch size.')
-        for i in range(0, len(order) - self.batch_size + 1, self.batch_size):
+        size = min(self.batch_size, len(order))
+        if size < 2:
+            raise ValueError(f'Expected at least 2 {of} images, one to be the '
+                             f"other's reference, but got {size}.")
+        for i in range(0, len(order) - size + 1, size):
             seed_generators(self.seed, i)
-            samples = [dataset[int(j)] for j in order[i:i + self.batch_size]]
+            samples = [dataset[int(j)] for j in order[i:i + size]]
             yield (torch.stack([one['inputs'] for one in samples]),
                    torch.cat([one['data_samples'].gt_label
                               for one in samples]))

@@ -33,7 +33,7 @@ class SeesReference(nn.Module):
 @pytest.fixture
 def ask(small_config):
 
-    def make(norm=True, batch_size=20, **preprocessor):
+    def make(norm=True, batch_size=20, num_images=40, **preprocessor):
         cfg = small_config()
         cfg.model = dict(
             type='AnchoredImageClassifier',
@@ -44,7 +44,7 @@ def ask(small_config):
             data_preprocessor=dict(cfg.data_preprocessor, **preprocessor))
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             model = MODELS.build(cfg.model)
-        images = ImagesOfTwoSets(cfg, 40, batch_size, seed=0)
+        images = ImagesOfTwoSets(cfg, num_images, batch_size, seed=0)
         return masked_answers(model, images)
 
     return make
@@ -91,8 +91,9 @@ def test_without_batch_norm_there_are_no_statistics(ask):
 def test_wrong_sizes(ask):
     with pytest.raises(ValueError, match='`batch_size` to be at least 2'):
         ask(batch_size=1)
-    with pytest.raises(ValueError, match='at least 41 training .* got 40'):
-        ask(batch_size=41)
+    with pytest.raises(ValueError, match='at least 2 training images.* got 1'):
+        ask(num_images=1)
+    assert len(ask(batch_size=999)) == 4  # all in one batch
 
 
 def test_a_config_without_a_training_set(small_config):
