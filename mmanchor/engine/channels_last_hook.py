@@ -13,9 +13,8 @@ class ChannelsLastHook(Hook):
     GPU). PyTorch has the option, the host no place for it. For
     ``default_hooks`` or ``custom_hooks``, of plain and anchored models alike.
 
-    On a CPU, PyTorch's BatchNorm sums less exactly in this order: activations
-    differ by 1e-4, where they otherwise do by 1e-6, and gradients, where that
-    turns a ReLU on or off, by 1 %. Compare runs with runs of the same order.
+    On a CPU, PyTorch's BatchNorm sums less exactly in this order, which turns
+    some ReLUs near 0 on or off: compare runs with runs of the same order.
     """
 
     def before_train(self, runner: Runner) -> None:
