@@ -19,7 +19,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..engine.command_line import add_cfg_options
+from ..engine.command_line import add_cfg_options, add_device_flag
 from ..engine.seeding import seed_generators
 from ..engine.untrusted import add_trust_flag
 from ..evaluation.report.table import Table, number
@@ -246,10 +246,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--batch-size', type=int, default=128, help='default: %(default)s')
     parser.add_argument(
         '--seed', type=int, default=0, help='of images and references')
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='default: %(default)s')
+    add_device_flag(parser)
     parser.add_argument('--out', metavar='FILE.json', help='write the figures')
     add_trust_flag(parser)
     add_cfg_options(parser)

@@ -3,6 +3,7 @@ import argparse
 import os
 import sys
 
+import torch
 from mmengine.config import DictAction
 
 
@@ -19,6 +20,18 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='change settings of the config, as in optim_wrapper.optimizer.'
         'lr=0.1 or model.backbone.out_indices="[3]"')
+
+
+def add_device_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``: a GPU where there is one.
+
+    Args:
+        parser (argparse.ArgumentParser): Of a tool that measures models.
+    """
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='default: %(default)s')
 
 
 def import_from_here() -> None:

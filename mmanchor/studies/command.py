@@ -12,7 +12,8 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 
-from ..engine.command_line import add_cfg_options, import_from_here
+from ..engine.command_line import (add_cfg_options, add_device_flag,
+                                   import_from_here)
 from ..engine.stop_on_signal_hook import Stopped
 from ..engine.untrusted import checkpoint_loading
 from ..evaluation.suite.settings import Settings
@@ -86,10 +87,7 @@ def study_parser() -> argparse.ArgumentParser:
         type=int,
         metavar='N',
         help='at most N jobs of an array at a time (with --slurm)')
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='default: %(default)s')
+    add_device_flag(parser)
     parser.add_argument(
         '--batch-size',
         type=int,

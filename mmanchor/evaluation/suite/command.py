@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import List, Optional, Sequence
 
-import torch
 from mmengine.config import Config
 from rich.console import Console
 from rich.markup import escape
 
-from ...engine.command_line import add_cfg_options, import_from_here
+from ...engine.command_line import (add_cfg_options, add_device_flag,
+                                    import_from_here)
 from ...engine.config_reading import read_config, reference_hooks
 from ...engine.output import progress_bars
 from ...engine.reference_flags import add_reference_flags, set_references
@@ -76,10 +76,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
         default=min(8,
                     os.cpu_count() or 1),
         help='threads that read images (default: %(default)s)')
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='default: %(default)s')
+    add_device_flag(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     add_trust_flag(parser)
     add_cfg_options(parser)
