@@ -26,10 +26,10 @@ def slurm(tmp_path, monkeypatch):
 def command(*arguments) -> str:
     """What it prints."""
     done = subprocess.run([str(argument) for argument in arguments],
-                          stdout=subprocess.PIPE,
+                          capture_output=True,
                           text=True,
                           timeout=300)
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
 

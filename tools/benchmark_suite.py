@@ -5,6 +5,7 @@ import argparse
 from pathlib import Path
 
 from mmanchor.analysis.suite_speed import compare_with_runner, save_random
+from mmanchor.engine.checks import check_out
 from mmanchor.engine.command_line import add_cfg_options, import_from_here
 from mmanchor.engine.config_reading import read_config
 from mmanchor.engine.untrusted import add_trust_flag, checkpoint_loading
@@ -41,10 +42,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = make_parser().parse_args()
+    check_out(args.out)
     import_from_here()
     cfg = read_config(args.config, args.cfg_options)
     out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = args.checkpoint or save_random(cfg, out.with_suffix('.pth'))
     candidate = Candidate('model', cfg, checkpoint, args.config)
     settings = Settings(args.batch_size, args.workers, args.device)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from mmanchor.analysis.masking_check import (ImagesOfTwoSets, make_parser,
                                              masked_answers, masking_table)
+from mmanchor.engine.checks import check_out
 from mmanchor.engine.command_line import import_from_here
 from mmanchor.engine.config_reading import read_config
 from mmanchor.engine.loading import load_anchored
@@ -20,6 +21,8 @@ from mmanchor.evaluation.report.table import to_rich
 
 def main() -> None:
     args = make_parser().parse_args()
+    if args.out:
+        check_out(args.out)
     import_from_here()
     cfg = read_config(args.config, args.cfg_options)
     with checkpoint_loading(args.allow_code_in_checkpoints):

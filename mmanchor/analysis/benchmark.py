@@ -1,10 +1,8 @@
 """Standard against anchored, side by side: ``tools/benchmark.py``."""
-import os
 import random
 import shlex
 import statistics
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
@@ -13,6 +11,7 @@ import torch
 from mmengine.registry import init_default_scope
 from rich.console import Console
 
+from ..engine.checks import check_folder
 from ..engine.output import (commit, device_name, progress_bars, versions,
                              write_json)
 from .backbone_check import quiet, seeded
@@ -57,7 +56,7 @@ def run_benchmark(configs: Sequence[str],
             a config, a config can't be compared, or a case answers otherwise
             than its naive counterpart.
     """
-    _check_folder(out)
+    check_folder(out, 'a folder', '--out')
     if checkpoints and len(checkpoints) != len(configs):
         raise ValueError(
             f'Expected one --checkpoint for each of {len(configs)} configs, '
@@ -78,17 +77,6 @@ def run_benchmark(configs: Sequence[str],
         f'Written: {folder / "benchmark.json"}, {folder / "benchmark.png"}',
         soft_wrap=True)
     return results
-
-
-def _check_folder(out: str) -> None:
-    try:
-        os.makedirs(out, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f'Expected --out to be a folder that can be written to, but got '
-            f'{out}: {error.strerror}. Change it.') from error
 
 
 def _about(settings, options) -> dict:

@@ -19,10 +19,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from ..engine.checks import check_folder
 from ..engine.command_line import import_from_here
 from ..engine.output import commit, device_name, versions, write_json
 from .backbone_check import quiet, seeded
-from .benchmark import _check_folder, _spread
+from .benchmark import _spread
 from .benchmark_settings import BenchmarkSettings
 from .benchmark_setup import set_up
 from .ddp_step import VARIANTS, communication, ddp_steps
@@ -62,7 +63,7 @@ def run_ddp_benchmark(config: str,
             or the config can't be compared.
     """
     _check(settings, processes, variants)
-    _check_folder(out)
+    check_folder(out, 'a folder', '--out')
     results = dict(
         command=shlex.join(['python', *sys.argv]),
         settings=asdict(settings),

@@ -1,5 +1,4 @@
 """The figure of a benchmark."""
-import os
 from pathlib import Path
 from typing import List, Tuple
 
@@ -9,6 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from ..engine.whole_files import whole_files
 from .benchmark_table import TITLES
 
 # of Okabe and Ito's palette, told apart by the colour-blind
@@ -70,9 +70,9 @@ def draw_benchmark(results: dict, path: str) -> None:
         ncols=4,
         frameon=False,
         fontsize='small')
-    partial = f'{path}.partial'
-    figure.savefig(partial, format='png')
-    os.replace(partial, path)
+    out = Path(path)
+    with whole_files(out.parent) as partial:
+        figure.savefig(partial / out.name)
 
 
 def _rows(found: dict) -> List[Tuple[str, dict]]:

@@ -35,11 +35,37 @@ def check_work_dir(work_dir: str) -> None:
     Raises:
         ValueError: It can't.
     """
+    check_folder(work_dir, 'a work dir', '--work-dir')
+
+
+def check_out(path: str) -> None:
+    """Find out early whether a file of results can be written.
+
+    Its folder is made if it isn't there.
+
+    Raises:
+        ValueError: It can't.
+    """
+    folder = os.path.dirname(path) or os.curdir
+    check_folder(folder, f'a folder of {os.path.basename(path)}', '--out')
+
+
+def check_folder(folder: str, what: str, flag: str) -> None:
+    """Find out early whether a folder can be written to.
+
+    Args:
+        folder (str): A path; made if it isn't there.
+        what (str): What it is for, in an error.
+        flag (str): What names another.
+
+    Raises:
+        ValueError: It can't.
+    """
     try:
-        os.makedirs(work_dir, exist_ok=True)
-        with tempfile.TemporaryFile(dir=work_dir):
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(f'Expected a work dir that can be written to, but '
-                         f'got {work_dir}: {error.strerror}. Name another '
-                         'with `--work-dir`.') from error
+        raise ValueError(f'Expected {what} that can be written to, but '
+                         f'got {folder}: {error.strerror}. Name another '
+                         f'with `{flag}`.') from error

@@ -6,6 +6,7 @@ from typing import Optional, Sequence
 
 import mmengine
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
@@ -14,15 +15,17 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from ..models import AnchoredImageClassifier
 from .checkpoint_checks import (PlainModelHook, check_checkpoint,
                                 check_pretrained, check_pretrained_fits)
-from .checks import check_anchoring, check_work_dir
+from .checks import check_anchoring, check_out, check_work_dir
 from .command_line import add_cfg_options
 from .config_reading import read_config, type_name
 from .distributed import init_distributed
 from .reference_flags import add_reference_flags, set_references
 from .resuming import check_resumable, resume_command, surviving_faults
 from .untrusted import add_trust_flag, checkpoint_loading
+from .whole_files import whole_files
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+METRIC_FILES = '.json', '.yaml', '.yml', '.pkl', '.pickle'
 
 
 def train_parser() -> argparse.ArgumentParser:
@@ -176,10 +179,15 @@ def test(argv: Optional[Sequence[str]] = None) -> dict:
     parser = test_parser()
     args = parser.parse_args(argv)
     pickles = args.out_item == 'pred'
-    if args.out and pickles and Path(
-            args.out).suffix not in ('.pkl', '.pickle'):
+    suffix = Path(args.out or '').suffix
+    if args.out and pickles and suffix not in ('.pkl', '.pickle'):
         parser.error('--out with predictions has to end in .pkl, but got '
                      f'{args.out}; --out-item metrics writes .json')
+    if args.out and not pickles and suffix not in METRIC_FILES:
+        parser.error('--out with metrics has to end in .json, .yaml or .pkl, '
+                     f'but got {args.out}')
+    if args.out:
+        check_out(args.out)
     with checkpoint_loading(args.allow_code_in_checkpoints):
         return _test(args)
 
@@ -199,10 +207,10 @@ def _test(args: argparse.Namespace) -> dict:
         runner.test_evaluator.metrics.append(
             DumpResults(out_file_path=args.out))
     metrics = runner.test()
-    if args.out and not pickles:
-        partial = f'{args.out}.partial{Path(args.out).suffix}'
-        mmengine.dump(metrics, partial)
-        os.replace(partial, args.out)
+    if args.out and not pickles and is_main_process():
+        out = Path(args.out)
+        with whole_files(out.parent) as partial:
+            mmengine.dump(metrics, partial / out.name)
     return metrics
 
 

@@ -1,6 +1,5 @@
 """What the tools write and show while they run."""
 import json
-import os
 import platform
 import subprocess
 from pathlib import Path
@@ -17,13 +16,13 @@ from rich.progress import (BarColumn, Progress, TextColumn, TimeElapsedColumn,
                            TimeRemainingColumn)
 
 from ..version import __version__
+from .whole_files import whole_files
 
 
 def write_json(results: dict, path: Path) -> None:
     """Write results at once, so that no half-written file is ever seen."""
-    partial = path.with_suffix('.partial')
-    partial.write_text(json.dumps(results, indent=2) + '\n')
-    os.replace(partial, path)
+    with whole_files(path.parent) as partial:
+        (partial / path.name).write_text(json.dumps(results, indent=2) + '\n')
 
 
 def progress_bars(console: Console) -> Progress:

@@ -181,7 +181,8 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch):
 
 def test_a_folder_that_can_not_be_written_to_is_refused_first(tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(ValueError, match='--out .*file/out: .*Change it'):
+    with pytest.raises(
+            ValueError, match='got .*file/out: .*Name another with `--out`'):
         run_benchmark(['gone.py'], few(), str(tmp_path / 'file/out'))
 
 

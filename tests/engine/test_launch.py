@@ -104,7 +104,35 @@ def test_test_writes_metrics_and_predictions(config_file, trained, tmp_path):
     assert {'pred_score', 'pred_label', 'pred_logits',
             'pred_std'} <= set(samples[0])
     assert samples[0]['pred_std'].max() > 0
-    assert sorted(p.name for p in tmp_path.glob('*.partial*')) == []
+    assert not [*tmp_path.glob('*partial*')]
+
+
+def test_only_the_main_process_writes_metrics(monkeypatch, config_file,
+                                              trained, tmp_path):
+    monkeypatch.setattr(launch, 'is_main_process', lambda: False)
+    metrics = tmp_path / 'metrics.json'
+    launch.test([
+        config_file, trained, '--work-dir',
+        str(tmp_path / 'w'), '--out',
+        str(metrics), '--out-item', 'metrics'
+    ])
+    assert not metrics.exists()
+
+
+def test_out_is_checked_before_the_test(config_file, tmp_path, capsys):
+    metrics = ['--out-item', 'metrics']
+    (tmp_path / 'file').touch()
+    with pytest.raises(
+            ValueError,
+            match='Expected a folder of m.json that can be written to, but '
+            'got .*file: .*Name another with `--out`'):
+        launch.test([
+            config_file, 'x.pth', '--out', f'{tmp_path}/file/m.json', *metrics
+        ])
+    with pytest.raises(SystemExit):
+        launch.test([config_file, 'x.pth', '--out', 'm.txt', *metrics])
+    assert 'end in .json, .yaml or .pkl, but got m.txt' in capsys.readouterr(
+    ).err
 
 
 def test_test_time_augmentation(config_file, trained, tmp_path):
