@@ -15,13 +15,19 @@ def _settings(sizes):
     ]
     for method, paper in _paper.items():
         for size in sizes:
-            references = dict(type='ReferenceSet', size=size)
+            options = {
+                'data_preprocessor.references':
+                dict(type='ReferenceSet', size=size),
+                # a set of 5 has no 10 to test with
+                'custom_hooks.0.num_references':
+                1
+            }
             found.append(
                 dict(
                     name=f'{method}, {size}',
                     method=method,
                     x=size,
-                    options={'data_preprocessor.references': references},
+                    options=options,
                     paper={
                         ground: dict(corrupted=values[size])
                         for ground, values in paper.items() if size in values
@@ -49,5 +55,5 @@ variants = dict(digits=dict(settings=_settings([5, 50, 500, 1297])))
 test = dict(num_references=1)
 metrics = ['clean', 'corrupted', 'corrupted_ece', 'auroc']
 plot = dict(kind='lines', xlabel='images in the reference set', log=True)
-caption = ('References of training are drawn from so many images; at test '
-           'one, from all.')
+caption = ('References of training are drawn from so many images, and the '
+           'one of test.')

@@ -10,6 +10,29 @@ from mmengine.utils import track_iter_progress
 SELECT = ('random', 'per_class', 'mean')
 
 
+class Subset:
+    """Some images of a dataset, in an order.
+
+    Args:
+        dataset (torch.utils.data.Dataset): MMEngine dataset or wrapper.
+        indices (Sequence[int]): Which images.
+    """
+
+    def __init__(self, dataset, indices: Sequence[int]):
+        self.dataset = dataset
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.dataset[int(self.indices[index])]
+
+    def get_data_info(self, index: int) -> dict:
+        """The annotation of an image, as MMEngine's datasets give it."""
+        return self.dataset.get_data_info(int(self.indices[index]))
+
+
 def with_pipeline(dataset, pipeline: Sequence[Union[dict, callable]]):
     """A view of a dataset that sends its samples through another pipeline.
 
@@ -196,6 +219,8 @@ def draw_pairs(dataset, size: int, seed: int) -> torch.Tensor:
 
 def describe(dataset) -> str:
     """A dataset in a few words, for messages."""
+    if isinstance(dataset, Subset):
+        return f'the reference set of {describe(dataset.dataset)}'
     root: Optional[str] = getattr(dataset, 'data_root', None) or getattr(
         dataset, 'img_prefix', None)
     return type(dataset).__name__ + (f' ({root})' if root else '')

@@ -6,7 +6,7 @@ import torch
 from mmpretrain.registry import DATASETS
 
 from ..functional import check_seed
-from .reference_images import describe, get_labels, stack_images
+from .reference_images import Subset, describe, get_labels, stack_images
 
 
 @DATASETS.register_module()
@@ -81,6 +81,18 @@ class ReferenceSet:
             ValueError: There are no such images, fewer than ``size``, or a
                 label is outside the classes.
         """
+        subset = self.subset(dataset)
+        self._images = stack_images(subset, range(len(subset)))
+
+    def subset(self, dataset) -> Subset:
+        """Choose the images, without reading them.
+
+        Args:
+            dataset (torch.utils.data.Dataset): Where from.
+
+        Raises:
+            ValueError: See :meth:`load`.
+        """
         candidates = self._candidates(dataset)
         size = self.size or len(candidates)
         if not 1 <= size <= len(candidates):
@@ -90,7 +102,7 @@ class ReferenceSet:
                 f'{" of the classes asked for" if self.classes else ""}. '
                 'Lower `size`, or name more `classes` or another `dataset`.')
         order = np.random.default_rng(self.seed).permutation(candidates)
-        self._images = stack_images(dataset, order[:size])
+        return Subset(dataset, order[:size])
 
     def _candidates(self, dataset) -> np.ndarray:
         names = list((getattr(dataset, 'metainfo', None) or {}).get('classes')

@@ -59,7 +59,8 @@ class KReferenceHook(Hook):
             first K of those for more.
         source (dict | str, optional): Where references come from: the config
             of a dataset, or a folder of images. Without a ``pipeline`` of its
-            own the test pipeline is used. Defaults to None: the training set.
+            own the test pipeline is used. Defaults to None: the
+            ``ReferenceSet`` of training, or without one the training set.
         seed (int): Seed of the draw. Defaults to 0.
         redraw (bool): Draw before training and test whatever the checkpoint
             holds. Otherwise ``select``, ``source`` and ``seed`` say how to
@@ -256,7 +257,8 @@ class KReferenceHook(Hook):
                 'test pipeline at one size.')
 
     def _fill(self, model, cfg, logger, training) -> None:
-        dataset = source_dataset(cfg, self.source, training)
+        dataset = source_dataset(cfg, self.source, training,
+                                 model.data_preprocessor.reference_set)
         images = draw_images(dataset, self.needed, self.select, self.seed)
         images = images.to(next(model.parameters()).device)
         broadcast(images)  # from rank 0

@@ -1,6 +1,6 @@
 """Where the references of a run come from."""
 import os
-from typing import Union
+from typing import Optional, Union
 
 import torch
 from mmengine.config import Config
@@ -8,7 +8,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.registry import DATASETS
 
-from ..datasets import with_pipeline
+from ..datasets import ReferenceSet, with_pipeline
 from ..models import AnchoredImageClassifier, AnchoringDataPreprocessor
 from .config_reading import evaluation_pipeline, type_name
 
@@ -45,7 +45,10 @@ def loaded_training_set(runner: Runner):
     return runner.train_dataloader.dataset if is_training(runner) else None
 
 
-def source_dataset(cfg: Config, source: Union[dict, str, None], training=None):
+def source_dataset(cfg: Config,
+                   source: Union[dict, str, None],
+                   training=None,
+                   reference_set: Optional[ReferenceSet] = None):
     """The dataset that references are drawn from, with the test pipeline.
 
     Args:
@@ -53,14 +56,22 @@ def source_dataset(cfg: Config, source: Union[dict, str, None], training=None):
         source (dict | str, optional): See
             :class:`~mmanchor.engine.KReferenceHook`.
         training (Dataset, optional): The training set, if it is loaded.
+        reference_set (ReferenceSet, optional): What a source that is not
+            given is narrowed to.
 
     Raises:
         ValueError: There is none, or it can't be read.
     """
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        if source is None:
+        if source is not None:
+            return _named_dataset(cfg, source)
+        if reference_set is None:
             return training_set(cfg, training)
-        return _named_dataset(cfg, source)
+        if reference_set.dataset is None:
+            dataset = training_set(cfg, training)
+        else:
+            dataset = _build(reference_set.dataset, 'The reference set')
+        return reference_set.subset(dataset)
 
 
 def _named_dataset(cfg: Config, source: Union[dict, str]):

@@ -130,28 +130,6 @@ def test_a_folder_goes_through_the_test_pipeline(run, tmp_path):
                 with_label=False))).train()
 
 
-def test_reference_set_is_the_training_set_through_the_test_pipeline(run):
-    runner = run(
-        data_preprocessor=dict(references=dict(type='ReferenceSet', size=20)),
-        **{'train_cfg.max_epochs': 1})
-    runner.train()
-    images = runner.model.data_preprocessor.reference_set.images
-    assert images.shape == (20, 3, 16, 16)
-    known = training_images(50)
-    same = (images[:, None] == known[None]).flatten(2).all(2)
-    assert same.sum(1).eq(1).all()
-
-
-def test_reference_set_of_its_own_dataset_is_read_before_training(run):
-    references = dict(
-        type='ReferenceSet',
-        size=2000,
-        dataset=dict(type='Digits', pipeline=TEST_PIPELINE))
-    runner = run(data_preprocessor=dict(references=references))
-    with pytest.raises(ValueError, match='Expected 2000 images'):
-        runner.train()
-
-
 def test_more_references_than_images_are_refused_before_training(run):
     with pytest.raises(ValueError, match='at most 50 references.*got 51'):
         run(**hook(num_references=51)).train()
