@@ -8,7 +8,6 @@ import torch
 
 from ..analysis.benchmark_timing import seconds
 from ..engine.loading import load_classifier
-from ..engine.locks import lock
 from ..evaluation.suite.candidates import Candidate, Ready
 from ..evaluation.suite.images import ImageBatches
 from ..evaluation.suite.making import make_corrupted
@@ -91,28 +90,30 @@ def measure_by_suite(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
         times=times)
 
 
-def make_sets(suite: Suite, workers: int, work_dir: Path,
-              report: Callable[[str, float], None]) -> None:
-    """Corrupt what a suite wants corrupted, one process for all.
+def make_sets(suite: Suite, workers: int, report: Callable[[str, float],
+                                                           None]) -> None:
+    """Corrupt what a suite wants corrupted, one process for all studies.
 
     What is wrong with it is left to the cells to find and to keep.
 
     Args:
         suite (Suite): With the data sets where they are.
         workers (int): Processes that corrupt.
-        work_dir (Path): Of the study.
         report (Callable): Told what is made, and how much of it is done.
     """
     for one in suite.shifts:
         if not one.make:
             continue
-        with lock(work_dir / 'locks' / 'making', wait=True):
-            try:
-                make_corrupted(
-                    suite, one, workers, lambda kind, done, total: report(
-                        f'corrupt: {kind}', done / total))
-            except (ImportError, OSError, ValueError):
-                pass  # met again, and told, in measuring
+        try:
+            make_corrupted(
+                suite,
+                one,
+                workers,
+                lambda kind, done, total: report(f'corrupt: {kind}', done /
+                                                 total),
+                wait=True)
+        except (ImportError, OSError, ValueError):
+            pass  # met again, and told, in measuring
 
 
 def answer_seconds(ready: Ready,

@@ -129,7 +129,7 @@ class Grid:
 
             if left:
                 make_sets(
-                    self.bench.suite, self.settings.workers, self.work_dir,
+                    self.bench.suite, self.settings.workers,
                     lambda what, share: bars.update(
                         now, description=escape(what), completed=share))
             behind = len(self.cells) - len(left)

@@ -22,7 +22,8 @@ Report = Callable[[str, int, int], None]
 def make_corrupted(suite: Suite,
                    corrupted: SuiteSet,
                    workers: int = 2,
-                   report: Optional[Report] = None) -> bool:
+                   report: Optional[Report] = None,
+                   wait: bool = False) -> bool:
     """Corrupt the clean set of a suite, unless that was done.
 
     A run that was stopped goes on where it was; the same command makes the
@@ -35,6 +36,8 @@ def make_corrupted(suite: Suite,
         workers (int): Processes. Defaults to 2.
         report (Callable, optional): See
             :func:`~mmanchor.datasets.corrupted_sets.write_corrupted_set`.
+        wait (bool): Whether to wait for another run that makes it. Defaults
+            to False.
 
     Returns:
         bool: True: all is there.
@@ -61,7 +64,10 @@ def make_corrupted(suite: Suite,
             f'Expected images in uint8 after `steps` of {corrupted.name}, but '
             f'got {images.dtype}. Change `steps`.')
     try:
-        with only_run(root, f'change `data_root` of {corrupted.name}'):
+        another = f'change `data_root` of {corrupted.name}'
+        with only_run(root, another, wait):
+            if _is_made(root, kinds, made_from):
+                return True  # by the run that was waited for
             with whole_files(root) as partial:
                 source = _save(partial, images.numpy(), clean.labels.numpy())
                 _check_same(root, source, suite.clean.name)

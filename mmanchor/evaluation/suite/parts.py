@@ -72,7 +72,8 @@ class Parts:
 
 @contextmanager
 def only_run(folder: Path,
-             another: str = 'name another with --out') -> Iterator[None]:
+             another: str = 'name another with --out',
+             wait: bool = False) -> Iterator[None]:
     """Keep other runs out of a folder.
 
     What a run that was killed left half-written there goes.
@@ -80,12 +81,13 @@ def only_run(folder: Path,
     Args:
         folder (Path): Made if it isn't there.
         another (str): What to do if it can't be this one.
+        wait (bool): Whether to wait for another run. Defaults to False.
 
     Raises:
         ValueError: There is one already, or see :func:`lock`.
     """
     path = Path(folder) / '.running'
-    with lock(path, another=another) as mine:
+    with lock(path, wait, another) as mine:
         if not mine:
             raise ValueError(
                 f'Expected no other run to write to {folder}, but got one: '

@@ -4,6 +4,8 @@ import fcntl
 import json
 import os
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from mmpretrain.registry import DATASETS
 
 from mmanchor.datasets.corruptions import corrupt
 from mmanchor.evaluation.suite.making import make_corrupted
+from mmanchor.evaluation.suite.parts import only_run
 from mmanchor.evaluation.suite.sets import load_suite
 
 KINDS = ('contrast', 'brightness')
@@ -217,6 +220,24 @@ def test_two_runs_do_not_make_the_same(make, outcome, tmp_path):
     one, = found.failed
     assert one['name'] == 'Made' and found.models[0]['shifts'] == {}
     assert re.search(expected, one['reason'])
+
+
+def test_a_run_that_waits_makes_nothing_again(make, tmp_path):
+    make()
+    folder = tmp_path / 'data' / 'made'
+    record = folder / 'made_from.json'
+    told = record.read_text()
+    record.unlink()  # as while it is being made
+    before = times(folder)
+    with ThreadPoolExecutor() as pool:
+        with only_run(folder):
+            waiting = pool.submit(make, wait=True)
+            time.sleep(1)
+            assert not waiting.done()
+            record.write_text(told)
+        assert waiting.result()
+    before.pop('.running')
+    assert before.items() <= times(folder).items()
 
 
 def test_progress_of_making_is_told(trained, measured, capsys, tmp_path):
