@@ -22,6 +22,10 @@ def _settings(widths):
 
 title = 'Width of the network'
 on = 'cifar100'
+grounds = [  # of a ResNet
+    'cifar10', 'cifar100', 'cifar10-folders', 'cifar10-folders-200e',
+    'cifar10-folders-w8', 'digits'
+]
 seeds = [0, 1, 2]
 settings = _settings([8, 16, 32, 64, 128])
 variants = dict(digits=dict(settings=_settings([4, 8, 16])))

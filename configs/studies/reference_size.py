@@ -51,7 +51,8 @@ title = 'Size of the reference set'
 on = 'cifar100'
 seeds = [0, 1, 2]
 settings = _settings([5, 50, 500, 2500, 5000, 50000])
-variants = dict(digits=dict(settings=_settings([5, 50, 500, 1297])))
+_digits = dict(settings=_settings([5, 50, 500, 1297]))
+variants = {'digits': _digits, 'digits-vit': _digits}
 test = dict(num_references=1)
 metrics = ['clean', 'corrupted', 'corrupted_ece', 'auroc']
 plot = dict(kind='lines', xlabel='images in the reference set', log=True)

@@ -1,0 +1,6 @@
+"""A ViT of four layers and width 64 on the digits, with reference masking.
+
+    python tools/train.py configs/digits/vit-w64_anchored-masked_digits.py
+"""
+_base_ = './vit-w64_anchored_digits.py'
+data_preprocessor = dict(mask_prob=0.25)
