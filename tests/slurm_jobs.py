@@ -2,10 +2,10 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 TOOLS = Path(__file__).parents[1] / 'tools'
 
@@ -35,13 +35,12 @@ def command(*arguments) -> str:
 
 def wait_for(what, log, seconds=300):  # a start takes up to a minute
     """Until it is true; else, show the log."""
-    end = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > end:
-            lines = Path(log).read_text().splitlines() if Path(
-                log).exists() else []
-            pytest.fail('\n'.join(lines[-40:]) or 'no log')
-        time.sleep(0.1)
+
+    def told():
+        log_file = Path(log)
+        return log_file.read_text()[-4000:] if log_file.exists() else 'no log'
+
+    until(what, seconds, told)
 
 
 def has_ended(job, state='COMPLETED') -> bool:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from mmanchor.engine import launch
 
@@ -46,10 +47,8 @@ def start(tmp_path, monkeypatch):
 
 def near_the_limit(process):
     """What the job prints, and its status, after Slurm's signal."""
-    end = time.monotonic() + 30
-    while not (Path('pid').exists() and Path('pid').read_text().endswith('\n')
-               ) and time.monotonic() < end:
-        time.sleep(0.05)
+    pid = Path('pid')
+    until(lambda: pid.exists() and pid.read_text().endswith('\n'), 30)
     time.sleep(0.5)  # until the tasks are ready for it
     process.send_signal(signal.SIGUSR1)
     return process.communicate(timeout=30)[0], process.returncode

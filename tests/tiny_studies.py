@@ -1,6 +1,5 @@
 """A study of seconds: fixtures for conftest files."""
 import json
-import time
 
 import pytest
 from mmengine.config import Config
@@ -51,14 +50,6 @@ def dump(path, values) -> str:
 def read(path) -> dict:
     """What is in a JSON file."""
     return json.loads(path.read_text())
-
-
-def until(condition, seconds=90):
-    """Wait for it."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from runs import config_maker
+from waiting import until
 
 collect_ignore = ['conftest.py']  # for doctests: others have its name
 TESTS = Path(__file__).parents[1]
@@ -57,11 +57,14 @@ class Process:
 
     def wait_for(self, text, timeout=120):
         """Until it has printed something."""
-        end = time.monotonic() + timeout
-        while text not in self.said:
-            assert time.monotonic() < end, self.said
-            assert self.popen.poll() is None, self.said
-            time.sleep(0.02)
+
+        def printed():
+            # before it is read: what it printed at its end counts
+            ended = self.popen.poll() is not None
+            assert text in self.said or not ended, self.said
+            return text in self.said
+
+        until(printed, timeout, lambda: self.said)
 
     @property
     def children(self):

@@ -10,7 +10,8 @@ from statistics import mean, stdev
 import pytest
 import torch
 from malicious import CreatesAFile
-from tiny_studies import STUDY, read, until
+from tiny_studies import STUDY, read
+from waiting import until
 
 from mmanchor.studies.cells import Kept, all_cells
 from mmanchor.studies.reading import load_study

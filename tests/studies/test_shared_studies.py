@@ -6,7 +6,8 @@ import threading
 import time
 
 import pytest
-from tiny_studies import STUDY, read, until
+from tiny_studies import STUDY, read
+from waiting import until
 
 from mmanchor.engine.locks import is_locked, lock
 from mmanchor.studies.cells import all_cells

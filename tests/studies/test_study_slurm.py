@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tiny_studies import STUDY
+from waiting import until
 
 from mmanchor.studies.cells import Kept, all_cells
 from mmanchor.studies.reading import load_study
@@ -163,9 +164,7 @@ def start(tmp_path):
 def test_near_the_limit_a_task_is_told_and_the_job_requeued(
         start, tmp_path, array, job):
     process = start('masking', '--work-dir', 'w', '--cell', **array)
-    end = time.monotonic() + 30
-    while not (tmp_path / 'pid').exists() and time.monotonic() < end:
-        time.sleep(0.05)
+    until((tmp_path / 'pid').exists, 30)
     time.sleep(0.3)
     process.send_signal(signal.SIGUSR1)
     printed = process.communicate(timeout=30)[0].splitlines()
