@@ -32,7 +32,8 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
             alpha), in [0, 1]. Defaults to 0.25, the paper's for CIFAR; it
             takes 0.2 for ImageNet.
         mask_by (str): ``'batch'``: one coin for the whole batch, and for all
-            ranks (the paper); ``'sample'``: one for each image. Defaults to
+            ranks (the paper), which BatchNorm can give away by the statistics
+            of such a batch; ``'sample'``: one for each image. Defaults to
             ``'batch'``.
         mask_coin (str): With ``mask_by='batch'``, ``'shared'``: all ranks
             toss the same coin, so that the whole batch of a step is masked
