@@ -49,7 +49,7 @@ class ReferenceSet:
         self.size = size
         self.classes = classes
         self.seed = check_seed(seed)
-        self._images = None
+        self._indices = self._images = None
 
     @property
     def images(self) -> torch.Tensor:
@@ -81,11 +81,12 @@ class ReferenceSet:
             ValueError: There are no such images, fewer than ``size``, or a
                 label is outside the classes.
         """
+        self._indices = None
         subset = self.subset(dataset)
         self._images = stack_images(subset, range(len(subset)))
 
     def subset(self, dataset) -> Subset:
-        """Choose the images, without reading them.
+        """Choose the images, without reading them; those of :meth:`load`.
 
         Args:
             dataset (torch.utils.data.Dataset): Where from.
@@ -93,6 +94,11 @@ class ReferenceSet:
         Raises:
             ValueError: See :meth:`load`.
         """
+        if self._indices is None:
+            self._indices = self._choose(dataset)
+        return Subset(dataset, self._indices)
+
+    def _choose(self, dataset) -> np.ndarray:
         candidates = self._candidates(dataset)
         size = self.size or len(candidates)
         if not 1 <= size <= len(candidates):
@@ -102,7 +108,7 @@ class ReferenceSet:
                 f'{" of the classes asked for" if self.classes else ""}. '
                 'Lower `size`, or name more `classes` or another `dataset`.')
         order = np.random.default_rng(self.seed).permutation(candidates)
-        return Subset(dataset, order[:size])
+        return order[:size]
 
     def _candidates(self, dataset) -> np.ndarray:
         names = list((getattr(dataset, 'metainfo', None) or {}).get('classes')

@@ -3,6 +3,7 @@ import pytest
 from reference_runs import (TEST_PIPELINE, after_test, bank, hook,
                             training_images)
 
+from mmanchor.datasets import reference_set
 from mmanchor.engine.reference_source import training_set
 
 
@@ -64,3 +65,14 @@ def test_more_references_than_the_set_has_are_refused_before_training(run):
     with pytest.raises(
             ValueError, match='at most 4.*as the reference set of D.*got 5'):
         run(**few(4), **hook(num_references=5)).train()
+
+
+def test_images_of_the_set_are_chosen_once(run, monkeypatch):
+    chosen = []
+    look = reference_set.get_labels
+    monkeypatch.setattr(reference_set, 'get_labels',
+                        lambda dataset: chosen.append(1) or look(dataset))
+    run(**few(4), **hook(num_references=3), **{
+        'train_cfg.max_epochs': 1
+    }).train()
+    assert len(chosen) == 1

@@ -57,19 +57,14 @@ def make_corrupted(suite: Suite,
         return True
     clean = ImageBatches(cell, TestPipeline([dict(type='PackInputs')]), 1024,
                          workers)
-    # in RGB, as the pipeline reads no files
-    images = torch.cat(list(clean)).permute(0, 2, 3, 1)
-    if images.dtype != torch.uint8:
-        raise ValueError(
-            f'Expected images in uint8 after `steps` of {corrupted.name}, but '
-            f'got {images.dtype}. Change `steps`.')
     try:
         another = f'change `data_root` of {corrupted.name}'
         with only_run(root, another, wait):
             if _is_made(root, kinds, made_from):
                 return True  # by the run that was waited for
+            images = _read(clean, corrupted.name)
             with whole_files(root) as partial:
-                source = _save(partial, images.numpy(), clean.labels.numpy())
+                source = _save(partial, images, clean.labels.numpy())
                 _check_same(root, source, suite.clean.name)
             source = ArraySource(*(root / name for name in CLEAN))
             write_corrupted_set(source, root, kinds, SEED, workers, report)
@@ -79,6 +74,16 @@ def make_corrupted(suite: Suite,
                       f'got: {error.strerror or error}. Make room, and run '
                       'the same command again: it goes on.') from error
     return True
+
+
+def _read(clean: ImageBatches, name: str) -> np.ndarray:
+    """All images, (N, H, W, C), in RGB, as the pipeline reads no files."""
+    images = torch.cat(list(clean)).permute(0, 2, 3, 1)
+    if images.dtype != torch.uint8:
+        raise ValueError(
+            f'Expected images in uint8 after `steps` of {name}, but got '
+            f'{images.dtype}. Change `steps`.')
+    return images.numpy()
 
 
 def _is_made(root: Path, kinds, made_from: str) -> bool:
