@@ -4,6 +4,8 @@ import builtins
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from mmengine.visualization import Visualizer
+from mmpretrain.visualization import UniversalVisualizer
 from quicker_runs import quicken_configs, quicken_datasets
 
 import mmanchor  # noqa: F401
@@ -20,6 +22,14 @@ def pytest_collection_finish():
 def _seeded():
     torch.manual_seed(0)
     init_default_scope('mmpretrain')
+
+
+@pytest.fixture(autouse=True)
+def _no_visualizer_of_another_test():
+    """Runs that begin in one second have one name: they would share one."""
+    yield
+    for kind in (Visualizer, UniversalVisualizer):
+        kind._instance_dict.clear()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Configs for converted checkpoints: pixels and evaluation, as documented."""
 import pytest
+import yaml
 from mmengine.config import Config
 from mmpretrain.registry import MODELS, TRANSFORMS
 
@@ -24,10 +25,13 @@ CONFIGS = {
     'swinv2-b_anchored_in1k': (IMAGENET, (256, 256), 5, 'calibrated'),
 }
 
+INDEX = yaml.safe_load((CONFIG_DIR / 'converted/metafile.yml').read_text())
+TOLD = {m['Name']: m['Metadata']['Parameters'] for m in INDEX['Models']}
+
 
 def test_all_are_here():
-    there = {path.stem for path in (CONFIG_DIR / 'converted').iterdir()}
-    assert there - {'__pycache__'} == set(CONFIGS)
+    there = {path.stem for path in (CONFIG_DIR / 'converted').glob('*.py')}
+    assert there == set(CONFIGS)
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -41,6 +45,8 @@ def test_pixels_and_references_are_as_documented(name):
     assert cfg.custom_imports.imports == ['mmanchor']
     model = MODELS.build(
         dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    assert TOLD[f'{name}_converted'] == sum(p.numel()
+                                            for p in model.parameters())
     preprocessor = model.data_preprocessor
     assert [value / 255 for value in preprocessor.mean.flatten().tolist()
             ] == pytest.approx(mean)
