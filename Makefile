@@ -4,8 +4,8 @@ VENV := .venv
 UPSTREAM := .venv-upstream
 BIN := $(VENV)/bin
 LINTED := mmanchor configs tools tests docs/site
-# tests share two cores: one thread and one process each
-WORKERS ?= 2
+# tests share two cores, and some wait: one thread each, a process more
+WORKERS ?= 3
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
 FAST = $(PYTEST) -m 'not matrix and not cluster and not faults'
 

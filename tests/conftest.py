@@ -6,12 +6,13 @@ import torch
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 from mmpretrain.visualization import UniversalVisualizer
-from quicker_runs import quicken_configs, quicken_datasets
+from quicker_runs import quicken_configs, quicken_datasets, quicken_workers
 
 import mmanchor  # noqa: F401
 
 collect_ignore = ['conftest.py']  # for doctests: others have its name
 quicken_configs()
+quicken_workers()
 
 
 def pytest_collection_finish():
