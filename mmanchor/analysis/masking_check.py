@@ -177,8 +177,7 @@ def _answers(model, images, of, statistics) -> MaskedAnswers:
     for step, (batch, labels) in enumerate(images.batches(of)):
         size = len(batch)
         masks = [np.zeros(size, bool), np.ones(size, bool)]
-        if (statistics == OF_BATCH
-                and model.data_preprocessor.mask_by == 'sample'):
+        if statistics == OF_BATCH and _mixes(model.data_preprocessor):
             masks = [_drawn_mask(model, size, images.seed, step)]
         for mask in masks:
             anchored = _anchored(model, batch, images.seed, step, mask)
@@ -193,6 +192,12 @@ def _answers(model, images, of, statistics) -> MaskedAnswers:
     (top1, entropy), (masked_top1, masked_entropy) = shares.tolist()
     return MaskedAnswers(of, statistics, 100 * top1, 100 * masked_top1,
                          entropy, masked_entropy)
+
+
+def _mixes(preprocessor) -> bool:
+    """Whether a batch of training has masked images and others."""
+    return (preprocessor.mask_by == 'sample'
+            and 0 < preprocessor.mask_prob < 1)
 
 
 def _drawn_mask(model, size, seed, step):

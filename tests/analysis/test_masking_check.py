@@ -83,6 +83,13 @@ def test_rows_that_are_masked_one_by_one_share_statistics(ask):
     assert all(one.masked_entropy < 0.5 for one in found)
 
 
+@pytest.mark.parametrize('mask_prob', [0., 1.])
+def test_where_no_batch_is_mixed_both_are_asked_apart(ask, mask_prob):
+    found = ask(mask_by='sample', mask_prob=mask_prob)
+    of_batches = ask(mask_by='batch', mask_prob=0.5)[:3]
+    assert found == of_batches
+
+
 def test_without_batch_norm_there_are_no_statistics(ask):
     assert entropies(ask(norm=False)) == [('training', 'running', 1.),
                                           ('test', 'running', 1.)]
