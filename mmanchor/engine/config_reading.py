@@ -2,7 +2,7 @@
 import difflib
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence, Union
+from typing import Iterable, Iterator, List, Optional, Sequence, Union
 
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
@@ -98,11 +98,9 @@ def check_fields(config: dict,
     wanted = {one.name: one for one in fields(kind) if one.name not in given}
     for key in config:
         if key not in wanted:
-            close = difflib.get_close_matches(key, wanted, 1)
             raise ValueError(
                 f'Expected {where} to set {", ".join(wanted)}, but got '
-                f'{key!r}.' +
-                (f' Is {close[0]!r} meant?' if close else ' Remove it.'))
+                f'{key!r}. {meant(key, wanted, "Remove it.")}')
     lacking = [
         key for key, one in wanted.items() if key not in config
         and one.default is MISSING and one.default_factory is MISSING
@@ -111,3 +109,14 @@ def check_fields(config: dict,
         raise ValueError(f'Expected {where} to set {", ".join(lacking)}, but '
                          f'got {", ".join(config) or "nothing"}. Add '
                          f'{lacking[0]}.')
+
+
+def meant(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Advice on a name that is not known: the nearest, where one is near.
+
+    Example:
+        >>> meant('claen', ['clean', 'ece'], 'Change it.')
+        "Is 'clean' meant?"
+    """
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f'Is {close[0]!r} meant?' if close else otherwise

@@ -1,6 +1,5 @@
 """Cells of a grid, and what is kept of each."""
 import copy
-import difflib
 import functools
 import json
 import re
@@ -12,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 from mmengine.config import Config
 from mmpretrain.registry import HOOKS
 
-from ..engine.config_reading import reference_hooks
+from ..engine.config_reading import meant, reference_hooks
 from ..engine.locks import is_locked
 from ..engine.output import write_json
 from ..evaluation.suite.sets import load_suite
@@ -185,11 +184,9 @@ def select(cells: Sequence[Cell], only: Optional[Sequence[str]]) -> List[Cell]:
     names = list(dict.fromkeys(cell.setting.name for cell in cells))
     for name in only or ():
         if name not in names:
-            close = difflib.get_close_matches(name, names, 1)
             raise ValueError(
                 f'Expected --only to name settings, {", ".join(names)}, but '
-                f'got {name!r}. ' +
-                (f'Is {close[0]!r} meant?' if close else 'Change it.'))
+                f'got {name!r}. {meant(name, names, "Change it.")}')
     return [cell for cell in cells if not only or cell.setting.name in only]
 
 

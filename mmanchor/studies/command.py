@@ -18,10 +18,11 @@ from ..engine.stop_on_signal_hook import Stopped
 from ..engine.untrusted import checkpoint_loading
 from ..evaluation.suite.settings import Settings
 from .cells import Cell, Kept, all_cells, select
+from .checking import check_trainable
 from .reading import ground_names, load_study, study_names
 from .report import print_report, write_report
 from .results import assemble
-from .running import REDO, Grid, check_unchanged
+from .running import REDO, Grid, check_unchanged, to_train
 from .slurm import submit
 from .study import Study
 
@@ -114,8 +115,9 @@ def run_study(argv: Optional[Sequence[str]] = None) -> int:
 
     Raises:
         FileNotFoundError: There is no such study or ground.
-        ValueError: The study, or a flag, names what is not there; or cells
-            are of other settings than the study has now.
+        ValueError: The study, or a flag, names what is not there; a config
+            of it can't be trained; or cells are of other settings than the
+            study has now.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     args = study_parser().parse_args(argv)
@@ -131,6 +133,7 @@ def run_study(argv: Optional[Sequence[str]] = None) -> int:
         return 0
     if args.slurm:
         check_unchanged(cells, kept, args.redo)
+        check_trainable(to_train(cells, kept, args.redo), args.data_root)
         for line in submit(study, cells, kept, args, argv, out):
             console.print(escape(line), soft_wrap=True)
         return 0

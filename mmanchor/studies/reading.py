@@ -1,18 +1,27 @@
 """From a study's file to a study."""
-import difflib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 
 from mmengine.config import Config
 
 from .. import CONFIG_DIR
-from ..engine.config_reading import check_fields
+from ..engine.config_reading import check_fields, meant
+from ..evaluation.suite.sets import load_suite
+from ..evaluation.suite.settings import Settings
 from .cells import slug
 from .metrics import METRICS
 from .study import FIGURES, Ground, Landscape, Plot, Setting, Study
 
 FOLDER = CONFIG_DIR / 'studies'
 VARIANTS = 'variants'
+
+
+@dataclass
+class _Method:
+    """How a ground has a method."""
+    config: str
+    options: dict = field(default_factory=dict)
 
 
 def load_study(name: Union[str, Path],
@@ -44,7 +53,8 @@ def load_study(name: Union[str, Path],
     path = _find(name, FOLDER, 'a study')
     found = _read(path)
     ground = _load_ground(on or found.get('on', ''))
-    found.update(found.pop(VARIANTS, {}).get(ground.name, {}))
+    variants = found.pop(VARIANTS, {})
+    found.update(variants.get(ground.name, {}))
     found.pop('on', None)
     grounds = found.get('grounds') or [ground.name]
     if ground.name not in grounds:
@@ -61,6 +71,13 @@ def load_study(name: Union[str, Path],
         for i, one in enumerate(found['settings'])
     ]
     _check_settings(settings, ground, path)
+    # a user's own are named by the study, or lie beside it
+    known = dict.fromkeys([
+        *ground_names(), ground.name, *grounds,
+        *(one.stem for one in path.parent.glob('*.py'))
+    ])
+    _check_known(variants, known, f'`variants` of {path}')
+    _check_published(settings, known, path)
     study = Study(
         **{
             **found,
@@ -76,9 +93,9 @@ def load_study(name: Union[str, Path],
             None if found.get('landscape') is None else _make(
                 found['landscape'], Landscape, f'`landscape` of {path}'),
         })
-    _check_known(study.metrics, METRICS, 'metrics', path)
-    _check_known(study.plot.metrics, METRICS, 'metrics of `plot`', path)
-    _check_known([study.plot.kind], FIGURES, '`kind` of `plot`', path)
+    _check_known(study.metrics, METRICS, f'metrics in {path}')
+    _check_known(study.plot.metrics, METRICS, f'metrics of `plot` in {path}')
+    _check_known([study.plot.kind], FIGURES, f'`kind` of `plot` in {path}')
     for one in settings if study.plot.log else ():
         if one.x is not None and not (isinstance(one.x,
                                                  (int, float)) and one.x > 0):
@@ -102,9 +119,13 @@ def _load_ground(name: str) -> Ground:
     path = _find(name, FOLDER / '_on_', 'a ground (`on`)')
     found = dict(_read(path), name=path.stem)
     check_fields(found, Ground, path)
+    check_fields(found.get('settings', {}), Settings, f'`settings` of {path}')
+    shifts = [one.name for one in load_suite(found['suite']).shifts]
+    _check_known([found['shifted']], shifts, f'`shifted` of {path}')
     configs = {}
     for method, one in found['configs'].items():
         one = dict(config=one) if isinstance(one, str) else dict(one)
+        check_fields(one, _Method, f'{method} in {path}')
         inside = CONFIG_DIR / one['config']
         if not inside.is_file() and '::' not in one['config']:
             inside = path.parent / one['config']
@@ -123,11 +144,10 @@ def _find(name: Union[str, Path], folder: Path, what: str) -> Path:
     known = sorted(path.stem for path in folder.glob('*.py'))
     path = folder / f'{name}.py' if str(name) in known else Path(name)
     if not path.is_file():
-        close = difflib.get_close_matches(str(name), known, 1)
         raise FileNotFoundError(
             f'Expected {what} among {", ".join(known)}, or a Python file of '
-            f'your own, but got {str(name)!r}. ' +
-            (f'Is {close[0]!r} meant?' if close else 'Change it.'))
+            f'your own, but got {str(name)!r}. '
+            f'{meant(str(name), known, "Change it.")}')
     return path
 
 
@@ -164,7 +184,7 @@ def _check_settings(settings: Sequence[Setting], ground: Ground,
         if isinstance(start, str) and start not in names - {one.name}:
             raise ValueError(
                 f'Expected `start` of {one.name!r} in {path} to be another '
-                f'setting, but got {start!r}. {_meant(start, names)}')
+                f'setting, but got {start!r}. {_advice(start, names)}')
         if isinstance(start, dict):
             start = dict(start, name=f'start of {one.name}')
             _make(start, Setting, f'`start` of {one.name!r} in {path}')
@@ -175,9 +195,18 @@ def _check_settings(settings: Sequence[Setting], ground: Ground,
                 raise ValueError(
                     f'Expected `method` of {one.name!r} in {path} to be one '
                     f'that {ground.name} has a config of, but got '
-                    f'{method!r}. {_meant(method, ground.configs)}')
+                    f'{method!r}. {_advice(method, ground.configs)}')
     for one in settings:
         _check_no_circle(one, settings, path)
+
+
+def _check_published(settings: Sequence[Setting], grounds: Iterable[str],
+                     path: Path) -> None:
+    for one in settings:
+        where = f'`paper` of {one.name!r} in {path}'
+        _check_known(one.paper, grounds, where)
+        for figures in one.paper.values():
+            _check_known(figures, METRICS, where)
 
 
 def _check_no_circle(setting: Setting, settings: Sequence[Setting],
@@ -208,17 +237,14 @@ def _check_seeds(seeds: Sequence[int], where: Union[str, Path]) -> tuple:
     return tuple(seeds)
 
 
-def _check_known(names: Iterable[str], known: Iterable[str], what: str,
-                 path: Path) -> None:
+def _check_known(names: Iterable[str], known: Iterable[str],
+                 what: str) -> None:
     for name in names:
         if name not in known:
-            raise ValueError(f'Expected {what} in {path} to be among '
+            raise ValueError(f'Expected {what} to be among '
                              f'{", ".join(known)}, but got {name!r}. '
-                             f'{_meant(name, known)}')
+                             f'{_advice(name, known)}')
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    if close:
-        return f'Is {close[0]!r} meant?'
-    return f'There is {", ".join(known)}.'
+def _advice(name: str, known: Iterable[str]) -> str:
+    return meant(name, known, f'There is {", ".join(known)}.')

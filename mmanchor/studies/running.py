@@ -13,6 +13,7 @@ from ..engine.output import commit, progress_bars, versions
 from ..evaluation.suite.sets import load_suite
 from ..evaluation.suite.settings import Settings
 from .cells import DONE, FAILED, STARTED, Cell, Kept, changes
+from .checking import check_trainable
 from .landscape import measure_landscape
 from .measuring import Bench, make_sets, measure_by_suite
 from .training import Training
@@ -68,6 +69,17 @@ def check_unchanged(cells: Sequence[Cell],
         '`--redo changed` to do these again, and these alone.')
 
 
+def to_train(cells: Sequence[Cell], kept: Kept,
+             redo: Sequence[str] = ()) -> List[Training]:
+    """What is left to train, one seed of each setting."""
+    found = {
+        cell.setting.name: cell.training
+        for cell in reversed(cells) if not kept.is_done(cell, redo)
+        and cell.training.checkpoint(kept.work_dir) is None
+    }
+    return list(found.values())[::-1]
+
+
 class Grid:
     """Does cells of a study.
 
@@ -105,9 +117,12 @@ class Grid:
                 train. Otherwise their cells come last. Defaults to False.
 
         Raises:
-            ValueError: Cells were made with other settings.
+            ValueError: Cells were made with other settings, or the config of
+                one can't be trained.
         """
         check_unchanged(self.cells, self.kept, self.redo)
+        check_trainable(
+            to_train(self.cells, self.kept, self.redo), self.data_root)
         ran = Ran()
         left = [
             cell for cell in self.cells

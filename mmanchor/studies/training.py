@@ -108,7 +108,7 @@ class Training:
         # not in a first start: it would drop `load_from`
         if (folder / 'last_checkpoint').exists():
             flags.append('--resume')
-        with contextlib.redirect_stdout(_Nowhere()):  # logs are in the folder
+        with contextlib.redirect_stdout(Nowhere()):  # logs are in the folder
             launch.train([str(path), *flags], [_Watch(report)])
         gc.collect()  # its workers end with it, which are in a circle
         last = Path(find_latest_checkpoint(str(folder)))
@@ -231,7 +231,7 @@ class _Watch(Hook):
                     'learning rate, say, or leave the setting out.')
 
 
-class _Nowhere(io.TextIOBase):
+class Nowhere(io.TextIOBase):
     """Takes what is printed; never closed, as loggers keep it."""
 
     def write(self, text: str) -> int:

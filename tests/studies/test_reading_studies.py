@@ -1,22 +1,16 @@
 """Studies' files: what is refused, and what comes with mmanchor."""
-import inspect
-
 import pytest
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
-from mmpretrain.registry import DATASETS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 from tiny_studies import STUDY, dump
-from torch import nn
 
 from mmanchor.engine.config_reading import reference_hooks, type_name
 from mmanchor.studies.cells import all_cells, select
+from mmanchor.studies.checking import check_trainable
 from mmanchor.studies.data_root import with_data_root
 from mmanchor.studies.overrides import override
 from mmanchor.studies.reading import ground_names, load_study, study_names
-from mmanchor.studies.study import Setting
 
 ONE = dict(name='one', method='standard')
-BUILT = set()
 
 
 @pytest.mark.parametrize('changes,message', [
@@ -41,6 +35,10 @@ BUILT = set()
     (dict(landscape=dict(images=0)), '`reach` above 0, `images`.* 1.0, 0'),
     (dict(plot=dict(log=True), settings=[dict(
         ONE, x=0)]), "above 0 for a logarithmic axis, but got 0"),
+    (dict(variants=dict(digit={})), "`variants` of .* Is 'digits' meant"),
+    (dict(settings=[dict(ONE, paper=dict(cifar1o={}))]), "Is 'cifar10' meant"),
+    (dict(settings=[dict(ONE, paper=dict(cifar10=dict(claen=1)))]),
+     "`paper` of 'one' in .* Is 'clean' meant"),
     (dict(grounds=['digits']), 'on digits, .* but got --on tiny_ground'),
 ])
 def test_what_a_file_may_not_say(changes, message, study_file):
@@ -69,6 +67,23 @@ def test_what_is_not_there(study_file, ground_file, tmp_path):
     with pytest.raises(ValueError, match='to set configs'):
         load_study(
             study_file(), on=dump(tmp_path / 'bad.py', dict(title='bad')))
+
+
+@pytest.mark.parametrize('changes,message', [
+    (dict(configs=dict(standard=dict(config='a.py', option={}))),
+     "standard in .* to set config, options, .* Is 'options' meant"),
+    (dict(configs=dict(standard=dict(options={}))), 'to set config, but got'),
+    (dict(settings=dict(batchsize=3)), "Is 'batch_size' meant"),
+    (dict(shifted='Array'), "`shifted` of .* Is 'Arrays' meant"),
+])
+def test_what_a_ground_may_not_say(changes, message, study_file, ground_file):
+    with pytest.raises(ValueError, match=message):
+        load_study(study_file(), on=ground_file('bad', **changes))
+
+
+def test_variants_may_be_of_a_ground_beside_the_study(study_file, ground_file):
+    ground_file('mine')
+    assert load_study(study_file(variants=dict(mine=dict(seeds=[3]))))
 
 
 def test_settings_that_are_asked_for_have_to_be_there(study_file):
@@ -165,18 +180,18 @@ def test_our_studies_can_be_made_where_they_say(name):
         assert len(cells) == len({cell.file_name for cell in cells})
         # settings differ in more than their names
         assert len({repr(cell.depends) for cell in cells}) == len(cells)
+        firsts = [cell for cell in cells if cell.seed == cells[0].seed]
+        # data may not be there
+        check_trainable([cell.training for cell in firsts], 'nowhere')
+        for cell in firsts:
+            check_method(cell.setting, cell.training.cfg)
         for cell in cells:
-            if cell.seed == cells[0].seed:
-                check_trained(cell.setting, cell.training, cell.study)
             cfg = cell.training.cfg
             assert cfg.randomness.seed == cell.seed
             assert all(hook.seed == cell.seed for hook in reference_hooks(cfg))
-            assert set(cell.setting.paper) <= set(ground_names())
 
 
-def check_trained(setting, training, study):
-    """All that it trains can be built, and is of the method it says."""
-    cfg = training.cfg
+def check_method(setting, cfg):
     assert type_name(
         cfg.model) == ('ImageClassifier' if setting.method == 'standard' else
                        'AnchoredImageClassifier')
@@ -184,39 +199,6 @@ def check_trained(setting, training, study):
         # of the anchored ones, those that mask are "masked"
         masks = cfg.data_preprocessor.get('mask_prob', 0) > 0
         assert masks == (setting.method == 'masked')
-    check_builds(cfg.model)
-    check_builds(
-        dict(dict(type='ClsDataPreprocessor'), **cfg.data_preprocessor))
-    optimizer = build_optim_wrapper(nn.Linear(1, 1), cfg.optim_wrapper)
-    schedules = cfg.param_scheduler
-    for one in schedules if isinstance(schedules, list) else [schedules]:
-        one = dict(one, optimizer=optimizer)
-        one.pop('convert_to_iter_based', None)
-        assert PARAM_SCHEDULERS.build(one)
-    dataset = cfg.train_dataloader.dataset
-    while dataset is not None:  # data may not be there
-        assert fits(DATASETS, dataset)
-        assert all(
-            fits(TRANSFORMS, one) for one in dataset.get('pipeline', ()))
-        dataset = dataset.get('dataset')
-    if training.start is not None:
-        start = study.setting(setting.start) if isinstance(
-            setting.start, str) else Setting('start', **setting.start)
-        check_trained(start, training.start, study)
-
-
-def check_builds(config):
-    """Many settings have the same."""
-    if repr(config) not in BUILT:
-        assert MODELS.build(dict(config))
-        BUILT.add(repr(config))
-
-
-def fits(registry, config):
-    """Whether it has the arguments of its class, without building it."""
-    config = dict(config)
-    signature = inspect.signature(registry.get(config.pop('type')))
-    return signature.bind(**config) is not None
 
 
 def test_seeds_also_decide_which_images_are_references():
