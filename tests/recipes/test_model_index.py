@@ -101,10 +101,14 @@ def test_results_are_those_measured_here():
                       readme, re.M)
     page = (ROOT / 'docs/reproducing.md').read_text()
     short = re.findall(r'top-1 .*\| ([\d.]+) \|$', page, re.M)
+    vits = re.findall(r'^\| ViT, .*?\| ([\d.]+) ±', page, re.M)
     assert results == {
         'resnet18-w16_digits': float(demo[0]),
         'resnet18-w16_anchored_digits': float(demo[1]),
         'resnet18-w16_anchored-masked_digits': float(demo[2]),
+        'vit-w64_digits': float(vits[0]),
+        'vit-w64_anchored_digits': float(vits[1]),
+        'vit-w64_anchored-masked_digits': float(vits[2]),
         'resnet18-w16_cifar10-folders': float(short[0]),
         'resnet18-w16_anchored-masked_cifar10-folders': float(short[1]),
     }
