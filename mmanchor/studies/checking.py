@@ -50,11 +50,12 @@ def check_trainable(trainings: Iterable[Training], data_root: str) -> None:
                 with contextlib.redirect_stdout(Nowhere()):
                     check(**parts)
             except Exception as error:  # classes refuse as they like
+                reason = str(error)
                 raise ValueError(
                     f'Expected {training.name} to have a config that can be '
-                    f'trained, but of `{"`, `".join(parts)}`: '
-                    f'{str(error).rstrip(".")}. Nothing was trained; change '
-                    'the study.') from error
+                    f'trained, but got, of `{"`, `".join(parts)}`: {reason}' +
+                    ('' if reason.endswith(('.', '?')) else '.') +
+                    ' Nothing was trained; change the study.') from error
 
 
 def _with_starts(trainings: Iterable[Training]) -> Iterator[Training]:
