@@ -230,6 +230,6 @@ def test_adaptive_says_what_ten_references_say_for_a_third_of_the_cost(
     adaptive = launch.test(
         [*common, 'log_level=ERROR', '--protocol', 'adaptive'])
     assert mean['accuracy/top1'] > 90
-    # Two of 500 images; kernels of another processor turn one or the other.
-    assert abs(adaptive['accuracy/top1'] - mean['accuracy/top1']) < 0.5
+    right = [round(5 * one['accuracy/top1']) for one in (mean, adaptive)]
+    assert abs(right[0] - right[1]) <= 1  # of 500 images, 0.2 points
     assert adaptive['references/mean_used'] <= 3
