@@ -90,6 +90,17 @@ def test_nodes_without_gpus_and_some_settings_alone(slurm, study):
     assert '--only' in report
 
 
+def test_nothing_is_submitted_where_one_setting_is_wrong(
+        slurm, study, tmp_path):
+    odd = dict(
+        name='odd',
+        method='masked',
+        options={'data_preprocessor.mask_porb': .5})
+    with pytest.raises(ValueError, match='(?s)Expected .*odd.*mask_porb'):
+        study('--slurm', 'part', settings=[STUDY['settings'][0], odd])
+    assert not (tmp_path / 'submitted').exists()
+
+
 def test_flags_are_not_shortened_which_tasks_would_get(slurm, study, tmp_path):
     with pytest.raises(SystemExit):
         study('--slur', 'part')
