@@ -24,7 +24,7 @@ test-fast: $(VENV)/dev
 
 # a run is killed twenty times: some minutes
 test-faults: $(VENV)/dev
-	$(PYTEST) -m faults tests/faults
+	$(PYTEST) -m faults tests/system/faults
 
 # on upstream MMPretrain 1.2.0 rather than the maintained fork, whose backbones
 # are the same
@@ -35,13 +35,15 @@ test-upstream: $(UPSTREAM)/dev
 # on a Slurm of its own: needs root, and Debian's slurm-wlm and munge, which
 # are installed where they are missing
 test-cluster: $(VENV)/dev
-	.ci/slurm $(abspath $(BIN))/python -m pytest -m cluster tests/cluster
+	.ci/slurm $(abspath $(BIN))/python -m pytest -m cluster tests/system/cluster
 
 # a site of docs/, in build/site; the variable silences a word on MkDocs 2
 docs: $(VENV)/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# the order of packages is in .importlinter
 lint: $(VENV)/dev
+	$(BIN)/lint-imports
 	$(BIN)/flake8 $(LINTED)
 	$(BIN)/isort --check-only --diff $(LINTED)
 	$(BIN)/yapf --diff --recursive $(LINTED)

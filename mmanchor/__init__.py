@@ -12,7 +12,7 @@ require_host()
 # need the host, hence not above
 with imported_quietly():
     from . import datasets, engine, evaluation, functional, models
-    from .checkpoints import allow_run_checkpoints
+    from .checkpoints.run_checkpoints import allow_run_checkpoints
     from .models import fold_reference
 
 allow_run_checkpoints()

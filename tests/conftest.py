@@ -3,14 +3,16 @@ import builtins
 
 import pytest
 import torch
+from helpers.quicker_runs import (quicken_configs, quicken_datasets,
+                                  quicken_workers)
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 from mmpretrain.visualization import UniversalVisualizer
-from quicker_runs import quicken_configs, quicken_datasets, quicken_workers
 
 import mmanchor  # noqa: F401
 
-collect_ignore = ['conftest.py']  # for doctests: others have its name
+# imported by tests under their own names, and not collected
+collect_ignore = ['conftest.py', 'helpers']
 quicken_configs()
 quicken_workers()
 

@@ -11,10 +11,10 @@ import os
 os.environ.setdefault('KINETO_LOG_LEVEL', '99')
 os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
 
-import mmanchor.analysis.benchmark as benchmark  # noqa: E402
-import mmanchor.analysis.benchmark_settings as benchmark_settings  # noqa: E402
-import mmanchor.engine.command_line as command_line  # noqa: E402
-import mmanchor.engine.untrusted as untrusted  # noqa: E402
+import mmanchor.benchmarks.compare as benchmark  # noqa: E402
+import mmanchor.benchmarks.settings as benchmark_settings  # noqa: E402
+import mmanchor.checkpoints.safe_loading as untrusted  # noqa: E402
+import mmanchor.engine.cli as command_line  # noqa: E402
 
 
 def make_parser() -> argparse.ArgumentParser:

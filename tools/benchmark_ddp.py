@@ -7,10 +7,10 @@ import os
 os.environ.setdefault('KINETO_LOG_LEVEL', '99')
 os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
 
-import mmanchor.analysis.benchmark_ddp as benchmark_ddp  # noqa: E402
-import mmanchor.analysis.benchmark_settings as benchmark_settings  # noqa: E402
-import mmanchor.analysis.ddp_step as ddp_step  # noqa: E402
-import mmanchor.engine.command_line as command_line  # noqa: E402
+import mmanchor.benchmarks.ddp as benchmark_ddp  # noqa: E402
+import mmanchor.benchmarks.ddp_step as ddp_step  # noqa: E402
+import mmanchor.benchmarks.settings as benchmark_settings  # noqa: E402
+import mmanchor.engine.cli as command_line  # noqa: E402
 
 
 def make_parser() -> argparse.ArgumentParser:

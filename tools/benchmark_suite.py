@@ -4,14 +4,15 @@
 import argparse
 from pathlib import Path
 
-from mmanchor.analysis.suite_speed import compare_with_runner, save_random
-from mmanchor.engine.checks import check_out
-from mmanchor.engine.command_line import add_cfg_options, import_from_here
-from mmanchor.engine.config_reading import read_config
-from mmanchor.engine.untrusted import add_trust_flag, checkpoint_loading
-from mmanchor.evaluation.suite.candidates import Candidate
-from mmanchor.evaluation.suite.sets import load_suite
-from mmanchor.evaluation.suite.settings import Settings
+from mmanchor.benchmarks.suite_speed import compare_with_runner, save_random
+from mmanchor.checkpoints.safe_loading import (add_trust_flag,
+                                               checkpoint_loading)
+from mmanchor.engine.cli import add_cfg_options, import_from_here
+from mmanchor.engine.run_checks import check_out
+from mmanchor.suite.candidates import Candidate
+from mmanchor.suite.settings import Settings
+from mmanchor.suite.spec import load_suite
+from mmanchor.utils.config import read_config
 
 
 def make_parser() -> argparse.ArgumentParser:

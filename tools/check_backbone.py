@@ -10,10 +10,10 @@ import sys
 from rich.console import Console
 from rich.progress import track
 
-import mmanchor.analysis.backbone_check as checking
-import mmanchor.analysis.backbone_matrix as matrix
-import mmanchor.analysis.backbone_table as table
-from mmanchor.engine.command_line import add_cfg_options, import_from_here
+import mmanchor.diagnostics.backbone_check as checking
+import mmanchor.diagnostics.backbone_matrix as matrix
+import mmanchor.diagnostics.backbone_table as table
+from mmanchor.engine.cli import add_cfg_options, import_from_here
 
 
 def make_parser() -> argparse.ArgumentParser:

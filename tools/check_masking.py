@@ -8,15 +8,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmanchor.analysis.masking_check import (ImagesOfTwoSets, make_parser,
-                                             masked_answers, masking_table)
-from mmanchor.engine.checks import check_out
-from mmanchor.engine.command_line import import_from_here
-from mmanchor.engine.config_reading import read_config
-from mmanchor.engine.loading import load_anchored
-from mmanchor.engine.output import commit, versions, write_json
-from mmanchor.engine.untrusted import checkpoint_loading
-from mmanchor.evaluation.report.table import to_rich
+from mmanchor.checkpoints.model_loading import load_anchored
+from mmanchor.checkpoints.safe_loading import checkpoint_loading
+from mmanchor.diagnostics.masking_check import (ImagesOfTwoSets, make_parser,
+                                                masked_answers, masking_table)
+from mmanchor.engine.cli import import_from_here
+from mmanchor.engine.run_checks import check_out
+from mmanchor.suite.report.table import to_rich
+from mmanchor.utils.config import read_config
+from mmanchor.utils.console import commit, versions, write_json
 
 
 def main() -> None:

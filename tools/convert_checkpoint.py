@@ -6,10 +6,10 @@ paper released; the target MMPretrain's. See docs/convert.md.
 import argparse
 
 import mmanchor  # noqa: F401
-from mmanchor.engine.converting import about, convert_file
-from mmanchor.engine.torchvision_weights import ARCHITECTURES
-from mmanchor.engine.untrusted import add_trust_flag
-from mmanchor.engine.weights_in_files import PLACES
+from mmanchor.checkpoints.conversion import about, convert_file
+from mmanchor.checkpoints.safe_loading import add_trust_flag
+from mmanchor.checkpoints.torchvision_weights import ARCHITECTURES
+from mmanchor.checkpoints.weight_files import PLACES
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """Train and compare three models on real digits: ``python tools/demo.py``."""
 import argparse
 
-from mmanchor.analysis.demo import run_demo
+from mmanchor.demo.run import run_demo
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__)

@@ -1,10 +1,11 @@
 """Export a model: ``python tools/export.py CONFIG CHECKPOINT OUT``."""
 import argparse
 
-from mmanchor.engine.command_line import add_cfg_options, import_from_here
-from mmanchor.engine.config_reading import read_config
-from mmanchor.engine.exporting import write_export
-from mmanchor.engine.untrusted import add_trust_flag, checkpoint_loading
+from mmanchor.checkpoints.safe_loading import (add_trust_flag,
+                                               checkpoint_loading)
+from mmanchor.engine.cli import add_cfg_options, import_from_here
+from mmanchor.export.onnx import write_export
+from mmanchor.utils.config import read_config
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -7,8 +7,8 @@ import argparse
 import os
 import sys
 
-from mmanchor.analysis.corrupting import make_corruptions
 from mmanchor.datasets import ALL_C_KINDS
+from mmanchor.datasets.corruptions.cli import make_corruptions
 
 
 def make_parser() -> argparse.ArgumentParser:

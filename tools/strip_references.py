@@ -6,8 +6,8 @@ or with ``tools/test.py --source FOLDER`` from images that may be seen.
 import argparse
 
 import mmanchor  # noqa: F401
-from mmanchor.engine.stripping import strip_file
-from mmanchor.engine.untrusted import add_trust_flag
+from mmanchor.checkpoints.safe_loading import add_trust_flag
+from mmanchor.checkpoints.stripping import strip_file
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -1,21 +1,21 @@
 """Datasets and transforms MMPretrain lacks, registered with it."""
-from .cifar_shifts import (CIFAR10_1, CIFAR10C, CIFAR100C, CIFAR10CBar,
-                           CIFAR100CBar, CorruptedArrays)
+from .corruptions.gaussian_noise import SeededGaussianNoise
 from .digits import Digits
 from .image_folders import CorruptedFolders, OODFolder
-from .imagenet_shifts import (ImageNetA, ImageNetC, ImageNetCBar, ImageNetO,
-                              ImageNetR, ImageNetSketch, ImageNetV2)
-from .imagenet_wnids import imagenet_wnids
 from .label_noise import SymmetricLabelNoise, flip_labels
-from .noise import SeededGaussianNoise
-from .ood import MarkOutOfDistribution
 from .photo_patches import PhotoPatches
-from .pixmix import PixMix
-from .reference_images import (draw_images, draw_pairs, mean_image,
-                               select_indices, stack_images, with_pipeline)
+from .reference_sampling import (draw_images, draw_pairs, mean_image,
+                                 select_indices, stack_images, with_pipeline)
 from .reference_set import ReferenceSet
-from .shift_kinds import (ALL_C_KINDS, C_EXTRA_KINDS, C_KINDS,
-                          CIFAR_C_BAR_KINDS, IMAGENET_C_BAR_KINDS, SEVERITIES)
+from .shifts.cifar import (CIFAR10_1, CIFAR10C, CIFAR100C, CIFAR10CBar,
+                           CIFAR100CBar, CorruptedArrays)
+from .shifts.imagenet import (ImageNetA, ImageNetC, ImageNetCBar, ImageNetO,
+                              ImageNetR, ImageNetSketch, ImageNetV2)
+from .shifts.imagenet_wnids import imagenet_wnids
+from .shifts.kinds import (ALL_C_KINDS, C_EXTRA_KINDS, C_KINDS,
+                           CIFAR_C_BAR_KINDS, IMAGENET_C_BAR_KINDS, SEVERITIES)
+from .shifts.ood import MarkOutOfDistribution
+from .transforms.pixmix import PixMix
 
 __all__ = [
     'ALL_C_KINDS', 'CIFAR100C', 'CIFAR100CBar', 'CIFAR10C', 'CIFAR10CBar',

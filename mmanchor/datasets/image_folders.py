@@ -5,7 +5,7 @@ from typing import Dict, List, Optional, Sequence, Union
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
-from .shift_kinds import ALL_C_KINDS, check_kind, check_severity, missing
+from .shifts.kinds import ALL_C_KINDS, check_kind, check_severity, missing
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff',
               '.webp')

@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS
 
 from ..functional import check_seed
-from .reference_images import describe, get_labels, with_pipeline
+from .reference_sampling import describe, get_labels, with_pipeline
 
 
 def flip_labels(labels: np.ndarray,

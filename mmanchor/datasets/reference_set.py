@@ -6,7 +6,7 @@ import torch
 from mmpretrain.registry import DATASETS
 
 from ..functional import check_seed
-from .reference_images import Subset, describe, get_labels, stack_images
+from .reference_sampling import Subset, describe, get_labels, stack_images
 
 
 @DATASETS.register_module()

@@ -1,9 +1,9 @@
 """Hooks and launching."""
-from .atomic_checkpoint_hook import AtomicCheckpointHook
-from .channels_last_hook import ChannelsLastHook
-from .k_reference_hook import KReferenceHook
-from .reproducible_run_hook import ReproducibleRunHook
-from .stop_on_signal_hook import StopOnSignalHook
+from .hooks.atomic_checkpoint_hook import AtomicCheckpointHook
+from .hooks.channels_last_hook import ChannelsLastHook
+from .hooks.k_reference_hook import KReferenceHook
+from .hooks.reproducible_run_hook import ReproducibleRunHook
+from .hooks.stop_on_signal_hook import StopOnSignalHook
 
 __all__ = [
     'AtomicCheckpointHook', 'ChannelsLastHook', 'KReferenceHook',

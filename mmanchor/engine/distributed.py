@@ -11,7 +11,7 @@ from mmengine.dist import is_distributed
 from mmengine.registry import MODEL_WRAPPERS
 from torch.nn.parallel import DistributedDataParallel
 
-from .config_reading import type_name
+from ..utils.config import type_name
 
 # where each launcher says rank, number of processes and rank on the node
 VARIABLES = {

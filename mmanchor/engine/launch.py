@@ -12,17 +12,18 @@ from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from ..checkpoints.safe_loading import add_trust_flag, checkpoint_loading
+from ..checkpoints.verification import (PlainModelHook, check_checkpoint,
+                                        check_pretrained,
+                                        check_pretrained_fits)
 from ..models import AnchoredImageClassifier
-from .checkpoint_checks import (PlainModelHook, check_checkpoint,
-                                check_pretrained, check_pretrained_fits)
-from .checks import check_anchoring, check_out, check_work_dir
-from .command_line import add_cfg_options
-from .config_reading import read_config, type_name
+from ..utils.config import read_config, type_name
+from ..utils.files import whole_files
+from .cli import add_cfg_options
 from .distributed import init_distributed
 from .reference_flags import add_reference_flags, set_references
-from .resuming import check_resumable, resume_command, surviving_faults
-from .untrusted import add_trust_flag, checkpoint_loading
-from .whole_files import whole_files
+from .resume import check_resumable, resume_command, surviving_faults
+from .run_checks import check_anchoring, check_out, check_work_dir
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 METRIC_FILES = '.json', '.yaml', '.yml', '.pkl', '.pickle'

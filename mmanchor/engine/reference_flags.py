@@ -3,10 +3,10 @@ import argparse
 
 from mmengine.config import Config
 
-from ..datasets.reference_images import SELECT
+from ..datasets.reference_sampling import SELECT
 from ..functional.uncertainty import UNCERTAINTY
-from ..models.protocols import PROTOCOLS, build_protocol
-from .config_reading import reference_hooks
+from ..models.inference.protocols import PROTOCOLS, build_protocol
+from ..utils.config import reference_hooks
 
 _OF_HOOK = ('num_references', 'select', 'source', 'uncertainty')
 _OF_PROTOCOL = ('protocol', 'num_candidates')

@@ -10,7 +10,7 @@ from mmpretrain.registry import DATASETS
 
 from ..datasets import ReferenceSet, with_pipeline
 from ..models import AnchoredImageClassifier, AnchoringDataPreprocessor
-from .config_reading import evaluation_pipeline, type_name
+from ..utils.config import evaluation_pipeline, type_name
 
 
 def anchored_model(runner: Runner) -> AnchoredImageClassifier:

@@ -1,4 +1,5 @@
 """All the mathematics: tensors in, tensors out."""
+from .adaptive import settled
 from .anchoring import (anchor, anchor_to_all, check_same_size, draw_partners,
                         fold)
 from .draws import check_seed, draw_generator
@@ -6,7 +7,6 @@ from .folding import reference_map, residual_half, trace_reference_maps
 from .landscape import moved_weights, random_direction
 from .masking import (blank_references, draw_mask, normalized_entropy,
                       uniform_cross_entropy)
-from .settling import settled
 from .stem import find_stem, inflate, narrow, widen_stem
 from .temperature import fit_temperature
 from .transduction import best_candidates, pair_norms

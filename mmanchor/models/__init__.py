@@ -2,16 +2,16 @@
 
 The registered ``ReferenceMasking*Head`` classes are in :mod:`.heads`.
 """
+from .backbones.regnet_y import RegNetY
+from .backbones.wide_resnet import WideResNet_CIFAR
 from .classifier import AnchoredImageClassifier
 from .data_preprocessor import AnchoringDataPreprocessor
 from .folded_classifier import FoldedImageClassifier
 from .folding import FoldedReferences, fold_reference
 from .heads import reference_masking
+from .inference.protocols import build_protocol
 from .losses import ReferenceMaskingLoss
-from .protocols import build_protocol
 from .reference_bank import ReferenceBank
-from .regnet_y import RegNetY
-from .wide_resnet import WideResNet_CIFAR
 
 __all__ = [
     'AnchoredImageClassifier', 'AnchoringDataPreprocessor',

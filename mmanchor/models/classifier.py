@@ -12,10 +12,10 @@ from ..functional import anchor, average_references, check_uncertainty, fold
 from ..functional.uncertainty import AVERAGE
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import mask_head
-from .kept import Kept
-from .protocols import Answers, Protocol, build_protocol
+from .inference.cache import Kept
+from .inference.protocols import Answers, Protocol, build_protocol
+from .inference.reference_passes import each_pass, mean_features
 from .reference_bank import ReferenceBank
-from .reference_passes import each_pass, mean_features
 from .widening import widen_backbone
 
 MASKED_NORM_STATS = ('skip', 'update')
@@ -68,7 +68,7 @@ class AnchoredImageClassifier(ImageClassifier):
     Attributes:
         stem (List[str]): The layers of the backbone that were widened.
         protocol (Protocol): How references are used at test; set by name, see
-            :func:`~mmanchor.models.protocols.build_protocol`, or by
+            :func:`~mmanchor.models.inference.protocols.build_protocol`, or by
             ``KReferenceHook``. ``'mean'`` at first.
         uncertainty (Sequence[str]): Measures that predictions carry; see
             :func:`~mmanchor.functional.check_uncertainty`. None at first.

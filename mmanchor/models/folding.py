@@ -11,8 +11,8 @@ from ..functional import average_references, narrow, trace_reference_maps
 from .classifier import AnchoredImageClassifier
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import unmask_head
-from .reference_passes import normalised
-from .shared_stem import SharedStem
+from .inference.reference_passes import normalised
+from .inference.shared_stem import SharedStem
 
 _PASSES_BY_IMAGE = ('adaptive', 'transduction')
 

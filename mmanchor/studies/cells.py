@@ -11,11 +11,11 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 from mmengine.config import Config
 from mmpretrain.registry import HOOKS
 
-from ..engine.config_reading import meant, reference_hooks
-from ..engine.locks import is_locked
-from ..engine.output import write_json
-from ..evaluation.suite.sets import load_suite
-from .study import Setting, Study
+from ..suite.spec import load_suite
+from ..utils.config import meant, reference_hooks
+from ..utils.console import write_json
+from ..utils.locks import is_locked
+from .spec import Setting, Study
 from .training import Training, plain, training_of
 
 DONE, FAILED, STARTED = 'done', 'failed', 'started'

@@ -5,12 +5,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..evaluation.report.figure_style import (WIDTH, label, legend_below,
-                                              model_style, new_figure)
+from ..suite.report.figure_style import (WIDTH, label, legend_below,
+                                         model_style, new_figure)
 from .landscape_figure import landscape_figure
 from .metrics import METRICS
 from .results import figures_of
-from .study import Plot
+from .spec import Plot
 
 PAPER = 'paper'
 # of what was published, beside one's own

@@ -9,17 +9,17 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ..evaluation.suite.candidates import Candidate, Ready
-from ..evaluation.suite.images import ImageBatches
-from ..evaluation.suite.parts import Parts
-from ..evaluation.suite.predicting import predict_batch
-from ..evaluation.suite.sets import Suite
-from ..evaluation.suite.settings import Settings
 from ..functional import moved_weights, random_direction
 from ..models import AnchoredImageClassifier
+from ..suite.cache import Parts
+from ..suite.candidates import Candidate, Ready
+from ..suite.images import ImageBatches
+from ..suite.predict import predict_batch
+from ..suite.settings import Settings
+from ..suite.spec import Suite
 from .cells import Cell
 from .data_root import with_data_root
-from .measuring import Bench, weights_of
+from .measure import Bench, weights_of
 
 SEEDS = (0, 1)  # of the two directions
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
@@ -39,7 +39,7 @@ def measure_landscape(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
         report (Callable): Told how much is done, from 0 to 1.
 
     Returns:
-        dict: See :func:`~mmanchor.studies.measuring.measure_by_suite`;
+        dict: See :func:`~mmanchor.studies.measure.measure_by_suite`;
         ``model`` has a ``landscape``.
 
     Raises:

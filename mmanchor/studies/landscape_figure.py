@@ -4,7 +4,7 @@ from typing import Optional
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..evaluation.report.figure_style import WIDTH, label, new_figure
+from ..suite.report.figure_style import WIDTH, label, new_figure
 
 PARTS = dict(normalised='filter-normalised', raw='raw')
 

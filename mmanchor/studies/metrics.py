@@ -2,7 +2,7 @@
 from statistics import mean
 from typing import Callable, Dict, NamedTuple, Optional
 
-from ..evaluation.report.reading import clean, scores, shift
+from ..suite.report.reading import clean, scores, shift
 
 
 class Metric(NamedTuple):

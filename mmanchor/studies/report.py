@@ -6,10 +6,10 @@ from matplotlib import style
 from rich.console import Console
 from rich.markup import escape
 
-from ..engine.whole_files import whole_files
-from ..evaluation.report.drawing import METADATA
-from ..evaluation.report.figure_style import STYLE
-from ..evaluation.report.table import to_rich
+from ..suite.report.drawing import METADATA
+from ..suite.report.figure_style import STYLE
+from ..suite.report.table import to_rich
+from ..utils.files import whole_files
 from .figures import study_figure
 from .tables import csv_text, markdown_report, study_table, told
 

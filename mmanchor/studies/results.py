@@ -6,7 +6,7 @@ import numpy as np
 
 from .cells import Cell, Kept
 from .metrics import OF_TIMES, values_of
-from .study import Study
+from .spec import Study
 
 CONVENTIONS = dict(
     std='sample standard deviation over seeds; none of one seed',

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Sequence
 
 from .cells import Cell, Kept
-from .study import Study
+from .spec import Study
 
 TOOLS = Path(__file__).parent.parent / '.mim' / 'tools'
 # what tasks do by themselves, and how many values it has

@@ -3,8 +3,8 @@ import csv
 import io
 from typing import List, Optional
 
-from ..evaluation.report.markdown import one_line
-from ..evaluation.report.table import Table, to_markdown
+from ..suite.report.markdown import one_line
+from ..suite.report.table import Table, to_markdown
 from .metrics import METRICS, shown
 from .results import figures_of
 

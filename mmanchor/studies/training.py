@@ -21,11 +21,11 @@ from mmengine.runner import find_latest_checkpoint
 
 from .. import CONFIG_DIR
 from ..engine import launch
-from ..engine.config_reading import read_config, reference_hooks, type_name
-from ..engine.output import write_json
+from ..utils.config import read_config, reference_hooks, type_name
+from ..utils.console import write_json
 from .data_root import with_data_root
 from .overrides import override
-from .study import Ground, Setting, Study
+from .spec import Ground, Setting, Study
 
 _LEFT_OUT = ('work_dir', 'experiment_name', 'filename')
 _COUNT = itertools.count()

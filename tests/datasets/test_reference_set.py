@@ -5,7 +5,7 @@ import torch
 from mmpretrain.registry import DATASETS
 
 from mmanchor.datasets import ReferenceSet
-from mmanchor.datasets.reference_images import get_labels
+from mmanchor.datasets.reference_sampling import get_labels
 
 DIGITS = dict(type='Digits', pipeline=[dict(type='PackInputs')])
 

@@ -2,10 +2,10 @@
 import shutil
 
 import pytest
+from helpers.reference_runs import hook
+from helpers.runs import config_maker, run, small_config  # noqa: F401
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from reference_runs import hook
-from runs import config_maker, run, small_config  # noqa: F401
 
 collect_ignore = ['conftest.py']  # for doctests: it clashes with others
 

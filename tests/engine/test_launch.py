@@ -7,7 +7,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmanchor.engine import checkpoint_checks, launch
+from mmanchor.checkpoints import verification as checkpoint_checks
+from mmanchor.engine import launch
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@ import pickle
 
 import pytest
 import torch
+from helpers.reference_runs import (TEST_PIPELINE, after_test, bank, hook,
+                                    training_images)
 from mmcv import imwrite
-from reference_runs import (TEST_PIPELINE, after_test, bank, hook,
-                            training_images)
 
 from mmanchor.datasets import draw_pairs
 from mmanchor.engine import KReferenceHook, launch

@@ -1,8 +1,8 @@
 """The bank and the draws where a run goes on from another."""
 import pytest
 import torch
+from helpers.reference_runs import after_test, bank, hook, training_images
 from mmengine.hooks import EMAHook
-from reference_runs import after_test, bank, hook, training_images
 
 from mmanchor.models import AnchoredImageClassifier
 

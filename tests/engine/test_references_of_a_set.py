@@ -1,7 +1,7 @@
 """References of training and of test, where there is a ``ReferenceSet``."""
 import pytest
-from reference_runs import (TEST_PIPELINE, after_test, bank, hook,
-                            training_images)
+from helpers.reference_runs import (TEST_PIPELINE, after_test, bank, hook,
+                                    training_images)
 
 from mmanchor.datasets import reference_set
 from mmanchor.engine.reference_source import training_set

@@ -1,4 +1,4 @@
 """Runs of a second, for metrics in a config."""
-from runs import run, small_config  # noqa: F401
+from helpers.runs import run, small_config  # noqa: F401
 
 collect_ignore = ['conftest.py']  # for doctests: it clashes with others

@@ -4,9 +4,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from builders import NUM_CLASSES, build_model, image_bytes, make_batch
+from helpers.builders import NUM_CLASSES, build_model, image_bytes, make_batch
+from helpers.plain_anchoring import PlainResNet18, train_step
 from mmengine.optim import OptimWrapper
-from plain_anchoring import PlainResNet18, train_step
 
 from mmanchor.models import data_preprocessor
 

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from builders import build_model, image_bytes, make_batch, model_config
+from helpers.builders import build_model, image_bytes, make_batch, model_config
 from mmengine.optim import OptimWrapper
 from mmengine.runner import load_checkpoint
 from mmpretrain.registry import MODELS

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from builders import NUM_CLASSES, image_bytes, make_batch
+from helpers.builders import NUM_CLASSES, image_bytes, make_batch
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import MODELS
 

@@ -2,9 +2,9 @@ import copy
 
 import pytest
 import torch
+from helpers.small_models import BACKBONES, build
 from mmengine.runner import load_checkpoint, save_checkpoint
 from mmpretrain.registry import MODELS
-from small_models import BACKBONES, build
 
 from mmanchor import fold_reference
 from mmanchor.models import FoldedImageClassifier

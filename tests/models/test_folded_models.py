@@ -4,10 +4,10 @@ import pickle
 
 import pytest
 import torch
-from builders import build_model, image_bytes, make_batch
+from helpers.builders import build_model, image_bytes, make_batch
+from helpers.small_models import BACKBONES, build, built_for_2c, one_by_one
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from mmpretrain.registry import MODELS
-from small_models import BACKBONES, build, built_for_2c, one_by_one
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmanchor import fold_reference

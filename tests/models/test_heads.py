@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 import torch
-from builders import NUM_CLASSES, model_config
+from helpers.builders import NUM_CLASSES, model_config
 from mmengine.model import BaseModel
 from mmengine.registry import Registry
 from mmpretrain.models import heads as host_heads

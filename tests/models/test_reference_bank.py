@@ -2,7 +2,7 @@ import io
 
 import pytest
 import torch
-from builders import build_model, image_bytes
+from helpers.builders import build_model, image_bytes
 
 from mmanchor.models import ReferenceBank
 

@@ -1,11 +1,11 @@
 """What could not be trained is refused before anything is."""
 import pytest
+from helpers.tiny_studies import STUDY
 from mmengine.config import Config
-from tiny_studies import STUDY
 
 from mmanchor.studies.cells import all_cells
-from mmanchor.studies.checking import _CHECKS, arguments, check_trainable
-from mmanchor.studies.reading import load_study
+from mmanchor.studies.checks import _CHECKS, arguments, check_trainable
+from mmanchor.studies.spec_file import load_study
 from mmanchor.studies.training import Training
 
 NOISE = dict(type='SymmetricLabelNoise', rate=.5)

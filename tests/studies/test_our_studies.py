@@ -2,10 +2,10 @@
 import json
 
 import pytest
-from tiny_studies import GROUND
+from helpers.tiny_studies import GROUND
 
-from mmanchor.studies.command import run_study
-from mmanchor.studies.reading import load_study, study_names
+from mmanchor.studies.cli import run_study
+from mmanchor.studies.spec_file import load_study, study_names
 
 # where the last needs more images than there are here
 SETTINGS = dict(reference_size=('standard', 'anchored, 50', 'masked, 50'))

@@ -1,14 +1,14 @@
 """Studies' files: what is refused, and what comes with mmanchor."""
 import pytest
+from helpers.tiny_studies import STUDY, dump
 from mmengine.config import Config
-from tiny_studies import STUDY, dump
 
-from mmanchor.engine.config_reading import reference_hooks, type_name
 from mmanchor.studies.cells import all_cells, select
-from mmanchor.studies.checking import check_trainable
+from mmanchor.studies.checks import check_trainable
 from mmanchor.studies.data_root import with_data_root
 from mmanchor.studies.overrides import override
-from mmanchor.studies.reading import ground_names, load_study, study_names
+from mmanchor.studies.spec_file import ground_names, load_study, study_names
+from mmanchor.utils.config import reference_hooks, type_name
 
 ONE = dict(name='one', method='standard')
 

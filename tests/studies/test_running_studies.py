@@ -9,13 +9,13 @@ from statistics import mean, stdev
 
 import pytest
 import torch
-from malicious import CreatesAFile
+from helpers.malicious import CreatesAFile
+from helpers.tiny_studies import STUDY, read
+from helpers.waiting import until
 from mmengine.config import Config
-from tiny_studies import STUDY, read
-from waiting import until
 
 from mmanchor.studies.cells import Kept, all_cells
-from mmanchor.studies.reading import load_study
+from mmanchor.studies.spec_file import load_study
 
 ROOT = Path(__file__).parents[2]
 

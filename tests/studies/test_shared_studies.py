@@ -6,12 +6,12 @@ import threading
 import time
 
 import pytest
-from tiny_studies import STUDY, read
-from waiting import until
+from helpers.tiny_studies import STUDY, read
+from helpers.waiting import until
 
-from mmanchor.engine.locks import is_locked, lock
 from mmanchor.studies.cells import all_cells
-from mmanchor.studies.reading import load_study
+from mmanchor.studies.spec_file import load_study
+from mmanchor.utils.locks import is_locked, lock
 
 
 def test_two_processes_do_not_do_the_same_cell(study, tmp_path, capsys):

@@ -4,9 +4,9 @@ import pytest
 
 from mmanchor.studies.cells import Kept, all_cells
 from mmanchor.studies.figures import study_figure
-from mmanchor.studies.reading import load_study
 from mmanchor.studies.results import assemble
-from mmanchor.studies.study import Plot
+from mmanchor.studies.spec import Plot
+from mmanchor.studies.spec_file import load_study
 from mmanchor.studies.tables import csv_text, markdown_report, study_table
 
 _WAITING = dict(state='to do', reason=None, cells=list('012345678'))

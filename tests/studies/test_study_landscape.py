@@ -3,9 +3,9 @@ import json
 
 import pytest
 import torch
-from builders import build_model, image_bytes
+from helpers.builders import build_model, image_bytes
+from helpers.small_models import BACKBONES
 from mmpretrain.registry import MODELS
-from small_models import BACKBONES
 
 from mmanchor.functional import moved_weights, random_direction
 from mmanchor.studies.landscape import accuracies, directions_of, load_trained

@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_studies import STUDY
-from waiting import until
+from helpers.tiny_studies import STUDY
+from helpers.waiting import until
 
 from mmanchor.studies.cells import Kept, all_cells
-from mmanchor.studies.reading import load_study
 from mmanchor.studies.slurm import TOOLS, waves
+from mmanchor.studies.spec_file import load_study
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,101 @@
+"""A model out of a config and a checkpoint, whole or not at all."""
+import copy
+import re
+from typing import Tuple
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import CheckpointLoader
+from mmpretrain.models import ImageClassifier
+from mmpretrain.registry import MODELS
+
+from ..models import AnchoredImageClassifier
+from ..utils.config import type_name
+from ..utils.plain_config import drop_pretrained
+from .verification import check_architecture, check_checkpoint, check_kind
+
+
+def load_anchored(cfg: Config,
+                  checkpoint: str) -> Tuple[AnchoredImageClassifier, dict]:
+    """Load an anchored model to write it in another form.
+
+    Args:
+        cfg (Config): What it was trained with.
+        checkpoint (str): Its checkpoint.
+
+    Returns:
+        Tuple[AnchoredImageClassifier, dict]: On CPU, in evaluation mode, with
+        all of its references in use; and the checkpoint.
+
+    Raises:
+        FileNotFoundError: The checkpoint is not there.
+        ValueError: See :func:`load_classifier`; or the config has no anchored
+            model, the checkpoint no references.
+    """
+    model, saved = load_classifier(cfg, checkpoint,
+                                   (AnchoredImageClassifier, ))
+    model.reference_bank.in_use  # says if there is none
+    return model, saved
+
+
+def load_classifier(
+    cfg: Config,
+    checkpoint: str,
+    kinds: Tuple[type, ...] = (ImageClassifier, )
+) -> Tuple[ImageClassifier, dict]:
+    """Load a classifier, anchored or not.
+
+    The host would log weights that are missing and go on without them.
+
+    Args:
+        cfg (Config): What it was trained with.
+        checkpoint (str): Its checkpoint.
+        kinds (tuple[type]): Which classes it may be of. Defaults to any
+            ``ImageClassifier``.
+
+    Returns:
+        Tuple[ImageClassifier, dict]: On CPU, in evaluation mode; and the
+        checkpoint.
+
+    Raises:
+        FileNotFoundError: The checkpoint is not there.
+        ValueError: The config has no such model; the checkpoint is damaged,
+            of another architecture or for another number of classes.
+    """
+    check_checkpoint(checkpoint)
+    cfg = copy.deepcopy(cfg)
+    kind = type_name(cfg.model) if 'model' in cfg else None
+    if kind is not None:
+        drop_pretrained(cfg.model)
+        if cfg.get('data_preprocessor') is not None:
+            cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            model = MODELS.build(cfg.model)
+    if kind is None or not isinstance(model, kinds):
+        raise ValueError(
+            f'Expected the config of an {kinds[0].__name__}, but its '
+            f'`model` is {kind}. Name the config that {checkpoint} was '
+            'trained with.')
+    saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent')
+    weights = {
+        re.sub(r'^module\.', '', name): weight
+        for name, weight in saved.get('state_dict', saved).items()
+    }
+    check_kind(model, weights)
+    if isinstance(model, AnchoredImageClassifier):
+        check_architecture(model, weights, checkpoint)
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # of another shape
+        missing, unexpected = str(error).splitlines()[1:], []
+    # what the host takes out of a checkpoint to make it anew, as SwinV2's
+    # tables, is not missing
+    wrong = [*(name for name in missing if name not in weights), *unexpected]
+    # losses have buffers of their own, and recipes switch losses
+    wrong = [name.strip() for name in wrong if '.loss_module.' not in name]
+    if wrong:
+        raise ValueError(
+            f'Expected the weights of the config\'s model, but {checkpoint} '
+            f'differs in {len(wrong)}: {wrong[0]}. Name the config that it '
+            'was trained with.')
+    return model.eval(), saved

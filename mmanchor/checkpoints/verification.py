@@ -1,0 +1,211 @@
+"""Whether a checkpoint is there, whole, and one for the model."""
+import os
+import re
+import zipfile
+from typing import Dict
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import CheckpointLoader, Runner
+
+from ..models import AnchoredImageClassifier, FoldedImageClassifier
+from ..models.folded_classifier import MAP_KEY
+from ..utils.config import pretrained_files
+
+BANK_KEY = 'reference_bank.images'
+RESIDUALS_KEY = 'reference_bank.residual_pairs'
+_DRAWS_KEY = 'data_preprocessor.iteration'
+
+
+def is_remote(path: str) -> bool:
+    """Whether MMEngine fetches it, rather than opening a file."""
+    return re.match(r'[\w-]+:', path) is not None
+
+
+def check_checkpoint(path: str) -> None:
+    """Find out early whether a local checkpoint is there and whole.
+
+    The first of several processes reads all of it, for its checksums.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file was cut short or damaged, or is no checkpoint.
+    """
+    if is_remote(path):
+        return
+    path = os.path.expanduser(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f'Expected a checkpoint file, but there is none at {path}. The '
+            'latest of a run is named in `last_checkpoint` in its work dir.')
+    with open(path, 'rb') as file:
+        legacy = file.read(1) == b'\x80'  # a pickle, from before PyTorch 1.6
+    if not legacy and not zipfile.is_zipfile(path):
+        raise ValueError(
+            f'Expected a whole checkpoint, but {path} '
+            f'({os.path.getsize(path)} bytes) was cut short or is none. Use '
+            'an earlier one, or copy it again.')
+    if not legacy and _is_first_process():
+        try:
+            with zipfile.ZipFile(path) as file:
+                damaged = file.testzip()
+        except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+            damaged = error
+        if damaged is not None:
+            raise ValueError(
+                f'Expected a whole checkpoint, but {path} '
+                f'({os.path.getsize(path)} bytes) is damaged: {damaged}. Use '
+                'an earlier one, or copy it again.')
+
+
+def _is_first_process() -> bool:
+    """Before there is a process group that could tell."""
+    rank = os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or '0'
+    return rank == '0'
+
+
+def check_pretrained(model_config: dict) -> None:
+    """Find out early whether files of pretrained weights are there and whole.
+
+    Raises:
+        ValueError: One is not, or is damaged.
+    """
+    for init_cfg in pretrained_files(model_config):
+        path = init_cfg.get('checkpoint')
+        try:
+            check_checkpoint(str(path))
+        except FileNotFoundError as error:
+            raise ValueError(
+                'Expected a file of pretrained weights, but there is none at '
+                f'{path!r}. Mend `checkpoint` of the `init_cfg` (or '
+                '`pretrained`) that names it, or take it out.') from error
+
+
+def check_pretrained_fits(model: AnchoredImageClassifier,
+                          model_config: dict) -> None:
+    """Refuse pretrained weights of another backbone.
+
+    Files that are not local, and ``init_cfg`` of parts of a backbone, are
+    left to the host.
+
+    Raises:
+        ValueError: See :func:`check_architecture`; or ``prefix`` is missing.
+    """
+    whole = dict(
+        pretrained=model_config.get('pretrained'),
+        init_cfg=model_config.get('init_cfg'),
+        head=None)
+    backbone = dict(model_config.get('backbone') or {})
+    own = dict(init_cfg=backbone.get('init_cfg'))
+    for config, is_backbone in ((whole, False), (own, True)):
+        for init_cfg in pretrained_files(config):
+            path, prefix = init_cfg['checkpoint'], init_cfg.get('prefix', '')
+            if is_remote(path):
+                continue
+            weights = CheckpointLoader.load_checkpoint(path, 'cpu', None)
+            weights = weights.get('state_dict', weights)
+            if is_backbone:
+                prefix = prefix and prefix.rstrip('.') + '.'
+                if not prefix and any(
+                        name.startswith('backbone.') for name in weights):
+                    raise ValueError(
+                        f'Expected weights of a backbone, but {path} has '
+                        'those of a classifier. Add `prefix=\'backbone.\'` '
+                        'to the `init_cfg` of the backbone.')
+                weights = {
+                    'backbone.' + name[len(prefix):]: weight
+                    for name, weight in weights.items()
+                    if name.startswith(prefix)
+                }
+            check_architecture(model, weights, path)
+
+
+def check_architecture(model: AnchoredImageClassifier,
+                       state_dict: Dict[str, torch.Tensor],
+                       path: str = 'the checkpoint') -> None:
+    """Refuse the checkpoint of another backbone, which the host would skip.
+
+    The host logs weights that don't fit, and trains or tests on without them.
+    Some may differ (position embeddings of another size, say), not most.
+
+    Args:
+        model (AnchoredImageClassifier): The model to load it into.
+        state_dict (Dict[str, torch.Tensor]): The checkpoint's.
+        path (str): What to call it.
+
+    Raises:
+        ValueError: Less than half of the backbone's weights are in it with
+            the same name and shape.
+    """
+    shapes = {
+        re.sub(r'^module\.', '', name): tuple(weight.shape)
+        for name, weight in state_dict.items()
+        if isinstance(weight, torch.Tensor)
+    }
+    stem = [f'backbone.{name}.weight' for name in model.stem]
+    wanted = {
+        f'backbone.{name}': tuple(weight.shape)
+        for name, weight in model.backbone.state_dict().items()
+    }
+    missing = {
+        name: shape
+        for name, shape in wanted.items() if shapes.get(name) != shape
+        and not (name in stem and _is_plain(shapes.get(name), shape))
+    }
+    if 2 * len(missing) > len(wanted):
+        name, shape = next(iter(missing.items()))
+        raise ValueError(
+            f'Expected weights of a {type(model.backbone).__name__} as in '
+            f'the config, but {path} has {len(wanted) - len(missing)} of its '
+            f'{len(wanted)} by name and shape: {name} should be {shape} and '
+            f'is {shapes.get(name, "not there")}. Name a checkpoint of the '
+            'same architecture, or the config that it was trained with.')
+
+
+def _is_plain(saved, anchored) -> bool:
+    return saved is not None and len(saved) == 4 and (saved[0], 2 * saved[1],
+                                                      *saved[2:]) == anchored
+
+
+class PlainModelHook(Hook):
+    """Keeps a plain model from the weights of an anchored or a folded one.
+
+    The host would log the stem's shape, leave it random and go on; or skip
+    the maps that are added to what a folded stem returns.
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Look for a reference bank, for draws, and for reference maps.
+
+        Raises:
+            ValueError: There is one that the model has no place for.
+        """
+        check_kind(runner.model, checkpoint.get('state_dict', checkpoint))
+
+
+def check_kind(model: torch.nn.Module, state_dict: Dict[str,
+                                                        torch.Tensor]) -> None:
+    """Refuse an anchored or a folded model's weights for a plain one.
+
+    Raises:
+        ValueError: It has none of their parts.
+    """
+    kind = type(model).__name__
+    if not _has(model, AnchoredImageClassifier) and any(
+            key.endswith((BANK_KEY, _DRAWS_KEY)) for key in state_dict):
+        raise ValueError(
+            'Expected the checkpoint of a plain model, since the config '
+            f'has one ({kind}), but it is an anchored model\'s: it has a '
+            'reference bank, or had one. Use the config that it was '
+            'trained with.')
+    if not _has(model, FoldedImageClassifier) and any(
+            key.endswith(MAP_KEY) for key in state_dict):
+        raise ValueError(
+            'Expected the checkpoint of a model without reference maps, '
+            f'since the config has one ({kind}), but it is a folded '
+            'model\'s. Use the config that was written with it, '
+            '`folded.py`.')
+
+
+def _has(model, kind) -> bool:
+    return any(isinstance(module, kind) for module in model.modules())

@@ -1,0 +1,67 @@
+"""``tools/make_corruptions.py``: a corrupted set, and how far it is."""
+from pathlib import Path
+from typing import Optional, Sequence
+
+from rich.console import Console
+
+from ...utils.console import progress_bars
+from ...utils.locks import only_run
+from .corrupted_sets import ArraySource, FolderSource, write_corrupted_set
+
+
+def make_corruptions(source: str,
+                     out: str,
+                     labels: Optional[str],
+                     size: Optional[int],
+                     kinds: Sequence[str],
+                     seed: int,
+                     workers: int,
+                     console: Optional[Console] = None) -> None:
+    """Corrupt an array or a folder, with a bar that tells the time left.
+
+    Args:
+        source (str): ``.npy`` file, or folder with class folders.
+        out (str): The folder to write to.
+        labels (str, optional): ``.npy`` file; needed with an array.
+        size (int, optional): See
+            :class:`~mmanchor.datasets.corruptions.corrupted_sets.FolderSource`.
+        kinds (Sequence[str]): See
+            :func:`~mmanchor.datasets.corruptions.corrupted_sets.write_corrupted_set`.
+        seed (int): See there.
+        workers (int): See there.
+        console (Console, optional): Where to print.
+
+    Raises:
+        FileNotFoundError: ``source`` or ``labels`` is not there.
+        ValueError: An option does not go with the source; another run writes
+            to ``out``, or nobody can; or see there.
+    """
+    console = console or Console()
+    if not Path(source).exists():
+        raise FileNotFoundError(
+            'Expected a .npy file of images or a folder with class folders, '
+            f'but {source} is not there. Change it.')
+    if Path(source).is_dir():
+        if labels:
+            raise ValueError('Expected no labels with a folder, whose class '
+                             f'folders tell them, but got {labels}. Leave '
+                             'them out.')
+        images = FolderSource(source, size)
+    else:
+        if size or not labels:
+            raise ValueError(
+                'Expected labels and no size with an array, but got '
+                f'labels={labels} and size={size}. Change them.')
+        images = ArraySource(source, labels)
+    with only_run(Path(out), 'name another'), progress_bars(console) as bars:
+        task = bars.add_task('', total=None)
+
+        def report(kind, done, total):
+            bars.update(task, description=kind, completed=done, total=total)
+
+        made = write_corrupted_set(images, out, kinds, seed, workers, report)
+        bars.update(task, visible=False)
+    console.print(f'Written: {", ".join(made["written"]) or "nothing"}')
+    if made['kept']:
+        console.print(f'There already: {", ".join(made["kept"])}')
+    console.print(f'In: {out}')

@@ -1,0 +1,99 @@
+"""The corruptions of ImageNet-C, the same on every run."""
+import inspect
+import io
+import zlib
+from contextlib import contextmanager, redirect_stdout
+
+import numpy as np
+from PIL import Image
+
+from ..shifts.kinds import ALL_C_KINDS, check_kind, check_severity
+
+SMALLEST = 8  # pixels; one of the kinds shrinks images to a quarter
+
+
+def load_library() -> dict:
+    """The functions of imagecorruptions by kind.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    try:
+        from imagecorruptions import corruption_dict
+    except ImportError as error:
+        raise ImportError(
+            'Corruptions come with imagecorruptions-imaug, which is not '
+            'installed. Install it with `pip install '
+            '"mmanchor[corruptions]"`.') from error
+    return corruption_dict
+
+
+@contextmanager
+def _numpy_seeded(words: np.ndarray):
+    """Seed NumPy's global generator, which the library draws from."""
+    state = np.random.get_state()
+    np.random.seed(words)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+def corrupt(image: np.ndarray,
+            kind: str,
+            severity: int,
+            seed: int = 0,
+            index: int = 0) -> np.ndarray:
+    """Corrupt an image.
+
+    The result is that of the arguments alone: not of images corrupted
+    before, nor of the process.
+
+    Args:
+        image (np.ndarray): RGB.
+        kind (str): One of ``ALL_C_KINDS``.
+        severity (int): 1 to 5.
+        seed (int): Of the set. Defaults to 0.
+        index (int): Of the image within it. Defaults to 0.
+
+    Shape:
+        - image: (H, W, 3), uint8, H and W at least 8
+        - output: as ``image``
+
+    Raises:
+        ImportError: imagecorruptions-imaug is not installed.
+        ValueError: An argument is not as above.
+
+    Example:
+        >>> grey = np.full((16, 16, 3), 128, np.uint8)
+        >>> corrupt(grey, 'brightness', 1).shape
+        (16, 16, 3)
+
+    Source: D. Hendrycks and T. Dietterich, Benchmarking Neural Network
+    Robustness to Common Corruptions and Perturbations, ICLR 2019; the
+    settings are those of ImageNet-C, for images of any size.
+    """
+    check_kind(kind, ALL_C_KINDS, 'ImageNet-C')
+    check_severity(severity)
+    if (image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3
+            or min(image.shape[:2]) < SMALLEST):
+        raise ValueError(
+            f'Expected an image of shape (H, W, 3), H and W at least '
+            f'{SMALLEST}, in uint8, but got {image.shape} in {image.dtype}. '
+            'Change the image.')
+    if min(seed, index) < 0:
+        raise ValueError('Expected `seed` and `index` to be at least 0, but '
+                         f'got {seed} and {index}. Change them.')
+    function = load_library()[kind]
+    words = np.random.SeedSequence(
+        [seed, zlib.crc32(kind.encode()), severity, index]).generate_state(4)
+    seeded = {}  # those that would draw from a generator of their own
+    if 'seed' in inspect.signature(function).parameters:
+        seeded['seed'] = int(words[0])
+    with _numpy_seeded(words), redirect_stdout(
+            io.StringIO()), np.errstate(all='ignore'):
+        found = np.asarray(
+            function(Image.fromarray(image), severity, **seeded))
+    # `spatter` divides by 0 where no drop falls on a small image
+    found = np.where(np.isfinite(found), found, image)
+    return np.clip(found, 0, 255).astype(np.uint8)

@@ -1,0 +1,93 @@
+"""The four lines of the README, put under any config."""
+import tempfile
+from pathlib import Path
+from typing import Optional, Tuple, Union
+
+from mmengine.config import Config
+from mmengine.hub import get_config
+
+from ..utils.config import own_imports, read_config, type_name
+from ..utils.plain_config import drop_pretrained, take_off
+
+FOUR_LINES = """
+_base_ = '{base}'
+custom_imports = dict(imports={imports}, allow_failed_imports=False)
+
+model = dict(type='AnchoredImageClassifier')
+data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0.25)
+custom_hooks = [dict(type='KReferenceHook', num_references=1)]
+"""
+_ANCHORED = 'AnchoredImageClassifier'
+
+
+def plain_and_anchored(
+        path: Union[str, Path],
+        options: Optional[dict] = None) -> Tuple[Optional[Config], Config]:
+    """A config as a plain and as an anchored one, without pretrained files.
+
+    Args:
+        path (str | Path): A config file, or ``mmpretrain::`` and one of
+            MMPretrain's. A plain one gets the four lines; of an anchored one,
+            what is mmanchor's is taken off.
+        options (dict, optional): Changes, as
+            ``{'model.backbone.depth': 18}``. Defaults to None.
+
+    Returns:
+        Tuple[Config | None, Config]: Plain and anchored; no plain one of a
+        backbone that was built for 2C channels by hand.
+
+    Raises:
+        ValueError: The config has no ``ImageClassifier`` to anchor.
+    """
+    if '::' in str(path):
+        path = get_config(str(path)).filename
+    cfg = read_config(path, options)
+    kind = type_name(cfg.model) if 'model' in cfg else None
+    if kind == _ANCHORED:
+        built_for_2c = cfg.model.get('stem') == []
+        plain = None if built_for_2c else take_off(cfg)
+        anchored = cfg
+    elif kind == 'ImageClassifier':
+        plain, anchored = cfg, _put_under(path, cfg)
+        anchored.merge_from_dict(options or {})
+    else:
+        raise ValueError('Expected `model` to be an ImageClassifier or an '
+                         f'AnchoredImageClassifier, but {path} has {kind}.')
+    for each in filter(None, (plain, anchored)):
+        drop_pretrained(each.model)
+    return plain, anchored
+
+
+def image_size(cfg: Config) -> Union[int, Tuple[int, int]]:
+    """The size of a config's test images; of its training crops, failing that.
+
+    Returns:
+        int | Tuple[int, int]: In pixels; 224 where the config doesn't say.
+    """
+    for loader in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
+        dataset = (cfg.get(loader) or {}).get('dataset') or {}
+        for transform in reversed(dataset.get('pipeline') or []):
+            for key in ('crop_size', 'scale'):
+                if key in transform:
+                    return transform[key]
+    return 224
+
+
+def _put_under(path, cfg) -> Config:
+    base = Path(path).resolve().as_posix()
+    imports = [*own_imports(cfg), 'mmanchor']
+    lines = FOUR_LINES.format(base=base, imports=imports)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            anchored = Path(folder) / 'anchored.py'
+            anchored.write_text(lines, encoding='utf-8')
+            return Config.fromfile(anchored)
+    except RuntimeError:  # a new-style config has no `_base_`
+        anchored = Config(cfg.to_dict())
+        anchored.merge_from_dict(dict(model=dict(type=_ANCHORED)))
+        anchored.data_preprocessor = {
+            **(anchored.get('data_preprocessor') or {}), 'type':
+            'AnchoringDataPreprocessor',
+            'mask_prob': 0.25
+        }
+        return anchored

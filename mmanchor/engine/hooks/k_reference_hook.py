@@ -1,0 +1,284 @@
+"""Filling the reference bank, and telling the model how much of it to use."""
+from logging import Logger
+from typing import Optional, Sequence, Union
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import broadcast
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS, METRICS
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import Dataset
+
+from ...checkpoints.verification import (BANK_KEY, RESIDUALS_KEY,
+                                         check_architecture)
+from ...datasets import draw_images, draw_pairs
+from ...datasets.reference_sampling import SELECT, describe
+from ...functional import check_seed, check_uncertainty
+from ...models import AnchoredImageClassifier
+from ...models.inference.protocols import build_protocol
+from ..rank_agreement import check_start
+from ..reference_source import (anchored_model, is_training,
+                                loaded_training_set, source_dataset,
+                                training_set)
+
+# others hold pieces of weights, under other names
+_NOT_SHARDED = (AnchoredImageClassifier, BaseTTAModel, DistributedDataParallel)
+
+
+@HOOKS.register_module()
+class KReferenceHook(Hook):
+    """Freeze K references for test.
+
+    Before training it fills the model's reference bank, so that every
+    checkpoint carries it. Before validation and test it sets K; a bank with
+    fewer references than that is drawn again, with a warning. All ranks get
+    the bank of rank 0. It also checks that model and data preprocessor are
+    both anchoring ones, and starts the training draws.
+
+    A resumed run keeps its checkpoint's references. A run that starts from
+    another's weights (``load_from``) draws its own.
+
+    Args:
+        num_references (int): K, at least 1. Defaults to 1.
+        protocol (str | dict): How references are used at validation and
+            test: ``'mean'`` over K; ``'single'``: the first alone;
+            ``'transduction'``: for each image the best of 50, or
+            ``dict(type='transduction', num_candidates=M)``; ``'adaptive'``:
+            as many of the K as an image needs, the mean of which becomes the
+            metric ``references/mean_used``. See
+            :func:`~mmanchor.models.build_protocol`. Defaults to
+            ``'mean'``.
+        uncertainty (str | Sequence[str]): Measures that predictions carry,
+            or ``'all'``; see :func:`~mmanchor.functional.check_uncertainty`.
+            Defaults to none but ``pred_std``, which is always there.
+        select (str): ``'random'``: without replacement; ``'per_class'``: the
+            same, going round the classes; ``'mean'``: the mean of all images,
+            with K = 1. Defaults to ``'random'``. The references for K are the
+            first K of those for more.
+        source (dict | str, optional): Where references come from: the config
+            of a dataset, or a folder of images. Without a ``pipeline`` of its
+            own the test pipeline is used. Defaults to None: the
+            ``ReferenceSet`` of training, or without one the training set.
+        seed (int): Seed of the draw. Defaults to 0.
+        redraw (bool): Draw before training and test whatever the checkpoint
+            holds. Otherwise ``select``, ``source`` and ``seed`` say how to
+            draw what it lacks. Defaults to False.
+
+    Raises:
+        TypeError: The model or the data preprocessor does not anchor,
+            ``seed`` is no integer, or the protocol has no such argument.
+        ValueError: An argument is out of range, there are not enough images
+            to draw from, they have another size than the test images, a
+            checkpoint is of another architecture, or processes of a run
+            don't start from the same.
+    """
+
+    priority = 'HIGH'  # before EMAHook copies the model
+
+    def __init__(self,
+                 num_references: int = 1,
+                 select: str = 'random',
+                 source: Union[dict, str, None] = None,
+                 seed: int = 0,
+                 redraw: bool = False,
+                 protocol: Union[str, dict] = 'mean',
+                 uncertainty: Union[str, Sequence[str]] = ()):
+        if (not isinstance(num_references, int)
+                or isinstance(num_references, bool) or num_references < 1):
+            raise ValueError('Expected `num_references` to be a positive '
+                             f'integer, but got {num_references!r}.')
+        if select not in SELECT:
+            raise ValueError(
+                "Expected `select` to be 'random', 'per_class' or 'mean', "
+                f'but got {select!r}.')
+        self.protocol = build_protocol(protocol)
+        self.uncertainty = check_uncertainty(uncertainty)
+        self.num_references = num_references
+        if self.protocol.name == 'adaptive' and num_references < 3:
+            raise ValueError(
+                'Expected `num_references` of at least 3 for the protocol '
+                "'adaptive', which starts with 2, but got "
+                f'{num_references}. Raise it.')
+        if select == 'mean' and self.needed > 1:
+            raise ValueError(
+                "Expected one reference with `select='mean'`, since a mean is "
+                f'one image, but got {self.needed}. Set `num_references=1`, '
+                "or `protocol='single'`.")
+        self.select = select
+        self.source = source
+        self.seed = check_seed(seed)
+        self.redraw = redraw
+
+    @property
+    def needed(self) -> int:
+        """References that the protocol needs in the bank."""
+        return self.protocol.references_needed(self.num_references)
+
+    def before_run(self, runner: Runner) -> None:
+        """Check the model; before training, read references."""
+        model = anchored_model(runner)
+        if not is_training(runner):
+            return
+        training = loaded_training_set(runner)
+        reference_set = model.data_preprocessor.reference_set
+        if reference_set is not None and reference_set.dataset is None:
+            reference_set.load(training_set(runner.cfg, training))
+        elif reference_set is not None:
+            reference_set.images  # reads them: errors come before training
+        bank = model.reference_bank
+        if len(bank) < self.needed or self.redraw:
+            self._fill(model, runner.cfg, runner.logger, training)
+        if (len(bank.residual_pairs) < self.protocol.num_residuals
+                or self.redraw):
+            self._fill_residuals(model, runner.cfg, runner.logger, training)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check it; before training, decide between its bank and ours."""
+        if isinstance(runner.model, _NOT_SHARDED):
+            check_architecture(
+                anchored_model(runner), checkpoint.get('state_dict',
+                                                       checkpoint),
+                runner._load_from or 'the checkpoint')
+        if not is_training(runner):
+            return
+        for state_dict in (checkpoint.get('state_dict', checkpoint),
+                           checkpoint.get('ema_state_dict', {})):
+            self._keep_or_leave(runner, state_dict)
+
+    def _keep_or_leave(self, runner, state_dict) -> None:
+        """Keep what a resumed run may keep; what else it holds is ours."""
+        bank = anchored_model(runner).reference_bank
+        for ending, what, count, ours in ((BANK_KEY, 'reference(s)',
+                                           self.needed, bank.images),
+                                          (RESIDUALS_KEY, 'residual(s)',
+                                           self.protocol.num_residuals,
+                                           bank.residual_pairs)):
+            for bank_key in [k for k in state_dict if k.endswith(BANK_KEY)]:
+                key = bank_key.replace(BANK_KEY, ending)
+                saved = state_dict.get(key, ours[:0])
+                if runner._resume and not self.redraw and len(saved) >= count:
+                    state_dict[key] = saved[:count].clone()
+                    continue
+                state_dict[key] = ours.clone()
+                if len(saved):
+                    runner.logger.warning(
+                        f'The {len(saved)} {what} of the checkpoint are left, '
+                        f'for {count} drawn anew.')
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the training draws, or go on where the checkpoint was."""
+        model = anchored_model(runner)
+        preprocessor = model.data_preprocessor
+        if preprocessor.seed is None:
+            seed = torch.tensor([runner.seed])  # may differ between ranks
+            broadcast(seed)
+            preprocessor.seed = int(seed)
+        preprocessor.restart(runner.iter)
+        check_start(runner.epoch, model)
+        loader = runner.train_dataloader
+        if preprocessor.reference_set is None and loader.batch_size == 1:
+            raise ValueError(
+                'Expected a `batch_size` of at least 2 to draw references '
+                'from the batch, but got 1. Enlarge it, or set '
+                "`references=dict(type='ReferenceSet', ...)`.")
+        if runner.val_loop is not None:
+            self._check_size(model, runner.val_dataloader.dataset)
+
+    def before_val(self, runner: Runner) -> None:
+        """Set K and the protocol."""
+        self._set_protocol(runner, runner.val_loop.evaluator)
+
+    def before_test(self, runner: Runner) -> None:
+        """Set K and the protocol."""
+        self._set_protocol(runner, runner.test_loop.evaluator)
+
+    def _set_protocol(self, runner, evaluator) -> None:
+        model = anchored_model(runner)
+        self.set_references(model, runner.cfg, runner.logger,
+                            loaded_training_set(runner))
+        # test-time augmentation passes on what the first view used only
+        if (self.protocol.name == 'adaptive'
+                and not isinstance(runner.model, BaseTTAModel) and not any(
+                    type(metric).__name__ == 'ReferencesUsed'
+                    for metric in evaluator.metrics)):
+            evaluator.metrics.append(
+                METRICS.build(dict(type='ReferencesUsed')))
+
+    def set_references(self,
+                       model: AnchoredImageClassifier,
+                       cfg: Config,
+                       logger: Logger,
+                       training: Optional[Dataset] = None) -> None:
+        """Set K, the protocol and measures of uncertainty of a model.
+
+        References that it lacks are drawn.
+
+        Args:
+            model (AnchoredImageClassifier): Of a checkpoint.
+            cfg (Config): What it was trained with.
+            logger (Logger): Told what is drawn.
+            training (Dataset, optional): The training set, while training.
+
+        Raises:
+            ValueError: There are not enough images to draw from.
+        """
+        bank = model.reference_bank
+        for have, wanted, what, fill in ((len(bank), self.needed,
+                                          'reference(s)', self._fill),
+                                         (len(bank.residual_pairs),
+                                          self.protocol.num_residuals,
+                                          'residual(s)',
+                                          self._fill_residuals)):
+            if have < wanted or (self.redraw and training is None):
+                held = f'{have} {what}'
+                if fill == self._fill and not have:
+                    held = 'no reference bank (is it a plain model\'s?)'
+                logger.warning(
+                    f'The checkpoint has {held}, and {wanted} are asked for: '
+                    'drawing them anew.')
+                fill(model, cfg, logger, training)
+            elif wanted and training is None:
+                logger.info(f'Testing with {wanted} of the model\'s '
+                            f'{have} {what}; `redraw=True` draws others.')
+        bank.use(self.needed)
+        model.protocol = self.protocol
+        model.uncertainty = self.uncertainty
+
+    def _check_size(self, model, dataset) -> None:
+        references = model.reference_bank.images.shape[1:]
+        image = dataset[0]['inputs'].shape
+        if references != image:
+            raise ValueError(
+                'Expected references of the test images\' size (C, H, W) = '
+                f'{tuple(image)}, but got {tuple(references)}. Let the '
+                'pipeline of `source` end as the test pipeline does, or the '
+                'test pipeline at one size.')
+
+    def _fill(self, model, cfg, logger, training) -> None:
+        dataset = source_dataset(cfg, self.source, training,
+                                 model.data_preprocessor.reference_set)
+        images = draw_images(dataset, self.needed, self.select, self.seed)
+        images = images.to(next(model.parameters()).device)
+        broadcast(images)  # from rank 0
+        model.reference_bank.fill(images)
+        logger.info(f'Reference bank: {len(images)} image(s) of (C, H, W) = '
+                    f'{tuple(images.shape[1:])}, select={self.select!r}, '
+                    f'seed={self.seed}, from the {len(dataset)} of '
+                    f'{describe(dataset)}.')
+
+    def _fill_residuals(self, model, cfg, logger, training) -> None:
+        """Pairs of images of the source, which residuals are between."""
+        count = self.protocol.num_residuals
+        if not count:
+            return
+        dataset = source_dataset(cfg, self.source, training)
+        pairs = draw_pairs(dataset, count, self.seed)
+        pairs = pairs.to(next(model.parameters()).device)
+        broadcast(pairs)
+        model.reference_bank.fill_residuals(pairs)
+        logger.info(
+            f'Residuals: {count} between images of {describe(dataset)}, '
+            f'{pairs.nbytes / 2**20:.1f} MiB in every checkpoint.')

@@ -1,0 +1,112 @@
+"""Going on from what a run left."""
+import os
+import shlex
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, Optional, Sequence
+
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from ..checkpoints.verification import check_checkpoint
+from .hooks.atomic_checkpoint_hook import INTERRUPTED, AtomicCheckpointHook
+from .hooks.stop_on_signal_hook import StopOnSignalHook
+
+
+def resume_command(argv: Optional[Sequence[str]] = None,
+                   checkpoint: Optional[str] = None) -> str:
+    """How to go on with a run of ``tools/train.py``.
+
+    Args:
+        argv (Sequence[str], optional): Its arguments. Defaults to None: those
+            of the process.
+        checkpoint (str, optional): Where from. Defaults to None: the latest.
+
+    Example:
+        >>> resume_command(['my.py', '--resume', 'a.pth', '--amp'], 'b.pth')
+        'python tools/train.py my.py --amp --resume b.pth'
+    """
+    program = 'tools/train.py' if argv is not None else sys.argv[0]
+    kept, rest = [], list(sys.argv[1:] if argv is None else argv)
+    while rest:
+        word = rest.pop(0)
+        if word == '--resume' and rest and not rest[0].startswith('-'):
+            rest.pop(0)
+        if word.partition('=')[0] != '--resume':
+            kept.append(word)
+    kept += ['--resume'] + ([checkpoint] if checkpoint else [])
+    return shlex.join(['python', program, *kept])
+
+
+def check_resumable(path: str, work_dir: str,
+                    argv: Optional[Sequence[str]]) -> None:
+    """Refuse a checkpoint that is not whole, and name the one before it.
+
+    Args:
+        path (str): To resume from.
+        work_dir (str): Where others may be.
+        argv (Sequence[str], optional): See :func:`resume_command`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It was cut short or damaged.
+    """
+    try:
+        check_checkpoint(path)
+    except (FileNotFoundError, ValueError) as error:
+        before = newest_whole(os.path.dirname(path) or work_dir, path)
+        advice = (f'The one before is whole: go on from it with `'
+                  f'{resume_command(argv, before)}`.' if before else
+                  'No other in its folder is whole: start anew, without '
+                  '`--resume`.')
+        raise type(error)(f'{error} {advice}') from error
+
+
+def newest_whole(folder: str, but: str = '') -> Optional[str]:
+    """The newest checkpoint in a folder that a run can go on from.
+
+    Args:
+        folder (str): Where to look.
+        but (str): Which to leave out.
+
+    Returns:
+        str | None: None where there is none.
+    """
+    found = [
+        path for pattern in ('epoch_*.pth', 'iter_*.pth', INTERRUPTED)
+        for path in Path(folder).glob(pattern) if str(path) != but
+    ]
+    for path in sorted(found, key=os.path.getmtime, reverse=True):
+        try:
+            check_checkpoint(str(path))
+        except ValueError:
+            continue
+        return str(path)
+    return None
+
+
+@contextmanager
+def surviving_faults(runner: Runner, command: str) -> Iterator[None]:
+    """Let a runner write checkpoints atomically, and heed signals.
+
+    Its config stays as it is, so that it is one for the host's tools, too. A
+    checkpoint hook of the user's own stays, and then signals do what they
+    always did.
+
+    Args:
+        runner (Runner): Before it trains.
+        command (str): How to go on after a signal.
+    """
+    for hook in runner.hooks:
+        if type(hook) is CheckpointHook:
+            hook.__class__ = AtomicCheckpointHook  # it adds no state
+    kinds = {type(hook) for hook in runner.hooks}
+    if AtomicCheckpointHook in kinds and StopOnSignalHook not in kinds:
+        runner.register_hook(StopOnSignalHook(command))
+    try:
+        yield
+    finally:
+        for hook in runner.hooks:
+            if isinstance(hook, StopOnSignalHook):
+                hook.release()

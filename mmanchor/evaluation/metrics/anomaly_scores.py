@@ -1,0 +1,78 @@
+"""How odd an image is, by name: larger is more anomalous."""
+from typing import Callable, NamedTuple
+
+import torch
+
+from ...functional import anchor_score, energy, max_logit
+
+
+class AnomalyScore(NamedTuple):
+    """A score of a batch of predictions.
+
+    Attributes:
+        field (str): Of the predictions, what it is made from.
+        function (Callable): From (B, ...) to (B,).
+    """
+    field: str
+    function: Callable[[torch.Tensor], torch.Tensor]
+
+
+SCORES = {
+    'energy':
+    AnomalyScore('pred_logits', energy),
+    'max_logit':
+    AnomalyScore('pred_logits', max_logit),
+    'anchor_score':
+    AnomalyScore('pred_logits', anchor_score),
+    'msp':
+    AnomalyScore('pred_score', lambda scores: -scores.amax(-1)),
+    'entropy':
+    AnomalyScore('pred_score',
+                 lambda scores: torch.special.entr(scores).sum(-1)),
+    'spread':
+    AnomalyScore('pred_std', lambda stds: stds.mean(-1)),
+    # where KReferenceHook(uncertainty=...) has predictions carry them
+    'mutual_information':
+    AnomalyScore('mutual_information', lambda values: values),
+    'predictive_entropy':
+    AnomalyScore('predictive_entropy', lambda values: values),
+}
+
+
+def find_score(name: str) -> AnomalyScore:
+    """A score by its name here, or by that of a detector of pytorch-ood.
+
+    Args:
+        name (str): A key of ``SCORES``, or a class of ``pytorch_ood.detector``
+            that needs logits only and no fitting, ``'GEN'`` for example.
+
+    Raises:
+        ImportError: It is none of ``SCORES``, and pytorch-ood is not
+            installed.
+        ValueError: There is no such score.
+
+    Example:
+        >>> find_score('max_logit').function(torch.tensor([[1., 3.]])).item()
+        -3.0
+    """
+    if name in SCORES:
+        return SCORES[name]
+    try:
+        from pytorch_ood import detector
+        from pytorch_ood.api import LogitsDetector
+    except ImportError as error:
+        raise ImportError(
+            f'Expected a score among {", ".join(SCORES)}, but got {name!r}. '
+            "Change it, or install pytorch-ood for its detectors' scores: "
+            '`pip install "mmanchor[ood]"`.') from error
+    found = getattr(detector, str(name), None)
+    if isinstance(found, type) and issubclass(
+            found, LogitsDetector) and not found.requires_fit:
+        try:
+            return AnomalyScore('pred_logits', found(None).predict_logits)
+        except TypeError:  # it wants more than the model
+            pass
+    raise ValueError(
+        f'Expected a score among {", ".join(SCORES)}, or a detector of '
+        'pytorch-ood that needs logits only and no fitting, but got '
+        f'{name!r}. Change it.')

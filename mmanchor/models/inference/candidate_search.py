@@ -1,0 +1,121 @@
+"""The search of transduction, with what it keeps between batches."""
+from typing import Iterator
+
+import torch
+from mmpretrain.models import ImageClassifier
+
+from ...functional import anchor, best_candidates, check_same_size, pair_norms
+from .cache import Kept
+from .reference_passes import normalised, settings_of
+
+SPACES = ('images', 'features')
+_BLOCK = 32  # images at a time
+
+
+class CandidateSearch:
+    """Finds the best candidate for each image.
+
+    Args:
+        num_candidates (int): M.
+        num_residuals (int): N.
+        space (str): ``'images'`` or ``'features'``.
+    """
+
+    def __init__(self, num_candidates: int, num_residuals: int, space: str):
+        self.num_candidates = num_candidates
+        self.num_residuals = num_residuals
+        self.space = space
+        self._kept = Kept()
+
+    @torch.no_grad()
+    def __call__(self, model, images: torch.Tensor) -> torch.Tensor:
+        """The best candidates, as the backbone is to see them.
+
+        Args:
+            model (AnchoredImageClassifier): With candidates and residuals in
+                its bank.
+            images (torch.Tensor): Normalised.
+
+        Shape:
+            - images, output: (B, C, H, W)
+
+        Raises:
+            ValueError: There are too few candidates, or residuals, or they
+                have another size than the images.
+        """
+        bank = model.reference_bank
+        # looked at by value: cheap beside a pass, and never out of date
+        made_from = [bank.in_use, bank.residual_pairs, *settings_of(model)]
+        if self.space == 'features':
+            made_from.append(_fingerprint(model))
+        references, *known = self._kept.get(
+            [*made_from, images.new_empty(0)],  # its type, and device
+            lambda: self._make(model, images))
+        check_same_size(images, references)
+        with torch.autocast(images.device.type, enabled=False):
+            points = self._points(model, images, references[:1])
+            return references[best_candidates(points, *known)]
+
+    def _make(self, model, images):
+        """References, and in the space of the search candidates, residuals
+        and their norms."""
+        bank = model.reference_bank
+        if len(bank.in_use) < self.num_candidates:
+            raise ValueError(
+                f'Expected {self.num_candidates} candidates in the reference '
+                f'bank, but it has {len(bank.in_use)} in use. Lower '
+                '`num_candidates`, or let `KReferenceHook` draw more.')
+        if len(bank.residual_pairs) == 0:
+            raise ValueError(
+                'Expected residuals seen in training for transduction, but '
+                'the checkpoint kept none. Test with `KReferenceHook('
+                "protocol='transduction')` and the training set at hand, "
+                'which draws them, or use another protocol.')
+        if len(bank.residual_pairs) < self.num_residuals:
+            raise ValueError(
+                f'Expected {self.num_residuals} residuals in the reference '
+                f'bank, but it has {len(bank.residual_pairs)}. Lower '
+                '`num_residuals`, or let `KReferenceHook` draw more.')
+
+        references = normalised(model, bank.in_use[:self.num_candidates],
+                                images)
+        first = references[:1]
+        with torch.autocast(images.device.type, enabled=False):
+            candidates = torch.cat([
+                self._points(model, block, first)
+                for block in references.split(_BLOCK)
+            ])
+            residuals = torch.cat([
+                self._points(model, normalised(
+                    model, pairs[:, 0], images), first) - self._points(
+                        model, normalised(model, pairs[:, 1], images), first)
+                for pairs in bank.residual_pairs[:self.num_residuals].split(
+                    _BLOCK)
+            ])
+        return (references, candidates, residuals,
+                pair_norms(candidates, residuals))
+
+    def _points(self, model, images, reference) -> torch.Tensor:
+        """Images as points of the space, (B, D)."""
+        if self.space == 'images':
+            return images.flatten(1).float()
+        anchored = anchor(images, reference.expand_as(images))
+        feats = ImageClassifier.extract_feat(model, anchored)
+        return torch.cat([x.flatten(1).float() for x in _tensors(feats)], 1)
+
+
+def _fingerprint(model) -> torch.Tensor:
+    """Sum and norm of all weights and statistics."""
+    return torch.stack([
+        value for tensor in (*model.parameters(), *model.buffers())
+        if tensor.is_floating_point()
+        for value in (tensor.double().sum(), tensor.double().norm())
+    ])
+
+
+def _tensors(tree) -> Iterator[torch.Tensor]:
+    if isinstance(tree, torch.Tensor):
+        yield tree
+    else:
+        for branch in tree:
+            yield from _tensors(branch)

@@ -1,0 +1,152 @@
+"""Images through the backbone once for each reference, with a shared stem."""
+import warnings
+from typing import Callable, List
+
+import torch
+from mmpretrain.models import ImageClassifier
+
+from ...functional import anchor_to_all, check_same_size, fold
+from .shared_stem import SharedStem, make_maps
+
+MAX_KEPT = 64  # references whose share of the stem is kept
+
+
+def normalised(model, packed: torch.Tensor,
+               images: torch.Tensor) -> torch.Tensor:
+    """Images of a bank, as the backbone is to see them.
+
+    Shape:
+        - packed: (K, C, H, W), as the test pipeline packs them
+        - images: (B, C, H, W), for their device and dtype
+        - output: (K, C, H, W)
+    """
+    return model.data_preprocessor(dict(inputs=packed))['inputs'].to(images)
+
+
+def settings_of(model) -> List[torch.Tensor]:
+    """What normalising depends on."""
+    preprocessor = model.data_preprocessor
+    return [
+        getattr(preprocessor, name) for name in ('mean', 'std')
+        if isinstance(getattr(preprocessor, name, None), torch.Tensor)
+    ]
+
+
+def each_pass(model,
+              images: torch.Tensor,
+              function: Callable,
+              which: slice = slice(None)):
+    """Call a function on what goes through the backbone at once.
+
+    A pass has as many rows as there are images, or the model's
+    ``rows_per_pass`` if that is more, so that memory does not grow with K: a
+    few images with all references, or all with a few. What the stem makes of
+    up to ``MAX_KEPT`` references is kept; of more it is made again for every
+    batch, that many at a time.
+
+    Args:
+        model (AnchoredImageClassifier): With a filled bank.
+        images (torch.Tensor): Normalised.
+        function (Callable): Takes rows, reference-major, and k, the number
+            of references they have. The stem must be passed within it.
+        which (slice): Which of the references in use. Defaults to all.
+
+    Shape:
+        - images: (B, C, H, W)
+        - rows: (k b, C or 2C, H, W)
+
+    Yields:
+        list: For some images after the others, what the function returned
+        for some references after the others.
+    """
+    rows = max(len(images), model.rows_per_pass)
+    layers = dict(model.backbone.named_modules())
+    stem = [layers[name] for name in model.stem if name in layers]
+    # Nothing is shared by a backbone built for 2C channels, nor by one whose
+    # branches were merged; a JIT trace knows the model's own layers only.
+    if not stem or len(stem) < len(model.stem) or torch.jit.is_tracing():
+        yield [
+            function(
+                anchor_to_all(images, normalised(model, chunk, images)),
+                len(chunk))
+            for chunk in _references(model, images)[which].split(rows //
+                                                                 len(images))
+        ]
+        return
+    packed = model.reference_bank.in_use
+    if len(packed) <= MAX_KEPT:
+        of_chunks = [[
+            of_layer[which] for of_layer in _kept_maps(model, images, packed)
+        ]]
+    else:
+        of_chunks = (
+            _make_maps(model, images, chunk)
+            for chunk in packed[which].split(MAX_KEPT))
+    together = rows // len(packed[which]) or len(images)
+    for group in images.split(together):
+        yield [
+            result for maps in of_chunks
+            for result in SharedStem(stem, maps).each(
+                group, function, max(1, rows // len(group)))
+        ]
+
+
+def _references(model, images):
+    if torch.jit.is_tracing() and len(model.reference_bank) == 0:
+        warnings.warn('The reference bank is empty: tracing with a blank '
+                      'reference, to count operations and no more.')
+        return torch.zeros_like(images[:1])
+    return model.reference_bank.in_use
+
+
+def _kept_maps(model, images, packed):
+    if torch.is_grad_enabled():
+        return _make_maps(model, images, packed)
+    weights = [
+        model.backbone.get_submodule(name).weight for name in model.stem
+    ]
+    maps, reference = model.kept_maps.get(
+        [packed, *settings_of(model), *weights], lambda: (_make_maps(
+            model, images, packed), normalised(model, packed[:1], images)))
+    check_same_size(images, reference)
+    return maps
+
+
+def _make_maps(model, images, packed):
+    references = normalised(model, packed, images)
+    check_same_size(images, references)
+    return make_maps(model.backbone, model.stem, references)
+
+
+def mean_features(model, images: torch.Tensor, stage: str, which: slice):
+    """Features of images, averaged over references.
+
+    Args:
+        model (AnchoredImageClassifier): With a filled bank.
+        images (torch.Tensor): Normalised.
+        stage (str): As for the host's ``extract_feat``.
+        which (slice): Which of the references in use.
+
+    Shape:
+        - images: (B, C, H, W)
+    """
+    total, of_groups = [], []
+
+    def add(rows, k):
+        feats = _map_tensors(lambda x: fold(x, k).sum(0),
+                             ImageClassifier.extract_feat(model, rows, stage))
+        total[:] = [_map_tensors(torch.add, *total, feats)
+                    ] if total else [feats]
+        return k
+
+    for counts in each_pass(model, images, add, which):
+        of_groups.append(_map_tensors(lambda x: x / sum(counts), total.pop()))
+    return _map_tensors(lambda *groups: torch.cat(groups), *of_groups)
+
+
+def _map_tensors(function, *trees):
+    """Apply a function to the tensors of nested tuples and lists."""
+    if isinstance(trees[0], (tuple, list)):
+        return type(trees[0])(
+            _map_tensors(function, *branches) for branches in zip(*trees))
+    return function(*trees)

@@ -1,0 +1,184 @@
+"""Configs of a grid, looked through before any of them is trained."""
+import contextlib
+import copy
+import inspect
+from typing import Callable, Dict, Iterable, Iterator, Optional, Set, Tuple
+
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import Registry
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmpretrain.registry import (DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, MODELS,
+                                 PARAM_SCHEDULERS, TRANSFORMS)
+from torch.utils.data import DataLoader
+
+from ..utils.config import meant
+from .data_root import with_data_root
+from .training import Nowhere, Training
+
+# what the host takes out before it builds
+_NOT_ARGUMENTS = {'type', '_scope_', 'priority'}
+
+
+def check_trainable(trainings: Iterable[Training], data_root: str) -> None:
+    """Refuse what would fail only when its turn comes, maybe hours later.
+
+    Models, optimizers and wrappers of the training set are built; of loops,
+    hooks, datasets, samplers and transforms the names of arguments are looked
+    at. Data that is not there is left for training to find.
+
+    Args:
+        trainings (Iterable[Training]): Those to come.
+        data_root (str): Where data sets are.
+
+    Raises:
+        ValueError: A config has an argument that its class does not take, or
+            one of a value that it refuses.
+    """
+    tried: Set[str] = set()
+    for training in _with_starts(trainings):
+        cfg = with_data_root(training.cfg, data_root)
+        for names, check in _CHECKS.items():
+            parts = {
+                name: copy.deepcopy(cfg[name])
+                for name in names if cfg.get(name)
+            }
+            # settings have most parts in common
+            if repr(parts) in tried:
+                continue
+            tried.add(repr(parts))
+            try:
+                with contextlib.redirect_stdout(Nowhere()):
+                    check(**parts)
+            except Exception as error:  # classes refuse as they like
+                reason = str(error)
+                raise ValueError(
+                    f'Expected {training.name} to have a config that can be '
+                    f'trained, but got, of `{"`, `".join(parts)}`: {reason}' +
+                    ('' if reason.endswith(('.', '?')) else '.') +
+                    ' Nothing was trained; change the study.') from error
+
+
+def _with_starts(trainings: Iterable[Training]) -> Iterator[Training]:
+    for one in trainings:
+        while one is not None:
+            yield one
+            one = one.start
+
+
+def _preprocessor(data_preprocessor: Optional[dict] = None) -> None:
+    if data_preprocessor:
+        MODELS.build({'type': 'ClsDataPreprocessor', **data_preprocessor})
+
+
+def _model(model: dict, optim_wrapper: dict, param_scheduler=()) -> None:
+    """Together: what is optimised are the model's parameters."""
+    optimizer = build_optim_wrapper(MODELS.build(model), optim_wrapper)
+    if isinstance(param_scheduler, dict):
+        param_scheduler = [param_scheduler]
+    for one in param_scheduler:
+        one.pop('convert_to_iter_based', None)
+        PARAM_SCHEDULERS.build(dict(one, optimizer=optimizer))
+
+
+def _loop(train_cfg: dict) -> None:
+    usual = (
+        EpochBasedTrainLoop
+        if train_cfg.pop('by_epoch', True) else IterBasedTrainLoop)
+    _check_names(train_cfg,
+                 _class(train_cfg, LOOPS) if 'type' in train_cfg else usual)
+
+
+def _hooks(default_hooks: Optional[dict] = None, custom_hooks=()) -> None:
+    for one in (*(default_hooks or {}).values(), *custom_hooks):
+        if isinstance(one, dict):
+            _check_names(one, _class(one, HOOKS))
+
+
+def _data(train_dataloader: dict) -> None:
+    _check_names(train_dataloader, DataLoader, 'num_batch_per_epoch')
+    for name in ('sampler', 'batch_sampler'):
+        if isinstance(train_dataloader.get(name), dict):
+            one = train_dataloader[name]
+            _check_names(one, _class(one, DATA_SAMPLERS))
+    _dataset(train_dataloader['dataset'])
+
+
+def _dataset(config: dict):
+    """Build a wrapper, and nothing else; None if its data is not there."""
+    _check_names(config, _class(config, DATASETS))
+    for step in config.get('pipeline') or ():
+        if isinstance(step, dict):
+            _check_names(step, _class(step, TRANSFORMS))
+    for one in config.get('datasets') or ():
+        _dataset(one)
+    inside = config.get('dataset')
+    if not isinstance(inside, dict):
+        return
+    _dataset(inside)
+    try:
+        built = DATASETS.build(inside)
+    except Exception:  # training says what is wrong with its data
+        return
+    DATASETS.build(dict(config, dataset=built))
+
+
+def _class(config: dict, registry: Registry) -> Optional[Callable]:
+    kind = config.get('type')
+    return registry.get(kind) if isinstance(kind, str) else kind
+
+
+def _check_names(config: dict, kind: Optional[Callable], *others: str) -> None:
+    """Refuse an argument that a class, or function, does not take."""
+    if kind is None:  # of a library that is not imported yet
+        return
+    known = arguments(kind)
+    for name in config:
+        if known is not None and name not in {
+                *known, *others, *_NOT_ARGUMENTS
+        }:
+            raise ValueError(f'{kind.__name__} has no argument {name!r}. ' +
+                             meant(name, known, f'It has {", ".join(known)}.'))
+
+
+def arguments(kind: Callable) -> Optional[Tuple[str, ...]]:
+    """What a class takes, with what it hands on to those it derives from.
+
+    Returns:
+        tuple: Names; None where any is taken.
+
+    Example:
+        >>> class Base:
+        ...     def __init__(self, seed=0):
+        ...         pass
+        >>> class Kind(Base):
+        ...     def __init__(self, rate, **kwargs):
+        ...         super().__init__(**kwargs)
+        >>> arguments(Kind)
+        ('rate', 'seed')
+    """
+    found: Dict[str, None] = {}
+    inits = [
+        one.__init__ for one in inspect.getmro(kind) if '__init__' in vars(one)
+    ] if inspect.isclass(kind) else [kind]
+    for init in inits:
+        if init is object.__init__:
+            break
+        taken = inspect.signature(init).parameters.values()
+        found.update({
+            one.name: None
+            for one in taken
+            if one.kind in (one.POSITIONAL_OR_KEYWORD,
+                            one.KEYWORD_ONLY) and one.name != 'self'
+        })
+        if all(one.kind != one.VAR_KEYWORD for one in taken):
+            return tuple(found)
+    return None
+
+
+_CHECKS: Dict[Tuple[str, ...], Callable] = {
+    ('data_preprocessor', ): _preprocessor,
+    ('model', 'optim_wrapper', 'param_scheduler'): _model,
+    ('train_cfg', ): _loop,
+    ('default_hooks', 'custom_hooks'): _hooks,
+    ('train_dataloader', ): _data,
+}

@@ -1,0 +1,227 @@
+"""``tools/study.py``: from the command line to a grid and its report."""
+import argparse
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, List, Optional, Sequence
+
+import mmengine.device.utils
+import torch
+from rich.console import Console
+from rich.markup import escape
+
+from ..checkpoints.safe_loading import checkpoint_loading
+from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
+from ..engine.hooks.stop_on_signal_hook import Stopped
+from ..suite.settings import Settings
+from .cells import Cell, Kept, all_cells, select
+from .checks import check_trainable
+from .report import print_report, write_report
+from .results import assemble
+from .run import REDO, Grid, check_unchanged, to_train
+from .slurm import submit
+from .spec import Study
+from .spec_file import ground_names, load_study, study_names
+
+STOPPED = 75  # the exit status of a run that was told to stop, and can go on
+
+
+def study_parser() -> argparse.ArgumentParser:
+    """The flags of ``tools/study.py``."""
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False,  # jobs get flags by their names
+        description='Train and measure a grid of settings and seeds. Run '
+        'again, it goes on where it was.')
+    parser.add_argument(
+        'study', help=f'{", ".join(study_names())}, or a Python file')
+    parser.add_argument(
+        '--on',
+        metavar='GROUND',
+        help=f'data and architecture: {", ".join(ground_names())}, or a file '
+        '(default: the study\'s)')
+    parser.add_argument(
+        '--work-dir',
+        metavar='FOLDER',
+        help='where all is kept (default: work_dirs/studies/STUDY_GROUND)')
+    parser.add_argument(
+        '--data-root',
+        default='data',
+        metavar='FOLDER',
+        help='where data sets are: what configs look for in `data`, and the '
+        'suites\' sets (default: %(default)s)')
+    parser.add_argument(
+        '--only', nargs='+', metavar='SETTING', help='these settings alone')
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, help='default: the study\'s')
+    parser.add_argument(
+        '--redo',
+        nargs='+',
+        choices=REDO,
+        default=[],
+        help='do again, and these alone: cells whose config, suite or '
+        'protocol was changed since; cells whose test sets were missing')
+    doing = parser.add_mutually_exclusive_group()
+    doing.add_argument(
+        '--list', action='store_true', help='print cells and their state')
+    doing.add_argument(
+        '--report',
+        action='store_true',
+        help='make JSON, table and figure of the cells that are there')
+    doing.add_argument(
+        '--cell',
+        type=int,
+        nargs='?',
+        const=-1,
+        metavar='N',
+        help='do one cell of --list; without N, that of '
+        'SLURM_ARRAY_TASK_ID')
+    doing.add_argument(
+        '--slurm',
+        metavar='PARTITION',
+        help='submit what is left as job arrays, and a job that reports; '
+        'SRUN_ARGS and CPUS_PER_TASK as for tools/slurm_train.sh')
+    parser.add_argument(
+        '--at-once',
+        type=int,
+        metavar='N',
+        help='at most N jobs of an array at a time (with --slurm)')
+    add_device_flag(parser)
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        help='of measuring (default: 256, or the ground\'s)')
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=min(8,
+                    os.cpu_count() or 1),
+        help='threads that read test images (default: %(default)s)')
+    add_cfg_options(parser)
+    return parser
+
+
+def run_study(argv: Optional[Sequence[str]] = None) -> int:
+    """Do what the command line says.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None: those of
+            the process.
+
+    Returns:
+        int: 1 where a cell failed, else 0.
+
+    Raises:
+        FileNotFoundError: There is no such study or ground.
+        ValueError: The study, or a flag, names what is not there; a config
+            of it can't be trained; or cells are of other settings than the
+            study has now.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = study_parser().parse_args(argv)
+    console = Console(file=sys.stdout)  # training redirects it
+    study = load_study(args.study, args.on, args.seeds)
+    whole = all_cells(study, args.cfg_options)
+    cells = select(whole, args.only)
+    out = Path(args.work_dir
+               or f'work_dirs/studies/{study.name}_{study.on.name}')
+    kept = Kept(out)
+    if args.list:
+        _list(cells, kept, console)
+        return 0
+    if args.slurm:
+        check_unchanged(cells, kept, args.redo)
+        check_trainable(to_train(cells, kept, args.redo), args.data_root)
+        for line in submit(study, cells, kept, args, argv, out):
+            console.print(escape(line), soft_wrap=True)
+        return 0
+    failed = {}
+    if not args.report:
+        if args.cell is not None:
+            cells = [_one(whole, args.cell)]
+        settings = _settings(study, args)
+        with _on_device(args.device), checkpoint_loading():
+            ran = Grid(cells, out, args.data_root, settings, console,
+                       args.redo).run(wait=args.cell is not None)
+        failed = ran.failed
+        for cell in ran.elsewhere:
+            console.print(
+                escape(f'{cell}: another process does it, with the same '
+                       '--work-dir.'),
+                soft_wrap=True)
+    if args.cell is None:
+        results = assemble(
+            study, cells, kept, as_published=not args.cfg_options)
+        write_report(results, study.plot, out)
+        print_report(results, out, console)
+    return int(bool(failed))
+
+
+def _settings(study: Study, args: argparse.Namespace) -> Settings:
+    found = dict(study.on.settings, workers=args.workers, device=args.device)
+    if args.batch_size is not None:
+        found['batch_size'] = args.batch_size
+    return Settings(**found)
+
+
+def _one(cells: List[Cell], number: int) -> Cell:
+    if number == -1:
+        found = os.environ.get('SLURM_ARRAY_TASK_ID', '')
+        if not found.isdigit():
+            raise ValueError(
+                'Expected --cell N, or a task of a Slurm array that has '
+                'SLURM_ARRAY_TASK_ID, but got neither. Name a cell.')
+        number = int(found)
+    if not 0 <= number < len(cells):
+        raise ValueError(f'Expected --cell from 0 to {len(cells) - 1}, but '
+                         f'got {number}. See --list.')
+    return cells[number]
+
+
+def _list(cells: Sequence[Cell], kept: Kept, console: Console) -> None:
+    for cell in cells:
+        console.print(
+            escape(f'{cell.number:>4}  {cell}: {kept.state(cell)}'),
+            soft_wrap=True)
+
+
+@contextmanager
+def _on_device(device: str) -> Iterator[None]:
+    """Let runners train on a device; they take the first there is."""
+    before = mmengine.device.utils.DEVICE
+    kind, _, index = device.partition(':')
+    if kind == 'cuda' and index:
+        torch.cuda.set_device(int(index))
+    mmengine.device.utils.DEVICE = kind
+    try:
+        yield
+    finally:
+        mmengine.device.utils.DEVICE = before
+
+
+class _Told(BaseException):
+    """A signal came while no training was there to save itself."""
+
+
+def _stop(number, _):
+    raise _Told
+
+
+def main() -> None:
+    """Run, and end with a line rather than tracebacks where it is stopped.
+
+    The exit status is 1 where a cell failed, and 75 where a signal stopped
+    what can go on.
+    """
+    import_from_here()
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, _stop)
+    try:
+        status = run_study()
+    except (KeyboardInterrupt, _Told, Stopped):
+        print(
+            'Stopped. Run the same command again and it goes on.',
+            file=sys.stderr)
+        sys.exit(STOPPED)
+    sys.exit(status)

@@ -1,0 +1,242 @@
+"""The cells of a grid, one after another, going on where it was stopped."""
+import time
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Dict, List, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from ..suite.settings import Settings
+from ..suite.spec import load_suite
+from ..utils.console import commit, progress_bars, versions
+from ..utils.locks import lock
+from .cells import DONE, FAILED, STARTED, Cell, Kept, changes
+from .checks import check_trainable
+from .landscape import measure_landscape
+from .measure import Bench, make_sets, measure_by_suite
+from .training import Training
+
+REDO = ('changed', 'missing')
+
+
+@dataclass
+class Ran:
+    """What became of the cells.
+
+    Attributes:
+        failed (Dict[str, str]): Why, by cell.
+        elsewhere (List[str]): Cells that other processes work on.
+    """
+    failed: Dict[str, str] = field(default_factory=dict)
+    elsewhere: List[str] = field(default_factory=list)
+
+
+def check_unchanged(cells: Sequence[Cell],
+                    kept: Kept,
+                    redo: Sequence[str] = ()) -> None:
+    """Refuse to mix cells of other settings with those of now.
+
+    Raises:
+        ValueError: One was made with others, and is not to be done again.
+    """
+    if 'changed' in redo:
+        return
+    different = {}
+    for cell in cells:
+        found = kept.get(cell)
+        # of what failed there are no figures to mix
+        if (found is not None and found['state'] != FAILED
+                and found['depends'] != cell.depends):
+            different[str(cell)] = changes(found['depends'], cell.depends)
+    if not different:
+        return
+    lines = []
+    for cell, paths in list(different.items())[:5]:
+        told = [
+            f'{path}: {before!r} then, {now!r} now'
+            for path, (before, now) in list(paths.items())[:3]
+        ]
+        more = f' and {len(paths) - 3} more' if len(paths) > 3 else ''
+        lines.append(f'{cell}: {"; ".join(told)}{more}')
+    if len(different) > 5:
+        lines.append(f'and {len(different) - 5} more cells')
+    raise ValueError(
+        f'Expected the cells in {kept.work_dir} to be of the study as it is '
+        f'now, but {len(different)} of {len(cells)} are not. ' +
+        '. '.join(lines) + '. Name another folder with --work-dir, or add '
+        '`--redo changed` to do these again, and these alone.')
+
+
+def to_train(cells: Sequence[Cell], kept: Kept,
+             redo: Sequence[str] = ()) -> List[Training]:
+    """What is left to train, one seed of each setting."""
+    found = {
+        cell.setting.name: cell.training
+        for cell in reversed(cells) if not kept.is_done(cell, redo)
+        and cell.training.checkpoint(kept.work_dir) is None
+    }
+    return list(found.values())[::-1]
+
+
+class Grid:
+    """Does cells of a study.
+
+    Args:
+        cells (Sequence[Cell]): Which.
+        work_dir (Path): Where all is kept.
+        data_root (str): Where data sets are.
+        settings (Settings): Of the suite.
+        console (Console): Where bars are shown.
+        redo (Sequence[str]): What is done again: ``'changed'`` cells, those
+            with ``'missing'`` test sets. Defaults to none.
+    """
+
+    def __init__(self,
+                 cells: Sequence[Cell],
+                 work_dir: Path,
+                 data_root: str,
+                 settings: Settings,
+                 console: Console,
+                 redo: Sequence[str] = ()):
+        self.cells, self.work_dir = list(cells), Path(work_dir)
+        self.data_root, self.settings = data_root, settings
+        self.console, self.redo = console, redo
+        self.kept = Kept(self.work_dir)
+        self.bench = Bench(
+            load_suite(cells[0].study.on.suite, data_root), settings,
+            data_root)
+        self._share = 0.5  # of a cell's time, that training takes
+
+    def run(self, wait: bool = False) -> Ran:
+        """Do what is left.
+
+        Args:
+            wait (bool): Whether to wait for models that other processes
+                train. Otherwise their cells come last. Defaults to False.
+
+        Raises:
+            ValueError: Cells were made with other settings, or the config of
+                one can't be trained.
+        """
+        check_unchanged(self.cells, self.kept, self.redo)
+        check_trainable(
+            to_train(self.cells, self.kept, self.redo), self.data_root)
+        ran = Ran()
+        left = [
+            cell for cell in self.cells
+            if not self.kept.is_done(cell, self.redo)
+        ]
+        with progress_bars(self.console) as bars:
+            bars.speed_estimate_period = 3600.  # cells differ in speed
+            whole = bars.add_task(
+                escape(self.cells[0].study.title),
+                total=len(self.cells),
+                completed=len(self.cells) - len(left))
+            now = bars.add_task('', total=1.)
+
+            def report(cell: Cell, what: str, share: float,
+                       of_cell: float) -> None:
+                bars.update(
+                    now, description=escape(f'{what} {cell}'), completed=share)
+                bars.update(whole, completed=behind + of_cell)
+
+            if left:
+                make_sets(
+                    self.bench.suite, self.settings.workers,
+                    lambda what, share: bars.update(
+                        now, description=escape(what), completed=share))
+            behind = len(self.cells) - len(left)
+            for patient in ((True, ) if wait else (False, True)):
+                put_off = []
+                for cell in left:
+                    if not self._attempt(cell, ran, report, patient):
+                        put_off.append(cell)
+                    elif str(cell) not in ran.elsewhere:
+                        behind += 1
+                        bars.update(whole, completed=behind)
+                        self._tell(cell, behind)
+                left = put_off
+            bars.update(now, visible=False)
+        return ran
+
+    def _tell(self, cell: Cell, behind: int) -> None:
+        """A line for logs, which show no bars."""
+        if not self.console.is_terminal:
+            self.console.print(
+                escape(f'{behind} of {len(self.cells)}: {cell}'),
+                soft_wrap=True)
+
+    def _attempt(self, cell: Cell, ran: Ran, report: Callable,
+                 wait: bool) -> bool:
+        """Do a cell; False where its model is being trained elsewhere."""
+        with lock(self.kept.lock_path(cell)) as mine:
+            if not mine:
+                ran.elsewhere.append(str(cell))
+                return True
+            if self.kept.is_done(cell,
+                                 self.redo):  # by another process, by now
+                return True
+            try:
+                return self._do(cell, ran, report, wait)
+            except Exception as error:
+                # whatever one cell dies of, others may live
+                reason = f'{type(error).__name__}: {error}'
+                self.kept.keep(
+                    cell,
+                    FAILED,
+                    failed=[dict(name='the model', reason=reason)],
+                    traceback=traceback.format_exc().splitlines())
+                ran.failed[str(cell)] = reason
+                self.console.print('[red]Failed:[/red] ' +
+                                   escape(f'{cell}. {reason}'))
+                return True
+
+    def _do(self, cell: Cell, ran: Ran, report: Callable, wait: bool) -> bool:
+        found = self.kept.get(cell)
+        if found is None or found['depends'] != cell.depends:
+            self.kept.keep(cell, STARTED)
+        begun = time.time()
+        checkpoint = self._train(
+            cell.training, wait,
+            lambda what, share: report(cell, what, share, self._share * share))
+        if checkpoint is None:
+            return False
+        trained = time.time()
+        measure = (
+            measure_by_suite
+            if cell.study.landscape is None else measure_landscape)
+        found = measure(
+            cell, checkpoint, self.bench, cell.training.folder(self.work_dir),
+            lambda share: report(cell, 'measure', share, self._share +
+                                 (1 - self._share) * share))
+        times = dict(
+            found.pop('times'),
+            training=round(trained - begun, 1),
+            measuring=round(time.time() - trained, 1))
+        self._share = times['training'] / max(
+            times['training'] + times['measuring'], 1e-9)
+        self.kept.keep(
+            cell,
+            FAILED if found['failed'] else DONE,
+            **found,
+            trained=cell.training.folder(Path()).as_posix(),
+            versions=versions(),
+            commit=commit(),
+            device=self.settings.device,
+            times=times)
+        for one in found['failed']:
+            ran.failed[str(cell)] = f'{one["name"]}: {one["reason"]}'
+        return True
+
+    def _train(self, training: Training, wait: bool, report: Callable):
+        """Its checkpoint; None where another process trains it."""
+        if training.start is not None and self._train(training.start, wait,
+                                                      report) is None:
+            return None
+        path = self.work_dir / 'locks' / f'training-{training.key}'
+        with lock(path, wait) as mine:
+            return mine and training.train(
+                self.work_dir, self.data_root,
+                lambda share: report('train', share)) or None

@@ -1,0 +1,141 @@
+"""The models that a suite compares."""
+import copy
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import List, NamedTuple, Optional, Sequence
+
+from mmengine.config import Config
+from mmpretrain.registry import HOOKS
+from torch import nn
+
+from ..checkpoints.model_loading import load_classifier
+from ..checkpoints.verification import check_checkpoint, is_remote
+from ..models import AnchoredImageClassifier
+from ..utils.config import evaluation_pipeline, reference_hooks, type_name
+from .images import TestPipeline
+from .predict import check_classifier
+
+
+class Ready(NamedTuple):
+    """A model to test, and how it takes images."""
+    model: nn.Module
+    pipeline: TestPipeline
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint, standard or anchored, and how to test it.
+
+    Args:
+        name (str): As tables and figures call it.
+        cfg (Config): What it was trained with; its ``KReferenceHook`` says
+            how references are used.
+        checkpoint (str): A file.
+        config_name (str): What to call ``cfg`` in the results.
+
+    Raises:
+        FileNotFoundError: The checkpoint is not there.
+        ValueError: It was cut short, is no file, or ``cfg`` has no test
+            pipeline.
+    """
+    name: str
+    cfg: Config
+    checkpoint: str
+    config_name: str
+
+    def __post_init__(self):
+        if is_remote(self.checkpoint):
+            raise ValueError('Expected a checkpoint on disk, but got '
+                             f'{self.checkpoint}. Download it first.')
+        check_checkpoint(self.checkpoint)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the checkpoint."""
+        digest = hashlib.sha256()
+        with open(self.checkpoint, 'rb') as file:
+            for block in iter(lambda: file.read(2**20), b''):
+                digest.update(block)
+        return digest.hexdigest()
+
+    @cached_property
+    def hook(self):
+        """Its ``KReferenceHook``; None of plain models."""
+        found = reference_hooks(self.cfg)
+        return HOOKS.build(copy.deepcopy(found[0])) if found else None
+
+    @property
+    def how(self) -> Optional[str]:
+        """How references are used, in a word or two; None of plain models."""
+        if self.hook is None:
+            return None
+        k = self.hook.needed
+        return dict(
+            mean=f'K = {k}',
+            single='K = 1',
+            adaptive=f'K ≤ {k}',
+            transduction=f'best of {k}')[self.hook.protocol.name]
+
+    @property
+    def settings(self) -> dict:
+        """What decides its figures, besides the images."""
+        cfg = self.cfg
+        return dict(
+            checkpoint=self.sha256,
+            model=repr(cfg.model),
+            data_preprocessor=repr(cfg.get('data_preprocessor')),
+            pipeline=repr(evaluation_pipeline(cfg)),
+            references=repr(reference_hooks(cfg)),
+            # where references may be drawn from
+            training=repr((cfg.get('train_dataloader') or {}).get('dataset')))
+
+    def load(self, device: str) -> Ready:
+        """Load it, with references and protocol set.
+
+        Raises:
+            TypeError: It is no classifier with one softmax.
+            ValueError: The checkpoint is not the config's, or has too few
+                references and there is nothing to draw others from.
+        """
+        model, _ = load_classifier(self.cfg, self.checkpoint)
+        check_classifier(model)
+        if isinstance(model, AnchoredImageClassifier):
+            if self.hook is None:
+                raise ValueError(
+                    f'Expected `KReferenceHook` in `custom_hooks` of '
+                    f'{self.config_name} to say how references are used, but '
+                    'there is none. Add it.')
+            self.hook.set_references(model, self.cfg, logging.getLogger())
+        return Ready(
+            model.to(device).eval(),
+            TestPipeline(evaluation_pipeline(self.cfg)))
+
+    def describe(self) -> dict:
+        """What the results say of it."""
+        hook = self.hook
+        return dict(
+            config=self.config_name,
+            checkpoint=self.checkpoint,
+            sha256=self.sha256,
+            classifier=type_name(self.cfg.model),
+            num_references=hook and hook.needed,
+            protocol=hook and hook.protocol.name,
+            average=self.cfg.model.get('average', 'logits') if hook else None,
+            select=hook and hook.select,
+            reference_seed=hook and hook.seed)
+
+
+def named(candidates: Sequence[Candidate]) -> List[Candidate]:
+    """With how references are used, and numbers where names are the same."""
+    found, taken = [], set()
+    for one in candidates:
+        name = plain = f'{one.name}, {one.how}' if one.how else one.name
+        number = 1
+        while name in taken:
+            number += 1
+            name = f'{plain} ({number})'
+        taken.add(name)
+        found.append(replace(one, name=name))
+    return found

@@ -1,0 +1,234 @@
+"""``tools/evaluate.py``: from the command line to a report."""
+import argparse
+import copy
+import os
+import sys
+import time
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+from mmengine.config import Config
+from rich.console import Console
+from rich.markup import escape
+
+from ..checkpoints.safe_loading import add_trust_flag, checkpoint_loading
+from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
+from ..engine.reference_flags import add_reference_flags, set_references
+from ..utils.config import read_config, reference_hooks
+from ..utils.console import progress_bars
+from ..utils.locks import only_run
+from .cache import Parts
+from .candidates import Candidate, named
+from .report_files import assemble, print_report, write_report
+from .runner import run_suite
+from .settings import DEFAULT_SCORES, Settings
+from .spec import Suite, load_suite
+
+
+def evaluate_parser() -> argparse.ArgumentParser:
+    """The flags of ``tools/evaluate.py``."""
+    parser = argparse.ArgumentParser(
+        description='Measure checkpoints on a safety suite: corruptions, '
+        'shifts, calibration and anomaly rejection.')
+    parser.add_argument(
+        'models',
+        nargs='+',
+        metavar='CONFIG CHECKPOINT',
+        help='one model or more, standard or anchored; differences are '
+        'against the first')
+    parser.add_argument(
+        '--suite',
+        required=True,
+        help='cifar10, cifar100, imagenet, digits, or a Python file')
+    parser.add_argument(
+        '--names', nargs='+', metavar='NAME', help='one a model, for tables')
+    parser.add_argument(
+        '--out',
+        metavar='FOLDER',
+        help='where results go; what is there already is not measured again '
+        '(default: work_dirs/evaluate/SUITE)')
+    parser.add_argument(
+        '--data-root',
+        default='data',
+        metavar='FOLDER',
+        help='where the folders of test sets are (default: %(default)s)')
+    parser.add_argument(
+        '--scores',
+        nargs='+',
+        default=list(DEFAULT_SCORES),
+        metavar='SCORE',
+        help='anomaly scores, the first for the main table (default: '
+        f'{" ".join(DEFAULT_SCORES)})')
+    parser.add_argument(
+        '--temperature',
+        action='store_true',
+        help='fit temperatures on clean images held out, and report before '
+        'and after')
+    parser.add_argument(
+        '--mce',
+        action='store_true',
+        help='mean corruption error of ImageNet-C, relative to AlexNet')
+    parser.add_argument(
+        '--batch-size', type=int, default=256, help='default: %(default)s')
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=min(8,
+                    os.cpu_count() or 1),
+        help='threads that read images (default: %(default)s)')
+    add_device_flag(parser)
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    add_trust_flag(parser)
+    add_cfg_options(parser)
+    add_reference_flags(parser, several=True)
+    return parser
+
+
+def evaluate(argv: Optional[Sequence[str]] = None) -> dict:
+    """Measure as the command line says, write a report and print tables.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None: those of
+            the process.
+
+    Returns:
+        dict: What ``results.json`` has.
+
+    Raises:
+        FileNotFoundError: A config, checkpoint or suite is not there.
+        OSError: Results can't be kept.
+        ValueError: See :func:`~mmanchor.suite.run_suite`; flags
+            don't go together; or another run writes to the folder.
+    """
+    args = evaluate_parser().parse_args(argv)
+    settings = Settings(
+        batch_size=args.batch_size,
+        workers=args.workers,
+        device=args.device,
+        amp=args.amp,
+        scores=tuple(args.scores),
+        temperature=args.temperature,
+        mce=args.mce)
+    suite = load_suite(args.suite, args.data_root)
+    candidates = read_candidates(args)
+    out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
+    console = Console()
+    with checkpoint_loading(args.allow_code_in_checkpoints):
+        results = measure_all(suite, candidates, out, settings, console)
+    print_report(results, out, console)
+    return results
+
+
+def measure_all(suite: Suite,
+                candidates: Sequence[Candidate],
+                out: Path,
+                settings: Settings,
+                console: Console,
+                about: Optional[dict] = None,
+                times: Optional[dict] = None) -> dict:
+    """Measure models on a suite and write a report.
+
+    Bars tell the time left.
+
+    Args:
+        suite (Suite): The test sets.
+        candidates (Sequence[Candidate]): The models.
+        out (Path): Where parts, ``results.json``, ``results.csv``,
+            ``report.md`` and figures go.
+        settings (Settings): See there.
+        console (Console): Where to print.
+        about (dict, optional): More for the results.
+        times (dict, optional): More that differs from run to run.
+
+    Returns:
+        dict: What ``results.json`` has.
+
+    Raises:
+        OSError: Results can't be kept.
+        ValueError: Another run writes to the folder; see also
+            :func:`~mmanchor.suite.runner.run_suite`.
+    """
+    start = time.time()
+    cells = 1 + len(suite.ood) + sum(
+        len(list(one.cells())) for one in suite.shifts)
+    with only_run(out):
+        with progress_bars(console) as bars:
+            whole = bars.add_task(
+                escape(f'{suite.title}: all'), total=cells * len(candidates))
+            now = bars.add_task('', total=1.)
+            outcome = run_suite(
+                suite, candidates, Parts(out / 'parts'), settings,
+                lambda what, share: bars.update(
+                    now, description=escape(what), completed=share),
+                lambda count: bars.advance(whole, count))
+            bars.update(now, visible=False)
+        seconds = dict(seconds=round(time.time() - start, 1))
+        results = dict(
+            assemble(suite, outcome, settings),
+            **(about or {}),
+            times=dict(seconds, **(times or {})))
+        write_report(results, out)
+    return results
+
+
+def read_candidates(args: argparse.Namespace) -> List[Candidate]:
+    """The models that the command line names.
+
+    Raises:
+        FileNotFoundError: A config or a checkpoint is not there.
+        ValueError: A model lacks one of them, there are more or fewer names
+            than models, or flags on references fit none.
+    """
+    pairs = list(zip(args.models[::2], args.models[1::2]))
+    if len(args.models) % 2:
+        raise ValueError(
+            'Expected a config and a checkpoint for every model, but got '
+            f'{len(args.models)} arguments: {" ".join(args.models)}. Name '
+            'both, one after the other.')
+    names = args.names or [Path(config).stem for config, _ in pairs]
+    if len(names) != len(pairs):
+        raise ValueError(f'Expected as many --names as models, {len(pairs)}, '
+                         f'but got {len(names)}. Change them.')
+    found = []
+    for name, (config, checkpoint) in zip(names, pairs):
+        cfg = read_config(config, args.cfg_options)
+        for one in _with_references(cfg, args):
+            found.append(Candidate(name, one, checkpoint, config))
+    if not any(one.hook for one in found):
+        for one in found[:1]:  # refuses flags that nothing takes
+            set_references(one.cfg, _of_one(args, args.num_references))
+    return named(found)
+
+
+def _with_references(cfg: Config, args) -> List[Config]:
+    """The config for each K that is asked for; a plain one as it is."""
+    if not reference_hooks(cfg):
+        return [cfg]
+    found = []
+    for k in args.num_references or [None]:
+        one = copy.deepcopy(cfg)
+        set_references(one, _of_one(args, k))
+        found.append(one)
+    return found
+
+
+def _of_one(args: argparse.Namespace, k) -> argparse.Namespace:
+    return argparse.Namespace(**{
+        **vars(args), 'num_references': k,
+        'tta': False
+    })
+
+
+def main() -> None:
+    """Run, and end with a line rather than tracebacks where it is stopped.
+
+    The exit status is 1 where anything failed, after the report is written;
+    sets that are not there don't count.
+    """
+    import_from_here()
+    try:
+        results = evaluate()
+    except KeyboardInterrupt:
+        sys.exit('Stopped. Run the same command again and it goes on.')
+    if results['failed']:
+        sys.exit(1)

@@ -1,0 +1,115 @@
+"""Making corrupted sets that a suite wants and nobody published."""
+import json
+from pathlib import Path
+from typing import Callable, Optional
+
+import numpy as np
+import torch
+
+from ..datasets.corruptions.corrupted_sets import (RECORD, ArraySource,
+                                                   write_corrupted_set)
+from ..utils.files import whole_files
+from ..utils.locks import only_run
+from .fingerprints import stamp_of
+from .images import ImageBatches, TestPipeline
+from .spec import Cell, Suite, SuiteSet
+
+SEED = 0
+CLEAN = ('clean_images.npy', 'clean_labels.npy')
+MADE_FROM = 'made_from.json'
+Report = Callable[[str, int, int], None]
+
+
+def make_corrupted(suite: Suite,
+                   corrupted: SuiteSet,
+                   workers: int = 2,
+                   report: Optional[Report] = None,
+                   wait: bool = False) -> bool:
+    """Corrupt the clean set of a suite, unless that was done.
+
+    A run that was stopped goes on where it was; the same command makes the
+    same bytes. The clean images are kept beside them.
+
+    Args:
+        suite (Suite): With the clean set.
+        corrupted (SuiteSet): One with ``make``, whose data set is
+            ``CorruptedArrays`` or a class of it.
+        workers (int): Processes. Defaults to 2.
+        report (Callable, optional): See
+            :func:`~mmanchor.datasets.corruptions.corrupted_sets.write_corrupted_set`.
+        wait (bool): Whether to wait for another run that makes it. Defaults
+            to False.
+
+    Returns:
+        bool: True: all is there.
+
+    Raises:
+        FileNotFoundError: The clean set is not there.
+        ImportError: imagecorruptions-imaug is not installed.
+        OSError: The disk is full.
+        ValueError: The folder was made of other images or otherwise, has no
+            room, or another run makes it.
+    """
+    root = Path(corrupted.dataset['data_root'])
+    kinds = corrupted.all_kinds
+    cell = Cell(suite.clean.name, suite.clean.dataset, corrupted.steps)
+    made_from = json.dumps([repr(cell), stamp_of(cell)])
+    if _is_made(root, kinds, made_from):
+        return True
+    clean = ImageBatches(cell, TestPipeline([dict(type='PackInputs')]), 1024,
+                         workers)
+    try:
+        another = f'change `data_root` of {corrupted.name}'
+        with only_run(root, another, wait):
+            if _is_made(root, kinds, made_from):
+                return True  # by the run that was waited for
+            images = _read(clean, corrupted.name)
+            with whole_files(root) as partial:
+                source = _save(partial, images, clean.labels.numpy())
+                _check_same(root, source, suite.clean.name)
+            source = ArraySource(*(root / name for name in CLEAN))
+            write_corrupted_set(source, root, kinds, SEED, workers, report)
+            (root / MADE_FROM).write_text(made_from)
+    except OSError as error:
+        raise OSError(f'Expected room for corrupted images in {root}, but '
+                      f'got: {error.strerror or error}. Make room, and run '
+                      'the same command again: it goes on.') from error
+    return True
+
+
+def _read(clean: ImageBatches, name: str) -> np.ndarray:
+    """All images, (N, H, W, C), in RGB, as the pipeline reads no files."""
+    images = torch.cat(list(clean)).permute(0, 2, 3, 1)
+    if images.dtype != torch.uint8:
+        raise ValueError(
+            f'Expected images in uint8 after `steps` of {name}, but got '
+            f'{images.dtype}. Change `steps`.')
+    return images.numpy()
+
+
+def _is_made(root: Path, kinds, made_from: str) -> bool:
+    """Whether all is there, and of these images if it was made here."""
+    names = ['labels.npy', *(f'{kind}.npy' for kind in kinds)]
+    if not all((root / name).is_file() for name in names):
+        return False
+    record = root / MADE_FROM
+    if record.exists():
+        return record.read_text() == made_from
+    return not (root / RECORD).exists()
+
+
+def _save(folder: Path, *arrays: np.ndarray) -> ArraySource:
+    for name, array in zip(CLEAN, arrays):
+        np.save(folder / name, array)
+    return ArraySource(*(folder / name for name in CLEAN))
+
+
+def _check_same(root: Path, source: ArraySource, name: str) -> None:
+    """Refuse to add to a set of other images, before they are replaced."""
+    path = root / RECORD
+    if path.exists() and json.loads(
+            path.read_text()).get('images') != source.fingerprint():
+        raise ValueError(
+            f'Expected {root} to hold corrupted images of {name}, but got '
+            'those of others, or of other labels or `steps`. Change '
+            '`data_root`, or remove the folder.')

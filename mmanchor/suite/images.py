@@ -1,0 +1,204 @@
+"""Images of a test set in batches, as a model's test pipeline leaves them."""
+from concurrent.futures import ThreadPoolExecutor
+from typing import Iterator, List, Sequence
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dataset import Compose
+from mmpretrain.datasets.transforms import PackInputs
+from mmpretrain.registry import DATASETS, TRANSFORMS
+
+from ..utils.config import type_name
+from .spec import Cell
+
+CHUNK = 32  # images that a thread reads at a time
+# of the host's sets, which don't tell it themselves
+LAYOUTS = dict(
+    CIFAR10='DATA_ROOT/cifar-10-batches-py/test_batch',
+    CIFAR100='DATA_ROOT/cifar-100-python/test',
+    CustomDataset='DATA_ROOT/CLASS/*.jpg',
+    ImageNet='DATA_ROOT/val/WNID/*.JPEG')
+
+
+class TestPipeline:
+    """What a model's test pipeline does, apart from reading and packing.
+
+    Args:
+        config (Sequence[dict]): ``LoadImage...`` or nothing, transforms,
+            ``PackInputs``.
+
+    Raises:
+        ValueError: It does not end with ``PackInputs``.
+    """
+    __test__ = False  # no test of pytest's
+
+    def __init__(self, config: Sequence[dict]):
+        names = [type_name(step) for step in config]
+        if not names or names[-1] != 'PackInputs':
+            raise ValueError(
+                'Expected a test pipeline that ends with PackInputs, but got '
+                f'{", ".join(names) or "none"}. Change the config.')
+        self.reads_files = names[0].startswith('LoadImage')
+        self.load = config[0] if self.reads_files else dict(
+            type='LoadImageFromFile')
+        self.steps = list(config[self.reads_files:-1])
+
+    @property
+    def channel_order(self) -> str:
+        """Of the images it is given: of files BGR, of arrays RGB."""
+        return 'bgr' if self.reads_files else 'rgb'
+
+
+class ImageBatches:
+    """The images of a test set in batches, read ahead in threads.
+
+    Without a sample of the host's for each image: arrays are cut, or files
+    decoded, straight into batches, in the channel order that the model's own
+    test pipeline gives.
+
+    Args:
+        cell (Cell): The test set.
+        pipeline (TestPipeline): The model's.
+        batch_size (int): Images a batch. Defaults to 256.
+        workers (int): Threads that read and transform images where there is
+            something to do for each. Defaults to 2.
+
+    Attributes:
+        labels (torch.Tensor): (N,), int64.
+        num_classes (int, optional): Of the set; None if it does not say.
+        kept_classes (tuple, optional): See
+            :class:`~mmanchor.evaluation.PredictedBatch`.
+
+    Shape:
+        - what iterating yields: (B, C, H, W), uint8 as a rule
+
+    Raises:
+        FileNotFoundError: The set is not there.
+        ValueError: It is not as published, or empty; or an image can't be
+            read, or is of another size than those before it.
+    """
+
+    def __init__(self,
+                 cell: Cell,
+                 pipeline: TestPipeline,
+                 batch_size: int = 256,
+                 workers: int = 2):
+        self.dataset = _build(cell)
+        steps = [*cell.steps, *pipeline.steps]
+        self.transform = Compose([TRANSFORMS.build(step) for step in steps])
+        self.load = TRANSFORMS.build(pipeline.load)
+        self.channel_order = pipeline.channel_order
+        self.batch_size, self.workers = batch_size, workers
+        self.arrays = None
+        if not steps and hasattr(self.dataset, 'whole_arrays'):
+            self.arrays = self.dataset.whole_arrays()
+        labels = (
+            self.dataset.get_gt_labels()
+            if self.arrays is None else self.dataset.labels)
+        self.rows = np.arange(len(self.dataset))
+        self.labels = torch.from_numpy(np.asarray(labels, np.int64))
+        if cell.is_ood:
+            self.labels = torch.full_like(self.labels, -1)
+        self.kept_classes = self.dataset.metainfo.get('kept_classes')
+        classes = self.dataset.metainfo.get('classes')
+        self.num_classes = None if classes is None else len(classes)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def select(self, rows: np.ndarray) -> None:
+        """Leave out all images but some.
+
+        Shape:
+            - rows: (N,), ascending
+        """
+        self.rows, self.labels = self.rows[rows], self.labels[rows]
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        starts = range(0, len(self), self.batch_size)
+        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(
+                max(self.workers, 1)) as readers:
+            waiting = None
+            for start in starts:
+                rows = self.rows[start:start + self.batch_size]
+                coming = ahead.submit(self._read, rows, readers)
+                if waiting is not None:
+                    yield waiting.result()
+                waiting = coming
+            if waiting is not None:
+                yield waiting.result()
+
+    def _read(self, rows, readers) -> torch.Tensor:
+        if self.arrays is not None:
+            images = self.arrays[rows[0]:rows[-1] + 1]
+            if len(images) != len(rows):  # not one after the other
+                images = images[rows - rows[0]]
+            images = self._reordered(images, 'rgb')
+            return torch.from_numpy(
+                np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+        chunks = [rows[i:i + CHUNK] for i in range(0, len(rows), CHUNK)]
+        images: List[torch.Tensor] = [
+            image for chunk in readers.map(self._read_chunk, chunks)
+            for image in chunk
+        ]
+        sizes = {tuple(image.shape) for image in images}
+        if len(sizes) > 1:
+            one, other = sorted(sizes)[:2]
+            raise ValueError(
+                'Expected images of one size (C, H, W) after the test '
+                f'pipeline, but got {one} and {other}. Let the pipeline '
+                'resize, or set `steps` of the set in the suite: '
+                "dict(type='ResizeEdge', scale=32), "
+                "dict(type='CenterCrop', crop_size=32).")
+        return torch.stack(images)
+
+    def _read_chunk(self, rows) -> List[torch.Tensor]:
+        return [self._read_one(int(row)) for row in rows]
+
+    def _read_one(self, row: int) -> torch.Tensor:
+        info = self.dataset.get_data_info(row)
+        # seeded transforms draw by it, as in the host's loop
+        info.setdefault('sample_idx', row)
+        order = getattr(self.dataset, 'channel_order', 'rgb')
+        if 'img' not in info:
+            info, order = self._loaded(info), 'bgr'
+        info['img'] = self._reordered(info['img'], order)
+        return PackInputs.format_input(self.transform(info)['img'])
+
+    def _loaded(self, info: dict) -> dict:
+        path, error = info['img_path'], 'no image'
+        try:
+            found = self.load(info)
+        except (AssertionError, OSError, cv2.error) as problem:
+            found, error = None, ' '.join(str(problem).split())
+        if found is None:  # `ignore_empty`
+            raise ValueError(f'Expected {path} to be an image, but got a file '
+                             f'that can\'t be read: {error}. Mend or remove '
+                             'it.')
+        return found
+
+    def _reordered(self, images: np.ndarray, order: str) -> np.ndarray:
+        if order == self.channel_order or images.shape[-1] != 3:
+            return images
+        return np.ascontiguousarray(images[..., ::-1])
+
+
+def _build(cell: Cell):
+    layout = LAYOUTS.get(type_name(cell.dataset))
+    try:
+        return DATASETS.build(dict(cell.dataset, pipeline=[]))
+    # as the host puts it
+    except (RuntimeError, AssertionError, FileNotFoundError) as error:
+        if isinstance(error, FileNotFoundError) and layout is None:
+            raise  # our own tell their layout
+        raise FileNotFoundError(
+            f'Expected {cell.name} as {type_name(cell.dataset)} reads it'
+            f'{layout and ", with the layout " + layout or ""}, but got: '
+            f'{str(error).rstrip(".")}. Put it there, or change '
+            '`data_root`.') from error
+    except ValueError as error:
+        if 'need at least one array' not in str(error):
+            raise
+        raise ValueError(f'Expected images in {cell.name}, but got none. '
+                         'Change the data set.') from error

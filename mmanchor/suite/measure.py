@@ -1,0 +1,167 @@
+"""One model on one test set: a pass over the images, then figures."""
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+import torch
+from mmpretrain.registry import METRICS
+
+from ..evaluation.metrics.anomaly_scores import find_score
+from ..evaluation.metrics.per_image import PerImageMetric, check_images, marked
+from ..evaluation.metrics.predicted_batch import PredictedBatch
+from .candidates import Ready
+from .images import ImageBatches
+from .predict import predict_batch
+
+NUM_BINS = 15
+# metric: which of its figures; the suite's own names are the same
+FIGURES = (
+    dict(type='Top1Accuracy'),
+    dict(
+        type='CalibrationError', num_bins=NUM_BINS, norms=('l1', 'l2', 'max')),
+    dict(type='SmoothedCalibrationError'),
+    dict(type='NegativeLogLikelihood'),
+    dict(type='BrierScore'),
+    dict(type='AreaUnderRiskCoverage'),
+    dict(type='ReferenceSpread'),
+    dict(type='ReferencesUsed'),
+)
+OF_REFERENCES = ('ReferenceSpread', 'ReferencesUsed')
+
+
+class Measured(NamedTuple):
+    """What a pass over a test set found.
+
+    Attributes:
+        figures (Dict[str, float]): ``top1`` in %, ``ece`` and so on; None
+            where a model has none. Empty for images of no class.
+        reliability (Dict[str, list]): Of each of 15 bins of confidence, the
+            ``count`` of images, and the sums of their ``confidence`` and of
+            those that are ``right``.
+        scores (Dict[str, np.ndarray]): Of each anomaly score, (N,).
+        answers (torch.Tensor, optional): (N, num_classes), where asked for.
+    """
+    figures: Dict[str, Optional[float]]
+    reliability: Dict[str, list]
+    scores: Dict[str, np.ndarray]
+    answers: Optional[torch.Tensor] = None
+
+
+def measure(
+        ready: Ready,
+        batches: ImageBatches,
+        device: str,
+        temperatures: Sequence[float] = (1., ),
+        figures: bool = True,
+        scores: Sequence[str] = (),
+        kept_classes: Optional[Sequence[int]] = None,
+        amp: bool = False,
+        keep_answers: bool = False,
+        report: Callable[[int], None] = lambda done: None) -> List[Measured]:
+    """Pass over a test set once.
+
+    What metrics need of each image stays on the device until the end; the
+    figures are those of the registered metrics through a runner.
+
+    Args:
+        ready (Ready): The model.
+        batches (ImageBatches): The images.
+        device (str): Where the model is.
+        temperatures (Sequence[float]): What logits are divided by before
+            probabilities are made from them; each has its own figures.
+            Defaults to 1 alone.
+        figures (bool): Whether images have labels to compare with. Defaults
+            to True.
+        scores (Sequence[str]): Anomaly scores to keep. Defaults to none.
+        kept_classes (Sequence[int], optional): Classes that compete, rather
+            than those the set says. Defaults to the set's.
+        amp (bool): Mixed precision, in half. Defaults to False.
+        keep_answers (bool): Whether to keep the logits whose softmax is the
+            prediction. Defaults to False.
+        report (Callable): Told of the number of images, batch by batch.
+
+    Returns:
+        list[Measured]: One a temperature.
+
+    Raises:
+        ValueError: There is no image, the model has another number of classes
+            than the set, a label is none of them, or predictions are not
+            finite.
+    """
+    if not len(batches):
+        raise ValueError('Expected one image or more to measure on, but got '
+                         'none. Change the data set, or `share` of '
+                         '`held_out`.')
+    kept = batches.kept_classes if kept_classes is None else kept_classes
+    wanted = {name: find_score(name) for name in scores}
+    metrics: Dict[str, PerImageMetric] = {}
+    rows: List[Dict[str, list]] = [{} for _ in temperatures]
+    kept_answers, start = [], 0
+    for images in batches:
+        labels = batches.labels[start:start + len(images)].to(device)
+        start += len(images)
+        with torch.autocast(torch.device(device).type, enabled=amp):
+            fields = predict_batch(ready.model, images)
+        answer = fields.pop('answer').float()
+        _check_classes(answer, batches)
+        if not metrics and figures:
+            metrics = _metrics('pred_std' in fields)
+        if keep_answers:
+            kept_answers.append(answer)
+        for temperature, columns in zip(temperatures, rows):
+            if temperature != 1:
+                fields['pred_score'] = (answer / temperature).softmax(1)
+            batch = PredictedBatch(dict(fields, gt_label=labels), kept)
+            for name, metric in metrics.items():
+                columns.setdefault(name, []).append(metric.rows_of(batch))
+            for name, score in wanted.items():
+                if score.field in batch:
+                    values = batch[score.field]
+                    column = marked(score.function(values.double()), values)
+                    columns.setdefault(f'score {name}', []).append(column)
+        report(len(images))
+    answers = torch.cat(kept_answers) if kept_answers else None
+    return [_finish(metrics, columns, answers) for columns in rows]
+
+
+def _metrics(anchored: bool) -> Dict[str, PerImageMetric]:
+    return {
+        config['type']: METRICS.build(config)
+        for config in FIGURES
+        if anchored or config['type'] not in OF_REFERENCES
+    }
+
+
+def _finish(metrics, columns, answers) -> Measured:
+    whole = {name: torch.cat(parts).cpu() for name, parts in columns.items()}
+    found = dict(spread=None, mean_used=None) if metrics else {}
+    for name, metric in metrics.items():
+        found.update(metric.of_rows(whole[name]))
+    reliability = _bins(whole['CalibrationError']) if metrics else {}
+    scores = {}
+    for name, column in whole.items():
+        if name.startswith('score '):
+            check_images(column)
+            scores[name.partition(' ')[2]] = column.numpy()
+    return Measured(found, reliability, scores, answers)
+
+
+def _bins(rows: torch.Tensor) -> Dict[str, list]:
+    """Sums over bins of confidence: (N, 2), confidence and right."""
+    confidence, right = rows.unbind(1)
+    # those on an edge go up, as torchmetrics has it; 1 is in the last bin
+    place = (confidence * NUM_BINS).long().clamp(max=NUM_BINS - 1)
+    sums = torch.zeros(3, NUM_BINS, dtype=torch.float64)
+    for total, values in zip(sums,
+                             (torch.ones_like(right), confidence, right)):
+        total.scatter_add_(0, place, values)
+    count, confidence, right = sums.tolist()
+    return dict(count=count, confidence=confidence, right=right)
+
+
+def _check_classes(answer: torch.Tensor, batches: ImageBatches) -> None:
+    have, wanted = answer.size(1), batches.num_classes
+    if (wanted is not None and have != wanted
+            and not (batches.labels < 0).all()):
+        raise ValueError(
+            f'Expected a model for the {wanted} classes of the data set, but '
+            f'got one for {have}. Name another checkpoint, or another suite.')

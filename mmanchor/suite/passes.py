@@ -1,0 +1,208 @@
+"""Passes of one model over test sets, measured or kept from before."""
+from functools import cached_property
+from typing import Callable, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from ..datasets import CorruptedArrays
+from ..functional import fit_temperature
+from ..utils.console import commit, versions
+from .cache import Parts
+from .candidates import Candidate, Ready
+from .failures import Troubles
+from .fingerprints import stamp_of
+from .images import ImageBatches
+from .measure import measure
+from .settings import Settings
+from .spec import Cell, Suite
+
+Report = Callable[[str, float], None]
+_OF_SET = ('num_images', 'kept_classes')
+
+
+class Passes:
+    """Measures one model on one test set at a time.
+
+    What was measured before is taken from ``parts``; the model is loaded
+    where something is left.
+
+    Args:
+        suite (Suite): The test sets.
+        candidate (Candidate): The model.
+        parts (Parts): Where results are kept.
+        settings (Settings): See there.
+        troubles (Troubles): Told what can't be measured.
+        report (Callable): Told what is measured, and how much of it is done.
+
+    Attributes:
+        temperatures (tuple[float]): What logits are divided by; each has
+            figures of its own.
+    """
+
+    def __init__(self, suite: Suite, candidate: Candidate, parts: Parts,
+                 settings: Settings, troubles: Troubles, report: Report):
+        self.suite, self.candidate = suite, candidate
+        self.parts, self.settings = parts, settings
+        self.troubles, self.report = troubles, report
+        self.temperatures: Tuple[float, ...] = (1., )
+
+    @cached_property
+    def ready(self) -> Optional[Ready]:
+        """The model, loaded where something is left to measure.
+
+        None where it can't be, which is noted once.
+        """
+        try:
+            return self.candidate.load(self.settings.device)
+        except (TypeError, ValueError, FileNotFoundError) as error:
+            self.troubles.note(self.candidate.name, 'the model', error)
+            return None
+
+    @property
+    def clean(self) -> Cell:
+        """The clean set."""
+        return next(self.suite.clean.cells())
+
+    def fit_temperature(self) -> Optional[dict]:
+        """On the clean images that are held out; None where none is asked."""
+        if not self.settings.temperature:
+            return None
+        settings = self._settings(self.clean, held_out=True)
+        name = 'temperature'
+        found = self.parts.get(name, settings)
+        if found is None and self.ready is not None:
+            found = self.troubles.attempt(self.candidate.name, self.clean.name,
+                                          lambda: self._fit(name, settings),
+                                          'temperature on ')
+        return found and found[0]
+
+    def _fit(self, name: str, settings: dict) -> tuple:
+        batches = self._batches(self.clean, held_out=True)
+        found, = measure(
+            self.ready,
+            batches,
+            self.settings.device,
+            figures=False,
+            amp=self.settings.amp,
+            keep_answers=True,
+            report=self._reporter(batches, self.clean))
+        temperature = fit_temperature(found.answers, batches.labels)
+        result = dict(
+            temperature=temperature,
+            num_images=len(batches),
+            share=self.suite.held_out.share,
+            seed=self.suite.held_out.seed)
+        self.parts.keep(name, settings, result)
+        return result, {}
+
+    def over(self,
+             cell: Cell,
+             scored: bool = False,
+             figures: bool = True,
+             kept: Optional[Sequence[int]] = None) -> Optional[List[dict]]:
+        """What is found in one pass over a test set.
+
+        Args:
+            cell (Cell): The set.
+            scored (bool): Whether anomaly scores are kept. Defaults to False.
+            figures (bool): Whether its images are of the classes. Defaults to
+                True.
+            kept (Sequence[int], optional): Classes that compete, and whose
+                images are taken. Defaults to those the set says.
+
+        Returns:
+            list[dict] | None: For each temperature ``figures``,
+            ``reliability``, ``scores``, ``num_images``, ``kept_classes``;
+            None where it can't be measured.
+        """
+        settings = self._settings(
+            cell,
+            temperatures=self.temperatures,
+            scores=self.settings.scores if scored else (),
+            figures=figures,
+            kept=kept)
+        name = str(cell)
+        found = self.parts.get(name, settings)
+        if found is None and self.ready is not None:
+            found = self.troubles.attempt(
+                self.candidate.name, cell.name,
+                lambda: self._measure(name, settings, cell, figures, kept))
+        if found is None:
+            return None
+        result, arrays = found
+        for i, one in enumerate(result['temperatures']):
+            one.update({key: result[key] for key in _OF_SET})
+            one['scores'] = {
+                key.partition(' ')[2]: values
+                for key, values in arrays.items() if key.startswith(f'{i} ')
+            }
+        return result['temperatures']
+
+    def _measure(self, name, settings, cell, figures, kept) -> tuple:
+        batches = self._batches(cell, kept)
+        found = measure(
+            self.ready,
+            batches,
+            self.settings.device,
+            self.temperatures,
+            figures,
+            settings['scores'],
+            kept,
+            self.settings.amp,
+            report=self._reporter(batches, cell))
+        result = dict(
+            num_images=len(batches),
+            kept_classes=batches.kept_classes,
+            temperatures=[
+                dict(figures=one.figures, reliability=one.reliability)
+                for one in found
+            ])
+        arrays = {
+            f'{i} {key}': values
+            for i, one in enumerate(found)
+            for key, values in one.scores.items()
+        }
+        self.parts.keep(name, settings, result, arrays)
+        return result, arrays
+
+    def _batches(self, cell: Cell, kept=None, held_out=False) -> ImageBatches:
+        batches = ImageBatches(cell, self.ready.pipeline,
+                               self.settings.batch_size, self.settings.workers)
+        rows = np.arange(len(batches))
+        # corrupted arrays are the clean images, in their order
+        if self.settings.temperature and (cell == self.clean or isinstance(
+                batches.dataset, CorruptedArrays)):
+            rows = self.suite.held_out.rows(len(batches), held_out)
+        if kept is not None:
+            rows = rows[np.isin(batches.labels[rows], kept)]
+        if len(rows) < len(batches):
+            batches.select(rows)
+        return batches
+
+    def _reporter(self, batches, cell: Cell) -> Callable[[int], None]:
+        done = 0
+
+        def report(count: int) -> None:
+            nonlocal done
+            done += count
+            self.report(f'{self.candidate.name}: {cell}', done / len(batches))
+
+        return report
+
+    @cached_property
+    def _made_with(self) -> dict:
+        return dict(versions=versions(), commit=commit())
+
+    def _settings(self, cell: Cell, **others) -> dict:
+        """All that decides what a pass finds."""
+        held_out = (self.suite.held_out.share, self.suite.held_out.seed)
+        return dict(
+            candidate=self.candidate.settings,
+            cell=repr(cell),
+            stamp=stamp_of(cell),
+            left_out=held_out if self.settings.temperature else None,
+            batch_size=self.settings.batch_size,
+            amp=self.settings.amp,
+            device=self.settings.device.partition(':')[0],
+            **self._made_with,
+            **others)

@@ -1,0 +1,99 @@
+"""What a suite leaves behind: JSON, CSV, Markdown and figures."""
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from ..utils.console import commit, device_name, versions
+from ..utils.files import whole_files
+from .corrupted_sets import SEED
+from .measure import NUM_BINS
+from .report.drawing import draw_all
+from .report.tables import csv_text, markdown_report, terminal_tables
+from .runner import Outcome
+from .settings import Settings
+from .spec import Suite
+
+CONVENTIONS = dict(
+    accuracy='top1: % of images whose first choice is right; of sets with '
+    'fewer classes (ImageNet-R, -A) these alone compete',
+    means='of a corrupted set: mean over kinds at each severity, then over '
+    'severities',
+    calibration=f'top label, of whole sets: ece (L1), rmsce (L2), mce (max) '
+    f'with {NUM_BINS} bins of equal width; smooth_ece (smECE) without; over '
+    'sets: mean and sample standard deviation',
+    likelihood='nll in nats; brier: sum over classes, in [0, 2]',
+    selective='aurc: mean error rate of the n most confident images; '
+    'excess_aurc: less that of the best order',
+    anomalies='images out of distribution are positive, larger scores more '
+    'anomalous; aupr in steps; fpr95: of images in distribution, at 95 % of '
+    'those out found',
+    spread='standard deviation of logits over references (population), mean '
+    'over classes and images',
+    references='logits averaged over references unless `average` says '
+    'otherwise; temperatures divide that average',
+    mce_alexnet='errors over AlexNet\'s, mean over 15 kinds, in %')
+
+
+def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
+    """All that was found, and what it takes to find it again.
+
+    Returns:
+        dict: What ``results.json`` has, but for ``times``.
+    """
+    return dict(
+        suite=dict(name=suite.name, title=suite.title),
+        command=shlex.join(['python', *sys.argv]),
+        settings=dict(
+            batch_size=settings.batch_size,
+            device=device_name(settings.device),
+            amp=settings.amp,
+            scores=list(settings.scores)),
+        seeds=dict(corruptions=SEED, held_out=suite.held_out.seed),
+        conventions=CONVENTIONS,
+        versions=versions(),
+        commit=commit(),
+        models=outcome.models,
+        missing=outcome.missing,
+        failed=outcome.failed)
+
+
+def write_report(results: dict, out: Path) -> None:
+    """Write everything.
+
+    Args:
+        results (dict): What ``results.json`` is to have.
+        out (Path): The folder.
+
+    Raises:
+        OSError: The disk is full.
+        ValueError: The folder can't be written to.
+    """
+    try:
+        figures = draw_all(results, out / 'figures')
+        with whole_files(out) as partial:
+            (partial / 'results.json').write_text(
+                json.dumps(results, indent=1, ensure_ascii=False) + '\n')
+            (partial / 'results.csv').write_text(csv_text(results))
+            (partial / 'report.md').write_text(
+                markdown_report(results, figures, out))
+    except OSError as error:
+        raise OSError(f'Expected room for the report in {out}, but got: '
+                      f'{error.strerror or error}. Make room, and run the '
+                      'same command again: what was measured is '
+                      'kept.') from error
+
+
+def print_report(results: dict, out: Path, console: Console) -> None:
+    """Print tables, and what is missing or failed."""
+    for table in terminal_tables(results, console.width):
+        console.print(table)
+    for one in results['missing']:
+        console.print(escape(f'Not there: {one["name"]}. {one["reason"]}'))
+    for one in results['failed']:
+        told = f'{one["model"] or "all"}, {one["name"]}. {one["reason"]}'
+        console.print('[red]Failed:[/red] ' + escape(told))
+    console.print(escape(f'Report: {out / "report.md"}'), soft_wrap=True)

@@ -1,0 +1,85 @@
+"""All models on all test sets of a suite, going on where it was stopped."""
+from dataclasses import dataclass, replace
+from typing import Callable, List, Sequence
+
+from .alexnet import set_for_mce
+from .cache import Parts
+from .candidate_run import CandidateRun
+from .candidates import Candidate
+from .corrupted_sets import make_corrupted
+from .failures import Troubles
+from .passes import Passes, Report
+from .settings import Settings
+from .spec import Suite, SuiteSet
+
+
+@dataclass
+class Outcome:
+    """What a suite found.
+
+    Attributes:
+        models (List[dict]): One for each candidate, and for each that had its
+            temperature fitted; see :meth:`CandidateRun.rows`.
+        missing (List[dict]): Sets that are not there: ``name``, ``reason``.
+        failed (List[dict]): What could not be measured: ``model``, ``name``
+            of the set, ``reason``.
+    """
+    models: List[dict]
+    missing: List[dict]
+    failed: List[dict]
+
+
+def run_suite(suite: Suite,
+              candidates: Sequence[Candidate],
+              parts: Parts,
+              settings: Settings,
+              report: Report = lambda what, share: None,
+              done: Callable[[int], None] = lambda count: None) -> Outcome:
+    """Measure candidates on a suite.
+
+    What ``parts`` has already is not measured again.
+
+    Args:
+        suite (Suite): The test sets.
+        candidates (Sequence[Candidate]): The models.
+        parts (Parts): Where results are kept as they come.
+        settings (Settings): See there.
+        report (Callable): Told what is measured, and how much of it is done,
+            from 0 to 1.
+        done (Callable): Told of the number of test sets that are behind it,
+            measured or not.
+
+    Returns:
+        Outcome: See there.
+
+    Raises:
+        ImportError: A library that a suite needs is not installed.
+        OSError: Results can't be kept.
+        ValueError: mCE is asked for, of a suite that has none.
+    """
+    if settings.mce:
+        set_for_mce(suite)  # say now what is wrong, not after measuring
+    troubles = Troubles()
+
+    def making(kind: str, done: int, total: int) -> None:
+        report(f'corrupt: {kind}', done / total)
+
+    def is_there(one: SuiteSet) -> bool:
+        made = not one.make or troubles.attempt(
+            None, one.name,
+            lambda: make_corrupted(suite, one, settings.workers, making))
+        if not made:
+            done(len(candidates) * len(list(one.cells())))
+        return made
+
+    suite = replace(suite, shifts=tuple(filter(is_there, suite.shifts)))
+    models = [
+        row for candidate in candidates for row in CandidateRun(
+            Passes(suite, candidate, parts, settings, troubles, report),
+            done).rows()
+    ]
+    missing = [
+        dict(name=name, reason=reason)
+        for name, reason in troubles.missing.items()
+    ]
+    return Outcome(models, missing, troubles.failed)

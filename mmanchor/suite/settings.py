@@ -1,0 +1,47 @@
+"""How a suite is run."""
+from dataclasses import dataclass
+from typing import Sequence
+
+from ..evaluation.metrics.anomaly_scores import find_score
+
+DEFAULT_SCORES = ('energy', 'max_logit', 'msp', 'entropy', 'anchor_score',
+                  'spread')
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a suite is run.
+
+    Args:
+        batch_size (int): Images a batch. Defaults to 256.
+        workers (int): Threads and processes that read and make images.
+            Defaults to 2.
+        device (str): Defaults to ``'cpu'``.
+        amp (bool): Mixed precision. Defaults to False.
+        scores (Sequence[str]): Anomaly scores, the first of which is shown
+            first. See :class:`~mmanchor.evaluation.AnomalyRejection`.
+        temperature (bool): Whether to fit temperatures on held-out images,
+            and report with them too. Defaults to False.
+        mce (bool): Whether to report mCE relative to AlexNet, whose errors
+            were published for ImageNet-C. Defaults to False.
+
+    Raises:
+        ImportError: A score is one of pytorch-ood's, which is not installed.
+        ValueError: There is no such score, or a number is below 1.
+    """
+    batch_size: int = 256
+    workers: int = 2
+    device: str = 'cpu'
+    amp: bool = False
+    scores: Sequence[str] = DEFAULT_SCORES
+    temperature: bool = False
+    mce: bool = False
+
+    def __post_init__(self):
+        for name in ('batch_size', 'workers'):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f'Expected --{name.replace("_", "-")} to be at least 1, '
+                    f'but got {getattr(self, name)}. Change it.')
+        for name in self.scores:
+            find_score(name)

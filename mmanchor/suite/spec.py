@@ -1,0 +1,232 @@
+"""What a suite tests on, as its file says."""
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Iterator, Optional, Sequence, Tuple, Union
+
+import numpy as np
+from mmengine.config import Config
+from mmpretrain.registry import DATASETS
+
+from .. import CONFIG_DIR
+from ..datasets import SEVERITIES
+from ..datasets.shifts.cifar import CorruptedArrays
+from ..utils.config import check_fields
+
+FOLDER = CONFIG_DIR / 'suites'
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One data set to test on; of a corrupted set, a kind and a severity.
+
+    Attributes:
+        name (str): The set's.
+        dataset (dict): The config of the data set, without a pipeline.
+        steps (Sequence[dict]): Transforms before the model's own.
+        kind (str, optional): The kind of corruption.
+        severity (int, optional): 1 to 5.
+        is_ood (bool): Whether its images are of no class, whatever labels
+            they have.
+    """
+    name: str
+    dataset: dict
+    steps: Sequence[dict] = ()
+    kind: Optional[str] = None
+    severity: Optional[int] = None
+    is_ood: bool = False
+
+    def __str__(self) -> str:
+        if self.kind is None:
+            return self.name
+        return f'{self.name}, {self.kind}, severity {self.severity}'
+
+
+@dataclass(frozen=True)
+class SuiteSet:
+    """A test set of a suite.
+
+    Args:
+        name (str): Its name in tables.
+        dataset (dict): Its config, without a pipeline: images go through the
+            model's own test pipeline. One that takes ``kind`` and
+            ``severity`` stands for all of them.
+        steps (Sequence[dict]): Transforms before the model's own, such as a
+            resize of images of other sizes. Defaults to none.
+        kinds (Sequence[str]): Kinds of corruption. Defaults to all that the
+            data set has.
+        severities (Sequence[int]): Defaults to 1 to 5.
+        make (bool): Whether a corrupted set that is not there is made from
+            the clean one, after ``steps``. Defaults to False.
+    """
+    name: str
+    dataset: dict
+    steps: Sequence[dict] = ()
+    kinds: Optional[Sequence[str]] = None
+    severities: Sequence[int] = SEVERITIES
+    make: bool = False
+
+    @property
+    def is_corrupted(self) -> bool:
+        """Whether it has kinds and severities of corruption."""
+        kind = DATASETS.get(self.dataset['type'])
+        return hasattr(kind, 'KINDS') and 'kind' not in self.dataset
+
+    def as_ood(self) -> Cell:
+        """Its images, as images of no class."""
+        return replace(next(self.cells()), is_ood=True)
+
+    def cells(self) -> Iterator[Cell]:
+        """What is tested by itself."""
+        if not self.is_corrupted:
+            yield Cell(self.name, self.dataset, self.steps)
+            return
+        # what was made went through the steps already
+        steps = () if self.make else self.steps
+        for kind in self.all_kinds:
+            for severity in self.severities:
+                config = dict(self.dataset, kind=kind, severity=severity)
+                yield Cell(self.name, config, steps, kind, severity)
+
+    @property
+    def all_kinds(self) -> Tuple[str, ...]:
+        """The kinds of corruption it is tested with."""
+        return tuple(self.kinds or DATASETS.get(self.dataset['type']).KINDS)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Clean images that temperatures are fitted on, and nothing else.
+
+    Args:
+        share (float): Of the clean set, drawn at random. Defaults to 0.1.
+        seed (int): Of the draw. Defaults to 0.
+    """
+    share: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self):
+        if not 0 < self.share < 1:
+            raise ValueError('Expected `share` of `held_out` to be between 0 '
+                             f'and 1, but got {self.share}. Change it.')
+
+    def rows(self, count: int, held_out: bool) -> np.ndarray:
+        """Which of a number of images are held out, or which are not.
+
+        Shape:
+            - output: (n,), ascending
+        """
+        drawn = np.random.default_rng(self.seed).permutation(count)
+        size = max(1, round(self.share * count))
+        return np.sort(drawn[:size] if held_out else drawn[size:])
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Test sets that models are measured on.
+
+    Args:
+        name (str): As files are named after it.
+        title (str): As tables and figures call it.
+        clean (SuiteSet): The test set, in distribution.
+        shifts (Sequence[SuiteSet]): Sets of the same classes that differ.
+        ood (Sequence[SuiteSet]): Sets of images of no class.
+        held_out (HeldOut): What temperatures are fitted on.
+    """
+    name: str
+    title: str
+    clean: SuiteSet
+    shifts: Sequence[SuiteSet] = ()
+    ood: Sequence[SuiteSet] = ()
+    held_out: HeldOut = HeldOut()
+
+    @property
+    def sets(self) -> Tuple[SuiteSet, ...]:
+        """All of them."""
+        return (self.clean, *self.shifts, *self.ood)
+
+
+def load_suite(name: Union[str, Path],
+               data_root: Union[str, Path] = 'data') -> Suite:
+    """Read a suite that comes with mmanchor, or a file of one's own.
+
+    A file is an MMEngine config with the arguments of :class:`Suite` but for
+    its name, each set a dict with those of :class:`SuiteSet`. Names that
+    begin with ``_`` are the file's own.
+
+    Args:
+        name (str | Path): ``'cifar10'``, for example, or a Python file.
+        data_root (str | Path): Where a relative ``data_root`` of a data set
+            begins. Defaults to ``'data'``.
+
+    Returns:
+        Suite: With unknown names refused, but no data set looked for.
+
+    Raises:
+        FileNotFoundError: There is no such suite.
+        ValueError: The file has an unknown name or lacks one, two sets are
+            called the same, or one can't be made.
+
+    Example:
+        >>> load_suite('digits').clean.name
+        'Digits'
+    """
+    known = sorted(path.stem for path in FOLDER.glob('*.py'))
+    path = FOLDER / f'{name}.py' if name in known else Path(name)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'Expected a suite among {", ".join(known)}, or a Python file of '
+            f'your own, but got {str(name)!r}. Change it.')
+    config = {
+        key: value
+        for key, value in Config.fromfile(path).to_dict().items()
+        if not key.startswith('_') and key != 'custom_imports'
+    }
+    config.setdefault('title', path.stem)
+    check_fields(config, Suite, path, given=('name', ))
+
+    def make_set(of: dict) -> SuiteSet:
+        check_fields(of, SuiteSet, path)
+        dataset = dict(of['dataset'])
+        kind = DATASETS.get(str(dataset.get('type')))
+        if kind is None:
+            raise ValueError(
+                f'Expected `dataset` of {of["name"]} in {path} to have a '
+                f'registered type, but got {dataset.get("type")!r}. Change '
+                'it, or name its module in `custom_imports`.')
+        if 'data_root' in dataset:
+            dataset['data_root'] = str(
+                Path(data_root) / Path(dataset['data_root']).expanduser())
+        made = SuiteSet(**{**of, 'dataset': dataset})
+        if made.make and not (issubclass(kind, CorruptedArrays)
+                              and made.is_corrupted):
+            raise ValueError(
+                f'Expected {made.name} in {path}, which is to be made, to be '
+                'CorruptedArrays of all kinds, but got '
+                f'{dataset["type"]}. Change its `type`, or drop `make`.')
+        return made
+
+    def make_ood(of: dict) -> SuiteSet:
+        made = make_set(of)
+        if made.is_corrupted:
+            raise ValueError(
+                f'Expected `dataset` of {made.name} in {path} to be one set '
+                'of images, but got all kinds of corruption. Add `kind` and '
+                '`severity`.')
+        return made
+
+    held_out = config.get('held_out', {})
+    check_fields(held_out, HeldOut, path)
+    suite = Suite(
+        path.stem,
+        config['title'],
+        make_set(config['clean']),
+        tuple(make_set(of) for of in config.get('shifts', ())),
+        tuple(make_ood(of) for of in config.get('ood', ())),
+        held_out=HeldOut(**held_out))
+    names = [one.name for one in suite.sets]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f'Expected every set of {path} to have a name of its '
+                         f'own, but got two called {min(twice)!r}. Change '
+                         'one.')
+    return suite

@@ -1,0 +1,107 @@
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.reference_runs import after_test, bank, hook, training_images
+
+from mmanchor.checkpoints.stripping import strip_file
+
+TOOL = str(Path(__file__).parents[2] / 'tools/strip_references.py')
+EMA = [
+    dict(type='EMAHook', momentum=0.5),
+    dict(
+        type='KReferenceHook',
+        num_references=3,
+        protocol=dict(type='transduction', num_candidates=3, num_residuals=4))
+]
+
+
+def saved_images(path):
+    """What may be images, wherever it is in a checkpoint."""
+
+    def walk(tree):
+        if isinstance(tree, torch.Tensor):
+            yield tree
+        elif isinstance(tree, (dict, list, tuple)):
+            for branch in (tree.values() if isinstance(tree, dict) else tree):
+                yield from walk(branch)
+
+    checkpoint = torch.load(path, weights_only=False)
+    return [x for x in walk(checkpoint) if x.shape[-2:] == (16, 16)]
+
+
+def test_no_image_is_left_and_all_else_stays(run, tmp_path, monkeypatch,
+                                             capsys):
+    first = run(custom_hooks=EMA, **{'train_cfg.max_epochs': 1})
+    first.train()
+    path, out = tmp_path / 'work/epoch_1.pth', tmp_path / 'public.pth'
+    assert len(saved_images(path)) == 4  # bank and residuals, twice
+    monkeypatch.setattr(sys, 'argv', [TOOL, str(path), str(out)])
+    runpy.run_path(TOOL, run_name='__main__')
+    printed = capsys.readouterr().out
+    assert printed.count('taken out:') == 4
+    assert 'reference_bank.residual_pairs (4, 2, 3, 16, 16)' in printed
+    assert saved_images(out) == []
+    whole, stripped = (torch.load(p, weights_only=False) for p in (path, out))
+    assert set(stripped) == set(whole)
+    assert all(
+        torch.equal(value, whole['state_dict'][key])
+        for key, value in stripped['state_dict'].items())
+    assert stripped['optimizer']['state'].keys(
+    ) == whole['optimizer']['state'].keys()
+    resumed = run(
+        custom_hooks=EMA,
+        resume=True,
+        load_from=str(out),
+        **{'train_cfg.max_epochs': 2})
+    resumed.train()
+    assert torch.equal(bank(resumed).images, training_images(3))
+
+
+def test_a_stripped_checkpoint_is_tested_with_other_references(
+        run, checkpoint, tmp_path):
+    out = str(tmp_path / 'public.pth')
+    strip_file(checkpoint, out)
+    with pytest.raises(ValueError, match='no reference bank. Add `KRef'):
+        after_test(run, out, custom_hooks=[])
+    runner, metrics = after_test(run, out, **hook(num_references=3))
+    _, expected = after_test(run, checkpoint, **hook(num_references=3))
+    assert metrics == expected  # the same draw from the same training set
+
+
+def test_a_stripped_checkpoint_is_no_plain_model_s(run, checkpoint, tmp_path):
+    from mmanchor.engine.launch import build_runner
+    out = str(tmp_path / 'public.pth')
+    strip_file(checkpoint, out)
+    cfg = run('').cfg
+    cfg.load_from, cfg.experiment_name = out, 'plain'
+    with pytest.raises(ValueError, match='of a plain model, since the config'):
+        build_runner(cfg).test()
+
+
+def test_what_can_t_be_stripped_is_told(checkpoint, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match='another file than .*three.pth to w'):
+        strip_file(checkpoint, checkpoint)
+    with pytest.raises(FileNotFoundError, match='none at nowhere.pth'):
+        strip_file('nowhere.pth', 'out.pth')
+    with pytest.raises(ValueError, match='a file, but got https'):
+        strip_file('https://example.org/a.pth', 'out.pth')
+    bare = tmp_path / 'bare.pth'
+    torch.save(dict(state_dict={}), bare)
+    with pytest.raises(ValueError, match='bank in .*nothing to take out'):
+        strip_file(str(bare), str(tmp_path / 'out.pth'))
+    torch.save(dict(state_dict={}, code=pytest.raises), bare)
+    with pytest.raises(ValueError, match='bare.pth asks for .*raises'):
+        strip_file(str(bare), str(tmp_path / 'out.pth'))
+
+    def full(checkpoint, path):
+        Path(path).write_bytes(b'half')
+        raise OSError('No space left on device')
+
+    monkeypatch.setattr(torch, 'save', full)
+    with pytest.raises(OSError, match='No space left'):
+        strip_file(checkpoint, str(tmp_path / 'out.pth'))
+    assert sorted(p.name
+                  for p in tmp_path.iterdir()) == ['bare.pth', 'three.pth']

@@ -1,0 +1,266 @@
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.model import BaseModule
+from mmpretrain.models import ResNet_CIFAR
+from mmpretrain.registry import MODELS
+
+from mmanchor import CONFIG_DIR
+from mmanchor.diagnostics.backbone_check import check_backbone
+from mmanchor.diagnostics.backbone_table import (cells, summary,
+                                                 terminal_table,
+                                                 write_markdown)
+from mmanchor.diagnostics.config_pair import image_size, plain_and_anchored
+
+TOOL = Path(__file__).parents[2] / 'tools/check_backbone.py'
+
+
+@MODELS.register_module()
+class PeekingResNet(ResNet_CIFAR):
+    """Adds something of the image behind the stem."""
+
+    def forward(self, x):
+        return tuple(out + x[:, :1].mean() for out in super().forward(x))
+
+
+@MODELS.register_module()
+class DetachedResNet(ResNet_CIFAR):
+    """Doesn't train its stem, but says it does."""
+
+    def forward(self, x):
+        conv, self.conv1.forward = self.conv1.forward, torch.no_grad()(
+            self.conv1.forward)
+        try:
+            return super().forward(x)
+        finally:
+            self.conv1.forward = conv
+
+
+@MODELS.register_module()
+class ForgetfulResNet(ResNet_CIFAR):
+    """Leaves a layer out of its checkpoints."""
+
+    def state_dict(self, *args, **kwargs):
+        weights = super().state_dict(*args, **kwargs)
+        weights.pop('backbone.layer1.0.conv1.weight', None)
+        return weights
+
+
+@MODELS.register_module()
+class CountingResNet(ResNet_CIFAR):
+    """Answers by what it has seen, which no checkpoint tells."""
+    seen = 0
+
+    def forward(self, x):
+        self.seen += self.training
+        return tuple(out * (1 + self.seen) for out in super().forward(x))
+
+
+@MODELS.register_module()
+class DivergingResNet(ResNet_CIFAR):
+    """Has no end in training."""
+
+    def forward(self, x):
+        return tuple(out / (0. if self.training else 1.)
+                     for out in super().forward(x))
+
+
+@MODELS.register_module()
+class NoisyResNet(ResNet_CIFAR):
+    """Puts noise where the reference was masked."""
+
+    def forward(self, x):
+        return super().forward(x + self.training * torch.randn_like(x))
+
+
+@MODELS.register_module()
+class NormFirstResNet(ResNet_CIFAR):
+    """Normalises the image before the stem."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = torch.nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return super().forward(self.first(x))
+
+
+@MODELS.register_module()
+class Linear(BaseModule):
+    """Built for whatever channels it is told, by hand."""
+
+    def __init__(self, channels=3):
+        super().__init__()
+        self.project = torch.nn.Linear(channels * 256, 64)
+
+    def forward(self, x):
+        return (self.project(x.flatten(1))[:, :, None, None], )
+
+
+def test_a_plain_config_is_anchored_and_tried(plain_config):
+    path = plain_config()
+    report = check_backbone(path, size=16)
+    assert report.failure is None
+    assert (report.backbone, report.stem) == ('ResNet_CIFAR', ['conv1'])
+    assert report.warm_start_error < 1e-5
+    assert sorted(report.losses) == [0., 1.]
+    # 3 more channels for 8 kernels of 3x3
+    plain, _ = plain_and_anchored(path)
+    parameters = sum(p.numel() for p in MODELS.build(plain.model).parameters())
+    assert report.extra_parameters == pytest.approx(100 * 3 * 8 * 9 /
+                                                    parameters)
+    assert 0 < report.extra_flops < 5
+
+
+def test_an_anchored_config_is_tried_as_it_is(plain_config):
+    path = CONFIG_DIR / 'digits/resnet18-w16_anchored-masked_digits.py'
+    report = check_backbone(path, 16, options={'model.stem': ['conv1']})
+    assert report.failure is None
+    assert check_backbone(
+        path, 16, options={
+            'model.stem': ['nose']
+        }).failure.startswith("anchor it: ValueError: ")
+
+
+@pytest.mark.parametrize('backbone,failure', [
+    ('PeekingResNet', 'warm-start it: .*was not widened.*stem='),
+    ('DetachedResNet', 'train it: .*gradient in conv1, but got none'),
+    ('ForgetfulResNet', 'warm-start it: .*relative difference'),
+    ('NoSuchNet', 'build the plain model: .*NoSuchNet'),
+    ('CountingResNet', 'save, load and predict: .*same predictions.*differ'),
+    ('DivergingResNet', 'train it: .*finite loss with mask_prob=0.0'),
+    ('NoisyResNet', 'train it: .*both halves of conv1.*mask_prob=1.0'),
+    ('NormFirstResNet', 'run it anchored: RuntimeError.*stem=.*my-backbone'),
+])
+def test_what_does_not_work_is_reported(plain_config, backbone, failure):
+    report = check_backbone(plain_config(backbone), size=16)
+    assert re.search(failure, report.failure)
+
+
+def test_what_is_broken_without_anchoring_is_not_blamed_on_it(plain_config):
+    path = plain_config(more='model.update(neck=None)')
+    failure = check_backbone(path, size=16).failure
+    assert failure.startswith('run the plain model: ')
+
+
+def test_a_backbone_built_for_2c_channels_by_hand(plain_config):
+    more = """
+model.update(type='AnchoredImageClassifier', stem=[], image_channels=3,
+             backbone=dict(type='Linear', channels=6))
+data_preprocessor.update(type='AnchoringDataPreprocessor')
+"""
+    report = check_backbone(plain_config(more=more), size=16)
+    assert report.failure is None
+    assert report.warm_start_error is None and report.losses
+    assert cells(report)[2:4] == ['built for 2C channels', 'refused']
+
+
+def test_a_backbone_of_one_s_own_is_imported(plain_config, tmp_path):
+    (tmp_path / 'own_net.py').write_text(
+        'from mmpretrain.models import ResNet_CIFAR\n'
+        'from mmpretrain.registry import MODELS\n'
+        'MODELS.register_module(name="OwnNet", module=ResNet_CIFAR)\n')
+    path = plain_config(
+        'OwnNet', more="custom_imports = dict(imports='own_net')")
+    done = subprocess.run([sys.executable, TOOL, path, '--size', '16'],
+                          cwd=tmp_path,
+                          capture_output=True,
+                          text=True)
+    assert 'ResNet_CIFAR: works' in done.stdout, done.stdout + done.stderr
+    assert "imports=['own_net', 'mmanchor'], allow" in done.stdout
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize('imports', ["'math'", "['math', 'json']"])
+def test_what_a_config_imports_is_kept(plain_config, imports):
+    path = plain_config(more=f'custom_imports = dict(imports={imports})')
+    _, anchored = plain_and_anchored(path)
+    kept = anchored.custom_imports.imports
+    assert kept[0] == 'math' and kept[-1] == 'mmanchor'
+
+
+def test_a_config_of_the_host_by_name():
+    report = check_backbone(
+        'mmpretrain::resnet/resnet18_8xb16_cifar10.py',
+        options={'model.backbone.depth': 34})
+    assert report.failure is None
+    assert report.extra_flops < 0.3  # 0.32 for 18 layers
+
+
+def test_the_caller_s_draws_are_left_alone(plain_config):
+
+    def draw():
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    expected = draw()
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+    torch.set_rng_state(state[2])
+    first = check_backbone(plain_config(), size=16)
+    assert draw() == expected
+    assert check_backbone(plain_config(), size=16) == first
+
+
+def test_a_head_is_needed_to_train(plain_config):
+    path = plain_config(more='model.update(head=None)')
+    assert 'train it: ValueError: Expected a `head`' in check_backbone(
+        path, size=16).failure
+
+
+def test_pretrained_files_are_not_read(plain_config):
+    path = plain_config(
+        arguments="init_cfg=[dict(type='Pretrained', checkpoint='gone.pth'),"
+        " dict(type='Kaiming', layer='Conv2d')]")
+    assert check_backbone(path, size=16).failure is None
+    plain, _ = plain_and_anchored(path)
+    assert plain.model.backbone.init_cfg == [
+        dict(type='Kaiming', layer='Conv2d')
+    ]
+
+
+def test_only_classifiers_are_checked(tmp_path):
+    path = tmp_path / 'other.py'
+    path.write_text("model = dict(type='MAE')")
+    with pytest.raises(ValueError, match='ImageClassifier.*has MAE'):
+        plain_and_anchored(path)
+    assert check_backbone('gone.py').failure.startswith(
+        'load the config: FileNotFoundError')
+
+
+@pytest.mark.parametrize('pipeline,size', [
+    ([
+        dict(type='ResizeEdge', scale=256),
+        dict(type='CenterCrop', crop_size=224),
+        dict(type='PackInputs')
+    ], 224),
+    ([dict(type='Resize', scale=(48, 40))], (48, 40)),
+    ([dict(type='PackInputs')], 32),
+])
+def test_image_size_is_read_off_the_pipelines(pipeline, size):
+    train = dict(dataset=dict(pipeline=[dict(crop_size=32)]))
+    test = dict(dataset=dict(pipeline=pipeline))
+    cfg = dict(train_dataloader=train, test_dataloader=test)
+    assert image_size(cfg) == size
+    assert image_size({}) == 224
+
+
+def test_tables(plain_config, tmp_path):
+    works = check_backbone(plain_config(), size=16)
+    fails = check_backbone('gone.py')
+    text = summary([works, fails])
+    assert text.startswith('1 of 2 train, 1 of 2 warm-start exactly (worst')
+    assert terminal_table([works, fails]).row_count == 1
+    path = tmp_path / 'table.md'
+    write_markdown([works, fails], 'the command', str(path))
+    text = path.read_text()
+    assert f'| {" | ".join(cells(works))} |' in text
+    assert '`the command`' in text
+    assert 'Failed: gone.py, to load the config' in text
+    assert [p.name for p in tmp_path.glob('table*')] == ['table.md']

@@ -1,0 +1,28 @@
+"""A sandbox for each page, in which runs are short."""
+import pytest
+from helpers.page_sandbox import THERE, Checkpoints, lay_out
+from helpers.short_runs import shorten
+
+collect_ignore = ['conftest.py']  # for doctests: it clashes with others
+
+
+@pytest.fixture(scope='session')
+def checkpoints(tmp_path_factory):
+    return Checkpoints(tmp_path_factory.mktemp('checkpoints'))
+
+
+@pytest.fixture
+def sandbox(tmp_path, monkeypatch, checkpoints):
+    """Lay a page's sandbox out, and go there."""
+    shorten(monkeypatch)
+
+    def enter(page):
+        folder = tmp_path / 'clone'
+        folder.mkdir()
+        lay_out(folder, page)
+        monkeypatch.chdir(folder)
+        for path, config in THERE.get(page, {}).items():
+            checkpoints.put(config, folder / path)
+        return folder
+
+    return enter

@@ -1,0 +1,232 @@
+"""A run ends the same wherever it was interrupted."""
+import gc
+import logging
+
+import pytest
+import torch
+from helpers.exact_runs import differences
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS, TRANSFORMS
+
+EVERYTHING = {
+    'model.train_cfg':
+    dict(augments=dict(type='Mixup', alpha=0.8)),
+    'data_preprocessor.references':
+    dict(type='ReferenceSet', size=20),
+    'data_preprocessor.mask_prob':
+    0.5,
+    'custom_hooks': [
+        dict(type='EMAHook', momentum=0.1),
+        dict(type='KReferenceHook', num_references=2)
+    ],
+}
+
+
+@TRANSFORMS.register_module()
+class DrawFromAll:
+    """Changes pixels by draws from Python, NumPy and PyTorch."""
+
+    def __call__(self, results):
+        import random
+
+        import numpy as np
+        drawn = [
+            random.random(),
+            np.random.rand(),
+            torch.rand(()).item(),
+        ]
+        results['img'] = results['img'] + np.float32(10 * sum(drawn))
+        return results
+
+
+def loading(num_workers, persistent=False):
+    pipeline = [
+        dict(type='Resize', scale=16, interpolation='bicubic'),
+        dict(type='RandomCrop', crop_size=16, padding=2),
+        dict(type='DrawFromAll'),
+        dict(type='PackInputs')
+    ]
+    return {
+        'train_dataloader.num_workers': num_workers,
+        'train_dataloader.persistent_workers': persistent,
+        'train_dataloader.dataset.pipeline': pipeline,
+    }
+
+
+def train(small_config, folder, **options):
+    """The folder that a run leaves its checkpoints in."""
+    loop = options.pop('loop', None)
+    cfg = small_config(**options)
+    cfg.train_cfg = loop or cfg.train_cfg
+    cfg.work_dir = str(folder)
+    Runner.from_cfg(cfg).train()
+    return folder
+
+
+@pytest.fixture
+def whole(small_config, tmp_path):
+    return train(small_config, tmp_path / 'whole', **EVERYTHING, **loading(0))
+
+
+@pytest.mark.parametrize('num_workers,persistent', [(0, False), (2, False),
+                                                    (2, True)])
+def test_resumed_after_any_epoch_with_any_workers(small_config, whole,
+                                                  tmp_path, num_workers,
+                                                  persistent):
+    options = dict(EVERYTHING, **loading(num_workers, persistent))
+    for epoch in (1, 3):
+        resumed = train(
+            small_config,
+            tmp_path / f'resumed{epoch}',
+            load_from=str(whole / f'epoch_{epoch}.pth'),
+            resume=True,
+            **options)
+        assert not differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
+
+
+@HOOKS.register_module()
+class NoHook(Hook):
+    """In place of another."""
+
+
+def test_without_the_hook_it_is_another_run(small_config, tmp_path):
+    options = dict(EVERYTHING, **loading(0),
+                   **{'default_hooks.reproducible': dict(type='NoHook')})
+    whole = train(small_config, tmp_path / 'whole', **options)
+    resumed = train(
+        small_config,
+        tmp_path / 'resumed',
+        load_from=str(whole / 'epoch_1.pth'),
+        resume=True,
+        **options)
+    assert differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
+
+
+@pytest.mark.parametrize('num_workers,iteration', [(0, 1), (0, 8), (2, 6)])
+def test_resumed_in_the_middle_of_an_epoch(small_config, whole, tmp_path,
+                                           num_workers, iteration):
+    options = dict(EVERYTHING, **loading(num_workers))
+    middle = train(
+        small_config, tmp_path / 'middle', **{
+            **options, 'default_hooks.checkpoint.by_epoch': False,
+            'default_hooks.checkpoint.max_keep_ckpts': 99
+        })
+    resumed = train(
+        small_config,
+        tmp_path / 'resumed',
+        load_from=str(middle / f'iter_{iteration}.pth'),
+        resume=True,
+        **options)
+    assert not differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
+
+
+def iterations(**more):
+    return {
+        'loop': dict(type='IterBasedTrainLoop', max_iters=10, val_interval=10),
+        'default_hooks.checkpoint.by_epoch': False,
+        'param_scheduler': [],
+        **more
+    }
+
+
+@pytest.mark.parametrize('sampler', ['InfiniteSampler', 'DefaultSampler'])
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_loops_of_iterations(small_config, tmp_path, sampler, num_workers,
+                             monkeypatch):
+    monkeypatch.setattr('time.sleep', lambda seconds: None)
+    begin = Runner.call_hook
+
+    def call_hook(runner, name, **kwargs):
+        begin(runner, name, **kwargs)
+        if name == 'before_train':
+            gc.collect()  # which ends what is not held
+
+    monkeypatch.setattr(Runner, 'call_hook', call_hook)
+    options = iterations(**EVERYTHING, **loading(num_workers),
+                         **{'train_dataloader.sampler.type': sampler})
+    whole = train(small_config, tmp_path / 'whole', **options)
+    resumed = train(
+        small_config,
+        tmp_path / 'resumed',
+        load_from=str(whole / 'iter_6.pth'),
+        resume=True,
+        **options)
+    assert not differences(whole / 'iter_10.pth', resumed / 'iter_10.pth')
+
+
+def test_without_a_seed_of_the_config_the_run_s_goes_on(
+        small_config, tmp_path):
+    options = {**EVERYTHING, **loading(0), 'randomness.seed': None}
+    whole = train(small_config, tmp_path / 'whole', **options)
+    resumed = train(
+        small_config,
+        tmp_path / 'resumed',
+        load_from=str(whole / 'epoch_2.pth'),
+        resume=True,
+        **options)
+    assert not differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
+
+
+@pytest.fixture
+def warned(caplog, monkeypatch):
+    """What runs warn of."""
+    messages = []
+    original = logging.Logger.warning
+
+    def keep(self, message, *args, **kwargs):
+        messages.append(str(message))
+        return original(self, message, *args, **kwargs)
+
+    monkeypatch.setattr(logging.Logger, 'warning', keep)
+    return messages
+
+
+def test_another_batch_size_is_warned_of(small_config, whole, tmp_path,
+                                         warned):
+    options = {**EVERYTHING, **loading(0), 'train_dataloader.batch_size': 10}
+    first = train(
+        small_config,
+        tmp_path / 'first',
+        load_from=str(whole / 'epoch_2.pth'),
+        resume=True,
+        **options)
+    message, = (m for m in warned if 'The checkpoint was written by' in m)
+    assert ('by 1 process(es) with 16 images each, 4 batches an epoch; this '
+            'run has 1 process(es) with 10 images each, 5 batches') in message
+    assert 'counted on from 8' in message
+    # from there on it is exact again
+    warned.clear()
+    again = train(
+        small_config,
+        tmp_path / 'again',
+        load_from=str(first / 'epoch_3.pth'),
+        resume=True,
+        **options)
+    assert not any('The checkpoint was written' in m for m in warned)
+    assert not differences(first / 'epoch_4.pth', again / 'epoch_4.pth')
+
+
+def test_what_cannot_be_exact_is_warned_of(small_config, tmp_path, warned):
+    plain = train(
+        small_config, tmp_path / 'plain', **{
+            'default_hooks.reproducible': dict(type='NoHook'),
+            'train_cfg.max_epochs': 1
+        })
+    train(
+        small_config,
+        tmp_path / 'resumed',
+        load_from=str(plain / 'epoch_1.pth'),
+        resume=True,
+        **{
+            'train_cfg.max_epochs': 2,
+            'optim_wrapper.accumulative_counts': 3
+        })
+    assert any('written without ReproducibleRunHook' in m for m in warned)
+    assert not any('accumulated gradients' in m for m in warned)  # the last
+    train(
+        small_config, tmp_path / 'accumulated', **{
+            'train_cfg.max_epochs': 2,
+            'optim_wrapper.accumulative_counts': 3
+        })
+    assert any('between two steps of accumulated' in m for m in warned)

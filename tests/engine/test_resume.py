@@ -1,0 +1,154 @@
+"""Damaged checkpoints are refused by name, and the one before is offered."""
+import os
+import shutil
+import signal
+
+import pytest
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from mmanchor.engine import AtomicCheckpointHook, StopOnSignalHook, launch
+from mmanchor.engine import resume as resuming
+
+
+@pytest.fixture
+def config_file(small_config, tmp_path):
+    cfg = small_config(**{
+        'train_cfg.max_epochs': 2,
+        'train_cfg.val_interval': 2
+    })
+    cfg.dump(tmp_path / 'small.py')
+    return str(tmp_path / 'small.py')
+
+
+@pytest.fixture
+def trained(config_file, tmp_path):
+    launch.train([config_file])
+    return tmp_path / 'work'
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    'spoil,what', [
+        (cut,
+         r'whole checkpoint, but .*epoch_2.pth \(\d+ bytes\) was cut short'),
+        (flip,
+         r'whole checkpoint, but .*epoch_2.pth \(\d+ bytes\) is damaged: '),
+        (os.remove, 'checkpoint file, but there is none at .*epoch_2.pth'),
+    ],
+    ids=['cut', 'bit', 'gone'])
+def test_the_one_before_is_offered(config_file, trained, spoil, what):
+    spoil(trained / 'epoch_2.pth')
+    with pytest.raises(
+        (ValueError, FileNotFoundError),
+            match=f'{what}.* The one before is whole: go on from it with '
+            f'`python tools/train.py {config_file} --resume '
+            f'{trained}/epoch_1.pth`.'):
+        launch.train([config_file, '--resume'])
+    launch.train([config_file, '--resume', str(trained / 'epoch_1.pth')])
+    assert (trained / 'epoch_2.pth').exists()
+
+
+def test_none_before_is_whole(config_file, trained):
+    for name in ('epoch_1.pth', 'epoch_2.pth'):
+        cut(trained / name)
+    with pytest.raises(ValueError, match='No other.*start anew, without `--r'):
+        launch.train([config_file, '--resume'])
+
+
+def test_a_last_checkpoint_that_was_half_written(config_file, trained):
+    """As the host's hook leaves it when it is killed."""
+    (trained / 'last_checkpoint').write_text('')
+    with pytest.raises(FileNotFoundError, match='--resume .*/epoch_2.pth`'):
+        launch.train([config_file, '--resume'])
+
+
+def test_the_newest_is_the_one_written_last(trained):
+    shutil.copy(trained / 'epoch_1.pth', trained / 'interrupted.pth')
+    shutil.copy(trained / 'epoch_1.pth', trained / 'best_epoch_1.pth')
+    os.utime(trained / 'best_epoch_1.pth', (2e9, 2e9))
+    os.utime(trained / 'interrupted.pth', (1.9e9, 1.9e9))
+    assert resuming.newest_whole(str(trained)).endswith('interrupted.pth')
+    assert resuming.newest_whole('no/folder') is None
+
+
+@pytest.mark.parametrize('argv', [
+    ['c.py', '--amp', '--resume'],
+    ['c.py', '--resume', 'old.pth', '--amp'],
+    ['c.py', '--amp', '--resume=old.pth'],
+    ['c.py', '--resume', '--amp'],
+])
+def test_command_to_go_on(argv, monkeypatch):
+    assert resuming.resume_command(argv) == (
+        'python tools/train.py c.py --amp --resume')
+    monkeypatch.setattr('sys.argv', ['my/train.py', *argv])
+    assert resuming.resume_command(
+        None,
+        'a b.pth') == ("python my/train.py c.py --amp --resume 'a b.pth'")
+
+
+class Own(CheckpointHook):
+    """A user's."""
+
+
+@pytest.mark.parametrize('kind,expected,stops', [
+    (CheckpointHook, AtomicCheckpointHook, True),
+    (AtomicCheckpointHook, AtomicCheckpointHook, True),
+    (Own, Own, False),
+])
+def test_any_config_s_own_hook_becomes_atomic(small_config, kind, expected,
+                                              stops):
+    cfg = small_config()
+    cfg.default_hooks.checkpoint.type = kind
+    runner = Runner.from_cfg(cfg)
+    with resuming.surviving_faults(runner, 'command'):
+        pass
+    with resuming.surviving_faults(runner, 'command'):
+        pass
+    assert sum(type(h) is expected for h in runner.hooks) == 1
+    assert sum(type(h) is StopOnSignalHook for h in runner.hooks) == stops
+    assert runner.cfg.default_hooks.checkpoint.type is kind
+
+
+def test_signals_do_what_they_did_after_an_error(small_config, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    runner = Runner.from_cfg(small_config())
+    seen = []
+
+    def fail(*args, **kwargs):
+        seen.append(signal.getsignal(signal.SIGTERM))
+        raise RuntimeError('as it may')
+
+    monkeypatch.setattr(runner.model, 'train_step', fail)
+    with pytest.raises(RuntimeError, match='as it may'):
+        with resuming.surviving_faults(runner, 'command'):
+            runner.train()
+    assert seen[0] != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_stopping_needs_a_hook_to_save_with(small_config):
+    cfg = small_config(custom_hooks=[
+        dict(type='KReferenceHook'),
+        dict(type='StopOnSignalHook')
+    ])
+    cfg.default_hooks.checkpoint.type = 'CheckpointHook'
+    with pytest.raises(
+            ValueError, match='AtomicCheckpointHook for Stop.*there is none'):
+        Runner.from_cfg(cfg).train()
+
+
+@pytest.mark.parametrize('interval', [0, 1.5])
+def test_votes_need_an_interval(interval):
+    with pytest.raises(
+            ValueError, match=f'positive integer, but got {interval}'):
+        StopOnSignalHook(vote_interval=interval)

@@ -1,5 +1,0 @@
-"""Runs of a second, for the suite."""
-from runs import run, small_config  # noqa: F401
-from tiny_suites import *  # noqa: F401, F403
-
-collect_ignore = ['conftest.py']  # for doctests: it clashes with others

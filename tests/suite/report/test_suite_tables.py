@@ -1,0 +1,264 @@
+import csv
+import io
+
+import pytest
+from helpers.suite_results import NAMES, fake_results
+from rich.console import Console
+
+from mmanchor.suite.report.table import wrap
+from mmanchor.suite.report.tables import (all_tables, csv_text,
+                                          markdown_report, terminal_tables)
+
+
+@pytest.fixture
+def results():
+    """Three models, with numbers that tables show as they are."""
+    results = fake_results()
+    for model, top1 in zip(results['models'], (74.7, 88.3, 74.68)):
+        model['shifts']['CIFAR-10-C']['mean']['top1'] = top1
+        model['clean']['figures']['top1'] = 99.8
+    return results
+
+
+def table(results, title):
+    found, = [t for t in all_tables(results) if t.title.startswith(title)]
+    return found
+
+
+def column(found, name):
+    return [row[found.header.index(name)] for row in found.rows]
+
+
+def printed(results, width):
+    console = Console(width=width, file=io.StringIO())
+    for shown in terminal_tables(results, width):
+        console.print(shown)
+    return console.file.getvalue()
+
+
+def lines_of(results):
+    return list(csv.DictReader(io.StringIO(csv_text(results))))
+
+
+def test_accuracy_has_the_difference_from_the_first_model(results):
+    found = table(results, 'Top-1 accuracy, %')
+    assert found.header == ['model', 'clean', 'CIFAR-10-C', 'CIFAR-10.1']
+    assert column(found, 'model') == list(NAMES[:3])
+    assert column(found,
+                  'CIFAR-10-C') == ['74.7', '88.3 (+13.6)', '74.7 (+0.0)']
+    results['models'][1]['shifts']['CIFAR-10-C']['mean']['top1'] = 60.
+    found = table(results, 'Top-1 accuracy, %')
+    assert column(found, 'CIFAR-10-C')[1] == '60.0 (-14.7)'
+
+
+def test_a_set_that_a_model_lacks_leaves_a_dash(results):
+    del results['models'][1]['shifts']['CIFAR-10-C']
+    assert column(table(results, 'Top-1 accuracy, %'),
+                  'CIFAR-10-C') == ['74.7', '–', '74.7 (+0.0)']
+    del results['models'][0]['shifts']['CIFAR-10-C']
+    found = table(results, 'Top-1 accuracy, %')
+    assert column(found, 'CIFAR-10-C') == ['–', '–', '74.7']
+    results['models'][2]['clean'] = None
+    found = table(results, 'Top-1 accuracy, %')
+    assert column(found, 'clean') == ['99.8', '99.8 (+0.0)', '–']
+
+
+def test_corruption_error_has_a_column_if_there_is_any(results):
+    assert 'mCE' not in table(results, 'Top-1 accuracy, %').header
+    results['models'][2]['mce'] = 85.24
+    found = table(results, 'Top-1 accuracy, %')
+    assert column(found, 'mCE') == ['–', '–', '85.2']
+    assert 'AlexNet' in found.caption
+
+
+def test_severities_are_between_clean_and_mean(results):
+    found = table(results, 'Top-1 accuracy on CIFAR-10-C by severity')
+    assert found.header == ['model', 'clean', *'12345', 'mean']
+    part = results['models'][1]['shifts']['CIFAR-10-C']
+    assert found.rows[1] == [
+        'anchored, K = 1', '99.8',
+        *(f'{part["by_severity"][s]["top1"]:.1f}' for s in '12345'), '88.3'
+    ]
+
+
+def test_calibration_is_of_clean_and_shifted_sets(results):
+    model = results['models'][1]
+    model['clean']['figures']['ece'] = 0.0123
+    model['shifts']['CIFAR-10.1']['mean']['ece'] = 0.0456
+    found = table(results, 'Expected calibration error')
+    assert column(found, 'clean')[1] == '0.012'
+    assert column(found, 'CIFAR-10.1')[1] == '0.046'
+    model['smooth_ece'] = dict(mean=0.0814, std=0.02)
+    results['models'][0]['smooth_ece'] = None
+    found = table(results, 'Smoothed')
+    assert column(found, 'mean ± std')[:2] == ['–', '0.081 ± 0.020']
+    model['smooth_ece']['std'] = None  # one shifted set
+    assert column(table(results, 'Smoothed'), 'mean ± std')[1] == '0.081'
+    model['shifts']['CIFAR-10-C']['mean'].update(nll=0.5554, brier=0.25)
+    assert column(table(results, 'Negative'), 'CIFAR-10-C')[1] == '0.555'
+    assert column(table(results, 'Brier'), 'CIFAR-10-C')[1] == '0.250'
+
+
+def test_temperature_has_before_and_after(results):
+    assert 'Temperature scaling' not in [t.title for t in all_tables(results)]
+    figures = results['models'][0]['clean']['figures']
+    results['models'][1]['temperature'] = dict(
+        temperature=1.304,
+        before=dict(figures, ece=0.1, nll=0.5),
+        after=dict(figures, ece=0.02, nll=0.4))
+    found = table(results, 'Temperature')
+    assert [row[0] for row in found.rows] == ['anchored, K = 1']
+    assert column(found, 'T') == ['1.30']
+    assert column(found, 'ECE before') == ['0.100']
+    assert column(found, 'ECE after') == ['0.020']
+    assert column(found, 'NLL after') == ['0.400']
+
+
+def test_anomalies_are_by_default_score_and_by_every_score(results):
+    first, second, _ = results['models']
+    first['ood']['SVHN']['scores']['msp'].update(auroc=0.9123, fpr95=0.5)
+    second['ood']['SVHN']['scores']['energy'].update(auroc=0.95, aupr=0.7)
+    second['ood']['SVHN']['scores']['spread']['auroc'] = 0.6
+    del second['ood']['Textures']
+    found = table(results, 'Out of distribution: AUROC, %')
+    assert found.header == ['model', 'score', 'Textures', 'SVHN']
+    assert found.rows[0][1::2] == ['msp', '91.2']
+    assert found.rows[1] == ['anchored, K = 1', 'energy', '–', '95.0']
+    found = table(results, 'Out of distribution: FPR95, %')
+    assert column(found, 'SVHN')[0] == '50.0'
+    found = table(results, 'Out of distribution: AUPR, %')
+    assert column(found, 'SVHN')[1] == '70.0'
+    every = table(results, 'Out of distribution: AUROC of every score')
+    assert column(every, 'score') == ['msp'] + 2 * ['energy', 'msp', 'spread']
+    assert every.rows[3] == ['anchored, K = 1', 'spread', '–', '60.0']
+
+
+def test_spread_is_shown_where_there_are_references(results):
+    results['models'][2]['clean']['figures']['spread'] = 0.1234
+    found = table(results, 'Spread')
+    assert column(found, 'clean') == ['–', '0.000', '0.123']
+    assert not [t for t in all_tables(results) if t.title.startswith('Refer')]
+    results['models'][2]['clean']['figures']['mean_used'] = 2.24
+    found = table(results, 'References used')
+    assert column(found, 'clean') == ['–', '1.0', '2.2']
+    assert not [
+        t for t in all_tables(fake_results(1)) if t.title.startswith('Spread')
+    ]
+
+
+@pytest.mark.parametrize('width, continued', [(80, True), (120, False)])
+def test_tables_fit_the_terminal_and_nothing_is_cut(width, continued):
+    results = fake_results(
+        8, ('CIFAR-10-C', 'CIFAR-10-C̄ (CIFAR-10-C-bar)'),
+        ('CIFAR-10.1', 'CINIC', 'a_set_of_my_own_with_a_long_name'),
+        ('Textures (DTD)', 'SVHN', 'CIFAR-100', 'Places365', 'iSUN'))
+    text = printed(results, width)
+    assert max(map(len, text.split('\n'))) <= width + 1  # a combining letter
+    assert '…' not in text
+    for accuracy in column(
+            table(results, 'Top-1 accuracy, %'),
+            'a_set_of_my_own_with_a_long_name'):
+        assert accuracy in text
+    for rows in (t.rows for t in all_tables(results)):
+        assert all(cell in text for row in rows for cell in row[1:])
+    assert ('continued' in text) == continued
+
+
+def test_names_are_text_not_markup(results):
+    results['models'][0]['name'] = 'a [red]b[/] | c'
+    assert 'a [red]b[/] | c' in printed(results, 80)
+    assert '| a [red]b[/] \\| c | 99.8 |' in markdown_report(results, [])
+
+
+@pytest.mark.parametrize('text, lines', [
+    ('anchored, K = 10', ['anchored,', 'K = 10']),
+    ('resnet18-w16_a b', ['resnet18-', 'w16_a b']),
+    ('abcdefghijkl', ['abcdefghij', 'kl']),
+    ('short', ['short']),
+])
+def test_names_break_where_they_may(text, lines):
+    assert wrap(text, 10).split('\n') == lines
+
+
+def test_markdown_has_a_cell_for_each_column(results):
+    text = markdown_report(results, [])
+    blocks = [
+        block.split('\n') for block in text.split('\n\n')
+        if block.startswith('|')
+    ]
+    assert len(blocks) == len(all_tables(results)) + 1  # by kind
+    for block in blocks:
+        assert len({line.count('|') for line in block}) == 1
+    part = results['models'][1]['shifts']['CIFAR-10-C']['by_kind']
+    line, = [line for line in text.split('\n') if line.startswith('| fog')]
+    assert line.split(' | ')[2] == f'{part["fog"]["top1"]:.1f}'
+
+
+def test_the_report_links_figures_and_says_what_is_missing(results, tmp_path):
+    results['missing'] = [dict(name='CINIC', reason='Not\nthere.')]
+    results['failed'] = [dict(model='standard', name='SVHN', reason='NaN')]
+    figures = [
+        tmp_path / 'my figures' / f'ood-svhn.{e}' for e in ('png', 'pdf')
+    ]
+    text = markdown_report(results, figures, tmp_path)
+    assert '](my%20figures/ood-svhn.png)' in text
+    assert '[PDF](my%20figures/ood-svhn.pdf)' in text
+    assert '- CINIC: Not there.\n- SVHN by standard: NaN\n' in text
+    assert '- confidence: the largest probability\n' in text
+    text = markdown_report(fake_results(), ['figures/reliability-1.png'])
+    assert '](figures/reliability-1.png)' in text and 'PDF' not in text
+    assert 'Not measured' not in text
+
+
+def test_csv_parses_back_to_the_values(results):
+    lines = lines_of(results)
+    keys = ('model', 'set', 'kind', 'severity', 'figure')
+    found = {
+        tuple(line[key] for key in keys): float(line['value'])
+        for line in lines
+    }
+    assert len(found) == len(lines)  # no two say the same
+    for model in results['models']:
+        name = model['name']
+        part = model['shifts']['CIFAR-10-C']
+        for kind, severity, figures in [('', '', part['mean']),
+                                        ('', '3', part['by_severity']['3']),
+                                        ('fog', '', part['by_kind']['fog']),
+                                        ('fog', '5', part['cells']['fog']['5'])
+                                        ]:
+            for figure, value in figures.items():
+                key = (name, 'CIFAR-10-C', kind, severity, figure)
+                assert found.get(key) == value
+        figures = model['clean']['figures']
+        assert found[name, 'CIFAR-10', '', '0', 'nll'] == figures['nll']
+        scores = model['ood']['SVHN']['scores']
+        key = (name, 'SVHN', '', '', 'msp_auroc')
+        assert found[key] == scores['msp']['auroc']
+
+
+def test_csv_has_what_was_fitted_and_the_relative_error(results):
+    figures = results['models'][0]['clean']['figures']
+    results['models'][0].update(
+        mce=85.2,
+        temperature=dict(
+            temperature=1.3, before=figures, after=dict(figures, ece=0.01)))
+    found = {
+        line['figure']: line['value']
+        for line in lines_of(results) if line['model'] == 'standard'
+    }
+    assert found['relative_mce'] == '85.2'
+    assert found['temperature'] == '1.3'
+    assert found['ece_after_temperature'] == '0.01'
+    assert float(found['ece_before_temperature']) == figures['ece']
+    assert float(found['smooth_ece_std']) == 0.021
+
+
+def test_what_was_not_measured_has_no_table():
+    results = fake_results(2, (), (), ())
+    for model in results['models']:
+        model.update(reliability=None)
+    assert [t.title for t in all_tables(results)][0] == 'Top-1 accuracy, %'
+    results['models'][0]['clean'] = results['models'][1]['clean'] = None
+    assert all_tables(results) == terminal_tables(results) == []
+    assert lines_of(results) == []
+    assert '|' not in markdown_report(results, [])

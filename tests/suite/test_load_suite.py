@@ -1,0 +1,169 @@
+"""Suites out of files."""
+import numpy as np
+import pytest
+from helpers.tiny_suites import SUITE
+
+from mmanchor.datasets import ALL_C_KINDS
+from mmanchor.suite.spec import FOLDER, HeldOut, load_suite
+
+BUILT_IN = ('cifar10', 'cifar10-folders', 'cifar100', 'digits', 'imagenet')
+
+
+@pytest.fixture
+def load(suite_file):
+    """Load the tiny suite with more lines."""
+    return lambda more='', **options: load_suite(suite_file(more), **options)
+
+
+def test_built_in_suites_are_all_tested():
+    assert tuple(sorted(path.stem for path in FOLDER.glob('*.py'))) == BUILT_IN
+
+
+@pytest.mark.parametrize('name', BUILT_IN)
+def test_built_in_suites_load(name):
+    suite = load_suite(name)
+    assert suite.name == name and suite.title
+    assert suite.shifts and suite.ood
+    assert suite.held_out == HeldOut(0.1, 0)
+    for one in suite.sets:
+        assert list(one.cells())[0].name == one.name
+        assert one.dataset.get('data_root', 'data/').startswith('data/')
+
+
+@pytest.mark.parametrize('name, sets', [
+    ('cifar10', 'CIFAR-10-C CIFAR-10-C̄ CIFAR-10.1 Textures Places365 iSUN'),
+    ('cifar100', 'CIFAR-100-C CIFAR-100-C̄ Textures Places365 iSUN'),
+    ('imagenet', 'ImageNet-C ImageNet-C̄ ImageNet-R ImageNet-A '
+     'ImageNet-Sketch ImageNetV2 NINCO iSUN Textures Places365 ImageNet-O'),
+    ('digits', 'Digits-C Photographs'),
+])
+def test_what_built_in_suites_have(name, sets):
+    suite = load_suite(name)
+    assert [one.name for one in suite.sets[1:]] == sets.split()
+
+
+def test_a_corrupted_set_is_a_cell_for_each_kind_and_severity():
+    suite = load_suite('cifar10', 'elsewhere')
+    cells = list(suite.shifts[0].cells())
+    assert len(cells) == len(ALL_C_KINDS) * 5
+    assert [(cell.kind, cell.severity)
+            for cell in cells[4:6]] == [(ALL_C_KINDS[0], 5),
+                                        (ALL_C_KINDS[1], 1)]
+    assert cells[4].dataset == dict(
+        type='CIFAR10C',
+        data_root='elsewhere/CIFAR-10-C',
+        kind=ALL_C_KINDS[0],
+        severity=5)
+    assert str(cells[4]) == f'CIFAR-10-C, {ALL_C_KINDS[0]}, severity 5'
+    plain, = suite.shifts[2].cells()
+    assert plain.kind is plain.severity is None
+    assert str(plain) == 'CIFAR-10.1'
+
+
+def test_some_kinds_and_severities(load):
+    cells = list(load().shifts[0].cells())
+    assert [(cell.kind, cell.severity) for cell in cells] == [('fog', 1),
+                                                              ('fog', 3),
+                                                              ('frost', 1),
+                                                              ('frost', 3)]
+
+
+def test_what_is_made_went_through_the_steps_already():
+    suite = load_suite('digits')
+    assert suite.shifts[0].steps[0]['type'] == 'Resize'
+    assert {cell.steps for cell in suite.shifts[0].cells()} == {()}
+
+
+def test_images_of_no_class(load):
+    cell = load().ood[0].as_ood()
+    assert cell.is_ood and cell.name == 'Photographs'
+    assert not next(load().ood[0].cells()).is_ood
+
+
+def test_data_roots_begin_where_asked(load, tmp_path):
+    more = (f"ood[0]['dataset'] = dict(type='OODFolder', data_root='{tmp_path}"
+            "/iSUN')\nclean['dataset'] = dict(type='OODFolder', "
+            "data_root='~/x')")
+    suite = load(more, data_root='/disk')
+    assert suite.shifts[0].dataset['data_root'] == '/disk/arrays'
+    assert suite.ood[0].dataset['data_root'] == f'{tmp_path}/iSUN'
+    assert not suite.clean.dataset['data_root'].startswith('/disk')
+    assert suite.clean.dataset['data_root'].endswith('/x')
+    assert 'data_root' not in load().clean.dataset
+
+
+def test_a_file_on_another(tmp_path):
+    (tmp_path / 'tiny.py').write_text(SUITE)
+    path = tmp_path / 'more.py'
+    path.write_text("_base_ = './tiny.py'\n_own = 3\nood = []\n"
+                    'held_out = dict(share=_own / 10)\n')
+    suite = load_suite(path)
+    assert (suite.name, suite.title) == ('more', 'Tiny')
+    assert suite.clean.dataset['indices'] == 40 and suite.ood == ()
+    assert suite.held_out.share == pytest.approx(0.3)
+
+
+def test_a_file_with_the_least(tmp_path):
+    path = tmp_path / 'least.py'
+    path.write_text("clean = dict(name='Digits', dataset=dict(type='Digits'))")
+    suite = load_suite(path)
+    assert suite.title == 'least' and len(suite.sets) == 1
+
+
+def test_a_module_of_one_s_own(tmp_path, monkeypatch):
+    (tmp_path / 'mine_for_suites.py').write_text(
+        'from mmpretrain.registry import DATASETS\n'
+        'from mmanchor.datasets import Digits\n'
+        '@DATASETS.register_module(force=True)\n'
+        'class MineForSuites(Digits):\n    pass\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tmp_path / 'suite.py'
+    path.write_text(
+        "custom_imports = dict(imports=['mine_for_suites'])\n"
+        "clean = dict(name='Mine', dataset=dict(type='MineForSuites'))")
+    assert load_suite(path).clean.dataset == dict(type='MineForSuites')
+
+
+@pytest.mark.parametrize('more, message', [
+    ('shift = []', "set title, clean, shifts.*got 'shift'. Is 'shifts' meant"),
+    ('banana = 1', "tiny.py to set title.*but got 'banana'. Remove it"),
+    ("clean['data_set'] = {}", "name, dataset.*'data_set'. Is 'dataset' mea"),
+    ("clean.pop('dataset')", 'to set dataset, but got name. Add dataset'),
+    ("ood[0].pop('name')", 'to set name, but got dataset. Add name'),
+    ('ood = [{}]', 'to set name, dataset, but got nothing. Add name'),
+    ('del clean', 'to set clean, but got title, shifts, ood. Add clean'),
+    ("ood[0]['name'] = 'Digits'", "own, but got two called 'Digits'. Change"),
+    ("ood[0]['dataset']['type'] = 'Photos'",
+     "Photographs in .* registered type, but got 'Photos'. Change it, or nam"),
+    ("clean['dataset'].pop('type')", 'Digits in .* type, but got None'),
+    ('ood = shifts\nshifts = []',
+     'Arrays in .* one set of images, but got all kinds.*Add `kind` and'),
+    ('held_out = dict(share=1)', 'between 0 and 1, but got 1. Change it'),
+    ('held_out = dict(part=1)', "to set share, seed, but got 'part'"),
+    ("ood[0]['make'] = True\nshifts = ood\nood = []",
+     'be CorruptedArrays of all kinds, but got PhotoPatches. Change its'),
+    ("shifts[0].update(make=True)\nshifts[0]['dataset']['kind'] = 'fog'",
+     'Arrays in .*, which is to be made, to be .* or drop `make`'),
+])
+def test_what_a_file_can_not_say(load, more, message):
+    with pytest.raises(ValueError, match=message):
+        load(more)
+
+
+def test_no_such_suite(tmp_path):
+    expected = "among cifar10, .*, imagenet, or .* but got 'cifar11'. Change"
+    with pytest.raises(FileNotFoundError, match=expected):
+        load_suite('cifar11')
+    with pytest.raises(FileNotFoundError, match='but got .*gone.py'):
+        load_suite(tmp_path / 'gone.py')
+
+
+def test_held_out_images_are_drawn_once():
+    held_out = HeldOut(0.25, seed=3)
+    one, other = (held_out.rows(40, part) for part in (True, False))
+    assert len(one) == 10 and len(other) == 30
+    assert sorted([*one, *other]) == list(range(40))
+    assert np.all(np.diff(one) > 0) and np.all(np.diff(other) > 0)
+    assert np.array_equal(one, HeldOut(0.25, seed=3).rows(40, True))
+    assert not np.array_equal(one, HeldOut(0.25, seed=4).rows(40, True))
+    assert len(HeldOut(0.001).rows(40, True)) == 1

@@ -1,0 +1,186 @@
+"""Means, pooled bins and curves, by hand."""
+import numpy as np
+import pytest
+import torch
+
+from mmanchor.datasets import C_KINDS, SEVERITIES
+from mmanchor.evaluation.metrics.corruption_error import mean_corruption_error
+from mmanchor.suite.alexnet import set_for_mce
+from mmanchor.suite.spec import Suite, SuiteSet
+from mmanchor.suite.summary import (compare_scores, mean_figures,
+                                    relative_to_alexnet, reliability,
+                                    smooth_ece_over_sets, summarise_shift)
+
+BINS = dict(count=[2., 0.], confidence=[.5, 0.], right=[1., 0.])
+
+
+def cell(top1, spread=None, bins=BINS):
+    return dict(figures=dict(top1=top1, spread=spread), reliability=bins)
+
+
+def test_means_over_kinds_then_severities():
+    cells = {
+        ('fog', 1): cell(90., 1.),
+        ('fog', 5): cell(50., 3.),
+        ('snow', 1): cell(70., 2.),
+        ('snow', 5): cell(20., 6.),
+    }
+    found = summarise_shift(cells)
+    assert found['by_severity'] == {
+        '1': dict(top1=80., spread=1.5),
+        '5': dict(top1=35., spread=4.5)
+    }
+    assert found['by_kind'] == {
+        'fog': dict(top1=70., spread=2.),
+        'snow': dict(top1=45., spread=4.)
+    }
+    assert found['mean'] == dict(top1=57.5, spread=3.)
+    assert found['cells']['snow']['5'] == dict(top1=20., spread=6.)
+    assert found['reliability']['count'] == [8, 0]
+
+
+def test_severities_are_in_order_whatever_came_first():
+    found = summarise_shift({('fog', s): cell(s) for s in (5, 2, 3)})
+    assert list(found['by_severity']) == ['2', '3', '5']
+    assert list(found['cells']['fog']) == ['2', '3', '5']
+
+
+def test_a_set_without_kinds_is_its_own_mean():
+    found = summarise_shift({(None, None): cell(88.)})
+    assert found['mean'] == dict(top1=88., spread=None)
+    assert found['by_severity'] is found['by_kind'] is found['cells'] is None
+    assert found['reliability']['accuracy'] == [.5, None]
+
+
+def test_what_one_lacks_has_no_mean():
+    found = mean_figures([dict(a=1., b=None), dict(a=2., b=3.)])
+    assert found == dict(a=1.5, b=None)
+
+
+def test_bins_of_several_sets_are_those_of_all_images():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0, 1, 300)
+    right = rng.uniform(0, 1, 300) < confidence
+    place = (confidence * 15).astype(int)
+
+    def sums(rows):
+        return dict(
+            count=np.bincount(place[rows], minlength=15),
+            confidence=np.bincount(place[rows], confidence[rows], 15),
+            right=np.bincount(place[rows], right[rows], 15))
+
+    pooled = reliability([sums(slice(0, 40)), sums(slice(40, 300))])
+    direct = reliability([sums(slice(0, 300))])
+    assert pooled['count'] == direct['count']
+    assert sum(pooled['count']) == 300
+    for key in ('confidence', 'accuracy', 'edges'):
+        assert pooled[key] == pytest.approx(direct[key])
+    assert pooled['accuracy'] == pytest.approx(
+        [right[place == i].mean() for i in range(15)])
+    assert pooled['confidence'] == pytest.approx(
+        [confidence[place == i].mean() for i in range(15)])
+    assert len(pooled['edges']) == 16 and pooled['edges'][-1] == 1
+
+
+def test_bins_without_images_are_empty():
+    found = reliability([BINS, BINS])
+    assert found == dict(
+        edges=[0., .5, 1.],
+        count=[4, 0],
+        confidence=[.25, None],
+        accuracy=[.5, None])
+
+
+def test_calibration_over_sets():
+    shifts = {
+        name: dict(mean=dict(smooth_ece=value))
+        for name, value in (('a', .1), ('b', .2), ('c', .6))
+    }
+    found = smooth_ece_over_sets(shifts)
+    assert found['mean'] == pytest.approx(.3)
+    assert found['std'] == pytest.approx(np.std([.1, .2, .6], ddof=1))
+    one = smooth_ece_over_sets(dict(a=shifts['a']))
+    assert one == dict(mean=.1, std=None)
+    assert smooth_ece_over_sets({}) is None
+
+
+def test_errors_over_those_of_alexnet():
+    by_kind = {kind: dict(top1=40. + i) for i, kind in enumerate(C_KINDS)}
+    expected = mean_corruption_error({
+        kind: 60. - i
+        for i, kind in enumerate(C_KINDS)
+    })
+    assert relative_to_alexnet(dict(by_kind=by_kind)) == expected
+    del by_kind['frost']
+    with pytest.raises(ValueError, match='all 15 kinds .* none of frost'):
+        relative_to_alexnet(dict(by_kind=by_kind))
+
+
+@pytest.fixture(params=['apart', 'ties', 'same', 'few'])
+def scores(request):
+    rng = np.random.default_rng(0)
+    inside, outside = rng.normal(0, 1, 900), rng.normal(1, 2, 400)
+    return dict(
+        apart=(inside, outside),
+        ties=(inside.round(), outside.round()),
+        same=(inside, inside),
+        few=(inside[:3], outside[:2]))[request.param]
+
+
+@pytest.mark.parametrize('kinds, severities', [
+    (C_KINDS[1:], SEVERITIES),
+    (None, SEVERITIES[1:]),
+])
+def test_errors_over_those_of_alexnet_need_all(kinds, severities):
+
+    def suite(**options):
+        of_kind = SuiteSet('C', dict(type='ImageNetC', data_root='c'),
+                           **options)
+        return Suite('mine', 'Mine', of_kind, [of_kind])
+
+    assert set_for_mce(suite()).name == 'C'
+    assert set_for_mce(suite(kinds=C_KINDS)).name == 'C'
+    with pytest.raises(ValueError, match='15 kinds.*but got Mine. Change the'):
+        set_for_mce(suite(kinds=kinds, severities=severities))
+
+
+def test_curves_rise_and_enclose_the_area(scores):
+    found = compare_scores(*scores)
+    fpr, tpr = (np.array(found['roc'][key]) for key in ('fpr', 'tpr'))
+    assert len(fpr) == len(tpr) == 101
+    assert np.all(np.diff(fpr) >= 0) and np.all(np.diff(tpr) >= 0)
+    assert fpr[0] == 0 and fpr[-1] == 1
+    assert 0 <= tpr[0] and tpr[-1] <= 1
+    area = torch.trapezoid(torch.tensor(tpr), torch.tensor(fpr)).item()
+    assert area == pytest.approx(found['auroc'], abs=0.01)
+
+
+def test_points_are_shares_at_a_threshold():
+    inside, outside = np.arange(101.), np.array([-1., 50.5, 99.5, 200.])
+    found = compare_scores(inside, outside)
+    # all above 100; then 99.5 as well
+    assert found['roc']['tpr'][:2] == [.25, .5]
+    assert found['roc']['fpr'][1] == pytest.approx(2 / 101)
+    assert found['roc']['tpr'][-1] == .75
+    assert found['auroc'] == pytest.approx((51 + 100 + 101) / 404)
+
+
+def test_every_image_is_in_the_histogram(scores):
+    found = compare_scores(*scores)['histogram']
+    assert len(found['edges']) == 41
+    assert np.all(np.diff(found['edges']) > 0)
+    for key, side in zip(('in', 'out'), scores):
+        assert len(found[key]) == 40 and sum(found[key]) == len(side)
+
+
+def test_far_scores_are_in_the_outermost_bins():
+    inside = np.linspace(0, 1, 1000)
+    found = compare_scores(np.append(inside, 1e6), inside)['histogram']
+    assert found['edges'][-1] < 2
+    assert sum(found['in']) == 1001 and found['in'][-1] > found['out'][-1]
+
+
+def test_one_side_alone_can_not_be_compared():
+    # of no clean image there is no pass, so this is out of reach of users
+    with pytest.raises((ValueError, IndexError)):
+        compare_scores(np.zeros(0), np.zeros(3))

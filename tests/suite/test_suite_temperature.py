@@ -1,0 +1,142 @@
+"""Temperatures, fitted on images that are held out."""
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from mmanchor.functional import fit_temperature
+from mmanchor.suite.candidates import Candidate
+from mmanchor.suite.images import ImageBatches
+from mmanchor.suite.measure import measure
+from mmanchor.suite.spec import Cell, HeldOut
+
+MORE = "clean['dataset']['indices'] = 200\nheld_out = dict(share=.25, seed=3)"
+HELD = HeldOut(.25, 3)
+ARRAYS, CELLS = 20, 4  # images a severity; kinds and severities
+
+
+def by_hand(trained, word, rows):
+    """Answers on some of the clean images, and labels."""
+    candidate = Candidate(word, getattr(trained, f'{word}_cfg'),
+                          getattr(trained, word)[1], 'config.py')
+    ready = candidate.load('cpu')
+    batches = ImageBatches(
+        Cell('Digits', dict(type='Digits', split='test', indices=200)),
+        ready.pipeline)
+    batches.select(rows)
+    found, = measure(ready, batches, 'cpu', keep_answers=True)
+    return found, batches.labels
+
+
+@pytest.mark.parametrize('word', ['standard', 'anchored'])
+def test_before_and_after(outcome, trained, word):
+    found = outcome(MORE, [word], temperature=True)
+    assert found.failed == []
+    before, after = found.models
+    held, labels = by_hand(trained, word, HELD.rows(200, True))
+    fitted = before['temperature']
+    assert fitted['temperature'] == fit_temperature(held.answers, labels)
+    assert (fitted['num_images'], fitted['share'], fitted['seed']) == (50, .25,
+                                                                       3)
+    assert after['name'] == f'{word}, T = {fitted["temperature"]:.2f}'
+    assert (before['logits_divided_by'],
+            after['logits_divided_by']) == (1, fitted['temperature'])
+    assert after['temperature'] is None
+    assert fitted['before'] == before['clean']['figures']
+    assert fitted['after'] == after['clean']['figures']
+
+    rest, labels = by_hand(trained, word, HELD.rows(200, False))
+    assert before['clean']['num_images'] == len(labels) == 150
+    assert before['clean']['figures'] == pytest.approx(rest.figures)
+    scaled = (rest.answers / fitted['temperature']).log_softmax(1).double()
+    nll = -scaled[torch.arange(150), labels].mean().item()
+    assert fitted['after']['nll'] == pytest.approx(nll, rel=1e-5)
+    assert fitted['after']['top1'] == fitted['before']['top1']
+
+
+def test_several_references_are_averaged_first(outcome, trained):
+    before, after = outcome(MORE, ['anchored'], temperature=True).models
+    assert before['num_references'] == after['num_references'] == 3
+    figures = before['clean']['figures'], after['clean']['figures']
+    assert figures[0]['spread'] == figures[1]['spread'] > 0
+    assert figures[0]['ece'] != figures[1]['ece']
+
+
+def test_shifts_and_scores_come_with_it(outcome):
+    before, after = outcome(MORE, temperature=True).models
+    one, other = (row['shifts']['Arrays'] for row in (before, after))
+    assert one['mean']['top1'] == other['mean']['top1']
+    assert one['mean']['nll'] != other['mean']['nll']
+    one, other = (
+        row['ood']['Photographs']['scores'] for row in (before, after))
+    assert one['energy'] == other['energy']  # of logits
+    assert one['msp'] != other['msp']
+
+
+def test_without_it_all_images_are_tested(outcome):
+    row, = outcome(MORE).models
+    assert row['clean']['num_images'] == 200 and row['temperature'] is None
+
+
+def test_it_is_kept_and_found_again(outcome, monkeypatch):
+    first = outcome(MORE, temperature=True)
+    monkeypatch.setattr('mmanchor.suite.passes.measure', None)
+    assert outcome(MORE, temperature=True) == first
+
+
+@pytest.mark.parametrize('change', ['seed=4', 'share=.5'])
+def test_another_draw_is_fitted_anew(outcome, change):
+    first = outcome(MORE, temperature=True).models[0]['temperature']
+    again = outcome(
+        MORE + f'\nheld_out.update({change})',
+        temperature=True).models[0]['temperature']
+    assert first['temperature'] != again['temperature']
+    assert again['num_images'] == (50 if 'seed' in change else 100)
+
+
+def test_tables_and_lines_of_it(trained, measured, tmp_path):
+    before, after = measured(
+        trained.standard, more=MORE, temperature=True)['models']
+    text = (tmp_path / 'out' / 'report.md').read_text()
+    assert f'| {after["name"]} |' in text
+    with open(tmp_path / 'out' / 'results.csv', newline='') as file:
+        lines = [line for line in csv.DictReader(file)
+                 if 'temperature' in line['figure']]  # yapf: disable
+    found = {line['figure']: float(line['value']) for line in lines}
+    assert found['temperature'] == before['temperature']['temperature']
+    assert found['ece_after_temperature'] == after['clean']['figures']['ece']
+    assert found['ece_before_temperature'] == before['clean']['figures']['ece']
+
+
+def test_an_image_to_fit_on_and_none_to_test(outcome):
+    found = outcome(
+        "clean['dataset']['indices'] = 1\nshifts = ood = []", temperature=True)
+    one = found.failed[-1]
+    assert one['name'] == 'Digits'
+    assert 'one image or more to measure on, but got none' in one['reason']
+    assert found.models[0]['clean'] is None
+
+
+def test_held_out_images_are_never_tested(outcome, monkeypatch):
+    seen = []
+    select = ImageBatches.select
+    monkeypatch.setattr(
+        ImageBatches, 'select', lambda self, rows:
+        (seen.append(rows), select(self, rows)))
+    outcome(
+        MORE + "\nood[0]['dataset'].update("
+        'metainfo=dict(kept_classes=tuple(range(10))))',
+        temperature=True)
+    held, *tested = seen
+    assert np.array_equal(held, HELD.rows(200, True))
+    # the clean set, alone and with the classes of an ood set
+    clean = [rows for rows in tested if rows.max() >= ARRAYS]
+    assert len(clean) == 2
+    for rows in clean:
+        assert np.array_equal(rows, HELD.rows(200, False))
+    # corrupted arrays, which stand for the clean images, leave out the same
+    arrays = [rows for rows in tested if rows.max() < ARRAYS]
+    assert len(arrays) == CELLS
+    for rows in arrays:
+        assert np.array_equal(rows, HELD.rows(ARRAYS, False))

@@ -1,0 +1,125 @@
+"""A short run of ``tools/train.py`` as a process of its own."""
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.runs import config_maker
+from helpers.waiting import until
+
+collect_ignore = ['conftest.py']  # for doctests: others have its name
+TESTS = Path(__file__).parents[2]
+TOOLS = TESTS.parent / 'tools'
+
+
+class Process:
+    """``tools/train.py`` on a config, in a process group of its own.
+
+    With ``ranks`` it is ``torchrun`` with as many.
+    """
+
+    def __init__(self, config, *flags, ranks=None, **more):
+        program = [str(TOOLS / 'train.py')]
+        if ranks is not None:
+            program = [
+                '-m', 'torch.distributed.run', '--standalone',
+                f'--nproc-per-node={ranks}',
+                str(TESTS / 'train_on_gloo.py')
+            ]
+        self.log = open(f'{config}.log', 'ab')
+        self.began_at = self.log.tell()
+        self.popen = subprocess.Popen(
+            [sys.executable, *program, config, *flags],
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=dict(
+                os.environ,
+                OMP_NUM_THREADS='1',
+                PYTHONPATH=os.pathsep.join(
+                    [str(TESTS), os.environ.get('PYTHONPATH', '')]),
+                **more))
+
+    def kill(self, number=signal.SIGKILL):
+        """All of the group: workers, too."""
+        os.killpg(self.popen.pid, number)
+
+    def wait(self, timeout=180):
+        """The exit status."""
+        try:
+            return self.popen.wait(timeout)
+        finally:
+            if self.popen.poll() is None:
+                self.kill()
+            self.log.close()
+
+    def wait_for(self, text, timeout=120):
+        """Until it has printed something."""
+
+        def printed():
+            # before it is read: what it printed at its end counts
+            ended = self.popen.poll() is not None
+            assert text in self.said or not ended, self.said
+            return text in self.said
+
+        until(printed, timeout, lambda: self.said)
+
+    @property
+    def children(self):
+        """Process ids of its own processes."""
+        folder = f'/proc/{self.popen.pid}/task/{self.popen.pid}/children'
+        return [int(pid) for pid in Path(folder).read_text().split()]
+
+    @property
+    def said(self):
+        """What it printed."""
+        with open(self.log.name) as log:
+            log.seek(self.began_at)
+            return log.read()
+
+
+@pytest.fixture
+def train_process():
+    """Start one; none is left."""
+    started = []
+
+    def start(config, *flags, **more):
+        started.append(Process(str(config), *flags, **more))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.popen.poll() is None:
+            process.kill()
+            process.popen.wait()
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    """Write the config of a run with all that is random in it."""
+
+    def write(name, **options):
+        cfg = config_maker(tmp_path / name)(**{
+            'log_level':
+            'INFO',
+            'model.train_cfg':
+            dict(augments=dict(type='Mixup', alpha=0.8)),
+            'data_preprocessor.mask_prob':
+            0.5,
+            'custom_hooks': [
+                dict(type='EMAHook', momentum=0.1),
+                dict(type='KReferenceHook', num_references=2)
+            ],
+            **options
+        })
+        cfg.work_dir = str(tmp_path / name)
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False)
+        cfg.dump(tmp_path / f'{name}.py')
+        return tmp_path / f'{name}.py'
+
+    return write
