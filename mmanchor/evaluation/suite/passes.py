@@ -9,6 +9,7 @@ from ...engine.output import commit, versions
 from ...functional import fit_temperature
 from .candidates import Candidate, Ready
 from .images import ImageBatches
+from .making import clean_mask
 from .measuring import measure
 from .parts import Parts
 from .sets import Cell, Suite
@@ -172,7 +173,14 @@ class Passes:
         # corrupted arrays are the clean images, in their order
         if self.settings.temperature and (cell == self.clean or isinstance(
                 batches.dataset, CorruptedArrays)):
-            rows = self.suite.held_out.rows(len(batches), held_out)
+            mask = None if cell == self.clean else clean_mask(
+                cell.dataset['data_root'])
+            if mask is None:
+                rows = self.suite.held_out.rows(len(batches), held_out)
+            else:  # of some of the clean images
+                clean_rows = self.suite.held_out.rows(len(mask), held_out)
+                rows = np.flatnonzero(
+                    np.isin(np.flatnonzero(mask), clean_rows))
         if kept is not None:
             rows = rows[np.isin(batches.labels[rows], kept)]
         if len(rows) < len(batches):

@@ -6,7 +6,8 @@ from tiny_suites import SUITE
 from mmanchor.datasets import ALL_C_KINDS
 from mmanchor.evaluation.suite.sets import FOLDER, HeldOut, load_suite
 
-BUILT_IN = ('cifar10', 'cifar10-folders', 'cifar100', 'digits', 'imagenet')
+BUILT_IN = ('cifar10', 'cifar10-folders', 'cifar10-folders-2k', 'cifar100',
+            'digits', 'imagenet')
 
 
 @pytest.fixture
