@@ -6,7 +6,7 @@ from rich.console import Console
 
 from ..datasets.corrupted_sets import (ArraySource, FolderSource,
                                        write_corrupted_set)
-from ..datasets.shift_kinds import IMAGENET_C, SETTINGS
+from ..datasets.shift_kinds import IMAGENET_C
 from ..engine.output import progress_bars
 from ..evaluation.suite.parts import only_run
 
@@ -69,4 +69,5 @@ def make_corruptions(source: str,
     console.print(f'Written: {", ".join(made["written"]) or "nothing"}')
     if made['kept']:
         console.print(f'There already: {", ".join(made["kept"])}')
-    console.print(f'In: {out}, {SETTINGS[settings]}')
+    console.print(f'Settings: {settings}')
+    console.print(f'In: {out}')

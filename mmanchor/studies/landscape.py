@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ..evaluation.suite.candidates import Candidate, Ready
 from ..evaluation.suite.images import ImageBatches
+from ..evaluation.suite.making import describe_corruptions
 from ..evaluation.suite.parts import Parts
 from ..evaluation.suite.predicting import predict_batch
 from ..evaluation.suite.sets import Suite
@@ -76,6 +77,7 @@ def measure_landscape(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
         model=dict(landscape=dict(steps=steps, **found)),
         missing=[],
         failed=[],
+        corruptions=describe_corruptions(bench.suite),
         weights=weights,
         times={})
 

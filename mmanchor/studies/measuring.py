@@ -10,7 +10,7 @@ from ..analysis.benchmark_timing import seconds
 from ..engine.loading import load_classifier
 from ..evaluation.suite.candidates import Candidate, Ready
 from ..evaluation.suite.images import ImageBatches
-from ..evaluation.suite.making import make_corrupted
+from ..evaluation.suite.making import describe_corruptions, make_corrupted
 from ..evaluation.suite.parts import Parts
 from ..evaluation.suite.predicting import predict_batch
 from ..evaluation.suite.running import run_suite
@@ -86,6 +86,7 @@ def measure_by_suite(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
         },
         missing=outcome.missing,
         failed=outcome.failed,
+        corruptions=describe_corruptions(suite),
         weights=weights_of(cell, checkpoint),
         times=times)
 

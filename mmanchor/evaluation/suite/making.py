@@ -1,15 +1,16 @@
 """Making corrupted sets that a suite wants and nobody published."""
 import json
 from pathlib import Path
-from typing import Callable, Optional, Union
+from typing import Callable, Dict, Optional, Union
 
 import numpy as np
 import torch
+from mmpretrain.registry import DATASETS
 
 from ...datasets.corrupted_sets import (RECORD, ArraySource, read_record,
                                         write_corrupted_set)
 from ...datasets.reference_images import round_robin
-from ...datasets.shift_kinds import IMAGENET_C
+from ...datasets.shift_kinds import ALL_C_KINDS, IMAGENET_C
 from ...engine.whole_files import whole_files
 from .images import ImageBatches, TestPipeline
 from .parts import only_run
@@ -91,6 +92,29 @@ def make_corrupted(suite: Suite,
 def settings_of(corrupted: SuiteSet) -> str:
     """The settings that a set is made with."""
     return corrupted.settings or IMAGENET_C
+
+
+def describe_corruptions(suite: Suite) -> Dict[str, dict]:
+    """What the figures of a suite's corrupted sets depend on.
+
+    Args:
+        suite (Suite): Any; sets that are made have to be there.
+
+    Returns:
+        dict: Of each set with kinds as of ImageNet-C: the ``settings``, None
+        where nobody recorded them; and how many clean ``images`` are
+        corrupted, None where that is all.
+    """
+    found = {}
+    for one in suite.shifts:
+        kind = DATASETS.get(one.dataset['type'])
+        if one.is_corrupted and kind.KINDS == ALL_C_KINDS:
+            root = one.dataset.get('data_root', '')
+            record, mask = read_record(root), clean_mask(root)
+            found[one.name] = dict(
+                settings=record['settings'] if record else kind.SETTINGS,
+                images=None if mask is None else int(mask.sum()))
+    return found
 
 
 def clean_mask(root: Union[str, Path]) -> Optional[np.ndarray]:
