@@ -1,7 +1,10 @@
-"""Corrupt images as ImageNet-C: ``tools/make_corruptions.py SOURCE OUT``.
+"""Corrupt images as ImageNet-C or CIFAR-10-C are.
+
+    python tools/make_corruptions.py SOURCE OUT
 
 Kinds and severities are written in the published layouts: an array as
-CIFAR-10-C, class folders as ImageNet-C. A stopped run goes on where it was.
+CIFAR-10-C, class folders as ImageNet-C; how strong they are is for
+``--settings`` to say. A stopped run goes on where it was.
 """
 import argparse
 import os
@@ -9,6 +12,7 @@ import sys
 
 from mmanchor.datasets import ALL_C_KINDS
 from mmanchor.datasets.corruptions.cli import make_corruptions
+from mmanchor.datasets.shifts.kinds import IMAGENET_C, SETTINGS
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -32,6 +36,12 @@ def make_parser() -> argparse.ArgumentParser:
         default=ALL_C_KINDS,
         metavar='KIND',
         help=f'some of {", ".join(ALL_C_KINDS)} (default: all)')
+    parser.add_argument(
+        '--settings',
+        choices=tuple(SETTINGS),
+        default=IMAGENET_C,
+        help='how strong severities 1 to 5 are: cifar-c, which is milder, for '
+        'images of about 32 pixels (default: %(default)s, for any size)')
     parser.add_argument(
         '--seed', type=int, default=0, help='default: %(default)s')
     parser.add_argument(

@@ -1,8 +1,8 @@
 """CIFAR-10 as images in class folders, corrupted here rather than published.
 
 `data/cifar10/test/CLASS/*.jpg` is all it needs; the corrupted copies, 2.9 GB,
-go to `data/cifar10-folders-c` (ImageNet-C's settings at 32 pixels: harder than
-CIFAR-10-C, so not to be compared with published figures).
+go to `data/cifar10-folders-cifar-c`. They have CIFAR-10-C's settings, so that
+figures compare with published ones on the whole, but not image by image.
     python tools/evaluate.py CONFIG CHECKPOINT --suite cifar10-folders
 """
 title = 'CIFAR-10 (class folders)'
@@ -12,8 +12,10 @@ clean = dict(
 shifts = [
     dict(
         name='corrupted',
-        dataset=dict(type='CorruptedArrays', data_root='cifar10-folders-c'),
-        make=True),
+        dataset=dict(
+            type='CorruptedArrays', data_root='cifar10-folders-cifar-c'),
+        make=True,
+        settings='cifar-c'),
 ]
 # images that come with scikit-learn
 ood = [

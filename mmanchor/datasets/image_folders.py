@@ -122,6 +122,7 @@ class CorruptedFolders(ClassFolders):
     NAME = 'a set of corrupted images'
     LAYOUT = 'DATA_ROOT/KIND/SEVERITY/CLASS/*.JPEG'
     KINDS = ALL_C_KINDS
+    SETTINGS: Optional[str] = None  # as the set was published
 
     def __init__(self, data_root: str, kind: str, severity: int, **kwargs):
         self.kind = check_kind(kind, self.KINDS, self.NAME)

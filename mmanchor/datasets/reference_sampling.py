@@ -80,6 +80,27 @@ def get_labels(dataset) -> np.ndarray:
                        len(dataset))
 
 
+def round_robin(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Reorder images so that the classes take turns.
+
+    Args:
+        labels (np.ndarray): Of every image.
+        order (np.ndarray): Images in the order to take them within a class.
+
+    Shape:
+        - labels, order, output: (N,), integers
+
+    Example:
+        >>> round_robin(np.array([0, 0, 0, 1]), np.arange(4))
+        array([0, 3, 1, 2])
+    """
+    turn = np.empty(len(order), np.int64)  # how many of the class before
+    for label in np.unique(labels):
+        members = labels[order] == label
+        turn[members] = np.arange(members.sum())
+    return order[np.argsort(turn, kind='stable')]
+
+
 def select_indices(dataset, size: int, select: str, seed: int) -> np.ndarray:
     """Choose images, the first k of which are those chosen for ``size=k``.
 
@@ -106,16 +127,12 @@ def select_indices(dataset, size: int, select: str, seed: int) -> np.ndarray:
             f'{describe(dataset)} has images, but got {size}.')
     order = np.random.default_rng(seed).permutation(len(dataset))
     if select == 'per_class':
-        labels = get_labels(dataset)[order]
+        labels = get_labels(dataset)
         if labels.min() < 0:
             raise ValueError(
                 'Expected one label an image to draw references per class, '
                 f"but {describe(dataset)} has none. Use `select='random'`.")
-        turn = np.empty(len(order), np.int64)  # how many of the class before
-        for label in np.unique(labels):
-            members = labels == label
-            turn[members] = np.arange(members.sum())
-        order = order[np.argsort(turn, kind='stable')]
+        order = round_robin(labels, order)
     return order[:size]
 
 

@@ -2,7 +2,7 @@
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from ..suite.report.reading import clean, scores, shift
+from ..suite.report.reading import clean, corruptions, scores, shift
 
 
 def demo_table(results: dict) -> Table:
@@ -16,8 +16,8 @@ def demo_table(results: dict) -> Table:
     """
     table = Table(
         title='ResNet-18 (width 16) on 500 held-out digits',
-        caption='acc.: accuracy in %   corr.: mean over 19 corruptions, five '
-        'severities each\nECE: expected calibration error   spread: of the '
+        caption='acc.: accuracy in %   corr.: mean over '
+        f'{corruptions(results, "Digits-C")}\nECE: expected calibration error   spread: of the '
         'logits over references\nAUROC: of photographs against digits, by '
         'energy, in %\n≤10: as many of ten references as an image needs; '
         'used: how many\nstep time: of training, over standard',

@@ -13,6 +13,7 @@ from ..functional import moved_weights, random_direction
 from ..models import AnchoredImageClassifier
 from ..suite.cache import Parts
 from ..suite.candidates import Candidate, Ready
+from ..suite.corrupted_sets import describe_corruptions
 from ..suite.images import ImageBatches
 from ..suite.predict import predict_batch
 from ..suite.settings import Settings
@@ -76,6 +77,7 @@ def measure_landscape(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
         model=dict(landscape=dict(steps=steps, **found)),
         missing=[],
         failed=[],
+        corruptions=describe_corruptions(bench.suite),
         weights=weights,
         times={})
 

@@ -9,7 +9,7 @@ import torch
 from ..checkpoints.model_loading import load_classifier
 from ..suite.cache import Parts
 from ..suite.candidates import Candidate, Ready
-from ..suite.corrupted_sets import make_corrupted
+from ..suite.corrupted_sets import describe_corruptions, make_corrupted
 from ..suite.images import ImageBatches
 from ..suite.predict import predict_batch
 from ..suite.runner import run_suite
@@ -86,6 +86,7 @@ def measure_by_suite(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
         },
         missing=outcome.missing,
         failed=outcome.failed,
+        corruptions=describe_corruptions(suite),
         weights=weights_of(cell, checkpoint),
         times=times)
 

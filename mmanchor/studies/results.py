@@ -4,6 +4,9 @@ from typing import Dict, List, Sequence
 
 import numpy as np
 
+from ..suite.corrupted_sets import settings_of
+from ..suite.report.reading import corruption_words
+from ..suite.spec import load_suite
 from .cells import Cell, Kept
 from .metrics import OF_TIMES, values_of
 from .spec import Study
@@ -76,12 +79,35 @@ def assemble(study: Study,
         on=dict(name=study.on.name, title=study.on.title),
         suite=study.on.suite,
         shifted=study.on.shifted,
+        corruptions=_corruptions(study, list(found.values())),
         metrics=list(study.metrics),
         settings=settings,
         missing=_missing(cells, kept),
         conventions=CONVENTIONS,
         made_with=_made_with(list(found.values())),
         times=times)
+
+
+def _corruptions(study: Study, found: List[dict]) -> List[str]:
+    """Kinds, severities and settings of the shifted set, in words.
+
+    Returns:
+        list[str]: Several if cells differ in them, none if it has no kinds.
+    """
+    shifted = next((one for one in load_suite(study.on.suite).shifts
+                    if one.name == study.on.shifted and one.is_corrupted),
+                   None)
+    if shifted is None:
+        return []
+    # of cells that were measured before settings were recorded in them
+    asked = dict(settings=settings_of(shifted), images=shifted.images)
+    before = {shifted.name: asked} if shifted.make else {}
+    return list(
+        dict.fromkeys(
+            corruption_words(
+                len(shifted.all_kinds), len(shifted.severities),
+                one.get('corruptions', before).get(shifted.name))
+            for one in found))
 
 
 def over_seeds(values: List[Dict[str, float]]) -> dict:

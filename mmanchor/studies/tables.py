@@ -37,7 +37,11 @@ def study_table(results: dict) -> Table:
                 row.append(shown(setting['paper'].get(name), name))
         rows.append(row)
     title = f'{results["title"]} ({results["on"]["title"]})'
-    return Table(title, results['caption'], header, rows)
+    caption = results['caption']
+    if results.get('corruptions'):
+        caption = (f'{caption} Corrupted: {results["shifted"]}, '
+                   f'{"; ".join(results["corruptions"])}.').strip()
+    return Table(title, caption, header, rows)
 
 
 def plus_minus(value: Optional[float], std: Optional[float],

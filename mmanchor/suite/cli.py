@@ -39,7 +39,8 @@ def evaluate_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--suite',
         required=True,
-        help='cifar10, cifar100, imagenet, digits, or a Python file')
+        help='cifar10, cifar10-folders, cifar10-folders-2k, cifar100, '
+        'imagenet, digits, or a Python file')
     parser.add_argument(
         '--names', nargs='+', metavar='NAME', help='one a model, for tables')
     parser.add_argument(

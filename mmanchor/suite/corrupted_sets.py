@@ -1,13 +1,17 @@
 """Making corrupted sets that a suite wants and nobody published."""
 import json
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Dict, Optional, Union
 
 import numpy as np
 import torch
+from mmpretrain.registry import DATASETS
 
 from ..datasets.corruptions.corrupted_sets import (RECORD, ArraySource,
+                                                   read_record,
                                                    write_corrupted_set)
+from ..datasets.reference_sampling import round_robin
+from ..datasets.shifts.kinds import ALL_C_KINDS, IMAGENET_C
 from ..utils.files import whole_files
 from ..utils.locks import only_run
 from .fingerprints import stamp_of
@@ -16,6 +20,7 @@ from .spec import Cell, Suite, SuiteSet
 
 SEED = 0
 CLEAN = ('clean_images.npy', 'clean_labels.npy')
+CLEAN_MASK = 'clean_mask.npy'
 MADE_FROM = 'made_from.json'
 Report = Callable[[str, int, int], None]
 
@@ -47,13 +52,16 @@ def make_corrupted(suite: Suite,
         FileNotFoundError: The clean set is not there.
         ImportError: imagecorruptions-imaug is not installed.
         OSError: The disk is full.
-        ValueError: The folder was made of other images or otherwise, has no
-            room, or another run makes it.
+        ValueError: The folder was made of other images or with other
+            settings, or has no room; more images are asked for than there
+            are; or another run makes it.
     """
     root = Path(corrupted.dataset['data_root'])
     kinds = corrupted.all_kinds
     cell = Cell(suite.clean.name, suite.clean.dataset, corrupted.steps)
-    made_from = json.dumps([repr(cell), stamp_of(cell)])
+    asked = [] if corrupted.images is None else [corrupted.images]
+    made_from = json.dumps([repr(cell), stamp_of(cell), *asked])
+    _check_settings(root, corrupted)
     if _is_made(root, kinds, made_from):
         return True
     clean = ImageBatches(cell, TestPipeline([dict(type='PackInputs')]), 1024,
@@ -63,18 +71,89 @@ def make_corrupted(suite: Suite,
         with only_run(root, another, wait):
             if _is_made(root, kinds, made_from):
                 return True  # by the run that was waited for
+            _check_settings(root, corrupted)
+            mask = _draw(clean, corrupted)
             images = _read(clean, corrupted.name)
             with whole_files(root) as partial:
                 source = _save(partial, images, clean.labels.numpy())
+                if mask is not None:
+                    np.save(partial / CLEAN_MASK, mask)
                 _check_same(root, source, suite.clean.name)
             source = ArraySource(*(root / name for name in CLEAN))
-            write_corrupted_set(source, root, kinds, SEED, workers, report)
+            write_corrupted_set(source, root, kinds, SEED, workers, report,
+                                settings_of(corrupted))
             (root / MADE_FROM).write_text(made_from)
     except OSError as error:
         raise OSError(f'Expected room for corrupted images in {root}, but '
                       f'got: {error.strerror or error}. Make room, and run '
                       'the same command again: it goes on.') from error
     return True
+
+
+def settings_of(corrupted: SuiteSet) -> str:
+    """The settings that a set is made with."""
+    return corrupted.settings or IMAGENET_C
+
+
+def describe_corruptions(suite: Suite) -> Dict[str, dict]:
+    """What the figures of a suite's corrupted sets depend on.
+
+    Args:
+        suite (Suite): Any; sets that are made have to be there.
+
+    Returns:
+        dict: Of each set with kinds as of ImageNet-C: the ``settings``, None
+        where nobody recorded them; and how many clean ``images`` are
+        corrupted, None where that is all.
+    """
+    found = {}
+    for one in suite.shifts:
+        kind = DATASETS.get(one.dataset['type'])
+        if one.is_corrupted and kind.KINDS == ALL_C_KINDS:
+            root = one.dataset.get('data_root', '')
+            record, mask = read_record(root), clean_mask(root)
+            found[one.name] = dict(
+                settings=record['settings'] if record else kind.SETTINGS,
+                images=None if mask is None else int(mask.sum()))
+    return found
+
+
+def clean_mask(root: Union[str, Path]) -> Optional[np.ndarray]:
+    """Which of the clean images a set that was made has copies of.
+
+    Args:
+        root (str | Path): The set's folder.
+
+    Shape:
+        - output: (N,), bool, of N clean images; None where it has all
+    """
+    path = Path(root).expanduser() / CLEAN_MASK
+    return np.load(path) if path.exists() else None
+
+
+def _check_settings(root: Path, corrupted: SuiteSet) -> None:
+    """Refuse a set that was made with other settings."""
+    record, settings = read_record(root), settings_of(corrupted)
+    if record is not None and record['settings'] != settings:
+        raise ValueError(
+            f'Expected {corrupted.name} in {root} to be made with the '
+            f'settings {settings}, but got a set with {record["settings"]}. '
+            'Change `settings` or `data_root`, or remove the folder.')
+
+
+def _draw(clean: ImageBatches, corrupted: SuiteSet) -> Optional[np.ndarray]:
+    """Leave out the clean images that are not to be corrupted."""
+    count, total = corrupted.images, len(clean)
+    if count is None:
+        return None
+    if count > total:
+        raise ValueError(
+            f'Expected `images` of {corrupted.name} to be at most {total}, as '
+            f'many as there are clean images, but got {count}. Change it.')
+    order = np.random.default_rng(SEED).permutation(total)
+    rows = np.sort(round_robin(clean.labels.numpy(), order)[:count])
+    clean.select(rows)
+    return np.isin(np.arange(total), rows)
 
 
 def _read(clean: ImageBatches, name: str) -> np.ndarray:
@@ -111,5 +190,5 @@ def _check_same(root: Path, source: ArraySource, name: str) -> None:
             path.read_text()).get('images') != source.fingerprint():
         raise ValueError(
             f'Expected {root} to hold corrupted images of {name}, but got '
-            'those of others, or of other labels or `steps`. Change '
+            'those of others, or of other labels, `images` or `steps`. Change '
             '`data_root`, or remove the folder.')

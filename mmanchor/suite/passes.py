@@ -9,6 +9,7 @@ from ..functional import fit_temperature
 from ..utils.console import commit, versions
 from .cache import Parts
 from .candidates import Candidate, Ready
+from .corrupted_sets import clean_mask
 from .failures import Troubles
 from .fingerprints import stamp_of
 from .images import ImageBatches
@@ -172,7 +173,14 @@ class Passes:
         # corrupted arrays are the clean images, in their order
         if self.settings.temperature and (cell == self.clean or isinstance(
                 batches.dataset, CorruptedArrays)):
-            rows = self.suite.held_out.rows(len(batches), held_out)
+            mask = None if cell == self.clean else clean_mask(
+                cell.dataset['data_root'])
+            if mask is None:
+                rows = self.suite.held_out.rows(len(batches), held_out)
+            else:  # of some of the clean images
+                clean_rows = self.suite.held_out.rows(len(mask), held_out)
+                rows = np.flatnonzero(
+                    np.isin(np.flatnonzero(mask), clean_rows))
         if kept is not None:
             rows = rows[np.isin(batches.labels[rows], kept)]
         if len(rows) < len(batches):

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from ..utils.console import commit, device_name, versions
 from ..utils.files import whole_files
-from .corrupted_sets import SEED
+from .corrupted_sets import SEED, describe_corruptions
 from .measure import NUM_BINS
 from .report.drawing import draw_all
 from .report.tables import csv_text, markdown_report, terminal_tables
@@ -22,6 +22,9 @@ CONVENTIONS = dict(
     'fewer classes (ImageNet-R, -A) these alone compete',
     means='of a corrupted set: mean over kinds at each severity, then over '
     'severities',
+    corruptions='settings: how strong severities are, by the published set '
+    'whose numbers they have; images: how many of the clean ones are '
+    'corrupted, null for all',
     calibration=f'top label, of whole sets: ece (L1), rmsce (L2), mce (max) '
     f'with {NUM_BINS} bins of equal width; smooth_ece (smECE) without; over '
     'sets: mean and sample standard deviation',
@@ -53,6 +56,7 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
             amp=settings.amp,
             scores=list(settings.scores)),
         seeds=dict(corruptions=SEED, held_out=suite.held_out.seed),
+        corruptions=describe_corruptions(suite),
         conventions=CONVENTIONS,
         versions=versions(),
         commit=commit(),

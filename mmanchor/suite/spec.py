@@ -10,6 +10,7 @@ from mmpretrain.registry import DATASETS
 from .. import CONFIG_DIR
 from ..datasets import SEVERITIES
 from ..datasets.shifts.cifar import CorruptedArrays
+from ..datasets.shifts.kinds import check_settings
 from ..utils.config import check_fields
 
 FOLDER = CONFIG_DIR / 'suites'
@@ -57,6 +58,12 @@ class SuiteSet:
         severities (Sequence[int]): Defaults to 1 to 5.
         make (bool): Whether a corrupted set that is not there is made from
             the clean one, after ``steps``. Defaults to False.
+        settings (str, optional): Of a set that is made: how strong its
+            severities are, ``'imagenet-c'`` or ``'cifar-c'``. Defaults to
+            None: ImageNet-C's.
+        images (int, optional): Of a set that is made: how many of the clean
+            images are corrupted, as many of each class as possible, the same
+            for all kinds. Defaults to None: all.
     """
     name: str
     dataset: dict
@@ -64,6 +71,8 @@ class SuiteSet:
     kinds: Optional[Sequence[str]] = None
     severities: Sequence[int] = SEVERITIES
     make: bool = False
+    settings: Optional[str] = None
+    images: Optional[int] = None
 
     @property
     def is_corrupted(self) -> bool:
@@ -145,6 +154,25 @@ class Suite:
         return (self.clean, *self.shifts, *self.ood)
 
 
+def _check_making(one: SuiteSet, path: Path) -> None:
+    """Refuse what can't be asked of a set."""
+    asked = [
+        name for name in ('settings', 'images')
+        if getattr(one, name) is not None
+    ]
+    if asked and not one.make:
+        raise ValueError(
+            f'Expected `{asked[0]}` of a set that is made, but got it for '
+            f'{one.name} in {path}, which is read as it is. Add `make=True`, '
+            'or drop it.')
+    if one.settings is not None:
+        check_settings(one.settings)
+    if one.images is not None and one.images < 1:
+        raise ValueError(
+            f'Expected `images` of {one.name} in {path} to be at least 1, but '
+            f'got {one.images}. Change it.')
+
+
 def load_suite(name: Union[str, Path],
                data_root: Union[str, Path] = 'data') -> Suite:
     """Read a suite that comes with mmanchor, or a file of one's own.
@@ -203,6 +231,7 @@ def load_suite(name: Union[str, Path],
                 f'Expected {made.name} in {path}, which is to be made, to be '
                 'CorruptedArrays of all kinds, but got '
                 f'{dataset["type"]}. Change its `type`, or drop `make`.')
+        _check_making(made, path)
         return made
 
     def make_ood(of: dict) -> SuiteSet:

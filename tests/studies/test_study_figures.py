@@ -171,6 +171,46 @@ def test_tables_have_what_was_published_beside_what_was_found():
         'a,masked,1,clean,80.0,2.0,2,81.0,0:79.0 1:81.0')
 
 
+def test_the_table_names_the_settings_of_the_corruptions():
+    made_up = dict(
+        results(setting('a', 'a', None, 80.)),
+        shifted='Digits-C',
+        corruptions=["19 kinds × 5 severities, CIFAR-C's settings"])
+    caption = study_table(made_up).caption
+    assert caption == ('Nothing. Corrupted: Digits-C, 19 kinds × 5 '
+                       "severities, CIFAR-C's settings.")
+    assert caption in markdown_report(made_up, [])
+
+
+@pytest.mark.parametrize('on,cell,told', [
+    ('digits', {}, "CIFAR-C's settings"),
+    ('digits', dict(settings='imagenet-c',
+                    images=None), "ImageNet-C's settings"),
+    ('cifar10', dict(settings='cifar-c', images=None), "CIFAR-C's settings"),
+    ('digits', dict(settings='cifar-c',
+                    images=100), "CIFAR-C's settings, of 100 images"),
+])
+def test_settings_are_those_that_cells_were_measured_with(
+        on, cell, told, tmp_path):
+    study, kept = load_study('masking', on), Kept(tmp_path)
+    cells = all_cells(study)
+    assert assemble(study, cells, kept)['corruptions'] == []
+    kept.keep(
+        cells[0],
+        'done',
+        model={},
+        failed=[],
+        missing=[],
+        times=dict(training=1., measuring=1.),
+        versions={},
+        commit='',
+        device='cpu',
+        **(dict(corruptions={study.on.shifted: cell}) if cell else {}))
+    assert assemble(study, cells, kept)['corruptions'] == [
+        f'19 kinds × 5 severities, {told}'
+    ]
+
+
 @pytest.mark.parametrize('on,options,published', [
     ('cifar100', None, 50.18),
     ('cifar10', None, None),

@@ -6,7 +6,8 @@ from helpers.tiny_suites import SUITE
 from mmanchor.datasets import ALL_C_KINDS
 from mmanchor.suite.spec import FOLDER, HeldOut, load_suite
 
-BUILT_IN = ('cifar10', 'cifar10-folders', 'cifar100', 'digits', 'imagenet')
+BUILT_IN = ('cifar10', 'cifar10-folders', 'cifar10-folders-2k', 'cifar100',
+            'digits', 'imagenet')
 
 
 @pytest.fixture
@@ -40,6 +41,16 @@ def test_built_in_suites_load(name):
 def test_what_built_in_suites_have(name, sets):
     suite = load_suite(name)
     assert [one.name for one in suite.sets[1:]] == sets.split()
+
+
+@pytest.mark.parametrize('name, images', [('digits', None),
+                                          ('cifar10-folders', None),
+                                          ('cifar10-folders-2k', 2000)])
+def test_small_images_are_corrupted_with_the_settings_of_cifar_c(name, images):
+    made, = load_suite(name).shifts
+    assert made.make and made.settings == 'cifar-c'
+    assert made.images == images
+    assert made.dataset['data_root'] == f'data/{name}-cifar-c'
 
 
 def test_a_corrupted_set_is_a_cell_for_each_kind_and_severity():
@@ -144,6 +155,13 @@ def test_a_module_of_one_s_own(tmp_path, monkeypatch):
      'be CorruptedArrays of all kinds, but got PhotoPatches. Change its'),
     ("shifts[0].update(make=True)\nshifts[0]['dataset']['kind'] = 'fog'",
      'Arrays in .*, which is to be made, to be .* or drop `make`'),
+    ("shifts[0]['settings'] = 'cifar-c'",
+     '`settings` of a set that is made, but got it for Arrays.*Add `make'),
+    ("shifts[0]['images'] = 20", '`images` of a set that is made, but got'),
+    ("shifts[0].update(make=True, settings='cifar')",
+     "imagenet-c or cifar-c, but got 'cifar'. Change"),
+    ("shifts[0].update(make=True, images=0)",
+     '`images` of Arrays .* at least 1, but got 0. Change'),
 ])
 def test_what_a_file_can_not_say(load, more, message):
     with pytest.raises(ValueError, match=message):

@@ -13,7 +13,8 @@ from mmpretrain.registry import DATASETS
 
 from mmanchor.datasets.corruptions.imagenet_c import corrupt
 from mmanchor.suite import corrupted_sets as making
-from mmanchor.suite.corrupted_sets import make_corrupted
+from mmanchor.suite.corrupted_sets import (clean_mask, describe_corruptions,
+                                           make_corrupted)
 from mmanchor.suite.spec import load_suite
 from mmanchor.utils.locks import only_run
 
@@ -140,6 +141,109 @@ def test_a_set_of_other_images_is_left_alone(make, outcome, tmp_path, more):
     assert (one['model'], one['name']) == (None, 'Made')
     assert found.models[0]['shifts'] == {}
     assert found.models[0]['ood']['Photographs']
+
+
+@pytest.mark.parametrize('before, after, message', [
+    ('imagenet-c', 'cifar-c',
+     'settings cifar-c, but got a set with imagenet-'),
+    ('cifar-c', 'imagenet-c',
+     'settings imagenet-c, but got a set with cifar-'),
+])
+def test_a_set_with_other_settings_is_refused_by_name(make, tmp_path, before,
+                                                      after, message):
+    make(f"shifts[0]['settings'] = {before!r}")
+    folder = tmp_path / 'data' / 'made'
+    kept = contents(folder)
+    with pytest.raises(ValueError, match=f'Made in .*/made to be .*{message}'):
+        make(f"shifts[0]['settings'] = {after!r}")
+    assert contents(folder) == kept
+
+
+def test_a_set_from_before_settings_has_those_of_imagenet_c(make, tmp_path):
+    make()
+    path = tmp_path / 'data' / 'made' / 'made_by.json'
+    record = json.loads(path.read_text())
+    del record['settings']
+    path.write_text(json.dumps(record))
+    before = times(path.parent)
+    make("shifts[0]['settings'] = 'imagenet-c'")
+    assert times(path.parent) == before
+    with pytest.raises(ValueError, match='got a set with imagenet-c. Change'):
+        make("shifts[0]['settings'] = 'cifar-c'")
+
+
+def test_some_of_the_images_are_corrupted_with_the_settings(make, tmp_path):
+    more = "shifts[0].update(settings='cifar-c', images=23)"
+    make(more)
+    folder = tmp_path / 'data' / 'made'
+    assert sorted(contents(folder)) == sorted([*FILES, 'clean_mask.npy'])
+    images, labels = digits()
+    mask = clean_mask(folder)
+    assert mask.shape == (40, ) and mask.sum() == 23
+    taken = np.bincount(labels[mask], minlength=10)
+    there = np.bincount(labels, minlength=10)
+    # as even as it goes: a class has less only where it has no more
+    assert (taken >= np.minimum(there, taken.max() - 1)).all()
+    assert np.array_equal(np.load(folder / 'clean_images.npy'), images[mask])
+    assert np.array_equal(
+        np.load(folder / 'labels.npy'), np.tile(labels[mask], 5))
+    made = np.load(folder / 'brightness.npy')
+    assert len(made) == 5 * 23
+    for i in (0, 22):
+        assert np.array_equal(
+            made[4 * 23 + i],
+            corrupt(images[mask][i], 'brightness', 5, 0, i, 'cifar-c'))
+    before = times(folder)
+    make(more)
+    assert times(folder) == before
+    make(more, root='again')
+    assert contents(folder) == contents(tmp_path / 'again' / 'made')
+
+
+def test_a_set_of_another_number_of_images_is_left_alone(make, tmp_path):
+    make("shifts[0]['images'] = 20")
+    before = contents(tmp_path / 'data' / 'made')
+    for more in ('', "shifts[0]['images'] = 21"):
+        with pytest.raises(ValueError, match='others, or of other .*`images`'):
+            make(more)
+    assert contents(tmp_path / 'data' / 'made') == before
+    with pytest.raises(ValueError, match='Made to be at most 40.*but got 41'):
+        make("shifts[0]['images'] = 41", root='other')
+
+
+def test_settings_are_said_of_what_was_made_or_published(
+        make, suite_file, data, tmp_path):
+    make("shifts[0].update(settings='cifar-c', images=20)")
+    more = """
+shifts = [
+    dict(
+        name=type,
+        dataset=dict(type=type, data_root=root),
+        kinds=kinds)
+    for type, root, kinds in (
+        ('CorruptedArrays', 'made', None), ('CIFAR10C', 'gone', None),
+        ('ImageNetC', 'gone', None), ('CorruptedFolders', 'gone', None),
+        ('CIFAR10CBar', 'gone', None), ('CIFAR10_1', 'gone', None))
+]
+"""
+    suite = load_suite(suite_file(more), tmp_path / 'data')
+    assert describe_corruptions(suite) == dict(
+        CorruptedArrays=dict(settings='cifar-c', images=20),
+        CIFAR10C=dict(settings='cifar-c', images=None),
+        ImageNetC=dict(settings='imagenet-c', images=None),
+        CorruptedFolders=dict(settings=None, images=None))
+
+
+def test_reports_name_the_settings(trained, measured, tmp_path):
+    more = MORE + "shifts[0].update(settings='cifar-c', images=20)"
+    results = measured(trained.standard, more=more)
+    assert results['corruptions'] == {
+        'Made': dict(settings='cifar-c', images=20)
+    }
+    report = (tmp_path / 'out' / 'report.md').read_text()
+    words = "2 kinds × 2 severities, CIFAR-C's settings, of 20 images."
+    assert report.count(words) == 3  # all, by severity, by kind
+    assert f'Made: {words}' in report
 
 
 def test_the_same_images_by_another_name_are_the_same(make, tmp_path):

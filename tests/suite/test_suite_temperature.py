@@ -7,8 +7,10 @@ import torch
 
 from mmanchor.functional import fit_temperature
 from mmanchor.suite.candidates import Candidate
+from mmanchor.suite.corrupted_sets import clean_mask
 from mmanchor.suite.images import ImageBatches
 from mmanchor.suite.measure import measure
+from mmanchor.suite.passes import Passes
 from mmanchor.suite.spec import Cell, HeldOut
 
 MORE = "clean['dataset']['indices'] = 200\nheld_out = dict(share=.25, seed=3)"
@@ -72,6 +74,40 @@ def test_shifts_and_scores_come_with_it(outcome):
         row['ood']['Photographs']['scores'] for row in (before, after))
     assert one['energy'] == other['energy']  # of logits
     assert one['msp'] != other['msp']
+
+
+def test_copies_of_images_that_are_held_out_are_left_out(
+        outcome, monkeypatch, tmp_path):
+    """Of a set that has copies of some of the clean images."""
+    seen = {}
+    inner = Passes._batches
+
+    def batches(self, cell, *args, **options):
+        found = inner(self, cell, *args, **options)
+        seen[str(cell)] = found.rows
+        return found
+
+    monkeypatch.setattr(Passes, '_batches', batches)
+    made = """
+shifts = [
+    dict(
+        name='Made',
+        dataset=dict(type='CorruptedArrays', data_root='made'),
+        steps=[dict(type='Resize', scale=16, interpolation='bicubic')],
+        kinds=['contrast'],
+        severities=[5],
+        make=True,
+        images=60)
+]
+"""
+    row = outcome(MORE + made, temperature=True).models[0]
+    mask = clean_mask(tmp_path / 'data' / 'made')
+    copies = np.flatnonzero(mask)
+    rest = HELD.rows(200, False)
+    rows = seen['Made, contrast, severity 5']
+    assert np.array_equal(copies[rows], np.intersect1d(copies, rest))
+    assert 0 < len(rows) < 60
+    assert sum(row['shifts']['Made']['reliability']['count']) == len(rows)
 
 
 def test_without_it_all_images_are_tested(outcome):

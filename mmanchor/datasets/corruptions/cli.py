@@ -6,6 +6,7 @@ from rich.console import Console
 
 from ...utils.console import progress_bars
 from ...utils.locks import only_run
+from ..shifts.kinds import IMAGENET_C
 from .corrupted_sets import ArraySource, FolderSource, write_corrupted_set
 
 
@@ -16,7 +17,8 @@ def make_corruptions(source: str,
                      kinds: Sequence[str],
                      seed: int,
                      workers: int,
-                     console: Optional[Console] = None) -> None:
+                     console: Optional[Console] = None,
+                     settings: str = IMAGENET_C) -> None:
     """Corrupt an array or a folder, with a bar that tells the time left.
 
     Args:
@@ -30,6 +32,7 @@ def make_corruptions(source: str,
         seed (int): See there.
         workers (int): See there.
         console (Console, optional): Where to print.
+        settings (str): See there. Defaults to ``'imagenet-c'``.
 
     Raises:
         FileNotFoundError: ``source`` or ``labels`` is not there.
@@ -59,9 +62,11 @@ def make_corruptions(source: str,
         def report(kind, done, total):
             bars.update(task, description=kind, completed=done, total=total)
 
-        made = write_corrupted_set(images, out, kinds, seed, workers, report)
+        made = write_corrupted_set(images, out, kinds, seed, workers, report,
+                                   settings)
         bars.update(task, visible=False)
     console.print(f'Written: {", ".join(made["written"]) or "nothing"}')
     if made['kept']:
         console.print(f'There already: {", ".join(made["kept"])}')
+    console.print(f'Settings: {settings}')
     console.print(f'In: {out}')

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..image_folders import list_folders, list_images, listed
 from ..mapped_arrays import open_images, open_labels
-from ..shifts.kinds import ALL_C_KINDS, SEVERITIES, check_kind
+from ..shifts.kinds import (ALL_C_KINDS, IMAGENET_C, SEVERITIES, check_kind,
+                            check_settings)
 from .imagenet_c import SMALLEST, load_library
 from .jobs import corrupt_files, corrupt_rows, jobs_of, run_jobs
 
@@ -41,12 +42,30 @@ def _take_room(path: Path) -> None:
                       'same command again: it goes on.') from error
 
 
-def _same_settings(source, out: Path, settings: dict) -> None:
+def read_record(folder: Union[str, Path]) -> Optional[dict]:
+    """How a corrupted set was made.
+
+    Args:
+        folder (str | Path): Of the set.
+
+    Returns:
+        dict | None: ``settings``, ``seed``, ``images`` (a hash), ``library``
+        and ``versions``; None where there is no record: a set that is not
+        there, or was published.
+    """
+    path = Path(folder).expanduser() / RECORD
+    if not path.exists():
+        return None
+    # ImageNet-C's are the only settings there were before they were recorded
+    return dict(dict(settings=IMAGENET_C), **json.loads(path.read_text()))
+
+
+def _check_same(source, out: Path, made_by: dict) -> None:
     """Refuse to add to a set that was made otherwise, or published."""
     path = out / RECORD
-    if path.exists():
-        known = json.loads(path.read_text())
-        for key, value in settings.items():
+    known = read_record(out)
+    if known is not None:
+        for key, value in made_by.items():
             if known.get(key) != value:
                 raise ValueError(
                     f'Expected {out} to hold kinds made with the same '
@@ -68,8 +87,7 @@ def _same_settings(source, out: Path, settings: dict) -> None:
         except PackageNotFoundError:
             versions[name] = None
     out.mkdir(parents=True, exist_ok=True)
-    _replace_text(path,
-                  json.dumps(dict(settings, versions=versions), indent=2))
+    _replace_text(path, json.dumps(dict(made_by, versions=versions), indent=2))
 
 
 class ArraySource:
@@ -125,13 +143,14 @@ class ArraySource:
         """Where a kind goes."""
         return out / f'{kind}.npy'
 
-    def write(self, partial: Path, kind: str, seed: int, workers: int):
+    def write(self, partial: Path, kind: str, seed: int, settings: str,
+              workers: int):
         """Write a kind, yielding the number of images as they are done."""
         shape = (len(SEVERITIES) * len(self), *self.images.shape[1:])
         np.lib.format.open_memmap(
             partial, mode='w+', dtype=np.uint8, shape=shape).flush()
         _take_room(partial)
-        jobs = [(self.path, partial, kind, severity, rows, seed)
+        jobs = [(self.path, partial, kind, severity, rows, seed, settings)
                 for severity in SEVERITIES
                 for rows in jobs_of(len(self), self.images[0].nbytes)]
         yield from run_jobs(corrupt_rows, jobs, workers)
@@ -180,23 +199,24 @@ class FolderSource:
         """Where a kind goes."""
         return out / kind
 
-    def write(self, partial: Path, kind: str, seed: int, workers: int):
+    def write(self, partial: Path, kind: str, seed: int, settings: str,
+              workers: int):
         """Write a kind, yielding the number of images as they are done."""
         images = list(enumerate(self.names))
         jobs = [(self.folder, partial, kind, severity,
-                 images[rows.start:rows.stop], seed, self.size)
+                 images[rows.start:rows.stop], seed, settings, self.size)
                 for severity in SEVERITIES
                 for rows in jobs_of(len(self), 2**19)]
         yield from run_jobs(corrupt_files, jobs, workers)
 
 
-def write_corrupted_set(
-        source: Union[ArraySource, FolderSource],
-        out: Union[str, Path],
-        kinds: Sequence[str] = ALL_C_KINDS,
-        seed: int = 0,
-        workers: int = 1,
-        report: Optional[Report] = None) -> Dict[str, List[str]]:
+def write_corrupted_set(source: Union[ArraySource, FolderSource],
+                        out: Union[str, Path],
+                        kinds: Sequence[str] = ALL_C_KINDS,
+                        seed: int = 0,
+                        workers: int = 1,
+                        report: Optional[Report] = None,
+                        settings: str = IMAGENET_C) -> Dict[str, List[str]]:
     """Write kinds of corruption at all severities; those there are kept.
 
     Files do not depend on ``workers``, nor on where a run was stopped.
@@ -209,6 +229,8 @@ def write_corrupted_set(
         workers (int): Processes. Defaults to 1.
         report (Callable, optional): Called with the kind, the number of
             images done and that of all, over kinds and severities.
+        settings (str): See :func:`~.imagenet_c.corrupt`.
+            Defaults to ``'imagenet-c'``.
 
     Returns:
         dict: The kinds ``written`` and ``kept``.
@@ -220,6 +242,7 @@ def write_corrupted_set(
             or has no room, or an image can't be read.
     """
     load_library()
+    check_settings(settings)
     for kind in kinds:
         check_kind(kind, ALL_C_KINDS, LIBRARY)
     for name, value, least in (('seed', seed, 0), ('workers', workers, 1)):
@@ -227,9 +250,10 @@ def write_corrupted_set(
             raise ValueError(f'Expected `{name}` to be at least {least}, but '
                              f'got {value}. Change it.')
     out = Path(out)
-    _same_settings(
+    _check_same(
         source, out,
         dict(
+            settings=settings,
             seed=seed,
             images=source.fingerprint(),
             library=f'{LIBRARY} {version(LIBRARY)}'))
@@ -241,7 +265,8 @@ def write_corrupted_set(
     for kind in todo:
         partial = out / f'.{kind}.partial'
         # closed at once where `report` stops it, with its processes
-        with closing(source.write(partial, kind, seed, workers)) as counts:
+        with closing(source.write(partial, kind, seed, settings,
+                                  workers)) as counts:
             for count in counts:
                 done += count
                 if report:

@@ -1,13 +1,16 @@
-"""The corruptions of ImageNet-C, the same on every run."""
+"""The corruptions of ImageNet-C and CIFAR-10-C, the same on every run."""
 import inspect
 import io
 import zlib
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 
 import numpy as np
 from PIL import Image
 
-from ..shifts.kinds import ALL_C_KINDS, check_kind, check_severity
+from ..shifts.kinds import (ALL_C_KINDS, IMAGENET_C, check_kind,
+                            check_settings, check_severity)
+from .cifar_c import corrupt_as_cifar_c
+from .seeded_numpy import seeded_numpy
 
 SMALLEST = 8  # pixels; one of the kinds shrinks images to a quarter
 
@@ -28,22 +31,12 @@ def load_library() -> dict:
     return corruption_dict
 
 
-@contextmanager
-def _numpy_seeded(words: np.ndarray):
-    """Seed NumPy's global generator, which the library draws from."""
-    state = np.random.get_state()
-    np.random.seed(words)
-    try:
-        yield
-    finally:
-        np.random.set_state(state)
-
-
 def corrupt(image: np.ndarray,
             kind: str,
             severity: int,
             seed: int = 0,
-            index: int = 0) -> np.ndarray:
+            index: int = 0,
+            settings: str = IMAGENET_C) -> np.ndarray:
     """Corrupt an image.
 
     The result is that of the arguments alone: not of images corrupted
@@ -55,6 +48,9 @@ def corrupt(image: np.ndarray,
         severity (int): 1 to 5.
         seed (int): Of the set. Defaults to 0.
         index (int): Of the image within it. Defaults to 0.
+        settings (str): How strong a severity is: ``'imagenet-c'`` or
+            ``'cifar-c'``, which is milder, for small images. Defaults to
+            ``'imagenet-c'``.
 
     Shape:
         - image: (H, W, 3), uint8, H and W at least 8
@@ -70,9 +66,10 @@ def corrupt(image: np.ndarray,
         (16, 16, 3)
 
     Source: D. Hendrycks and T. Dietterich, Benchmarking Neural Network
-    Robustness to Common Corruptions and Perturbations, ICLR 2019; the
-    settings are those of ImageNet-C, for images of any size.
+    Robustness to Common Corruptions and Perturbations, ICLR 2019; settings
+    are those of ImageNet-C or of CIFAR-10-C, for images of any size.
     """
+    check_settings(settings)
     check_kind(kind, ALL_C_KINDS, 'ImageNet-C')
     check_severity(severity)
     if (image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3
@@ -87,13 +84,21 @@ def corrupt(image: np.ndarray,
     function = load_library()[kind]
     words = np.random.SeedSequence(
         [seed, zlib.crc32(kind.encode()), severity, index]).generate_state(4)
+    with np.errstate(all='ignore'):
+        if settings == IMAGENET_C:
+            found = _corrupt_as_imagenet_c(function, image, severity, words)
+        else:
+            found = corrupt_as_cifar_c(image, kind, severity,
+                                       np.random.default_rng(words))
+    return np.clip(found, 0, 255).astype(np.uint8)
+
+
+def _corrupt_as_imagenet_c(function, image, severity, words) -> np.ndarray:
     seeded = {}  # those that would draw from a generator of their own
     if 'seed' in inspect.signature(function).parameters:
         seeded['seed'] = int(words[0])
-    with _numpy_seeded(words), redirect_stdout(
-            io.StringIO()), np.errstate(all='ignore'):
+    with seeded_numpy(words), redirect_stdout(io.StringIO()):
         found = np.asarray(
             function(Image.fromarray(image), severity, **seeded))
     # `spatter` divides by 0 where no drop falls on a small image
-    found = np.where(np.isfinite(found), found, image)
-    return np.clip(found, 0, 255).astype(np.uint8)
+    return np.where(np.isfinite(found), found, image)

@@ -64,7 +64,7 @@ def jobs_of(count: int, image_bytes: int = 1) -> Iterator[range]:
 
 
 def corrupt_rows(source: Path, target: Path, kind: str, severity: int,
-                 rows: range, seed: int) -> int:
+                 rows: range, seed: int, settings: str) -> int:
     """Corrupt rows of an array into another, both on disk.
 
     Args:
@@ -74,6 +74,7 @@ def corrupt_rows(source: Path, target: Path, kind: str, severity: int,
         severity (int): See there.
         rows (range): Of ``source``, and indices of its images.
         seed (int): See there.
+        settings (str): See there.
 
     Returns:
         int: How many.
@@ -83,7 +84,7 @@ def corrupt_rows(source: Path, target: Path, kind: str, severity: int,
     start = (severity - 1) * len(images)
     for row in rows:
         corrupted[start + row] = corrupt(images[row], kind, severity, seed,
-                                         row)
+                                         row, settings)
     corrupted.flush()
     return len(rows)
 
@@ -132,7 +133,7 @@ def write_image(image: np.ndarray, path: Path) -> None:
 
 
 def corrupt_files(source: Path, target: Path, kind: str, severity: int,
-                  images: Sequence[Tuple[int, str]], seed: int,
+                  images: Sequence[Tuple[int, str]], seed: int, settings: str,
                   size: Optional[int]) -> int:
     """Corrupt images of a folder into another; those there are kept.
 
@@ -143,6 +144,7 @@ def corrupt_files(source: Path, target: Path, kind: str, severity: int,
         severity (int): See there.
         images (Sequence[tuple]): Index and path within ``source`` of each.
         seed (int): See there.
+        settings (str): See there.
         size (int, optional): See :func:`read_image`.
 
     Returns:
@@ -152,5 +154,6 @@ def corrupt_files(source: Path, target: Path, kind: str, severity: int,
         path = target / str(severity) / name
         if not path.exists():
             image = read_image(source / name, size)
-            write_image(corrupt(image, kind, severity, seed, index), path)
+            corrupted = corrupt(image, kind, severity, seed, index, settings)
+            write_image(corrupted, path)
     return len(images)

@@ -7,8 +7,8 @@ from mmpretrain.datasets import CIFAR10, CIFAR100, BaseDataset
 from mmpretrain.registry import DATASETS
 
 from ..mapped_arrays import MappedImages, open_labels
-from .kinds import (ALL_C_KINDS, CIFAR_C_BAR_KINDS, SEVERITIES, check_kind,
-                    check_severity, missing)
+from .kinds import (ALL_C_KINDS, CIFAR_C, CIFAR_C_BAR_KINDS, SEVERITIES,
+                    check_kind, check_severity, missing)
 
 ORDERS = ('rgb', 'bgr')
 
@@ -117,6 +117,7 @@ class CorruptedArrays(ImageArrays):
     LAYOUT = ('DATA_ROOT/KIND.npy, (5·N, H, W, 3) uint8, and '
               'DATA_ROOT/labels.npy')
     KINDS = ALL_C_KINDS
+    SETTINGS: Optional[str] = None  # as the set was published
 
     def __init__(self, data_root: str, kind: str, severity: int, **kwargs):
         self.kind = check_kind(kind, self.KINDS, self.NAME)
@@ -156,6 +157,7 @@ class CIFAR10C(PublishedArrays):
 
     NAME = 'CIFAR-10-C'
     METAINFO = CIFAR10.METAINFO
+    SETTINGS = CIFAR_C
 
 
 @DATASETS.register_module()
@@ -164,6 +166,7 @@ class CIFAR100C(PublishedArrays):
 
     NAME = 'CIFAR-100-C'
     METAINFO = CIFAR100.METAINFO
+    SETTINGS = CIFAR_C
 
 
 @DATASETS.register_module()

@@ -7,7 +7,7 @@ from mmpretrain.registry import DATASETS
 
 from ..image_folders import ClassFolders, listed
 from .imagenet_wnids import imagenet_wnids
-from .kinds import (ALL_C_KINDS, IMAGENET_C_BAR_KINDS, check_kind,
+from .kinds import (ALL_C_KINDS, IMAGENET_C, IMAGENET_C_BAR_KINDS, check_kind,
                     check_severity)
 
 
@@ -90,6 +90,7 @@ class ImageNetC(ImageNetFolders):
     NAME = 'ImageNet-C'
     LAYOUT = 'DATA_ROOT/KIND/SEVERITY/WNID/*.JPEG'
     KINDS = ALL_C_KINDS
+    SETTINGS = IMAGENET_C
 
     def __init__(self,
                  data_root: str,

@@ -12,6 +12,11 @@ C_KINDS = ('gaussian_noise', 'shot_noise', 'impulse_noise', 'defocus_blur',
 C_EXTRA_KINDS = ('speckle_noise', 'gaussian_blur', 'spatter', 'saturate')
 ALL_C_KINDS = C_KINDS + C_EXTRA_KINDS
 
+# How strong a severity is, by the set whose numbers it has; how reports call
+# them.
+IMAGENET_C, CIFAR_C = 'imagenet-c', 'cifar-c'
+SETTINGS = {IMAGENET_C: "ImageNet-C's settings", CIFAR_C: "CIFAR-C's settings"}
+
 # so spelt in the files; those of CIFAR and ImageNet differ
 CIFAR_C_BAR_KINDS = ('blue_noise_sample', 'brownish_noise',
                      'checkerboard_cutout', 'circular_motion_blur',
@@ -43,6 +48,23 @@ def check_kind(kind: str, kinds: Sequence[str], name: str) -> str:
         raise ValueError(f'Expected `kind` to be one that {name} has, '
                          f'{", ".join(kinds)}, but got {kind!r}. Change it.')
     return kind
+
+
+def check_settings(settings: str) -> str:
+    """Refuse settings that are not known.
+
+    Raises:
+        ValueError: They are not in ``SETTINGS``.
+
+    Example:
+        >>> check_settings('cifar-c')
+        'cifar-c'
+    """
+    if settings not in SETTINGS:
+        raise ValueError(
+            f'Expected `settings` of corruptions to be {IMAGENET_C} or '
+            f'{CIFAR_C}, but got {settings!r}. Change it.')
+    return settings
 
 
 def check_severity(severity: int) -> int:

@@ -1,8 +1,8 @@
 """Accuracy and spread by set, severity and kind of corruption."""
 from typing import List
 
-from .reading import (clean, corrupted_sets, figure_of, kinds_of, names_of,
-                      severities_of, shift)
+from .reading import (clean, corrupted_sets, corruptions, figure_of, kinds_of,
+                      names_of, severities_of, shift)
 from .table import Table, number, with_difference
 
 
@@ -25,6 +25,8 @@ def accuracy_table(results: dict) -> Table:
         rows.append([model['name'], *cells] +
                     [number(model.get('mce'))] * relative)
     caption = 'Corrupted sets: mean over kinds and severities.'
+    for name in corrupted_sets(results):
+        caption += f' {name}: {corruptions(results, name)}.'
     if len(models) > 1:
         caption += (f' In parentheses: difference from {models[0]["name"]}, '
                     'in points.')
@@ -49,7 +51,8 @@ def severity_tables(results: dict) -> List[Table]:
             rows.append([model['name']] +
                         [number(figure_of(point, 'top1')) for point in points])
         tables.append(
-            Table(f'Top-1 accuracy on {name} by severity, %', '',
+            Table(f'Top-1 accuracy on {name} by severity, %',
+                  f'{corruptions(results, name)}.',
                   ['model', 'clean', *severities, 'mean'], rows))
     return tables
 
@@ -67,7 +70,8 @@ def kind_tables(results: dict) -> List[Table]:
             header = ['kind'] + [model['name'] for model in results['models']]
             tables.append(
                 Table(f'Top-1 accuracy on {name} by kind, %',
-                      'Mean over severities.', header, rows))
+                      f'Mean over severities; {corruptions(results, name)}.',
+                      header, rows))
     return tables
 
 

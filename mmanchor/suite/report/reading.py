@@ -1,6 +1,8 @@
 """What the models of a suite's results have, whichever of them has it."""
 from typing import Dict, List, Optional
 
+from ...datasets.shifts.kinds import SETTINGS
+
 
 def names_of(results: dict, group: str) -> List[str]:
     """The sets that any model was measured on, in order.
@@ -44,6 +46,45 @@ def severities_of(results: dict, name: str) -> List[str]:
         for severity in shift(model, name).get('by_severity') or ()
     }
     return sorted(found, key=float)
+
+
+def corruptions(results: dict, name: str) -> str:
+    """Which corruptions a set has, with their settings, in a few words.
+
+    Args:
+        results (dict): See ``results.json``.
+        name (str): Of a set with kinds and severities.
+    """
+    return corruption_words(
+        len(kinds_of(results, name)), len(severities_of(results, name)),
+        results.get('corruptions', {}).get(name))
+
+
+def corruption_words(kinds: int, severities: int,
+                     about: Optional[dict]) -> str:
+    """What corrupted sets have to be named with, for captions.
+
+    Args:
+        kinds (int): How many.
+        severities (int): How many.
+        about (dict, optional): See
+            :func:`~mmanchor.suite.corrupted_sets.describe_corruptions`;
+            None where settings don't apply.
+
+    Example:
+        >>> corruption_words(19, 5, dict(settings='cifar-c', images=2000))
+        "19 kinds × 5 severities, CIFAR-C's settings, of 2,000 images"
+        >>> corruption_words(1, 1, dict(settings=None, images=None))
+        '1 kind × 1 severity, settings not recorded'
+    """
+    words = (f'{kinds} kind{"s" * (kinds > 1)} × {severities} '
+             f'severit{"ies" if severities > 1 else "y"}')
+    if about is None:
+        return words
+    words += ', ' + SETTINGS.get(about['settings'], 'settings not recorded')
+    if about['images'] is not None:
+        words += f', of {about["images"]:,} images'
+    return words
 
 
 def corrupted_sets(results: dict) -> List[str]:

@@ -41,6 +41,36 @@ def test_the_tool_writes_kinds_and_says_which(array, tmp_path, monkeypatch,
     assert 'Written: contrast' in shown and 'There already: fog' in shown
 
 
+@pytest.mark.parametrize('flags, settings', [
+    ([], 'imagenet-c'),
+    (['--settings', 'cifar-c'], 'cifar-c'),
+    (['--settings', 'imagenet-c'], 'imagenet-c'),
+])
+def test_the_tool_takes_settings_and_says_which(array, tmp_path, monkeypatch,
+                                                capsys, flags, settings):
+    out = tmp_path / 'out'
+    monkeypatch.setattr(sys, 'argv', [
+        TOOL,
+        str(array),
+        str(out), '--labels',
+        str(tmp_path / 'labels.npy'), '--workers', '1', '--kinds',
+        'brightness', *flags
+    ])
+    runpy.run_path(TOOL, run_name='__main__')
+    more = {'imagenet-c': .1, 'cifar-c': .05}[settings]
+    expected = int(99 + 255 * more)
+    assert (np.load(out / 'brightness.npy')[:2] == expected).all()
+    assert f'Settings: {settings}\n' in capsys.readouterr().out
+
+
+def test_the_tool_refuses_other_settings(array, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv',
+                        [TOOL, str(array), 'out', '--settings', 'cifar'])
+    with pytest.raises(SystemExit):
+        runpy.run_path(TOOL, run_name='__main__')
+    assert "'cifar'" in capsys.readouterr().err
+
+
 def test_a_stopped_tool_says_how_to_go_on(array, tmp_path, monkeypatch):
 
     def stop(*args, **kwargs):

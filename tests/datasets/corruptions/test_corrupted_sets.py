@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmanchor.datasets.corruptions.corrupted_sets import (ArraySource,
                                                           FolderSource,
+                                                          read_record,
                                                           write_corrupted_set)
 from mmanchor.datasets.corruptions.imagenet_c import corrupt
 from mmanchor.datasets.corruptions.jobs import read_image
@@ -162,6 +163,53 @@ def test_other_settings_do_not_mix(array, folder, tmp_path):
     record = json.loads((out / 'made_by.json').read_text())
     assert record['library'] == 'imagecorruptions-imaug 1.1.5'
     assert record['versions']['numpy'] == np.__version__
+
+
+def test_a_set_has_the_settings_that_were_asked_for(source, tmp_path):
+    for settings in ('cifar-c', 'imagenet-c'):
+        write_corrupted_set(
+            source, tmp_path / settings, ['contrast'], settings=settings)
+        assert read_record(tmp_path / settings)['settings'] == settings
+    one, other = (
+        contents(tmp_path / name) for name in ('cifar-c', 'imagenet-c'))
+    differ = {name for name in one if one[name] != other[name]}
+    assert differ == set(one) - {'labels.npy'}
+
+
+def test_arrays_are_corrupted_with_the_settings(array, images, tmp_path):
+    write_corrupted_set(array, tmp_path, ['contrast'], settings='cifar-c')
+    made = np.load(tmp_path / 'contrast.npy')
+    for severity in (1, 5):
+        expected = corrupt(images[2], 'contrast', severity, 0, 2, 'cifar-c')
+        assert np.array_equal(made[(severity - 1) * 6 + 2], expected)
+
+
+def test_other_strengths_do_not_mix(array, tmp_path):
+    out = tmp_path / 'out'
+    write_corrupted_set(array, out, ['fog'], settings='cifar-c')
+    before = contents(out)
+    expected = "same settings, but got 'cifar-c' there and 'imagenet-c' now"
+    with pytest.raises(ValueError, match=expected):
+        write_corrupted_set(array, out, ['frost'])
+    assert contents(out) == before
+    with pytest.raises(ValueError, match="cifar-c, but got 'cifar'. Change"):
+        write_corrupted_set(array, out, ['frost'], settings='cifar')
+
+
+def test_a_set_without_recorded_settings_has_those_of_imagenet_c(
+        array, tmp_path):
+    out = tmp_path / 'out'
+    assert read_record(out) is None
+    write_corrupted_set(array, out, ['fog'])
+    record = json.loads((out / 'made_by.json').read_text())
+    assert record.pop('settings') == 'imagenet-c'
+    (out / 'made_by.json').write_text(json.dumps(record))
+    assert read_record(out)['settings'] == 'imagenet-c'
+    made = write_corrupted_set(array, out, ['fog', 'frost'])
+    assert made == dict(written=['frost'], kept=['fog'])
+    with pytest.raises(
+            ValueError, match="got 'imagenet-c' there and 'cifar-c"):
+        write_corrupted_set(array, out, ['fog'], settings='cifar-c')
 
 
 def test_nothing_is_added_to_a_published_set(source, tmp_path):

@@ -51,6 +51,29 @@ def test_accuracy_has_the_difference_from_the_first_model(results):
     assert column(found, 'CIFAR-10-C')[1] == '60.0 (-14.7)'
 
 
+def test_captions_name_the_settings(results):
+
+    def captions():
+        return [
+            table(results, 'Top-1 accuracy, %').caption,
+            table(results, 'Top-1 accuracy on CIFAR-10-C by severity').caption
+        ]
+
+    words = '15 kinds × 5 severities'
+    assert [f'{words}.' in one for one in captions()] == [True, True]
+    for settings, told in (('cifar-c', "CIFAR-C's settings"),
+                           ('imagenet-c', "ImageNet-C's settings"),
+                           (None, 'settings not recorded')):
+        results['corruptions'] = {
+            'CIFAR-10-C': dict(settings=settings, images=None)
+        }
+        found = captions()
+        assert f'CIFAR-10-C: {words}, {told}.' in found[0]
+        assert found[1] == f'{words}, {told}.'
+        assert f'Mean over severities; {words}, {told}.' in markdown_report(
+            results, [])
+
+
 def test_a_set_that_a_model_lacks_leaves_a_dash(results):
     del results['models'][1]['shifts']['CIFAR-10-C']
     assert column(table(results, 'Top-1 accuracy, %'),
