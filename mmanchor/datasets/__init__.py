@@ -2,6 +2,7 @@
 from .cifar_shifts import (CIFAR10_1, CIFAR10C, CIFAR100C, CIFAR10CBar,
                            CIFAR100CBar, CorruptedArrays)
 from .digits import Digits
+from .first_of_each_class import FirstOfEachClass
 from .image_folders import CorruptedFolders, OODFolder
 from .imagenet_shifts import (ImageNetA, ImageNetC, ImageNetCBar, ImageNetO,
                               ImageNetR, ImageNetSketch, ImageNetV2)
@@ -20,8 +21,8 @@ from .shift_kinds import (ALL_C_KINDS, C_EXTRA_KINDS, C_KINDS,
 __all__ = [
     'ALL_C_KINDS', 'CIFAR100C', 'CIFAR100CBar', 'CIFAR10C', 'CIFAR10CBar',
     'CIFAR10_1', 'CIFAR_C_BAR_KINDS', 'C_EXTRA_KINDS', 'C_KINDS',
-    'CorruptedArrays', 'CorruptedFolders', 'Digits', 'IMAGENET_C_BAR_KINDS',
-    'ImageNetA', 'ImageNetC', 'ImageNetCBar', 'ImageNetO', 'ImageNetR',
+    'CorruptedArrays', 'CorruptedFolders', 'Digits', 'FirstOfEachClass',
+    'IMAGENET_C_BAR_KINDS', 'ImageNetA', 'ImageNetC', 'ImageNetCBar', 'ImageNetO', 'ImageNetR',
     'ImageNetSketch', 'ImageNetV2', 'MarkOutOfDistribution', 'OODFolder',
     'PhotoPatches', 'PixMix', 'ReferenceSet', 'SEVERITIES',
     'SeededGaussianNoise', 'SymmetricLabelNoise', 'draw_images', 'draw_pairs',

@@ -3,7 +3,8 @@
 The registered ``ReferenceMasking*Head`` classes are in :mod:`.heads`.
 """
 from .classifier import AnchoredImageClassifier
-from .data_preprocessor import AnchoringDataPreprocessor
+from .data_preprocessor import (AnchoringDataPreprocessor,
+                                SubtractiveMixDataPreprocessor)
 from .folded_classifier import FoldedImageClassifier
 from .folding import FoldedReferences, fold_reference
 from .heads import reference_masking
@@ -11,11 +12,13 @@ from .losses import ReferenceMaskingLoss
 from .protocols import build_protocol
 from .reference_bank import ReferenceBank
 from .regnet_y import RegNetY
+from .subtractive_mix import SubtractiveMixImageClassifier
 from .wide_resnet import WideResNet_CIFAR
 
 __all__ = [
     'AnchoredImageClassifier', 'AnchoringDataPreprocessor',
     'FoldedImageClassifier', 'FoldedReferences', 'ReferenceBank',
-    'ReferenceMaskingLoss', 'RegNetY', 'WideResNet_CIFAR', 'build_protocol',
+    'ReferenceMaskingLoss', 'RegNetY', 'SubtractiveMixDataPreprocessor',
+    'SubtractiveMixImageClassifier', 'WideResNet_CIFAR', 'build_protocol',
     'fold_reference', 'reference_masking'
 ]

@@ -22,7 +22,7 @@ from mmengine.runner import find_latest_checkpoint
 from .. import CONFIG_DIR
 from ..engine import launch
 from ..engine.config_reading import read_config, reference_hooks, type_name
-from ..engine.output import write_json
+from ..engine.output import commit, write_json
 from .data_root import with_data_root
 from .overrides import override
 from .study import Ground, Setting, Study
@@ -116,6 +116,7 @@ class Training:
             dict(
                 name=self.name,
                 file=last.name,
+                commit=commit(),
                 seconds=round(time.time() - begun, 1)),
             folder / 'trained.json')
         return str(last)
