@@ -191,8 +191,8 @@ def check_kind(model: torch.nn.Module, state_dict: Dict[str,
         ValueError: It has none of their parts.
     """
     kind = type(model).__name__
-    if not _has(model, AnchoredImageClassifier) and any(
-            key.endswith((BANK_KEY, _DRAWS_KEY)) for key in state_dict):
+    if not _has(model, AnchoredImageClassifier) and _is_of_anchored(
+            state_dict, model):
         raise ValueError(
             'Expected the checkpoint of a plain model, since the config '
             f'has one ({kind}), but it is an anchored model\'s: it has a '
@@ -205,6 +205,20 @@ def check_kind(model: torch.nn.Module, state_dict: Dict[str,
             f'since the config has one ({kind}), but it is a folded '
             'model\'s. Use the config that was written with it, '
             '`folded.py`.')
+
+
+def _is_of_anchored(state_dict: Dict[str, torch.Tensor],
+                    plain: torch.nn.Module) -> bool:
+    """Whether weights are an anchored model's, maybe without its bank."""
+    if any(key.endswith(BANK_KEY) for key in state_dict):
+        return True
+    own = plain.state_dict()
+    if not any(key.endswith(_DRAWS_KEY) for key in own):
+        return any(key.endswith(_DRAWS_KEY) for key in state_dict)
+    # The control of anchored training draws as well: look for a wide stem.
+    return any(
+        _is_plain(tuple(weight.shape), tuple(state_dict[key].shape))
+        for key, weight in own.items() if key in state_dict)
 
 
 def _has(model, kind) -> bool:

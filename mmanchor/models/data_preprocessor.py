@@ -1,10 +1,11 @@
-"""Anchoring of training batches."""
+"""Preprocessing of training batches: anchoring, and its control."""
 import difflib
 import inspect
 import math
 from numbers import Real
 from typing import Optional, Union
 
+import numpy as np
 import torch
 from mmengine.dist import get_dist_info
 from mmpretrain.models import ClsDataPreprocessor
@@ -16,8 +17,160 @@ from ..functional import (anchor, blank_references, check_seed, draw_generator,
 from ..functional.masking import MASK_BY, MASK_COIN
 
 
+class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
+    """Draws a reference and a mask for each training image.
+
+    The base of :class:`AnchoringDataPreprocessor`, whose arguments it has,
+    and of :class:`SubtractiveMixDataPreprocessor`: with one seed both draw
+    the same references and masks. Subclasses say what the network reads.
+    """
+
+    def __init__(self,
+                 mask_prob: float = 0.25,
+                 mask_by: str = 'batch',
+                 references: Union[str, dict] = 'batch',
+                 seed: Optional[int] = None,
+                 mask_coin: str = 'shared',
+                 **kwargs):
+        _check_names(type(self), kwargs)
+        super().__init__(**kwargs)
+        self.mask_prob = _check_probability(mask_prob)
+        if mask_by not in MASK_BY:
+            raise ValueError("Expected `mask_by` to be 'batch' or 'sample', "
+                             f'but got {mask_by!r}.')
+        self.mask_by = mask_by
+        if mask_coin not in MASK_COIN:
+            raise ValueError("Expected `mask_coin` to be 'shared' or 'rank', "
+                             f'but got {mask_coin!r}.')
+        self.mask_coin = mask_coin
+        if references == 'batch':
+            self.reference_set = None
+        else:
+            self.reference_set = _build_reference_set(references)
+        self.seed = None if seed is None else check_seed(seed)
+        # Travels in the checkpoint; read once, then counted on the host so
+        # that no step waits for the device.
+        self.register_buffer('iteration', torch.zeros((), dtype=torch.int64))
+        self._iteration: Optional[int] = None
+        self._last_image: Optional[torch.Tensor] = None
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Preprocess a batch and, in training, combine it with references.
+
+        Args:
+            data (dict): ``inputs`` and ``data_samples`` as collated.
+            training (bool): Whether to augment and draw references.
+
+        Returns:
+            dict: ``inputs`` and ``data_samples``.
+        """
+        self._check_images(data)
+        data = super().forward(data, training)
+        if training:
+            data['inputs'], mask = self._draw_and_combine(data['inputs'])
+            for sample, masked in zip(data['data_samples'] or [], mask):
+                sample.set_field(masked, 'reference_masked', dtype=bool)
+        return data
+
+    def restart(self, iteration: int = 0) -> None:
+        """Begin the sequence of draws again, or somewhere in it.
+
+        Args:
+            iteration (int): Training batches seen so far. Defaults to 0.
+        """
+        self.iteration.fill_(iteration)
+        self._iteration = self._last_image = None
+
+    def _check_images(self, data: dict) -> None:
+        images = data['inputs']
+        stacked = isinstance(images, torch.Tensor)
+        # `int`: where operations are counted by tracing, sizes are tensors
+        channels = {int(images.size(1))} if stacked else set(map(len, images))
+        # a single mean, or a single channel, is spread as the host does
+        if (self._enable_normalize and len(self.mean) > 1
+                and not channels <= {1, len(self.mean)}):
+            raise ValueError(
+                f'Expected images of {len(self.mean)} channels, as many as '
+                f'`mean` has, but got {max(channels)}. Anchored inputs go to '
+                'the model itself: `model(inputs)`.')
+        if stacked and not images.is_floating_point():
+            return  # bytes can't hold NaN: the usual pipelines pay nothing
+        for index, image in enumerate(images):
+            if image.is_floating_point() and not image.isfinite().all():
+                samples = data.get('data_samples') or [{}] * len(images)
+                path = samples[index].get('img_path', None)
+                raise ValueError(
+                    'Expected finite pixels, but got NaN or infinity in '
+                    f'image {index} of the batch'
+                    f'{f" ({path})" if path else ""}. A reference with NaN '
+                    'would spoil other images. Mend or remove it.')
+
+    @torch.compiler.disable  # it counts: compiled anew at every step
+    def _draw_and_combine(self, images):
+        iteration = self._next_iteration()
+        seed = torch.initial_seed() if self.seed is None else self.seed
+        rank, world_size = get_dist_info()
+        # What no rank needs others' images for is drawn for all rows of the
+        # global batch, which samplers deal out in turn: as many processes as
+        # there are, a row's draw is the same.
+        own = slice(rank, None, world_size)
+        coin_of = rank if self.mask_coin == 'rank' else 0
+        mask = draw_mask(
+            len(images) * world_size, self.mask_prob, self.mask_by,
+            draw_generator(seed, coin_of, iteration, 'masks'))[own]
+        if self.reference_set is None:
+            references = self._draw_from_batch(
+                images, draw_generator(seed, rank, iteration, 'references'))
+        else:
+            choice = draw_generator(seed, 0, iteration, 'references').integers(
+                len(self.reference_set), size=len(images) * world_size)[own]
+            references = self._read_references(choice)
+        combined = self._combine(images, references, mask)
+        return combined, mask.tolist()
+
+    def _combine(self, images: torch.Tensor, references: torch.Tensor,
+                 mask: np.ndarray) -> torch.Tensor:
+        """What the network reads of normalised images and references.
+
+        Args:
+            images (torch.Tensor): (B, C, H, W).
+            references (torch.Tensor): One for each image, of the same shape.
+            mask (numpy.ndarray): (B,), which rows are masked.
+        """
+        raise NotImplementedError
+
+    def _next_iteration(self) -> int:
+        if self._iteration is None:
+            self._iteration = int(self.iteration)
+        self._iteration += 1
+        self.iteration += 1
+        return self._iteration - 1
+
+    def _read_references(self, choice):
+        drawn = self.reference_set.images[torch.from_numpy(choice)]
+        return super().forward(dict(inputs=drawn))['inputs']
+
+    def _draw_from_batch(self, images, generator):
+        last, self._last_image = self._last_image, images[-1:].detach().clone()
+        if len(images) == 1 and last is not None and (last.shape
+                                                      == images.shape):
+            return last  # a last batch of one
+        partners = draw_partners(len(images), generator)
+        return images[partners.to(images.device)]
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict,
+                              missing_keys, unexpected_keys, error_msgs):
+        super()._load_from_state_dict(state_dict, prefix, local_metadata,
+                                      strict, missing_keys, unexpected_keys,
+                                      error_msgs)
+        self._iteration = None
+        key = prefix + 'iteration'
+        if key in missing_keys:  # a plain model's checkpoint
+            missing_keys.remove(key)
+
+
 @MODELS.register_module()
-class AnchoringDataPreprocessor(ClsDataPreprocessor):
+class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
     """The host's preprocessing, then anchoring and reference masking.
 
     A last batch of one borrows its reference from the batch before.
@@ -72,151 +225,80 @@ class AnchoringDataPreprocessor(ClsDataPreprocessor):
     images with themselves at times; this does not.
     """
 
-    def __init__(self,
-                 mask_prob: float = 0.25,
-                 mask_by: str = 'batch',
-                 references: Union[str, dict] = 'batch',
-                 seed: Optional[int] = None,
-                 mask_coin: str = 'shared',
-                 **kwargs):
-        _check_names(kwargs)
-        super().__init__(**kwargs)
-        self.mask_prob = _check_probability(mask_prob)
-        if mask_by not in MASK_BY:
-            raise ValueError("Expected `mask_by` to be 'batch' or 'sample', "
-                             f'but got {mask_by!r}.')
-        self.mask_by = mask_by
-        if mask_coin not in MASK_COIN:
-            raise ValueError("Expected `mask_coin` to be 'shared' or 'rank', "
-                             f'but got {mask_coin!r}.')
-        self.mask_coin = mask_coin
-        if references == 'batch':
-            self.reference_set = None
-        else:
-            self.reference_set = _build_reference_set(references)
-        self.seed = None if seed is None else check_seed(seed)
-        # Travels in the checkpoint; read once, then counted on the host so
-        # that no step waits for the device.
-        self.register_buffer('iteration', torch.zeros((), dtype=torch.int64))
-        self._iteration: Optional[int] = None
-        self._last_image: Optional[torch.Tensor] = None
-
-    def forward(self, data: dict, training: bool = False) -> dict:
-        """Preprocess a batch and, in training, anchor it.
-
-        Args:
-            data (dict): ``inputs`` and ``data_samples`` as collated.
-            training (bool): Whether to augment and anchor.
-
-        Returns:
-            dict: ``inputs`` and ``data_samples``.
-        """
-        self._check_images(data)
-        data = super().forward(data, training)
-        if training:
-            data['inputs'], mask = self._anchor(data['inputs'])
-            for sample, masked in zip(data['data_samples'] or [], mask):
-                sample.set_field(masked, 'reference_masked', dtype=bool)
-        return data
-
-    def restart(self, iteration: int = 0) -> None:
-        """Begin the sequence of draws again, or somewhere in it.
-
-        Args:
-            iteration (int): Training batches seen so far. Defaults to 0.
-        """
-        self.iteration.fill_(iteration)
-        self._iteration = self._last_image = None
-
-    def _check_images(self, data: dict) -> None:
-        images = data['inputs']
-        stacked = isinstance(images, torch.Tensor)
-        # `int`: where operations are counted by tracing, sizes are tensors
-        channels = {int(images.size(1))} if stacked else set(map(len, images))
-        # a single mean, or a single channel, is spread as the host does
-        if (self._enable_normalize and len(self.mean) > 1
-                and not channels <= {1, len(self.mean)}):
-            raise ValueError(
-                f'Expected images of {len(self.mean)} channels, as many as '
-                f'`mean` has, but got {max(channels)}. Anchored inputs go to '
-                'the model itself: `model(inputs)`.')
-        if stacked and not images.is_floating_point():
-            return  # bytes can't hold NaN: the usual pipelines pay nothing
-        for index, image in enumerate(images):
-            if image.is_floating_point() and not image.isfinite().all():
-                samples = data.get('data_samples') or [{}] * len(images)
-                path = samples[index].get('img_path', None)
-                raise ValueError(
-                    'Expected finite pixels, but got NaN or infinity in '
-                    f'image {index} of the batch'
-                    f'{f" ({path})" if path else ""}. A reference with NaN '
-                    'would spoil other images. Mend or remove it.')
-
-    @torch.compiler.disable  # it counts: compiled anew at every step
-    def _anchor(self, images):
-        iteration = self._next_iteration()
-        seed = torch.initial_seed() if self.seed is None else self.seed
-        rank, world_size = get_dist_info()
-        # What no rank needs others' images for is drawn for all rows of the
-        # global batch, which samplers deal out in turn: as many processes as
-        # there are, a row's draw is the same.
-        own = slice(rank, None, world_size)
-        coin_of = rank if self.mask_coin == 'rank' else 0
-        mask = draw_mask(
-            len(images) * world_size, self.mask_prob, self.mask_by,
-            draw_generator(seed, coin_of, iteration, 'masks'))[own]
-        if self.reference_set is None:
-            references = self._draw_from_batch(
-                images, draw_generator(seed, rank, iteration, 'references'))
-        else:
-            choice = draw_generator(seed, 0, iteration, 'references').integers(
-                len(self.reference_set), size=len(images) * world_size)[own]
-            references = self._read_references(choice)
+    def _combine(self, images, references, mask):
         anchored = anchor(images, references)
-        if mask.any():
-            anchored = blank_references(
-                anchored,
-                torch.from_numpy(mask.copy()).to(images.device))
-        return anchored, mask.tolist()
-
-    def _next_iteration(self) -> int:
-        if self._iteration is None:
-            self._iteration = int(self.iteration)
-        self._iteration += 1
-        self.iteration += 1
-        return self._iteration - 1
-
-    def _read_references(self, choice):
-        drawn = self.reference_set.images[torch.from_numpy(choice)]
-        return super().forward(dict(inputs=drawn))['inputs']
-
-    def _draw_from_batch(self, images, generator):
-        last, self._last_image = self._last_image, images[-1:].detach().clone()
-        if len(images) == 1 and last is not None and (last.shape
-                                                      == images.shape):
-            return last  # a last batch of one
-        partners = draw_partners(len(images), generator)
-        return images[partners.to(images.device)]
-
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict,
-                              missing_keys, unexpected_keys, error_msgs):
-        super()._load_from_state_dict(state_dict, prefix, local_metadata,
-                                      strict, missing_keys, unexpected_keys,
-                                      error_msgs)
-        self._iteration = None
-        key = prefix + 'iteration'
-        if key in missing_keys:  # a plain model's checkpoint
-            missing_keys.remove(key)
+        if not mask.any():
+            return anchored
+        return blank_references(anchored, _to_device(mask, images))
 
 
-def _check_names(kwargs) -> None:
-    own = list(inspect.signature(AnchoringDataPreprocessor).parameters)
+@MODELS.register_module()
+class SubtractiveMixDataPreprocessor(ReferenceDrawingDataPreprocessor):
+    """The host's preprocessing, then images minus references in some batches.
+
+    The control for anchored training whose masked batches keep their true
+    labels: such a batch trains on ``x - r`` with the label of ``x``, which is
+    an augmentation that needs no anchoring. Here a plain model gets it. Draws
+    of references and masks are those of :class:`AnchoringDataPreprocessor`
+    with the same seed.
+
+    In training a batch (B, C, H, W) keeps its shape: masked rows leave as
+    ``x - r``, after normalisation, padding, Mixup and CutMix, the others as
+    ``x``, and every data sample gets ``reference_masked``. In testing images
+    stay as they are.
+
+    Args:
+        mask_prob (float): Probability of subtracting, in [0, 1]. Defaults to
+            0.25.
+        mask_by (str): See :class:`AnchoringDataPreprocessor`, as for the
+            other arguments. Defaults to ``'batch'``.
+        references (str | dict): ``'batch'``: another image of the same batch;
+            or the config of a :class:`~mmanchor.datasets.ReferenceSet` that
+            has its ``dataset``. Defaults to ``'batch'``.
+        seed (int, optional): Seed of the draws. Defaults to None: the seed of
+            the run.
+        mask_coin (str): Defaults to ``'shared'``.
+        **kwargs: Arguments of the host's ``ClsDataPreprocessor``.
+
+    Shape:
+        - inputs: (B, C, H, W), or a list of B (C, H, W)
+        - output: (B, C, H, W)
+
+    Raises:
+        TypeError: See :class:`AnchoringDataPreprocessor`.
+        ValueError: See :class:`AnchoringDataPreprocessor`.
+
+    Example:
+        >>> from mmpretrain.structures import DataSample
+        >>> preprocessor = SubtractiveMixDataPreprocessor(mask_prob=1, seed=0)
+        >>> batch = dict(inputs=torch.ones(4, 3, 8, 8),
+        ...              data_samples=[DataSample() for _ in range(4)])
+        >>> float(preprocessor(batch, training=True)['inputs'].abs().max())
+        0.0
+
+    Source: what arXiv 2406.00529's released code does to an image in a masked
+    batch, without the rest of anchoring.
+    """
+
+    def _combine(self, images, references, mask):
+        if not mask.any():
+            return images
+        rows = _to_device(mask, images)[:, None, None, None]
+        return torch.where(rows, images - references, images)
+
+
+def _to_device(mask: np.ndarray, images: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(mask.copy()).to(images.device)
+
+
+def _check_names(kind: type, kwargs: dict) -> None:
+    own = list(inspect.signature(kind).parameters)
     host = list(inspect.signature(ClsDataPreprocessor).parameters)
     known = [name for name in own if name != 'kwargs'] + host
     for name in sorted(set(kwargs) - set(known)):
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         raise TypeError(
-            'Expected arguments of AnchoringDataPreprocessor to be among '
+            f'Expected arguments of {kind.__name__} to be among '
             f'{", ".join(known)}, but got {name}. '
             f'{f"Did you mean {near[0]}?" if near else "Drop it."}')
 

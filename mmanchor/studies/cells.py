@@ -117,7 +117,8 @@ class Kept:
             return 'running'
         found = self.get(cell)
         if found is None:
-            return 'to do'
+            trained = cell.training.checkpoint(self.work_dir)
+            return 'to do' if trained is None else 'trained'
         if found['depends'] != cell.depends:
             return 'changed'
         if found['state'] == DONE and found.get('missing'):

@@ -62,6 +62,11 @@ def study_parser() -> argparse.ArgumentParser:
         default=[],
         help='do again, and these alone: cells whose config, suite or '
         'protocol was changed since; cells whose test sets were missing')
+    parser.add_argument(
+        '--train-only',
+        action='store_true',
+        help='train, and stop before measuring; the same command without it '
+        'measures')
     doing = parser.add_mutually_exclusive_group()
     doing.add_argument(
         '--list', action='store_true', help='print cells and their state')
@@ -143,14 +148,15 @@ def run_study(argv: Optional[Sequence[str]] = None) -> int:
         settings = _settings(study, args)
         with _on_device(args.device), checkpoint_loading():
             ran = Grid(cells, out, args.data_root, settings, console,
-                       args.redo).run(wait=args.cell is not None)
+                       args.redo,
+                       args.train_only).run(wait=args.cell is not None)
         failed = ran.failed
         for cell in ran.elsewhere:
             console.print(
                 escape(f'{cell}: another process does it, with the same '
                        '--work-dir.'),
                 soft_wrap=True)
-    if args.cell is None:
+    if args.cell is None and (args.report or not args.train_only):
         results = assemble(
             study, cells, kept, as_published=not args.cfg_options)
         write_report(results, study.plot, out)

@@ -91,6 +91,8 @@ class Grid:
         console (Console): Where bars are shown.
         redo (Sequence[str]): What is done again: ``'changed'`` cells, those
             with ``'missing'`` test sets. Defaults to none.
+        train_only (bool): Whether to stop before measuring. Defaults to
+            False.
     """
 
     def __init__(self,
@@ -99,10 +101,12 @@ class Grid:
                  data_root: str,
                  settings: Settings,
                  console: Console,
-                 redo: Sequence[str] = ()):
+                 redo: Sequence[str] = (),
+                 train_only: bool = False):
         self.cells, self.work_dir = list(cells), Path(work_dir)
         self.data_root, self.settings = data_root, settings
         self.console, self.redo = console, redo
+        self.train_only = train_only
         self.kept = Kept(self.work_dir)
         self.bench = Bench(
             load_suite(cells[0].study.on.suite, data_root), settings,
@@ -110,7 +114,10 @@ class Grid:
         self._share = 0.5  # of a cell's time, that training takes
 
     def run(self, wait: bool = False) -> Ran:
-        """Do what is left.
+        """Do what is left, all settings of a seed before the next seed.
+
+        Settings are compared seed by seed: what is stopped early has whole
+        pairs, trained on one machine.
 
         Args:
             wait (bool): Whether to wait for models that other processes
@@ -124,10 +131,11 @@ class Grid:
         check_trainable(
             to_train(self.cells, self.kept, self.redo), self.data_root)
         ran = Ran()
-        left = [
-            cell for cell in self.cells
-            if not self.kept.is_done(cell, self.redo)
-        ]
+        seeds = self.cells[0].study.seeds
+        left = sorted(
+            (cell
+             for cell in self.cells if not self.kept.is_done(cell, self.redo)),
+            key=lambda cell: seeds.index(cell.seed))
         with progress_bars(self.console) as bars:
             bars.speed_estimate_period = 3600.  # cells differ in speed
             whole = bars.add_task(
@@ -142,7 +150,7 @@ class Grid:
                     now, description=escape(f'{what} {cell}'), completed=share)
                 bars.update(whole, completed=behind + of_cell)
 
-            if left:
+            if left and not self.train_only:
                 make_sets(
                     self.bench.suite, self.settings.workers,
                     lambda what, share: bars.update(
@@ -195,7 +203,8 @@ class Grid:
 
     def _do(self, cell: Cell, ran: Ran, report: Callable, wait: bool) -> bool:
         found = self.kept.get(cell)
-        if found is None or found['depends'] != cell.depends:
+        if not self.train_only and (found is None
+                                    or found['depends'] != cell.depends):
             self.kept.keep(cell, STARTED)
         begun = time.time()
         checkpoint = self._train(
@@ -203,6 +212,8 @@ class Grid:
             lambda what, share: report(cell, what, share, self._share * share))
         if checkpoint is None:
             return False
+        if self.train_only:  # so that the suite may still change
+            return True
         trained = time.time()
         measure = (
             measure_by_suite

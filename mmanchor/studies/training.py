@@ -22,7 +22,7 @@ from mmengine.runner import find_latest_checkpoint
 from .. import CONFIG_DIR
 from ..engine import launch
 from ..utils.config import read_config, reference_hooks, type_name
-from ..utils.console import write_json
+from ..utils.console import commit, write_json
 from .data_root import with_data_root
 from .overrides import override
 from .spec import Ground, Setting, Study
@@ -116,6 +116,7 @@ class Training:
             dict(
                 name=self.name,
                 file=last.name,
+                commit=commit(),
                 seconds=round(time.time() - begun, 1)),
             folder / 'trained.json')
         return str(last)

@@ -8,7 +8,7 @@ from mmpretrain.registry import MODELS
 
 from mmanchor.checkpoints.verification import (PlainModelHook,
                                                check_architecture,
-                                               check_checkpoint,
+                                               check_checkpoint, check_kind,
                                                check_pretrained,
                                                check_pretrained_fits)
 from mmanchor.engine import launch
@@ -159,3 +159,20 @@ def test_wrapped_models_are_known_for_what_they_hold():
                 ValueError,
                 match='plain model') if refuses else (nullcontext()):
             PlainModelHook().after_load_checkpoint(runner, checkpoint)
+
+
+def test_the_control_takes_its_own_weights_and_no_anchored_ones():
+    model = build_model(type='SubtractiveMixImageClassifier')
+    check_kind(model, weights_of(type='SubtractiveMixImageClassifier'))
+    check_kind(model, weights_of(type='ImageClassifier'))
+    anchored = weights_of()
+    with pytest.raises(ValueError, match="is an anchored model's"):
+        check_kind(model, anchored)
+    stripped = {
+        name: weight
+        for name, weight in anchored.items() if 'reference_bank' not in name
+    }
+    with pytest.raises(ValueError, match="is an anchored model's"):
+        check_kind(model, stripped)
+    with pytest.raises(ValueError, match="is an anchored model's"):
+        check_kind(build_model(type='ImageClassifier'), stripped)

@@ -3,7 +3,8 @@ import re
 import shlex
 
 import pytest
-from helpers.recipe_leaves import FAMILIES, KINDS, LEAVES, ROOT, leaf, read
+from helpers.recipe_leaves import (FAMILIES, KINDS, LEAVES, ROOT, VARIANTS,
+                                   leaf, read)
 from mmpretrain.registry import HOOKS
 
 from mmanchor import CONFIG_DIR
@@ -31,10 +32,10 @@ def test_there_is_nothing_else():
         for path in (CONFIG_DIR / folder).glob('*.py')
     }
     small = {name for name in there if '/resnet18-w16' in name}
-    assert there - small == set(LEAVES) and len(LEAVES) == 45
+    assert there - small == {*LEAVES, *VARIANTS} and len(LEAVES) == 45
 
 
-@pytest.mark.parametrize('name', LEAVES)
+@pytest.mark.parametrize('name', [*LEAVES, *VARIANTS])
 def test_a_recipe_is_a_leaf_with_its_figure_and_command(name):
     assert len((CONFIG_DIR / name).read_text().splitlines()) <= 25
     text = docstring(name)
@@ -95,3 +96,30 @@ def test_the_page_names_files_that_exist():
     named = set(re.findall(r'configs/[\w./-]+\.(?:py|yml)', PAGE))
     assert len(named) >= len(FAMILIES)
     assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+@pytest.mark.parametrize('end', ['', '-folders'])
+def test_the_released_recipe_changes_what_the_authors_code_does(end):
+    masked, released = (
+        read(f'cifar10/resnet18_{kind}_cifar10{end}.py').to_dict()
+        for kind in ('anchored-masked', 'anchored-masked-released'))
+    assert released['model']['head'].pop('masked_target') == 'label'
+    assert released['model'].pop('masked_norm_stats') == 'update'
+    preprocessor = released['data_preprocessor']
+    assert preprocessor.pop('mask_coin') == 'rank'
+    assert preprocessor.pop('references') == dict(type='ReferenceSet')
+    assert 'nesterov' not in released['optim_wrapper']['optimizer']
+    assert released == masked
+
+
+@pytest.mark.parametrize('end', ['', '-folders'])
+def test_the_control_is_the_plain_recipe_but_for_subtracting(end):
+    plain, control = (
+        read(f'cifar10/resnet18_{kind}cifar10{end}.py').to_dict()
+        for kind in ('', 'subtractive-mix_'))
+    assert control['model'].pop('type') == 'SubtractiveMixImageClassifier'
+    assert plain['model'].pop('type') == 'ImageClassifier'
+    preprocessor = control['data_preprocessor']
+    assert preprocessor.pop('type') == 'SubtractiveMixDataPreprocessor'
+    assert preprocessor.pop('mask_prob') == 0.25
+    assert control == plain

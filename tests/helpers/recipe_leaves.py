@@ -29,6 +29,12 @@ def leaf(family, kind='') -> str:
 
 
 LEAVES = [leaf(family, kind) for family in FAMILIES for kind in KINDS]
+# recipes that are no family's: the authors' code, and the control
+VARIANTS = [
+    f'cifar10/resnet18_{kind}_cifar10{end}.py'
+    for kind in ('anchored-masked-released', 'subtractive-mix')
+    for end in ('', '-folders')
+]
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Grids of tiny models, done, resumed, changed and shared."""
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -196,8 +197,9 @@ def test_one_cell_by_its_number_and_a_report_of_what_is_there(
     assert not (work / 'results.json').exists()
     assert study('--report') == 0
     results = read(work / 'results.json')
-    left, = results['missing']
-    assert left['state'] == 'to do' and len(left['cells']) == 5
+    left = {one['state']: one['cells'] for one in results['missing']}
+    assert set(left) == {'to do', 'trained'} and len(left['to do']) == 4
+    assert left['trained'] == ['masked, K = 2, seed 1']  # by the same model
     masked = results['settings'][1]
     assert masked['n'] == 1 and masked['std']['clean'] is None
     printed = capsys.readouterr().out
@@ -211,6 +213,37 @@ def test_one_cell_by_its_number_and_a_report_of_what_is_there(
     assert study('--cell') == 0
     assert (work / 'cells/masked-k-2_seed1.json').exists()
     assert len(list((work / 'trained').iterdir())) == 1
+
+
+def test_all_settings_of_a_seed_come_before_the_next_seed(
+        study, tmp_path, capsys):
+    grid = dict(settings=STUDY['settings'][:2])
+    options = ['--cfg-options', 'train_cfg.max_epochs=1']
+    assert study('--train-only', *options, **grid) == 0
+    told = re.findall(r'^\d of 4: (.*)$', capsys.readouterr().out, re.M)
+    assert told == [
+        'standard, seed 0', 'masked, seed 0', 'standard, seed 1',
+        'masked, seed 1'
+    ]
+    # trained, not measured, and nothing is kept that the suite decides
+    work = tmp_path / 'work'
+    trained = {
+        path: path.stat().st_mtime_ns
+        for path in work.glob('trained/*/trained.json')
+    }
+    assert len(trained) == 4
+    assert not (work / 'cells').exists()
+    assert not (work / 'report.md').exists()
+    assert study('--list', *options, **grid) == 0
+    assert re.findall(r'(\d)  (.*): trained',
+                      capsys.readouterr().out) == [('0', 'standard, seed 0'),
+                                                   ('1', 'standard, seed 1'),
+                                                   ('2', 'masked, seed 0'),
+                                                   ('3', 'masked, seed 1')]
+    # the same command without the flag measures these models
+    assert study('--only', 'masked', *options, **grid) == 0
+    assert len(list((work / 'cells').iterdir())) == 2
+    assert trained == {path: path.stat().st_mtime_ns for path in trained}
 
 
 def test_a_warm_start_takes_the_weights_of_the_same_seed(study, tmp_path):

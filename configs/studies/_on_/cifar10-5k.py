@@ -1,0 +1,31 @@
+"""5,000 images of CIFAR-10, which a small network fits: for processors.
+
+The first 500 training images of each class by name, as JPEG in class folders.
+"""
+title = 'CIFAR-10 (JPEG, 5,000 images), ResNet-18 of width 16, 40 epochs'
+_fitted = {
+    'train_dataloader.dataset.type': 'FirstOfEachClass',
+    'train_dataloader.dataset.images_per_class': 500,
+    # on one core a worker would take turns with training
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+    # a last batch of 8 would move running statistics by chance
+    'train_dataloader.drop_last': True,
+    'default_hooks.channels_last': dict(type='ChannelsLastHook'),
+    'train_cfg.max_epochs': 40,
+    'param_scheduler.0.end': 2,
+    'param_scheduler.1.begin': 2,
+    'param_scheduler.1.end': 40,
+    'default_hooks.checkpoint.interval': 5,
+}
+_masked = 'cifar10/resnet18-w16_anchored-masked_cifar10-folders.py'
+configs = dict(
+    standard=dict(
+        config='cifar10/resnet18-w16_cifar10-folders.py', options=_fitted),
+    anchored=dict(
+        config=_masked, options={
+            **_fitted, 'data_preprocessor.mask_prob': 0.
+        }),
+    masked=dict(config=_masked, options=_fitted))
+suite = 'cifar10-folders'
+shifted = 'corrupted'
