@@ -14,8 +14,10 @@ from mmpretrain.registry import HOOKS
 from ..engine.config_reading import meant, reference_hooks
 from ..engine.locks import is_locked
 from ..engine.output import write_json
+from ..engine.whole_files import whole_files
 from ..evaluation.suite.sets import load_suite
-from .study import Setting, Study
+from .slug import slug
+from .study import Ground, Setting, Study
 from .training import Training, plain, training_of
 
 DONE, FAILED, STARTED = 'done', 'failed', 'started'
@@ -65,7 +67,7 @@ class Cell:
         if hooks:
             found['references'] = plain(hooks[0])
         found['suite'] = _of_suite(self.study.on.suite)
-        found['settings'] = plain(self.study.on.settings)
+        found['settings'] = plain(suite_settings(self.study.on))
         if self.study.landscape is not None:
             found['landscape'] = dict(
                 plain(asdict(self.study.landscape)),
@@ -109,7 +111,15 @@ class Kept:
                 setting=cell.setting.name,
                 seed=cell.seed,
                 depends=cell.depends,
-                **found), path)
+                **found),
+            path,
+            indent=1)
+
+    def write_traceback(self, cell: Cell, text: str) -> None:
+        """Write why a cell failed, beside the cells, for whoever mends it."""
+        folder = self.work_dir / 'tracebacks'
+        with whole_files(folder) as partial:
+            (partial / f'{cell.file_name}.txt').write_text(text)
 
     def state(self, cell: Cell) -> str:
         """A cell's state, in a word or two."""
@@ -142,6 +152,12 @@ class Kept:
         for cell in cells:
             if self.is_done(cell):
                 yield cell, self.get(cell)
+
+
+def suite_settings(ground: Ground) -> dict:
+    """How the suite is run: all that it can find in one pass."""
+    return dict(dict(temperature=True, single_references=True),
+                **ground.settings)
 
 
 def all_cells(study: Study, cfg_options: Optional[dict] = None) -> List[Cell]:
@@ -190,6 +206,26 @@ def select(cells: Sequence[Cell], only: Optional[Sequence[str]]) -> List[Cell]:
     return [cell for cell in cells if not only or cell.setting.name in only]
 
 
+def without_folders(text: str, roots: Dict[str, str]) -> str:
+    """A message without the absolute folders of one machine.
+
+    Args:
+        text (str): Any.
+        roots (Dict[str, str]): Folders, and what to call them instead. Of
+            others only the last part of a path is left.
+
+    Example:
+        >>> without_folders('No /disk/data/a.npy, nor /home/me/b.npy.',
+        ...                 {'/disk/data': 'data'})
+        'No data/a.npy, nor …/b.npy.'
+    """
+    for root, name in roots.items():
+        if root.startswith('/'):
+            text = text.replace(root, name)
+    # neither what follows another letter, as in a URL
+    return re.sub(r'(?<![\w.:/…])/(?:[^\s/\'"]+/)+', '…/', text)
+
+
 def changes(before: dict, now: dict) -> Dict[str, Tuple[Any, Any]]:
     """What differs, by path.
 
@@ -203,16 +239,6 @@ def changes(before: dict, now: dict) -> Dict[str, Tuple[Any, Any]]:
         for path in dict.fromkeys([*before, *now])
         if before.get(path) != now.get(path)
     }
-
-
-def slug(name: str) -> str:
-    """A name as part of a file's.
-
-    Example:
-        >>> slug('masked, α = 0.25')
-        'masked-α-0-25'
-    """
-    return re.sub(r'\W+', '-', name).strip('-').lower()
 
 
 def _flat(found: Any, path: str = '') -> Iterator[Tuple[str, Any]]:

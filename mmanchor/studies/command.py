@@ -17,7 +17,7 @@ from ..engine.command_line import (add_cfg_options, add_device_flag,
 from ..engine.stop_on_signal_hook import Stopped
 from ..engine.untrusted import checkpoint_loading
 from ..evaluation.suite.settings import Settings
-from .cells import Cell, Kept, all_cells, select
+from .cells import Cell, Kept, all_cells, select, suite_settings
 from .checking import check_trainable
 from .reading import ground_names, load_study, study_names
 from .report import print_report, write_report
@@ -160,7 +160,8 @@ def run_study(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _settings(study: Study, args: argparse.Namespace) -> Settings:
-    found = dict(study.on.settings, workers=args.workers, device=args.device)
+    found = dict(
+        suite_settings(study.on), workers=args.workers, device=args.device)
     if args.batch_size is not None:
         found['batch_size'] = args.batch_size
     return Settings(**found)

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from ..evaluation.report.figure_style import (WIDTH, label, legend_below,
                                               model_style, new_figure)
 from .landscape_figure import landscape_figure
-from .metrics import METRICS
+from .metrics import find_metric
 from .results import figures_of
 from .study import Plot
 
@@ -45,7 +45,7 @@ def study_figure(results: dict, plot: Plot) -> Optional[Figure]:
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, metric in zip(panels, metrics):
         handles.update(draw(axes, results, metric, plot))
-        axes.set_title(METRICS[metric].title)
+        axes.set_title(find_metric(metric).title)
         axes.set_xlabel(plot.xlabel)
         axes.grid(axis='y', alpha=0.3)
         axes.set_axisbelow(True)

@@ -9,8 +9,8 @@ from .. import CONFIG_DIR
 from ..engine.config_reading import check_fields, meant
 from ..evaluation.suite.sets import load_suite
 from ..evaluation.suite.settings import Settings
-from .cells import slug
-from .metrics import METRICS
+from .metrics import METRICS, metric_names
+from .slug import slug
 from .study import FIGURES, Ground, Landscape, Plot, Setting, Study
 
 FOLDER = CONFIG_DIR / 'studies'
@@ -93,8 +93,9 @@ def load_study(name: Union[str, Path],
             None if found.get('landscape') is None else _make(
                 found['landscape'], Landscape, f'`landscape` of {path}'),
         })
-    _check_known(study.metrics, METRICS, f'metrics in {path}')
-    _check_known(study.plot.metrics, METRICS, f'metrics of `plot` in {path}')
+    known = metric_names(one.name for one in load_suite(ground.suite).ood)
+    _check_known(study.metrics, known, f'metrics in {path}')
+    _check_known(study.plot.metrics, known, f'metrics of `plot` in {path}')
     _check_known([study.plot.kind], FIGURES, f'`kind` of `plot` in {path}')
     for one in settings if study.plot.log else ():
         if one.x is not None and not (isinstance(one.x,

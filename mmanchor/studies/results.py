@@ -12,8 +12,21 @@ CONVENTIONS = dict(
     std='sample standard deviation over seeds; none of one seed',
     seeds='a seed decides weights, order, augmentation, masks and references',
     corrupted='mean over kinds at each severity, then over severities',
+    noise_blur_weather_digital='groups of kinds of corruption (Hendrycks and '
+    'Dietterich 2019): mean over kinds and severities',
+    temperature='fitted on held-out clean images, which are not tested on; 1 '
+    'where none fits, as where all of them are right',
+    ece='L1, top label, 15 bins of equal width; of corrupted images, as NLL, '
+    'Brier score and AURC, the mean over kinds and severities',
+    aurc='mean error rate of the n most confident images; E-AURC less that of '
+    'the best order',
     auroc='out of distribution positive, by energy, mean over sets, in %',
+    one_reference='mean, and population standard deviation, of the accuracies '
+    'with each of the K references alone',
+    stem_distance='||Wr - Wd|| / ||Wd||: weights on the reference over those '
+    'on the image; 1.41 for independent halves, 0 if it has no influence',
     seconds='for 1000 clean images without reading them; median of 3 rounds',
+    training_seconds='of all epochs, with those of the model it starts from',
     paper='as published, where data and architecture are the same')
 
 
@@ -152,7 +165,7 @@ def _missing(cells: Sequence[Cell], kept: Kept) -> List[dict]:
         if one is None or state in ('to do', 'started', 'running', 'changed'):
             found.setdefault((state, None), []).append(str(cell))
             continue
-        for part in ('failed', 'missing'):
+        for part in ('failed', 'missing', 'unfitted'):
             for problem in one.get(part, []):
                 key = f'{part}: {problem["name"]}', problem['reason']
                 found.setdefault(key, []).append(str(cell))

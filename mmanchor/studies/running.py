@@ -12,7 +12,8 @@ from ..engine.locks import lock
 from ..engine.output import commit, progress_bars, versions
 from ..evaluation.suite.sets import load_suite
 from ..evaluation.suite.settings import Settings
-from .cells import DONE, FAILED, STARTED, Cell, Kept, changes
+from .cells import (DONE, FAILED, STARTED, Cell, Kept, changes,
+                    without_folders)
 from .checking import check_trainable
 from .landscape import measure_landscape
 from .measuring import Bench, make_sets, measure_by_suite
@@ -186,8 +187,9 @@ class Grid:
                 self.kept.keep(
                     cell,
                     FAILED,
-                    failed=[dict(name='the model', reason=reason)],
-                    traceback=traceback.format_exc().splitlines())
+                    failed=self._portable(
+                        [dict(name='the model', reason=reason)]))
+                self.kept.write_traceback(cell, traceback.format_exc())
                 ran.failed[str(cell)] = reason
                 self.console.print('[red]Failed:[/red] ' +
                                    escape(f'{cell}. {reason}'))
@@ -213,10 +215,13 @@ class Grid:
                                  (1 - self._share) * share))
         times = dict(
             found.pop('times'),
+            training_seconds=cell.training.seconds(self.work_dir),
             training=round(trained - begun, 1),
             measuring=round(time.time() - trained, 1))
         self._share = times['training'] / max(
             times['training'] + times['measuring'], 1e-9)
+        for part in ('failed', 'missing'):
+            found[part] = self._portable(found[part])
         self.kept.keep(
             cell,
             FAILED if found['failed'] else DONE,
@@ -229,6 +234,14 @@ class Grid:
         for one in found['failed']:
             ran.failed[str(cell)] = f'{one["name"]}: {one["reason"]}'
         return True
+
+    def _portable(self, problems: List[dict]) -> List[dict]:
+        """Problems without where this machine has its files."""
+        roots = {str(self.work_dir): 'work_dir', self.data_root: 'data'}
+        return [
+            dict(one, reason=without_folders(one['reason'], roots))
+            for one in problems
+        ]
 
     def _train(self, training: Training, wait: bool, report: Callable):
         """Its checkpoint; None where another process trains it."""

@@ -136,7 +136,8 @@ class Study:
         seeds (Sequence[int]): Of weights, order, augmentation, masks and
             references.
         metrics (Sequence[str]): Columns of the table; see
-            :data:`~mmanchor.studies.metrics.METRICS`.
+            :data:`~mmanchor.studies.metrics.METRICS`; ``auroc_SET`` is that of
+            one set out of distribution.
         plot (Plot): The figure.
         test (dict): How references are used, unless a setting says
             otherwise. Defaults to the config's.

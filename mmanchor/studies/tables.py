@@ -5,7 +5,7 @@ from typing import List, Optional
 
 from ..evaluation.report.markdown import one_line
 from ..evaluation.report.table import Table, to_markdown
-from .metrics import METRICS, shown
+from .metrics import find_metric, shown
 from .results import figures_of
 
 
@@ -22,9 +22,9 @@ def study_table(results: dict) -> Table:
     ]
     header = ['setting', 'seeds']
     for name in metrics:
-        header.append(METRICS[name].title)
+        header.append(find_metric(name).title)
         if name in published:
-            header.append(f'{METRICS[name].title}, paper')
+            header.append(f'{find_metric(name).title}, paper')
     rows = []
     for setting in results['settings']:
         found = figures_of(results, setting)

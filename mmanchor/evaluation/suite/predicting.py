@@ -43,7 +43,9 @@ def predict_batch(model: nn.Module,
         - images: (B, C, H, W)
         - output: ``answer`` (B, num_classes), whose softmax ``pred_score``
           is; ``pred_logits`` (B, num_classes); of anchored models
-          ``pred_std`` (B, num_classes) and ``num_references`` (B,)
+          ``pred_std`` (B, num_classes) and ``num_references`` (B,), and
+          ``reference_logits`` (B, num_classes, K) where every image is
+          answered by the same K > 1 references
     """
     images = model.data_preprocessor(dict(inputs=images))['inputs']
     if isinstance(model, AnchoredImageClassifier):
@@ -67,6 +69,8 @@ def _anchored(model, images) -> Dict[str, torch.Tensor]:
                 num_references=used))
         order.append(rows)
     if len(parts) == 1:
+        if len(logits) > 1 and model.protocol.name == 'mean':
+            parts[0]['reference_logits'] = logits.permute(1, 2, 0)
         return parts[0]
     place = torch.cat(order).argsort()
     return {
