@@ -33,12 +33,15 @@ class Cell:
         setting (Setting): Its setting.
         seed (int): Its seed.
         training (Training): What it is trained with.
+        others (Tuple[Training, ...]): Of an ensemble, those of the other
+            members. Defaults to none.
     """
     study: Study
     number: int
     setting: Setting
     seed: int
     training: Training
+    others: Tuple[Training, ...] = ()
 
     def __str__(self) -> str:
         return f'{self.setting.name}, seed {self.seed}'
@@ -48,10 +51,19 @@ class Cell:
         """What its files are called."""
         return f'{slug(self.setting.name)}_seed{self.seed}'
 
+    @property
+    def trainings(self) -> Tuple[Training, ...]:
+        """What its models are trained with; several of an ensemble."""
+        return (self.training, *self.others)
+
     @cached_property
     def test_config(self) -> Config:
         """Its config, with references used as the study says."""
-        cfg = copy.deepcopy(self.training.cfg)
+        return self.test_config_of(self.training)
+
+    def test_config_of(self, training: Training) -> Config:
+        """The same for one member of an ensemble."""
+        cfg = copy.deepcopy(training.cfg)
         test = {**self.study.test, **self.setting.test}
         for hook in reference_hooks(cfg):
             hook.update(copy.deepcopy(test))
@@ -63,6 +75,10 @@ class Cell:
     def depends(self) -> dict:
         """All that decides what is found, as JSON has it."""
         found = dict(training=self.training.depends)
+        if self.others:  # the same but for the seed
+            found['ensemble'] = [
+                one.cfg.randomness.seed for one in self.trainings
+            ]
         hooks = reference_hooks(self.test_config)
         if hooks:
             found['references'] = plain(hooks[0])
@@ -169,14 +185,26 @@ def all_cells(study: Study, cfg_options: Optional[dict] = None) -> List[Cell]:
     """
     pairs = [(setting, seed) for setting in study.settings
              for seed in study.seeds]
-    cells = [
-        Cell(study, i, setting, seed,
-             training_of(study, setting, seed, cfg_options))
-        for i, (setting, seed) in enumerate(pairs)
-    ]
+    cells = []
+    for i, (setting, seed) in enumerate(pairs):
+        first, *others = [
+            training_of(study, setting, one, cfg_options)
+            for one in seeds_of(study, setting, seed)
+        ]
+        cells.append(Cell(study, i, setting, seed, first, tuple(others)))
     for cell in cells[::len(study.seeds)]:
         _check_references(cell)
     return cells
+
+
+def seeds_of(study: Study, setting: Setting, seed: int) -> Sequence[int]:
+    """The seeds whose models answer in a cell: one, but for ensembles.
+
+    Fewer than the ensemble has members where the study has no more, which
+    :func:`select` refuses.
+    """
+    first = study.seeds.index(seed)
+    return (study.seeds[first:] + study.seeds[:first])[:setting.ensemble]
 
 
 def _check_references(cell: Cell) -> None:
@@ -195,7 +223,8 @@ def select(cells: Sequence[Cell], only: Optional[Sequence[str]]) -> List[Cell]:
     """The cells of some settings, or of all.
 
     Raises:
-        ValueError: There is no such setting.
+        ValueError: There is no such setting, or an ensemble among them has
+            more members than the study has seeds.
     """
     names = list(dict.fromkeys(cell.setting.name for cell in cells))
     for name in only or ():
@@ -203,7 +232,15 @@ def select(cells: Sequence[Cell], only: Optional[Sequence[str]]) -> List[Cell]:
             raise ValueError(
                 f'Expected --only to name settings, {", ".join(names)}, but '
                 f'got {name!r}. {meant(name, names, "Change it.")}')
-    return [cell for cell in cells if not only or cell.setting.name in only]
+    found = [cell for cell in cells if not only or cell.setting.name in only]
+    for cell in found:
+        if len(cell.trainings) < cell.setting.ensemble:
+            raise ValueError(
+                'Expected as many seeds as the ensemble '
+                f'{cell.setting.name!r} has members, '
+                f'{cell.setting.ensemble}, but got {len(cell.trainings)}. '
+                'Add seeds, or leave the setting out with --only.')
+    return found
 
 
 def without_folders(text: str, roots: Dict[str, str]) -> str:
@@ -224,33 +261,6 @@ def without_folders(text: str, roots: Dict[str, str]) -> str:
             text = text.replace(root, name)
     # neither what follows another letter, as in a URL
     return re.sub(r'(?<![\w.:/…])/(?:[^\s/\'"]+/)+', '…/', text)
-
-
-def changes(before: dict, now: dict) -> Dict[str, Tuple[Any, Any]]:
-    """What differs, by path.
-
-    Example:
-        >>> changes(dict(a=dict(b=1, c=2)), dict(a=dict(b=1, c=3)))
-        {'a.c': (2, 3)}
-    """
-    before, now = dict(_flat(before)), dict(_flat(now))
-    return {
-        path: (before.get(path), now.get(path))
-        for path in dict.fromkeys([*before, *now])
-        if before.get(path) != now.get(path)
-    }
-
-
-def _flat(found: Any, path: str = '') -> Iterator[Tuple[str, Any]]:
-    if isinstance(found, dict):
-        inside = found.items()
-    elif isinstance(found, list):
-        inside = enumerate(found)
-    else:
-        yield path, found
-        return
-    for key, value in inside:
-        yield from _flat(value, f'{path}.{key}' if path else str(key))
 
 
 @functools.lru_cache(maxsize=None)

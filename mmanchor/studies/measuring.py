@@ -2,13 +2,14 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 import torch
 
 from ..analysis.benchmark_timing import seconds
 from ..engine.loading import load_classifier
 from ..evaluation.suite.candidates import Candidate, Ready
+from ..evaluation.suite.ensembles import EnsembleCandidate
 from ..evaluation.suite.images import ImageBatches
 from ..evaluation.suite.making import make_corrupted
 from ..evaluation.suite.parts import Parts
@@ -18,6 +19,7 @@ from ..evaluation.suite.sets import Suite
 from ..evaluation.suite.settings import Settings
 from .cells import Cell
 from .data_root import with_data_root
+from .training import Training
 
 TIMED = 1000  # images
 TEMPERATURE = 'temperature on '  # how the suite calls what it can't fit
@@ -40,33 +42,43 @@ class Bench:
     settings: Settings
     data_root: str
 
-    def candidate(self, cell: Cell, checkpoint: str) -> Candidate:
-        """A cell's model."""
-        return Candidate(cell.setting.name,
-                         with_data_root(cell.test_config, self.data_root),
-                         checkpoint, cell.training.config_name)
+    def candidate(
+            self, cell: Cell, checkpoints: Sequence[str]
+    ) -> Union[Candidate, EnsembleCandidate]:
+        """A cell's model, or its models as one."""
+        members = tuple(
+            Candidate(
+                cell.setting.name,
+                with_data_root(cell.test_config_of(training), self.data_root),
+                checkpoint, training.config_name)
+            for training, checkpoint in zip(cell.trainings, checkpoints))
+        if len(members) == 1:
+            return members[0]
+        return EnsembleCandidate(cell.setting.name, members)
 
 
-def measure_by_suite(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
+def measure_by_suite(cell: Cell, checkpoints: Sequence[str], bench: Bench,
+                     folder: Path,
                      report: Callable[[float], None]) -> Dict[str, dict]:
     """Measure a cell's model on a suite, and how long it takes to answer.
 
     Args:
         cell (Cell): Any.
-        checkpoint (str): Its model's.
+        checkpoints (Sequence[str]): Its model's; several of an ensemble.
         bench (Bench): The suite.
         folder (Path): Where parts are kept.
         report (Callable): Told how much is done, from 0 to 1.
 
     Returns:
         dict: ``model``, see :func:`record_of`; ``missing`` and ``failed``
-        sets; ``unfitted`` temperatures; ``weights``, their SHA-256; ``times``.
+        sets; ``unfitted`` temperatures; ``weights``, the
+        SHA-256 of each model's; ``times``.
 
     Raises:
         ValueError: The checkpoint is not the config's.
     """
     suite, settings = bench.suite, bench.settings
-    candidate = bench.candidate(cell, checkpoint)
+    candidate = bench.candidate(cell, checkpoints)
     passes = 1 + len(suite.ood) + sum(
         len(list(one.cells())) for one in suite.shifts)
     done = 0
@@ -98,7 +110,8 @@ def measure_by_suite(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
         missing=outcome.missing,
         unfitted=unfitted,
         failed=failed,
-        weights=weights_of(cell, checkpoint),
+        weights=' + '.join(
+            map(weights_of, cell.trainings, checkpoints)),
         times=times)
 
 
@@ -246,9 +259,9 @@ def answer_seconds(ready: Ready,
     return sorted(seconds(work, device) for _ in range(rounds))[rounds // 2]
 
 
-def weights_of(cell: Cell, checkpoint: str) -> str:
+def weights_of(training: Training, checkpoint: str) -> str:
     """SHA-256 of a model's weights, without the times a checkpoint has."""
-    model, _ = load_classifier(cell.training.cfg, checkpoint)
+    model, _ = load_classifier(training.cfg, checkpoint)
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(name.encode())

@@ -1,6 +1,7 @@
 """Figures that a study compares, by short names."""
 from statistics import mean, pstdev
-from typing import Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple
+from typing import (Callable, Dict, Iterable, Iterator, NamedTuple, Optional,
+                    Tuple)
 
 from ..datasets.shift_kinds import C_GROUPS
 from ..evaluation.report.reading import clean, scores, shift

@@ -93,6 +93,11 @@ def load_study(name: Union[str, Path],
             None if found.get('landscape') is None else _make(
                 found['landscape'], Landscape, f'`landscape` of {path}'),
         })
+    if study.landscape is not None and any(
+            one.ensemble > 1 for one in settings):
+        raise ValueError(
+            f'Expected no `ensemble` in {path}, which has a `landscape`: only '
+            'one model has weights to move. Drop one of them.')
     known = metric_names(one.name for one in load_suite(ground.suite).ood)
     _check_known(study.metrics, known, f'metrics in {path}')
     _check_known(study.plot.metrics, known, f'metrics of `plot` in {path}')
@@ -199,6 +204,12 @@ def _check_settings(settings: Sequence[Setting], ground: Ground,
                     f'{method!r}. {_advice(method, ground.configs)}')
     for one in settings:
         _check_no_circle(one, settings, path)
+        if (not isinstance(one.ensemble, int) or isinstance(
+                one.ensemble, bool) or one.ensemble < 1):
+            raise ValueError(
+                f'Expected `ensemble` of {one.name!r} in {path} to be a '
+                f'number of models, 1 or more, but got {one.ensemble!r}. '
+                'Change it.')
 
 
 def _check_published(settings: Sequence[Setting], grounds: Iterable[str],

@@ -8,12 +8,12 @@ from typing import Callable, Dict, List, Sequence
 from rich.console import Console
 from rich.markup import escape
 
+from ..engine.config_reading import changes
 from ..engine.locks import lock
 from ..engine.output import commit, progress_bars, versions
 from ..evaluation.suite.sets import load_suite
 from ..evaluation.suite.settings import Settings
-from .cells import (DONE, FAILED, STARTED, Cell, Kept, changes,
-                    without_folders)
+from .cells import DONE, FAILED, STARTED, Cell, Kept, without_folders
 from .checking import check_trainable
 from .landscape import measure_landscape
 from .measuring import Bench, make_sets, measure_by_suite
@@ -75,8 +75,8 @@ def to_train(cells: Sequence[Cell], kept: Kept,
     """What is left to train, one seed of each setting."""
     found = {
         cell.setting.name: cell.training
-        for cell in reversed(cells) if not kept.is_done(cell, redo)
-        and cell.training.checkpoint(kept.work_dir) is None
+        for cell in reversed(cells) if not kept.is_done(cell, redo) and any(
+            one.checkpoint(kept.work_dir) is None for one in cell.trainings)
     }
     return list(found.values())[::-1]
 
@@ -200,33 +200,39 @@ class Grid:
         if found is None or found['depends'] != cell.depends:
             self.kept.keep(cell, STARTED)
         begun = time.time()
-        checkpoint = self._train(
-            cell.training, wait,
-            lambda what, share: report(cell, what, share, self._share * share))
-        if checkpoint is None:
-            return False
+        checkpoints = []
+        for i, training in enumerate(cell.trainings):
+            checkpoint = self._train(
+                training, wait, lambda what, share: report(
+                    cell, what, share, self._share *
+                    (i + share) / len(cell.trainings)))
+            if checkpoint is None:
+                return False
+            checkpoints.append(checkpoint)
         trained = time.time()
         measure = (
             measure_by_suite
             if cell.study.landscape is None else measure_landscape)
         found = measure(
-            cell, checkpoint, self.bench, cell.training.folder(self.work_dir),
+            cell, checkpoints, self.bench, cell.training.folder(self.work_dir),
             lambda share: report(cell, 'measure', share, self._share +
                                  (1 - self._share) * share))
         times = dict(
             found.pop('times'),
-            training_seconds=cell.training.seconds(self.work_dir),
+            training_seconds=sum(
+                one.seconds(self.work_dir) for one in cell.trainings),
             training=round(trained - begun, 1),
             measuring=round(time.time() - trained, 1))
         self._share = times['training'] / max(
             times['training'] + times['measuring'], 1e-9)
-        for part in ('failed', 'missing'):
-            found[part] = self._portable(found[part])
+        for part in ('failed', 'missing', 'unfitted'):
+            found[part] = self._portable(found.get(part, []))
         self.kept.keep(
             cell,
             FAILED if found['failed'] else DONE,
             **found,
-            trained=cell.training.folder(Path()).as_posix(),
+            trained=' + '.join(
+                one.folder(Path()).as_posix() for one in cell.trainings),
             versions=versions(),
             commit=commit(),
             device=self.settings.device,

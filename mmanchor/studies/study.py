@@ -53,6 +53,10 @@ class Setting:
             to None: the method.
         x (int | float | str, optional): The place on a figure's axis.
             Defaults to None: all of it.
+        ensemble (int): How many of the setting's models, of as many seeds,
+            answer as one, by the mean of their probabilities: that of seed i
+            and those of the next seeds, from the last on to the first again.
+            Nothing more is trained. Defaults to 1: each model by itself.
         paper (Dict[str, dict]): What was published, by ground and metric.
             Defaults to nothing.
     """
@@ -65,6 +69,7 @@ class Setting:
     start: Union[str, dict, None] = None
     series: Optional[str] = None
     x: Optional[Number] = None
+    ensemble: int = 1
     paper: Dict[str, Dict[str, float]] = field(default_factory=dict)
 
     @property
