@@ -263,6 +263,26 @@ def without_folders(text: str, roots: Dict[str, str]) -> str:
     return re.sub(r'(?<![\w.:/…])/(?:[^\s/\'"]+/)+', '…/', text)
 
 
+def describe_changes(paths: Dict[str, Tuple[Any, Any]], at_most: int) -> str:
+    """What differs between a cell on disk and the study of now, in a line.
+
+    Args:
+        paths (Dict[str, Tuple[Any, Any]]): See
+            :func:`~mmanchor.engine.config_reading.changes`.
+        at_most (int): How many of them to name.
+
+    Example:
+        >>> describe_changes({'a.b': (1, 2), 'c': (3, 4)}, 1)
+        'a.b: 1 then, 2 now and 1 more'
+    """
+    lines = [
+        f'{path}: {before!r} then, {now!r} now'
+        for path, (before, now) in list(paths.items())[:at_most]
+    ]
+    more = f' and {len(paths) - at_most} more' if len(paths) > at_most else ''
+    return '; '.join(lines) + more
+
+
 @functools.lru_cache(maxsize=None)
 def _of_suite(name: str) -> dict:
     return plain(asdict(load_suite(name, '')))

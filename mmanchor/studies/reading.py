@@ -11,7 +11,7 @@ from ..evaluation.suite.sets import load_suite
 from ..evaluation.suite.settings import Settings
 from .metrics import METRICS, metric_names
 from .slug import slug
-from .study import FIGURES, Ground, Landscape, Plot, Setting, Study
+from .study import BASELINE, FIGURES, Ground, Landscape, Plot, Setting, Study
 
 FOLDER = CONFIG_DIR / 'studies'
 VARIANTS = 'variants'
@@ -87,6 +87,8 @@ def load_study(name: Union[str, Path],
             _check_seeds(found['seeds'], path),
             'metrics':
             tuple(found['metrics']),
+            'baseline':
+            _baseline(found.get('baseline'), settings, path),
             'plot':
             _make(found.get('plot', {}), Plot, f'`plot` of {path}'),
             'landscape':
@@ -210,6 +212,15 @@ def _check_settings(settings: Sequence[Setting], ground: Ground,
                 f'Expected `ensemble` of {one.name!r} in {path} to be a '
                 f'number of models, 1 or more, but got {one.ensemble!r}. '
                 'Change it.')
+
+
+def _baseline(name: Optional[str], settings: Sequence[Setting],
+              path: Path) -> Optional[str]:
+    names = [one.name for one in settings]
+    if name is not None:
+        _check_known([name], names, f'`baseline` of {path}')
+        return name
+    return BASELINE if BASELINE in names else None
 
 
 def _check_published(settings: Sequence[Setting], grounds: Iterable[str],

@@ -1,11 +1,13 @@
 """From cells to a study's results: mean and spread over seeds."""
 from statistics import mean, stdev
-from typing import Dict, List, Sequence
+from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
-from .cells import Cell, Kept
+from ..engine.config_reading import changes
+from .cells import Cell, Kept, describe_changes
 from .metrics import OF_TIMES, values_of
+from .paired import paired_difference
 from .study import Study
 
 CONVENTIONS = dict(
@@ -27,7 +29,15 @@ CONVENTIONS = dict(
     'on the image; 1.41 for independent halves, 0 if it has no influence',
     seconds='for 1000 clean images without reading them; median of 3 rounds',
     training_seconds='of all epochs, with those of the model it starts from',
+    difference='from the baseline with the same seed: mean, and 95 % '
+    't-interval with n - 1 degrees of freedom; "level" where it holds zero. '
+    'Each interval stands by itself: about 1 in 20 of no difference is not '
+    'level',
     paper='as published, where data and architecture are the same')
+ENSEMBLES = (
+    'the mean of the members\' probabilities, of as many seeds of the same '
+    'training; those of different seeds share members, so that they differ '
+    'less, and their intervals are narrower, than those of ensembles apart')
 
 
 def assemble(study: Study,
@@ -82,6 +92,10 @@ def assemble(study: Study,
                 } if landscapes else {})))
         times[setting.name] = _times(
             [one['times'] for one in mine.values() if one is not None])
+    baseline = _add_differences(settings, study.baseline)
+    conventions = dict(CONVENTIONS)
+    if any(one.ensemble > 1 for one in study.settings):
+        conventions['ensembles'] = ENSEMBLES
     return dict(
         study=study.name,
         title=study.title,
@@ -90,9 +104,10 @@ def assemble(study: Study,
         suite=study.on.suite,
         shifted=study.on.shifted,
         metrics=list(study.metrics),
+        baseline=baseline,
         settings=settings,
         missing=_missing(cells, kept),
-        conventions=CONVENTIONS,
+        conventions=conventions,
         made_with=_made_with(list(found.values())),
         times=times)
 
@@ -119,6 +134,19 @@ def over_seeds(values: List[Dict[str, float]]) -> dict:
             for name, column in columns.items()
         },
         n=len(values))
+
+
+def _add_differences(settings: List[dict],
+                     baseline: Optional[str]) -> Optional[str]:
+    """Compare settings with the baseline, if it is among them."""
+    by_name = {one['name']: one for one in settings}
+    if baseline not in by_name:
+        baseline = None
+    for one in settings:
+        one['difference'] = None if baseline in (
+            None, one['name']) else paired_difference(
+                one['seeds'], by_name[baseline]['seeds'])
+    return baseline
 
 
 def figures_of(results: dict, setting: dict) -> dict:
@@ -162,7 +190,11 @@ def _missing(cells: Sequence[Cell], kept: Kept) -> List[dict]:
     found: Dict[tuple, List[str]] = {}
     for cell in cells:
         one, state = kept.get(cell), kept.state(cell)
-        if one is None or state in ('to do', 'started', 'running', 'changed'):
+        if state == 'changed':
+            reason = describe_changes(changes(one['depends'], cell.depends), 2)
+            found.setdefault((state, reason), []).append(str(cell))
+            continue
+        if one is None or state in ('to do', 'started', 'running'):
             found.setdefault((state, None), []).append(str(cell))
             continue
         for part in ('failed', 'missing', 'unfitted'):

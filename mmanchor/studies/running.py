@@ -13,7 +13,8 @@ from ..engine.locks import lock
 from ..engine.output import commit, progress_bars, versions
 from ..evaluation.suite.sets import load_suite
 from ..evaluation.suite.settings import Settings
-from .cells import DONE, FAILED, STARTED, Cell, Kept, without_folders
+from .cells import (DONE, FAILED, STARTED, Cell, Kept, describe_changes,
+                    without_folders)
 from .checking import check_trainable
 from .landscape import measure_landscape
 from .measuring import Bench, make_sets, measure_by_suite
@@ -55,12 +56,7 @@ def check_unchanged(cells: Sequence[Cell],
         return
     lines = []
     for cell, paths in list(different.items())[:5]:
-        told = [
-            f'{path}: {before!r} then, {now!r} now'
-            for path, (before, now) in list(paths.items())[:3]
-        ]
-        more = f' and {len(paths) - 3} more' if len(paths) > 3 else ''
-        lines.append(f'{cell}: {"; ".join(told)}{more}')
+        lines.append(f'{cell}: {describe_changes(paths, 3)}')
     if len(different) > 5:
         lines.append(f'and {len(different) - 5} more cells')
     raise ValueError(

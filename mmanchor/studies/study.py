@@ -3,6 +3,7 @@ from dataclasses import dataclass, field
 from typing import Dict, Optional, Sequence, Tuple, Union
 
 Number = Union[int, float, str]
+BASELINE = 'standard'
 FIGURES = ('lines', 'points', 'landscape')
 
 
@@ -146,6 +147,9 @@ class Study:
         plot (Plot): The figure.
         test (dict): How references are used, unless a setting says
             otherwise. Defaults to the config's.
+        baseline (str, optional): The setting that all others are compared
+            with, seed by seed. Defaults to None: that called ``'standard'``,
+            and none where there is no such setting.
         caption (str): What has to be known to read the table.
         landscape (Landscape, optional): Measure accuracy around the weights
             rather than the suite. Defaults to None.
@@ -160,6 +164,7 @@ class Study:
     metrics: Tuple[str, ...]
     plot: Plot = Plot()
     test: dict = field(default_factory=dict)
+    baseline: Optional[str] = None
     caption: str = ''
     landscape: Optional[Landscape] = None
     grounds: Sequence[str] = ()
