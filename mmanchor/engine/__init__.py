@@ -3,9 +3,10 @@ from .hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from .hooks.channels_last_hook import ChannelsLastHook
 from .hooks.k_reference_hook import KReferenceHook
 from .hooks.reproducible_run_hook import ReproducibleRunHook
+from .hooks.stem_distance_hook import StemDistanceHook
 from .hooks.stop_on_signal_hook import StopOnSignalHook
 
 __all__ = [
     'AtomicCheckpointHook', 'ChannelsLastHook', 'KReferenceHook',
-    'ReproducibleRunHook', 'StopOnSignalHook'
+    'ReproducibleRunHook', 'StemDistanceHook', 'StopOnSignalHook'
 ]

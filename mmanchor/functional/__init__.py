@@ -7,7 +7,7 @@ from .folding import reference_map, residual_half, trace_reference_maps
 from .landscape import moved_weights, random_direction
 from .masking import (blank_references, draw_mask, normalized_entropy,
                       uniform_cross_entropy)
-from .stem import find_stem, inflate, narrow, widen_stem
+from .stem import find_stem, inflate, narrow, stem_distance, widen_stem
 from .temperature import fit_temperature
 from .transduction import best_candidates, pair_norms
 from .uncertainty import (anchor_score, average_references, average_space,
@@ -23,6 +23,6 @@ __all__ = [
     'fit_temperature', 'fold', 'inflate', 'max_logit', 'moved_weights',
     'mutual_information', 'narrow', 'normalized_entropy', 'pair_norms',
     'predictive_entropy', 'random_direction', 'reference_map',
-    'reference_spread', 'residual_half', 'settled', 'trace_reference_maps',
-    'uniform_cross_entropy', 'widen_stem'
+    'reference_spread', 'residual_half', 'settled', 'stem_distance',
+    'trace_reference_maps', 'uniform_cross_entropy', 'widen_stem'
 ]

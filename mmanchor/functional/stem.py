@@ -238,6 +238,41 @@ def _inflate_on_load(conv, state_dict, prefix, *_):
             f'{conv.in_channels // 2} channels.')
 
 
+def stem_distance(weights: Sequence[torch.Tensor]) -> float:
+    """Distance of a stem's halves, relative to the residual's half.
+
+    ``||Wr - Wd|| / ||Wd||`` in the Frobenius norm, over all layers together.
+    Since ``Wr r + Wd (x - r) = Wd x + (Wr - Wd) r``, it compares the weights
+    that the stem puts on the reference with those that it puts on the image:
+    0 means that the reference has no influence, as after a warm start, and
+    two independent halves of equal variance are at about 1.41.
+
+    Args:
+        weights (Sequence[torch.Tensor]): Of the layers that read the anchored
+            image.
+
+    Shape:
+        - weights: (out, 2C, ...) each
+
+    Raises:
+        ValueError: There is no layer, or one has an odd number of channels.
+
+    Example:
+        >>> wr, wd = torch.ones(8, 3, 7, 7), 2 * torch.ones(8, 3, 7, 7)
+        >>> stem_distance([torch.cat([wr, wd], 1)])
+        0.5
+    """
+    if not weights or any(one.size(1) % 2 for one in weights):
+        raise ValueError(
+            'Expected the weights of one layer or more that read 2C channels, '
+            f'but got shapes {[tuple(one.shape) for one in weights]}. Pass '
+            'those of a widened stem.')
+    halves = [one.detach().double().chunk(2, 1) for one in weights]
+    apart = torch.cat([(wr - wd).flatten() for wr, wd in halves])
+    residual = torch.cat([wd.flatten() for _, wd in halves])
+    return (apart.norm() / residual.norm()).item()
+
+
 def narrow(conv: nn.Conv2d) -> None:
     """Leave a widened layer the residual's half, in place.
 

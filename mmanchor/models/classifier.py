@@ -7,7 +7,8 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from ..functional import anchor, average_references, check_uncertainty, fold
+from ..functional import (anchor, average_references, check_uncertainty, fold,
+                          stem_distance)
 from ..functional.uncertainty import AVERAGE
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import mask_head
@@ -174,6 +175,18 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     @uncertainty.setter
     def uncertainty(self, names: Union[str, Sequence[str]]) -> None:
         self._uncertainty = check_uncertainty(names)
+
+    @property
+    def stem_distance(self) -> Optional[float]:
+        """Relative distance of the stem's halves.
+
+        See :func:`~mmanchor.functional.stem_distance`; None of a backbone
+        that was built for 2C channels, whose layers are not known.
+        """
+        if not self.stem:
+            return None
+        return stem_distance(
+            [self.backbone.get_submodule(name).weight for name in self.stem])
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         images = state_dict.get(f'{prefix}reference_bank.images')

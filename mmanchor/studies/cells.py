@@ -14,8 +14,10 @@ from mmpretrain.registry import HOOKS
 from ..suite.spec import load_suite
 from ..utils.config import meant, reference_hooks
 from ..utils.console import write_json
+from ..utils.files import whole_files
 from ..utils.locks import is_locked
-from .spec import Setting, Study
+from .slug import slug
+from .spec import Ground, Setting, Study
 from .training import Training, plain, training_of
 
 DONE, FAILED, STARTED = 'done', 'failed', 'started'
@@ -31,12 +33,15 @@ class Cell:
         setting (Setting): Its setting.
         seed (int): Its seed.
         training (Training): What it is trained with.
+        others (Tuple[Training, ...]): Of an ensemble, those of the other
+            members. Defaults to none.
     """
     study: Study
     number: int
     setting: Setting
     seed: int
     training: Training
+    others: Tuple[Training, ...] = ()
 
     def __str__(self) -> str:
         return f'{self.setting.name}, seed {self.seed}'
@@ -46,10 +51,19 @@ class Cell:
         """What its files are called."""
         return f'{slug(self.setting.name)}_seed{self.seed}'
 
+    @property
+    def trainings(self) -> Tuple[Training, ...]:
+        """What its models are trained with; several of an ensemble."""
+        return (self.training, *self.others)
+
     @cached_property
     def test_config(self) -> Config:
         """Its config, with references used as the study says."""
-        cfg = copy.deepcopy(self.training.cfg)
+        return self.test_config_of(self.training)
+
+    def test_config_of(self, training: Training) -> Config:
+        """The same for one member of an ensemble."""
+        cfg = copy.deepcopy(training.cfg)
         test = {**self.study.test, **self.setting.test}
         for hook in reference_hooks(cfg):
             hook.update(copy.deepcopy(test))
@@ -61,11 +75,15 @@ class Cell:
     def depends(self) -> dict:
         """All that decides what is found, as JSON has it."""
         found = dict(training=self.training.depends)
+        if self.others:  # the same but for the seed
+            found['ensemble'] = [
+                one.cfg.randomness.seed for one in self.trainings
+            ]
         hooks = reference_hooks(self.test_config)
         if hooks:
             found['references'] = plain(hooks[0])
         found['suite'] = _of_suite(self.study.on.suite)
-        found['settings'] = plain(self.study.on.settings)
+        found['settings'] = plain(suite_settings(self.study.on))
         if self.study.landscape is not None:
             found['landscape'] = dict(
                 plain(asdict(self.study.landscape)),
@@ -109,7 +127,15 @@ class Kept:
                 setting=cell.setting.name,
                 seed=cell.seed,
                 depends=cell.depends,
-                **found), path)
+                **found),
+            path,
+            indent=1)
+
+    def write_traceback(self, cell: Cell, text: str) -> None:
+        """Write why a cell failed, beside the cells, for whoever mends it."""
+        folder = self.work_dir / 'tracebacks'
+        with whole_files(folder) as partial:
+            (partial / f'{cell.file_name}.txt').write_text(text)
 
     def state(self, cell: Cell) -> str:
         """A cell's state, in a word or two."""
@@ -145,6 +171,12 @@ class Kept:
                 yield cell, self.get(cell)
 
 
+def suite_settings(ground: Ground) -> dict:
+    """How the suite is run: all that it can find in one pass."""
+    return dict(
+        dict(temperature=True, single_references=True), **ground.settings)
+
+
 def all_cells(study: Study, cfg_options: Optional[dict] = None) -> List[Cell]:
     """The whole grid, settings in the outer loop.
 
@@ -154,14 +186,26 @@ def all_cells(study: Study, cfg_options: Optional[dict] = None) -> List[Cell]:
     """
     pairs = [(setting, seed) for setting in study.settings
              for seed in study.seeds]
-    cells = [
-        Cell(study, i, setting, seed,
-             training_of(study, setting, seed, cfg_options))
-        for i, (setting, seed) in enumerate(pairs)
-    ]
+    cells = []
+    for i, (setting, seed) in enumerate(pairs):
+        first, *others = [
+            training_of(study, setting, one, cfg_options)
+            for one in seeds_of(study, setting, seed)
+        ]
+        cells.append(Cell(study, i, setting, seed, first, tuple(others)))
     for cell in cells[::len(study.seeds)]:
         _check_references(cell)
     return cells
+
+
+def seeds_of(study: Study, setting: Setting, seed: int) -> Sequence[int]:
+    """The seeds whose models answer in a cell: one, but for ensembles.
+
+    Fewer than the ensemble has members where the study has no more, which
+    :func:`select` refuses.
+    """
+    first = study.seeds.index(seed)
+    return (study.seeds[first:] + study.seeds[:first])[:setting.ensemble]
 
 
 def _check_references(cell: Cell) -> None:
@@ -180,7 +224,8 @@ def select(cells: Sequence[Cell], only: Optional[Sequence[str]]) -> List[Cell]:
     """The cells of some settings, or of all.
 
     Raises:
-        ValueError: There is no such setting.
+        ValueError: There is no such setting, or an ensemble among them has
+            more members than the study has seeds.
     """
     names = list(dict.fromkeys(cell.setting.name for cell in cells))
     for name in only or ():
@@ -188,44 +233,55 @@ def select(cells: Sequence[Cell], only: Optional[Sequence[str]]) -> List[Cell]:
             raise ValueError(
                 f'Expected --only to name settings, {", ".join(names)}, but '
                 f'got {name!r}. {meant(name, names, "Change it.")}')
-    return [cell for cell in cells if not only or cell.setting.name in only]
+    found = [cell for cell in cells if not only or cell.setting.name in only]
+    for cell in found:
+        if len(cell.trainings) < cell.setting.ensemble:
+            raise ValueError(
+                'Expected as many seeds as the ensemble '
+                f'{cell.setting.name!r} has members, '
+                f'{cell.setting.ensemble}, but got {len(cell.trainings)}. '
+                'Add seeds, or leave the setting out with --only.')
+    return found
 
 
-def changes(before: dict, now: dict) -> Dict[str, Tuple[Any, Any]]:
-    """What differs, by path.
+def without_folders(text: str, roots: Dict[str, str]) -> str:
+    """A message without the absolute folders of one machine.
 
-    Example:
-        >>> changes(dict(a=dict(b=1, c=2)), dict(a=dict(b=1, c=3)))
-        {'a.c': (2, 3)}
-    """
-    before, now = dict(_flat(before)), dict(_flat(now))
-    return {
-        path: (before.get(path), now.get(path))
-        for path in dict.fromkeys([*before, *now])
-        if before.get(path) != now.get(path)
-    }
-
-
-def slug(name: str) -> str:
-    """A name as part of a file's.
+    Args:
+        text (str): Any.
+        roots (Dict[str, str]): Folders, and what to call them instead. Of
+            others only the last part of a path is left.
 
     Example:
-        >>> slug('masked, α = 0.25')
-        'masked-α-0-25'
+        >>> without_folders('No /disk/data/a.npy, nor /home/me/b.npy.',
+        ...                 {'/disk/data': 'data'})
+        'No data/a.npy, nor …/b.npy.'
     """
-    return re.sub(r'\W+', '-', name).strip('-').lower()
+    for root, name in roots.items():
+        if root.startswith('/'):
+            text = text.replace(root, name)
+    # neither what follows another letter, as in a URL
+    return re.sub(r'(?<![\w.:/…])/(?:[^\s/\'"]+/)+', '…/', text)
 
 
-def _flat(found: Any, path: str = '') -> Iterator[Tuple[str, Any]]:
-    if isinstance(found, dict):
-        inside = found.items()
-    elif isinstance(found, list):
-        inside = enumerate(found)
-    else:
-        yield path, found
-        return
-    for key, value in inside:
-        yield from _flat(value, f'{path}.{key}' if path else str(key))
+def describe_changes(paths: Dict[str, Tuple[Any, Any]], at_most: int) -> str:
+    """What differs between a cell on disk and the study of now, in a line.
+
+    Args:
+        paths (Dict[str, Tuple[Any, Any]]): See
+            :func:`~mmanchor.utils.config.changes`.
+        at_most (int): How many of them to name.
+
+    Example:
+        >>> describe_changes({'a.b': (1, 2), 'c': (3, 4)}, 1)
+        'a.b: 1 then, 2 now and 1 more'
+    """
+    lines = [
+        f'{path}: {before!r} then, {now!r} now'
+        for path, (before, now) in list(paths.items())[:at_most]
+    ]
+    more = f' and {len(paths) - at_most} more' if len(paths) > at_most else ''
+    return '; '.join(lines) + more
 
 
 @functools.lru_cache(maxsize=None)

@@ -16,7 +16,7 @@ from ..checkpoints.safe_loading import checkpoint_loading
 from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
 from ..engine.hooks.stop_on_signal_hook import Stopped
 from ..suite.settings import Settings
-from .cells import Cell, Kept, all_cells, select
+from .cells import Cell, Kept, all_cells, select, suite_settings
 from .checks import check_trainable
 from .report import print_report, write_report
 from .results import assemble
@@ -165,7 +165,8 @@ def run_study(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _settings(study: Study, args: argparse.Namespace) -> Settings:
-    found = dict(study.on.settings, workers=args.workers, device=args.device)
+    found = dict(
+        suite_settings(study.on), workers=args.workers, device=args.device)
     if args.batch_size is not None:
         found['batch_size'] = args.batch_size
     return Settings(**found)

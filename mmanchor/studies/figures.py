@@ -1,5 +1,5 @@
 """The figure of a study: lines, points side by side, a landscape."""
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,11 +8,12 @@ from matplotlib.lines import Line2D
 from ..suite.report.figure_style import (WIDTH, label, legend_below,
                                          model_style, new_figure)
 from .landscape_figure import landscape_figure
-from .metrics import METRICS
+from .metrics import find_metric
 from .results import figures_of
 from .spec import Plot
 
 PAPER = 'paper'
+IN_A_ROW = 6  # groups of points that an axis has room to name
 # of what was published, beside one's own
 _SEED = dict(linestyle='', marker='.', markersize=2.5)
 _MARK = dict(colors='0.1', linestyle=':', linewidth=1.4)
@@ -39,16 +40,24 @@ def study_figure(results: dict, plot: Plot) -> Optional[Figure]:
     if not metrics:
         return None
     width = WIDTH if len(metrics) > 1 else WIDTH / 2
-    figure = new_figure(width, 2.9)
-    draw = _lines if plot.kind == 'lines' else _side_by_side
+    places = _places(results, metrics)
+    in_rows = plot.kind == 'points' and len(places) > IN_A_ROW
+    figure = new_figure(width, 1.2 + 0.2 * len(places) if in_rows else 2.9)
     handles = {}
-    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    panels = figure.subplots(1, len(metrics), squeeze=False, sharey=in_rows)[0]
     for axes, metric in zip(panels, metrics):
-        handles.update(draw(axes, results, metric, plot))
-        axes.set_title(METRICS[metric].title)
-        axes.set_xlabel(plot.xlabel)
-        axes.grid(axis='y', alpha=0.3)
+        if plot.kind == 'lines':
+            handles.update(_lines(axes, results, metric, plot))
+        elif in_rows:
+            handles.update(_below_each_other(axes, results, metric, places))
+        else:
+            handles.update(_side_by_side(axes, results, metric))
+        axes.set_title(find_metric(metric).title)
+        axes.set_xlabel('' if in_rows else plot.xlabel)
+        axes.grid(axis='x' if in_rows else 'y', alpha=0.3)
         axes.set_axisbelow(True)
+    if in_rows:
+        panels[0].set_ylabel(plot.xlabel)
     legend_below(figure, list(handles.values()), width)
     return figure
 
@@ -144,19 +153,68 @@ def _with_room(places: list, names: List[str], log: bool) -> List[str]:
     return found
 
 
-def _side_by_side(axes, results: dict, metric: str,
-                  plot: Plot) -> Dict[str, Line2D]:
+def _side_by_side(axes, results: dict, metric: str) -> Dict[str, Line2D]:
     """Means with their spread and every seed's, grouped by x.
 
     What has no x stands by itself, under its name.
     """
+    places = _places(results, [metric])
+    handles = _marks(axes, results, metric, places)
+    axes.margins(y=0.15)
+    axes.set_xlim(-0.6, len(places) - 0.4)
+    crowded = len(places) > 3
+    axes.set_xticks(
+        # lines of a name would be upon another's where they are slanted
+        range(len(places)),
+        [label(x, 99 if crowded else 14) for x in places],
+        rotation=30 if crowded else 0,
+        ha='right' if crowded else 'center',
+        rotation_mode='anchor' if crowded else None)
+    return handles
+
+
+def _below_each_other(axes, results: dict, metric: str,
+                      places: List[str]) -> Dict[str, Line2D]:
+    """The same in rows, where there are too many names for an axis."""
+    handles = _marks(axes, results, metric, places, in_rows=True)
+    axes.margins(x=0.1)
+    axes.set_yticks(range(len(places)), [label(x, 34) for x in places])
+    axes.set_ylim(len(places) - 0.4, -0.6)  # the first on top
+    axes.tick_params(axis='y', length=0)
+    axes.locator_params(axis='x', nbins=4)
+    return handles
+
+
+def _places(results: dict, metrics: Sequence[str]) -> List[str]:
+    """Groups of settings by x, of those that have one of some metrics."""
+    return list(
+        dict.fromkeys(
+            _x_of(one) for one in results['settings']
+            if {*figures_of(results, one)['mean'], *one['paper']}
+            & set(metrics)))
+
+
+def _marks(axes,
+           results: dict,
+           metric: str,
+           places: List[str],
+           in_rows: bool = False) -> Dict[str, Line2D]:
+    """Draw the settings of each group beside each other.
+
+    Returns:
+        Dict[str, Line2D]: For the legend, by name.
+    """
     handles = {}
-    groups: Dict[str, List[dict]] = {}
+    groups: Dict[str, List[dict]] = {place: [] for place in places}
     for one in results['settings']:
         if metric in {**figures_of(results, one)['mean'], **one['paper']}:
-            groups.setdefault(_x_of(one), []).append(one)
+            groups[_x_of(one)].append(one)
     series = _series(results)
     width = 0.7 / max(map(len, groups.values()))
+
+    def point(at, value):
+        return (value, at) if in_rows else (at, value)
+
     for place, inside in enumerate(groups.values()):
         for i, one in enumerate(inside):
             look = model_style(series.index(one['series']))
@@ -166,9 +224,11 @@ def _side_by_side(axes, results: dict, metric: str,
             mean = figures['mean'].get(metric)
             if mean is not None:
                 axes.errorbar(
-                    at,
-                    mean,
-                    yerr=figures['std'].get(metric),
+                    *point(at, mean),
+                    **{
+                        'xerr' if in_rows else 'yerr':
+                        figures['std'].get(metric)
+                    },
                     capsize=2.5,
                     **{
                         **look, 'markersize': 5
@@ -177,8 +237,8 @@ def _side_by_side(axes, results: dict, metric: str,
                     of[metric] for of in one['seeds'].values() if metric in of
                 ]
                 axes.plot(
-                    [at + 0.16 * width] * len(seeds),
-                    seeds,
+                    *point([at + (0.3 if in_rows else 0.16) * width] *
+                           len(seeds), seeds),
                     color=look['color'],
                     alpha=0.4,
                     **_SEED)
@@ -186,22 +246,13 @@ def _side_by_side(axes, results: dict, metric: str,
                                                 label=label(one['series']),
                                                 **look)
             if metric in one['paper']:
-                axes.hlines(one['paper'][metric], at - width / 2,
-                            at + width / 2, **_MARK)
+                draw = axes.vlines if in_rows else axes.hlines
+                draw(one['paper'][metric], at - width / 2, at + width / 2,
+                     **_MARK)
                 handles[PAPER] = Line2D([], [],
                                         label=PAPER,
                                         color=_MARK['colors'],
                                         linestyle=':')
-    axes.margins(y=0.15)
-    axes.set_xlim(-0.6, len(groups) - 0.4)
-    crowded = len(groups) > 3
-    axes.set_xticks(
-        # lines of a name would be upon another's where they are slanted
-        range(len(groups)),
-        [label(x, 99 if crowded else 14) for x in groups],
-        rotation=30 if crowded else 0,
-        ha='right' if crowded else 'center',
-        rotation_mode='anchor' if crowded else None)
     return handles
 
 

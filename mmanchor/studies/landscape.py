@@ -1,6 +1,6 @@
 """Accuracy of a model whose weights are moved, on a grid of two directions."""
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -26,15 +26,15 @@ SEEDS = (0, 1)  # of the two directions
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
-def measure_landscape(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
-                      report: Callable[[float], None]) -> dict:
+def measure_landscape(cell: Cell, checkpoints: Sequence[str], bench: Bench,
+                      folder: Path, report: Callable[[float], None]) -> dict:
     """Measure how accuracy falls off around a cell's weights.
 
     A row of the grid is kept as soon as it is measured.
 
     Args:
         cell (Cell): Any.
-        checkpoint (str): Its model's.
+        checkpoints (Sequence[str]): Its model's, which is one.
         bench (Bench): The suite whose shifted set it is measured on.
         folder (Path): Where rows are kept.
         report (Callable): Told how much is done, from 0 to 1.
@@ -51,11 +51,13 @@ def measure_landscape(cell: Cell, checkpoint: str, bench: Bench, folder: Path,
     of = cell.study.landscape
     settings = bench.settings
     cfg = with_data_root(cell.test_config, bench.data_root)
+    checkpoint, = checkpoints
     ready = load_trained(cfg, checkpoint, settings.device)
     images, labels = _images(bench.suite, cell.study.on.shifted, of.images,
                              ready, settings)
     steps = np.linspace(-of.reach, of.reach, of.points).tolist()
-    parts, weights = Parts(folder / 'parts'), weights_of(cell, checkpoint)
+    parts, weights = Parts(folder / 'parts'), weights_of(
+        cell.training, checkpoint)
     found, done = {}, 0
     for normalise in of.normalise:
         rows = []

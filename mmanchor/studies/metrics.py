@@ -1,8 +1,13 @@
 """Figures that a study compares, by short names."""
-from statistics import mean
-from typing import Callable, Dict, NamedTuple, Optional
+from statistics import mean, pstdev
+from typing import (Callable, Dict, Iterable, Iterator, NamedTuple, Optional,
+                    Tuple)
 
+from ..datasets.shifts.kinds import C_GROUPS
 from ..suite.report.reading import clean, scores, shift
+from .slug import slug
+
+Find = Callable[[dict, str], Optional[float]]
 
 
 class Metric(NamedTuple):
@@ -16,19 +21,25 @@ class Metric(NamedTuple):
     """
     title: str
     digits: int
-    find: Callable[[dict, str], Optional[float]]
+    find: Find
 
 
-def _mean(figure: str) -> Callable:
+def _clean(figure: str) -> Find:
+    return lambda row, shifted: clean(row).get(figure)
+
+
+def _mean(figure: str) -> Find:
     return lambda row, shifted: (shift(row, shifted).get('mean') or {}).get(
         figure)
 
 
-def _clean(figure: str) -> Callable:
-    return lambda row, shifted: clean(row).get(figure)
+def _scaled(find: Find) -> Find:
+    """The same figure after temperature scaling."""
+    return lambda row, shifted: find(
+        row.get('temperature_scaled') or {}, shifted)
 
 
-def _severity(severity: int) -> Callable:
+def _severity(severity: int) -> Find:
 
     def find(row, shifted):
         found = shift(row, shifted).get('by_severity') or {}
@@ -37,16 +48,61 @@ def _severity(severity: int) -> Callable:
     return find
 
 
+def _group(group: str) -> Find:
+    """Mean accuracy over the kinds of a group, each a mean over severities."""
+
+    def find(row, shifted):
+        by_kind = shift(row, shifted).get('by_kind') or {}
+        found = [
+            by_kind[kind]['top1'] for kind in C_GROUPS[group]
+            if kind in by_kind
+        ]
+        return mean(found) if found else None
+
+    return find
+
+
+def _auroc_of(name: str) -> Find:
+    """AUROC by energy on one set out of distribution, in %."""
+
+    def find(row, shifted):
+        found = scores(row, name).get('energy')
+        return found and 100 * found['auroc']
+
+    return find
+
+
 def _auroc(row: dict, shifted: str) -> Optional[float]:
-    """Mean over sets out of distribution, by energy, in %."""
-    found = [
-        scores(row, name)['energy']['auroc'] for name in row.get('ood') or ()
-        if 'energy' in scores(row, name)
-    ]
-    return 100 * mean(found) if found else None
+    """Mean over sets out of distribution."""
+    found = [_auroc_of(name)(row, shifted) for name in row.get('ood') or ()]
+    found = [one for one in found if one is not None]
+    return mean(found) if found else None
 
 
-def _around(part: str, centre: bool = False) -> Callable:
+def _single(figures_of: Callable[[dict, str], dict],
+            summary: Callable[[list], float]) -> Find:
+    """A summary of the accuracies with each reference alone."""
+
+    def find(row, shifted):
+        figures = figures_of(row, shifted)
+        found = [
+            value for name, value in figures.items()
+            if name.startswith('top1_reference_')
+        ]
+        return summary(found) if found else None
+
+    return find
+
+
+def _figures_clean(row: dict, shifted: str) -> dict:
+    return clean(row)
+
+
+def _figures_corrupted(row: dict, shifted: str) -> dict:
+    return shift(row, shifted).get('mean') or {}
+
+
+def _around(part: str, centre: bool = False) -> Find:
     """Mean over a landscape, or at the weights as they were trained."""
 
     def find(row, shifted):
@@ -59,25 +115,64 @@ def _around(part: str, centre: bool = False) -> Callable:
     return find
 
 
+def _both(name: str, title: str, digits: int, figure: str,
+          scales: bool) -> Iterator[Tuple[str, Metric]]:
+    """A figure on clean and on corrupted images, before and after scaling."""
+    for prefix, images, find in (('', 'clean', _clean), ('corrupted_',
+                                                         'corrupted', _mean)):
+        yield prefix + name, Metric(f'{title}, {images}', digits, find(figure))
+        if scales:
+            yield f'{prefix}{name}_scaled', Metric(
+                f'{title}, {images}, temperature scaled', digits,
+                _scaled(find(figure)))
+
+
 METRICS: Dict[str, Metric] = {
     'clean':
     Metric('clean accuracy (%)', 1, _clean('top1')),
     'corrupted':
     Metric('corrupted accuracy (%)', 1, _mean('top1')),
-    'ece':
-    Metric('ECE, clean', 3, _clean('ece')),
-    'corrupted_ece':
-    Metric('ECE, corrupted', 3, _mean('ece')),
-    'smooth_ece':
-    Metric('smECE, clean', 3, _clean('smooth_ece')),
-    'corrupted_smooth_ece':
-    Metric('smECE, corrupted', 3, _mean('smooth_ece')),
-    'spread':
-    Metric('spread over references', 3, _mean('spread')),
+    **{
+        f'severity_{i}': Metric(f'accuracy, severity {i} (%)', 1, _severity(i))
+        for i in range(1, 6)
+    },
+    **{
+        group: Metric(f'accuracy, {group} (%)', 1, _group(group))
+        for group in C_GROUPS
+    },
+    **dict(_both('ece', 'ECE', 3, 'ece', scales=True)),
+    **dict(_both('smooth_ece', 'smECE', 3, 'smooth_ece', scales=True)),
+    **dict(_both('nll', 'NLL', 3, 'nll', scales=True)),
+    **dict(_both('brier', 'Brier score', 3, 'brier', scales=True)),
+    **dict(_both('aurc', 'AURC', 3, 'aurc', scales=False)),
+    **dict(_both('excess_aurc', 'E-AURC', 3, 'excess_aurc', scales=False)),
+    'temperature':
+    Metric('temperature', 2, lambda row, _:
+           (row.get('temperature') or {}).get('temperature')),
     'auroc':
     Metric('AUROC by energy (%)', 1, _auroc),
+    'spread':
+    Metric('spread over references', 3, _clean('spread')),
+    'corrupted_spread':
+    Metric('spread over references, corrupted', 3, _mean('spread')),
+    'single_clean':
+    Metric('clean accuracy, one reference (%)', 1,
+           _single(_figures_clean, mean)),
+    'single_clean_std':
+    Metric('its std over references', 2, _single(_figures_clean, pstdev)),
+    'single_corrupted':
+    Metric('corrupted accuracy, one reference (%)', 1,
+           _single(_figures_corrupted, mean)),
+    'single_corrupted_std':
+    Metric('its std over references, corrupted', 2,
+           _single(_figures_corrupted, pstdev)),
+    'stem_distance':
+    Metric('distance of stem halves', 2,
+           lambda row, _: row.get('stem_distance')),
     'seconds':
     Metric('seconds for 1000 images', 2, lambda row, _: None),
+    'training_seconds':
+    Metric('seconds of training', 0, lambda row, _: None),
     'centre':
     Metric('accuracy at the weights (%)', 1,
            _around('normalised', centre=True)),
@@ -85,14 +180,41 @@ METRICS: Dict[str, Metric] = {
     Metric('around them, normalised (%)', 1, _around('normalised')),
     'around_raw':
     Metric('around them, raw (%)', 1, _around('raw')),
-    **{
-        f'severity_{i}': Metric(f'accuracy, severity {i} (%)', 1, _severity(i))
-        for i in range(1, 6)
-    },
 }
+AUROC_OF = 'auroc_'  # and the name of a set, as `slug` has it
 
 # what differs from run to run, and is kept with the times
-OF_TIMES = ('seconds', )
+OF_TIMES = ('seconds', 'training_seconds')
+
+
+def find_metric(name: str) -> Metric:
+    """A metric by its name: one of ``METRICS``, or the AUROC of one set.
+
+    Example:
+        >>> find_metric('auroc_photographs').title
+        'AUROC by energy, photographs (%)'
+    """
+    if name in METRICS:
+        return METRICS[name]
+    of = name[len(AUROC_OF):]
+    return Metric(
+        f'AUROC by energy, {of} (%)', 1, lambda row, shifted: next(
+            (_auroc_of(one)(row, shifted) for one in row.get('ood') or ()
+             if slug(one) == of), None))
+
+
+def metric_names(ood: Iterable[str]) -> Tuple[str, ...]:
+    """All metrics that there are.
+
+    Args:
+        ood (Iterable[str]): Sets out of distribution, each of which has an
+            AUROC of its own.
+
+    Example:
+        >>> metric_names(['Photographs'])[-1]
+        'auroc_photographs'
+    """
+    return (*METRICS, *(AUROC_OF + slug(name) for name in ood))
 
 
 def values_of(row: dict, shifted: str) -> Dict[str, float]:
@@ -107,8 +229,8 @@ def values_of(row: dict, shifted: str) -> Dict[str, float]:
         {'clean': 90.0, 'ece': 0.1}
     """
     found = {
-        name: metric.find(row, shifted)
-        for name, metric in METRICS.items()
+        name: find_metric(name).find(row, shifted)
+        for name in metric_names(row.get('ood') or ())
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -120,4 +242,4 @@ def shown(value: Optional[float], metric: str) -> str:
         >>> shown(88.349, 'clean'), shown(.0312, 'ece')
         ('88.3', '0.031')
     """
-    return '–' if value is None else f'{value:.{METRICS[metric].digits}f}'
+    return '–' if value is None else f'{value:.{find_metric(metric).digits}f}'

@@ -10,12 +10,14 @@ from ..suite.report.drawing import METADATA
 from ..suite.report.figure_style import STYLE
 from ..suite.report.table import to_rich
 from ..utils.files import whole_files
+from .difference_figure import difference_figure
 from .figures import study_figure
-from .tables import csv_text, markdown_report, study_table, told
+from .tables import (csv_text, difference_table, markdown_report, study_table,
+                     told)
 
 
 def write_report(results: dict, plot, folder: Path) -> None:
-    """Write ``results.json``, ``results.csv``, ``report.md`` and a figure.
+    """Write ``results.json``, ``results.csv``, ``report.md`` and figures.
 
     Args:
         results (dict): What ``results.json`` is to have.
@@ -26,17 +28,23 @@ def write_report(results: dict, plot, folder: Path) -> None:
         ValueError: The folder can't be written to.
     """
     with style.context(['default', STYLE]):
-        figure = study_figure(results, plot)
+        figures = {
+            results['study']:
+            study_figure(results, plot),
+            f'{results["study"]}_differences':
+            difference_figure(results, plot.metrics),
+        }
         with whole_files(folder) as partial:
             names = []
-            if figure is not None:
+            for name, figure in figures.items():
+                if figure is None:
+                    continue
                 figure.draw_without_rendering()
                 figure.set_layout_engine('none')  # once is enough
                 for ending, metadata in METADATA.items():
                     figure.savefig(
-                        partial / f'{results["study"]}.{ending}',
-                        metadata=metadata)
-                names.append(f'{results["study"]}.png')
+                        partial / f'{name}.{ending}', metadata=metadata)
+                names.append(f'{name}.png')
             (partial / 'results.json').write_text(
                 json.dumps(results, indent=1, ensure_ascii=False) + '\n')
             (partial / 'results.csv').write_text(csv_text(results))
@@ -44,9 +52,11 @@ def write_report(results: dict, plot, folder: Path) -> None:
 
 
 def print_report(results: dict, folder: Path, console: Console) -> None:
-    """Print the table, and what is not there."""
-    for table in to_rich(study_table(results), console.width):
-        console.print(table)
+    """Print the tables, and what is not there."""
+    for table in (study_table(results), difference_table(results)):
+        if table is not None:
+            for part in to_rich(table, console.width):
+                console.print(part)
     for one in results['missing']:
         console.print(escape(f'Not there: {told(one)}'), soft_wrap=True)
     console.print(escape(f'Report: {folder / "report.md"}'), soft_wrap=True)

@@ -10,9 +10,11 @@ from rich.markup import escape
 
 from ..suite.settings import Settings
 from ..suite.spec import load_suite
+from ..utils.config import changes
 from ..utils.console import commit, progress_bars, versions
 from ..utils.locks import lock
-from .cells import DONE, FAILED, STARTED, Cell, Kept, changes
+from .cells import (DONE, FAILED, STARTED, Cell, Kept, describe_changes,
+                    without_folders)
 from .checks import check_trainable
 from .landscape import measure_landscape
 from .measure import Bench, make_sets, measure_by_suite
@@ -54,12 +56,7 @@ def check_unchanged(cells: Sequence[Cell],
         return
     lines = []
     for cell, paths in list(different.items())[:5]:
-        told = [
-            f'{path}: {before!r} then, {now!r} now'
-            for path, (before, now) in list(paths.items())[:3]
-        ]
-        more = f' and {len(paths) - 3} more' if len(paths) > 3 else ''
-        lines.append(f'{cell}: {"; ".join(told)}{more}')
+        lines.append(f'{cell}: {describe_changes(paths, 3)}')
     if len(different) > 5:
         lines.append(f'and {len(different) - 5} more cells')
     raise ValueError(
@@ -74,8 +71,8 @@ def to_train(cells: Sequence[Cell], kept: Kept,
     """What is left to train, one seed of each setting."""
     found = {
         cell.setting.name: cell.training
-        for cell in reversed(cells) if not kept.is_done(cell, redo)
-        and cell.training.checkpoint(kept.work_dir) is None
+        for cell in reversed(cells) if not kept.is_done(cell, redo) and any(
+            one.checkpoint(kept.work_dir) is None for one in cell.trainings)
     }
     return list(found.values())[::-1]
 
@@ -194,8 +191,9 @@ class Grid:
                 self.kept.keep(
                     cell,
                     FAILED,
-                    failed=[dict(name='the model', reason=reason)],
-                    traceback=traceback.format_exc().splitlines())
+                    failed=self._portable(
+                        [dict(name='the model', reason=reason)]))
+                self.kept.write_traceback(cell, traceback.format_exc())
                 ran.failed[str(cell)] = reason
                 self.console.print('[red]Failed:[/red] ' +
                                    escape(f'{cell}. {reason}'))
@@ -207,11 +205,15 @@ class Grid:
                                     or found['depends'] != cell.depends):
             self.kept.keep(cell, STARTED)
         begun = time.time()
-        checkpoint = self._train(
-            cell.training, wait,
-            lambda what, share: report(cell, what, share, self._share * share))
-        if checkpoint is None:
-            return False
+        checkpoints = []
+        for i, training in enumerate(cell.trainings):
+            checkpoint = self._train(
+                training, wait, lambda what, share: report(
+                    cell, what, share,
+                    self._share * (i + share) / len(cell.trainings)))
+            if checkpoint is None:
+                return False
+            checkpoints.append(checkpoint)
         if self.train_only:  # so that the suite may still change
             return True
         trained = time.time()
@@ -219,20 +221,25 @@ class Grid:
             measure_by_suite
             if cell.study.landscape is None else measure_landscape)
         found = measure(
-            cell, checkpoint, self.bench, cell.training.folder(self.work_dir),
+            cell, checkpoints, self.bench, cell.training.folder(self.work_dir),
             lambda share: report(cell, 'measure', share, self._share +
                                  (1 - self._share) * share))
         times = dict(
             found.pop('times'),
+            training_seconds=sum(
+                one.seconds(self.work_dir) for one in cell.trainings),
             training=round(trained - begun, 1),
             measuring=round(time.time() - trained, 1))
         self._share = times['training'] / max(
             times['training'] + times['measuring'], 1e-9)
+        for part in ('failed', 'missing', 'unfitted'):
+            found[part] = self._portable(found.get(part, []))
         self.kept.keep(
             cell,
             FAILED if found['failed'] else DONE,
             **found,
-            trained=cell.training.folder(Path()).as_posix(),
+            trained=' + '.join(
+                one.folder(Path()).as_posix() for one in cell.trainings),
             versions=versions(),
             commit=commit(),
             device=self.settings.device,
@@ -240,6 +247,14 @@ class Grid:
         for one in found['failed']:
             ran.failed[str(cell)] = f'{one["name"]}: {one["reason"]}'
         return True
+
+    def _portable(self, problems: List[dict]) -> List[dict]:
+        """Problems without where this machine has its files."""
+        roots = {str(self.work_dir): 'work_dir', self.data_root: 'data'}
+        return [
+            dict(one, reason=without_folders(one['reason'], roots))
+            for one in problems
+        ]
 
     def _train(self, training: Training, wait: bool, report: Callable):
         """Its checkpoint; None where another process trains it."""

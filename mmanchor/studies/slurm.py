@@ -69,8 +69,11 @@ def waves(cells: Sequence[Cell]) -> List[List[Cell]]:
 
     found: Dict[int, List[Cell]] = {}
     for cell in cells:
-        trained_by = place.setdefault(cell.training.key, cell.number)
-        wave = 2 * depth(cell.training) + (trained_by != cell.number)
+        trained_by = [
+            place.setdefault(one.key, cell.number) for one in cell.trainings
+        ]
+        wave = 2 * depth(cell.training) + any(one != cell.number
+                                              for one in trained_by)
         found.setdefault(wave, []).append(cell)
     return [found[wave] for wave in sorted(found)]
 

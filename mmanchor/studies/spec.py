@@ -3,6 +3,7 @@ from dataclasses import dataclass, field
 from typing import Dict, Optional, Sequence, Tuple, Union
 
 Number = Union[int, float, str]
+BASELINE = 'standard'
 FIGURES = ('lines', 'points', 'landscape')
 
 
@@ -53,6 +54,10 @@ class Setting:
             to None: the method.
         x (int | float | str, optional): The place on a figure's axis.
             Defaults to None: all of it.
+        ensemble (int): How many of the setting's models, of as many seeds,
+            answer as one, by the mean of their probabilities: that of seed i
+            and those of the next seeds, from the last on to the first again.
+            Nothing more is trained. Defaults to 1: each model by itself.
         paper (Dict[str, dict]): What was published, by ground and metric.
             Defaults to nothing.
     """
@@ -65,6 +70,7 @@ class Setting:
     start: Union[str, dict, None] = None
     series: Optional[str] = None
     x: Optional[Number] = None
+    ensemble: int = 1
     paper: Dict[str, Dict[str, float]] = field(default_factory=dict)
 
     @property
@@ -136,10 +142,14 @@ class Study:
         seeds (Sequence[int]): Of weights, order, augmentation, masks and
             references.
         metrics (Sequence[str]): Columns of the table; see
-            :data:`~mmanchor.studies.metrics.METRICS`.
+            :data:`~mmanchor.studies.metrics.METRICS`; ``auroc_SET`` is that of
+            one set out of distribution.
         plot (Plot): The figure.
         test (dict): How references are used, unless a setting says
             otherwise. Defaults to the config's.
+        baseline (str, optional): The setting that all others are compared
+            with, seed by seed. Defaults to None: that called ``'standard'``,
+            and none where there is no such setting.
         caption (str): What has to be known to read the table.
         landscape (Landscape, optional): Measure accuracy around the weights
             rather than the suite. Defaults to None.
@@ -154,6 +164,7 @@ class Study:
     metrics: Tuple[str, ...]
     plot: Plot = Plot()
     test: dict = field(default_factory=dict)
+    baseline: Optional[str] = None
     caption: str = ''
     landscape: Optional[Landscape] = None
     grounds: Sequence[str] = ()

@@ -9,9 +9,9 @@ from .. import CONFIG_DIR
 from ..suite.settings import Settings
 from ..suite.spec import load_suite
 from ..utils.config import check_fields, meant
-from .cells import slug
-from .metrics import METRICS
-from .spec import FIGURES, Ground, Landscape, Plot, Setting, Study
+from .metrics import METRICS, metric_names
+from .slug import slug
+from .spec import BASELINE, FIGURES, Ground, Landscape, Plot, Setting, Study
 
 FOLDER = CONFIG_DIR / 'studies'
 VARIANTS = 'variants'
@@ -87,14 +87,22 @@ def load_study(name: Union[str, Path],
             _check_seeds(found['seeds'], path),
             'metrics':
             tuple(found['metrics']),
+            'baseline':
+            _baseline(found.get('baseline'), settings, path),
             'plot':
             _make(found.get('plot', {}), Plot, f'`plot` of {path}'),
             'landscape':
             None if found.get('landscape') is None else _make(
                 found['landscape'], Landscape, f'`landscape` of {path}'),
         })
-    _check_known(study.metrics, METRICS, f'metrics in {path}')
-    _check_known(study.plot.metrics, METRICS, f'metrics of `plot` in {path}')
+    if study.landscape is not None and any(one.ensemble > 1
+                                           for one in settings):
+        raise ValueError(
+            f'Expected no `ensemble` in {path}, which has a `landscape`: only '
+            'one model has weights to move. Drop one of them.')
+    known = metric_names(one.name for one in load_suite(ground.suite).ood)
+    _check_known(study.metrics, known, f'metrics in {path}')
+    _check_known(study.plot.metrics, known, f'metrics of `plot` in {path}')
     _check_known([study.plot.kind], FIGURES, f'`kind` of `plot` in {path}')
     for one in settings if study.plot.log else ():
         if one.x is not None and not (isinstance(one.x,
@@ -198,6 +206,21 @@ def _check_settings(settings: Sequence[Setting], ground: Ground,
                     f'{method!r}. {_advice(method, ground.configs)}')
     for one in settings:
         _check_no_circle(one, settings, path)
+        if (not isinstance(one.ensemble, int)
+                or isinstance(one.ensemble, bool) or one.ensemble < 1):
+            raise ValueError(
+                f'Expected `ensemble` of {one.name!r} in {path} to be a '
+                f'number of models, 1 or more, but got {one.ensemble!r}. '
+                'Change it.')
+
+
+def _baseline(name: Optional[str], settings: Sequence[Setting],
+              path: Path) -> Optional[str]:
+    names = [one.name for one in settings]
+    if name is not None:
+        _check_known([name], names, f'`baseline` of {path}')
+        return name
+    return BASELINE if BASELINE in names else None
 
 
 def _check_published(settings: Sequence[Setting], grounds: Iterable[str],

@@ -5,7 +5,7 @@ from typing import List, Optional
 
 from ..suite.report.markdown import one_line
 from ..suite.report.table import Table, to_markdown
-from .metrics import METRICS, shown
+from .metrics import find_metric, shown
 from .results import figures_of
 
 
@@ -22,9 +22,9 @@ def study_table(results: dict) -> Table:
     ]
     header = ['setting', 'seeds']
     for name in metrics:
-        header.append(METRICS[name].title)
+        header.append(find_metric(name).title)
         if name in published:
-            header.append(f'{METRICS[name].title}, paper')
+            header.append(f'{find_metric(name).title}, paper')
     rows = []
     for setting in results['settings']:
         found = figures_of(results, setting)
@@ -56,10 +56,75 @@ def plus_minus(value: Optional[float], std: Optional[float],
     return text if std is None else f'{text} ± {shown(std, metric)}'
 
 
-def csv_text(results: dict) -> str:
-    """Lines of ``setting, series, x, metric, mean, std, n, paper, seeds``.
+def difference_table(results: dict) -> Optional[Table]:
+    """A row for each setting but the baseline: differences from it.
 
-    ``seeds`` has the figure of each seed, as ``0:90.1 1:90.4``.
+    Args:
+        results (dict): See ``results.json``.
+
+    Returns:
+        Table | None: None where there is nothing to compare.
+    """
+    compared = [one for one in results['settings'] if one.get('difference')]
+    found = [one['difference']['metrics'] for one in compared]
+    metrics = [
+        name for name in results['metrics']
+        if any(name in one for one in found)
+    ]
+    if not metrics:
+        return None
+    rows = []
+    for setting, values in zip(compared, found):
+        left_out = len(setting['difference']['left_out'])
+        pairs = max((one['n'] for one in values.values()), default=0)
+        rows.append([
+            setting['name'],
+            f'{pairs}, {left_out} left out' if left_out else str(pairs),
+            *(with_interval(values.get(name), name) for name in metrics)
+        ])
+    caption = [
+        'Mean over seeds of the difference from the same seed of the '
+        'baseline [95 % t-interval]; level: the interval holds zero.'
+    ]
+    if any(one[name]['n'] == 1 for one in found for name in one):
+        caption.append('Of one seed there is no interval.')
+    if any(one['difference']['left_out'] for one in compared):
+        caption.append('Seeds that only one of the two has are left out.')
+    return Table(
+        f'Paired difference from {results["baseline"]}', ' '.join(caption),
+        ['setting', 'pairs', *(find_metric(name).title
+                               for name in metrics)], rows)
+
+
+def with_interval(difference: Optional[dict], metric: str) -> str:
+    """A difference to read, with its interval and whether that holds zero.
+
+    Example:
+        >>> found = dict(mean=1.24, interval=[-.31, 2.79], n=3, level=True)
+        >>> with_interval(found, 'clean')
+        '+1.2 [-0.3, +2.8] level'
+        >>> with_interval(dict(found, interval=None, level=None), 'clean')
+        '+1.2'
+    """
+    if difference is None:
+        return '–'
+
+    def text(value):
+        digits = f'{value:+.{find_metric(metric).digits}f}'
+        return digits.replace('-', '+') if not digits.strip('-0.') else digits
+
+    found = text(difference['mean'])
+    if difference['interval'] is not None:
+        low, high = map(text, difference['interval'])
+        found += f' [{low}, {high}]'
+    return f'{found} level' if difference['level'] else found
+
+
+def csv_text(results: dict) -> str:
+    """Lines of a setting's figure, its seeds and its paired difference.
+
+    ``seeds`` has the figure of each seed, as ``0:90.1 1:90.4``; ``low`` and
+    ``high`` are the ends of the interval of ``difference``, over ``pairs``.
 
     Args:
         results (dict): See ``results.json``.
@@ -67,17 +132,23 @@ def csv_text(results: dict) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(('setting', 'series', 'x', 'metric', 'mean', 'std', 'n',
-                     'paper', 'seeds'))
+                     'paper', 'seeds', 'difference', 'low', 'high', 'pairs'))
     for setting in results['settings']:
         found = figures_of(results, setting)
         for metric, value in found['mean'].items():
             seeds = ' '.join(f'{seed}:{one[metric]}'
                              for seed, one in setting['seeds'].items()
                              if metric in one)
+            compared = (setting.get('difference') or {}).get('metrics',
+                                                             {}).get(metric)
+            paired = [None] * 4 if compared is None else [
+                compared['mean'], *(compared['interval'] or
+                                    (None, None)), compared['n']
+            ]
             writer.writerow([
                 setting['name'], setting['series'], setting['x'], metric,
                 value, found['std'][metric], found['n'],
-                setting['paper'].get(metric), seeds
+                setting['paper'].get(metric), seeds, *paired
             ])
     return text.getvalue()
 
@@ -90,6 +161,9 @@ def markdown_report(results: dict, figures: List[str]) -> str:
         figures (List[str]): PNG files, as links.
     """
     parts = [to_markdown(study_table(results)).replace('## ', '# ', 1)]
+    differences = difference_table(results)
+    if differences is not None:
+        parts.append(to_markdown(differences))
     parts += [
         f'![{results["title"]}]({figure})\n\n[PDF]({figure[:-3]}pdf)'
         for figure in figures

@@ -73,6 +73,16 @@ class Training:
         return str(
             self.folder(work_dir) / json.loads(record.read_text())['file'])
 
+    def seconds(self, work_dir: Path) -> float:
+        """How long training took, whichever process did it.
+
+        With that of the model it starts from.
+        """
+        record = json.loads(
+            (self.folder(work_dir) / 'trained.json').read_text())
+        before = self.start.seconds(work_dir) if self.start else 0.
+        return round(record['seconds'] + before, 1)
+
     def train(self, work_dir: Path, data_root: str,
               report: Callable[[float], None]) -> str:
         """Train, from where it was stopped, the way ``tools/train.py`` does.
@@ -94,7 +104,6 @@ class Training:
             return done
         folder = self.folder(work_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        begun = time.time()
         cfg = with_data_root(self.cfg, data_root)
         if self.start is not None:
             cfg.load_from = self.start.checkpoint(work_dir)
@@ -109,7 +118,8 @@ class Training:
         if (folder / 'last_checkpoint').exists():
             flags.append('--resume')
         with contextlib.redirect_stdout(Nowhere()):  # logs are in the folder
-            launch.train([str(path), *flags], [_Watch(report)])
+            launch.train([str(path), *flags],
+                         [_Watch(report), _Stopwatch(folder)])
         gc.collect()  # its workers end with it, which are in a circle
         last = Path(find_latest_checkpoint(str(folder)))
         write_json(
@@ -117,8 +127,7 @@ class Training:
                 name=self.name,
                 file=last.name,
                 commit=commit(),
-                seconds=round(time.time() - begun, 1)),
-            folder / 'trained.json')
+                seconds=_Stopwatch(folder).seconds), folder / 'trained.json')
         return str(last)
 
 
@@ -204,7 +213,9 @@ def plain(config: Any) -> Any:
         return [plain(value) for value in config]
     if config is None or isinstance(config, (bool, int, float, str)):
         return config
-    return repr(config)
+    name = getattr(config, '__qualname__', None)
+    # the representation of a function has its place in memory
+    return repr(config) if name is None else f'{config.__module__}.{name}'
 
 
 class _Watch(Hook):
@@ -230,6 +241,32 @@ class _Watch(Hook):
                     f'Expected a finite loss, but got {loss} at iteration '
                     f'{runner.iter + 1}: training diverged. Lower the '
                     'learning rate, say, or leave the setting out.')
+
+
+class _Stopwatch(Hook):
+    """Adds up the seconds of epochs, over all processes that trained them.
+
+    An epoch that was stopped in its middle and done again counts once.
+    """
+
+    def __init__(self, folder: Path):
+        self.path = folder / 'seconds.json'
+
+    @property
+    def seconds(self) -> float:
+        """Of all epochs so far."""
+        return round(sum(self._of_epochs().values()), 1)
+
+    def _of_epochs(self) -> dict:
+        return json.loads(self.path.read_text()) if self.path.exists() else {}
+
+    def before_train_epoch(self, runner) -> None:
+        self.epoch, self.begun = str(runner.iter), time.time()
+
+    def after_train_epoch(self, runner) -> None:
+        if runner.rank == 0:
+            passed = time.time() - self.begun
+            write_json({**self._of_epochs(), self.epoch: passed}, self.path)
 
 
 class Nowhere(io.TextIOBase):

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from rich.console import Console
@@ -19,6 +19,7 @@ from ..utils.console import progress_bars
 from ..utils.locks import only_run
 from .cache import Parts
 from .candidates import Candidate, named
+from .ensembles import EnsembleCandidate
 from .report_files import assemble, print_report, write_report
 from .runner import run_suite
 from .settings import DEFAULT_SCORES, Settings
@@ -35,7 +36,8 @@ def evaluate_parser() -> argparse.ArgumentParser:
         nargs='+',
         metavar='CONFIG CHECKPOINT',
         help='one model or more, standard or anchored; differences are '
-        'against the first')
+        'against the first. `CONFIG CHECKPOINT + CHECKPOINT + CHECKPOINT` is '
+        'one model too: the mean of their probabilities (a deep ensemble)')
     parser.add_argument(
         '--suite',
         required=True,
@@ -115,6 +117,9 @@ def evaluate(argv: Optional[Sequence[str]] = None) -> dict:
     out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
     console = Console()
     with checkpoint_loading(args.allow_code_in_checkpoints):
+        for one in candidates:
+            if isinstance(one, EnsembleCandidate):
+                one.check_members()
         results = measure_all(suite, candidates, out, settings, console)
     print_report(results, out, console)
     return results
@@ -177,28 +182,59 @@ def read_candidates(args: argparse.Namespace) -> List[Candidate]:
 
     Raises:
         FileNotFoundError: A config or a checkpoint is not there.
-        ValueError: A model lacks one of them, there are more or fewer names
-            than models, or flags on references fit none.
+        ValueError: A model lacks one of them, an ensemble names a checkpoint
+            twice, there are more or fewer names than models, or flags on
+            references fit none.
     """
-    pairs = list(zip(args.models[::2], args.models[1::2]))
-    if len(args.models) % 2:
-        raise ValueError(
-            'Expected a config and a checkpoint for every model, but got '
-            f'{len(args.models)} arguments: {" ".join(args.models)}. Name '
-            'both, one after the other.')
-    names = args.names or [Path(config).stem for config, _ in pairs]
-    if len(names) != len(pairs):
-        raise ValueError(f'Expected as many --names as models, {len(pairs)}, '
+    models = split_models(args.models)
+    names = args.names or [Path(config).stem for config, _ in models]
+    if len(names) != len(models):
+        raise ValueError(f'Expected as many --names as models, {len(models)}, '
                          f'but got {len(names)}. Change them.')
     found = []
-    for name, (config, checkpoint) in zip(names, pairs):
+    for name, (config, checkpoints) in zip(names, models):
         cfg = read_config(config, args.cfg_options)
         for one in _with_references(cfg, args):
-            found.append(Candidate(name, one, checkpoint, config))
+            members = tuple(
+                Candidate(name, one, checkpoint, config)
+                for checkpoint in checkpoints)
+            found.append(members[0] if len(members) ==
+                         1 else EnsembleCandidate(name, members))
     if not any(one.hook for one in found):
         for one in found[:1]:  # refuses flags that nothing takes
             set_references(one.cfg, _of_one(args, args.num_references))
     return named(found)
+
+
+def split_models(words: Sequence[str]) -> List[Tuple[str, List[str]]]:
+    """A config and its checkpoints for each model of the command line.
+
+    Raises:
+        ValueError: A model lacks one of them.
+
+    Example:
+        >>> split_models(['a.py', '1.pth', '+', '2.pth', 'b.py', '3.pth'])
+        [('a.py', ['1.pth', '2.pth']), ('b.py', ['3.pth'])]
+    """
+    found: List[List[str]] = []
+    joins = False
+    for word in words:
+        if word == '+':
+            if joins or not found or len(found[-1]) < 2:
+                break
+            joins = True
+        elif joins or (found and len(found[-1]) == 1):
+            found[-1].append(word)
+            joins = False
+        else:
+            found.append([word])
+    else:
+        if not joins and all(len(one) > 1 for one in found):
+            return [(config, checkpoints) for config, *checkpoints in found]
+    raise ValueError(
+        'Expected a config and a checkpoint for every model, but got '
+        f'{len(words)} arguments: {" ".join(words)}. Name both, one after the '
+        'other; for an ensemble `CONFIG CHECKPOINT + CHECKPOINT`.')
 
 
 def _with_references(cfg: Config, args) -> List[Config]:

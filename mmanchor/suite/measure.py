@@ -8,6 +8,7 @@ from mmpretrain.registry import METRICS
 from ..evaluation.metrics.anomaly_scores import find_score
 from ..evaluation.metrics.per_image import PerImageMetric, check_images, marked
 from ..evaluation.metrics.predicted_batch import PredictedBatch
+from ..evaluation.metrics.references import SingleReferenceAccuracy
 from .candidates import Ready
 from .images import ImageBatches
 from .predict import predict_batch
@@ -56,6 +57,7 @@ def measure(
         kept_classes: Optional[Sequence[int]] = None,
         amp: bool = False,
         keep_answers: bool = False,
+        single_references: bool = False,
         report: Callable[[int], None] = lambda done: None) -> List[Measured]:
     """Pass over a test set once.
 
@@ -77,6 +79,9 @@ def measure(
         amp (bool): Mixed precision, in half. Defaults to False.
         keep_answers (bool): Whether to keep the logits whose softmax is the
             prediction. Defaults to False.
+        single_references (bool): Whether to measure the accuracy with each
+            reference alone, too, where a model has several for every image.
+            Defaults to False.
         report (Callable): Told of the number of images, batch by batch.
 
     Returns:
@@ -105,6 +110,8 @@ def measure(
         _check_classes(answer, batches)
         if not metrics and figures:
             metrics = _metrics('pred_std' in fields)
+            if single_references and 'reference_logits' in fields:
+                metrics['SingleReferenceAccuracy'] = SingleReferenceAccuracy()
         if keep_answers:
             kept_answers.append(answer)
         for temperature, columns in zip(temperatures, rows):

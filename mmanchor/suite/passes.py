@@ -150,6 +150,7 @@ class Passes:
             settings['scores'],
             kept,
             self.settings.amp,
+            single_references=self.settings.single_references,
             report=self._reporter(batches, cell))
         result = dict(
             num_images=len(batches),
@@ -211,6 +212,7 @@ class Passes:
             left_out=held_out if self.settings.temperature else None,
             batch_size=self.settings.batch_size,
             amp=self.settings.amp,
+            single_references=self.settings.single_references,
             device=self.settings.device.partition(':')[0],
             **self._made_with,
             **others)

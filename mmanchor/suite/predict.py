@@ -1,5 +1,5 @@
 """What a classifier says of a batch, in tensors."""
-from typing import Dict
+from typing import Dict, Optional, Sequence
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -26,31 +26,81 @@ def check_classifier(model: nn.Module) -> None:
             'another config.')
 
 
+class DeepEnsemble(nn.Module):
+    """Classifiers that answer with the mean of their probabilities.
+
+    Args:
+        members (Sequence[torch.nn.Module]): Host classifiers, anchored or
+            not; each answers by its own references.
+
+    Source: Lakshminarayanan et al., Simple and Scalable Predictive
+    Uncertainty Estimation using Deep Ensembles, NeurIPS 2017, which averages
+    probabilities rather than logits.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    @property
+    def stem_distance(self) -> Optional[float]:
+        """Mean over members; None of plain ones."""
+        found = [getattr(one, 'stem_distance', None) for one in self.members]
+        return None if None in found else sum(found) / len(found)
+
+
 @torch.no_grad()
 def predict_batch(model: nn.Module,
                   images: torch.Tensor) -> Dict[str, torch.Tensor]:
     """The fields of a classifier's predictions, each one tensor.
 
     Those that ``model.test_step`` gives a sample at a time, to the bit, and
-    the logits of plain models.
+    the logits of plain models. Of an ensemble ``pred_score`` is the mean of
+    its members' probabilities and ``answer`` the logarithm of that, which a
+    temperature divides; whatever else its members give is averaged as it is,
+    so that scores made from logits (energy, for one) are made from mean
+    logits: the energy of a logarithm of probabilities is 0 for all images.
 
     Args:
-        model (torch.nn.Module): A host classifier, anchored or not, in
-            evaluation mode.
+        model (torch.nn.Module): A host classifier, anchored or not, or a
+            :class:`DeepEnsemble`, in evaluation mode.
         images (torch.Tensor): As the test pipeline packs them.
 
     Shape:
         - images: (B, C, H, W)
         - output: ``answer`` (B, num_classes), whose softmax ``pred_score``
           is; ``pred_logits`` (B, num_classes); of anchored models
-          ``pred_std`` (B, num_classes) and ``num_references`` (B,)
+          ``pred_std`` (B, num_classes) and ``num_references`` (B,), and
+          ``reference_logits`` (B, num_classes, K) where every image is
+          answered by the same K > 1 references
     """
+    if isinstance(model, DeepEnsemble):
+        return _ensemble(model.members, images)
     images = model.data_preprocessor(dict(inputs=images))['inputs']
     if isinstance(model, AnchoredImageClassifier):
         return _anchored(model, images)
     logits = _plain_logits(model, images).float()
     return dict(
         answer=logits, pred_score=logits.softmax(1), pred_logits=logits)
+
+
+def _ensemble(members, images) -> Dict[str, torch.Tensor]:
+    each = [predict_batch(one, images) for one in members]
+    fields = {
+        name: torch.stack([one[name].float() for one in each]).mean(0)
+        for name in each[0]
+    }
+    fields['answer'] = _log_of_mean([one['answer'] for one in each])
+    if 'reference_logits' in fields:
+        # of all members with their first reference, their second, and so on
+        fields['reference_logits'] = _log_of_mean([
+            one['reference_logits'].movedim(1, -1) for one in each
+        ]).movedim(-1, 1)
+    return fields
+
+
+def _log_of_mean(logits: Sequence[torch.Tensor]) -> torch.Tensor:
+    return average_references(torch.stack(list(logits)), 'probabilities')
 
 
 def _anchored(model, images) -> Dict[str, torch.Tensor]:
@@ -67,6 +117,8 @@ def _anchored(model, images) -> Dict[str, torch.Tensor]:
                 num_references=used))
         order.append(rows)
     if len(parts) == 1:
+        if len(logits) > 1 and model.protocol.name == 'mean':
+            parts[0]['reference_logits'] = logits.permute(1, 2, 0)
         return parts[0]
     place = torch.cat(order).argsort()
     return {

@@ -36,6 +36,8 @@ CONVENTIONS = dict(
     'those out found',
     spread='standard deviation of logits over references (population), mean '
     'over classes and images',
+    ensembles='probabilities averaged over members; temperatures divide the '
+    'logarithm of that mean; scores from logits (energy): of mean logits',
     references='logits averaged over references unless `average` says '
     'otherwise; temperatures divide that average',
     mce_alexnet='errors over AlexNet\'s, mean over 15 kinds, in %')

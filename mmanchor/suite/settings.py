@@ -24,6 +24,8 @@ class Settings:
             and report with them too. Defaults to False.
         mce (bool): Whether to report mCE relative to AlexNet, whose errors
             were published for ImageNet-C. Defaults to False.
+        single_references (bool): Whether to measure the accuracy with each of
+            K references alone as well. Defaults to False.
 
     Raises:
         ImportError: A score is one of pytorch-ood's, which is not installed.
@@ -36,6 +38,7 @@ class Settings:
     scores: Sequence[str] = DEFAULT_SCORES
     temperature: bool = False
     mce: bool = False
+    single_references: bool = False
 
     def __post_init__(self):
         for name in ('batch_size', 'workers'):

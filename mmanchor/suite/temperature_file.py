@@ -5,6 +5,7 @@ from typing import Optional
 
 from ..utils.files import whole_files
 from .candidates import Candidate
+from .ensembles import EnsembleCandidate
 
 
 def save_temperature(candidate: Candidate, found: dict) -> Optional[Path]:
@@ -16,8 +17,11 @@ def save_temperature(candidate: Candidate, found: dict) -> Optional[Path]:
         found (dict): ``temperature``, and what it was fitted on.
 
     Returns:
-        Path | None: The file; None where the folder can't be written to.
+        Path | None: The file; None where the folder can't be written to, and
+        for an ensemble, which has no checkpoint of its own.
     """
+    if isinstance(candidate, EnsembleCandidate):
+        return None
     path = Path(candidate.checkpoint).with_suffix('.temperature.json')
     how = candidate.how or 'plain'
     try:

@@ -2,7 +2,8 @@
 import difflib
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Iterable, Iterator, List, Optional, Sequence, Union
+from typing import (Any, Dict, Iterable, Iterator, List, Optional, Sequence,
+                    Tuple, Union)
 
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
@@ -120,3 +121,30 @@ def meant(name: str, known: Iterable[str], otherwise: str) -> str:
     """
     close = difflib.get_close_matches(name, list(known), 1)
     return f'Is {close[0]!r} meant?' if close else otherwise
+
+
+def changes(before: dict, now: dict) -> Dict[str, Tuple[Any, Any]]:
+    """What differs, by path.
+
+    Example:
+        >>> changes(dict(a=dict(b=1, c=2)), dict(a=dict(b=1, c=3)))
+        {'a.c': (2, 3)}
+    """
+    before, now = dict(_flat(before)), dict(_flat(now))
+    return {
+        path: (before.get(path), now.get(path))
+        for path in dict.fromkeys([*before, *now])
+        if before.get(path) != now.get(path)
+    }
+
+
+def _flat(found: Any, path: str = '') -> Iterator[Tuple[str, Any]]:
+    if isinstance(found, dict):
+        inside = found.items()
+    elif isinstance(found, list):
+        inside = enumerate(found)
+    else:
+        yield path, found
+        return
+    for key, value in inside:
+        yield from _flat(value, f'{path}.{key}' if path else str(key))

@@ -19,10 +19,11 @@ from ..version import __version__
 from .files import whole_files
 
 
-def write_json(results: dict, path: Path) -> None:
+def write_json(results: dict, path: Path, indent: int = 2) -> None:
     """Write results at once, so that no half-written file is ever seen."""
     with whole_files(path.parent) as partial:
-        (partial / path.name).write_text(json.dumps(results, indent=2) + '\n')
+        (partial /
+         path.name).write_text(json.dumps(results, indent=indent) + '\n')
 
 
 def progress_bars(console: Console) -> Progress:

@@ -7,7 +7,8 @@ from mmcv.cnn import build_conv_layer
 from mmengine.runner.checkpoint import load_state_dict
 from torch import nn
 
-from mmanchor.functional import anchor, find_stem, widen_stem
+from mmanchor.functional import (anchor, find_stem, inflate, stem_distance,
+                                 widen_stem)
 
 
 class TwoBranches(nn.Module):
@@ -158,3 +159,25 @@ def test_weights_without_the_stem_are_told():
     widen_stem(net)
     with pytest.warns(UserWarning, match='wide.weight, which reads.*`prefix`'):
         net.load_state_dict({'inner.bias': torch.zeros(4)}, strict=False)
+
+
+def test_the_distance_of_halves_is_relative_to_the_residuals():
+    torch.manual_seed(0)
+    wr, wd = torch.randn(2, 64, 3, 7, 7)
+    both = torch.cat([wr, wd], 1)
+    assert stem_distance([both]) == pytest.approx(2**.5, rel=0.02)
+    assert stem_distance([both]) == pytest.approx(
+        ((wr - wd).square().sum() / wd.square().sum()).sqrt().item())
+    assert stem_distance([3 * both]) == pytest.approx(stem_distance([both]))
+    # it is what the reference adds, over what the image does
+    assert stem_distance([inflate(wd)]) == 0
+    assert stem_distance([torch.cat([0 * wd, wd], 1)]) == 1
+
+
+def test_several_layers_of_a_stem_have_one_distance():
+    apart = torch.cat([torch.zeros(8, 3, 3, 3), torch.ones(8, 3, 3, 3)], 1)
+    alike = inflate(torch.ones(8, 3, 3, 3))
+    assert stem_distance([apart, alike]) == pytest.approx(.5**.5)
+    for weights in ([], [torch.ones(8, 3, 3, 3)]):
+        with pytest.raises(ValueError, match='read 2C channels, but got'):
+            stem_distance(weights)

@@ -20,6 +20,11 @@ ONE = dict(name='one', method='standard')
     (dict(seeds=[0, 1, 0]), 'each seed of .* once, but got 0, 1, 0'),
     (dict(seeds=[]), 'once, but got none'),
     (dict(seeds=[-1]), 'seeds to be integers from 0 on, but got -1'),
+    (dict(metrics=['auroc_photograph']), "Is 'auroc_photographs' meant"),
+    (dict(settings=[dict(ONE, ensemble=0)]), '1 or more, but got 0'),
+    (dict(settings=[dict(ONE, ensemble=True)]), '1 or more, but got True'),
+    (dict(settings=[dict(ONE, ensemble=2)], landscape=dict(points=3)),
+     'no `ensemble` in .*, which has a `landscape`'),
     (dict(metrics=['claen']), "among .* got 'claen'. Is 'clean' meant"),
     (dict(plot=dict(kind='pie')), "among lines, points, landscape.* 'pie'"),
     (dict(plot=dict(colour=1)), "`plot` of .* got 'colour'. Remove it"),
@@ -94,6 +99,19 @@ def test_settings_that_are_asked_for_have_to_be_there(study_file):
     assert [cell.number for cell in found] == [0, 2]
     with pytest.raises(ValueError, match="got 'maskd'. Is 'masked' meant"):
         select(cells, ['maskd'])
+
+
+def test_an_ensemble_needs_as_many_seeds(study_file):
+    settings = [ONE, dict(name='many', method='standard', ensemble=3)]
+    file = study_file(settings=settings, seeds=[4, 5, 6])
+    members = [[one.cfg.randomness.seed for one in cell.trainings]
+               for cell in all_cells(load_study(file))]
+    assert members == [[4], [5], [6], [4, 5, 6], [5, 6, 4], [6, 4, 5]]
+    cells = all_cells(load_study(file, seeds=[4, 5]))
+    with pytest.raises(
+            ValueError, match="'many' has members, 3, but got 2. Add seeds"):
+        select(cells, None)
+    assert len(select(cells, ['one'])) == 2
 
 
 @pytest.mark.parametrize('path,message', [

@@ -124,6 +124,35 @@ def test_names_that_are_slanted_have_room_and_figures():
         assert inside.y0 <= box.y0 and box.y1 <= found.axes[0].bbox.y0
 
 
+def test_many_settings_stand_below_each_other():
+    names = [f'setting {i}: of two words, and more' for i in range(11)]
+    found = study_figure(
+        results(*[
+            setting(name, 'a', None, 70. + i, 1., 90. if i == 2 else None)
+            for i, name in enumerate(names)
+        ]), Plot('points', ['clean', 'seconds']))
+    clean, seconds = found.axes
+    assert [text.get_text() for text in clean.get_yticklabels()] == names
+    assert not any(text.get_visible() for text in seconds.get_yticklabels())
+    means = {
+        line.get_ydata()[0]: line.get_xdata()[0]
+        for line in clean.get_lines()
+        if len(line.get_xdata()) == 1 and line.get_marker() == 'o'
+    }
+    assert means == {i: 70. + i for i in range(11)}
+    low, high = clean.get_ylim()
+    assert low > high  # the first on top
+    published = [
+        one.get_segments()[0][0][0] for one in clean.collections
+        if one.get_linestyle()[0][1]
+    ]
+    assert published == [90.]
+    found.canvas.draw()
+    boxes = [text.get_window_extent() for text in clean.get_yticklabels()]
+    for above, below in zip(boxes, boxes[1:]):
+        assert below.y1 <= above.y0
+
+
 def test_a_landscape_is_a_map_for_each_setting_and_direction():
     steps = [-1., 0., 1.]
     values = np.arange(9.).reshape(3, 3)
@@ -168,7 +197,7 @@ def test_tables_have_what_was_published_beside_what_was_found():
     assert '- to do: 0; 1; 2 and 6 more cells\n' in text
     assert '[PDF](made_up.pdf)' in text
     assert csv_text(made_up).splitlines()[1] == (
-        'a,masked,1,clean,80.0,2.0,2,81.0,0:79.0 1:81.0')
+        'a,masked,1,clean,80.0,2.0,2,81.0,0:79.0 1:81.0,,,,')
 
 
 def test_the_table_names_the_settings_of_the_corruptions():

@@ -222,3 +222,37 @@ def test_another_number_of_classes(of, trained):
         of(dataset)
     found, = of(dataset, is_ood=True, figures=False, scores=('msp', ))
     assert len(found.scores['msp']) == 40
+
+
+def test_single_references_are_what_each_of_them_gives_alone(
+        of, ready, monkeypatch):
+    whole, = of(word='anchored', single_references=True)
+    model = ready('anchored')
+    references = model.model.reference_bank.images.clone()
+    assert len(references) == 3
+    alone = []
+    for one in references:
+        model.model.reference_bank.fill(one[None])
+        model.model.reference_bank.use(1)
+        batches = ImageBatches(Cell('a set', DIGITS), model.pipeline)
+        found, = measure(model, batches, 'cpu', single_references=True)
+        # one reference alone is the answer itself
+        assert 'top1_reference_1' not in found.figures
+        alone.append(found.figures['top1'])
+    assert [whole.figures[f'top1_reference_{i}']
+            for i in (1, 2, 3)] == pytest.approx(alone)
+    assert 'top1_reference_1' not in of(word='anchored')[0].figures
+    plain, = of(single_references=True)
+    assert 'top1_reference_1' not in plain.figures
+
+
+def test_single_references_of_fewer_classes(of):
+    found, = of(dict(type='FewerDigits'), 'anchored', single_references=True)
+    everything, = of(
+        dict(type='FewerDigits'),
+        'anchored',
+        single_references=True,
+        kept_classes=tuple(range(10)))
+    for i in (1, 2, 3):
+        name = f'top1_reference_{i}'
+        assert found.figures[name] > everything.figures[name]

@@ -27,5 +27,5 @@ configs = dict(
             **_fitted, 'data_preprocessor.mask_prob': 0.
         }),
     masked=dict(config=_masked, options=_fitted))
-suite = 'cifar10-folders'
+suite = 'cifar10-folders-2k'
 shifted = 'corrupted'

@@ -17,6 +17,16 @@ ALL_C_KINDS = C_KINDS + C_EXTRA_KINDS
 IMAGENET_C, CIFAR_C = 'imagenet-c', 'cifar-c'
 SETTINGS = {IMAGENET_C: "ImageNet-C's settings", CIFAR_C: "CIFAR-C's settings"}
 
+# the four groups of Hendrycks and Dietterich (ICLR 2019), Figure 1, each with
+# its kind from the four extra ones (their Appendix B)
+C_GROUPS = dict(
+    noise=('gaussian_noise', 'shot_noise', 'impulse_noise', 'speckle_noise'),
+    blur=('defocus_blur', 'glass_blur', 'motion_blur', 'zoom_blur',
+          'gaussian_blur'),
+    weather=('snow', 'frost', 'fog', 'brightness', 'spatter'),
+    digital=('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression',
+             'saturate'))
+
 # so spelt in the files; those of CIFAR and ImageNet differ
 CIFAR_C_BAR_KINDS = ('blue_noise_sample', 'brownish_noise',
                      'checkerboard_cutout', 'circular_motion_blur',

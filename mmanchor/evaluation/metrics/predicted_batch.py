@@ -13,7 +13,7 @@ HINTS = dict(
     gt_label='Change the data set to one with labels.')
 CARRIED = ('Change `uncertainty` of KReferenceHook to name it, and test '
            'without test-time augmentation.')
-OF_CLASSES = ('pred_score', 'pred_logits', 'pred_std')
+OF_CLASSES = ('pred_score', 'pred_logits', 'pred_std', 'reference_logits')
 
 
 class PredictedBatch:

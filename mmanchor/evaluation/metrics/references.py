@@ -1,4 +1,6 @@
 """What the references of anchored models tell over a whole data set."""
+from typing import Dict
+
 import torch
 from mmpretrain.registry import METRICS
 
@@ -49,3 +51,27 @@ class ReferenceSpread(PerImageMetric):
     def of_images(self, spread: torch.Tensor) -> dict:
         """The mean over all images."""
         return dict(spread=spread.mean().item())
+
+
+class SingleReferenceAccuracy(PerImageMetric):
+    """Accuracy in % with each of K references alone.
+
+    From the same pass as the answer of all K together: figures
+    ``top1_reference_1`` to ``top1_reference_K``, whose mean is what one
+    reference gives and whose spread is what its choice is worth. Not
+    registered: the host's predictions don't carry the answers of single
+    references.
+    """
+
+    def numbers(self, batch):
+        """Whether each reference's first choice is right."""
+        logits = batch['reference_logits']
+        right = logits.argmax(1) == batch.labels[:, None]
+        return [marked(one.double(), logits) for one in right.unbind(1)]
+
+    def of_images(self, *right: torch.Tensor) -> Dict[str, float]:
+        """The shares over all images."""
+        return {
+            f'top1_reference_{i}': 100 * one.mean().item()
+            for i, one in enumerate(right, 1)
+        }
