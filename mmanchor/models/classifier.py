@@ -13,7 +13,8 @@ from ..functional.uncertainty import AVERAGE
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import mask_head
 from .inference.cache import Kept
-from .inference.protocols import Answers, Protocol, build_protocol
+from .inference.protocols import (Answers, Protocol, build_protocol,
+                                  check_measures)
 from .inference.reference_passes import each_pass, mean_features
 from .reference_bank import ReferenceBank
 from .widening import widen_backbone
@@ -270,13 +271,20 @@ class AnchoredImageClassifier(ImageClassifier):
             of_rows = [samples[row] for row in rows]
             predicted = self.head.predict_from_logits(logits, of_rows,
                                                       self.average,
-                                                      self.uncertainty)
+                                                      self.uncertainty,
+                                                      self.protocol.same_number)
             for row, sample in zip(rows, predicted):
                 samples[row] = sample
         return samples
 
     def answers(self, inputs: torch.Tensor) -> List[Answers]:
-        """The logits for the references of the protocol; see there."""
+        """The logits for the references of the protocol; see there.
+
+        Raises:
+            ValueError: See
+                :func:`~mmanchor.models.inference.protocols.check_measures`.
+        """
+        check_measures(self.protocol, self.uncertainty, self.average)
         # a trace counts operations; it can't follow a choice
         if self._is_anchored(inputs) or torch.jit.is_tracing():
             return [Answers(None, self.reference_logits(inputs))]

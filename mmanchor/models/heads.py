@@ -157,7 +157,8 @@ class ReferenceMasking:
         logits: torch.Tensor,
         data_samples: Optional[List[Optional[DataSample]]] = None,
         average: str = 'logits',
-        uncertainty: Sequence[str] = ()
+        uncertainty: Sequence[str] = (),
+        spread: bool = True
     ) -> List[DataSample]:
         """Fold the answers for K references into predictions.
 
@@ -169,6 +170,7 @@ class ReferenceMasking:
                 :func:`~mmanchor.functional.average_references`.
             uncertainty (Sequence[str]): More fields, by the names of
                 ``UNCERTAINTY`` in :mod:`mmanchor.functional.uncertainty`.
+            spread (bool): Whether to write ``pred_std``. Defaults to True.
 
         Shape:
             - logits: (K, B, num_classes)
@@ -181,8 +183,9 @@ class ReferenceMasking:
         """
         samples = super()._get_predictions(
             average_references(logits, average), data_samples)
-        fields = dict(
-            pred_logits=logits.mean(0), pred_std=reference_spread(logits))
+        fields = dict(pred_logits=logits.mean(0))
+        if spread:
+            fields['pred_std'] = reference_spread(logits)
         fields.update(
             (name, UNCERTAINTY[name](logits)) for name in uncertainty)
         for row, sample in enumerate(samples):

@@ -25,7 +25,9 @@ FIGURES = (
     dict(type='ReferenceSpread'),
     dict(type='ReferencesUsed'),
 )
-OF_REFERENCES = ('ReferenceSpread', 'ReferencesUsed')
+# the field of predictions that each needs; not every model's have it
+OF_REFERENCES = dict(
+    ReferenceSpread='pred_std', ReferencesUsed='num_references')
 
 
 class Measured(NamedTuple):
@@ -104,7 +106,7 @@ def measure(
         answer = fields.pop('answer').float()
         _check_classes(answer, batches)
         if not metrics and figures:
-            metrics = _metrics('pred_std' in fields)
+            metrics = _metrics(fields)
         if keep_answers:
             kept_answers.append(answer)
         for temperature, columns in zip(temperatures, rows):
@@ -123,11 +125,11 @@ def measure(
     return [_finish(metrics, columns, answers) for columns in rows]
 
 
-def _metrics(anchored: bool) -> Dict[str, PerImageMetric]:
+def _metrics(fields: Dict[str, torch.Tensor]) -> Dict[str, PerImageMetric]:
     return {
         config['type']: METRICS.build(config)
         for config in FIGURES
-        if anchored or config['type'] not in OF_REFERENCES
+        if OF_REFERENCES.get(config['type'], 'pred_score') in fields
     }
 
 

@@ -43,7 +43,8 @@ def predict_batch(model: nn.Module,
         - images: (B, C, H, W)
         - output: ``answer`` (B, num_classes), whose softmax ``pred_score``
           is; ``pred_logits`` (B, num_classes); of anchored models
-          ``pred_std`` (B, num_classes) and ``num_references`` (B,)
+          ``num_references`` (B,) and, unless they are adaptive,
+          ``pred_std`` (B, num_classes)
     """
     images = model.data_preprocessor(dict(inputs=images))['inputs']
     if isinstance(model, AnchoredImageClassifier):
@@ -58,13 +59,14 @@ def _anchored(model, images) -> Dict[str, torch.Tensor]:
     for rows, logits in model.answers(images):
         answer = average_references(logits, model.average)
         used = torch.full((len(answer), ), len(logits), device=answer.device)
-        parts.append(
-            dict(
-                answer=answer,
-                pred_score=answer.softmax(1),
-                pred_logits=logits.mean(0),
-                pred_std=reference_spread(logits),
-                num_references=used))
+        part = dict(
+            answer=answer,
+            pred_score=answer.softmax(1),
+            pred_logits=logits.mean(0),
+            num_references=used)
+        if model.protocol.same_number:
+            part['pred_std'] = reference_spread(logits)
+        parts.append(part)
         order.append(rows)
     if len(parts) == 1:
         return parts[0]
