@@ -53,6 +53,7 @@ class ReferenceMasking:
 
     def __init__(self, *args, masked_target: Optional[str] = None, **kwargs):
         super().__init__(*args, **kwargs)
+        _check_num_classes(self)
         self._wrap_loss(masked_target)
 
     def _wrap_loss(self, masked_target: Optional[str] = None) -> None:
@@ -244,6 +245,14 @@ def reference_masking(head_class: Type[ClsHead]) -> Type[ClsHead]:
             host_class=head_class))
 
 
+def _check_num_classes(head: ClsHead) -> None:
+    if getattr(head, 'num_classes', None) == 1:
+        raise ValueError(
+            f'Expected `num_classes` of {type(head).__name__} to be at least '
+            '2, since the answer of one class can\'t be "don\'t know", but '
+            'got 1. Set `num_classes=2`, for yes and no.')
+
+
 def _restore(host_class: type) -> nn.Module:
     masking = reference_masking(host_class)
     return masking.__new__(masking)
@@ -262,6 +271,8 @@ def mask_head(
 
     Raises:
         TypeError: See :func:`reference_masking`.
+        ValueError: A module has one class only; of a config, the head says so
+            when it is built.
 
     Example:
         >>> mask_head(dict(type='LinearClsHead', num_classes=10))['type']
@@ -270,7 +281,9 @@ def mask_head(
     if head is None or isinstance(head, ReferenceMasking):
         return head
     if isinstance(head, nn.Module):
-        head.__class__ = reference_masking(type(head))
+        masking = reference_masking(type(head))
+        _check_num_classes(head)
+        head.__class__ = masking
         head._wrap_loss()
         return head
     head_class = head.get('type')
