@@ -6,7 +6,6 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..functional import anchor, average_references, check_uncertainty, fold
 from ..functional.uncertainty import AVERAGE
@@ -16,14 +15,13 @@ from .inference.cache import Kept
 from .inference.protocols import (Answers, Protocol, build_protocol,
                                   check_measures)
 from .inference.reference_passes import each_pass, mean_features
+from .masked_norm_stats import MaskedNormStats
 from .reference_bank import ReferenceBank
 from .widening import widen_backbone
 
-MASKED_NORM_STATS = ('skip', 'update')
-
 
 @MODELS.register_module()
-class AnchoredImageClassifier(ImageClassifier):
+class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     """An ``ImageClassifier`` for anchored inputs.
 
     It widens whatever reads the image in the backbone from C to 2C channels,
@@ -113,9 +111,6 @@ class AnchoredImageClassifier(ImageClassifier):
                  masked_norm_stats: str = 'skip',
                  average: str = 'logits',
                  rows_per_pass: int = 8):
-        if masked_norm_stats not in MASKED_NORM_STATS:
-            raise ValueError("Expected `masked_norm_stats` to be 'skip' or "
-                             f"'update', but got {masked_norm_stats!r}.")
         if average not in AVERAGE:
             raise ValueError("Expected `average` to be 'logits', "
                              "'probabilities' or 'calibrated', but got "
@@ -127,8 +122,15 @@ class AnchoredImageClassifier(ImageClassifier):
             data_preprocessor = {}
         if isinstance(data_preprocessor, dict):
             data_preprocessor.setdefault('type', 'AnchoringDataPreprocessor')
-        super().__init__(backbone, neck, mask_head(head), pretrained,
-                         train_cfg, data_preprocessor, init_cfg)
+        super().__init__(
+            backbone,
+            neck,
+            mask_head(head),
+            pretrained,
+            train_cfg,
+            data_preprocessor,
+            init_cfg,
+            masked_norm_stats=masked_norm_stats)
         if not isinstance(self.data_preprocessor, AnchoringDataPreprocessor):
             raise TypeError(
                 'Expected `data_preprocessor` of an AnchoredImageClassifier '
@@ -150,13 +152,11 @@ class AnchoredImageClassifier(ImageClassifier):
                 'with `stem=[...]`, change `mean`, or build the backbone for '
                 '2C channels and set `stem=[]` and `image_channels=C`.')
         self.reference_bank = ReferenceBank()
-        self.masked_norm_stats = masked_norm_stats
         self.average = average
         self.rows_per_pass = rows_per_pass
         self.protocol = 'mean'
         self.uncertainty = ()
         self.kept_maps = Kept()
-        self._tracks_running_stats = True
 
     @property
     def protocol(self) -> Protocol:
@@ -299,19 +299,3 @@ class AnchoredImageClassifier(ImageClassifier):
                 f'{channels}. Change the pipeline, or build the backbone for '
                 'that many.')
         return channels == 2 * self.image_channels
-
-    @torch.compiler.disable  # it would be compiled anew for every pattern
-    def _track_running_stats(self, mode, data_samples) -> None:
-        # Set before a forward rather than undone after it: activation
-        # checkpointing runs the layers once more in the backward pass.
-        track = not (mode == 'loss' and self.masked_norm_stats == 'skip'
-                     and bool(data_samples) and all(
-                         s.get('reference_masked', False)
-                         for s in data_samples))
-        if track == self._tracks_running_stats:
-            return
-        self._tracks_running_stats = track
-        for module in self.modules():
-            if (isinstance(module, _BatchNorm)
-                    and module.running_mean is not None):
-                module.track_running_stats = track
