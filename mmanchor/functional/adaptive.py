@@ -81,7 +81,8 @@ def t_quantile(probability: float, freedom: int) -> float:
     if not probability:
         return math.inf
     constant = math.exp(
-        math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.pi**0.5
+        math.lgamma((freedom + 1) / 2) -
+        math.lgamma(freedom / 2)) / math.pi**0.5
     # bisection of the logarithm: angles of rare events are tiny
     low, high = math.log(1e-300), math.log(math.pi / 2)
     for _ in range(100):

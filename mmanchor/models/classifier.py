@@ -269,10 +269,9 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         for rows, logits in self.answers(inputs):
             rows = range(len(samples)) if rows is None else rows.tolist()
             of_rows = [samples[row] for row in rows]
-            predicted = self.head.predict_from_logits(logits, of_rows,
-                                                      self.average,
-                                                      self.uncertainty,
-                                                      self.protocol.same_number)
+            predicted = self.head.predict_from_logits(
+                logits, of_rows, self.average, self.uncertainty,
+                self.protocol.same_number)
             for row, sample in zip(rows, predicted):
                 samples[row] = sample
         return samples

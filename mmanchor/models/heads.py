@@ -153,14 +153,13 @@ class ReferenceMasking:
         """Predict from the features of one reference."""
         return self.predict_from_logits(self.logits(feats)[None], data_samples)
 
-    def predict_from_logits(
-        self,
-        logits: torch.Tensor,
-        data_samples: Optional[List[Optional[DataSample]]] = None,
-        average: str = 'logits',
-        uncertainty: Sequence[str] = (),
-        spread: bool = True
-    ) -> List[DataSample]:
+    def predict_from_logits(self,
+                            logits: torch.Tensor,
+                            data_samples: Optional[List[
+                                Optional[DataSample]]] = None,
+                            average: str = 'logits',
+                            uncertainty: Sequence[str] = (),
+                            spread: bool = True) -> List[DataSample]:
         """Fold the answers for K references into predictions.
 
         Args:

@@ -50,9 +50,9 @@ class MaskedNormStats:
     def _track_running_stats(self, mode, data_samples) -> None:
         # Set before a forward rather than undone after it: activation
         # checkpointing runs the layers once more in the backward pass.
-        self._set_tracking(
-            not (mode == 'loss' and self.masked_norm_stats == 'skip'
-                 and self._whole_batch_is_masked(data_samples)))
+        self._set_tracking(not (
+            mode == 'loss' and self.masked_norm_stats == 'skip'
+            and self._whole_batch_is_masked(data_samples)))
 
     def _whole_batch_is_masked(self, data_samples) -> bool:
         masked = bool(data_samples) and all(

@@ -8,8 +8,8 @@ from mmengine.runner import load_checkpoint
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from mmanchor.models import masked_norm_stats
 from mmanchor.functional import anchor
+from mmanchor.models import masked_norm_stats
 
 
 def with_bank(model, k=3, size=16):

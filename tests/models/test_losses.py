@@ -98,6 +98,7 @@ def test_losses_that_ignore_avg_factor_give_what_those_that_obey_give(
     logits, labels = torch.randn(8, 4), torch.randint(4, (8, ))
     mask = torch.arange(8) < num_masked
     obeys, ignores = (
-        ReferenceMaskingLoss(loss)(logits, labels, mask, avg_factor=avg_factor)
+        ReferenceMaskingLoss(loss)(
+            logits, labels, mask, avg_factor=avg_factor)
         for loss in (dict(type='CrossEntropyLoss'), AveragesByItself()))
     torch.testing.assert_close(ignores, obeys)

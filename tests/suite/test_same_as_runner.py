@@ -36,8 +36,7 @@ def in_runner(cfg, dataset, how):
     if how and how.get('protocol') == 'adaptive':  # spreads of unlike numbers
         left_out = {'ReferenceSpread'}
     cfg.test_evaluator = [
-        config for config in FIGURES
-        if config['type'] not in left_out
+        config for config in FIGURES if config['type'] not in left_out
     ]
     found = Runner.from_cfg(cfg).test()
     return {key.partition('/')[2]: value for key, value in found.items()}

@@ -70,8 +70,7 @@ def each_pass(model,
             function(
                 anchor_to_all(images, normalised(model, chunk, images)),
                 len(chunk))
-            for chunk in _references(model, images)[which].split(rows //
-                                                                 batch)
+            for chunk in _references(model, images)[which].split(rows // batch)
         ]
         return
     packed = model.reference_bank.in_use

@@ -117,8 +117,7 @@ def test_adaptive_refuses_spreads_that_can_not_be_compared(name):
     model.protocol, model.uncertainty = 'adaptive', ['energy', 'max_logit']
     sample = model.predict(images)[0]
     assert 'energy' in sample and 'pred_std' not in sample
-    assert 'pred_std' not in predict_batch(
-        model, image_bytes(3, size=32))
+    assert 'pred_std' not in predict_batch(model, image_bytes(3, size=32))
     model.uncertainty = name
     with pytest.raises(ValueError, match='unlike numbers.*(_info|moid_std)'):
         model.predict(images)

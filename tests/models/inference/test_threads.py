@@ -66,8 +66,8 @@ def test_threads_with_different_banks_answer_as_one_thread_does():
 def test_threads_with_one_model_answer_as_one_thread_does():
     model = build('two branches', k=3)
     check_answers([(model, torch.randn(1 + i, 3, 32, 32))
-                   for i in range(THREADS - 1)]
-                  + [(model, torch.randn(2, 6, 32, 32))])  # anchored already
+                   for i in range(THREADS - 1)] +
+                  [(model, torch.randn(2, 6, 32, 32))])  # anchored already
 
 
 class Stop(nn.Module):
