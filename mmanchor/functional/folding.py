@@ -4,7 +4,10 @@
 second term is a constant map, and a widened layer costs what a plain one does.
 """
 import copy
-from typing import Callable, Dict, Iterable, List
+import threading
+from collections import Counter
+from contextvars import ContextVar
+from typing import Callable, Dict, Iterable, List, Mapping
 
 import torch
 from torch import nn
@@ -115,20 +118,69 @@ def trace_reference_maps(backbone: nn.Module, stem: Iterable[str],
         'but they did not: its weight is used otherwise, or not at all.')
 
 
+_REPLACED: ContextVar[Mapping[nn.Module, Callable]] = ContextVar(
+    'replaced_forwards', default={})
+_USERS: Counter = Counter()  # how many passes replace a layer's forward now
+_LOCK = threading.Lock()
+
+
+class _ForwardOfThread:
+    """Stands as a layer's ``forward`` while any thread replaces it.
+
+    Which function runs depends on the thread that calls the layer, so a
+    thread that replaces nothing gets the layer's own.
+    """
+
+    def __init__(self, layer: nn.Module):
+        self.layer = layer
+        self.own = layer.__dict__.get('forward')
+
+    def __call__(self, *args, **kwargs):
+        replaced = _REPLACED.get().get(self.layer)
+        if replaced is not None:
+            return replaced(*args, **kwargs)
+        if self.own is not None:
+            return self.own(*args, **kwargs)
+        return type(self.layer).forward(self.layer, *args, **kwargs)
+
+
 class replaced_forward:
-    """Let layers do something else for a while.
+    """Let layers do something else in this thread, for a while.
+
+    Other threads that use the same layers at that time don't notice it.
 
     Args:
         forwards (Dict[torch.nn.Module, Callable]): What to do instead.
+
+    Example:
+        >>> layer = nn.Identity()
+        >>> with replaced_forward({layer: lambda x: x + 1}):
+        ...     layer(1)
+        2
+        >>> layer(1)
+        1
     """
 
     def __init__(self, forwards: Dict[nn.Module, Callable]):
         self.forwards = forwards
 
     def __enter__(self):
-        for layer, forward in self.forwards.items():
-            layer.forward = forward
+        with _LOCK:
+            for layer in self.forwards:
+                _USERS[layer] += 1
+                # a copy made during a pass may have one already
+                if not isinstance(
+                        layer.__dict__.get('forward'), _ForwardOfThread):
+                    layer.forward = _ForwardOfThread(layer)
+        self._token = _REPLACED.set({**_REPLACED.get(), **self.forwards})
 
     def __exit__(self, *_):
-        for layer in self.forwards:
-            del layer.forward
+        _REPLACED.reset(self._token)
+        with _LOCK:
+            for layer in self.forwards:
+                _USERS[layer] -= 1
+                if not _USERS[layer]:
+                    del _USERS[layer]
+                    own = layer.__dict__.pop('forward').own
+                    if own is not None:
+                        layer.forward = own

@@ -77,11 +77,15 @@ def uniform_cross_entropy(logits: torch.Tensor,
         - logits: (B, num_classes)
         - output: (B,), in nats; with softmax at least log(num_classes)
 
+    Raises:
+        ValueError: There is only one class.
+
     Example:
         >>> torch.allclose(uniform_cross_entropy(torch.zeros(1, 4)),
         ...                torch.tensor(4.).log())
         True
     """
+    _check_several_classes(logits)
     if sigmoid:
         target = torch.full_like(logits, 1 / logits.size(1))
         return F.binary_cross_entropy_with_logits(
@@ -101,9 +105,22 @@ def normalized_entropy(logits: torch.Tensor) -> torch.Tensor:
         - logits: (B, num_classes), at least two classes
         - output: (B,), in [0, 1]
 
+    Raises:
+        ValueError: There is only one class.
+
     Example:
         >>> normalized_entropy(torch.tensor([[0., 0.], [999., 0.]])).tolist()
         [1.0, 0.0]
     """
+    _check_several_classes(logits)
     entropy = torch.special.entr(logits.softmax(dim=1)).sum(1)
     return (entropy / math.log(logits.size(1))).clamp(0, 1)
+
+
+def _check_several_classes(logits: torch.Tensor) -> None:
+    if logits.size(1) < 2:
+        raise ValueError(
+            'Expected logits of two classes or more, since only between them '
+            'can an answer be "don\'t know", but got shape (B, num_classes) '
+            f'= {tuple(logits.shape)}. Set `num_classes=2` in the head, for '
+            'yes and no.')

@@ -206,6 +206,10 @@ UNCERTAINTY = {
     'max_logit': lambda logits: max_logit(logits.mean(0)),
     'anchor_score': lambda logits: anchor_score(logits.mean(0)),
 }
+# of these, what depends on how many references there are: the spread of two is
+# smaller than that of ten, as a rule
+OF_SPREAD = ('sigmoid_std', 'softmax_std', 'mutual_information',
+             'calibrated_logits')
 
 
 def check_uncertainty(names: Union[str, Sequence[str]]) -> Sequence[str]:

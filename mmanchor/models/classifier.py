@@ -13,7 +13,8 @@ from ..functional.uncertainty import AVERAGE
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import mask_head
 from .inference.cache import Kept
-from .inference.protocols import Answers, Protocol, build_protocol
+from .inference.protocols import (Answers, Protocol, build_protocol,
+                                  check_measures)
 from .inference.reference_passes import each_pass, mean_features
 from .masked_norm_stats import MaskedNormStats
 from .reference_bank import ReferenceBank
@@ -281,15 +282,21 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         for rows, logits in self.answers(inputs):
             rows = range(len(samples)) if rows is None else rows.tolist()
             of_rows = [samples[row] for row in rows]
-            predicted = self.head.predict_from_logits(logits, of_rows,
-                                                      self.average,
-                                                      self.uncertainty)
+            predicted = self.head.predict_from_logits(
+                logits, of_rows, self.average, self.uncertainty,
+                self.protocol.same_number)
             for row, sample in zip(rows, predicted):
                 samples[row] = sample
         return samples
 
     def answers(self, inputs: torch.Tensor) -> List[Answers]:
-        """The logits for the references of the protocol; see there."""
+        """The logits for the references of the protocol; see there.
+
+        Raises:
+            ValueError: See
+                :func:`~mmanchor.models.inference.protocols.check_measures`.
+        """
+        check_measures(self.protocol, self.uncertainty, self.average)
         # a trace counts operations; it can't follow a choice
         if self._is_anchored(inputs) or torch.jit.is_tracing():
             return [Answers(None, self.reference_logits(inputs))]

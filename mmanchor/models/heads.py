@@ -53,6 +53,7 @@ class ReferenceMasking:
 
     def __init__(self, *args, masked_target: Optional[str] = None, **kwargs):
         super().__init__(*args, **kwargs)
+        _check_num_classes(self)
         self._wrap_loss(masked_target)
 
     def _wrap_loss(self, masked_target: Optional[str] = None) -> None:
@@ -152,13 +153,13 @@ class ReferenceMasking:
         """Predict from the features of one reference."""
         return self.predict_from_logits(self.logits(feats)[None], data_samples)
 
-    def predict_from_logits(
-        self,
-        logits: torch.Tensor,
-        data_samples: Optional[List[Optional[DataSample]]] = None,
-        average: str = 'logits',
-        uncertainty: Sequence[str] = ()
-    ) -> List[DataSample]:
+    def predict_from_logits(self,
+                            logits: torch.Tensor,
+                            data_samples: Optional[List[
+                                Optional[DataSample]]] = None,
+                            average: str = 'logits',
+                            uncertainty: Sequence[str] = (),
+                            spread: bool = True) -> List[DataSample]:
         """Fold the answers for K references into predictions.
 
         Args:
@@ -169,6 +170,7 @@ class ReferenceMasking:
                 :func:`~mmanchor.functional.average_references`.
             uncertainty (Sequence[str]): More fields, by the names of
                 ``UNCERTAINTY`` in :mod:`mmanchor.functional.uncertainty`.
+            spread (bool): Whether to write ``pred_std``. Defaults to True.
 
         Shape:
             - logits: (K, B, num_classes)
@@ -181,8 +183,9 @@ class ReferenceMasking:
         """
         samples = super()._get_predictions(
             average_references(logits, average), data_samples)
-        fields = dict(
-            pred_logits=logits.mean(0), pred_std=reference_spread(logits))
+        fields = dict(pred_logits=logits.mean(0))
+        if spread:
+            fields['pred_std'] = reference_spread(logits)
         fields.update(
             (name, UNCERTAINTY[name](logits)) for name in uncertainty)
         for row, sample in enumerate(samples):
@@ -241,6 +244,14 @@ def reference_masking(head_class: Type[ClsHead]) -> Type[ClsHead]:
             host_class=head_class))
 
 
+def _check_num_classes(head: ClsHead) -> None:
+    if getattr(head, 'num_classes', None) == 1:
+        raise ValueError(
+            f'Expected `num_classes` of {type(head).__name__} to be at least '
+            '2, since the answer of one class can\'t be "don\'t know", but '
+            'got 1. Set `num_classes=2`, for yes and no.')
+
+
 def _restore(host_class: type) -> nn.Module:
     masking = reference_masking(host_class)
     return masking.__new__(masking)
@@ -259,6 +270,8 @@ def mask_head(
 
     Raises:
         TypeError: See :func:`reference_masking`.
+        ValueError: A module has one class only; of a config, the head says so
+            when it is built.
 
     Example:
         >>> mask_head(dict(type='LinearClsHead', num_classes=10))['type']
@@ -267,7 +280,9 @@ def mask_head(
     if head is None or isinstance(head, ReferenceMasking):
         return head
     if isinstance(head, nn.Module):
-        head.__class__ = reference_masking(type(head))
+        masking = reference_masking(type(head))
+        _check_num_classes(head)
+        head.__class__ = masking
         head._wrap_loss()
         return head
     head_class = head.get('type')

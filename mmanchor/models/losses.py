@@ -15,8 +15,9 @@ TARGETS = ('uniform', 'label')
 class ReferenceMaskingLoss(nn.Module):
     """A host loss whose masked rows answer to the masked target.
 
-    Masked and other rows are averaged together, over the whole batch. Where
-    the host's loss uses sigmoids, so does the masked rows' part.
+    Masked and other rows are averaged together, over the whole batch, also
+    where the host's loss ignores ``avg_factor`` and averages by itself. Where
+    it uses sigmoids, so does the masked rows' part.
 
     Args:
         loss (dict | torch.nn.Module): The loss of rows that are not masked.
@@ -33,7 +34,8 @@ class ReferenceMaskingLoss(nn.Module):
         - output: scalar
 
     Raises:
-        ValueError: ``target`` is another word.
+        ValueError: ``target`` is another word; in the forward, a row is
+            masked and there is only one logit.
 
     Example:
         >>> loss = ReferenceMaskingLoss()
@@ -98,9 +100,12 @@ class ReferenceMaskingLoss(nn.Module):
             rows = rows * weight[masked]
         total = self._loss_weight * rows.sum() / avg_factor
         if len(rest):
-            total = total + self._host_loss(
-                cls_score[rest], target[rest],
-                None if weight is None else weight[rest], avg_factor, **kwargs)
+            # the mean of these rows, by losses that divide by `avg_factor`
+            # and by those that ignore it
+            mean = self._host_loss(cls_score[rest], target[rest],
+                                   None if weight is None else weight[rest],
+                                   len(rest), **kwargs)
+            total = total + len(rest) / avg_factor * mean
         return total
 
     def _host_loss(self, cls_score, target, weight, avg_factor, **kwargs):

@@ -26,7 +26,9 @@ FIGURES = (
     dict(type='ReferenceSpread'),
     dict(type='ReferencesUsed'),
 )
-OF_REFERENCES = ('ReferenceSpread', 'ReferencesUsed')
+# the field of predictions that each needs; not every model's have it
+OF_REFERENCES = dict(
+    ReferenceSpread='pred_std', ReferencesUsed='num_references')
 
 
 class Measured(NamedTuple):
@@ -109,7 +111,7 @@ def measure(
         answer = fields.pop('answer').float()
         _check_classes(answer, batches)
         if not metrics and figures:
-            metrics = _metrics('pred_std' in fields)
+            metrics = _metrics(fields)
             if single_references and 'reference_logits' in fields:
                 metrics['SingleReferenceAccuracy'] = SingleReferenceAccuracy()
         if keep_answers:
@@ -130,11 +132,11 @@ def measure(
     return [_finish(metrics, columns, answers) for columns in rows]
 
 
-def _metrics(anchored: bool) -> Dict[str, PerImageMetric]:
+def _metrics(fields: Dict[str, torch.Tensor]) -> Dict[str, PerImageMetric]:
     return {
         config['type']: METRICS.build(config)
         for config in FIGURES
-        if anchored or config['type'] not in OF_REFERENCES
+        if OF_REFERENCES.get(config['type'], 'pred_score') in fields
     }
 
 

@@ -70,9 +70,9 @@ def predict_batch(model: nn.Module,
         - images: (B, C, H, W)
         - output: ``answer`` (B, num_classes), whose softmax ``pred_score``
           is; ``pred_logits`` (B, num_classes); of anchored models
-          ``pred_std`` (B, num_classes) and ``num_references`` (B,), and
-          ``reference_logits`` (B, num_classes, K) where every image is
-          answered by the same K > 1 references
+          ``num_references`` (B,), unless they are adaptive ``pred_std``
+          (B, num_classes), and ``reference_logits`` (B, num_classes, K) where
+          every image is answered by the same K > 1 references
     """
     if isinstance(model, DeepEnsemble):
         return _ensemble(model.members, images)
@@ -108,13 +108,14 @@ def _anchored(model, images) -> Dict[str, torch.Tensor]:
     for rows, logits in model.answers(images):
         answer = average_references(logits, model.average)
         used = torch.full((len(answer), ), len(logits), device=answer.device)
-        parts.append(
-            dict(
-                answer=answer,
-                pred_score=answer.softmax(1),
-                pred_logits=logits.mean(0),
-                pred_std=reference_spread(logits),
-                num_references=used))
+        part = dict(
+            answer=answer,
+            pred_score=answer.softmax(1),
+            pred_logits=logits.mean(0),
+            num_references=used)
+        if model.protocol.same_number:
+            part['pred_std'] = reference_spread(logits)
+        parts.append(part)
         order.append(rows)
     if len(parts) == 1:
         if len(logits) > 1 and model.protocol.name == 'mean':

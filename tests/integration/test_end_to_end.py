@@ -214,8 +214,13 @@ def test_a_plain_checkpoint_starts_an_anchored_run_where_it_was(tmp_path):
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
 
 
-def test_adaptive_says_what_ten_references_say_for_a_third_of_the_cost(
-        tmp_path):
+def test_adaptive_says_what_ten_references_say_for_half_the_cost(tmp_path):
+    """Over all 500 test images and three draws of ten references.
+
+    By the rule, another class overtakes the one ahead with a probability of
+    at most 0.135 %, in which case the answers differ: of 1500 images about 2
+    at worst, and 8 is more than 4 standard deviations above that.
+    """
     config = str(digits_config('anchored_'))
     checkpoint = str(tmp_path / 'epoch_8.pth')
     launch.train([
@@ -225,11 +230,27 @@ def test_adaptive_says_what_ten_references_say_for_a_third_of_the_cost(
         'randomness.seed=0', 'log_level=ERROR',
         'custom_hooks.0.num_references=10'
     ])
-    common = [config, checkpoint, '--work-dir', str(tmp_path), '--cfg-options']
-    mean = launch.test([*common, 'log_level=ERROR'])
-    adaptive = launch.test(
-        [*common, 'log_level=ERROR', '--protocol', 'adaptive'])
-    assert mean['accuracy/top1'] > 90
-    right = [round(5 * one['accuracy/top1']) for one in (mean, adaptive)]
-    assert abs(right[0] - right[1]) <= 1  # of 500 images, 0.2 points
-    assert adaptive['references/mean_used'] <= 3
+    out = tmp_path / 'predictions.pkl'
+    common = [
+        config, checkpoint, '--work-dir',
+        str(tmp_path), '--out',
+        str(out), '--cfg-options', 'log_level=ERROR',
+        'custom_hooks.0.redraw=True'
+    ]
+    differ = 0
+    for draw in range(3):
+        labels = []
+        for protocol in ('mean', 'adaptive'):
+            metrics = launch.test([
+                *common, f'custom_hooks.0.seed={draw}', '--protocol', protocol
+            ])
+            assert metrics['accuracy/top1'] > 90
+            labels.append(
+                torch.cat([
+                    sample['pred_label']
+                    for sample in pickle.loads(out.read_bytes())
+                ]))
+        assert metrics['references/mean_used'] <= 5
+        assert len(labels[0]) == 500
+        differ += (labels[0] != labels[1]).sum().item()
+    assert differ <= 8

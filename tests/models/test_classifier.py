@@ -9,6 +9,7 @@ from mmpretrain.registry import MODELS
 from torch import nn
 
 from mmanchor.functional import anchor
+from mmanchor.models import masked_norm_stats
 
 
 def with_bank(model, k=3, size=16):
@@ -230,6 +231,46 @@ def test_recomputed_activations_skip_too():
     model.train_step(make_batch(8), optimizer(model))
     after = norm_state(model)
     assert all(torch.equal(after[key], before[key]) for key in before)
+
+
+@pytest.mark.parametrize('then', ['step', 'train'])
+def test_features_taken_after_a_masked_step_move_running_statistics(then):
+    model = build_model(preprocessor=dict(mask_prob=1, seed=0)).train()
+    if then == 'step':
+        model.train_step(make_batch(8), optimizer(model))
+    else:
+        data = model.data_preprocessor(make_batch(8), training=True)
+        model(**data, mode='loss')
+        model.train()
+    before = norm_state(model)
+    model.extract_feat(torch.randn(8, 6, 16, 16))
+    after = norm_state(model)
+    assert not any(torch.equal(after[key], before[key]) for key in before)
+
+
+@pytest.mark.parametrize('others_masked', [True, False])
+@pytest.mark.parametrize('masks', [
+    dict(mask_by='sample'), dict(mask_coin='rank')], ids=str)  # yapf: disable
+def test_ranks_decide_together_on_synchronised_statistics(
+        masks, others_masked, monkeypatch):
+    """Another rank's rows are masked too, or not."""
+    monkeypatch.setattr(nn.SyncBatchNorm, 'forward', nn.BatchNorm2d.forward)
+    monkeypatch.setattr(nn.SyncBatchNorm, '_check_input_dim', lambda *_: None)
+    monkeypatch.setattr(masked_norm_stats, 'get_world_size', lambda: 2)
+
+    def reduce(flag, op):
+        assert op == 'min' and flag.item() == 1
+        flag.fill_(int(others_masked))
+
+    monkeypatch.setattr(masked_norm_stats, 'all_reduce', reduce)
+    config = model_config(preprocessor=dict(mask_prob=1, seed=0, **masks))
+    config['backbone']['norm_cfg'] = dict(type='SyncBN')
+    model = MODELS.build(config).train()
+    before = norm_state(model)
+    model.train_step(make_batch(8), optimizer(model))
+    after = norm_state(model)
+    stayed = [torch.equal(after[key], before[key]) for key in before]
+    assert set(stayed) == {others_masked}
 
 
 def test_mixed_batches_move_running_statistics():

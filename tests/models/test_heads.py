@@ -301,3 +301,14 @@ def test_an_unknown_head_is_left_to_the_host():
 def test_a_head_without_num_classes_is_refused_by_that_name():
     with pytest.raises(TypeError, match="LinearClsHead.*'num_classes'"):
         MODELS.build(mask_head(dict(type='LinearClsHead', in_channels=8)))
+
+
+def test_one_logit_is_refused():
+    config = dict(type='LinearClsHead', num_classes=1, in_channels=8)
+    with pytest.raises(ValueError, match='`num_classes` of .*, but got 1. Se'):
+        MODELS.build(mask_head(config))
+    with pytest.raises(ValueError, match='`num_classes` of .*, but got 1. Se'):
+        mask_head(MODELS.build(config))
+    head = MODELS.build(dict(type='ReferenceMaskingClsHead'))  # of any number
+    with pytest.raises(ValueError, match=r'two classes.*= \(2, 1\). Set'):
+        head.loss((torch.zeros(2, 1), ), samples([True, True]))

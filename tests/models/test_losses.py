@@ -82,3 +82,23 @@ def test_label_target_is_the_authors_code():
 def test_other_targets_are_refused():
     with pytest.raises(ValueError, match="'uniform' or 'label', but got 'zer"):
         ReferenceMaskingLoss(target='zero')
+
+
+class AveragesByItself(torch.nn.Module):
+    """A loss that does not divide by what it is asked to divide by."""
+
+    def forward(self, cls_score, target, avg_factor=None):
+        return F.cross_entropy(cls_score, target)
+
+
+@pytest.mark.parametrize('avg_factor', [None, 8, 16])
+@pytest.mark.parametrize('num_masked', range(1, 9))
+def test_losses_that_ignore_avg_factor_give_what_those_that_obey_give(
+        num_masked, avg_factor):
+    logits, labels = torch.randn(8, 4), torch.randint(4, (8, ))
+    mask = torch.arange(8) < num_masked
+    obeys, ignores = (
+        ReferenceMaskingLoss(loss)(
+            logits, labels, mask, avg_factor=avg_factor)
+        for loss in (dict(type='CrossEntropyLoss'), AveragesByItself()))
+    torch.testing.assert_close(ignores, obeys)

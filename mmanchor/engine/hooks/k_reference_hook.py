@@ -18,7 +18,7 @@ from ...datasets import draw_images, draw_pairs
 from ...datasets.reference_sampling import SELECT, describe
 from ...functional import check_seed, check_uncertainty
 from ...models import AnchoredImageClassifier
-from ...models.inference.protocols import build_protocol
+from ...models.inference.protocols import build_protocol, check_measures
 from ..rank_agreement import check_start
 from ..reference_source import (anchored_model, is_training,
                                 loaded_training_set, source_dataset,
@@ -53,7 +53,9 @@ class KReferenceHook(Hook):
             ``'mean'``.
         uncertainty (str | Sequence[str]): Measures that predictions carry,
             or ``'all'``; see :func:`~mmanchor.functional.check_uncertainty`.
-            Defaults to none but ``pred_std``, which is always there.
+            Defaults to none but ``pred_std``, which is there with every
+            protocol but ``'adaptive'``. With that one, measures of the
+            spread over references are refused.
         select (str): ``'random'``: without replacement; ``'per_class'``: the
             same, going round the classes; ``'mean'``: the mean of all images,
             with K = 1. Defaults to ``'random'``. The references for K are the
@@ -96,6 +98,7 @@ class KReferenceHook(Hook):
                 f'but got {select!r}.')
         self.protocol = build_protocol(protocol)
         self.uncertainty = check_uncertainty(uncertainty)
+        check_measures(self.protocol, self.uncertainty)
         self.num_references = num_references
         if self.protocol.name == 'adaptive' and num_references < 3:
             raise ValueError(

@@ -8,7 +8,8 @@ HINTS = dict(
     pred_score='Change the model to a classifier with one softmax.',
     pred_logits="MMPretrain's own heads give `pred_score` only. Change to a "
     'score of probabilities, or to an anchored model.',
-    pred_std='Only anchored models have it. Change to another score.',
+    pred_std='Only anchored models have it, unless their protocol is '
+    "'adaptive'. Change to another score.",
     num_references='Only anchored models have it. Leave the metric out.',
     gt_label='Change the data set to one with labels.')
 CARRIED = ('Change `uncertainty` of KReferenceHook to name it, and test '

@@ -1,5 +1,5 @@
 """What was made from tensors, kept as long as they have the same values."""
-from typing import Any, Callable, List, Optional, Sequence
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import torch
 
@@ -19,8 +19,8 @@ class Kept:
     """
 
     def __init__(self):
-        self._made_from: Optional[List[torch.Tensor]] = None
-        self._thing: Any = None
+        # one attribute for both: threads must not see one without the other
+        self._entry: Optional[Tuple[List[torch.Tensor], Any]] = None
 
     def get(self, made_from: Sequence[torch.Tensor],
             make: Callable[[], Any]) -> Any:
@@ -30,12 +30,13 @@ class Kept:
             made_from (Sequence[torch.Tensor]): All that it depends on.
             make (Callable): Makes it.
         """
-        if self._made_from is None or not (
-                len(self._made_from) == len(made_from)
-                and all(map(_same, self._made_from, made_from))):
-            self._thing = make()
-            self._made_from = [tensor.detach().clone() for tensor in made_from]
-        return self._thing
+        entry = self._entry
+        if entry is None or not (len(entry[0]) == len(made_from)
+                                 and all(map(_same, entry[0], made_from))):
+            # copied first: what changes meanwhile must not look up to date
+            copies = [tensor.detach().clone() for tensor in made_from]
+            entry = self._entry = (copies, make())
+        return entry[1]
 
     def __deepcopy__(self, memo):
         return Kept()

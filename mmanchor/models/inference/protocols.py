@@ -1,11 +1,12 @@
 """How frozen references are used at test: the inference protocols."""
 import difflib
 import inspect
-from typing import List, NamedTuple, Optional, Union
+from typing import List, NamedTuple, Optional, Sequence, Union
 
 import torch
 
 from ...functional import anchor, settled
+from ...functional.uncertainty import OF_SPREAD
 from .candidate_search import SPACES, CandidateSearch
 
 
@@ -28,8 +29,11 @@ class Protocol:
         name (str): What a config calls it.
         num_residuals (int): Residuals it needs in the bank.
         features_of (slice): References whose features are averaged.
+        same_number (bool): Whether all images are answered with the same
+            number of references, so that their spreads can be compared.
     """
     name: str
+    same_number = True
     num_residuals = 0
     features_of = slice(None)
 
@@ -122,15 +126,19 @@ class Adaptive(Protocol):
     """References one by one until an image's prediction is settled.
 
     Two for a start, at most K; see :func:`~mmanchor.functional.settled`.
+    Predictions have no ``pred_std``: spreads of unlike numbers of references
+    can't be compared.
 
     Args:
-        standard_errors (float): How safe the class ahead has to be. Defaults
-            to 3.
+        standard_errors (float): How safe the class ahead has to be, as
+            standard errors of a normal distribution. Defaults to 3: another
+            class ends up ahead with a probability of at most 0.135 %.
 
     Raises:
         ValueError: ``standard_errors`` is negative.
     """
     name = 'adaptive'
+    same_number = False
 
     def __init__(self, standard_errors: float = 3.):
         if isinstance(standard_errors, bool) or not isinstance(
@@ -197,6 +205,36 @@ def build_protocol(config: Union[str, dict, Protocol]) -> Protocol:
             f'Expected arguments of the protocol {name!r} to be among '
             f'{", ".join(known) or "none"}, but got {argument}. Drop it.')
     return PROTOCOLS[name](**arguments)
+
+
+def check_measures(protocol: Protocol,
+                   uncertainty: Sequence[str],
+                   average: str = 'logits') -> None:
+    """Refuse measures that can't be compared between a protocol's images.
+
+    Args:
+        protocol (Protocol): How references are used.
+        uncertainty (Sequence[str]): Measures by name.
+        average (str): As for ``AnchoredImageClassifier``.
+
+    Raises:
+        ValueError: One is made of the spread over references, and the
+            protocol is adaptive.
+
+    Example:
+        >>> check_measures(build_protocol('adaptive'), ['energy'])
+    """
+    if protocol.same_number:
+        return
+    wrong = [f'`{name}`' for name in uncertainty if name in OF_SPREAD]
+    if average == 'calibrated':
+        wrong.append("`average='calibrated'`")
+    if wrong:
+        raise ValueError(
+            'Expected no measure of the spread over references with the '
+            f'protocol {protocol.name!r}, which answers images with unlike '
+            f'numbers of references, but got {", ".join(wrong)}. Set '
+            "`protocol='mean'`, or leave the measure out.")
 
 
 def _check_positive(name: str, value) -> None:

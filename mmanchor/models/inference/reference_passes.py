@@ -42,7 +42,7 @@ def each_pass(model,
     ``rows_per_pass`` if that is more, so that memory does not grow with K: a
     few images with all references, or all with a few. What the stem makes of
     up to ``MAX_KEPT`` references is kept; of more it is made again for every
-    batch, that many at a time.
+    batch, that many at a time, so all images share them before they go.
 
     Args:
         model (AnchoredImageClassifier): With a filled bank.
@@ -59,7 +59,8 @@ def each_pass(model,
         list: For some images after the others, what the function returned
         for some references after the others.
     """
-    rows = max(len(images), model.rows_per_pass)
+    batch = max(1, len(images))  # a batch may be empty
+    rows = max(batch, model.rows_per_pass)
     layers = dict(model.backbone.named_modules())
     stem = [layers[name] for name in model.stem if name in layers]
     # Nothing is shared by a backbone built for 2C channels, nor by one whose
@@ -69,25 +70,25 @@ def each_pass(model,
             function(
                 anchor_to_all(images, normalised(model, chunk, images)),
                 len(chunk))
-            for chunk in _references(model, images)[which].split(rows //
-                                                                 len(images))
+            for chunk in _references(model, images)[which].split(rows // batch)
         ]
         return
     packed = model.reference_bank.in_use
+    together = batch
     if len(packed) <= MAX_KEPT:
         of_chunks = [[
             of_layer[which] for of_layer in _kept_maps(model, images, packed)
         ]]
-    else:
+        together = rows // len(packed[which]) or batch
+    else:  # read once: there is one group of images
         of_chunks = (
             _make_maps(model, images, chunk)
             for chunk in packed[which].split(MAX_KEPT))
-    together = rows // len(packed[which]) or len(images)
     for group in images.split(together):
         yield [
             result for maps in of_chunks
             for result in SharedStem(stem, maps).each(
-                group, function, max(1, rows // len(group)))
+                group, function, rows // max(1, len(group)))
         ]
 
 

@@ -133,7 +133,8 @@ def test_the_metric_has_three_numbers_for_each_score():
 
 @pytest.mark.parametrize('name, field, hint', [
     ('energy', 'pred_logits', "MMPretrain's own heads give `pred_score` only"),
-    ('spread', 'pred_std', 'Only anchored models have it. Change to another'),
+    ('spread', 'pred_std',
+     "Only anchored models have it, unless .* 'adaptive'. Change to another"),
     ('mutual_information', 'mutual_information', 'Change `uncertainty` of'),
 ])
 def test_a_plain_model_is_told_which_scores_it_lacks(name, field, hint):

@@ -135,8 +135,8 @@ def test_copies_keep_the_protocol_and_not_what_it_computed():
         model(images_of(model))
     again = copy.deepcopy(model)
     assert again.protocol.name == 'transduction'
-    assert again.protocol._search._kept._thing is None
-    assert model.protocol._search._kept._thing is not None
+    assert again.protocol._search._kept._entry is None
+    assert model.protocol._search._kept._entry is not None
 
 
 def test_the_bank_s_residuals_travel_with_the_weights():

@@ -4,11 +4,13 @@ import torch
 from helpers.builders import build_model, image_bytes, make_batch
 from helpers.small_models import build, disagreeing, one_by_one
 
+from mmanchor.engine.hooks.k_reference_hook import KReferenceHook
 from mmanchor.functional import average_references, settled
 from mmanchor.functional.uncertainty import UNCERTAINTY
 from mmanchor.models.inference.protocols import PROTOCOLS, build_protocol
+from mmanchor.suite.predict import predict_batch
 
-STRICT = 25.  # standard errors: images take unlike numbers of references
+UNLIKE = 2.  # standard errors: images take unlike numbers of references
 
 
 @torch.no_grad()
@@ -25,7 +27,7 @@ def test_single_is_the_first_reference_whatever_the_bank_holds():
         model.head.fc(feats), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('standard_errors,used', [(STRICT, 2), (100., 8)])
+@pytest.mark.parametrize('standard_errors,used', [(UNLIKE, 2), (6., 8)])
 @torch.no_grad()
 def test_adaptive_adds_references_until_each_image_is_settled(
         standard_errors, used):
@@ -39,7 +41,7 @@ def test_adaptive_adds_references_until_each_image_is_settled(
             seen += 1
         logits_now[row] = (seen, logits[:seen, row].mean(0))
     counts = {seen for seen, _ in logits_now.values()}
-    assert len(counts) > 2 and used in counts
+    assert len(counts) > 1 and used in counts
     model.protocol = dict(type='adaptive', standard_errors=standard_errors)
     samples = model.predict(images)
     assert [s.num_references
@@ -66,7 +68,7 @@ def test_adaptive_with_few_references_uses_all(k):
 @torch.no_grad()
 def test_adaptive_asks_of_the_model_only_what_is_open():
     model, images = disagreeing(k=8), torch.randn(40, 3, 32, 32)
-    model.protocol = dict(type='adaptive', standard_errors=STRICT)
+    model.protocol = dict(type='adaptive', standard_errors=UNLIKE)
     used = sum(s.num_references for s in model.predict(images))
     rows = []
     model.backbone.layer1.register_forward_pre_hook(
@@ -106,6 +108,26 @@ def test_predictions_carry_the_measures_asked_for():
     assert 'max_logit' not in model.predict(images)[0]
     with pytest.raises(ValueError, match="softmax_std.*but got 'entropy'"):
         model.uncertainty = ['entropy']
+
+
+@pytest.mark.parametrize('name', ['mutual_information', 'sigmoid_std', 'all'])
+@torch.no_grad()
+def test_adaptive_refuses_spreads_that_can_not_be_compared(name):
+    model, images = build('convolution'), torch.randn(3, 3, 32, 32)
+    model.protocol, model.uncertainty = 'adaptive', ['energy', 'max_logit']
+    sample = model.predict(images)[0]
+    assert 'energy' in sample and 'pred_std' not in sample
+    assert 'pred_std' not in predict_batch(model, image_bytes(3, size=32))
+    model.uncertainty = name
+    with pytest.raises(ValueError, match='unlike numbers.*(_info|moid_std)'):
+        model.predict(images)
+    with pytest.raises(ValueError, match='unlike numbers.*(_info|moid_std)'):
+        KReferenceHook(5, protocol='adaptive', uncertainty=name)
+    model.uncertainty, model.average = (), 'calibrated'
+    with pytest.raises(ValueError, match="unlike numbers.*'calibrated'"):
+        model(images)
+    model.protocol = 'mean'
+    assert 'pred_std' in model.predict(images)[0]
 
 
 @torch.no_grad()

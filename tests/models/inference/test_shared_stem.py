@@ -113,9 +113,9 @@ def test_copies_and_checkpoints_are_free_of_maps():
     with torch.no_grad():
         model(torch.randn(2, 3, 32, 32))
     assert not any('map' in key for key in model.state_dict())
-    assert model.kept_maps._thing is not None
-    assert copy.deepcopy(model).kept_maps._thing is None
-    assert pickle.loads(pickle.dumps(model)).kept_maps._thing is None
+    assert model.kept_maps._entry is not None
+    assert copy.deepcopy(model).kept_maps._entry is None
+    assert pickle.loads(pickle.dumps(model)).kept_maps._entry is None
 
 
 def test_gradients_reach_both_halves_through_plain_images():
