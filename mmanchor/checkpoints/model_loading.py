@@ -5,23 +5,27 @@ from typing import Tuple
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmengine.runner import CheckpointLoader
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 
 from ..models import AnchoredImageClassifier
 from ..utils.config import type_name
 from ..utils.plain_config import drop_pretrained
+from .safe_loading import load_checkpoint
 from .verification import check_architecture, check_checkpoint, check_kind
 
 
-def load_anchored(cfg: Config,
-                  checkpoint: str) -> Tuple[AnchoredImageClassifier, dict]:
+def load_anchored(
+        cfg: Config,
+        checkpoint: str,
+        allow_code: bool = False) -> Tuple[AnchoredImageClassifier, dict]:
     """Load an anchored model to write it in another form.
 
     Args:
         cfg (Config): What it was trained with.
         checkpoint (str): Its checkpoint.
+        allow_code (bool): Run the code that the checkpoint holds, if any.
+            Defaults to False.
 
     Returns:
         Tuple[AnchoredImageClassifier, dict]: On CPU, in evaluation mode, with
@@ -33,7 +37,7 @@ def load_anchored(cfg: Config,
             model, the checkpoint no references.
     """
     model, saved = load_classifier(cfg, checkpoint,
-                                   (AnchoredImageClassifier, ))
+                                   (AnchoredImageClassifier, ), allow_code)
     model.reference_bank.in_use  # says if there is none
     return model, saved
 
@@ -41,7 +45,8 @@ def load_anchored(cfg: Config,
 def load_classifier(
     cfg: Config,
     checkpoint: str,
-    kinds: Tuple[type, ...] = (ImageClassifier, )
+    kinds: Tuple[type, ...] = (ImageClassifier, ),
+    allow_code: bool = False,
 ) -> Tuple[ImageClassifier, dict]:
     """Load a classifier, anchored or not.
 
@@ -52,6 +57,8 @@ def load_classifier(
         checkpoint (str): Its checkpoint.
         kinds (tuple[type]): Which classes it may be of. Defaults to any
             ``ImageClassifier``.
+        allow_code (bool): Run the code that the checkpoint holds, if any.
+            Defaults to False.
 
     Returns:
         Tuple[ImageClassifier, dict]: On CPU, in evaluation mode; and the
@@ -60,7 +67,8 @@ def load_classifier(
     Raises:
         FileNotFoundError: The checkpoint is not there.
         ValueError: The config has no such model; the checkpoint is damaged,
-            of another architecture or for another number of classes.
+            holds code, or is of another architecture or for another number
+            of classes.
     """
     check_checkpoint(checkpoint)
     cfg = copy.deepcopy(cfg)
@@ -76,7 +84,7 @@ def load_classifier(
             f'Expected the config of an {kinds[0].__name__}, but its '
             f'`model` is {kind}. Name the config that {checkpoint} was '
             'trained with.')
-    saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent')
+    saved = load_checkpoint(checkpoint, allow_code)
     weights = {
         re.sub(r'^module\.', '', name): weight
         for name, weight in saved.get('state_dict', saved).items()

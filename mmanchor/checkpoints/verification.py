@@ -11,6 +11,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from ..models import AnchoredImageClassifier, FoldedImageClassifier
 from ..models.folded_classifier import MAP_KEY
 from ..utils.config import pretrained_files
+from .safe_loading import check_inflation
 
 BANK_KEY = 'reference_bank.images'
 RESIDUALS_KEY = 'reference_bank.residual_pairs'
@@ -29,7 +30,8 @@ def check_checkpoint(path: str) -> None:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file was cut short or damaged, or is no checkpoint.
+        ValueError: The file was cut short or damaged, is no checkpoint, or
+            inflates to many times its size.
     """
     if is_remote(path):
         return
@@ -45,6 +47,7 @@ def check_checkpoint(path: str) -> None:
             f'Expected a whole checkpoint, but {path} '
             f'({os.path.getsize(path)} bytes) was cut short or is none. Use '
             'an earlier one, or copy it again.')
+    check_inflation(path)
     if not legacy and _is_first_process():
         try:
             with zipfile.ZipFile(path) as file:

@@ -12,7 +12,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from ..checkpoints.safe_loading import add_trust_flag, checkpoint_loading
+from ..checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
+                                        checkpoint_loading)
 from ..checkpoints.verification import (PlainModelHook, check_checkpoint,
                                         check_pretrained,
                                         check_pretrained_fits)
@@ -117,7 +118,7 @@ def train(argv: Optional[Sequence[str]] = None,
             fills the reference bank.
     """
     args = train_parser().parse_args(argv)
-    with checkpoint_loading(args.allow_code_in_checkpoints):
+    with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         _train(args, argv, hooks)
 
 
@@ -189,7 +190,7 @@ def test(argv: Optional[Sequence[str]] = None) -> dict:
                      f'but got {args.out}')
     if args.out:
         check_out(args.out)
-    with checkpoint_loading(args.allow_code_in_checkpoints):
+    with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         return _test(args)
 
 

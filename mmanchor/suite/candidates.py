@@ -34,6 +34,8 @@ class Candidate:
             how references are used.
         checkpoint (str): A file.
         config_name (str): What to call ``cfg`` in the results.
+        allow_code (bool): Run the code that the checkpoint holds, if any.
+            Defaults to False.
 
     Raises:
         FileNotFoundError: The checkpoint is not there.
@@ -44,6 +46,7 @@ class Candidate:
     cfg: Config
     checkpoint: str
     config_name: str
+    allow_code: bool = False
 
     def __post_init__(self):
         if is_remote(self.checkpoint):
@@ -99,7 +102,8 @@ class Candidate:
             ValueError: The checkpoint is not the config's, or has too few
                 references and there is nothing to draw others from.
         """
-        model, _ = load_classifier(self.cfg, self.checkpoint)
+        model, saved = load_classifier(
+            self.cfg, self.checkpoint, allow_code=self.allow_code)
         check_classifier(model)
         if isinstance(model, AnchoredImageClassifier):
             if self.hook is None:

@@ -11,7 +11,8 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.markup import escape
 
-from ..checkpoints.safe_loading import add_trust_flag, checkpoint_loading
+from ..checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
+                                        checkpoint_loading)
 from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
 from ..engine.reference_flags import add_reference_flags, set_references
 from ..utils.config import read_config, reference_hooks
@@ -113,7 +114,7 @@ def evaluate(argv: Optional[Sequence[str]] = None) -> dict:
     candidates = read_candidates(args)
     out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
     console = Console()
-    with checkpoint_loading(args.allow_code_in_checkpoints):
+    with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         results = measure_all(suite, candidates, out, settings, console)
     print_report(results, out, console)
     return results
@@ -193,7 +194,9 @@ def read_candidates(args: argparse.Namespace) -> List[Candidate]:
     for name, (config, checkpoint) in zip(names, pairs):
         cfg = read_config(config, args.cfg_options)
         for one in _with_references(cfg, args):
-            found.append(Candidate(name, one, checkpoint, config))
+            found.append(
+                Candidate(name, one, checkpoint, config,
+                          args.allow_code_in_checkpoints))
     if not any(one.hook for one in found):
         for one in found[:1]:  # refuses flags that nothing takes
             set_references(one.cfg, _of_one(args, args.num_references))
