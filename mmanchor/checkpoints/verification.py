@@ -48,7 +48,7 @@ def check_checkpoint(path: str) -> None:
             f'({os.path.getsize(path)} bytes) was cut short or is none. Use '
             'an earlier one, or copy it again.')
     check_inflation(path)
-    if not legacy and _is_first_process():
+    if not legacy and is_first_process():
         try:
             with zipfile.ZipFile(path) as file:
                 damaged = file.testzip()
@@ -61,10 +61,11 @@ def check_checkpoint(path: str) -> None:
                 'an earlier one, or copy it again.')
 
 
-def _is_first_process() -> bool:
-    """Before there is a process group that could tell."""
-    rank = os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or '0'
-    return rank == '0'
+def is_first_process() -> bool:
+    """Whether this is rank 0, before a process group could say so."""
+    names = 'RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'
+    ranks = (os.environ.get(name) for name in names)
+    return next(filter(None, ranks), '0') == '0'
 
 
 def check_pretrained(model_config: dict) -> None:

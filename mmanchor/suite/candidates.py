@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmpretrain.registry import HOOKS
 from torch import nn
 
-from ..checkpoints.model_loading import load_classifier
+from ..checkpoints.model_loading import classes_of, load_classifier
 from ..checkpoints.verification import check_checkpoint, is_remote
 from ..models import AnchoredImageClassifier
 from ..utils.config import evaluation_pipeline, reference_hooks, type_name
@@ -22,6 +22,7 @@ class Ready(NamedTuple):
     """A model to test, and how it takes images."""
     model: nn.Module
     pipeline: TestPipeline
+    classes: Optional[Sequence[str]] = None  # that the checkpoint names
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Candidate:
             self.hook.set_references(model, self.cfg, logging.getLogger())
         return Ready(
             model.to(device).eval(),
-            TestPipeline(evaluation_pipeline(self.cfg)))
+            TestPipeline(evaluation_pipeline(self.cfg)), classes_of(saved))
 
     def describe(self) -> dict:
         """What the results say of it."""

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from mmanchor.checkpoints.model_loading import load_anchored, load_classifier
-from mmanchor.checkpoints.safe_loading import (FLAG_ADVICE,
-                                               checkpoint_loading)
+from mmanchor.checkpoints.safe_loading import FLAG_ADVICE, checkpoint_loading
 from mmanchor.export.fold import write_folded
 from mmanchor.export.onnx import write_export
 from mmanchor.suite.candidates import Candidate

@@ -118,6 +118,7 @@ def test_a_config_in_a_checkpoint_is_not_run(config_file, checkpoint, mark):
 
 def test_getattr_is_no_way_out(tmp_path):
     """The fork's own list allows `getattr`, of anything."""
+
     class Globals:
 
         def __reduce__(self):
