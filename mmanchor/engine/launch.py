@@ -120,7 +120,8 @@ def train(argv: Optional[Sequence[str]] = None,
         TypeError: The data preprocessor anchors and the model does not.
         ValueError: A checkpoint is damaged, holds code or is of another
             architecture, a pretrained file is missing, the work dir can't be
-            written to or another training writes to it, --amp meets another optimizer wrapper, or nothing
+            written to or another training writes to it, --amp meets another
+            optimizer wrapper, or nothing
             fills the reference bank.
     """
     args = train_parser().parse_args(argv)

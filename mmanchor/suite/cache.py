@@ -46,14 +46,15 @@ class Parts:
         arrays = {}
         try:
             result = json.loads(path.read_text())
-            names = result.pop(_ARRAYS, [])
-            if names or path.with_suffix('.npz').exists():
+            # those of before did not say which arrays they have
+            names = result.pop(_ARRAYS, None)
+            if names or names is None and path.with_suffix('.npz').exists():
                 with np.load(path.with_suffix('.npz')) as file:
                     arrays = dict(file)
         except (OSError, EOFError, ValueError, AttributeError, TypeError,
                 zipfile.BadZipFile, zlib.error):
             return None
-        if not result or not set(names) <= set(arrays):
+        if not result or not set(names or ()) <= set(arrays):
             return None
         return result, arrays
 
