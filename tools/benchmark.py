@@ -87,8 +87,8 @@ def main() -> None:
     ]
     configs, *others = rest
     settings = benchmark_settings.BenchmarkSettings(**args)
-    with untrusted.checkpoint_loading(allow_code):
-        benchmark.run_benchmark(configs, settings, *others)
+    with untrusted.checkpoint_loading(allow_code, untrusted.FLAG_ADVICE):
+        benchmark.run_benchmark(configs, settings, *others, allow_code)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 
 from mmanchor.benchmarks.suite_speed import compare_with_runner, save_random
-from mmanchor.checkpoints.safe_loading import (add_trust_flag,
+from mmanchor.checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
                                                checkpoint_loading)
 from mmanchor.engine.cli import add_cfg_options, import_from_here
 from mmanchor.engine.run_checks import check_out
@@ -48,9 +48,10 @@ def main() -> None:
     cfg = read_config(args.config, args.cfg_options)
     out = Path(args.out)
     checkpoint = args.checkpoint or save_random(cfg, out.with_suffix('.pth'))
-    candidate = Candidate('model', cfg, checkpoint, args.config)
+    candidate = Candidate('model', cfg, checkpoint, args.config,
+                          args.allow_code_in_checkpoints)
     settings = Settings(args.batch_size, args.workers, args.device)
-    with checkpoint_loading(args.allow_code_in_checkpoints):
+    with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         compare_with_runner(
             load_suite(args.suite, args.data_root), candidate, settings,
             args.rounds, out)

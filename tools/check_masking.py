@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mmanchor.checkpoints.model_loading import load_anchored
-from mmanchor.checkpoints.safe_loading import checkpoint_loading
+from mmanchor.checkpoints.safe_loading import FLAG_ADVICE, checkpoint_loading
 from mmanchor.diagnostics.masking_check import (ImagesOfTwoSets, make_parser,
                                                 masked_answers, masking_table)
 from mmanchor.engine.cli import import_from_here
@@ -25,8 +25,9 @@ def main() -> None:
         check_out(args.out)
     import_from_here()
     cfg = read_config(args.config, args.cfg_options)
-    with checkpoint_loading(args.allow_code_in_checkpoints):
-        model, _ = load_anchored(cfg, args.checkpoint)
+    allow_code = args.allow_code_in_checkpoints
+    with checkpoint_loading(allow_code, FLAG_ADVICE):
+        model, _ = load_anchored(cfg, args.checkpoint, allow_code)
     images = ImagesOfTwoSets(cfg, args.images, args.batch_size, args.seed)
     found = masked_answers(model.to(args.device), images)
     console = Console()

@@ -7,7 +7,8 @@ import argparse
 
 import mmanchor  # noqa: F401
 from mmanchor.checkpoints.conversion import about, convert_file
-from mmanchor.checkpoints.safe_loading import add_trust_flag
+from mmanchor.checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
+                                               checkpoint_loading)
 from mmanchor.checkpoints.torchvision_weights import ARCHITECTURES
 from mmanchor.checkpoints.weight_files import PLACES
 
@@ -36,8 +37,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = make_parser().parse_args()
-    found = convert_file(args.source, args.target, args.arch, args.weights,
-                         args.force, args.allow_code_in_checkpoints)
+    allow_code = args.allow_code_in_checkpoints
+    with checkpoint_loading(allow_code, FLAG_ADVICE):
+        found = convert_file(args.source, args.target, args.arch, args.weights,
+                             args.force, allow_code)
     kind = 'an anchored model' if found.channels == 6 else 'a plain model'
     place = f', from {found.place!r}' if found.place else ''
     print(f'{args.arch}, {kind} ({found.channels} channels), '

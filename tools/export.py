@@ -1,7 +1,7 @@
 """Export a model: ``python tools/export.py CONFIG CHECKPOINT OUT``."""
 import argparse
 
-from mmanchor.checkpoints.safe_loading import (add_trust_flag,
+from mmanchor.checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
                                                checkpoint_loading)
 from mmanchor.engine.cli import add_cfg_options, import_from_here
 from mmanchor.export.onnx import write_export
@@ -42,10 +42,11 @@ def main() -> None:
     args = make_parser().parse_args()
     import_from_here()
     cfg = read_config(args.config, args.cfg_options)
-    with checkpoint_loading(args.allow_code_in_checkpoints):
+    with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         found, images = write_export(cfg, args.checkpoint, args.out,
                                      args.num_references, args.opset,
-                                     args.batch_size, args.pixels)
+                                     args.batch_size, args.pixels,
+                                     args.allow_code_in_checkpoints)
     print(f'Wrote {args.out}: input `images` {images}; its `logits` differ '
           f'from the anchored model\'s by {found.difference:.1e} of the '
           f'largest, on {found.images}, in batches of other sizes than the '

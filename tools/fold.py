@@ -1,7 +1,7 @@
 """Fold one reference: ``python tools/fold.py CONFIG CHECKPOINT OUT_DIR``."""
 import argparse
 
-from mmanchor.checkpoints.safe_loading import (add_trust_flag,
+from mmanchor.checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
                                                checkpoint_loading)
 from mmanchor.engine.cli import add_cfg_options, import_from_here
 from mmanchor.export.fold import write_folded
@@ -24,8 +24,9 @@ def main() -> None:
     args = make_parser().parse_args()
     import_from_here()
     cfg = read_config(args.config, args.cfg_options)
-    with checkpoint_loading(args.allow_code_in_checkpoints):
-        found = write_folded(cfg, args.checkpoint, args.out_dir)
+    with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
+        found = write_folded(cfg, args.checkpoint, args.out_dir,
+                             args.allow_code_in_checkpoints)
     print(f'Wrote folded.py and folded.pth to {args.out_dir}: folded and '
           f'anchored logits differ by {found.difference:.1e} of the largest, '
           f'on {found.images}.')

@@ -6,7 +6,8 @@ or with ``tools/test.py --source FOLDER`` from images that may be seen.
 import argparse
 
 import mmanchor  # noqa: F401
-from mmanchor.checkpoints.safe_loading import add_trust_flag
+from mmanchor.checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
+                                               checkpoint_loading)
 from mmanchor.checkpoints.stripping import strip_file
 
 
@@ -21,8 +22,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = make_parser().parse_args()
-    taken = strip_file(args.checkpoint, args.out,
-                       args.allow_code_in_checkpoints)
+    allow_code = args.allow_code_in_checkpoints
+    with checkpoint_loading(allow_code, FLAG_ADVICE):
+        taken = strip_file(args.checkpoint, args.out, allow_code)
     for key, images in taken.items():
         print(f'taken out: {key} {tuple(images.shape)}')
     print(f'Written: {args.out}')

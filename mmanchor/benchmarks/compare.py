@@ -31,7 +31,8 @@ def run_benchmark(configs: Sequence[str],
                   settings: BenchmarkSettings,
                   out: str,
                   checkpoints: Optional[Sequence[str]] = None,
-                  options: Optional[dict] = None) -> dict:
+                  options: Optional[dict] = None,
+                  allow_code: bool = False) -> dict:
     """Time every case of every config; print tables, draw a figure.
 
     Each round runs every case of a group once, in an order of its own, and a
@@ -46,6 +47,8 @@ def run_benchmark(configs: Sequence[str],
         checkpoints (Sequence[str], optional): One a config. Defaults to
             None: untrained weights.
         options (dict, optional): Changes to the configs. Defaults to None.
+        allow_code (bool): Run the code that checkpoints hold, if any.
+            Defaults to False.
 
     Returns:
         dict: What ``benchmark.json`` has.
@@ -67,7 +70,8 @@ def run_benchmark(configs: Sequence[str],
     for config, checkpoint in zip(configs, checkpoints
                                   or [None] * len(configs)):
         with seeded(settings.seed), progress_bars(console) as progress:
-            found = _benchmark(config, settings, checkpoint, options, progress)
+            found = _benchmark(config, settings, checkpoint, options,
+                               allow_code, progress)
         results['configs'].append(found)
         write_json(results, folder / 'benchmark.json')
         console.print(benchmark_table(found, results))
@@ -97,9 +101,10 @@ def _about(settings, options) -> dict:
         configs=[])
 
 
-def _benchmark(config, settings, checkpoint, options, progress) -> dict:
+def _benchmark(config, settings, checkpoint, options, allow_code,
+               progress) -> dict:
     with quiet():
-        setup = set_up(config, settings, checkpoint, options)
+        setup = set_up(config, settings, checkpoint, options, allow_code)
     found = dict(
         config=str(config),
         backbone=type(setup.plain.backbone).__name__,

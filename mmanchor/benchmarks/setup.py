@@ -11,6 +11,7 @@ from mmpretrain.structures import DataSample
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from ..checkpoints.safe_loading import checkpoint_loading
 from ..diagnostics.backbone_check import pair, shake
 from ..diagnostics.backbone_trial import build
 from ..diagnostics.config_pair import image_size, plain_and_anchored
@@ -43,7 +44,8 @@ class Setup:
 def set_up(config: str,
            settings: BenchmarkSettings,
            checkpoint: Optional[str] = None,
-           options: Optional[dict] = None) -> Setup:
+           options: Optional[dict] = None,
+           allow_code: bool = False) -> Setup:
     """Build what a config's cases are made of.
 
     Args:
@@ -53,6 +55,8 @@ def set_up(config: str,
             plain one. Defaults to None: as initialised, and the reference's
             half of the stem moved a little, so that references matter.
         options (dict, optional): Changes to the config. Defaults to None.
+        allow_code (bool): Run the code that the checkpoint holds, if any.
+            Defaults to False.
 
     Raises:
         ValueError: The config has no classifier, no plain counterpart or no
@@ -72,7 +76,8 @@ def set_up(config: str,
     model.init_weights()
     shake(plain)
     if checkpoint is not None:
-        load_checkpoint(model, checkpoint)
+        with checkpoint_loading(allow_code):
+            load_checkpoint(model, checkpoint)
         copy_fitting(model, plain)
     elif model.stem:
         model.load_state_dict(plain.state_dict(), strict=False)

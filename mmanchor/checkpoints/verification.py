@@ -11,6 +11,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from ..models import AnchoredImageClassifier, FoldedImageClassifier
 from ..models.folded_classifier import MAP_KEY
 from ..utils.config import pretrained_files
+from .safe_loading import check_inflation
 
 BANK_KEY = 'reference_bank.images'
 RESIDUALS_KEY = 'reference_bank.residual_pairs'
@@ -29,7 +30,8 @@ def check_checkpoint(path: str) -> None:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file was cut short or damaged, or is no checkpoint.
+        ValueError: The file was cut short or damaged, is no checkpoint, or
+            inflates to many times its size.
     """
     if is_remote(path):
         return
@@ -45,7 +47,8 @@ def check_checkpoint(path: str) -> None:
             f'Expected a whole checkpoint, but {path} '
             f'({os.path.getsize(path)} bytes) was cut short or is none. Use '
             'an earlier one, or copy it again.')
-    if not legacy and _is_first_process():
+    check_inflation(path)
+    if not legacy and is_first_process():
         try:
             with zipfile.ZipFile(path) as file:
                 damaged = file.testzip()
@@ -58,10 +61,11 @@ def check_checkpoint(path: str) -> None:
                 'an earlier one, or copy it again.')
 
 
-def _is_first_process() -> bool:
-    """Before there is a process group that could tell."""
-    rank = os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or '0'
-    return rank == '0'
+def is_first_process() -> bool:
+    """Whether this is rank 0, before a process group could say so."""
+    names = 'RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'
+    ranks = (os.environ.get(name) for name in names)
+    return next(filter(None, ranks), '0') == '0'
 
 
 def check_pretrained(model_config: dict) -> None:

@@ -1,8 +1,10 @@
 """From a config and command-line flags to a runner; shared by ``tools/``."""
 import argparse
 import os
+import warnings
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Iterator, Optional, Sequence
 
 import mmengine
 from mmengine.config import Config, ConfigDict
@@ -10,19 +12,24 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
-from ..checkpoints.safe_loading import add_trust_flag, checkpoint_loading
+from ..checkpoints.model_loading import WholeModelHook
+from ..checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
+                                        checkpoint_loading)
 from ..checkpoints.verification import (PlainModelHook, check_checkpoint,
                                         check_pretrained,
-                                        check_pretrained_fits)
+                                        check_pretrained_fits,
+                                        is_first_process)
 from ..models import AnchoredImageClassifier
 from ..utils.config import read_config, type_name
 from ..utils.files import whole_files
+from ..utils.locks import NoLocks, only_run
 from .cli import add_cfg_options
 from .distributed import init_distributed
 from .reference_flags import add_reference_flags, set_references
-from .resume import check_resumable, resume_command, surviving_faults
+from .resume import (check_resumable, latest_checkpoint, resume_command,
+                     surviving_faults)
 from .run_checks import check_anchoring, check_out, check_work_dir
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -113,11 +120,12 @@ def train(argv: Optional[Sequence[str]] = None,
         TypeError: The data preprocessor anchors and the model does not.
         ValueError: A checkpoint is damaged, holds code or is of another
             architecture, a pretrained file is missing, the work dir can't be
-            written to, --amp meets another optimizer wrapper, or nothing
+            written to or another training writes to it, --amp meets another
+            optimizer wrapper, or nothing
             fills the reference bank.
     """
     args = train_parser().parse_args(argv)
-    with checkpoint_loading(args.allow_code_in_checkpoints):
+    with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         _train(args, argv, hooks)
 
 
@@ -140,7 +148,8 @@ def _train(args: argparse.Namespace, argv: Optional[Sequence[str]],
         cfg.load_from = None if args.resume == 'auto' else args.resume
     start = cfg.get('load_from')
     if start is None and cfg.get('resume'):
-        start = find_latest_checkpoint(cfg.work_dir)
+        # named, so that the host doesn't look for itself
+        start = cfg.load_from = latest_checkpoint(cfg.work_dir)
     if start is not None and cfg.get('resume'):
         check_resumable(start, cfg.work_dir, argv)
     elif start is not None:
@@ -150,15 +159,30 @@ def _train(args: argparse.Namespace, argv: Optional[Sequence[str]],
         for name in LOADERS:
             if cfg.get(name):
                 cfg[name].persistent_workers = False
-    runner = build_runner(cfg)
-    for hook in hooks:
-        runner.register_hook(hook)
-    check_anchoring(runner)
-    model = getattr(runner.model, 'module', runner.model)
-    if isinstance(model, AnchoredImageClassifier):
-        check_pretrained_fits(model, cfg.model)
-    with surviving_faults(runner, f'`{resume_command(argv)}`'):
-        runner.train()
+    check_work_dir(cfg.work_dir)
+    with _only_training(cfg.work_dir):
+        runner = build_runner(cfg)
+        for hook in hooks:
+            runner.register_hook(hook)
+        check_anchoring(runner)
+        model = getattr(runner.model, 'module', runner.model)
+        if isinstance(model, AnchoredImageClassifier):
+            check_pretrained_fits(model, cfg.model)
+        with surviving_faults(runner, f'`{resume_command(argv)}`'):
+            runner.train()
+
+
+@contextmanager
+def _only_training(work_dir: str) -> Iterator[None]:
+    """Keep other trainings out of a work dir: each would remove files."""
+    with ExitStack() as stack:
+        if is_first_process():
+            try:
+                stack.enter_context(
+                    only_run(Path(work_dir), 'name another with --work-dir'))
+            except NoLocks as error:  # of a file system; training can do so
+                warnings.warn(str(error))
+        yield
 
 
 def test(argv: Optional[Sequence[str]] = None) -> dict:
@@ -173,8 +197,9 @@ def test(argv: Optional[Sequence[str]] = None) -> dict:
 
     Raises:
         FileNotFoundError: The config or the checkpoint is not there.
-        ValueError: The checkpoint is damaged, holds code or is of another
-            architecture, the work dir can't be written to, or flags on
+        ValueError: The checkpoint is damaged, holds code, does not have all
+            of the model's weights or has its classes in another order than
+            the test set, the work dir can't be written to, or flags on
             references meet a config without ``KReferenceHook``.
     """
     parser = test_parser()
@@ -189,7 +214,7 @@ def test(argv: Optional[Sequence[str]] = None) -> dict:
                      f'but got {args.out}')
     if args.out:
         check_out(args.out)
-    with checkpoint_loading(args.allow_code_in_checkpoints):
+    with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         return _test(args)
 
 
@@ -203,6 +228,7 @@ def _test(args: argparse.Namespace) -> dict:
     if args.tta:
         _enable_tta(cfg)
     runner = build_runner(cfg)
+    runner.register_hook(WholeModelHook(args.checkpoint))
     pickles = args.out_item == 'pred'
     if args.out and pickles:
         runner.test_evaluator.metrics.append(

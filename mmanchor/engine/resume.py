@@ -4,13 +4,15 @@ import shlex
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, List, Optional, Sequence
 
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from ..checkpoints.safe_loading import load_local
 from ..checkpoints.verification import check_checkpoint
-from .hooks.atomic_checkpoint_hook import INTERRUPTED, AtomicCheckpointHook
+from .hooks.atomic_checkpoint_hook import (INTERRUPTED, AtomicCheckpointHook,
+                                           last_checkpoint)
 from .hooks.stop_on_signal_hook import StopOnSignalHook
 
 
@@ -37,6 +39,58 @@ def resume_command(argv: Optional[Sequence[str]] = None,
             kept.append(word)
     kept += ['--resume'] + ([checkpoint] if checkpoint else [])
     return shlex.join(['python', program, *kept])
+
+
+def latest_checkpoint(work_dir: str) -> Optional[str]:
+    """What a run in a work dir goes on from.
+
+    ``last_checkpoint`` names it, by a path that is wrong in a work dir that
+    was moved, and that of the original in one that was copied: a file of that
+    name in the work dir itself comes first. Where no checkpoint is named, it
+    is the newest whole one that is there.
+
+    Args:
+        work_dir (str): Of the run.
+
+    Returns:
+        str | None: None where there is no checkpoint. What is named is
+        returned even if it is not there.
+
+    Raises:
+        ValueError: There are checkpoints, and none of them is whole.
+    """
+    named = last_checkpoint(work_dir)
+    if named is not None and '\0' not in named:
+        own = os.path.join(work_dir, os.path.basename(named))
+        return named if os.path.isfile(
+            named) and not os.path.isfile(own) else own
+    newest = newest_whole(work_dir)
+    if newest is None and _checkpoints(work_dir):
+        raise ValueError(
+            f'Expected a whole checkpoint in {work_dir} to go on from, but '
+            f'{", ".join(path.name for path in _checkpoints(work_dir))} are '
+            'damaged, and `last_checkpoint` names none. Move them away to '
+            'start anew.')
+    return newest
+
+
+def _checkpoints(folder: str) -> List[Path]:
+    return sorted(
+        path for pattern in ('epoch_*.pth', 'iter_*.pth', INTERRUPTED)
+        for path in Path(folder).glob(pattern))
+
+
+def _age(path: Path) -> tuple:
+    """What sorts checkpoints from the newest on.
+
+    Times of files are those of copying where a folder was copied, in any
+    order; the iteration is in the file.
+    """
+    try:
+        meta = load_local(str(path), 'meta')['meta']
+        return -int(meta['iter']), -os.path.getmtime(path)
+    except (KeyError, TypeError, ValueError, NotImplementedError):
+        return 1, -os.path.getmtime(path)
 
 
 def check_resumable(path: str, work_dir: str,
@@ -73,11 +127,8 @@ def newest_whole(folder: str, but: str = '') -> Optional[str]:
     Returns:
         str | None: None where there is none.
     """
-    found = [
-        path for pattern in ('epoch_*.pth', 'iter_*.pth', INTERRUPTED)
-        for path in Path(folder).glob(pattern) if str(path) != but
-    ]
-    for path in sorted(found, key=os.path.getmtime, reverse=True):
+    found = [path for path in _checkpoints(folder) if str(path) != but]
+    for path in sorted(found, key=_age):
         try:
             check_checkpoint(str(path))
         except ValueError:

@@ -9,6 +9,7 @@ from mmpretrain import get_model
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 
 from ..checkpoints.model_loading import load_anchored
+from ..checkpoints.safe_loading import checkpoint_loading
 from ..functional import anchor
 from ..models import fold_reference
 from ..utils.config import own_imports, reference_hooks
@@ -17,8 +18,10 @@ from ..utils.plain_config import drop_pretrained, preprocessors, take_off
 from .compare import Comparison, check_difference, compared_images, difference
 
 
-def write_folded(cfg: Config, checkpoint: str,
-                 out_dir: Union[str, Path]) -> Comparison:
+def write_folded(cfg: Config,
+                 checkpoint: str,
+                 out_dir: Union[str, Path],
+                 allow_code: bool = False) -> Comparison:
     """Fold the first reference of a checkpoint and write the plain model.
 
     ``folded.py`` is a config that stands alone and ``folded.pth`` its
@@ -29,6 +32,8 @@ def write_folded(cfg: Config, checkpoint: str,
         cfg (Config): What the checkpoint was trained with.
         checkpoint (str): An anchored model's.
         out_dir (str | Path): Where the two files go.
+        allow_code (bool): Run the code that the checkpoint holds, if any.
+            Defaults to False.
 
     Returns:
         Comparison: How far the answers differ.
@@ -40,7 +45,7 @@ def write_folded(cfg: Config, checkpoint: str,
             :func:`~mmanchor.models.fold_reference`), or the folded one
             answers otherwise; nothing is written then.
     """
-    model, saved = load_anchored(cfg, checkpoint)
+    model, saved = load_anchored(cfg, checkpoint, allow_code)
     model.reference_bank.use(1)  # whatever the config's protocol
     folded = fold_reference(model)
     plain = folded_config(cfg, folded, model.stem)
@@ -60,8 +65,9 @@ def write_folded(cfg: Config, checkpoint: str,
             dict(meta=meta, state_dict=folded.state_dict()),
             partial / 'folded.pth')
         plain.dump(partial / 'folded.py')
-        read = get_model(
-            str(partial / 'folded.py'), str(partial / 'folded.pth'))
+        with checkpoint_loading(allow_code):
+            read = get_model(
+                str(partial / 'folded.py'), str(partial / 'folded.pth'))
         found = max(
             difference(
                 lambda x: model.head.logits(

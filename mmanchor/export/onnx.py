@@ -25,7 +25,8 @@ def write_export(cfg: Config,
                  num_references: Optional[int] = None,
                  opset: Optional[int] = None,
                  batch_size: int = 2,
-                 pixels: bool = False) -> Tuple[Comparison, str]:
+                 pixels: bool = False,
+                 allow_code: bool = False) -> Tuple[Comparison, str]:
     """Export a checkpoint and compare the file to the anchored model.
 
     Args:
@@ -37,6 +38,8 @@ def write_export(cfg: Config,
         opset (int, optional): See :func:`export_model`.
         batch_size (int): See :func:`export_model`.
         pixels (bool): See :func:`export_model`.
+        allow_code (bool): Run the code that the checkpoint holds, if any.
+            Defaults to False.
 
     Returns:
         Tuple[Comparison, str]: How far the logits differ, and what the input
@@ -50,7 +53,7 @@ def write_export(cfg: Config,
             test images another size.
     """
     _check_request(out, opset, batch_size)
-    model, _ = load_anchored(cfg, checkpoint)
+    model, _ = load_anchored(cfg, checkpoint, allow_code)
     configured, model.protocol = _configured(cfg)
     model.reference_bank.use(configured if num_references is
                              None else num_references)

@@ -21,6 +21,11 @@ from .spec import Ground, Setting, Study
 from .training import Training, plain, training_of
 
 DONE, FAILED, STARTED = 'done', 'failed', 'started'
+# what a cell's file has, before it is done and afterwards
+_KEYS = {
+    False: {'state', 'depends'},
+    True: {'state', 'depends', 'model', 'missing', 'times', 'versions'}
+}
 
 
 @dataclass(frozen=True)
@@ -111,9 +116,16 @@ class Kept:
         return self.work_dir / 'locks' / cell.file_name
 
     def get(self, cell: Cell) -> Optional[dict]:
-        """What is kept of a cell; None before it was started."""
-        path = self.path(cell)
-        return json.loads(path.read_text()) if path.exists() else None
+        """What is kept of a cell; None before it was started.
+
+        A damaged file counts as none, so that the cell is measured again.
+        """
+        try:
+            found = json.loads(self.path(cell).read_text())
+            done = found['state'] == DONE
+            return found if _KEYS[done] <= set(found) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def keep(self, cell: Cell, state: str, **found: Any) -> None:
         """Keep what was found, whole or not at all."""

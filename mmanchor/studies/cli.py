@@ -146,7 +146,7 @@ def run_study(argv: Optional[Sequence[str]] = None) -> int:
         if args.cell is not None:
             cells = [_one(whole, args.cell)]
         settings = _settings(study, args)
-        with _on_device(args.device), checkpoint_loading():
+        with _on_device(args.device), checkpoint_loading(advice=''):
             ran = Grid(cells, out, args.data_root, settings, console,
                        args.redo,
                        args.train_only).run(wait=args.cell is not None)

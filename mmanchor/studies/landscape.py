@@ -5,10 +5,10 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from ..checkpoints.safe_loading import load_checkpoint
 from ..functional import moved_weights, random_direction
 from ..models import AnchoredImageClassifier
 from ..suite.cache import Parts
@@ -98,7 +98,7 @@ def load_trained(cfg: Config,
             'Expected a checkpoint for a landscape, which is that of trained '
             'weights, but got none. Train first, or name one.')
     ready = Candidate('landscape', cfg, checkpoint, 'the config').load(device)
-    saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent')
+    saved = load_checkpoint(checkpoint)
     if not _was_trained(ready.model, saved.get('meta') or {}):
         raise ValueError(
             f'Expected trained weights for a landscape, but {checkpoint} has '

@@ -17,10 +17,10 @@ from typing import Any, Callable, Optional, Union
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.runner import find_latest_checkpoint
 
 from .. import CONFIG_DIR
 from ..engine import launch
+from ..engine.resume import latest_checkpoint
 from ..utils.config import read_config, reference_hooks, type_name
 from ..utils.console import commit, write_json
 from .data_root import with_data_root
@@ -68,10 +68,11 @@ class Training:
     def checkpoint(self, work_dir: Path) -> Optional[str]:
         """Of the last epoch; None before that."""
         record = self.folder(work_dir) / 'trained.json'
-        if not record.exists():
-            return None
-        return str(
-            self.folder(work_dir) / json.loads(record.read_text())['file'])
+        try:
+            path = record.with_name(json.loads(record.read_text())['file'])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # not there, or damaged: training goes on, or ends
+        return str(path) if path.is_file() else None
 
     def seconds(self, work_dir: Path) -> float:
         """How long training took, whichever process did it.
@@ -115,13 +116,13 @@ class Training:
         if not torch.cuda.is_available():
             flags.append('--no-pin-memory')  # PyTorch would warn of it
         # not in a first start: it would drop `load_from`
-        if (folder / 'last_checkpoint').exists():
+        if latest_checkpoint(str(folder)) is not None:
             flags.append('--resume')
         with contextlib.redirect_stdout(Nowhere()):  # logs are in the folder
             launch.train([str(path), *flags],
                          [_Watch(report), _Stopwatch(folder)])
         gc.collect()  # its workers end with it, which are in a circle
-        last = Path(find_latest_checkpoint(str(folder)))
+        last = Path(latest_checkpoint(str(folder)))
         write_json(
             dict(
                 name=self.name,

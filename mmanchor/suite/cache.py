@@ -2,12 +2,16 @@
 import hashlib
 import json
 import re
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Dict, Optional, Tuple
 
 import numpy as np
 
 from ..utils.files import whole_files
+
+_ARRAYS = 'names of arrays'  # that belong to a result
 
 
 class CannotKeep(OSError):
@@ -32,15 +36,27 @@ class Parts:
 
     def get(self, name: str,
             settings: dict) -> Optional[Tuple[dict, Dict[str, np.ndarray]]]:
-        """What was kept for these settings: a result and arrays, or None."""
+        """What was kept for these settings: a result and arrays, or None.
+
+        What is damaged is measured again, as if it were not there.
+        """
         path = self._path(name, settings)
         if not path.exists():
             return None
         arrays = {}
-        if path.with_suffix('.npz').exists():
-            with np.load(path.with_suffix('.npz')) as file:
-                arrays = dict(file)
-        return json.loads(path.read_text()), arrays
+        try:
+            result = json.loads(path.read_text())
+            # those of before did not say which arrays they have
+            names = result.pop(_ARRAYS, None)
+            if names or names is None and path.with_suffix('.npz').exists():
+                with np.load(path.with_suffix('.npz')) as file:
+                    arrays = dict(file)
+        except (OSError, EOFError, ValueError, AttributeError, TypeError,
+                zipfile.BadZipFile, zlib.error):
+            return None
+        if not result or not set(names or ()) <= set(arrays):
+            return None
+        return result, arrays
 
     def keep(self,
              name: str,
@@ -58,7 +74,10 @@ class Parts:
                 with whole_files(self.folder) as partial:
                     np.savez(partial / path.with_suffix('.npz').name, **arrays)
             with whole_files(self.folder) as partial:
-                (partial / path.name).write_text(json.dumps(result))
+                (partial / path.name).write_text(
+                    json.dumps({
+                        **result, _ARRAYS: sorted(arrays or {})
+                    }))
         except (OSError, ValueError) as error:
             why = getattr(error, 'strerror', None) or error
             raise CannotKeep(

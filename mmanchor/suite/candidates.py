@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmpretrain.registry import HOOKS
 from torch import nn
 
-from ..checkpoints.model_loading import load_classifier
+from ..checkpoints.model_loading import classes_of, load_classifier
 from ..checkpoints.verification import check_checkpoint, is_remote
 from ..models import AnchoredImageClassifier
 from ..utils.config import evaluation_pipeline, reference_hooks, type_name
@@ -22,6 +22,7 @@ class Ready(NamedTuple):
     """A model to test, and how it takes images."""
     model: nn.Module
     pipeline: TestPipeline
+    classes: Optional[Sequence[str]] = None  # that the checkpoint names
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Candidate:
             how references are used.
         checkpoint (str): A file.
         config_name (str): What to call ``cfg`` in the results.
+        allow_code (bool): Run the code that the checkpoint holds, if any.
+            Defaults to False.
 
     Raises:
         FileNotFoundError: The checkpoint is not there.
@@ -44,6 +47,7 @@ class Candidate:
     cfg: Config
     checkpoint: str
     config_name: str
+    allow_code: bool = False
 
     def __post_init__(self):
         if is_remote(self.checkpoint):
@@ -99,7 +103,8 @@ class Candidate:
             ValueError: The checkpoint is not the config's, or has too few
                 references and there is nothing to draw others from.
         """
-        model, _ = load_classifier(self.cfg, self.checkpoint)
+        model, saved = load_classifier(
+            self.cfg, self.checkpoint, allow_code=self.allow_code)
         check_classifier(model)
         if isinstance(model, AnchoredImageClassifier):
             if self.hook is None:
@@ -110,7 +115,7 @@ class Candidate:
             self.hook.set_references(model, self.cfg, logging.getLogger())
         return Ready(
             model.to(device).eval(),
-            TestPipeline(evaluation_pipeline(self.cfg)))
+            TestPipeline(evaluation_pipeline(self.cfg)), classes_of(saved))
 
     def describe(self) -> dict:
         """What the results say of it."""

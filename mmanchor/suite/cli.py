@@ -11,7 +11,8 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.markup import escape
 
-from ..checkpoints.safe_loading import add_trust_flag, checkpoint_loading
+from ..checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
+                                        checkpoint_loading)
 from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
 from ..engine.reference_flags import add_reference_flags, set_references
 from ..utils.config import read_config, reference_hooks
@@ -116,7 +117,7 @@ def evaluate(argv: Optional[Sequence[str]] = None) -> dict:
     candidates = read_candidates(args)
     out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
     console = Console()
-    with checkpoint_loading(args.allow_code_in_checkpoints):
+    with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         for one in candidates:
             if isinstance(one, EnsembleCandidate):
                 one.check_members()
@@ -196,7 +197,8 @@ def read_candidates(args: argparse.Namespace) -> List[Candidate]:
         cfg = read_config(config, args.cfg_options)
         for one in _with_references(cfg, args):
             members = tuple(
-                Candidate(name, one, checkpoint, config)
+                Candidate(name, one, checkpoint, config,
+                          args.allow_code_in_checkpoints)
                 for checkpoint in checkpoints)
             found.append(members[0] if len(members) ==
                          1 else EnsembleCandidate(name, members))

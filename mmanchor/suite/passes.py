@@ -4,6 +4,7 @@ from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..checkpoints.model_loading import check_classes
 from ..datasets import CorruptedArrays
 from ..functional import fit_temperature
 from ..utils.console import commit, versions
@@ -170,6 +171,10 @@ class Passes:
     def _batches(self, cell: Cell, kept=None, held_out=False) -> ImageBatches:
         batches = ImageBatches(cell, self.ready.pipeline,
                                self.settings.batch_size, self.settings.workers)
+        if not cell.is_ood:
+            check_classes(self.ready.classes,
+                          batches.dataset.metainfo.get('classes'),
+                          self.candidate.checkpoint, cell.name)
         rows = np.arange(len(batches))
         # corrupted arrays are the clean images, in their order
         if self.settings.temperature and (cell == self.clean or isinstance(

@@ -9,6 +9,24 @@ from pathlib import Path
 from typing import Iterator
 
 
+class NoLocks(ValueError):
+    """A file system has no locks."""
+
+
+_held = set()  # files of locks that this process holds
+
+
+def _close_in_child() -> None:
+    for file in _held:
+        file.close()
+    _held.clear()
+
+
+# a lock goes when the last that has its file open does: processes that load
+# data live on for seconds after theirs is killed
+os.register_at_fork(after_in_child=_close_in_child)
+
+
 @contextmanager
 def lock(path: Path,
          wait: bool = False,
@@ -38,7 +56,7 @@ def lock(path: Path,
         try:
             mine = _taken(file, wait)
         except OSError as error:
-            raise ValueError(
+            raise NoLocks(
                 'Expected a file system with locks (flock), but got '
                 f'{path.parent}: {error.strerror}. Mount it with `flock`, or '
                 f'{another}.') from error
@@ -48,10 +66,13 @@ def lock(path: Path,
         file.truncate(0)
         file.write(f'process {os.getpid()} on {socket.gethostname()}')
         file.flush()
+        _held.add(file)
         try:
             yield True
-        finally:  # closing is not enough: data-loading workers have it open
-            fcntl.flock(file, fcntl.LOCK_UN)
+        finally:
+            _held.discard(file)
+            if not file.closed:  # as it is in a fork that leaves this way
+                fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _taken(file, wait: bool) -> bool:

@@ -1,16 +1,23 @@
 """Checkpoints that hold code are refused by every tool."""
 import os
+import pickle
 import subprocess
 import sys
+import zipfile
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.malicious import CreatesAFile
+from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import load_from_local
 
+from mmanchor.checkpoints.run_checkpoints import multiarray
 from mmanchor.checkpoints.safe_loading import checkpoint_loading, load_local
+from mmanchor.checkpoints.verification import check_checkpoint
 from mmanchor.engine import launch
 
 TOOLS = Path(__file__).parents[2] / 'tools'
@@ -111,7 +118,6 @@ def test_a_config_in_a_checkpoint_is_not_run(config_file, checkpoint, mark):
 
 def test_getattr_is_no_way_out(tmp_path):
     """The fork's own list allows `getattr`, of anything."""
-    from mmengine.logging import HistoryBuffer
 
     class Globals:
 
@@ -156,3 +162,120 @@ def test_what_is_no_checkpoint(tmp_path):
     (tmp_path / 'text.pth').write_text('text')
     with pytest.raises(ValueError, match='text.pth, but it could not be read'):
         load_local(str(tmp_path / 'text.pth'))
+
+
+class Call:
+    """Pickles as a call, and perhaps what is set afterwards."""
+
+    def __init__(self, function, arguments, *state):
+        self.reduced = (function, arguments, *state)
+
+    def __reduce__(self):
+        return self.reduced
+
+
+PLAIN = (3, '<', None, None, None, -1, -1, 0)
+FIELDS = (3, '|', None, ('a', ), {'a': (np.dtype('O'), 0)}, 8, 1, 27)
+
+
+def dtype_of(state=PLAIN, kind='f8'):
+    return Call(np.dtype, (kind, False, True), state)
+
+
+def array_of(*state):
+    return Call(multiarray._reconstruct, (np.ndarray, (0, ), b'b'), state)
+
+
+@pytest.mark.parametrize('content', [
+    dtype_of(FIELDS),
+    dtype_of((*PLAIN[:-1], 63)),
+    dtype_of((*PLAIN[:5], 800, 8, 0)),
+    dtype_of((4, *PLAIN[1:], {})),
+    dtype_of(kind='O8'),
+    dtype_of(kind='V8'),
+    Call(multiarray.scalar, (np.dtype('O'), b'12345678')),
+    Call(multiarray.scalar, (np.dtype('f8'), b'1234')),
+    array_of(1, (2, ), dtype_of(), False, b'12345678'),
+    array_of(1, (-1, ), dtype_of(), False, b'12345678'),
+    array_of(1, (1, ), dtype_of(kind='O8'), False, [[]]),
+    array_of(1, (1, ), 'f8', False, b'12345678'),
+    Call(multiarray._reconstruct, (HistoryBuffer, (0, ), b'b')),
+    Call(getattr, (np.ndarray, 'ctypes')),
+], ids=range(14))  # yapf: disable
+@pytest.mark.parametrize('loading', ['ours', 'host'])
+def test_crafted_numbers_are_refused(content, loading, tmp_path):
+    """In time: NumPy would take their bytes as pointers."""
+    path = str(tmp_path / 'crafted.pth')
+    torch.save(dict(state_dict={}, meta=content), path)
+    with pytest.raises(
+            ValueError,
+            match='crafted.pth, but it could not be read: Expected .*'
+            "don't load it") as caught:
+        if loading == 'ours':
+            load_local(path)
+        else:
+            with checkpoint_loading():
+                CheckpointLoader.load_checkpoint(path)
+    assert 'weights_only' not in str(caught.value)
+
+
+@pytest.mark.parametrize('kind', [
+    'b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', '<f8',
+    '>f8', '>i4'
+])
+def test_plain_numbers_come_back_as_they_were(kind, tmp_path):
+    array = np.array([[0, 1], [2, 5]]).astype(kind)
+    path = str(tmp_path / 'x.pth')
+    content = dict(a=array, f=np.asfortranarray(array), s=array[1, 1])
+    torch.save(content, path)
+    loaded = load_local(path)
+    torch.save(loaded, path)
+    again = load_local(path)
+    plain = torch.load(path, weights_only=False)
+    assert type(plain['a']) is np.ndarray  # saved as it was
+    for found in (loaded, again):
+        for name in 'afs':
+            assert np.array_equal(found[name], plain[name])
+            assert found[name].dtype == plain[name].dtype
+
+
+def test_what_users_allowed_stays_allowed(tmp_path):
+    before = torch.serialization.get_safe_globals()
+    path = str(tmp_path / 'x.pth')
+    torch.save(dict(state_dict={}, path=Fraction(1, 2)), path)
+    with pytest.raises(ValueError, match='Fraction'):
+        load_local(path)
+    with torch.serialization.safe_globals([Fraction]):
+        assert load_local(path)['path'] == Fraction(1, 2)
+        assert Fraction in torch.serialization.get_safe_globals()
+    assert set(torch.serialization.get_safe_globals()) == set(before)
+
+
+def test_no_message_leads_to_running_code(tmp_path):
+    """PyTorch's own advise `weights_only=False`."""
+    torch.save(dict(a=1), tmp_path / 'x.pth', pickle_protocol=4)
+    (tmp_path / 'old.pth').write_bytes(pickle.dumps(dict(a=1), 2))
+    for name in ('x.pth', 'old.pth'):
+        with pytest.raises(ValueError, match='could not be read') as caught:
+            load_local(str(tmp_path / name))
+        assert 'weights_only' not in str(caught.value)
+        assert str(caught.value).count('\n') == 0
+
+
+def test_a_file_that_inflates_is_refused_before_it_is_read(
+        tmp_path, monkeypatch):
+    monkeypatch.setattr('mmanchor.checkpoints.safe_loading._MAX_INFLATED',
+                        2**20)
+    path = str(tmp_path / 'bomb.pth')
+    torch.save(dict(state_dict=dict(w=torch.zeros(2**19))), path)
+    load_local(path)  # as large, but on the disk as well
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(
+            tmp_path / 'small.pth', 'w', zipfile.ZIP_DEFLATED) as small:
+        for entry in whole.namelist():
+            small.writestr(entry, whole.read(entry))
+    monkeypatch.setattr(zipfile.ZipFile, 'testzip', None)
+    monkeypatch.setattr(torch, 'load', None)
+    for function in (load_local, check_checkpoint):
+        with pytest.raises(
+                ValueError, match=r'small.pth \(\d+ bytes\) would inflate'):
+            function(str(tmp_path / 'small.pth'))

@@ -1,28 +1,5 @@
-"""Runs of a second, for tests of hooks and tools."""
-import shutil
-
-import pytest
-from helpers.reference_runs import hook
-from helpers.runs import config_maker, run, small_config  # noqa: F401
-from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
+"""Runs of a second and a trained checkpoint, for tests of hooks and tools."""
+from helpers.one_checkpoint import checkpoint, trained_once  # noqa: F401
+from helpers.runs import run, small_config  # noqa: F401
 
 collect_ignore = ['conftest.py']  # for doctests: it clashes with others
-
-
-@pytest.fixture(scope='session')
-def trained_once(tmp_path_factory):
-    """A checkpoint whose bank has 3 references."""
-    folder = tmp_path_factory.mktemp('three')
-    cfg = config_maker(folder)(**{
-        'train_cfg.max_epochs': 1
-    }, **hook(num_references=3))
-    init_default_scope('mmpretrain')
-    Runner.from_cfg(cfg).train()
-    return folder / 'work/epoch_1.pth'
-
-
-@pytest.fixture
-def checkpoint(trained_once, tmp_path):
-    """A copy, for a test to do with as it likes."""
-    return str(shutil.copy(trained_once, tmp_path / 'three.pth'))

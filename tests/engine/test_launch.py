@@ -176,6 +176,66 @@ def test_half_an_anchored_config_is_refused_before_training(config_file):
         launch.train([config_file, '--cfg-options', 'custom_hooks=[]'])
 
 
+def spoiled(path, tmp_path, change):
+    saved = torch.load(path, weights_only=False)
+    change(saved)
+    torch.save(saved, tmp_path / 'spoiled.pth')
+    return str(tmp_path / 'spoiled.pth')
+
+
+def without_head(saved):
+    del saved['state_dict']['head.fc.weight']
+
+
+def other_classes(saved):
+    for name in ('weight', 'bias'):
+        weights = saved['state_dict']
+        weights[f'head.fc.{name}'] = weights[f'head.fc.{name}'][:7]
+
+
+def last_stage_of_another_name(saved):
+    saved['state_dict'] = {
+        name.replace('layer4', 'stage4'): weight
+        for name, weight in saved['state_dict'].items()
+    }
+
+
+@pytest.mark.parametrize('change,what', [
+    (without_head, 'differs in 1: head.fc.weight'),
+    (other_classes, 'differs in 2: size mismatch for head.fc.weight'),
+    (last_stage_of_another_name, 'backbone.layer4'),
+])
+@pytest.mark.parametrize('flags', [[], ['--tta']], ids=['plain', 'tta'])
+def test_a_random_part_is_not_tested(config_file, trained, tmp_path, change,
+                                     what, flags):
+    path = spoiled(trained, tmp_path, change)
+    with pytest.raises(
+            ValueError,
+            match=f"Expected the weights of the config's model.*{what}"):
+        launch.test([config_file, path, *flags])
+
+
+def test_classes_in_another_order_are_not_tested(config_file, trained,
+                                                 tmp_path):
+
+    def reverse(saved):
+        meta = saved['meta']['dataset_meta']
+        meta['classes'] = meta['classes'][::-1]
+
+    path = spoiled(trained, tmp_path, reverse)
+    with pytest.raises(
+            ValueError,
+            match='classes of the test set in the order of .*'
+            "spoiled.pth, but class 0 is '9.*' there and '0.*' in the test"):
+        launch.test([config_file, path])
+
+    def rename(saved):  # nothing says which is which
+        meta = saved['meta']['dataset_meta']
+        meta['classes'] = [f'n{name}' for name in meta['classes'][::-1]]
+
+    launch.test([config_file, spoiled(trained, tmp_path, rename)])
+
+
 def test_num_references_needs_the_hook(config_file, trained):
     with pytest.raises(ValueError, match='`KReferenceHook` in `custom_hooks`'):
         launch.test([

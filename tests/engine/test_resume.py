@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from mmanchor.engine import AtomicCheckpointHook, StopOnSignalHook, launch
 from mmanchor.engine import resume as resuming
+from mmanchor.utils.locks import only_run
 
 
 @pytest.fixture
@@ -65,15 +66,113 @@ def test_none_before_is_whole(config_file, trained):
         launch.train([config_file, '--resume'])
 
 
-def test_a_last_checkpoint_that_was_half_written(config_file, trained):
-    """As the host's hook leaves it when it is killed."""
-    (trained / 'last_checkpoint').write_text('')
-    with pytest.raises(FileNotFoundError, match='--resume .*/epoch_2.pth`'):
+def started_from(monkeypatch, argv):
+    """The checkpoint that a command goes on from."""
+    found = []
+
+    def keep(cfg):
+        found.append(cfg.load_from)
+        raise RuntimeError('enough')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, 'build_runner', keep)
+        with pytest.raises(RuntimeError, match='enough'):
+            launch.train(argv)
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    'content', [b'', b'\xff\xfe\x00', None], ids=['empty', 'binary', 'gone'])
+def test_a_work_dir_whose_last_checkpoint_is_not_named(config_file, trained,
+                                                       content, monkeypatch):
+    """The newest goes on, whatever times a copy gave the files."""
+    (trained / 'last_checkpoint').unlink()
+    if content is not None:
+        (trained / 'last_checkpoint').write_bytes(content)
+    os.utime(trained / 'epoch_2.pth', (1e9, 1e9))
+    flags = [config_file, '--resume']
+    assert started_from(monkeypatch, flags) == str(trained / 'epoch_2.pth')
+    cut(trained / 'epoch_2.pth')
+    assert started_from(monkeypatch, flags) == str(trained / 'epoch_1.pth')
+    cut(trained / 'epoch_1.pth')
+    with pytest.raises(
+            ValueError,
+            match='whole checkpoint.*epoch_1.pth, epoch_2.pth are '
+            'damaged'):
+        launch.train(flags)
+    for name in ('epoch_1.pth', 'epoch_2.pth'):
+        (trained / name).unlink()
+    assert started_from(monkeypatch, flags) is None  # a first start
+
+
+@pytest.mark.parametrize('change', [shutil.move, shutil.copytree])
+def test_a_work_dir_that_was_moved_or_copied_goes_on_itself(
+        config_file, trained, change, monkeypatch, tmp_path):
+    change(str(trained), str(tmp_path / 'other'))
+    flags = [config_file, '--resume', '--work-dir', str(tmp_path / 'other')]
+    assert started_from(monkeypatch,
+                        flags) == str(tmp_path / 'other/epoch_2.pth')
+    (tmp_path / 'other/epoch_2.pth').unlink()
+    (trained / 'epoch_2.pth').unlink(missing_ok=True)
+    with pytest.raises(
+            FileNotFoundError,
+            match='none at .*other/epoch_2.pth.*--resume .*other/epoch_1.pth'):
+        launch.train(flags)
+
+
+def test_a_second_training_in_a_work_dir_is_refused(config_file, trained):
+    with only_run(trained), pytest.raises(
+            ValueError,
+            match=f'no other run to write to {trained}, but got one: process '
+            f'{os.getpid()} on .*name another with --work-dir'):
+        launch.train([config_file])
+    launch.train([config_file, '--resume'])
+
+
+def test_a_file_system_without_locks_is_warned_of(config_file, trained,
+                                                  monkeypatch):
+
+    def fail(*args):
+        raise OSError(38, 'Function not implemented')
+
+    monkeypatch.setattr('mmanchor.utils.locks.fcntl.flock', fail)
+    with pytest.warns(UserWarning, match=r'file system with locks \(flock\)'):
         launch.train([config_file, '--resume'])
 
 
+def test_divergence_ends_training_before_it_is_saved(config_file, trained):
+    before = (trained / 'epoch_2.pth').read_bytes()
+    with pytest.raises(
+            ValueError,
+            match='Expected finite weights to save after iteration 4, but '
+            'got NaN or infinity in .*: training diverged. Nothing was saved; '
+            'the checkpoint before, .*epoch_2.pth, is whole. .*`--resume`'):
+        launch.train([
+            config_file, '--cfg-options', 'optim_wrapper.optimizer.lr=1e30',
+            'param_scheduler=[]', 'default_hooks.checkpoint.max_keep_ckpts=1'
+        ])
+    assert sorted(path.name for path in trained.glob('*.pth')) == [
+        'epoch_1.pth', 'epoch_2.pth']  # yapf: disable
+    assert (trained / 'epoch_2.pth').read_bytes() == before
+
+
+def test_ranks_whose_torchrun_was_killed_stop(small_config, tmp_path,
+                                              monkeypatch):
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'none')
+    runner = Runner.from_cfg(small_config(log_level='INFO'))
+    with resuming.surviving_faults(runner, 'command'):
+        monkeypatch.setattr(os, 'getppid', lambda: 1)
+        with pytest.raises(SystemExit) as stopped:
+            runner.train()
+    assert stopped.value.code == 0
+    log, = (tmp_path / 'work').glob('*/*.log')
+    assert ('Stopped because torchrun, which started this process, was killed'
+            in log.read_text())
+    assert (tmp_path / 'work/interrupted.pth').exists()
+
+
 def test_the_newest_is_the_one_written_last(trained):
-    shutil.copy(trained / 'epoch_1.pth', trained / 'interrupted.pth')
+    shutil.copy(trained / 'epoch_2.pth', trained / 'interrupted.pth')
     shutil.copy(trained / 'epoch_1.pth', trained / 'best_epoch_1.pth')
     os.utime(trained / 'best_epoch_1.pth', (2e9, 2e9))
     os.utime(trained / 'interrupted.pth', (1.9e9, 1.9e9))

@@ -152,7 +152,7 @@ def test_what_was_only_begun_is_not_mixed_either(study, study_file, tmp_path):
 
 def test_a_cell_that_fails_is_told_and_the_others_go_on(
         study, tmp_path, capsys):
-    reason = 'ValueError: Expected a finite loss, but got nan'
+    reason = 'ValueError: Expected finite weights'
     options = {'optim_wrapper.optimizer.lr': 1e30}
     settings = [
         dict(name='broken', method='masked', options=options),
@@ -278,6 +278,25 @@ def test_a_warm_start_takes_the_weights_of_the_same_seed(study, tmp_path):
                        after['backbone.conv1.weight'])
     assert before['head.fc.weight'].shape == (12, 64)
     assert after['head.fc.weight'].shape == (10, 64)
+
+
+@pytest.mark.parametrize('content', [b'', b'{', b'[]', b'{}', b'\xff'])
+def test_damaged_files_of_a_study_are_as_good_as_not_there(
+        study_file, tmp_path, content):
+    cell, = all_cells(
+        load_study(study_file(settings=STUDY['settings'][:1], seeds=[0])))
+    kept = Kept(tmp_path)
+    kept.keep(cell, 'started')
+    assert kept.state(cell) == 'started'
+    kept.path(cell).write_bytes(content)
+    assert kept.state(cell) == 'to do' and not kept.is_done(cell)
+    folder = cell.training.folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / 'epoch_1.pth').touch()
+    (folder / 'trained.json').write_text('{"file": "epoch_1.pth"}')
+    assert cell.training.checkpoint(tmp_path) == str(folder / 'epoch_1.pth')
+    (folder / 'trained.json').write_bytes(content)
+    assert cell.training.checkpoint(tmp_path) is None
 
 
 def test_missing_sets_are_told_and_measured_when_asked(study, data, tmp_path,

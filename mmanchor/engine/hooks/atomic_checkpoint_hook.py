@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
-from mmengine.dist import is_main_process
+import torch
+from mmengine.dist import all_reduce, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
@@ -26,12 +27,16 @@ class AtomicCheckpointHook(CheckpointHook):
     the host removes first. What goes to another place than a local disk
     (``backend_args``) is left to its backend.
 
+    A model whose weights are not finite is not saved: training ends, so that
+    the good checkpoints before it stay.
+
     Args:
         *args: As for the host's ``CheckpointHook``.
         **kwargs: As for the host's ``CheckpointHook``.
 
     Raises:
         OSError: While training: a checkpoint could not be written.
+        ValueError: While training: it diverged.
 
     Example:
         >>> AtomicCheckpointHook(interval=1, max_keep_ckpts=2).interval
@@ -55,6 +60,7 @@ class AtomicCheckpointHook(CheckpointHook):
         Returns:
             str: The checkpoint: ``interrupted.pth``, over an earlier one.
         """
+        self._check_finite(runner, runner.iter + 1)
         path = os.path.join(self.out_dir, INTERRUPTED)
         staged = _StagedRunner(runner, self)
         meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
@@ -70,6 +76,7 @@ class AtomicCheckpointHook(CheckpointHook):
         return path
 
     def _save_checkpoint_with_step(self, runner, step, meta):
+        self._check_finite(runner, meta.get('iter', step))
         with self._old_ones_last():
             staged = _StagedRunner(getattr(runner, 'unstaged', runner), self)
             with staged.folder(self.filename_tmpl.format(step)):
@@ -78,8 +85,27 @@ class AtomicCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner, metrics):
         if not self.save_best:  # `runner.val()` comes here without training
             return
+        self._check_finite(runner, runner.iter)
         with self._old_ones_last():
             super()._save_best_checkpoint(_StagedRunner(runner, self), metrics)
+
+    def _check_finite(self, runner, iteration: int) -> None:
+        """Refuse to save a model that diverged, on all ranks together."""
+        wrong = _not_finite(runner.model)
+        count = torch.tensor(len(wrong))
+        all_reduce(count, 'max')
+        if not count:
+            return
+        last = last_checkpoint(runner.work_dir)
+        whole = (f'the checkpoint before, {last}, is whole. Go on from it '
+                 'with `--resume` and other settings, or start anew'
+                 if last else 'there is none before it. Start anew')
+        raise ValueError(
+            f'Expected finite weights to save after iteration {iteration}, '
+            f'but got NaN or infinity in {int(count)} of the model\'s '
+            f'tensors{f", {wrong[0]} first" if wrong else ""}: training '
+            f'diverged. Nothing was saved; {whole}, with a lower learning '
+            'rate, say.')
 
     @contextmanager
     def _old_ones_last(self):
@@ -101,8 +127,22 @@ def last_checkpoint(work_dir: str) -> Optional[str]:
     """
     try:
         return Path(work_dir, LAST).read_text().strip() or None
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
+
+
+def _not_finite(model: torch.nn.Module) -> list:
+    """Names of parameters that are not finite, and of buffers with NaN.
+
+    Buffers may be infinite by design: masks of attention are.
+    """
+    wrong = [
+        name for name, value in model.named_parameters()
+        if not value.isfinite().all()
+    ]
+    return wrong + [
+        name for name, value in model.named_buffers() if value.isnan().any()
+    ]
 
 
 class _LaterRemovals:

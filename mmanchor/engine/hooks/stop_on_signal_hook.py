@@ -17,6 +17,7 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .reproducible_run_hook import ReproducibleRunHook
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+_ORPHANED = 1000  # in place of a signal: torchrun is gone
 
 
 class Stopped(SystemExit):
@@ -31,7 +32,8 @@ class StopOnSignalHook(Hook):
     same iteration. A vote goes over the network while the next iteration is
     computed. Data-loading workers, which a cluster signals as
     well, stay at work until their process leaves. During validation a signal
-    waits for its end.
+    waits for its end. Ranks whose torchrun was killed stop likewise: nothing
+    else would end them.
 
     With an :class:`~mmanchor.engine.AtomicCheckpointHook` the checkpoint is
     ``interrupted.pth``; there has to be one. ``tools/train.py`` sees to both.
@@ -60,6 +62,9 @@ class StopOnSignalHook(Hook):
         self._group = self._vote = None
         self._handlers = {}
         self._leaving = None
+        # torchrun's, if it started this process
+        self._parent = (
+            os.getppid() if 'TORCHELASTIC_RUN_ID' in os.environ else None)
 
     def before_train(self, runner: Runner) -> None:
         """Listen from now on."""
@@ -87,6 +92,8 @@ class StopOnSignalHook(Hook):
 
     def after_train_iter(self, runner: Runner, *_, **__) -> None:
         """Vote; leave if the vote before it said so."""
+        if self._parent is not None and os.getppid() != self._parent:
+            self._signal = _ORPHANED
         self._stop = max(self._stop, self._agreed())
         # between steps of accumulated gradients it would not be exact
         if self._stop and runner.optim_wrapper.should_update():
@@ -127,6 +134,12 @@ class StopOnSignalHook(Hook):
         work.wait()
         return int(told)
 
+    @property
+    def _reason(self) -> str:
+        if self._stop == _ORPHANED:
+            return 'because torchrun, which started this process, was killed,'
+        return f'by {signal.Signals(self._stop).name}'
+
     def _leave(self, runner) -> None:
         path = self._checkpoints.save_now(runner)
         exact = '' if any(
@@ -135,7 +148,7 @@ class StopOnSignalHook(Hook):
                 ' Without ReproducibleRunHook it begins the epoch again: not '
                 'exactly the same run.')
         runner.logger.info(
-            f'Stopped by {signal.Signals(self._stop).name} after iteration '
+            f'Stopped {self._reason} after iteration '
             f'{runner.iter + 1}: saved {path}. Go on with {self.command}.'
             f'{exact}')
         self._leaving.value = 1
