@@ -18,7 +18,8 @@ def use_version(monkeypatch, version):
     monkeypatch.setitem(sys.modules, 'mmpretrain', fake)
 
 
-@pytest.mark.parametrize('version', ['0.25.0', '1.0.0rc8', '1.1.0', '1.2.0rc1'])
+@pytest.mark.parametrize('version',
+                         ['0.25.0', '1.0.0rc8', '1.1.0', '1.2.0rc1'])
 def test_versions_that_do_not_work_are_refused(version, monkeypatch):
     use_version(monkeypatch, version)
     with pytest.raises(

@@ -6,9 +6,9 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import cv2
 import mmcv
-from PIL import Image, ImageOps
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
+from PIL import Image, ImageOps
 
 from .shifts.kinds import ALL_C_KINDS, check_kind, check_severity, missing
 

@@ -237,8 +237,8 @@ def check_settings_reach_the_model(cfg: Config) -> None:
     ours = inspect.signature(AnchoringDataPreprocessor).parameters
     ignored = {
         name: value
-        for name, value in given.items() if name in ours
-        and not (name in inner and inner[name] == value)
+        for name, value in given.items()
+        if name in ours and not (name in inner and inner[name] == value)
     }
     if ignored:
         settings = ', '.join(f'{name}={value!r}'

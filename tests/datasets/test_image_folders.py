@@ -40,23 +40,23 @@ def host_images(root):
 
 def test_images_are_those_of_the_host_in_its_order(tree):
     _, infos = host_images(tree)
-    found = [
-        str(path) for name in 'abcd' for path in list_images(tree / name)
-    ]
+    found = [str(path) for name in 'abcd' for path in list_images(tree / name)]
     assert found == [info['img_path'] for info in infos]
     assert len(found) == 7
 
 
-@pytest.mark.parametrize('reads', [
-    lambda root: [
-        info['img_path'] for info in DATASETS.build(
-            dict(type='OODFolder', data_root=str(root), lazy_init=True)).
-        load_data_list()
+@pytest.mark.parametrize(
+    'reads', [
+        lambda root: [
+            info['img_path'] for info in DATASETS.build(
+                dict(type='OODFolder', data_root=str(root), lazy_init=True)).
+            load_data_list()
+        ],
+        lambda root: list(map(str,
+                              MixingImages(root).files)),
+        lambda root: [str(root / name) for name in FolderSource(root).names],
     ],
-    lambda root: list(map(str, MixingImages(root).files)),
-    lambda root: [str(root / name) for name in FolderSource(root).names],
-],
-                         ids=['OODFolder', 'PixMix', 'make_corruptions'])
+    ids=['OODFolder', 'PixMix', 'make_corruptions'])
 def test_every_reader_follows_links_and_leaves_hidden_folders(reads, tree):
     before = reads(tree)
     paint(tree / '.ipynb_checkpoints' / '5.png')
@@ -95,8 +95,8 @@ def test_images_of_16_bits_are_scaled_as_the_host_scales(
     path = tmp_path / f'deep.{suffix}'
     deep = np.linspace(0, 65535, 64 * channels).astype(np.uint16)
     cv2.imwrite(str(path), deep.reshape(8, 8, channels))
-    host = Compose([dict(type='LoadImageFromFile')])(
-        dict(img_path=str(path)))['img'][..., ::-1]
+    host = Compose([dict(type='LoadImageFromFile')
+                    ])(dict(img_path=str(path)))['img'][..., ::-1]
     found = read_image(path)
     assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - host).max() <= 1

@@ -115,8 +115,8 @@ class PredictedBatch:
         """
         scores = self['pred_score'] if self._kept is None else self._fields[
             'pred_score']
-        kept = (list(self._kept)
-                if self._drops_classes(scores) else slice(None))
+        kept = (
+            list(self._kept) if self._drops_classes(scores) else slice(None))
         smallest = torch.finfo(scores.dtype).tiny
         logs = scores.double().clamp(min=smallest).log()
         logs = logs.where(scores.isfinite(), math.nan)
@@ -131,8 +131,8 @@ class PredictedBatch:
             expected = logits.log_softmax(1).clamp(min=math.log(smallest))
             same = (expected - logs).abs() <= .02 + .01 * logs.abs()
             usable = lost | same.all(1)
-            found = logits[:, kept].log_softmax(1).where(
-                usable[:, None], found)
+            found = logits[:,
+                           kept].log_softmax(1).where(usable[:, None], found)
             lost = lost & ~usable
         if lost.any():
             raise ValueError(

@@ -110,8 +110,7 @@ def test_kept_classes_do_not_feel_how_far_a_dropped_one_is_ahead(gap):
     found = batch([[gap, 0., .3, -.5]])
     expected = torch.tensor([[0., .3, -.5]]).softmax(1)
     torch.testing.assert_close(found['pred_score'], expected)
-    nll = evaluation.negative_log_likelihood(found['pred_score'],
-                                             found.labels)
+    nll = evaluation.negative_log_likelihood(found['pred_score'], found.labels)
     assert nll.item() == pytest.approx(.784, abs=1e-3)
 
 
