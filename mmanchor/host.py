@@ -17,13 +17,18 @@ TESTED = {
     '"setuptools<81"',
 }
 
+OLDEST = '1.2.0'
+
 
 def require_host() -> None:
     """Import MMPretrain or say what to install.
 
     Raises:
-        ImportError: MMPretrain is missing, can't be imported, or has a
-            version mmanchor was not tested on.
+        ImportError: MMPretrain is missing, can't be imported, or is older
+            than 1.2, whose models and datasets work otherwise.
+
+    Warns:
+        UserWarning: mmanchor was not tested on this version.
     """
     install = ('`pip install` one of the tested sets, after uninstalling the '
                f'other, since they share import names: {TESTED["1.3.6"]}; or '
@@ -33,10 +38,16 @@ def require_host() -> None:
     except Exception as error:  # torchvision raises RuntimeError, say
         raise ImportError('mmanchor needs MMPretrain, but importing it '
                           f'failed: {error}. {install}') from error
-    if host.__version__ not in TESTED:
-        raise ImportError(
-            f'Expected MMPretrain to be one of {", ".join(TESTED)}, but got '
-            f'{host.__version__}. {install}')
+    version = host.__version__
+    from mmengine.utils import digit_version  # comes with the host
+    if digit_version(version) < digit_version(OLDEST):
+        raise ImportError(f'Expected MMPretrain {OLDEST} or newer, but got '
+                          f'{version}. {install}')
+    if version not in TESTED:
+        warnings.warn(
+            f'mmanchor was tested on MMPretrain {" and ".join(TESTED)}, and '
+            f'not on {version}. If something fails: {install}',
+            stacklevel=2)
 
 
 @contextmanager

@@ -13,15 +13,33 @@ def test_the_host_at_hand_is_tested():
     host.require_host()
 
 
-@pytest.mark.parametrize('version', [
-    '1.1.0', '1.2.1', '1.3.5', '1.4.0', '2.0.0', '1.3.7', '1.3.6rc1', '11.2.0'
-])
-def test_other_versions_are_refused_with_what_to_install(version, monkeypatch):
+def use_version(monkeypatch, version):
     fake = types.SimpleNamespace(__version__=version)
     monkeypatch.setitem(sys.modules, 'mmpretrain', fake)
+
+
+@pytest.mark.parametrize('version',
+                         ['0.25.0', '1.0.0rc8', '1.1.0', '1.2.0rc1'])
+def test_versions_that_do_not_work_are_refused(version, monkeypatch):
+    use_version(monkeypatch, version)
     with pytest.raises(
             ImportError, match=rf'but got {version}.*onedl-mmpretrain==1.3.6'):
         host.require_host()
+
+
+@pytest.mark.parametrize('version', ['1.2.1', '1.3.5', '1.4.0', '11.2.0'])
+def test_versions_that_were_not_tested_are_warned_of(version, monkeypatch):
+    use_version(monkeypatch, version)
+    with pytest.warns(UserWarning, match=f'not on {version}.*1.3.6') as caught:
+        host.require_host()
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize('version', list(host.TESTED))
+def test_tested_versions_import_without_a_word(version, monkeypatch, recwarn):
+    use_version(monkeypatch, version)
+    host.require_host()
+    assert not recwarn.list
 
 
 def test_no_host_says_what_to_install(monkeypatch):

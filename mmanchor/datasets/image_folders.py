@@ -1,9 +1,14 @@
 """Images in folders, found and checked."""
+import os
+import warnings
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
+import cv2
+import mmcv
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
+from PIL import Image, ImageOps
 
 from .shifts.kinds import ALL_C_KINDS, check_kind, check_severity, missing
 
@@ -11,19 +16,41 @@ EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff',
               '.webp')
 
 
-def list_images(folder: Union[str, Path], deep: bool = False) -> List[Path]:
-    """The images in a folder, sorted; hidden files are passed over.
+def list_images(folder: Union[str, Path]) -> List[Path]:
+    """The images in a folder at any depth, as MMPretrain's datasets walk it.
+
+    Linked files and folders are followed. Hidden files and folders, such as
+    ``.ipynb_checkpoints``, are not read. The order is that of
+    ``CustomDataset``: by path, as text.
 
     Args:
-        folder (str | Path): Where they are.
-        deep (bool): Whether folders within it count. Defaults to False.
+        folder (str | Path): Where the images are.
 
     Returns:
         list[Path]: Paths with one of ``EXTENSIONS``.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ('b.png', 'a.txt', '._b.png'):
+        ...         (Path(folder) / name).touch()
+        ...     [path.name for path in list_images(folder)]
+        ['b.png']
     """
-    found = Path(folder).rglob('*') if deep else Path(folder).iterdir()
-    return sorted(path for path in found if path.suffix.lower() in EXTENSIONS
-                  and not path.name.startswith('.') and path.is_file())
+    return sorted(_walk(Path(folder), ()), key=str)
+
+
+def _walk(folder: Path, parents: Tuple[str, ...]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in parents:  # a link to a folder that holds it would never end
+        return
+    for path in folder.iterdir():
+        if path.name.startswith('.'):
+            continue
+        if path.is_dir():
+            yield from _walk(path, (*parents, real))
+        elif path.suffix.lower() in EXTENSIONS and path.is_file():
+            yield path
 
 
 def list_folders(folder: Union[str, Path]) -> List[str]:
@@ -31,6 +58,40 @@ def list_folders(folder: Union[str, Path]) -> List[str]:
     return sorted(
         path.name for path in Path(folder).iterdir()
         if path.is_dir() and not path.name.startswith('.'))
+
+
+def open_rgb(path: Union[str, Path]) -> Image.Image:
+    """Open an image in RGB, turned as its EXIF data say.
+
+    Pillow would clip grey values of 16 bits to 255, which makes such images
+    white, so MMPretrain's loader reads them: it scales.
+
+    Args:
+        path (str | Path): The file.
+
+    Raises:
+        ValueError: The file can't be read, is too large for Pillow's limit,
+            or holds pixels of another type than 8 or 16 bits.
+    """
+    try:
+        with Image.open(path) as file:
+            if file.mode == 'F' or file.mode.startswith('I'):
+                return _scaled_to_bytes(path, file.mode)
+            return ImageOps.exif_transpose(file).convert('RGB')
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f'Expected {path} to be an image, but got a file '
+                         f'that can\'t be read: {error}. Mend or remove '
+                         'it.') from error
+
+
+def _scaled_to_bytes(path: Union[str, Path], mode: str) -> Image.Image:
+    try:
+        return Image.fromarray(mmcv.imread(str(path), channel_order='rgb'))
+    except cv2.error as error:
+        raise ValueError(
+            f'Expected {path} to have pixels of 8 or 16 bits, but got mode '
+            f"{mode} (32 bits), which MMPretrain's loader can't read either. "
+            'Convert it to 8 bits.') from error
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
@@ -55,6 +116,7 @@ class ClassFolders(BaseDataset):
 
     NAME = 'images in class folders'
     LAYOUT = 'DATA_ROOT/CLASS/*.JPEG'
+    empty_classes = False  # whether a class folder may have no image
 
     def __init__(self, data_root: str, **kwargs):
         kwargs = dict(dict(test_mode=True), **kwargs)
@@ -93,10 +155,14 @@ class ClassFolders(BaseDataset):
             ]
             if not images:
                 empty.append(name)
-        if empty:
+        if empty and not (self.empty_classes and samples):
             raise ValueError(f'Expected images in every class folder of '
                              f'{self.folder}, but got none in '
                              f'{listed(empty)}. Extract the set again.')
+        if empty:
+            warnings.warn(f'{self.folder} has no images of {listed(empty)}: '
+                          'these folders count as classes, as in '
+                          "MMPretrain's CustomDataset.")
         return samples
 
 
@@ -105,7 +171,8 @@ class CorruptedFolders(ClassFolders):
     """One kind of corruption at one severity, of images in class folders.
 
     As ``tools/make_corruptions.py`` writes them from a folder, in the layout
-    of ImageNet-C. Classes are numbered in the order of their names.
+    of ImageNet-C. Classes are numbered in the order of their names; folders
+    without an image count too, as in the host's ``CustomDataset``.
 
     Args:
         data_root (str): The folder with the folders of kinds.
@@ -116,10 +183,11 @@ class CorruptedFolders(ClassFolders):
     Raises:
         FileNotFoundError: The set, or this kind, is not there.
         ValueError: An argument is out of range, a class folder is missing or
-            one too many, or has no image.
+            one too many, or there is no image at all.
     """
 
     NAME = 'a set of corrupted images'
+    empty_classes = True
     LAYOUT = 'DATA_ROOT/KIND/SEVERITY/CLASS/*.JPEG'
     KINDS = ALL_C_KINDS
     SETTINGS: Optional[str] = None  # as the set was published
@@ -163,7 +231,7 @@ class OODFolder(BaseDataset):
         folder = Path(self.data_root).expanduser()
         if not folder.is_dir():
             raise missing(self.name, 'DATA_ROOT/**/*.jpg', folder)
-        images = list_images(folder, deep=True)
+        images = list_images(folder)
         if not images:
             raise ValueError(
                 f'Expected {folder} to hold images of {self.name}, but got '

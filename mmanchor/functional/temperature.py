@@ -34,6 +34,7 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
         float: Between 0.001 and 1000, to six digits.
 
     Raises:
+        TypeError: ``labels`` are no integers.
         ValueError: Shapes are others, there is no image, one has NaN or
             infinity, a label is none of the classes, or likelihood is largest
             at 0.001 or at 1000.
@@ -48,6 +49,9 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
     after averaging rather than before: Rahaman and Thiery, Uncertainty
     Quantification and Deep Ensembles, NeurIPS 2021.
     """
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise TypeError('Expected `labels` to be integers, but got '
+                        f'{labels.dtype}. Convert them.')
     labels = labels.to(logits.device, torch.long)
     _check(logits, labels)
     logits = logits.double()

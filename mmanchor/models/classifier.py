@@ -138,7 +138,9 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 'to be an AnchoringDataPreprocessor, but got '
                 f'{type(self.data_preprocessor).__name__}. Set '
                 "`data_preprocessor = dict(type='AnchoringDataPreprocessor')`"
-                '.')
+                ', or where the base config has it inside `model`, '
+                "`model = dict(type='AnchoredImageClassifier', "
+                "data_preprocessor=dict(type='AnchoringDataPreprocessor'))`.")
         if self.with_head:  # one that only the host could find, by `_scope_`
             mask_head(self.head)
         self.backbone, self.stem, self.image_channels = widen_backbone(

@@ -7,6 +7,7 @@ from typing import Optional, Union
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dist import get_dist_info
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import DATASETS, MODELS
@@ -289,6 +290,47 @@ class SubtractiveMixDataPreprocessor(ReferenceDrawingDataPreprocessor):
 
 def _to_device(mask: np.ndarray, images: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(mask.copy()).to(images.device)
+
+
+def check_settings_reach_the_model(cfg: Config) -> None:
+    """Refuse settings of anchoring that a runner would ignore.
+
+    MMEngine reads the ``data_preprocessor`` at the top level only where the
+    model has none of its own.
+
+    Args:
+        cfg (Config): Of a run.
+
+    Raises:
+        ValueError: There is one inside ``model``, which lacks settings of
+            that at the top level.
+
+    Example:
+        >>> check_settings_reach_the_model(Config(dict(
+        ...     model=dict(type='AnchoredImageClassifier'),
+        ...     data_preprocessor=dict(mask_prob=0.9))))
+    """
+    model, given = cfg.get('model'), cfg.get('data_preprocessor')
+    if not isinstance(model, dict) or not isinstance(given, dict):
+        return
+    inner = model.get('data_preprocessor')
+    if not isinstance(inner, dict):
+        return
+    ours = inspect.signature(AnchoringDataPreprocessor).parameters
+    ignored = {
+        name: value
+        for name, value in given.items()
+        if name in ours and not (name in inner and inner[name] == value)
+    }
+    if ignored:
+        settings = ', '.join(f'{name}={value!r}'
+                             for name, value in ignored.items())
+        raise ValueError(
+            'Expected one `data_preprocessor`, but got one inside `model` and '
+            f'one beside it, whose {settings} would be ignored. Write '
+            "`model = dict(type='AnchoredImageClassifier', data_preprocessor="
+            f"dict(type='AnchoringDataPreprocessor', {settings}))` and drop "
+            'the one beside it.')
 
 
 def _check_names(kind: type, kwargs: dict) -> None:

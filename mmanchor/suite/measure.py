@@ -119,7 +119,9 @@ def measure(
         for temperature, columns in zip(temperatures, rows):
             if temperature != 1:
                 fields['pred_score'] = (answer / temperature).softmax(1)
-            batch = PredictedBatch(dict(fields, gt_label=labels), kept)
+            batch = PredictedBatch(
+                dict(fields, answer=answer / temperature, gt_label=labels),
+                kept)
             for name, metric in metrics.items():
                 columns.setdefault(name, []).append(metric.rows_of(batch))
             for name, score in wanted.items():

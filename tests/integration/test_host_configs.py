@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from mmanchor.diagnostics.backbone_matrix import HOST_CONFIGS, MATRIX
 from mmanchor.diagnostics.config_pair import FOUR_LINES
+from mmanchor.models.data_preprocessor import check_settings_reach_the_model
 
 CONFIGS = sorted(
     path.relative_to(HOST_CONFIGS).as_posix()
@@ -50,6 +51,12 @@ REFUSED = {
     'resnet/resnet50_8xb32-cutmix_in1k.py',
     'resnet/resnet50_8xb32-mixup_in1k.py'
 }
+# they keep their data preprocessor inside `model`
+INNER_PREPROCESSOR = {
+    f'{name}/benchmarks/vit-base-p16_8xb2048-linear-coslr-100e_in1k.py'
+    for name in ('eva', 'milan')
+}
+MASK_PROB = 0.9  # not the default: settings have to reach the model
 OF_ONE_CHANNEL = {'lenet/lenet5_mnist.py'}
 
 
@@ -64,7 +71,10 @@ class WithoutMemory(TorchFunctionMode):
 
 
 def build(cfg):
-    config = dict(cfg.model, data_preprocessor=cfg.get('data_preprocessor'))
+    check_settings_reach_the_model(cfg)
+    config = dict(cfg.model)
+    # as a runner does
+    config.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     if config['backbone']['type'] == 'LoRAModel':
         # initialises itself when built, from a file that it leaves open
         config['backbone']['module']['init_cfg'] = None
@@ -92,11 +102,13 @@ def outcome(name, folder):
     if plain.get('model', {}).get('type') != 'ImageClassifier':
         return 'no classifier'
     anchored = Path(folder) / 'anchored.py'
-    anchored.write_text(
-        FOUR_LINES.format(base=path.as_posix(), imports=['mmanchor']))
+    lines = FOUR_LINES.format(base=path.as_posix(), imports=['mmanchor'])
+    anchored.write_text(lines.replace('0.25', str(MASK_PROB)))
     model = attempt(build, Config.fromfile(anchored))
     if isinstance(model, str):
         return 'host: ' + model if attempt(build, plain) == model else model
+    if model.data_preprocessor.mask_prob != MASK_PROB:
+        return 'settings ignored'
     if not model.stem:
         return 'built for 2C channels'
     layers = dict(model.backbone.named_modules())
@@ -107,6 +119,8 @@ def outcome(name, folder):
 def expected_outcome(name):
     if name in HOST_ERRORS:
         return 'host: ' + HOST_ERRORS[name]
+    if name in INNER_PREPROCESSOR:
+        return 'ValueError: Expected one `data_preprocessor`, but got one insi'
     if name in REFUSED:
         return 'TypeError: Expected a head with one softmax'
     if name.startswith('t2t_vit/'):
@@ -131,6 +145,24 @@ def test_configs_build_with_the_stem_widened(folder, tmp_path, monkeypatch):
     assert not wrong
 
 
+@pytest.mark.parametrize('name', sorted(INNER_PREPROCESSOR))
+def test_the_line_that_the_refusal_writes_works(name, tmp_path):
+    anchored = tmp_path / 'anchored.py'
+    base = (HOST_CONFIGS / name).as_posix()
+    lines = FOUR_LINES.format(base=base, imports=['mmanchor'])
+    anchored.write_text(lines.replace('0.25', str(MASK_PROB)))
+    with pytest.raises(ValueError, match='Write `model = dict') as caught:
+        build(Config.fromfile(anchored))
+    line = str(caught.value).split('Write `')[1].split('` and drop')[0]
+    kept = [
+        text for text in lines.splitlines()
+        if not text.startswith(('model', 'data_preprocessor'))
+    ]
+    anchored.write_text('\n'.join([*kept, line]))
+    model = build(Config.fromfile(anchored))
+    assert model.data_preprocessor.mask_prob == MASK_PROB
+
+
 def test_the_numbers_in_the_docs():
     page = (DOCS / 'my-backbone.md').read_text()
     classifiers, unloadable = set(), set()
@@ -141,6 +173,8 @@ def test_the_numbers_in_the_docs():
         elif cfg.get('model', {}).get('type') == 'ImageClassifier':
             classifiers.add(name)
     unbuilt = {name for name in HOST_ERRORS if name in classifiers} | REFUSED
+    # the one line that the refusal writes widens them too
+    assert INNER_PREPROCESSOR <= classifiers - unbuilt
     t2t = {name for name in classifiers if name.startswith('t2t_vit/')}
     widened = classifiers - unbuilt - t2t
     assert REFUSED <= classifiers

@@ -175,8 +175,9 @@ class FolderSource:
         if size is not None and size < SMALLEST:
             raise ValueError(f'Expected `size` to be at least {SMALLEST}, but '
                              f'got {size}. Change it.')
+        self.classes = list_folders(folder)
         self.names: List[str] = [
-            str(path.relative_to(self.folder)) for name in list_folders(folder)
+            str(path.relative_to(self.folder)) for name in self.classes
             for path in list_images(self.folder / name)
         ]
         if not self.names:
@@ -190,7 +191,9 @@ class FolderSource:
         """A hash of all names and sizes of files, and of ``size``."""
         files = [(name, os.path.getsize(self.folder / name))
                  for name in self.names]
-        return hashlib.sha256(repr((files, self.size)).encode()).hexdigest()
+        # sets that were cut otherwise, by an older version, are not added to
+        cut = self.size and f'torchvision {self.size}'
+        return hashlib.sha256(repr((files, cut)).encode()).hexdigest()
 
     def prepare(self, out: Path, kinds: Sequence[str]) -> None:
         """Nothing: labels are names of folders."""
@@ -202,6 +205,11 @@ class FolderSource:
     def write(self, partial: Path, kind: str, seed: int, settings: str,
               workers: int):
         """Write a kind, yielding the number of images as they are done."""
+        # a class without images has to be counted among the classes too
+        for severity in SEVERITIES:
+            for name in self.classes:
+                folder = partial / str(severity) / name
+                folder.mkdir(parents=True, exist_ok=True)
         images = list(enumerate(self.names))
         jobs = [(self.folder, partial, kind, severity,
                  images[rows.start:rows.stop], seed, settings, self.size)

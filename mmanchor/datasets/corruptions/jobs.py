@@ -8,8 +8,10 @@ from typing import Callable, Iterable, Iterator, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+from torchvision.transforms.functional import center_crop, resize
 
+from ..image_folders import open_rgb
 from ..mapped_arrays import open_images
 from .imagenet_c import corrupt
 
@@ -95,28 +97,20 @@ def read_image(path: Path, size: Optional[int] = None) -> np.ndarray:
     Args:
         path (Path): The file.
         size (int, optional): The shorter side becomes 8/7 of it, of which
-            the centre is kept: 256 and 224, as ImageNet-C has it.
+            the centre is kept: torchvision's ``Resize(256)`` and
+            ``CenterCrop(224)`` for 224, as ImageNet-C has it.
 
     Shape:
         - output: (H, W, 3), uint8
 
     Raises:
-        ValueError: It can't be read.
+        ValueError: See :func:`~mmanchor.datasets.image_folders.open_rgb`.
     """
-    try:
-        with Image.open(path) as file:
-            # turned as the host's loader turns it
-            image = ImageOps.exif_transpose(file).convert('RGB')
-    except OSError as error:
-        raise ValueError(f'Expected {path} to be an image, but got a file '
-                         f'that can\'t be read: {error}. Mend or remove '
-                         'it.') from error
+    image = open_rgb(path)
     if size:
-        scale = round(size * 8 / 7) / min(image.size)
-        width, height = (round(side * scale) for side in image.size)
-        image = image.resize((width, height), Image.BILINEAR)
-        left, top = (width - size) // 2, (height - size) // 2
-        image = image.crop((left, top, left + size, top + size))
+        # not our own arithmetic: rounding decides which pixels are cut off
+        image = resize(image, round(size * 8 / 7))
+        image = center_crop(image, size)
     return np.asarray(image)
 
 

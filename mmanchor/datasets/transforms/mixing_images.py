@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
+from ..image_folders import EXTENSIONS, list_images, open_rgb
 
 
 class MixingImages:
@@ -27,13 +27,11 @@ class MixingImages:
             raise FileNotFoundError(
                 f'{what} but {self.folder} is not there. Download and unpack '
                 'them, or change `mixing_set`.')
-        self.files = sorted(
-            path for path in self.folder.rglob('*')
-            if path.suffix.lower() in SUFFIXES and path.is_file())
+        self.files = list_images(self.folder)
         if not self.files:
             raise ValueError(
                 f'{what} but {self.folder} has no file that ends in '
-                f'{", ".join(SUFFIXES)}. Unpack the archive in it, or change '
+                f'{", ".join(EXTENSIONS)}. Unpack the archive in it, or change '
                 '`mixing_set`.')
 
     def __len__(self) -> int:
@@ -48,10 +46,12 @@ class MixingImages:
 
         Returns:
             Image.Image: In RGB.
+
+        Raises:
+            ValueError: The picture can't be read.
         """
         path = self.files[np.random.randint(len(self.files))]
-        with Image.open(path) as file:
-            picture = file.convert('RGB')
+        picture = open_rgb(path)
         # at least as large as the crop, and an eighth more
         scale = 9 / 8 * max(height / picture.height, width / picture.width)
         size = (max(width, round(scale * picture.width)),

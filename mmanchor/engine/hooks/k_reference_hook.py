@@ -8,6 +8,7 @@ from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner
+from mmpretrain.models.classifiers.base import BaseClassifier
 from mmpretrain.registry import HOOKS, METRICS
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
@@ -18,6 +19,7 @@ from ...datasets import draw_images, draw_pairs
 from ...datasets.reference_sampling import SELECT, describe
 from ...functional import check_seed, check_uncertainty
 from ...models import AnchoredImageClassifier
+from ...models.data_preprocessor import check_settings_reach_the_model
 from ...models.inference.protocols import build_protocol, check_measures
 from ..rank_agreement import check_start
 from ..reference_source import (anchored_model, is_training,
@@ -73,7 +75,8 @@ class KReferenceHook(Hook):
         TypeError: The model or the data preprocessor does not anchor,
             ``seed`` is no integer, or the protocol has no such argument.
         ValueError: An argument is out of range, there are not enough images
-            to draw from, they have another size than the test images, a
+            to draw from, they have another size than the test images,
+            settings of the data preprocessor would be ignored, a
             checkpoint is of another architecture, or processes of a run
             don't start from the same.
     """
@@ -122,7 +125,10 @@ class KReferenceHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Check the model; before training, read references."""
+        if self._is_idle(runner):
+            return
         model = anchored_model(runner)
+        check_settings_reach_the_model(runner.cfg)
         if not is_training(runner):
             return
         training = loaded_training_set(runner)
@@ -140,6 +146,8 @@ class KReferenceHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check it; before training, decide between its bank and ours."""
+        if self._is_idle(runner):
+            return
         if isinstance(runner.model, _NOT_SHARDED):
             check_architecture(
                 anchored_model(runner), checkpoint.get('state_dict',
@@ -150,6 +158,17 @@ class KReferenceHook(Hook):
         for state_dict in (checkpoint.get('state_dict', checkpoint),
                            checkpoint.get('ema_state_dict', {})):
             self._keep_or_leave(runner, state_dict)
+
+    @staticmethod
+    def _is_idle(runner: Runner) -> bool:
+        """Whether the model only stands in for one, to plot a schedule.
+
+        MMPretrain's ``vis_scheduler.py`` runs all hooks of a config on a
+        model that is no classifier, with a runner that has no config.
+        """
+        model = getattr(runner.model, 'module', runner.model)
+        return not runner.cfg.get('model') and not isinstance(
+            model, (BaseClassifier, BaseTTAModel))
 
     def _keep_or_leave(self, runner, state_dict) -> None:
         """Keep what a resumed run may keep; what else it holds is ours."""
@@ -173,6 +192,8 @@ class KReferenceHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Start the training draws, or go on where the checkpoint was."""
+        if self._is_idle(runner):
+            return
         model = anchored_model(runner)
         preprocessor = model.data_preprocessor
         if preprocessor.seed is None:

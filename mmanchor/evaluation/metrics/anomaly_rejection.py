@@ -6,7 +6,8 @@ import torch
 from mmpretrain.registry import METRICS
 
 from .anomaly_scores import find_score
-from .per_image import PerImageMetric, check_images, marked
+from .per_image import PerImageMetric, marked
+from .predicted_batch import check_images
 
 POSITIVE = ('ood', 'id')
 
@@ -38,7 +39,7 @@ def anomaly_rejection(scores: torch.Tensor,
     Raises:
         ImportError: torchmetrics is not installed.
         ValueError: There is no image, none of one class, one has NaN or
-            infinity, or ``positive`` is another word.
+            infinity, shapes are others, or ``positive`` is another word.
 
     Example:
         >>> scores = torch.tensor([-9., -8., -7., 40., 50.])
@@ -51,7 +52,12 @@ def anomaly_rejection(scores: torch.Tensor,
     """
     _check_positive(positive)
     auroc, average_precision = _load_torchmetrics()
+    if scores.dim() != 1 or is_ood.shape != scores.shape:
+        raise ValueError(
+            'Expected `scores` and `is_ood` of shape (N,), but got '
+            f'{tuple(scores.shape)} and {tuple(is_ood.shape)}. Change either.')
     check_images(scores)
+    scores = scores.double()  # may be negated: bytes would wrap
     is_ood = is_ood.bool()
     num_ood = is_ood.sum().item()
     if num_ood in (0, len(is_ood)):
@@ -103,7 +109,8 @@ class AnomalyRejection(PerImageMetric):
 
     Args:
         scores (str | Sequence[str]): One or more of ``'energy'``,
-            ``'max_logit'``, ``'msp'`` (the largest probability, negated),
+            ``'max_logit'``, ``'msp'`` (the order of the largest probability,
+            negated; saturated ones are told apart by their logits),
             ``'entropy'`` (of ``pred_score``), ``'spread'`` (of the logits
             over references, mean over classes), ``'anchor_score'`` (AMP),
             ``'mutual_information'`` and ``'predictive_entropy'`` (where

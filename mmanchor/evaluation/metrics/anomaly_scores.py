@@ -17,6 +17,16 @@ class AnomalyScore(NamedTuple):
     function: Callable[[torch.Tensor], torch.Tensor]
 
 
+def _log_doubt(logs: torch.Tensor) -> torch.Tensor:
+    """Logarithm of 1 - the largest probability.
+
+    The order is that of the largest probability, negated, which rounds to 1
+    for all images that a model is sure of.
+    """
+    others = logs.sort(-1).values[..., :-1]
+    return others.logsumexp(-1)
+
+
 SCORES = {
     'energy':
     AnomalyScore('pred_logits', energy),
@@ -25,10 +35,9 @@ SCORES = {
     'anchor_score':
     AnomalyScore('pred_logits', anchor_score),
     'msp':
-    AnomalyScore('pred_score', lambda scores: -scores.amax(-1)),
+    AnomalyScore('log_scores', _log_doubt),
     'entropy':
-    AnomalyScore('pred_score',
-                 lambda scores: torch.special.entr(scores).sum(-1)),
+    AnomalyScore('log_scores', lambda logs: -(logs.exp() * logs).sum(-1)),
     'spread':
     AnomalyScore('pred_std', lambda stds: stds.mean(-1)),
     # where KReferenceHook(uncertainty=...) has predictions carry them

@@ -4,8 +4,8 @@ from typing import Optional, Sequence
 import torch
 from mmpretrain.registry import METRICS
 
-from .per_image import TopLabelMetric, check_images
-from .predicted_batch import top_label
+from .per_image import TopLabelMetric
+from .predicted_batch import check_predictions, top_label
 
 NORMS = ('l1', 'l2', 'max')
 CELLS = 2**14  # of smECE, which is never off by more than their width
@@ -37,8 +37,10 @@ def calibration_error(scores: torch.Tensor,
 
     Raises:
         ImportError: torchmetrics is not installed.
-        ValueError: There is no image, one has NaN or infinity, or a label is
-            none of the classes.
+        TypeError: ``scores`` are not floating-point, or ``labels`` no
+            integers.
+        ValueError: There is no image, one has NaN or infinity or no
+            probabilities, or a label is missing or none of the classes.
 
     Example:
         >>> scores = torch.tensor([[1., 0.], [1., 0.]])
@@ -47,7 +49,9 @@ def calibration_error(scores: torch.Tensor,
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
-    check_images(scores)
+    _check_num_bins(num_bins)
+    _check_norms([norm])
+    labels = check_predictions(scores, labels)
     return _binned(*top_label(scores, labels), num_bins, norm)
 
 
@@ -74,8 +78,10 @@ def smoothed_calibration_error(scores: torch.Tensor,
         float: In [0, 1], to 1e-4 or better.
 
     Raises:
-        ValueError: There is no image, one has NaN or infinity, or a label is
-            none of the classes.
+        TypeError: ``scores`` are not floating-point, or ``labels`` no
+            integers.
+        ValueError: There is no image, one has NaN or infinity or no
+            probabilities, or a label is missing or none of the classes.
 
     Example:
         >>> scores = torch.tensor([[1., 0.], [1., 0.]])
@@ -85,8 +91,21 @@ def smoothed_calibration_error(scores: torch.Tensor,
     Source: Blasiok and Nakkiran, Smooth ECE: Principled Reliability Diagrams
     via Kernel Smoothing, ICLR 2024.
     """
-    check_images(scores)
+    labels = check_predictions(scores, labels)
     return _smoothed(*top_label(scores, labels))
+
+
+def _check_norms(norms) -> None:
+    if not norms or any(norm not in NORMS for norm in norms):
+        raise ValueError(f'Expected `norms` to be some of {NORMS}, but '
+                         f'got {norms!r}. Change it.')
+
+
+def _check_num_bins(num_bins) -> None:
+    if (not isinstance(num_bins, int) or isinstance(num_bins, bool)
+            or num_bins < 1):
+        raise ValueError('Expected `num_bins` to be a positive integer, but '
+                         f'got {num_bins!r}. Change it.')
 
 
 def _binned(confidence, right, num_bins, norm) -> float:
@@ -157,7 +176,7 @@ class CalibrationError(TopLabelMetric):
         prefix (str, optional): As for MMEngine's metrics.
 
     Raises:
-        ValueError: ``norms`` has another word.
+        ValueError: ``norms`` has another word, or ``num_bins`` is below 1.
         ImportError: torchmetrics is not installed.
     """
 
@@ -170,9 +189,8 @@ class CalibrationError(TopLabelMetric):
                  collect_device: str = 'cpu',
                  prefix: Optional[str] = None):
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if not norms or any(norm not in NORMS for norm in norms):
-            raise ValueError(f'Expected `norms` to be some of {NORMS}, but '
-                             f'got {norms!r}.')
+        _check_norms(norms)
+        _check_num_bins(num_bins)
         _load_torchmetrics()  # say now what is missing, not after training
         self.num_bins = num_bins
         self.norms = norms

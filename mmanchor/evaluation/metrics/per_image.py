@@ -4,7 +4,7 @@ from typing import List, Sequence
 import torch
 from mmengine.evaluator import BaseMetric
 
-from .predicted_batch import PredictedBatch
+from .predicted_batch import PredictedBatch, all_finite, check_images
 
 
 class PerImageMetric(BaseMetric):
@@ -53,30 +53,6 @@ class PerImageMetric(BaseMetric):
         return self.of_rows(torch.tensor(results, dtype=torch.float64))
 
 
-def check_images(values: torch.Tensor) -> None:
-    """Refuse none at all, NaN and infinity.
-
-    Args:
-        values (torch.Tensor): One row, or one number, an image.
-
-    Raises:
-        ValueError: There is no image, or one has NaN or infinity.
-
-    Example:
-        >>> check_images(torch.zeros(2, 3))
-    """
-    if not len(values):
-        raise ValueError('Expected predictions of one image or more, but got '
-                         'none. Change the data set, or call `process` '
-                         'before `evaluate`.')
-    bad = (~_usable(values)).sum().item()
-    if bad:
-        raise ValueError(
-            f'Expected finite predictions, but got NaN or infinity for {bad} '
-            f'of {len(values)} images. Change the checkpoint or the '
-            'precision it is tested in.')
-
-
 def marked(numbers: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Numbers made from values; NaN where a value was NaN or infinite.
 
@@ -88,7 +64,7 @@ def marked(numbers: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         >>> marked(torch.ones(2), torch.tensor([[0., 1.], [0., torch.inf]]))
         tensor([1., nan])
     """
-    return numbers.where(_usable(values), torch.nan)
+    return numbers.where(all_finite(values), torch.nan)
 
 
 class TopLabelMetric(PerImageMetric):
@@ -98,7 +74,3 @@ class TopLabelMetric(PerImageMetric):
         """See :class:`PerImageMetric`."""
         confidence, right = batch.top_label
         return marked(confidence, batch['pred_score']), right
-
-
-def _usable(values: torch.Tensor) -> torch.Tensor:
-    return values.reshape(len(values), -1).isfinite().all(1)

@@ -1,4 +1,5 @@
 """The predictions of a batch, each field one tensor."""
+import math
 from functools import cached_property
 from typing import Dict, Optional, Sequence, Tuple
 
@@ -15,6 +16,8 @@ HINTS = dict(
 CARRIED = ('Change `uncertainty` of KReferenceHook to name it, and test '
            'without test-time augmentation.')
 OF_CLASSES = ('pred_score', 'pred_logits', 'pred_std', 'reference_logits')
+# whose softmax `pred_score` may be, the likelier ones first
+LOGITS = ('answer', 'pred_logits')
 
 
 class PredictedBatch:
@@ -71,27 +74,77 @@ class PredictedBatch:
             ValueError: The predictions don't have it, or are for fewer
                 classes than those that are kept.
         """
+        if name == 'log_scores':
+            return self.log_scores
         if name not in self._fields:
             got = (f'{self._fields.lacking(name)} without it' if isinstance(
                 self._fields, _Stacked) else ', '.join(self._fields))
             raise ValueError(f'Expected predictions with `{name}`, but got '
                              f'{got}. {HINTS.get(name, CARRIED)}')
         values = self._fields[name]
-        if (self._kept is None or name not in OF_CLASSES
-                or len(self._kept) == values.size(1)):
+        if name not in OF_CLASSES or not self._drops_classes(values):
             return values
+        if name == 'pred_score':
+            return self.log_scores.exp().to(values.dtype)
+        return values[:, list(self._kept)]
+
+    def _drops_classes(self, values: torch.Tensor) -> bool:
+        if self._kept is None or len(self._kept) == values.size(1):
+            return False
         if max(self._kept) >= values.size(1):
             raise ValueError(
                 f'Expected predictions for {max(self._kept) + 1} classes or '
                 f'more, some of which alone compete, but got {values.size(1)}.'
                 ' Name another checkpoint, or mend `kept_classes`.')
-        values = values[:, list(self._kept)]
-        if name == 'pred_score':
-            values = values / values.sum(1, keepdim=True)
-        return values
+        return True
+
+    @cached_property
+    def log_scores(self) -> torch.Tensor:
+        """Logarithms of ``pred_score``, over the kept classes alone.
+
+        They come from logits where ``pred_score`` is their softmax:
+        probabilities that underflowed, or rounded to 1, have lost their
+        order. Those of other averages over references are taken as they are,
+        unless all kept classes underflowed; then the mean logits answer.
+
+        Shape:
+            - output: (B, num_classes), double
+
+        Raises:
+            ValueError: There are no logits, and the probabilities of all kept
+                classes underflowed.
+        """
+        scores = self['pred_score'] if self._kept is None else self._fields[
+            'pred_score']
+        kept = (
+            list(self._kept) if self._drops_classes(scores) else slice(None))
+        smallest = torch.finfo(scores.dtype).tiny
+        logs = scores.double().clamp(min=smallest).log()
+        logs = logs.where(scores.isfinite(), math.nan)
+        lost = scores[:, kept].amax(1) < smallest
+        found = logs[:, kept].log_softmax(1)
+        for name in LOGITS[::-1]:
+            if name not in self._fields:
+                continue
+            logits = self._fields[name].double()
+            if logits.shape != scores.shape:
+                continue
+            expected = logits.log_softmax(1).clamp(min=math.log(smallest))
+            same = (expected - logs).abs() <= .02 + .01 * logs.abs()
+            usable = lost | same.all(1)
+            found = logits[:,
+                           kept].log_softmax(1).where(usable[:, None], found)
+            lost = lost & ~usable
+        if lost.any():
+            raise ValueError(
+                'Expected probabilities above 0 for some of the kept classes, '
+                f'but got 0 for all of them for {lost.sum().item()} images: '
+                'they underflowed. Test with `tools/evaluate.py`, which works '
+                'from logits.')
+        return found
 
     def __contains__(self, name: str) -> bool:
-        return name in self._fields
+        return (name if name != 'log_scores' else 'pred_score') in self._fields
 
     @property
     def labels(self) -> torch.Tensor:
@@ -121,6 +174,74 @@ class PredictedBatch:
     def top_label(self) -> Tuple[torch.Tensor, torch.Tensor]:
         """See :func:`top_label`."""
         return top_label(self['pred_score'], self.labels)
+
+
+def check_predictions(scores: torch.Tensor,
+                      labels: torch.Tensor) -> torch.Tensor:
+    """Refuse scores that are no probabilities, and labels of other images.
+
+    Probabilities may be off by 0.001 and their sum by 0.02, as rounding to
+    half precision has it.
+
+    Args:
+        scores (torch.Tensor): Predicted probabilities.
+        labels (torch.Tensor): True labels, integers of any width.
+
+    Shape:
+        - scores: (N, num_classes)
+        - labels: (N,)
+
+    Returns:
+        torch.Tensor: The labels as int64, which torch indexes with.
+
+    Raises:
+        TypeError: ``scores`` are not floating-point, or ``labels`` no
+            integers.
+        ValueError: Shapes are others, there is no image, one has NaN or
+            infinity, or a row is not of probabilities.
+
+    Example:
+        >>> check_predictions(torch.tensor([[.5, .5]]),
+        ...                   torch.tensor([1], dtype=torch.uint8))
+        tensor([1])
+    """
+    if not scores.is_floating_point():
+        raise TypeError('Expected `scores` to be floating-point probabilities,'
+                        f' but got {scores.dtype}. Convert them.')
+    labels = integer_labels(labels)
+    if scores.dim() != 2 or labels.shape != scores.shape[:1]:
+        raise ValueError(
+            'Expected `scores` of shape (N, num_classes) and `labels` of '
+            f'shape (N,), but got {tuple(scores.shape)} and '
+            f'{tuple(labels.shape)}. Change either.')
+    check_images(scores)
+    total = scores.double().sum(1)
+    wrong = ((scores < -1e-3) | (scores > 1 + 1e-3)).any(1)
+    wrong |= (total - 1).abs() > .02
+    if wrong.any():
+        row = scores[wrong][0]
+        raise ValueError(
+            'Expected `scores` to be probabilities, which are in [0, 1] and '
+            f'add up to 1, but got values from {row.min().item():.4g} to '
+            f'{row.max().item():.4g} that add up to {row.sum().item():.4g}. '
+            'Give `logits.softmax(1)`, or divide percentages by 100.')
+    return labels
+
+
+def integer_labels(labels: torch.Tensor) -> torch.Tensor:
+    """Labels as int64; CIFAR-10-C's own, for one, are uint8.
+
+    Raises:
+        TypeError: They are no integers.
+
+    Example:
+        >>> integer_labels(torch.tensor([3], dtype=torch.uint8)).dtype
+        torch.int64
+    """
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise TypeError('Expected `labels` to be integers, but got '
+                        f'{labels.dtype}. Convert them.')
+    return labels.long()
 
 
 def check_labels(labels: torch.Tensor, num_classes: int) -> None:
@@ -164,6 +285,40 @@ def top_label(scores: torch.Tensor,
     check_labels(labels, scores.size(1))
     confidence, predicted = scores.double().max(dim=1)
     return confidence, predicted == labels
+
+
+def check_images(values: torch.Tensor) -> None:
+    """Refuse none at all, NaN and infinity.
+
+    Args:
+        values (torch.Tensor): One row, or one number, an image.
+
+    Raises:
+        ValueError: There is no image, or one has NaN or infinity.
+
+    Example:
+        >>> check_images(torch.zeros(2, 3))
+    """
+    if not len(values):
+        raise ValueError('Expected predictions of one image or more, but got '
+                         'none. Change the data set, or call `process` '
+                         'before `evaluate`.')
+    bad = (~all_finite(values)).sum().item()
+    if bad:
+        raise ValueError(
+            f'Expected finite predictions, but got NaN or infinity for {bad} '
+            f'of {len(values)} images. Change the checkpoint or the '
+            'precision it is tested in.')
+
+
+def all_finite(values: torch.Tensor) -> torch.Tensor:
+    """Which images have neither NaN nor infinity.
+
+    Shape:
+        - values: (B, ...)
+        - output: (B,), bool
+    """
+    return values.reshape(len(values), -1).isfinite().all(1)
 
 
 class _Stacked:

@@ -2,8 +2,8 @@
 import torch
 from mmpretrain.registry import METRICS
 
-from .per_image import PerImageMetric, check_images, marked
-from .predicted_batch import check_labels
+from .per_image import PerImageMetric, marked
+from .predicted_batch import check_labels, check_predictions
 
 
 def negative_log_likelihood(scores: torch.Tensor,
@@ -24,15 +24,17 @@ def negative_log_likelihood(scores: torch.Tensor,
         - output: (N,), double; its mean is the metric
 
     Raises:
-        ValueError: There is no image, one has NaN or infinity, or a label is
-            none of the classes.
+        TypeError: ``scores`` are not floating-point, or ``labels`` no
+            integers.
+        ValueError: There is no image, one has NaN or infinity or no
+            probabilities, or a label is missing or none of the classes.
 
     Example:
         >>> scores = torch.tensor([[0.5, 0.5], [0., 1.]])
         >>> negative_log_likelihood(scores, torch.tensor([0, 0]))
         tensor([ 0.6931, 87.3365], dtype=torch.float64)
     """
-    check_images(scores)
+    labels = check_predictions(scores, labels)
     return _nll(scores, labels)
 
 
@@ -52,8 +54,10 @@ def brier_score(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         - output: (N,), double; its mean is the metric
 
     Raises:
-        ValueError: There is no image, one has NaN or infinity, or a label is
-            none of the classes.
+        TypeError: ``scores`` are not floating-point, or ``labels`` no
+            integers.
+        ValueError: There is no image, one has NaN or infinity or no
+            probabilities, or a label is missing or none of the classes.
 
     Example:
         >>> brier_score(torch.tensor([[0., 1.]]), torch.tensor([0])).item()
@@ -62,7 +66,7 @@ def brier_score(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     Source: Brier, Verification of forecasts expressed in terms of
     probability, Monthly Weather Review 1950.
     """
-    check_images(scores)
+    labels = check_predictions(scores, labels)
     return _brier(scores, labels)
 
 

@@ -4,7 +4,8 @@ from typing import NamedTuple
 import torch
 from mmpretrain.registry import METRICS
 
-from .per_image import TopLabelMetric, check_images
+from .per_image import TopLabelMetric
+from .predicted_batch import check_images
 
 
 class RiskCoverage(NamedTuple):
@@ -38,7 +39,8 @@ def risk_coverage(confidence: torch.Tensor,
         RiskCoverage: ``aurc`` and ``excess``.
 
     Raises:
-        ValueError: There is no image, or one has NaN or infinity.
+        ValueError: There is no image, one has NaN or infinity, or shapes
+            are others.
 
     Example:
         >>> risk_coverage(torch.tensor([.9, .8]), torch.tensor([True, False]))
@@ -47,7 +49,13 @@ def risk_coverage(confidence: torch.Tensor,
     Source: Geifman et al., Bias-Reduced Uncertainty Estimation for Deep
     Neural Classifiers, ICLR 2019.
     """
+    if confidence.dim() != 1 or right.shape != confidence.shape:
+        raise ValueError(
+            'Expected `confidence` and `right` of shape (N,), but got '
+            f'{tuple(confidence.shape)} and {tuple(right.shape)}. Change '
+            'either.')
     check_images(confidence)
+    confidence = confidence.double()  # negated below: bytes would wrap
     wrong = 1 - right.double()
     group, size = torch.unique(
         -confidence, return_inverse=True, return_counts=True)[1:]

@@ -205,3 +205,13 @@ def test_other_bad_arguments():
         KReferenceHook(seed=-1)
     with pytest.raises(TypeError, match='num_reference'):
         HOOKS.build(dict(type='KReferenceHook', num_reference=2))
+
+
+def test_settings_that_a_runner_would_ignore_are_refused(run):
+    runner = run(
+        **{
+            'model.data_preprocessor': dict(mean=[0.], std=[255.]),
+            'data_preprocessor.mask_prob': 0.9
+        })
+    with pytest.raises(ValueError, match='mask_prob=0.9.*would be ignored'):
+        runner.train()

@@ -6,7 +6,7 @@ from mmpretrain.registry import METRICS
 from pytorch_ood.metrics import OODMetrics
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mmanchor.evaluation.metrics import anomaly_rejection
+from mmanchor.evaluation import anomaly_rejection
 
 
 def drawn(count_id, count_ood, decimals=9):

@@ -16,9 +16,9 @@ def of(name, values):
     ('energy', 'pred_logits', [0., math.log(3)], -math.log(4)),
     ('max_logit', 'pred_logits', [1., 3.], -3),
     ('anchor_score', 'pred_logits', [0., 0., 0., 0.], -math.log(4)),
-    ('msp', 'pred_score', [.25, .75], -.75),
-    ('entropy', 'pred_score', [.5, .5], math.log(2)),
-    ('entropy', 'pred_score', [1., 0.], 0),
+    ('msp', 'log_scores', [math.log(.25), math.log(.75)], math.log(.25)),
+    ('entropy', 'log_scores', [-math.log(2)] * 2, math.log(2)),
+    ('entropy', 'log_scores', [0., -87.], 0),
     ('spread', 'pred_std', [1., 2., 6.], 3),
     ('mutual_information', 'mutual_information', .4, .4),
     ('predictive_entropy', 'predictive_entropy', .4, .4),
@@ -41,8 +41,10 @@ def test_scores_of_logits_are_pytorch_ood_s(ours, theirs):
                                           ('entropy', 'Entropy')])
 def test_scores_of_probabilities_are_pytorch_ood_s(ours, theirs):
     logits = torch.randn(30, 10)
+    found = find_score(ours).function(logits.log_softmax(1))
+    if_msp = {'msp': lambda logs: -1 + logs.exp()}.get(ours, lambda x: x)
     torch.testing.assert_close(
-        find_score(ours).function(logits.softmax(1)),
+        if_msp(found),
         find_score(theirs).function(logits))
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmpretrain.registry import METRICS
 
-from mmanchor.evaluation.metrics import risk_coverage
+from mmanchor.evaluation import risk_coverage
 
 
 def by_loops(right):
