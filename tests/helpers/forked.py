@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 
 import torch
+from helpers import train_on_gloo
 from torch.distributed import run as torchrun
 from torch.distributed.launcher.api import elastic_launch
 from torch.multiprocessing import start_processes
-
-from helpers import train_on_gloo
 
 FORK = multiprocessing.get_context('fork')
 
@@ -110,10 +109,9 @@ def _main(words, output, cwd, env, session, ranks):
 def _train_on_ranks(arguments, ranks):
     """What ``torchrun`` does, but that it forks its processes, too."""
     config, *_ = torchrun.config_from_args(
-        torchrun.parse_args(
-            [
-                '--rdzv-backend=c10d', '--rdzv-endpoint=localhost:0',
-                '--rdzv-id=tests', f'--nproc-per-node={ranks}', 'train_on_gloo'
-            ]))
+        torchrun.parse_args([
+            '--rdzv-backend=c10d', '--rdzv-endpoint=localhost:0',
+            '--rdzv-id=tests', f'--nproc-per-node={ranks}', 'train_on_gloo'
+        ]))
     config.start_method = 'fork'
     elastic_launch(config, train_on_gloo.main)(arguments)
