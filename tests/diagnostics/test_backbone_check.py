@@ -1,12 +1,11 @@
 import random
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.forked import run_forked
 from mmengine.model import BaseModule
 from mmpretrain.models import ResNet_CIFAR
 from mmpretrain.registry import MODELS
@@ -168,13 +167,11 @@ def test_a_backbone_of_one_s_own_is_imported(plain_config, tmp_path):
         'MODELS.register_module(name="OwnNet", module=ResNet_CIFAR)\n')
     path = plain_config(
         'OwnNet', more="custom_imports = dict(imports='own_net')")
-    done = subprocess.run([sys.executable, TOOL, path, '--size', '16'],
-                          cwd=tmp_path,
-                          capture_output=True,
-                          text=True)
-    assert 'ResNet_CIFAR: works' in done.stdout, done.stdout + done.stderr
-    assert "imports=['own_net', 'mmanchor'], allow" in done.stdout
-    assert done.returncode == 0
+    status, printed = run_forked(
+        TOOL, path, '--size', 16, output=tmp_path / 'printed', cwd=tmp_path)
+    assert 'ResNet_CIFAR: works' in printed, printed
+    assert "imports=['own_net', 'mmanchor'], allow" in printed
+    assert status == 0
 
 
 @pytest.mark.parametrize('imports', ["'math'", "['math', 'json']"])

@@ -4,7 +4,7 @@ import os
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from helpers.forked import spawn
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
@@ -58,7 +58,7 @@ def test_ranks_share_bank_and_coin_and_draw_their_own_references(
             type='MMDistributedDataParallel',
             device_ids=None,
             broadcast_buffers=False))
-    mp.spawn(train_on_rank, (cfg, str(tmp_path)), nprocs=2)
+    spawn(train_on_rank, (cfg, str(tmp_path)), nprocs=2)
     saved = [torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1)]
     (bank, pairs, masks, states), (other_bank, other_pairs, other_masks,
                                    other_states) = saved

@@ -4,7 +4,7 @@ import datetime
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from helpers.forked import spawn
 from mmengine.runner import Runner
 
 from mmanchor.engine.rank_agreement import check_ranks_agree
@@ -39,7 +39,7 @@ def on_rank(rank, folder):
 
 
 def test_what_differs_is_named_with_its_ranks_on_all_of_them(tmp_path):
-    mp.spawn(on_rank, (str(tmp_path), ), nprocs=WORLD)
+    spawn(on_rank, (str(tmp_path), ), nprocs=WORLD)
     message, *others = (
         torch.load(tmp_path / f'{rank}.pt') for rank in range(WORLD))
     assert others == [message] * 2
@@ -70,4 +70,4 @@ def test_another_reference_set_on_one_rank(small_config, tmp_path,
         launcher='pytorch',
         model_wrapper_cfg=dict(
             type='MMDistributedDataParallel', device_ids=None))
-    mp.spawn(train_on_rank, (cfg, str(tmp_path)), nprocs=2)
+    spawn(train_on_rank, (cfg, str(tmp_path)), nprocs=2)

@@ -8,6 +8,7 @@ from pathlib import Path
 import mmpretrain
 import pytest
 import torch
+from helpers.forked import run_forked
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -113,6 +114,13 @@ def test_a_resumed_run_draws_what_an_uninterrupted_one_draws(
     assert len({repr(drawn) for drawn in whole.values()}) == 16
 
 
+def forked(*arguments, cwd):
+    """Run a tool from another folder."""
+    status, printed = run_forked(*arguments, output=cwd / 'printed', cwd=cwd)
+    assert status == 0, printed
+    return printed
+
+
 def command(*arguments, cwd):
     """Run a program as a user would, from another folder."""
     environment = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
@@ -138,7 +146,7 @@ def options(**more):
     'tools', [ROOT / 'tools', HOST_TOOLS], ids=['ours', 'host'])
 def test_training_and_testing_with_either_tools(tools, tmp_path):
     short = options(**{'train_cfg.max_epochs': 2})
-    log = command(
+    log = forked(
         tools / 'train.py',
         digits_config(),
         '--work-dir',
@@ -148,7 +156,7 @@ def test_training_and_testing_with_either_tools(tools, tmp_path):
     for key in ('masked_share', 'masked_entropy', 'accuracy_top-1'):
         assert key in log
     assert 'Reference bank: 10 image(s)' in log
-    log = command(
+    log = forked(
         tools / 'test.py',
         digits_config(),
         'run/epoch_2.pth',

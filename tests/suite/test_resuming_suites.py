@@ -2,7 +2,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.forked import ForkedTool
 from helpers.tiny_suites import without_times, write_arrays
 
 from mmanchor.suite import passes
@@ -167,19 +167,12 @@ def test_a_failure_is_tried_again(trained, measured, counted, data):
 
 def started(arguments, folder):
     """The command in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, str(TOOL), *arguments],
+    return ForkedTool(
+        TOOL,
+        *arguments,
+        output=folder / 'printed',
         cwd=folder,
-        env=dict(
-            os.environ,
-            PYTHONPATH=f'{TOOL.parents[1]}:{folder}',
-            OMP_NUM_THREADS='1',
-            DAWDLE='0.1'),  # so that there is time to stop it
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # where the tests run in the background, it would be ignored
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        env=dict(DAWDLE='0.1'))  # so that there is time to stop it
 
 
 def stop(process, parts, with_signal):
@@ -187,10 +180,11 @@ def stop(process, parts, with_signal):
     for _ in range(3000):
         if len(list(parts.glob('*.json'))) >= 2:
             break
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.output.read_text()
         time.sleep(0.02)
     process.send_signal(with_signal)
-    return process.communicate(timeout=300)[0]
+    process.wait(300)
+    return process.output.read_text()
 
 
 DAWDLING = '''

@@ -4,7 +4,7 @@ import datetime
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from helpers.forked import spawn
 from mmengine.dist import get_dist_info
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import METRICS
@@ -82,7 +82,7 @@ def on_rank(rank, count, folder):
 @pytest.mark.parametrize('count', [24, 37])
 def test_two_processes_measure_what_one_does(tmp_path, count):
     pytest.importorskip('torchmetrics')
-    mp.spawn(on_rank, (count, str(tmp_path)), nprocs=2)
+    spawn(on_rank, (count, str(tmp_path)), nprocs=2)
     expected = measure(count, 8)
     assert len(expected) >= 12
     for rank in (0, 1):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from helpers.forked import spawn
 from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
@@ -156,7 +156,7 @@ def test_two_processes_find_what_one_finds(tmp_path):
     alone = {}
     for name, samples in samples_of.items():
         alone.update(evaluate(name, samples))
-    mp.spawn(evaluate_on_rank, (samples_of, str(tmp_path)), nprocs=2)
+    spawn(evaluate_on_rank, (samples_of, str(tmp_path)), nprocs=2)
     for rank in (0, 1):
         found = torch.load(tmp_path / f'rank{rank}.pt')
         assert found == pytest.approx(alone)

@@ -1,17 +1,15 @@
 """A short run of ``tools/train.py`` as a process of its own."""
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers.forked import ForkedTool
 from helpers.runs import config_maker
 from helpers.waiting import until
 
 collect_ignore = ['conftest.py']  # for doctests: others have its name
-TESTS = Path(__file__).parents[2]
-TOOLS = TESTS.parent / 'tools'
+TOOLS = Path(__file__).parents[3] / 'tools'
 
 
 class Process:
@@ -21,29 +19,20 @@ class Process:
     """
 
     def __init__(self, config, *flags, ranks=None, **more):
-        program = [str(TOOLS / 'train.py')]
-        if ranks is not None:
-            program = [
-                '-m', 'torch.distributed.run', '--standalone',
-                f'--nproc-per-node={ranks}',
-                str(TESTS / 'train_on_gloo.py')
-            ]
-        self.log = open(f'{config}.log', 'ab')
-        self.began_at = self.log.tell()
-        self.popen = subprocess.Popen(
-            [sys.executable, *program, config, *flags],
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=dict(
-                os.environ,
-                OMP_NUM_THREADS='1',
-                PYTHONPATH=os.pathsep.join(
-                    [str(TESTS), os.environ.get('PYTHONPATH', '')]),
-                **more))
+        self.log = Path(f'{config}.log')
+        self.began_at = self.log.stat().st_size if self.log.exists() else 0
+        self.popen = ForkedTool(
+            TOOLS / 'train.py',
+            config,
+            *flags,
+            output=self.log,
+            env=more,
+            session=True,
+            ranks=ranks)
 
     def kill(self, number=signal.SIGKILL):
         """All of the group: workers, too."""
+        until(lambda: os.getpgid(self.popen.pid) == self.popen.pid)
         os.killpg(self.popen.pid, number)
 
     def wait(self, timeout=180):
@@ -53,7 +42,6 @@ class Process:
         finally:
             if self.popen.poll() is None:
                 self.kill()
-            self.log.close()
 
     def wait_for(self, text, timeout=120):
         """Until it has printed something."""
@@ -75,7 +63,9 @@ class Process:
     @property
     def said(self):
         """What it printed."""
-        with open(self.log.name) as log:
+        if not self.log.exists():
+            return ''
+        with open(self.log) as log:
             log.seek(self.began_at)
             return log.read()
 

@@ -23,7 +23,7 @@ def kill_again_and_again(train_process, config_file, tmp_path, kills):
         'train_cfg.val_interval': epochs,
         'param_scheduler.1.end': epochs,
         'default_hooks.checkpoint.max_keep_ckpts': 1,
-        'custom_imports.imports': ['mmanchor', 'slow_disk'],
+        'custom_imports.imports': ['mmanchor', 'helpers.slow_disk'],
     }
     whole = config_file('whole', **options)
     process = train_process(whole)
