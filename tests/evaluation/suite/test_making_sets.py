@@ -13,8 +13,7 @@ from mmpretrain.registry import DATASETS
 
 from mmanchor.datasets.corruptions import corrupt
 from mmanchor.evaluation.suite import making
-from mmanchor.evaluation.suite.making import (clean_mask,
-                                              describe_corruptions,
+from mmanchor.evaluation.suite.making import (clean_mask, describe_corruptions,
                                               make_corrupted)
 from mmanchor.evaluation.suite.parts import only_run
 from mmanchor.evaluation.suite.sets import load_suite
@@ -145,8 +144,8 @@ def test_a_set_of_other_images_is_left_alone(make, outcome, tmp_path, more):
 
 
 @pytest.mark.parametrize('before, after, message', [
-    ('imagenet-c', 'cifar-c', 'settings cifar-c, but got a set with imagenet-'),
-    ('cifar-c', 'imagenet-c', 'settings imagenet-c, but got a set with cifar-'),
+    ('imagenet-c', 'cifar-c', 'settings cifar-c, but got a set with imagenet'),
+    ('cifar-c', 'imagenet-c', 'settings imagenet-c, but got a set with cifar'),
 ])
 def test_a_set_with_other_settings_is_refused_by_name(
         make, tmp_path, before, after, message):
