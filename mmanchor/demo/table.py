@@ -18,8 +18,8 @@ def demo_table(results: dict) -> Table:
         title='ResNet-18 (width 16) on 500 held-out digits',
         caption='acc.: accuracy in %   corr.: mean over '
         f'{corruptions(results, "Digits-C")}\n'
-        'ECE: expected calibration error   spread: of the '
-        'logits over references\nAUROC: of photographs against digits, by '
+        'ECE: expected calibration error   spread: of the logits over '
+        'references\nAUROC: of photographs against digits, by '
         'energy, in %\n≤10: as many of ten references as an image needs; '
         'used: how many\nstep time: of training, over standard',
         caption_justify='left',

@@ -144,10 +144,8 @@ def test_a_set_of_other_images_is_left_alone(make, outcome, tmp_path, more):
 
 
 @pytest.mark.parametrize('before, after, message', [
-    ('imagenet-c', 'cifar-c',
-     'settings cifar-c, but got a set with imagenet-'),
-    ('cifar-c', 'imagenet-c',
-     'settings imagenet-c, but got a set with cifar-'),
+    ('imagenet-c', 'cifar-c', 'settings cifar-c, but got a set with imagenet'),
+    ('cifar-c', 'imagenet-c', 'settings imagenet-c, but got a set with cifar'),
 ])
 def test_a_set_with_other_settings_is_refused_by_name(make, tmp_path, before,
                                                       after, message):

@@ -1,4 +1,7 @@
-"""The 19 kinds of corruption with the settings of CIFAR-10-C."""
+"""The 19 kinds of corruption with the settings of CIFAR-10-C.
+
+Everything here needs the extra ``mmanchor[corruptions]``.
+"""
 import io
 from functools import lru_cache
 from importlib import resources
@@ -6,8 +9,10 @@ from typing import Callable, Dict, Tuple
 
 import cv2
 import numpy as np
+from imagecorruptions.corruptions import plasma_fractal
 from PIL import Image
 from scipy import ndimage
+from skimage.color import hsv2rgb, rgb2hsv
 
 from .seeded_numpy import seeded_numpy
 
@@ -237,7 +242,6 @@ def fog(image, rng, weight, decay):
     Clouds are a diamond-square map with a side of a power of two, the first
     that covers the image: 32 for 32 pixels.
     """
-    from imagecorruptions.corruptions import plasma_fractal
     height, width = image.shape[:2]
     side = 1 << (max(height, width) - 1).bit_length()
     with seeded_numpy(rng.integers(2**32, size=4)):
@@ -248,7 +252,6 @@ def fog(image, rng, weight, decay):
 
 def _in_hsv(image, change: Callable) -> np.ndarray:
     """Change hue, saturation and value, each (H, W), in place."""
-    from skimage.color import hsv2rgb, rgb2hsv
     hsv = rgb2hsv(image)
     change(hsv[..., 0], hsv[..., 1], hsv[..., 2])
     return hsv2rgb(hsv)

@@ -9,7 +9,6 @@ from PIL import Image
 
 from ..shifts.kinds import (ALL_C_KINDS, IMAGENET_C, check_kind,
                             check_settings, check_severity)
-from .cifar_c import corrupt_as_cifar_c
 from .seeded_numpy import seeded_numpy
 
 SMALLEST = 8  # pixels; one of the kinds shrinks images to a quarter
@@ -88,6 +87,8 @@ def corrupt(image: np.ndarray,
         if settings == IMAGENET_C:
             found = _corrupt_as_imagenet_c(function, image, severity, words)
         else:
+            # needs SciPy, which comes with the library
+            from .cifar_c import corrupt_as_cifar_c
             found = corrupt_as_cifar_c(image, kind, severity,
                                        np.random.default_rng(words))
     return np.clip(found, 0, 255).astype(np.uint8)

@@ -358,9 +358,12 @@ def test_fog_scales_clouds_and_image_back(severity, settings):
 def test_fog_has_a_map_that_covers_the_image(monkeypatch):
     sides = []
     inner = library.plasma_fractal
-    monkeypatch.setattr(
-        library, 'plasma_fractal', lambda side, decay:
-        (sides.append(side), inner(side, decay))[1])
+
+    def count(side, decay):
+        sides.append(side)
+        return inner(side, decay)
+
+    monkeypatch.setattr(ours, 'plasma_fractal', count)
     for shape in ((16, 16), (32, 32), (33, 20), (8, 64)):
         corrupted(photo(*shape), 'fog', 3)
     assert sides == [16, 32, 64, 64]

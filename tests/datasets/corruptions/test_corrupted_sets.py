@@ -207,8 +207,8 @@ def test_a_set_without_recorded_settings_has_those_of_imagenet_c(
     assert read_record(out)['settings'] == 'imagenet-c'
     made = write_corrupted_set(array, out, ['fog', 'frost'])
     assert made == dict(written=['frost'], kept=['fog'])
-    with pytest.raises(
-            ValueError, match="got 'imagenet-c' there and 'cifar-c"):
+    expected = "got 'imagenet-c' there and 'cifar-c' now. Change"
+    with pytest.raises(ValueError, match=expected):
         write_corrupted_set(array, out, ['fog'], settings='cifar-c')
 
 

@@ -1,3 +1,5 @@
+from importlib.util import module_from_spec, spec_from_file_location
+
 import numpy as np
 import pytest
 from imagecorruptions import corruption_dict
@@ -5,6 +7,7 @@ from PIL import Image
 
 from mmanchor.datasets import ALL_C_KINDS
 from mmanchor.datasets.corruptions.imagenet_c import corrupt
+from mmanchor.datasets.corruptions.imagenet_c import imagenet_c as corruptions
 
 DRAWN = ('gaussian_noise', 'shot_noise', 'impulse_noise', 'speckle_noise',
          'glass_blur', 'motion_blur', 'snow', 'frost', 'fog',
@@ -99,8 +102,21 @@ def test_bad_images_and_numbers():
         corrupt(image, 'fog', 1, seed=-1)
 
 
-def test_a_missing_library_names_the_extra(without_package):
+@pytest.mark.parametrize('settings', ['imagenet-c', 'cifar-c'])
+def test_a_missing_library_names_the_extra(without_package, settings):
     without_package('imagecorruptions')
     expected = r'pip install "mmanchor\[corruptions\]"'
     with pytest.raises(ImportError, match=expected):
-        corrupt(photo(16, 16), 'fog', 1)
+        corrupt(photo(16, 16), 'fog', 1, settings=settings)
+
+
+@pytest.mark.parametrize('package',
+                         ['imagecorruptions', 'scipy', 'skimage', 'numba'])
+def test_nothing_of_the_extra_is_needed_before_it_is_used(
+        without_package, package):
+    without_package(package)
+    spec = spec_from_file_location('mmanchor.datasets.corruptions.again',
+                                   corruptions.__file__)
+    again = module_from_spec(spec)
+    spec.loader.exec_module(again)
+    assert again.SMALLEST == corruptions.SMALLEST
