@@ -156,8 +156,9 @@ def stack_images(dataset, indices: Sequence[int]) -> torch.Tensor:
             image = dataset[int(index)]['inputs']
         except Exception as error:  # whatever the transforms raise
             raise ValueError(
-                f'Image {index} of {describe(dataset)} could not be read as '
-                f'a reference: {error}. Mend or remove it.') from error
+                f'Image {index} of {describe(dataset)}{_path(dataset, index)} '
+                f'could not be read as a reference: {error}. Mend or remove '
+                'it.') from error
         if images and image.shape != images[0].shape:
             raise ValueError(
                 'Expected all references to have one size, but got '
@@ -166,6 +167,15 @@ def stack_images(dataset, indices: Sequence[int]) -> torch.Tensor:
                 'size, or give `source` a pipeline that does.')
         images.append(image)
     return torch.stack(images)
+
+
+def _path(dataset, index) -> str:
+    """The image's file: its place in a drawn set tells a user nothing."""
+    try:
+        path = dataset.get_data_info(int(index)).get('img_path')
+    except Exception:  # in an error's message, no error of its own
+        path = None
+    return f' ({path})' if isinstance(path, str) else ''
 
 
 def mean_image(dataset) -> torch.Tensor:

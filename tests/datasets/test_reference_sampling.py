@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import ConcatDataset, RepeatDataset
+from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
 
 from mmanchor.datasets import (draw_images, mean_image, select_indices,
                                with_pipeline)
-from mmanchor.datasets.reference_sampling import get_labels
+from mmanchor.datasets.reference_sampling import (Subset, get_labels,
+                                                  stack_images)
 
 PACK = [dict(type='PackInputs')]
 RESIZED = [dict(type='Resize', scale=12), dict(type='PackInputs')]
@@ -80,3 +82,16 @@ def test_bad_sources(digits):
     sizes = Given(dict(inputs=torch.zeros(3, size, size)) for size in (8, 9))
     with pytest.raises(ValueError, match='one size.*Let the test pipeline'):
         draw_images(sizes, 2, 'random', 0)
+
+
+def test_a_reference_that_can_not_be_read_is_named_by_its_path(tmp_path):
+    for name in 'abc':
+        (tmp_path / f'{name}.png').write_bytes(b'')
+    dataset = CustomDataset(
+        data_root=str(tmp_path),
+        with_label=False,
+        pipeline=[dict(type='LoadImageFromFile'),
+                  dict(type='PackInputs')])
+    subset = Subset(dataset, [2, 0, 1])
+    with pytest.raises(ValueError, match='c.png.*could not be read'):
+        stack_images(subset, [0])

@@ -30,9 +30,9 @@ class MixingImages:
         self.files = list_images(self.folder)
         if not self.files:
             raise ValueError(
-                f'{what} but {self.folder} has no file that ends in '
-                f'{", ".join(EXTENSIONS)}. Unpack the archive in it, or change '
-                '`mixing_set`.')
+                f'{what} but {self.folder} has no file that ends '
+                f'in {", ".join(EXTENSIONS)}. Unpack the archive in it, '
+                'or change `mixing_set`.')
 
     def __len__(self) -> int:
         return len(self.files)
