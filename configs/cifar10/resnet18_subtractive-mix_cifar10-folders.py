@@ -8,5 +8,4 @@ run here yet:
 """
 _base_ = './resnet18_cifar10-folders.py'
 model = dict(type='SubtractiveMixImageClassifier')
-data_preprocessor = dict(
-    type='SubtractiveMixDataPreprocessor', mask_prob=0.25)
+data_preprocessor = dict(type='SubtractiveMixDataPreprocessor', mask_prob=0.25)

@@ -22,10 +22,10 @@ __all__ = [
     'ALL_C_KINDS', 'CIFAR100C', 'CIFAR100CBar', 'CIFAR10C', 'CIFAR10CBar',
     'CIFAR10_1', 'CIFAR_C_BAR_KINDS', 'C_EXTRA_KINDS', 'C_KINDS',
     'CorruptedArrays', 'CorruptedFolders', 'Digits', 'FirstOfEachClass',
-    'IMAGENET_C_BAR_KINDS', 'ImageNetA', 'ImageNetC', 'ImageNetCBar', 'ImageNetO', 'ImageNetR',
-    'ImageNetSketch', 'ImageNetV2', 'MarkOutOfDistribution', 'OODFolder',
-    'PhotoPatches', 'PixMix', 'ReferenceSet', 'SEVERITIES',
-    'SeededGaussianNoise', 'SymmetricLabelNoise', 'draw_images', 'draw_pairs',
-    'flip_labels', 'imagenet_wnids', 'mean_image', 'select_indices',
-    'stack_images', 'with_pipeline'
+    'IMAGENET_C_BAR_KINDS', 'ImageNetA', 'ImageNetC', 'ImageNetCBar',
+    'ImageNetO', 'ImageNetR', 'ImageNetSketch', 'ImageNetV2',
+    'MarkOutOfDistribution', 'OODFolder', 'PhotoPatches', 'PixMix',
+    'ReferenceSet', 'SEVERITIES', 'SeededGaussianNoise', 'SymmetricLabelNoise',
+    'draw_images', 'draw_pairs', 'flip_labels', 'imagenet_wnids', 'mean_image',
+    'select_indices', 'stack_images', 'with_pipeline'
 ]

@@ -59,13 +59,12 @@ class SubtractiveMixImageClassifier(MaskedNormStats, ImageClassifier):
         super().__init__(*args, data_preprocessor=data_preprocessor, **kwargs)
         if not isinstance(self.data_preprocessor,
                           SubtractiveMixDataPreprocessor):
-            raise TypeError(
-                'Expected `data_preprocessor` of a '
-                'SubtractiveMixImageClassifier to be a '
-                'SubtractiveMixDataPreprocessor, but got '
-                f'{type(self.data_preprocessor).__name__}. Set '
-                "`data_preprocessor = dict(type='"
-                "SubtractiveMixDataPreprocessor')`.")
+            raise TypeError('Expected `data_preprocessor` of a '
+                            'SubtractiveMixImageClassifier to be a '
+                            'SubtractiveMixDataPreprocessor, but got '
+                            f'{type(self.data_preprocessor).__name__}. Set '
+                            "`data_preprocessor = dict(type='"
+                            "SubtractiveMixDataPreprocessor')`.")
 
     def forward(self,
                 inputs: torch.Tensor,

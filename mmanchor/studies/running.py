@@ -133,8 +133,8 @@ class Grid:
         ran = Ran()
         seeds = self.cells[0].study.seeds
         left = sorted(
-            (cell for cell in self.cells
-             if not self.kept.is_done(cell, self.redo)),
+            (cell
+             for cell in self.cells if not self.kept.is_done(cell, self.redo)),
             key=lambda cell: seeds.index(cell.seed))
         with progress_bars(self.console) as bars:
             bars.speed_estimate_period = 3600.  # cells differ in speed

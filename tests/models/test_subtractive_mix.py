@@ -67,8 +67,7 @@ def test_without_subtracting_losses_and_gradients_are_the_hosts():
 
 
 def test_masked_rows_are_differences_from_another_row_with_their_labels():
-    images = ClsDataPreprocessor(**HOST)(
-        dict(inputs=image_bytes(6)))['inputs']
+    images = ClsDataPreprocessor(**HOST)(dict(inputs=image_bytes(6)))['inputs']
     out = preprocessor(mask_prob=1)(make_batch(6), training=True)
     references = images - out['inputs']
     same = torch.isclose(
@@ -146,15 +145,16 @@ def test_predictions_are_the_hosts():
         type='ImageClassifier', preprocessor=dict(type='ClsDataPreprocessor'))
     model = control()
     model.load_state_dict(copy.deepcopy(host.state_dict()))
-    one, other = (each.eval().test_step(make_batch(4))
-                  for each in (host, model))
-    assert all(torch.equal(a.pred_score, b.pred_score)
-               for a, b in zip(one, other, strict=True))
+    one, other = (
+        each.eval().test_step(make_batch(4)) for each in (host, model))
+    assert all(
+        torch.equal(a.pred_score, b.pred_score)
+        for a, b in zip(one, other, strict=True))
 
 
 def test_other_preprocessors_and_words_are_refused():
     with pytest.raises(
-            TypeError, match='SubtractiveMixDataPreprocessor, but got ClsData'):
+            TypeError, match='SubtractiveMixDataPreprocessor, but got Cls'):
         control(preprocessor=dict(type='ClsDataPreprocessor'))
     with pytest.raises(
             TypeError, match='AnchoringDataPreprocessor, but got Subtractive'):
@@ -163,5 +163,5 @@ def test_other_preprocessors_and_words_are_refused():
         control(masked_norm_stats='no')
     with pytest.raises(
             TypeError,
-            match='of SubtractiveMixDataPreprocessor .* Did you mean mask_prob'):
+            match='of SubtractiveMixDataPreprocessor .* mean mask_prob'):
         preprocessor(mask_probability=0.5)

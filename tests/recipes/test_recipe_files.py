@@ -4,8 +4,7 @@ import shlex
 
 import pytest
 from mmpretrain.registry import HOOKS
-from recipe_leaves import (FAMILIES, KINDS, LEAVES, ROOT, VARIANTS, leaf,
-                           read)
+from recipe_leaves import FAMILIES, KINDS, LEAVES, ROOT, VARIANTS, leaf, read
 
 from mmanchor import CONFIG_DIR
 from mmanchor.engine import launch

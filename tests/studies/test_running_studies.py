@@ -215,8 +215,8 @@ def test_one_cell_by_its_number_and_a_report_of_what_is_there(
     assert len(list((work / 'trained').iterdir())) == 1
 
 
-def test_all_settings_of_a_seed_come_before_the_next_seed(study, tmp_path,
-                                                         capsys):
+def test_all_settings_of_a_seed_come_before_the_next_seed(
+        study, tmp_path, capsys):
     grid = dict(settings=STUDY['settings'][:2])
     options = ['--cfg-options', 'train_cfg.max_epochs=1']
     assert study('--train-only', *options, **grid) == 0
@@ -235,10 +235,11 @@ def test_all_settings_of_a_seed_come_before_the_next_seed(study, tmp_path,
     assert not (work / 'cells').exists()
     assert not (work / 'report.md').exists()
     assert study('--list', *options, **grid) == 0
-    assert re.findall(r'(\d)  (.*): trained', capsys.readouterr().out) == [
-        ('0', 'standard, seed 0'), ('1', 'standard, seed 1'),
-        ('2', 'masked, seed 0'), ('3', 'masked, seed 1')
-    ]
+    assert re.findall(r'(\d)  (.*): trained',
+                      capsys.readouterr().out) == [('0', 'standard, seed 0'),
+                                                   ('1', 'standard, seed 1'),
+                                                   ('2', 'masked, seed 0'),
+                                                   ('3', 'masked, seed 1')]
     # the same command without the flag measures these models
     assert study('--only', 'masked', *options, **grid) == 0
     assert len(list((work / 'cells').iterdir())) == 2
