@@ -4,11 +4,11 @@ import copy
 import inspect
 from typing import Callable, Dict, Iterable, Iterator, Optional, Set, Tuple
 
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
 from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmpretrain.registry import (DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, MODELS,
-                                 PARAM_SCHEDULERS, TRANSFORMS)
+                                 OPTIM_WRAPPERS, PARAM_SCHEDULERS, TRANSFORMS)
 from torch.utils.data import DataLoader
 
 from ..utils.config import meant
@@ -19,7 +19,9 @@ from .training import Nowhere, Training
 _NOT_ARGUMENTS = {'type', '_scope_', 'priority'}
 
 
-def check_trainable(trainings: Iterable[Training], data_root: str) -> None:
+def check_trainable(trainings: Iterable[Training],
+                    data_root: str,
+                    here: bool = True) -> None:
     """Refuse what would fail only when its turn comes, maybe hours later.
 
     Models, optimizers and wrappers of the training set are built; of loops,
@@ -29,6 +31,9 @@ def check_trainable(trainings: Iterable[Training], data_root: str) -> None:
     Args:
         trainings (Iterable[Training]): Those to come.
         data_root (str): Where data sets are.
+        here (bool): Whether this machine is to train. Another may have the
+            GPU that mixed precision asks for, so its absence is no fault
+            then. Defaults to True.
 
     Raises:
         ValueError: A config has an argument that its class does not take, or
@@ -47,6 +52,8 @@ def check_trainable(trainings: Iterable[Training], data_root: str) -> None:
                 continue
             tried.add(repr(parts))
             try:
+                if not here and check is _model:
+                    parts.update(optim_wrapper=_in_full_precision(**parts))
                 with contextlib.redirect_stdout(Nowhere()):
                     check(**parts)
             except Exception as error:  # classes refuse as they like
@@ -78,6 +85,25 @@ def _model(model: dict, optim_wrapper: dict, param_scheduler=()) -> None:
     for one in param_scheduler:
         one.pop('convert_to_iter_based', None)
         PARAM_SCHEDULERS.build(dict(one, optimizer=optimizer))
+
+
+def _optim_wrapper(optim_wrapper: dict) -> None:
+    kind = _class({'type': 'OptimWrapper', **optim_wrapper}, OPTIM_WRAPPERS)
+    _check_names(optim_wrapper, kind, 'constructor', 'paramwise_cfg')
+
+
+def _in_full_precision(optim_wrapper: dict, **_) -> dict:
+    """The wrapper's config without what only a GPU can build."""
+    if _class({
+            'type': 'OptimWrapper',
+            **optim_wrapper
+    }, OPTIM_WRAPPERS) is not AmpOptimWrapper:
+        return optim_wrapper
+    known = {*arguments(OptimWrapper), 'constructor', 'paramwise_cfg'}
+    return {
+        name: value
+        for name, value in optim_wrapper.items() if name in known
+    }
 
 
 def _loop(train_cfg: dict) -> None:
@@ -177,6 +203,7 @@ def arguments(kind: Callable) -> Optional[Tuple[str, ...]]:
 
 _CHECKS: Dict[Tuple[str, ...], Callable] = {
     ('data_preprocessor', ): _preprocessor,
+    ('optim_wrapper', ): _optim_wrapper,
     ('model', 'optim_wrapper', 'param_scheduler'): _model,
     ('train_cfg', ): _loop,
     ('default_hooks', 'custom_hooks'): _hooks,

@@ -137,7 +137,8 @@ def run_study(argv: Optional[Sequence[str]] = None) -> int:
         return 0
     if args.slurm:
         check_unchanged(cells, kept, args.redo)
-        check_trainable(to_train(cells, kept, args.redo), args.data_root)
+        check_trainable(
+            to_train(cells, kept, args.redo), args.data_root, here=False)
         for line in submit(study, cells, kept, args, argv, out):
             console.print(escape(line), soft_wrap=True)
         return 0

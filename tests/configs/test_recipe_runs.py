@@ -28,6 +28,14 @@ RUNS = {
         **CIFAR,
         **NARROW
     },
+    'cifar10/resnet18_anchored-masked-released_cifar10.py': {
+        **CIFAR,
+        **NARROW
+    },
+    'cifar10/resnet18_subtractive-mix_cifar10-folders.py': {
+        **CIFAR,
+        **NARROW, 'train_dataloader.batch_size': 5
+    },
     'cifar100/resnet18-pixmix_anchored_cifar100.py': {
         **CIFAR,
         **NARROW

@@ -66,6 +66,23 @@ def test_data_that_is_not_there_is_left_for_training():
     check_trainable([one.training for one in all_cells(text)], 'nowhere')
 
 
+def test_mixed_precision_may_be_left_to_another_machine(monkeypatch):
+    monkeypatch.setattr(
+        'mmengine.optim.optimizer.amp_optimizer_wrapper.is_cuda_available',
+        lambda: False)
+    study = load_study('evidence', 'cifar10-folders-30e', [0])
+    trainings = [one.training for one in all_cells(study)[:1]]
+    with pytest.raises(ValueError, match='only available training on gpu'):
+        check_trainable(trainings, 'nowhere')
+    check_trainable(trainings, 'nowhere', here=False)
+    trainings[0].cfg.optim_wrapper.optimizer.lrr = 0.1
+    with pytest.raises(ValueError, match="`optim_wrapper`.*'lrr'"):
+        check_trainable(trainings, 'nowhere', here=False)
+    trainings[0].cfg.optim_wrapper.dtpye = 'bfloat16'
+    with pytest.raises(ValueError, match="AmpOptim.*Is 'dtype' meant"):
+        check_trainable(trainings, 'nowhere', here=False)
+
+
 def test_a_class_may_take_any_argument():
 
     class Any:

@@ -4,6 +4,7 @@ import json
 import pytest
 from helpers.tiny_studies import GROUND
 
+from mmanchor.studies.cells import all_cells
 from mmanchor.studies.cli import run_study
 from mmanchor.studies.spec_file import load_study, study_names
 
@@ -38,3 +39,54 @@ def test_our_studies_run_on_the_digits(name, ground_file, words, tmp_path):
         assert found['paper'] == {}
     assert (tmp_path / f'work/{name}.png').exists()
     assert not results['missing']
+
+
+@pytest.mark.parametrize('ground',
+                         ['digits', 'cifar10-5k', 'cifar10-folders-30e'])
+def test_evidence_is_of_what_its_settings_say(ground):
+    cells = all_cells(load_study('evidence', ground))
+    cfgs = {cell.setting.name: cell.training.cfg for cell in cells[::5]}
+    plain = ('standard', 'ensemble of 3', 'Mixup', 'AugMix')
+    anchored = set(cfgs) - {*plain, 'subtractive control'}
+    for name in plain:
+        assert cfgs[name].model.type == 'ImageClassifier'
+        assert 'type' not in cfgs[name].data_preprocessor
+        assert 'custom_hooks' not in cfgs[name]
+    for name in anchored:
+        assert cfgs[name].model.type == 'AnchoredImageClassifier'
+        assert cfgs[name].data_preprocessor.mask_prob == (
+            0 if name == 'anchored' else 0.25)
+        # the spread over single references has several to compare
+        assert cfgs[name].custom_hooks[0].num_references == 10
+    labels = {name for name in anchored if 'labels' in name} | {'released'}
+    assert {
+        name
+        for name in anchored
+        if cfgs[name].model.head.get('masked_target') == 'label'
+    } == labels and len(labels) == 3
+    assert {name
+            for name in cfgs
+            if 'masked_norm_stats' in cfgs[name].model} == {'released'}
+    released = cfgs['released']
+    assert released.model.masked_norm_stats == 'update'
+    assert released.data_preprocessor.references.type == 'ReferenceSet'
+    assert released.data_preprocessor.mask_coin == 'rank'
+    control = cfgs['subtractive control']
+    assert control.model.type == 'SubtractiveMixImageClassifier'
+    assert control.data_preprocessor.mask_prob == 0.25
+    assert {
+        name
+        for name in cfgs
+        if any('AugMix' in step.type
+               for step in cfgs[name].train_dataloader.dataset.pipeline)
+    } == {'AugMix', 'AugMix + masked, labels'}
+    # all else is the ground's
+    schedules = [(one.optim_wrapper, one.param_scheduler, one.train_cfg)
+                 for one in cfgs.values()]
+    assert all(one == schedules[0] for one in schedules)
+    flips = [
+        step.type for one in cfgs.values()
+        for step in one.train_dataloader.dataset.pipeline
+        if step.type == 'RandomFlip'
+    ]
+    assert len(flips) == (0 if ground == 'digits' else len(cfgs))
