@@ -1,6 +1,7 @@
 """Differences from a baseline, seed by seed, and their intervals."""
 import csv
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -244,3 +245,10 @@ def test_a_study_ends_in_differences(study, tmp_path, capsys):
     assert 'Paired difference from standard' in printed
     assert to_markdown(difference_table(results)) in report
     assert json.dumps(results)
+
+
+def test_without_scipy_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'scipy.stats', None)
+    with pytest.raises(ImportError, match=r'pip install "mmanchor\[eval\]"'):
+        t_interval([1., 2.])
+    assert t_interval([1.]) is None
