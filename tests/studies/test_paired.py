@@ -1,7 +1,6 @@
 """Differences from a baseline, seed by seed, and their intervals."""
 import csv
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -247,8 +246,8 @@ def test_a_study_ends_in_differences(study, tmp_path, capsys):
     assert json.dumps(results)
 
 
-def test_without_scipy_it_is_said_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'scipy.stats', None)
+def test_without_scipy_it_is_said_what_to_install(without_package):
+    without_package('scipy')
     with pytest.raises(ImportError, match=r'pip install "mmanchor\[eval\]"'):
         t_interval([1., 2.])
     assert t_interval([1.]) is None
