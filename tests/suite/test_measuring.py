@@ -247,9 +247,10 @@ def test_single_references_are_what_each_of_them_gives_alone(
 
 
 def test_single_references_of_fewer_classes(of):
-    found, = of(dict(type='FewerDigits'), 'anchored', single_references=True)
+    dataset = dict(type='FewerDigits', ann_file='', test_mode=True)
+    found, = of(dataset, 'anchored', single_references=True)
     everything, = of(
-        dict(type='FewerDigits'),
+        dataset,
         'anchored',
         single_references=True,
         kept_classes=tuple(range(10)))
