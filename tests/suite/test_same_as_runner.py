@@ -29,7 +29,7 @@ def arrays(tmp_path):
     return dict(type='CorruptedArrays', data_root=str(folder))
 
 
-def in_runner(cfg, dataset, how):
+def in_runner(cfg, dataset, how=None):
     cfg.test_dataloader.dataset = dataset
     cfg.test_dataloader.batch_size = 32
     left_out = set() if 'custom_hooks' in cfg else set(OF_REFERENCES)

@@ -38,16 +38,11 @@ def test_it_is_logged_at_the_start_and_once_an_epoch(small_config, tmp_path):
 
 
 def test_iterations_are_counted_in_epochs_too(small_config):
-    runner = Runner.from_cfg(
-        with_hook(
-            small_config(
-                **{
-                    'train_cfg.by_epoch': False,
-                    'train_cfg.max_iters': 9,
-                    'train_cfg.max_epochs': None,
-                    'default_hooks.checkpoint.by_epoch': False,
-                })))
-    runner.train()
+    cfg = with_hook(
+        small_config(**{'default_hooks.checkpoint.by_epoch': False}))
+    cfg.train_cfg = dict(by_epoch=False, max_iters=9, val_interval=9)
+    runner = Runner.from_cfg(cfg)
+    runner.train()  # 4 iterations an epoch
     assert len(runner.message_hub.get_scalar(TAG).data[0]) == 1 + 2
 
 
