@@ -16,8 +16,8 @@ from mmanchor.models import AnchoringDataPreprocessor, build_protocol
 class KeepingPreprocessor(AnchoringDataPreprocessor):
     """Keeps the masks, and the state that references are drawn from."""
 
-    def _anchor(self, images):
-        anchored, mask = super()._anchor(images)
+    def _draw_and_combine(self, images):
+        anchored, mask = super()._draw_and_combine(images)
         self.__dict__.setdefault('masks', []).append(all(mask))
         return anchored, mask
 

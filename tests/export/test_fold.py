@@ -99,11 +99,12 @@ def test_other_hooks_and_imports_are_kept(small_config, checkpoint, tmp_path):
             dict(type='EMAHook', momentum=0.2),
             dict(type='KReferenceHook')
         ],
-        custom_imports=dict(imports='builders', allow_failed_imports=False))
+        custom_imports=dict(
+            imports='helpers.builders', allow_failed_imports=False))
     folded_files.write_folded(cfg, checkpoint, tmp_path / 'out')
     written = Config.fromfile(tmp_path / 'out/folded.py')
     assert [hook.type for hook in written.custom_hooks] == ['EMAHook']
-    assert written.custom_imports.imports == ['builders', 'mmanchor']
+    assert written.custom_imports.imports == ['helpers.builders', 'mmanchor']
     written.custom_imports.imports = ['mmanchor']
     metrics = []
     for hooks in (written.custom_hooks, []):  # the first loads a copy too
