@@ -56,7 +56,16 @@ def test_what_is_left_is_an_array_and_then_what_needs_its_models(
     monkeypatch.setenv('CPUS_PER_TASK', '3')
     work = tmp_path / 'work'
     done = all_cells(load_study(study_file()))[1]  # standard, seed 1
-    Kept(work).keep(done, 'done', missing=[])
+    Kept(work).keep(
+        done,
+        'done',
+        model={},
+        times={},
+        failed=[],
+        missing=[],
+        versions={},
+        commit='',
+        device='cpu')
     assert study('--slurm', 'part', '--at-once', 2) == 0
     first, second, report = slurm()
     # standard seed 0, masked 0 and 1; then masked, K = 2
