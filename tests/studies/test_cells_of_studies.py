@@ -63,8 +63,9 @@ def grid(tmp_path_factory):
 def fitted_ground(ground_file, tmp_path):
     """A ground whose models have temperatures."""
     suite = tmp_path / 'held_out.py'
-    suite.write_text(SUITE.replace('_count = 40', '_count = 100') +
-                     'held_out = dict(share=0.5)')
+    suite.write_text(
+        SUITE.replace('_count = 40', '_count = 100') +
+        'held_out = dict(share=0.5)')
     return ground_file(
         'fitted',
         suite=str(suite),
@@ -115,8 +116,9 @@ def test_a_cell_has_every_metric_whatever_the_table_shows(
              for severity in '13'))
     assert values['auroc'] == values['auroc_photographs'] == pytest.approx(
         100 * model['ood']['Photographs']['scores']['energy']['auroc'])
-    alone = [model['clean']['figures'][f'top1_reference_{i}']
-             for i in (1, 2, 3)]
+    alone = [
+        model['clean']['figures'][f'top1_reference_{i}'] for i in (1, 2, 3)
+    ]
     assert values['single_clean'] == pytest.approx(mean(alone))
     assert values['single_clean_std'] == pytest.approx(pstdev(alone))
     path, = (tmp_path / 'work').glob('trained/*/epoch_4.pth')
@@ -136,10 +138,7 @@ def test_groups_hold_every_kind_once():
 
 
 def test_a_group_is_the_mean_of_its_kinds():
-    by_kind = {
-        kind: dict(top1=float(i))
-        for i, kind in enumerate(ALL_C_KINDS)
-    }
+    by_kind = {kind: dict(top1=float(i)) for i, kind in enumerate(ALL_C_KINDS)}
     row = dict(shifts=dict(C=dict(by_kind=by_kind)))
     found = values_of(row, 'C')
     assert found['noise'] == mean([0, 1, 2, 15])
@@ -149,8 +148,8 @@ def test_a_group_is_the_mean_of_its_kinds():
     assert values_of(row, 'other') == {}
 
 
-def test_a_model_without_a_temperature_stays_as_it_is(
-        study, fitted_ground, tmp_path):
+def test_a_model_without_a_temperature_stays_as_it_is(study, fitted_ground,
+                                                      tmp_path):
     """As one that learns nothing."""
     settings = [
         dict(
@@ -224,8 +223,7 @@ def test_changed_cells_are_not_in_the_table_and_it_is_said_why(
     assert study(**one) == 0
     changed = [
         dict(
-            STUDY['settings'][0],
-            options={'optim_wrapper.optimizer.lr': 0.3})
+            STUDY['settings'][0], options={'optim_wrapper.optimizer.lr': 0.3})
     ]
     assert study('--report', settings=changed, seeds=[0]) == 0
     results = read(tmp_path / 'work/results.json')
@@ -236,13 +234,12 @@ def test_changed_cells_are_not_in_the_table_and_it_is_said_why(
         'training.config.optim_wrapper.optimizer.lr: 0.1 then, 0.3 now')
 
 
-def test_an_ensemble_of_anchored_models_comes_behind_them_on_slurm(
-        study_file):
+def test_an_ensemble_of_anchored_models_comes_behind_them_on_slurm(study_file):
     settings = [STUDY['settings'][1], dict(BOTH, method='masked')]
     cells = all_cells(load_study(study_file(settings=settings)))
-    assert [[str(cell) for cell in wave] for wave in waves(cells)
-            ] == [['masked, seed 0', 'masked, seed 1'],
-                  ['both, seed 0', 'both, seed 1']]
+    assert [[str(cell) for cell in wave]
+            for wave in waves(cells)] == [['masked, seed 0', 'masked, seed 1'],
+                                          ['both, seed 0', 'both, seed 1']]
 
 
 def test_training_that_was_stopped_counts_all_its_epochs(
@@ -291,8 +288,8 @@ def test_an_ensemble_averages_models_of_several_seeds(grid):
     found, = measure(ready, batches, 'cpu')
     figures = cell['model']['clean']['figures']
     assert figures['nll'] == pytest.approx(found.figures['nll'], rel=1e-5)
-    assert figures['nll'] < mean(
-        one['model']['clean']['figures']['nll'] for one in alone)
+    assert figures['nll'] < mean(one['model']['clean']['figures']['nll']
+                                 for one in alone)
     results = read(work / 'results.json')
     assert 'share members' in results['conventions']['ensembles']
     both = results['settings'][1]['difference']
