@@ -44,13 +44,13 @@ docs: $(VENV)/docs
 # the order of packages is in .importlinter
 lint: $(VENV)/dev
 	$(BIN)/lint-imports
-	$(BIN)/flake8 $(LINTED)
-	$(BIN)/isort --check-only --diff $(LINTED)
-	$(BIN)/yapf --diff --recursive $(LINTED)
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/ruff format --diff $(LINTED)
+	$(BIN)/codespell mmanchor configs tools docs README.md CHANGELOG.md
 
 format: $(VENV)/dev
-	$(BIN)/isort $(LINTED)
-	$(BIN)/yapf --in-place --recursive $(LINTED)
+	$(BIN)/ruff check --fix $(LINTED)
+	$(BIN)/ruff format $(LINTED)
 
 clean:
 	rm -rf $(VENV) $(UPSTREAM) build dist *.egg-info

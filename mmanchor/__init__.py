@@ -2,6 +2,7 @@
 
 Importing the package registers everything it adds with MMPretrain.
 """
+
 from pathlib import Path
 
 from .host import imported_quietly, require_host
@@ -20,6 +21,12 @@ allow_run_checkpoints()
 CONFIG_DIR = Path(__file__).parent / '.mim' / 'configs'
 
 __all__ = [
-    'CONFIG_DIR', '__version__', 'datasets', 'engine', 'evaluation',
-    'fold_reference', 'functional', 'models'
+    'CONFIG_DIR',
+    '__version__',
+    'datasets',
+    'engine',
+    'evaluation',
+    'fold_reference',
+    'functional',
+    'models',
 ]

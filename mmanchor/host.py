@@ -3,17 +3,16 @@
 Upstream and the maintained fork share the import name ``mmpretrain``, so the
 host can't be a plain requirement: it is checked here instead.
 """
+
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Iterator
 
 TESTED = {
-    '1.3.6':
-    'the maintained fork, recommended: onedl-mmpretrain==1.3.6 '
+    '1.3.6': 'the maintained fork, recommended: onedl-mmpretrain==1.3.6 '
     'onedl-mmengine==0.10.12 onedl-mmcv==2.3.6',
-    '1.2.0':
-    'upstream: mmpretrain==1.2.0 mmengine==0.10.7 mmcv-lite==2.2.0 '
+    '1.2.0': 'upstream: mmpretrain==1.2.0 mmengine==0.10.7 mmcv-lite==2.2.0 '
     '"setuptools<81"',
 }
 
@@ -30,24 +29,32 @@ def require_host() -> None:
     Warns:
         UserWarning: mmanchor was not tested on this version.
     """
-    install = ('`pip install` one of the tested sets, after uninstalling the '
-               f'other, since they share import names: {TESTED["1.3.6"]}; or '
-               f'{TESTED["1.2.0"]}.')
+    install = (
+        '`pip install` one of the tested sets, after uninstalling the '
+        f'other, since they share import names: {TESTED["1.3.6"]}; or '
+        f'{TESTED["1.2.0"]}.'
+    )
     try:
         host = import_module('mmpretrain')
     except Exception as error:  # torchvision raises RuntimeError, say
-        raise ImportError('mmanchor needs MMPretrain, but importing it '
-                          f'failed: {error}. {install}') from error
+        raise ImportError(
+            'mmanchor needs MMPretrain, but importing it '
+            f'failed: {error}. {install}'
+        ) from error
     version = host.__version__
     from mmengine.utils import digit_version  # comes with the host
+
     if digit_version(version) < digit_version(OLDEST):
-        raise ImportError(f'Expected MMPretrain {OLDEST} or newer, but got '
-                          f'{version}. {install}')
+        raise ImportError(
+            f'Expected MMPretrain {OLDEST} or newer, but got '
+            f'{version}. {install}'
+        )
     if version not in TESTED:
         warnings.warn(
             f'mmanchor was tested on MMPretrain {" and ".join(TESTED)}, and '
             f'not on {version}. If something fails: {install}',
-            stacklevel=2)
+            stacklevel=2,
+        )
 
 
 @contextmanager
@@ -58,7 +65,8 @@ def imported_quietly() -> Iterator[None]:
     with ``warnings.catch_warnings``.
     """
     warnings.filterwarnings(
-        'ignore', message='.*MultiScaleDeformableAttention')
+        'ignore', message='.*MultiScaleDeformableAttention'
+    )
     ours = warnings.filters[0]
     try:
         yield

@@ -1,10 +1,14 @@
 """What every test starts from."""
+
 import builtins
 
 import pytest
 import torch
-from helpers.quicker_runs import (quicken_configs, quicken_datasets,
-                                  quicken_workers)
+from helpers.quicker_runs import (
+    quicken_configs,
+    quicken_datasets,
+    quicken_workers,
+)
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 from mmpretrain.visualization import UniversalVisualizer

@@ -18,12 +18,14 @@ def use_version(monkeypatch, version):
     monkeypatch.setitem(sys.modules, 'mmpretrain', fake)
 
 
-@pytest.mark.parametrize('version',
-                         ['0.25.0', '1.0.0rc8', '1.1.0', '1.2.0rc1'])
+@pytest.mark.parametrize(
+    'version', ['0.25.0', '1.0.0rc8', '1.1.0', '1.2.0rc1']
+)
 def test_versions_that_do_not_work_are_refused(version, monkeypatch):
     use_version(monkeypatch, version)
     with pytest.raises(
-            ImportError, match=rf'but got {version}.*onedl-mmpretrain==1.3.6'):
+        ImportError, match=rf'but got {version}.*onedl-mmpretrain==1.3.6'
+    ):
         host.require_host()
 
 
@@ -45,7 +47,8 @@ def test_tested_versions_import_without_a_word(version, monkeypatch, recwarn):
 def test_no_host_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmpretrain', None)
     with pytest.raises(
-            ImportError, match='importing it failed.* mmpretrain==1.2.0'):
+        ImportError, match='importing it failed.* mmpretrain==1.2.0'
+    ):
         host.require_host()
 
 

@@ -1,4 +1,5 @@
 """Time standard against anchored steps of processes that train together."""
+
 import argparse
 import os
 
@@ -7,50 +8,60 @@ import os
 os.environ.setdefault('KINETO_LOG_LEVEL', '99')
 os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
 
-import mmanchor.benchmarks.ddp as benchmark_ddp  # noqa: E402
-import mmanchor.benchmarks.ddp_step as ddp_step  # noqa: E402
-import mmanchor.benchmarks.settings as benchmark_settings  # noqa: E402
-import mmanchor.engine.cli as command_line  # noqa: E402
+import mmanchor.benchmarks.ddp as benchmark_ddp
+import mmanchor.benchmarks.ddp_step as ddp_step
+import mmanchor.benchmarks.settings as benchmark_settings
+import mmanchor.engine.cli as command_line
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Time standard against anchored training steps of several '
-        'processes (DistributedDataParallel), and count what they send.')
+        'processes (DistributedDataParallel), and count what they send.'
+    )
     parser.add_argument(
         'config',
         help='plain or anchored; mmpretrain::FOLDER/NAME.py for one of '
-        'MMPretrain')
+        'MMPretrain',
+    )
     parser.add_argument(
-        '--processes', type=int, default=2, help='(default: %(default)s)')
+        '--processes', type=int, default=2, help='(default: %(default)s)'
+    )
     parser.add_argument(
         '--variants',
         nargs='+',
         default=['plain'],
         metavar='VARIANT',
-        help=f'among {", ".join(ddp_step.VARIANTS)} (default: plain)')
+        help=f'among {", ".join(ddp_step.VARIANTS)} (default: plain)',
+    )
     defaults = benchmark_settings.BenchmarkSettings()
-    for name, text in (('batch_size', 'images in a batch of a process'),
-                       ('rounds', 'rounds, a step of each model in each'),
-                       ('warmup', 'rounds before that'),
-                       ('seed', 'of weights, images and order')):
+    for name, text in (
+        ('batch_size', 'images in a batch of a process'),
+        ('rounds', 'rounds, a step of each model in each'),
+        ('warmup', 'rounds before that'),
+        ('seed', 'of weights, images and order'),
+    ):
         parser.add_argument(
             f'--{name.replace("_", "-")}',
             type=int,
             default=getattr(defaults, name),
-            help=f'{text} (default: %(default)s)')
+            help=f'{text} (default: %(default)s)',
+        )
     parser.add_argument(
-        '--size', type=int, help='of the images; the config\'s by default')
+        '--size', type=int, help="of the images; the config's by default"
+    )
     parser.add_argument(
         '--device',
         choices=['cpu', 'cuda'],
         default='cpu',
-        help='cuda: a GPU each (default: %(default)s)')
+        help='cuda: a GPU each (default: %(default)s)',
+    )
     parser.add_argument(
         '--out',
         default='work_dirs/benchmark_ddp',
         metavar='FOLDER',
-        help='for benchmark_ddp.json (default: %(default)s)')
+        help='for benchmark_ddp.json (default: %(default)s)',
+    )
     command_line.add_cfg_options(parser)
     return parser
 
@@ -60,11 +71,14 @@ def main() -> None:
     command_line.import_from_here()
     config, processes, variants, out, options = (
         args.pop(name)
-        for name in ('config', 'processes', 'variants', 'out', 'cfg_options'))
+        for name in ('config', 'processes', 'variants', 'out', 'cfg_options')
+    )
     settings = benchmark_settings.BenchmarkSettings(
-        **args, num_references=1, num_candidates=1, num_residuals=1)
-    benchmark_ddp.run_ddp_benchmark(config, settings, out, processes, variants,
-                                    options)
+        **args, num_references=1, num_candidates=1, num_residuals=1
+    )
+    benchmark_ddp.run_ddp_benchmark(
+        config, settings, out, processes, variants, options
+    )
 
 
 if __name__ == '__main__':

@@ -1,12 +1,16 @@
 """Time the safety suite against MMPretrain's test loop:
 ``python tools/benchmark_suite.py CONFIG CHECKPOINT --suite cifar10-folders``.
 """
+
 import argparse
 from pathlib import Path
 
 from mmanchor.benchmarks.suite_speed import compare_with_runner, save_random
-from mmanchor.checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
-                                               checkpoint_loading)
+from mmanchor.checkpoints.safe_loading import (
+    FLAG_ADVICE,
+    add_trust_flag,
+    checkpoint_loading,
+)
 from mmanchor.engine.cli import add_cfg_options, import_from_here
 from mmanchor.engine.run_checks import check_out
 from mmanchor.suite.candidates import Candidate
@@ -19,19 +23,22 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Both take the corrupted images of a suite by turns; '
         'prints how many times faster the suite is, and whether figures '
-        'differ.')
+        'differ.'
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='checkpoint file (default: random weights, which take as long)')
+        help='checkpoint file (default: random weights, which take as long)',
+    )
     parser.add_argument('--suite', required=True, help='with corrupted arrays')
     parser.add_argument('--data-root', default='data', metavar='FOLDER')
     parser.add_argument(
         '--rounds',
         type=int,
         default=10,
-        help='kinds and severities to take (default: %(default)s)')
+        help='kinds and severities to take (default: %(default)s)',
+    )
     parser.add_argument('--batch-size', type=int, default=256)
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--device', default='cpu')
@@ -48,13 +55,18 @@ def main() -> None:
     cfg = read_config(args.config, args.cfg_options)
     out = Path(args.out)
     checkpoint = args.checkpoint or save_random(cfg, out.with_suffix('.pth'))
-    candidate = Candidate('model', cfg, checkpoint, args.config,
-                          args.allow_code_in_checkpoints)
+    candidate = Candidate(
+        'model', cfg, checkpoint, args.config, args.allow_code_in_checkpoints
+    )
     settings = Settings(args.batch_size, args.workers, args.device)
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         compare_with_runner(
-            load_suite(args.suite, args.data_root), candidate, settings,
-            args.rounds, out)
+            load_suite(args.suite, args.data_root),
+            candidate,
+            settings,
+            args.rounds,
+            out,
+        )
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 Each is anchored, warm-started from a plain model's weights, trained for a
 step with masked references and one without, saved, loaded and tried, on noise.
 """
+
 import argparse
 import shlex
 import sys
@@ -18,19 +19,23 @@ from mmanchor.engine.cli import add_cfg_options, import_from_here
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description='Check that configs can be anchored.')
+        description='Check that configs can be anchored.'
+    )
     parser.add_argument(
         'configs',
         nargs='*',
         metavar='CONFIG',
         help='plain configs, which get the four lines, or anchored ones; '
-        'mmpretrain::FOLDER/NAME.py for one of MMPretrain')
+        'mmpretrain::FOLDER/NAME.py for one of MMPretrain',
+    )
     parser.add_argument(
         '--all',
         action='store_true',
-        help='every backbone of MMPretrain\'s supervised configs')
+        help="every backbone of MMPretrain's supervised configs",
+    )
     parser.add_argument(
-        '--size', type=int, help='of the images; the config\'s by default')
+        '--size', type=int, help="of the images; the config's by default"
+    )
     add_cfg_options(parser)
     parser.add_argument('--out', metavar='FILE.md', help='write the table')
     return parser
@@ -52,10 +57,8 @@ def main() -> int:
         report = checking.check_backbone(
             matrix.HOST_CONFIGS / entry.config if args.all else entry.config,
             args.size or entry.size,
-            options={
-                **(entry.options or {}),
-                **(args.cfg_options or {})
-            })
+            options={**(entry.options or {}), **(args.cfg_options or {})},
+        )
         reports.append(report)
         name = report.backbone or entry.config
         if report.failure is None:
@@ -69,7 +72,8 @@ def main() -> int:
                 f'{[*report.imports, "mmanchor"]}, '
                 'allow_failed_imports=False)',
                 markup=False,
-                soft_wrap=True)
+                soft_wrap=True,
+            )
     if any(report.failure is None for report in reports):
         console.print(table.terminal_table(reports, console.width))
     console.print(table.summary(reports), soft_wrap=True)

@@ -3,6 +3,7 @@
 Answers of a trained model whose reference is blanked, as they were in training
 and as they are at test.
 """
+
 import dataclasses
 from pathlib import Path
 
@@ -10,8 +11,12 @@ from rich.console import Console
 
 from mmanchor.checkpoints.model_loading import load_anchored
 from mmanchor.checkpoints.safe_loading import FLAG_ADVICE, checkpoint_loading
-from mmanchor.diagnostics.masking_check import (ImagesOfTwoSets, make_parser,
-                                                masked_answers, masking_table)
+from mmanchor.diagnostics.masking_check import (
+    ImagesOfTwoSets,
+    make_parser,
+    masked_answers,
+    masking_table,
+)
 from mmanchor.engine.cli import import_from_here
 from mmanchor.engine.run_checks import check_out
 from mmanchor.suite.report.table import to_rich
@@ -39,7 +44,10 @@ def main() -> None:
                 answers=[dataclasses.asdict(one) for one in found],
                 seed=args.seed,
                 versions=versions(),
-                commit=commit()), Path(args.out))
+                commit=commit(),
+            ),
+            Path(args.out),
+        )
 
 
 if __name__ == '__main__':

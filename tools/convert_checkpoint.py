@@ -3,12 +3,16 @@
 The source has torchvision's names, as the checkpoints that the authors of the
 paper released; the target MMPretrain's. See docs/convert.md.
 """
+
 import argparse
 
 import mmanchor  # noqa: F401
 from mmanchor.checkpoints.conversion import about, convert_file
-from mmanchor.checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
-                                               checkpoint_loading)
+from mmanchor.checkpoints.safe_loading import (
+    FLAG_ADVICE,
+    add_trust_flag,
+    checkpoint_loading,
+)
 from mmanchor.checkpoints.torchvision_weights import ARCHITECTURES
 from mmanchor.checkpoints.weight_files import PLACES
 
@@ -16,21 +20,25 @@ from mmanchor.checkpoints.weight_files import PLACES
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Write a checkpoint with torchvision's names, anchored "
-        "(6 channels) or plain (3), as one of MMPretrain's.")
+        "(6 channels) or plain (3), as one of MMPretrain's."
+    )
     parser.add_argument('source', metavar='SOURCE', help='checkpoint file')
     parser.add_argument('target', metavar='TARGET', help='file to write')
     parser.add_argument(
         '--arch',
         required=True,
         choices=ARCHITECTURES,
-        help="its model, by torchvision's name")
+        help="its model, by torchvision's name",
+    )
     parser.add_argument(
         '--weights',
         choices=PLACES,
         help='which weights, of a checkpoint with several; by default the '
-        'first of these that it has')
+        'first of these that it has',
+    )
     parser.add_argument(
-        '--force', action='store_true', help='replace TARGET if it is there')
+        '--force', action='store_true', help='replace TARGET if it is there'
+    )
     add_trust_flag(parser)
     return parser
 
@@ -39,12 +47,20 @@ def main() -> None:
     args = make_parser().parse_args()
     allow_code = args.allow_code_in_checkpoints
     with checkpoint_loading(allow_code, FLAG_ADVICE):
-        found = convert_file(args.source, args.target, args.arch, args.weights,
-                             args.force, allow_code)
+        found = convert_file(
+            args.source,
+            args.target,
+            args.arch,
+            args.weights,
+            args.force,
+            allow_code,
+        )
     kind = 'an anchored model' if found.channels == 6 else 'a plain model'
     place = f', from {found.place!r}' if found.place else ''
-    print(f'{args.arch}, {kind} ({found.channels} channels), '
-          f'{found.num_classes} classes{place}')
+    print(
+        f'{args.arch}, {kind} ({found.channels} channels), '
+        f'{found.num_classes} classes{place}'
+    )
     for name, text in about(args.arch, found).items():
         print(f'{name}: {text}')
     print(f'config: {found.config or "none here for that many classes"}')

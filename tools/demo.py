@@ -1,4 +1,5 @@
 """Train and compare three models on real digits: ``python tools/demo.py``."""
+
 import argparse
 
 from mmanchor.demo.run import run_demo
@@ -9,5 +10,6 @@ if __name__ == '__main__':
     parser.add_argument('--max-epochs', type=int, default=40)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
-        '--data-root', default='data', help='where corrupted digits go')
+        '--data-root', default='data', help='where corrupted digits go'
+    )
     run_demo(**vars(parser.parse_args()))

@@ -1,8 +1,12 @@
 """Export a model: ``python tools/export.py CONFIG CHECKPOINT OUT``."""
+
 import argparse
 
-from mmanchor.checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
-                                               checkpoint_loading)
+from mmanchor.checkpoints.safe_loading import (
+    FLAG_ADVICE,
+    add_trust_flag,
+    checkpoint_loading,
+)
 from mmanchor.engine.cli import add_cfg_options, import_from_here
 from mmanchor.export.onnx import write_export
 from mmanchor.utils.config import read_config
@@ -11,7 +15,8 @@ from mmanchor.utils.config import read_config
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Export an anchored model with its references as '
-        'constants; one reference gives a plain model.')
+        'constants; one reference gives a plain model.'
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('out', help='FILE.onnx, or FILE.pt2 for torch.export')
@@ -19,20 +24,24 @@ def make_parser() -> argparse.ArgumentParser:
         '--num-references',
         type=int,
         metavar='K',
-        help='K references; the config says how many otherwise')
+        help='K references; the config says how many otherwise',
+    )
     parser.add_argument(
-        '--opset', type=int, metavar='N', help='of ONNX (default: PyTorch\'s)')
+        '--opset', type=int, metavar='N', help="of ONNX (default: PyTorch's)"
+    )
     parser.add_argument(
         '--batch-size',
         type=int,
         default=2,
         metavar='B',
-        help='of the batch that is traced (default: 2); the file takes any')
+        help='of the batch that is traced (default: 2); the file takes any',
+    )
     parser.add_argument(
         '--pixels',
         action='store_true',
         help='let the file normalise, and take images as the test pipeline '
-        'packs them')
+        'packs them',
+    )
     add_trust_flag(parser)
     add_cfg_options(parser)
     return parser
@@ -43,14 +52,22 @@ def main() -> None:
     import_from_here()
     cfg = read_config(args.config, args.cfg_options)
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
-        found, images = write_export(cfg, args.checkpoint, args.out,
-                                     args.num_references, args.opset,
-                                     args.batch_size, args.pixels,
-                                     args.allow_code_in_checkpoints)
-    print(f'Wrote {args.out}: input `images` {images}; its `logits` differ '
-          f'from the anchored model\'s by {found.difference:.1e} of the '
-          f'largest, on {found.images}, in batches of other sizes than the '
-          'traced one.')
+        found, images = write_export(
+            cfg,
+            args.checkpoint,
+            args.out,
+            args.num_references,
+            args.opset,
+            args.batch_size,
+            args.pixels,
+            args.allow_code_in_checkpoints,
+        )
+    print(
+        f'Wrote {args.out}: input `images` {images}; its `logits` differ '
+        f"from the anchored model's by {found.difference:.1e} of the "
+        f'largest, on {found.images}, in batches of other sizes than the '
+        'traced one.'
+    )
 
 
 if __name__ == '__main__':

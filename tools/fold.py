@@ -1,8 +1,12 @@
 """Fold one reference: ``python tools/fold.py CONFIG CHECKPOINT OUT_DIR``."""
+
 import argparse
 
-from mmanchor.checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
-                                               checkpoint_loading)
+from mmanchor.checkpoints.safe_loading import (
+    FLAG_ADVICE,
+    add_trust_flag,
+    checkpoint_loading,
+)
 from mmanchor.engine.cli import add_cfg_options, import_from_here
 from mmanchor.export.fold import write_folded
 from mmanchor.utils.config import read_config
@@ -11,7 +15,8 @@ from mmanchor.utils.config import read_config
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Write an anchored model with its first reference as a '
-        "plain one: a config and weights for MMPretrain's tools.")
+        "plain one: a config and weights for MMPretrain's tools."
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('out_dir', help='folder for folded.py and folded.pth')
@@ -25,11 +30,14 @@ def main() -> None:
     import_from_here()
     cfg = read_config(args.config, args.cfg_options)
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
-        found = write_folded(cfg, args.checkpoint, args.out_dir,
-                             args.allow_code_in_checkpoints)
-    print(f'Wrote folded.py and folded.pth to {args.out_dir}: folded and '
-          f'anchored logits differ by {found.difference:.1e} of the largest, '
-          f'on {found.images}.')
+        found = write_folded(
+            cfg, args.checkpoint, args.out_dir, args.allow_code_in_checkpoints
+        )
+    print(
+        f'Wrote folded.py and folded.pth to {args.out_dir}: folded and '
+        f'anchored logits differ by {found.difference:.1e} of the largest, '
+        f'on {found.images}.'
+    )
 
 
 if __name__ == '__main__':

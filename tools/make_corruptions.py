@@ -6,6 +6,7 @@ Kinds and severities are written in the published layouts: an array as
 CIFAR-10-C, class folders as ImageNet-C; how strong they are is for
 ``--settings`` to say. A stopped run goes on where it was.
 """
+
 import argparse
 import os
 import sys
@@ -17,38 +18,46 @@ from mmanchor.datasets.shifts.kinds import IMAGENET_C, SETTINGS
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description='Write a corrupted set in its published layout.')
+        description='Write a corrupted set in its published layout.'
+    )
     parser.add_argument(
         'source',
         metavar='SOURCE',
-        help='.npy of (N, H, W, 3) uint8 RGB, or folder with class folders')
+        help='.npy of (N, H, W, 3) uint8 RGB, or folder with class folders',
+    )
     parser.add_argument('out', metavar='OUT', help='folder to write to')
     parser.add_argument(
-        '--labels', metavar='FILE', help='.npy of N labels, with an array')
+        '--labels', metavar='FILE', help='.npy of N labels, with an array'
+    )
     parser.add_argument(
         '--size',
         type=int,
-        help='cut images of folders to a square: 224 for ImageNet-C')
+        help='cut images of folders to a square: 224 for ImageNet-C',
+    )
     parser.add_argument(
         '--kinds',
         nargs='+',
         choices=ALL_C_KINDS,
         default=ALL_C_KINDS,
         metavar='KIND',
-        help=f'some of {", ".join(ALL_C_KINDS)} (default: all)')
+        help=f'some of {", ".join(ALL_C_KINDS)} (default: all)',
+    )
     parser.add_argument(
         '--settings',
         choices=tuple(SETTINGS),
         default=IMAGENET_C,
         help='how strong severities 1 to 5 are: cifar-c, which is milder, for '
-        'images of about 32 pixels (default: %(default)s, for any size)')
+        'images of about 32 pixels (default: %(default)s, for any size)',
+    )
     parser.add_argument(
-        '--seed', type=int, default=0, help='default: %(default)s')
+        '--seed', type=int, default=0, help='default: %(default)s'
+    )
     parser.add_argument(
         '--workers',
         type=int,
         default=os.cpu_count() or 1,
-        help='processes (default: one a core)')
+        help='processes (default: one a core)',
+    )
     return parser
 
 

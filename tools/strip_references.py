@@ -3,17 +3,22 @@
 The weights stay. To test, references are drawn again: from the training set,
 or with ``tools/test.py --source FOLDER`` from images that may be seen.
 """
+
 import argparse
 
 import mmanchor  # noqa: F401
-from mmanchor.checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
-                                               checkpoint_loading)
+from mmanchor.checkpoints.safe_loading import (
+    FLAG_ADVICE,
+    add_trust_flag,
+    checkpoint_loading,
+)
 from mmanchor.checkpoints.stripping import strip_file
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description='Write a checkpoint without its reference bank.')
+        description='Write a checkpoint without its reference bank.'
+    )
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('out', metavar='OUT', help='checkpoint to write')
     add_trust_flag(parser)

@@ -1,4 +1,5 @@
 """Test a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
+
 import mmanchor  # noqa: F401
 from mmanchor.engine.launch import test
 

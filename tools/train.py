@@ -1,4 +1,5 @@
 """Train a model from a config: ``python tools/train.py CONFIG``."""
+
 import mmanchor  # noqa: F401
 from mmanchor.engine.launch import train
 

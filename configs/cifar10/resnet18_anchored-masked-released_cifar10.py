@@ -6,7 +6,9 @@ differs). The paper has no figure for this one. Not run here yet:
     python tools/train.py \
         configs/cifar10/resnet18_anchored-masked-released_cifar10.py
 """
+
 _base_ = './resnet18_anchored-masked_cifar10.py'
 model = dict(head=dict(masked_target='label'), masked_norm_stats='update')
 data_preprocessor = dict(
-    mask_coin='rank', references=dict(type='ReferenceSet'))
+    mask_coin='rank', references=dict(type='ReferenceSet')
+)

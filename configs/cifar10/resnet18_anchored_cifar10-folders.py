@@ -4,6 +4,7 @@ Images in class folders; published figures are those of
 resnet18_anchored_cifar10.py. Not run here yet:
     python tools/train.py configs/cifar10/resnet18_anchored_cifar10-folders.py
 """
+
 _base_ = './resnet18_cifar10-folders.py'
 model = dict(type='AnchoredImageClassifier')
 data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0)

@@ -4,6 +4,7 @@ Images in class folders; published figures are those of resnet18_cifar10.py.
 Not run here yet:
     python tools/train.py configs/cifar10/resnet18_cifar10-folders.py
 """
+
 _base_ = [
     'mmpretrain::_base_/models/resnet18_cifar.py',
     '../_base_/datasets/cifar10_folders.py',

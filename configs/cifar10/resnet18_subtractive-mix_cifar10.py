@@ -6,6 +6,7 @@ run here yet:
     python tools/train.py \
         configs/cifar10/resnet18_subtractive-mix_cifar10.py
 """
+
 _base_ = './resnet18_cifar10.py'
 model = dict(type='SubtractiveMixImageClassifier')
 data_preprocessor = dict(type='SubtractiveMixDataPreprocessor', mask_prob=0.25)

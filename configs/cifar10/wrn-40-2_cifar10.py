@@ -3,6 +3,7 @@
 The paper has no figure for this one. Not run here yet:
     python tools/train.py configs/cifar10/wrn-40-2_cifar10.py
 """
+
 _base_ = [
     '../_base_/models/wrn-40-2_cifar.py',
     '../_base_/datasets/cifar10.py',

@@ -6,5 +6,6 @@ yet:
     python tools/train.py \
         configs/cifar100/resnet18-pixmix_anchored-masked_cifar100.py
 """
+
 _base_ = './resnet18-pixmix_anchored_cifar100.py'
 data_preprocessor = dict(mask_prob=0.25)

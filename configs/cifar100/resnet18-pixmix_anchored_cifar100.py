@@ -5,6 +5,7 @@ Published (marks: docs/recipes.md): top-1 58.38 % on CIFAR-100-C at severity
 yet:
     python tools/train.py configs/cifar100/resnet18-pixmix_anchored_cifar100.py
 """
+
 _base_ = './resnet18-pixmix_cifar100.py'
 model = dict(type='AnchoredImageClassifier')
 data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0)

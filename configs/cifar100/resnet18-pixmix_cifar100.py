@@ -5,6 +5,7 @@ Published (marks: docs/recipes.md): top-1 58.57 % on CIFAR-100-C at severity
 yet:
     python tools/train.py configs/cifar100/resnet18-pixmix_cifar100.py
 """
+
 _base_ = [
     './resnet18_cifar100.py',
     '../_base_/augmentations/cifar.py',

@@ -5,6 +5,7 @@ Published (marks: docs/recipes.md): top-1 50.15 % on CIFAR-100-C at severity
     python tools/train.py \
         configs/cifar100/resnet18-randaugment_anchored_cifar100.py
 """
+
 _base_ = './resnet18-randaugment_cifar100.py'
 model = dict(type='AnchoredImageClassifier')
 data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0)

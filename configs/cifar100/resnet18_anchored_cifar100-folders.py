@@ -5,6 +5,7 @@ resnet18_anchored_cifar100.py. Not run here yet:
     python tools/train.py \
         configs/cifar100/resnet18_anchored_cifar100-folders.py
 """
+
 _base_ = './resnet18_cifar100-folders.py'
 model = dict(type='AnchoredImageClassifier')
 data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0)

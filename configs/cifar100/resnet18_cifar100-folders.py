@@ -4,6 +4,7 @@ Images in class folders; published figures are those of resnet18_cifar100.py.
 Not run here yet:
     python tools/train.py configs/cifar100/resnet18_cifar100-folders.py
 """
+
 _base_ = [
     'mmpretrain::_base_/models/resnet18_cifar.py',
     '../_base_/datasets/cifar100_folders.py',

@@ -4,6 +4,7 @@ Published (marks: docs/recipes.md): top-1 50.18 % on CIFAR-100-C, 33.98 % at
 severity 5 [V]; none clean. Not run here yet:
     python tools/train.py configs/cifar100/resnet18_cifar100.py
 """
+
 _base_ = [
     'mmpretrain::_base_/models/resnet18_cifar.py',
     '../_base_/datasets/cifar100.py',

@@ -3,6 +3,7 @@
 The paper has no figure for this one. Not run here yet:
     python tools/train.py configs/cifar100/wrn-40-2_anchored_cifar100.py
 """
+
 _base_ = './wrn-40-2_cifar100.py'
 model = dict(type='AnchoredImageClassifier')
 data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0)

@@ -4,6 +4,7 @@ Published (marks: docs/recipes.md): top-1 75.5 % clean, 30.0 % on CIFAR-100-C
 at severity 5 [F]. Not run here yet:
     python tools/train.py configs/cifar100/wrn-40-2_cifar100.py
 """
+
 _base_ = [
     '../_base_/models/wrn-40-2_cifar.py',
     '../_base_/datasets/cifar100.py',

@@ -4,6 +4,7 @@ Base of resnet18_anchored_cifar10.py, and for plain weights that
 tools/convert_checkpoint.py converted:
     python tools/test.py configs/converted/resnet18_cifar10.py plain.pth
 """
+
 _base_ = [
     'mmpretrain::_base_/models/resnet18_cifar.py',
     'mmpretrain::_base_/datasets/cifar10_bs16.py',

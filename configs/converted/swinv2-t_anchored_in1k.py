@@ -4,6 +4,7 @@ Images as in their evaluation of SwinV2-B, five references, calibrated logits:
     python tools/test.py \
         configs/converted/swinv2-t_anchored_in1k.py converted.pth
 """
+
 _base_ = './swinv2-t_in1k.py'
 model = dict(type='AnchoredImageClassifier', average='calibrated')
 data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0.2)
@@ -15,7 +16,8 @@ test_pipeline = [
         scale=256,
         edge='short',
         backend='pillow',
-        interpolation='bicubic'),
+        interpolation='bicubic',
+    ),
     dict(type='CenterCrop', crop_size=256),
     dict(type='PackInputs'),
 ]

@@ -3,6 +3,7 @@
 For plain weights that tools/convert_checkpoint.py converted:
     python tools/test.py configs/converted/swinv2-t_in1k.py plain.pth
 """
+
 _base_ = [
     'mmpretrain::_base_/models/swin_transformer_v2/tiny_256.py',
     'mmpretrain::_base_/datasets/imagenet_bs64_swin_256.py',
@@ -17,7 +18,8 @@ test_pipeline = [
         scale=260,
         edge='short',
         backend='pillow',
-        interpolation='bicubic'),
+        interpolation='bicubic',
+    ),
     dict(type='CenterCrop', crop_size=256),
     dict(type='PackInputs'),
 ]

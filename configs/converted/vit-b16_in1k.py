@@ -3,6 +3,7 @@
 For plain weights that tools/convert_checkpoint.py converted:
     python tools/test.py configs/converted/vit-b16_in1k.py plain.pth
 """
+
 _base_ = [
     'mmpretrain::_base_/models/vit-base-p16.py',
     'mmpretrain::_base_/datasets/imagenet_bs64.py',
@@ -10,7 +11,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 custom_imports = dict(imports=['mmanchor'], allow_failed_imports=False)
-model = dict(backbone=dict(drop_rate=0.))
+model = dict(backbone=dict(drop_rate=0.0))
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='ResizeEdge', scale=256, edge='short', backend='pillow'),

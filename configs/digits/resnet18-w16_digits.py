@@ -3,6 +3,7 @@
 Expect about 99.8 % on the 500 test images (seed 0) in under a minute:
     python tools/train.py configs/digits/resnet18-w16_digits.py
 """
+
 _base_ = [
     'mmpretrain::_base_/models/resnet18_cifar.py',
     '../_base_/datasets/digits.py',
@@ -11,6 +12,8 @@ _base_ = [
 ]
 model = dict(
     backbone=dict(stem_channels=16, base_channels=16),
-    head=dict(in_channels=128))
+    head=dict(in_channels=128),
+)
 default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(interval=10, max_keep_ckpts=2))
+    logger=dict(interval=20), checkpoint=dict(interval=10, max_keep_ckpts=2)
+)

@@ -3,6 +3,7 @@
 Expect about 99.1 % on the 500 test images (three seeds, K = 1):
     python tools/train.py configs/digits/vit-w64_anchored_digits.py
 """
+
 _base_ = './vit-w64_digits.py'
 model = dict(type='AnchoredImageClassifier')
 data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0)

@@ -3,6 +3,7 @@
 The paper has no figure for this one. Not run here yet:
     tools/dist_train.sh configs/imagenet/deit-small_anchored_imagenet.py 4
 """
+
 _base_ = './deit-small_imagenet.py'
 model = dict(type='AnchoredImageClassifier')
 data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0)

@@ -5,5 +5,6 @@ Published (marks: docs/recipes.md): top-1 22.9 % on ImageNet-C, 32.7 % on -C̄,
     tools/dist_train.sh \
         configs/imagenet/regnety-800mf_anchored-masked_imagenet.py 8
 """
+
 _base_ = './regnety-800mf_anchored_imagenet.py'
 data_preprocessor = dict(mask_prob=0.2)

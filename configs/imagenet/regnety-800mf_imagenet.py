@@ -4,6 +4,7 @@ Published (marks: docs/recipes.md): top-1 21.0 % on ImageNet-C, 26.7 % on -C̄,
 33.0 % on -R, 22.3 % on Sketch [F]. Not run here yet:
     tools/dist_train.sh configs/imagenet/regnety-800mf_imagenet.py 8
 """
+
 _base_ = [
     '../_base_/models/regnety-800mf.py',
     'mmpretrain::_base_/datasets/imagenet_bs64_pil_resize.py',

@@ -6,5 +6,6 @@ yet:
     tools/dist_train.sh \
         configs/imagenet/swinv2-base_anchored-masked_imagenet.py 8 --amp
 """
+
 _base_ = './swinv2-base_anchored_imagenet.py'
 data_preprocessor = dict(mask_prob=0.2)

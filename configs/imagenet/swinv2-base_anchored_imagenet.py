@@ -5,6 +5,7 @@ code [R]. Not run here yet:
     tools/dist_train.sh \
         configs/imagenet/swinv2-base_anchored_imagenet.py 8 --amp
 """
+
 _base_ = './swinv2-base_imagenet.py'
 model = dict(type='AnchoredImageClassifier')
 data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0)

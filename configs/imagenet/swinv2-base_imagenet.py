@@ -4,6 +4,7 @@ Published (marks: docs/recipes.md): top-1 41.9 % on ImageNet-C, 53.7 % on -C̄,
 45.7 % on -R, 31.9 % on Sketch [F]. Not run here yet:
     tools/dist_train.sh configs/imagenet/swinv2-base_imagenet.py 8 --amp
 """
+
 _base_ = [
     'mmpretrain::_base_/models/swin_transformer_v2/base_256.py',
     '../_base_/datasets/imagenet_256_trivialaugment.py',

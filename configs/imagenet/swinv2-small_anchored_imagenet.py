@@ -4,6 +4,7 @@ The paper has no figure for this one. Not run here yet:
     tools/dist_train.sh \
         configs/imagenet/swinv2-small_anchored_imagenet.py 8 --amp
 """
+
 _base_ = './swinv2-small_imagenet.py'
 model = dict(type='AnchoredImageClassifier')
 data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0)

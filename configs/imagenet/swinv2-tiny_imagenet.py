@@ -4,6 +4,7 @@ Published (marks: docs/recipes.md): top-1 35.7 % on ImageNet-C, 46.5 % on -C̄,
 40.8 % on -R, 27.1 % on Sketch [F]. Not run here yet:
     tools/dist_train.sh configs/imagenet/swinv2-tiny_imagenet.py 8 --amp
 """
+
 _base_ = [
     'mmpretrain::_base_/models/swin_transformer_v2/tiny_256.py',
     '../_base_/datasets/imagenet_256_trivialaugment.py',

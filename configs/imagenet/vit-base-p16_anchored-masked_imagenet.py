@@ -6,5 +6,6 @@ model [F]. Not run here yet:
     tools/dist_train.sh \
         configs/imagenet/vit-base-p16_anchored-masked_imagenet.py 8 --amp
 """
+
 _base_ = './vit-base-p16_anchored_imagenet.py'
 data_preprocessor = dict(mask_prob=0.2)

@@ -4,6 +4,7 @@ The paper has no figure for this one. Not run here yet:
     tools/dist_train.sh \
         configs/imagenet/vit-base-p16_anchored_imagenet.py 8 --amp
 """
+
 _base_ = './vit-base-p16_imagenet.py'
 model = dict(type='AnchoredImageClassifier')
 data_preprocessor = dict(type='AnchoringDataPreprocessor', mask_prob=0)

@@ -3,10 +3,12 @@
 PixMix needs its pictures in data/fractals_and_fvis (docs/recipes.md).
     python tools/study.py augmentation --work-dir DIR
 """
+
 _methods = dict(
     standard='cifar100',
     anchored='anchored_cifar100',
-    masked='anchored-masked_cifar100')
+    masked='anchored-masked_cifar100',
+)
 # at severity 5, computed from its figure
 _paper = {
     'crop and flip': (33.98, 34.43, 38.06),
@@ -24,8 +26,8 @@ def _file(name, method):
 def _on_cifar100(name, method):
     value = _paper[name][list(_methods).index(method)]
     return dict(
-        config=_file(name, method),
-        paper=dict(cifar100=dict(severity_5=value)))
+        config=_file(name, method), paper=dict(cifar100=dict(severity_5=value))
+    )
 
 
 def _with_pipeline(first, policies):
@@ -40,8 +42,11 @@ def _with_pipeline(first, policies):
                 dict(type='PILToNumpy', to_bgr=True),
             ]
         else:
-            steps = [dict(type=policy, mixing_set='data/fractals_and_fvis')
-                     ] if policy else []
+            steps = (
+                [dict(type=policy, mixing_set='data/fractals_and_fvis')]
+                if policy
+                else []
+            )
         pipeline = [*first, *steps, dict(type='PackInputs')]
         return dict(options={'train_dataloader.dataset.pipeline': pipeline})
 
@@ -54,7 +59,10 @@ def _settings(make, names):
             name=f'{method}, {name}',
             method=method,
             x=name,
-            **make(name, method)) for method in _methods for name in names
+            **make(name, method),
+        )
+        for method in _methods
+        for name in names
     ]
 
 
@@ -65,19 +73,30 @@ _torchvision = {
 }
 _folders = dict(
     settings=_settings(
-        _with_pipeline([
-            dict(type='LoadImageFromFile'),
-            dict(type='RandomCrop', crop_size=32, padding=4),
-            dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-        ], dict(_torchvision, PixMix='PixMix')), _paper))
+        _with_pipeline(
+            [
+                dict(type='LoadImageFromFile'),
+                dict(type='RandomCrop', crop_size=32, padding=4),
+                dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+            ],
+            dict(_torchvision, PixMix='PixMix'),
+        ),
+        _paper,
+    )
+)
 # digits are not flipped, and grey ones have no order of channels
 _digits = dict(
     settings=_settings(
-        _with_pipeline([
-            dict(type='Resize', scale=16, interpolation='bicubic'),
-            dict(type='RandomCrop', crop_size=16, padding=2),
-        ], dict(_torchvision, crop='')),
-        ['crop', 'TrivialAugment', 'RandAugment']))
+        _with_pipeline(
+            [
+                dict(type='Resize', scale=16, interpolation='bicubic'),
+                dict(type='RandomCrop', crop_size=16, padding=2),
+            ],
+            dict(_torchvision, crop=''),
+        ),
+        ['crop', 'TrivialAugment', 'RandAugment'],
+    )
+)
 title = 'Augmentation'
 on = 'cifar100'
 grounds = ['cifar100', 'digits', 'cifar10-folders', 'cifar10-folders-200e']
@@ -86,7 +105,7 @@ settings = _settings(_on_cifar100, _paper)
 variants = {
     'digits': _digits,
     'cifar10-folders': _folders,
-    'cifar10-folders-200e': _folders
+    'cifar10-folders-200e': _folders,
 }
 test = dict(num_references=1)
 metrics = ['clean', 'corrupted', 'severity_5', 'corrupted_ece', 'auroc']

@@ -14,8 +14,10 @@ def _settings(widths):
             options={
                 'model.backbone.stem_channels': width,
                 'model.backbone.base_channels': width,
-                'model.head.in_channels': 8 * width
-            }) for method in ('standard', 'anchored', 'masked')
+                'model.head.in_channels': 8 * width,
+            },
+        )
+        for method in ('standard', 'anchored', 'masked')
         for width in widths
     ]
 
@@ -23,8 +25,12 @@ def _settings(widths):
 title = 'Width of the network'
 on = 'cifar100'
 grounds = [  # of a ResNet
-    'cifar10', 'cifar100', 'cifar10-folders', 'cifar10-folders-200e',
-    'cifar10-folders-w8', 'digits'
+    'cifar10',
+    'cifar100',
+    'cifar10-folders',
+    'cifar10-folders-200e',
+    'cifar10-folders-w8',
+    'digits',
 ]
 seeds = [0, 1, 2]
 settings = _settings([8, 16, 32, 64, 128])

@@ -3,6 +3,7 @@
 The rule by which settings are recommended is in docs/studies.md.
     python tools/study.py evidence --on cifar10-5k --work-dir DIR
 """
+
 _labels = {'model.head.masked_target': 'label'}
 # as the authors' training script has it, but for the ground's schedule
 _released = {
@@ -17,8 +18,9 @@ _subtractive = {
     'data_preprocessor.mask_prob': 0.25,
 }
 _mixup = {
-    'data_preprocessor.batch_augments':
-    dict(augments=[dict(type='Mixup', alpha=1.)])
+    'data_preprocessor.batch_augments': dict(
+        augments=[dict(type='Mixup', alpha=1.0)]
+    )
 }
 
 
@@ -37,9 +39,7 @@ def _settings(first):
     augmix = _augmix(first)
     masked = {
         'masked, uniform, by batch': {},
-        'masked, uniform, by image': {
-            'data_preprocessor.mask_by': 'sample'
-        },
+        'masked, uniform, by image': {'data_preprocessor.mask_by': 'sample'},
         'masked, labels': _labels,
         'released': _released,
     }
@@ -63,10 +63,8 @@ def _settings(first):
             name='AugMix + masked, labels',
             method='masked',
             series='AugMix + masked',
-            options={
-                **augmix,
-                **_labels
-            }),
+            options={**augmix, **_labels},
+        ),
         # averages the standard models of three seeds and trains nothing
         dict(name='ensemble of 3', method='standard', ensemble=3),
     ]
@@ -76,17 +74,23 @@ title = 'Does it pay?'
 on = 'cifar10-5k'
 grounds = ['cifar10-5k', 'digits', 'cifar10-folders-30e']
 seeds = [0, 1, 2, 3, 4]
-settings = _settings([
-    dict(type='LoadImageFromFile'),
-    dict(type='RandomCrop', crop_size=32, padding=4),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-])
+settings = _settings(
+    [
+        dict(type='LoadImageFromFile'),
+        dict(type='RandomCrop', crop_size=32, padding=4),
+        dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    ]
+)
 variants = dict(
     digits=dict(
-        settings=_settings([
-            dict(type='Resize', scale=16, interpolation='bicubic'),
-            dict(type='RandomCrop', crop_size=16, padding=2),
-        ])))
+        settings=_settings(
+            [
+                dict(type='Resize', scale=16, interpolation='bicubic'),
+                dict(type='RandomCrop', crop_size=16, padding=2),
+            ]
+        )
+    )
+)
 test = dict(num_references=1)
 metrics = ['clean', 'corrupted', 'severity_5', 'ece', 'corrupted_ece', 'auroc']
 plot = dict(metrics=['clean', 'corrupted', 'corrupted_ece'])

@@ -14,7 +14,8 @@ def _settings(starts):
             name=method,
             method=method,
             options=masked if method == 'masked' else probe,
-            start=dict(method=method, **starts[method]))
+            start=dict(method=method, **starts[method]),
+        )
         for method in ('standard', 'anchored', 'masked')
     ]
 
@@ -22,7 +23,7 @@ def _settings(starts):
 _mirrored = {
     'train_dataloader.dataset.pipeline': [
         dict(type='Resize', scale=16, interpolation='bicubic'),
-        dict(type='RandomFlip', prob=1., direction='horizontal'),
+        dict(type='RandomFlip', prob=1.0, direction='horizontal'),
         dict(type='RandomCrop', crop_size=16, padding=2),
         dict(type='PackInputs'),
     ]
@@ -31,11 +32,12 @@ _mirrored = {
 
 def _of_cifar100(end):
     names = dict(standard='', anchored='anchored_', masked='anchored-masked_')
-    return _settings({
-        method:
-        dict(config=f'cifar100/resnet18_{word}cifar100{end}.py')
-        for method, word in names.items()
-    })
+    return _settings(
+        {
+            method: dict(config=f'cifar100/resnet18_{word}cifar100{end}.py')
+            for method, word in names.items()
+        }
+    )
 
 
 title = 'Linear probes'
@@ -43,14 +45,15 @@ on = 'cifar10'
 seeds = [0, 1, 2]
 settings = _of_cifar100('')
 variants = {
-    'cifar10-folders-200e':
-    dict(settings=_of_cifar100('-folders')),
-    'digits':
-    dict(
-        settings=_settings({
-            method: dict(options=_mirrored)
-            for method in ('standard', 'anchored', 'masked')
-        })),
+    'cifar10-folders-200e': dict(settings=_of_cifar100('-folders')),
+    'digits': dict(
+        settings=_settings(
+            {
+                method: dict(options=_mirrored)
+                for method in ('standard', 'anchored', 'masked')
+            }
+        )
+    ),
 }
 grounds = ['cifar10', *variants]
 test = dict(num_references=1)

@@ -3,6 +3,7 @@
 Rows that are masked one by one share BatchNorm's statistics with the others.
     python tools/study.py mask_by --work-dir DIR
 """
+
 title = 'Masking batches or images'
 on = 'cifar100'
 seeds = [0, 1, 2]
@@ -17,8 +18,11 @@ settings = [
             x=f'masked by {by}',
             options={
                 'data_preprocessor.mask_by': by,
-                'model.head.masked_target': target
-            }) for by in ('batch', 'sample') for target in ('uniform', 'label')
+                'model.head.masked_target': target,
+            },
+        )
+        for by in ('batch', 'sample')
+        for target in ('uniform', 'label')
     ],
 ]
 test = dict(num_references=1)

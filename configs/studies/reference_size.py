@@ -11,16 +11,18 @@ def _settings(sizes):
             name='standard',
             method='standard',
             paper=dict(
-                cifar10=dict(corrupted=75.64), cifar100=dict(corrupted=50.18)))
+                cifar10=dict(corrupted=75.64), cifar100=dict(corrupted=50.18)
+            ),
+        )
     ]
     for method, paper in _paper.items():
         for size in sizes:
             options = {
-                'data_preprocessor.references':
-                dict(type='ReferenceSet', size=size),
+                'data_preprocessor.references': dict(
+                    type='ReferenceSet', size=size
+                ),
                 # a set of 5 has no 10 to test with
-                'custom_hooks.0.num_references':
-                1
+                'custom_hooks.0.num_references': 1,
             }
             found.append(
                 dict(
@@ -30,8 +32,11 @@ def _settings(sizes):
                     options=options,
                     paper={
                         ground: dict(corrupted=values[size])
-                        for ground, values in paper.items() if size in values
-                    }))
+                        for ground, values in paper.items()
+                        if size in values
+                    },
+                )
+            )
     return found
 
 
@@ -43,10 +48,13 @@ def _of(*values):
 _paper = dict(
     anchored=dict(
         cifar10=_of(76.35, 76.38, 76.43, 76.46, 76.53, 76.38),
-        cifar100=_of(50.12, 50.53, 50.6, 50.95, 50.83, 50.70)),
+        cifar100=_of(50.12, 50.53, 50.6, 50.95, 50.83, 50.70),
+    ),
     masked=dict(
         cifar10=_of(73.9, 75.0, 77.1, 80.7, 81.2, 80.8),
-        cifar100=_of(48.4, 48.4, 50.8, 52.3, 52.8, 53.49)))
+        cifar100=_of(48.4, 48.4, 50.8, 52.3, 52.8, 53.49),
+    ),
+)
 title = 'Size of the reference set'
 on = 'cifar100'
 seeds = [0, 1, 2]
@@ -56,5 +64,7 @@ variants = {'digits': _digits, 'digits-vit': _digits}
 test = dict(num_references=1)
 metrics = ['clean', 'corrupted', 'corrupted_ece', 'auroc']
 plot = dict(kind='lines', xlabel='images in the reference set', log=True)
-caption = ('References of training are drawn from so many images, and the '
-           'one of test.')
+caption = (
+    'References of training are drawn from so many images, and the '
+    'one of test.'
+)

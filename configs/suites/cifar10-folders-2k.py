@@ -5,14 +5,17 @@ A fifth of the time and of the room (0.6 GB, in
 kinds and severities, drawn by a seed. Clean figures are of all 10,000.
     python tools/evaluate.py CONFIG CHECKPOINT --suite cifar10-folders-2k
 """
+
 _base_ = 'cifar10-folders.py'
 title = 'CIFAR-10 (class folders, 2,000 corrupted)'
 shifts = [
     dict(
         name='corrupted',
         dataset=dict(
-            type='CorruptedArrays', data_root='cifar10-folders-2k-cifar-c'),
+            type='CorruptedArrays', data_root='cifar10-folders-2k-cifar-c'
+        ),
         make=True,
         settings='cifar-c',
-        images=2000),
+        images=2000,
+    ),
 ]

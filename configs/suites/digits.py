@@ -4,6 +4,7 @@ All comes with the install. The corruptions have CIFAR-10-C's settings, on
 images of 16 pixels, and go to `data/digits-cifar-c`:
     python tools/evaluate.py CONFIG CHECKPOINT --suite digits
 """
+
 title = 'Digits'
 clean = dict(name='Digits', dataset=dict(type='Digits', split='test'))
 shifts = [
@@ -12,7 +13,8 @@ shifts = [
         dataset=dict(type='CorruptedArrays', data_root='digits-cifar-c'),
         steps=[dict(type='Resize', scale=16, interpolation='bicubic')],
         make=True,
-        settings='cifar-c'),
+        settings='cifar-c',
+    ),
 ]
 ood = [
     dict(name='Photographs', dataset=dict(type='PhotoPatches', size=16)),

@@ -1,4 +1,5 @@
 """What our docstrings have and mkdocstrings reads otherwise."""
+
 import re
 
 import griffe
@@ -14,7 +15,9 @@ class OurDocstrings(griffe.Extension):
 
     def on_object(self, *, obj: griffe.Object, **kwargs) -> None:
         if obj.docstring:
-            text = ROLE.sub(lambda role: f'`{role[1].rpartition(".")[2]}`',
-                            obj.docstring.value)
+            text = ROLE.sub(
+                lambda role: f'`{role[1].rpartition(".")[2]}`',
+                obj.docstring.value,
+            )
             obj.docstring.value = re.sub(r'^Example:$', 'Examples:', text,
                                          flags=re.M)  # yapf: disable

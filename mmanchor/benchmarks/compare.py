@@ -1,11 +1,12 @@
 """Standard against anchored, side by side: ``tools/benchmark.py``."""
+
 import random
 import shlex
 import statistics
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
 
 import torch
 from mmengine.registry import init_default_scope
@@ -13,10 +14,21 @@ from rich.console import Console
 
 from ..diagnostics.backbone_check import quiet, seeded
 from ..engine.run_checks import check_folder
-from ..utils.console import (commit, device_name, progress_bars, versions,
-                             write_json)
-from ..utils.timing import (CLOCKS, MEMORY, held_bytes, operations, peak_bytes,
-                            seconds)
+from ..utils.console import (
+    commit,
+    device_name,
+    progress_bars,
+    versions,
+    write_json,
+)
+from ..utils.timing import (
+    CLOCKS,
+    MEMORY,
+    held_bytes,
+    operations,
+    peak_bytes,
+    seconds,
+)
 from .figure import draw_benchmark
 from .inference import Case, check_answers, inference_cases, mean_references
 from .settings import BenchmarkSettings
@@ -27,12 +39,14 @@ from .training import training_cases
 MAKERS = {'train': training_cases, 'test': inference_cases}
 
 
-def run_benchmark(configs: Sequence[str],
-                  settings: BenchmarkSettings,
-                  out: str,
-                  checkpoints: Optional[Sequence[str]] = None,
-                  options: Optional[dict] = None,
-                  allow_code: bool = False) -> dict:
+def run_benchmark(
+    configs: Sequence[str],
+    settings: BenchmarkSettings,
+    out: str,
+    checkpoints: Sequence[str] | None = None,
+    options: dict | None = None,
+    allow_code: bool = False,
+) -> dict:
     """Time every case of every config; print tables, draw a figure.
 
     Each round runs every case of a group once, in an order of its own, and a
@@ -62,23 +76,27 @@ def run_benchmark(configs: Sequence[str],
     if checkpoints and len(checkpoints) != len(configs):
         raise ValueError(
             f'Expected one --checkpoint for each of {len(configs)} configs, '
-            f'but got {len(checkpoints)}. Change their number.')
+            f'but got {len(checkpoints)}. Change their number.'
+        )
     init_default_scope('mmpretrain')
     console = Console(file=sys.stdout)  # not what `quiet` puts there
     results = _about(settings, options)
     folder = Path(out)
-    for config, checkpoint in zip(configs, checkpoints
-                                  or [None] * len(configs)):
+    for config, checkpoint in zip(
+        configs, checkpoints or [None] * len(configs)
+    ):
         with seeded(settings.seed), progress_bars(console) as progress:
-            found = _benchmark(config, settings, checkpoint, options,
-                               allow_code, progress)
+            found = _benchmark(
+                config, settings, checkpoint, options, allow_code, progress
+            )
         results['configs'].append(found)
         write_json(results, folder / 'benchmark.json')
         console.print(benchmark_table(found, results))
     draw_benchmark(results, str(folder / 'benchmark.png'))
     console.print(
         f'Written: {folder / "benchmark.json"}, {folder / "benchmark.png"}',
-        soft_wrap=True)
+        soft_wrap=True,
+    )
     return results
 
 
@@ -93,16 +111,19 @@ def _about(settings, options) -> dict:
         commit=commit(),
         tf32=dict(
             convolutions=torch.backends.cudnn.allow_tf32,
-            products=torch.backends.cuda.matmul.allow_tf32),
+            products=torch.backends.cuda.matmul.allow_tf32,
+        ),
         clock=CLOCKS[settings.device],
         memory=MEMORY[settings.device],
         floor='operations of convolutions, matrix products and attention, by '
         'torch.utils.flop_counter, over those of the standard case',
-        configs=[])
+        configs=[],
+    )
 
 
-def _benchmark(config, settings, checkpoint, options, allow_code,
-               progress) -> dict:
+def _benchmark(
+    config, settings, checkpoint, options, allow_code, progress
+) -> dict:
     with quiet():
         setup = set_up(config, settings, checkpoint, options, allow_code)
     found = dict(
@@ -111,7 +132,8 @@ def _benchmark(config, settings, checkpoint, options, allow_code,
         image_shape=list(setup.images.shape[1:]),
         checkpoint=checkpoint,
         differences=check_answers(setup, settings),
-        groups={})
+        groups={},
+    )
     order = random.Random(settings.seed)
     for group, make in MAKERS.items():
         if not settings.of_group(group):
@@ -119,7 +141,8 @@ def _benchmark(config, settings, checkpoint, options, allow_code,
         cases = make(setup, settings)
         task = progress.add_task(
             f'{found["backbone"][:16]}, {group}',
-            total=len(cases) * (settings.warmup + settings.rounds + 1))
+            total=len(cases) * (settings.warmup + settings.rounds + 1),
+        )
 
         def advance():
             progress.advance(task)
@@ -129,14 +152,16 @@ def _benchmark(config, settings, checkpoint, options, allow_code,
         del cases  # the models of one group are enough to hold
     if 'adaptive' in settings.of_group('test'):
         found['groups']['test']['adaptive']['mean_references'] = (
-            mean_references(setup, settings))
+            mean_references(setup, settings)
+        )
     return found
 
 
-def _time(cases: Dict[str, Case], settings, order,
-          advance) -> Dict[str, List[float]]:
+def _time(
+    cases: dict[str, Case], settings, order, advance
+) -> dict[str, list[float]]:
     device = torch.device(settings.device)
-    times: Dict[str, List[float]] = {name: [] for name in cases}
+    times: dict[str, list[float]] = {name: [] for name in cases}
     # alike long runs meet alike clocks, caches and neighbours
     repeats = {}
     for name, case in cases.items():
@@ -154,7 +179,7 @@ def _time(cases: Dict[str, Case], settings, order,
     return times
 
 
-def _measured(cases, times, settings, advance) -> Dict[str, dict]:
+def _measured(cases, times, settings, advance) -> dict[str, dict]:
     device = torch.device(settings.device)
     measured = {}
     for name, case in cases.items():
@@ -172,7 +197,8 @@ def _measured(cases, times, settings, advance) -> Dict[str, dict]:
             images_per_second=settings.batch_size / middle,
             operations=flops,
             peak_bytes=held + peak,
-            held_bytes=held)
+            held_bytes=held,
+        )
         advance()
     standard = measured['standard']
     for found in measured.values():
@@ -187,7 +213,7 @@ def _measured(cases, times, settings, advance) -> Dict[str, dict]:
     return measured
 
 
-def _spread(values: List[float]) -> Dict[str, float]:
+def _spread(values: list[float]) -> dict[str, float]:
     """Median and quartiles."""
     if len(values) == 1:
         values = values * 2

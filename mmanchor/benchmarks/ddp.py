@@ -1,4 +1,5 @@
 """Standard against anchored where several processes train together."""
+
 import json
 import os
 import random
@@ -7,9 +8,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 import torch.distributed as dist
@@ -28,15 +29,17 @@ from .ddp_step import VARIANTS, communication, ddp_steps
 from .settings import BenchmarkSettings
 from .setup import set_up
 
-Times = Dict[str, List[float]]
+Times = dict[str, list[float]]
 
 
-def run_ddp_benchmark(config: str,
-                      settings: BenchmarkSettings,
-                      out: str,
-                      processes: int = 2,
-                      variants: Sequence[str] = ('plain', ),
-                      options: Optional[dict] = None) -> dict:
+def run_ddp_benchmark(
+    config: str,
+    settings: BenchmarkSettings,
+    out: str,
+    processes: int = 2,
+    variants: Sequence[str] = ('plain',),
+    options: dict | None = None,
+) -> dict:
     """Time steps of processes that share gradients, and what they share.
 
     Each round takes a step of the standard and one of the anchored model, in
@@ -73,7 +76,8 @@ def run_ddp_benchmark(config: str,
         device=device_name(settings.device),
         versions=versions(),
         commit=commit(),
-        variants={})
+        variants={},
+    )
     for variant in variants:
         with tempfile.TemporaryDirectory() as folder:
             arguments = (processes, folder, config, settings, variant, options)
@@ -91,17 +95,21 @@ def run_ddp_benchmark(config: str,
 
 def _check(settings, processes, variants) -> None:
     if processes < 2:
-        raise ValueError('Expected --processes to be at least 2, but got '
-                         f'{processes}. Raise it.')
+        raise ValueError(
+            'Expected --processes to be at least 2, but got '
+            f'{processes}. Raise it.'
+        )
     if settings.device == 'cuda' and torch.cuda.device_count() < processes:
         raise ValueError(
             f'Expected a GPU for each of {processes} processes, but got '
-            f'{torch.cuda.device_count()}. Lower --processes.')
+            f'{torch.cuda.device_count()}. Lower --processes.'
+        )
     wrong = sorted(set(variants) - set(VARIANTS))
     if wrong or not variants:
         raise ValueError(
             f'Expected --variants to be among {", ".join(VARIANTS)}, but got '
-            f'{", ".join(wrong) or "none"}. Change them.')
+            f'{", ".join(wrong) or "none"}. Change them.'
+        )
 
 
 def _process(rank, processes, folder, config, settings, variant, options):
@@ -117,7 +125,8 @@ def _process(rank, processes, folder, config, settings, variant, options):
         'nccl' if on_gpu else 'gloo',
         f'file://{folder}/store',
         rank=rank,
-        world_size=processes)
+        world_size=processes,
+    )
     with seeded(settings.seed), quiet():
         setup = set_up(config, settings, options=options)
         stem = [setup.anchored.backbone.get_submodule(name).weight
@@ -127,24 +136,24 @@ def _process(rank, processes, folder, config, settings, variant, options):
         found = dict(
             seconds=seconds,
             cpu_seconds=cpu_seconds,
-            calls={
-                name: communication(step)
-                for name, step in steps.items()
-            },
+            calls={name: communication(step) for name, step in steps.items()},
             element_size=stem[0].element_size() if stem else 4,
-            widened_by=sum(weight.numel() // 2 for weight in stem))
+            widened_by=sum(weight.numel() // 2 for weight in stem),
+        )
     for clock in ('seconds', 'cpu_seconds'):
-        found[f'ratio_of_{clock}'] = _spread([
-            standard / anchored
-            for standard, anchored in zip(*found[clock].values())
-        ])
+        found[f'ratio_of_{clock}'] = _spread(
+            [
+                standard / anchored
+                for standard, anchored in zip(*found[clock].values())
+            ]
+        )
     if rank == 0:
         Path(folder, 'found.json').write_text(json.dumps(found))
     dist.barrier()
     dist.destroy_process_group()
 
 
-def _time(steps, settings, device) -> Tuple[Times, Times]:
+def _time(steps, settings, device) -> tuple[Times, Times]:
     """Wall-clock seconds, and those of the processors, of all processes."""
     times, cpu_times = ({name: [] for name in steps} for _ in range(2))
     order = random.Random(settings.seed)  # the same on all processes
@@ -159,7 +168,7 @@ def _time(steps, settings, device) -> Tuple[Times, Times]:
     return times, cpu_times
 
 
-def _seconds(step, device) -> Tuple[float, float]:
+def _seconds(step, device) -> tuple[float, float]:
     _settle(device)
     dist.barrier()
     start, cpu_start = time.perf_counter(), time.process_time()
@@ -167,8 +176,11 @@ def _seconds(step, device) -> Tuple[float, float]:
     _settle(device)
     taken, of_cpu = (
         torch.tensor(seconds, device=device)
-        for seconds in (time.perf_counter() - start,
-                        time.process_time() - cpu_start))
+        for seconds in (
+            time.perf_counter() - start,
+            time.process_time() - cpu_start,
+        )
+    )
     dist.all_reduce(taken, dist.ReduceOp.MAX)
     dist.all_reduce(of_cpu)
     return taken.item(), of_cpu.item()
@@ -194,31 +206,39 @@ def ddp_table(results: dict) -> Table:
         f'within a round,\nmedian and quartiles of {settings["rounds"]}. '
         'more: what an anchored step sends more.',
         caption_justify='left',
-        box=SIMPLE_HEAD)
-    for column in ('variant', 'ms', 'speed ×', 'by CPU time ×', 'sent',
-                   'more'):
+        box=SIMPLE_HEAD,
+    )
+    for column in (
+        'variant',
+        'ms',
+        'speed ×',
+        'by CPU time ×',
+        'sent',
+        'more',
+    ):
         table.add_column(column, justify='right' if table.columns else 'left')
     for variant, found in results['variants'].items():
         table.add_row(variant, *_cells(found))
     return table
 
 
-def _cells(found: dict) -> List[str]:
+def _cells(found: dict) -> list[str]:
     if 'error' in found:
         return ['–', f'failed: {found["error"]}', '–', '–', '–']
     size = found['element_size']
-    (calls, total), (more_calls,
-                     more) = ((sum(map(len, calls.values())),
-                               size * sum(map(sum, calls.values())))
-                              for calls in found['calls'].values())
+    (calls, total), (more_calls, more) = (
+        (sum(map(len, calls.values())), size * sum(map(sum, calls.values())))
+        for calls in found['calls'].values()
+    )
     return [
         f'{1000 * statistics.median(found["seconds"]["standard"]):.1f}',
         _ratio(found['ratio_of_seconds']),
-        _ratio(found['ratio_of_cpu_seconds']), f'{calls} calls, {total} bytes',
-        f'{more_calls - calls} calls, {more - total} bytes'
+        _ratio(found['ratio_of_cpu_seconds']),
+        f'{calls} calls, {total} bytes',
+        f'{more_calls - calls} calls, {more - total} bytes',
     ]
 
 
-def _ratio(spread: Dict[str, float]) -> str:
+def _ratio(spread: dict[str, float]) -> str:
     low, middle, high = (spread[key] for key in ('low', 'median', 'high'))
     return f'{middle:.3f} \\[{low:.3f}, {high:.3f}]'

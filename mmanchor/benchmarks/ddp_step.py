@@ -1,7 +1,8 @@
 """Training steps of several processes, and what they say to each other."""
+
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Callable, Dict, List
 
 import torch
 from mmengine.model import MMDistributedDataParallel
@@ -14,15 +15,19 @@ from .setup import Setup, endless_batches
 
 VARIANTS = {
     'plain': (),
-    'channels-last': ('channels-last', ),
-    'amp': ('amp', ),
-    'compile': ('compile', ),
+    'channels-last': ('channels-last',),
+    'amp': ('amp',),
+    'compile': ('compile',),
     'all': ('channels-last', 'amp', 'compile'),
 }
 
 
-def ddp_steps(setup: Setup, settings: BenchmarkSettings, variant: str,
-              device: torch.device) -> Dict[str, Callable[[], None]]:
+def ddp_steps(
+    setup: Setup,
+    settings: BenchmarkSettings,
+    variant: str,
+    device: torch.device,
+) -> dict[str, Callable[[], None]]:
     """Steps of the standard and of the anchored model, each within DDP.
 
     From a loader's batch to the weights' update, as MMEngine's runner goes.
@@ -36,13 +41,16 @@ def ddp_steps(setup: Setup, settings: BenchmarkSettings, variant: str,
         device (torch.device): Of this process.
     """
     steps = {}
-    for name, model, cfg in (('standard', setup.plain, setup.plain_cfg),
-                             ('anchored', setup.anchored, setup.cfg)):
+    for name, model, cfg in (
+        ('standard', setup.plain, setup.plain_cfg),
+        ('anchored', setup.anchored, setup.cfg),
+    ):
         step = _step(
-            model.to(device).train(), cfg, setup, settings, variant, device)
+            model.to(device).train(), cfg, setup, settings, variant, device
+        )
         preprocessor = model.data_preprocessor
-        mask_prob = getattr(preprocessor, 'mask_prob', 0.)
-        for preprocessor.mask_prob in (0., 1., mask_prob):
+        mask_prob = getattr(preprocessor, 'mask_prob', 0.0)
+        for preprocessor.mask_prob in (0.0, 1.0, mask_prob):
             step()
         steps[name] = step
     return steps
@@ -52,25 +60,35 @@ def _step(model: nn.Module, cfg, setup, settings, variant, device):
     options = VARIANTS[variant]
     layout = (
         torch.channels_last
-        if 'channels-last' in options else torch.contiguous_format)
+        if 'channels-last' in options
+        else torch.contiguous_format
+    )
     model.to(memory_format=layout)
     if 'compile' in options:  # as MMEngine does, before it is wrapped
         model.forward = torch.compile(model.forward)
     wrapped = MMDistributedDataParallel(
         model,
         device_ids=None if device.type == 'cpu' else [device.index],
-        broadcast_buffers=False)
+        broadcast_buffers=False,
+    )
     # so slow that weights, and with them the work, stay as they are
     optimizer = build_optim_wrapper(wrapped, cfg, lr_scale=1e-6)
-    batches = endless_batches(setup.images, setup.anchored.head.num_classes,
-                              settings.batch_size, device.type == 'cuda',
-                              settings.seed)
+    batches = endless_batches(
+        setup.images,
+        setup.anchored.head.num_classes,
+        settings.batch_size,
+        device.type == 'cuda',
+        settings.seed,
+    )
 
     def step():
         data = model.data_preprocessor(next(batches), training=True)
         data['inputs'] = data['inputs'].contiguous(memory_format=layout)
-        with (torch.autocast(device.type, torch.bfloat16)
-              if 'amp' in options else nullcontext()):
+        with (
+            torch.autocast(device.type, torch.bfloat16)
+            if 'amp' in options
+            else nullcontext()
+        ):
             losses = wrapped(**data, mode='loss')
         loss, _ = model.parse_losses(losses)
         optimizer.update_params(loss)
@@ -78,7 +96,7 @@ def _step(model: nn.Module, cfg, setup, settings, variant, device):
     return step
 
 
-def communication(step: Callable[[], None]) -> Dict[str, List[int]]:
+def communication(step: Callable[[], None]) -> dict[str, list[int]]:
     """What a step sends and receives, as PyTorch's profiler sees it.
 
     Args:
@@ -90,7 +108,7 @@ def communication(step: Callable[[], None]) -> Dict[str, List[int]]:
     """
     with profile(record_shapes=True) as profiler:
         step()
-    calls: Dict[str, List[int]] = {}
+    calls: dict[str, list[int]] = {}
     for event in profiler.events():
         backend, _, name = event.name.partition(':')
         if backend in ('gloo', 'nccl') and name:

@@ -2,13 +2,15 @@
 
 Nothing is shared between references, images or searches.
 """
-from typing import Callable, Tuple
+
+from collections.abc import Callable
 
 import torch
 
 
-def naive_training_rows(images: torch.Tensor, references: torch.Tensor,
-                        masked: bool) -> torch.Tensor:
+def naive_training_rows(
+    images: torch.Tensor, references: torch.Tensor, masked: bool
+) -> torch.Tensor:
     """A training batch anchored by hand, as the authors' code does.
 
     Args:
@@ -26,8 +28,9 @@ def naive_training_rows(images: torch.Tensor, references: torch.Tensor,
     return torch.cat([references, residuals], dim=1)
 
 
-def naive_mean(model: Callable, images: torch.Tensor,
-               references: torch.Tensor) -> torch.Tensor:
+def naive_mean(
+    model: Callable, images: torch.Tensor, references: torch.Tensor
+) -> torch.Tensor:
     """Every pair of an image and a reference in one batch, then the mean.
 
     Args:
@@ -47,8 +50,9 @@ def naive_mean(model: Callable, images: torch.Tensor,
     return logits.reshape(*pairs[:2], -1).mean(0)
 
 
-def naive_search(images: torch.Tensor, candidates: torch.Tensor,
-                 residuals: torch.Tensor) -> torch.Tensor:
+def naive_search(
+    images: torch.Tensor, candidates: torch.Tensor, residuals: torch.Tensor
+) -> torch.Tensor:
     """How near each candidate brings each image to a residual seen before.
 
     Args:
@@ -73,9 +77,12 @@ def naive_search(images: torch.Tensor, candidates: torch.Tensor,
     return distances
 
 
-def naive_transduction(model: Callable, images: torch.Tensor,
-                       candidates: torch.Tensor,
-                       residuals: torch.Tensor) -> torch.Tensor:
+def naive_transduction(
+    model: Callable,
+    images: torch.Tensor,
+    candidates: torch.Tensor,
+    residuals: torch.Tensor,
+) -> torch.Tensor:
     """One pass with the nearest candidate of each image.
 
     Args:
@@ -92,8 +99,9 @@ def naive_transduction(model: Callable, images: torch.Tensor,
     return model(torch.cat([references, images - references], dim=1))
 
 
-def differing(logits: torch.Tensor, expected: torch.Tensor,
-              tolerance: float) -> torch.Tensor:
+def differing(
+    logits: torch.Tensor, expected: torch.Tensor, tolerance: float
+) -> torch.Tensor:
     """Which rows differ by more than a share of their norm.
 
     Shape:
@@ -104,13 +112,15 @@ def differing(logits: torch.Tensor, expected: torch.Tensor,
     return ~(difference <= tolerance * expected.norm(dim=1))
 
 
-def untied_picks(model: Callable,
-                 logits: torch.Tensor,
-                 images: torch.Tensor,
-                 candidates: torch.Tensor,
-                 residuals: torch.Tensor,
-                 tolerance: float,
-                 tie: float = 1e-4) -> Tuple[int, int]:
+def untied_picks(
+    model: Callable,
+    logits: torch.Tensor,
+    images: torch.Tensor,
+    candidates: torch.Tensor,
+    residuals: torch.Tensor,
+    tolerance: float,
+    tie: float = 1e-4,
+) -> tuple[int, int]:
     """Rows that answer for no candidate which is as near as the nearest.
 
     Args:
@@ -134,7 +144,8 @@ def untied_picks(model: Callable,
     nearest = distances.amin(1, keepdim=True)
     wrong = other = 0
     for row, (image, tied) in enumerate(
-            zip(images, distances <= nearest * (1 + tie))):
+        zip(images, distances <= nearest * (1 + tie))
+    ):
         near = candidates[tied]
         answers = model(torch.cat([near, image - near], dim=1))
         apart = differing(logits[row].expand_as(answers), answers, tolerance)

@@ -1,6 +1,7 @@
 """Models and images of a benchmark."""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Iterator, Optional
 
 import torch
 from mmengine.config import Config
@@ -32,6 +33,7 @@ class Setup:
         references (torch.Tensor): References and candidates.
         residual_pairs (torch.Tensor): (N, 2, C, H, W).
     """
+
     plain: nn.Module
     anchored: nn.Module
     cfg: Config
@@ -41,11 +43,13 @@ class Setup:
     residual_pairs: torch.Tensor
 
 
-def set_up(config: str,
-           settings: BenchmarkSettings,
-           checkpoint: Optional[str] = None,
-           options: Optional[dict] = None,
-           allow_code: bool = False) -> Setup:
+def set_up(
+    config: str,
+    settings: BenchmarkSettings,
+    checkpoint: str | None = None,
+    options: dict | None = None,
+    allow_code: bool = False,
+) -> Setup:
     """Build what a config's cases are made of.
 
     Args:
@@ -67,11 +71,13 @@ def set_up(config: str,
         raise ValueError(
             'Expected a config with a plain counterpart to compare with, but '
             f'the backbone of {config} was built for 2C channels by hand. '
-            'Change `stem` and `image_channels`, or compare by hand.')
+            'Change `stem` and `image_channels`, or compare by hand.'
+        )
     plain, model = build(plain_cfg), build(cfg)
     if not model.with_head:
-        raise ValueError(f'Expected {config} to have a `head`, but it has '
-                         'none. Add one.')
+        raise ValueError(
+            f'Expected {config} to have a `head`, but it has none. Add one.'
+        )
     plain.init_weights()
     model.init_weights()
     shake(plain)
@@ -84,20 +90,29 @@ def set_up(config: str,
         _move_reference_half(model)
     else:
         shake(model)
-    counts = (4 * settings.batch_size,
-              max(settings.num_references,
-                  settings.num_candidates), 2 * settings.num_residuals)
+    counts = (
+        4 * settings.batch_size,
+        max(settings.num_references, settings.num_candidates),
+        2 * settings.num_residuals,
+    )
     size = pair(settings.size or image_size(cfg))
-    images, references, pairs = _images(cfg, settings,
-                                        (model.image_channels, *size),
-                                        sum(counts)).split(counts)
+    images, references, pairs = _images(
+        cfg, settings, (model.image_channels, *size), sum(counts)
+    ).split(counts)
     if checkpoint is not None:  # its own references come first
         own = model.reference_bank.images
         if own.shape[1:] == references.shape[1:]:
             references = torch.cat([own.to(references), references])
-            references = references[:counts[1]]
-    return Setup(plain, model, cfg, plain_cfg, images, references,
-                 pairs.unflatten(0, (-1, 2)))
+            references = references[: counts[1]]
+    return Setup(
+        plain,
+        model,
+        cfg,
+        plain_cfg,
+        images,
+        references,
+        pairs.unflatten(0, (-1, 2)),
+    )
 
 
 def copy_fitting(source: nn.Module, target: nn.Module) -> None:
@@ -109,14 +124,15 @@ def copy_fitting(source: nn.Module, target: nn.Module) -> None:
             for key, value in source.state_dict().items()
             if key in own and own[key].shape == value.shape
         },
-        strict=False)
+        strict=False,
+    )
 
 
 @torch.no_grad()
 def _move_reference_half(model) -> None:
     for name in model.stem:
         weight = model.backbone.get_submodule(name).weight
-        half = weight[:, :model.image_channels]
+        half = weight[:, : model.image_channels]
         half += 0.3 * half.std() * torch.randn_like(half)
 
 
@@ -124,7 +140,8 @@ def _images(cfg, settings, shape, count) -> torch.Tensor:
     generator = torch.Generator().manual_seed(settings.seed)
     if settings.data == 'noise':
         return torch.randint(
-            256, (count, *shape), generator=generator, dtype=torch.uint8)
+            256, (count, *shape), generator=generator, dtype=torch.uint8
+        )
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     order = torch.randperm(len(dataset), generator=generator)
     order = order.repeat(-(-count // len(order)))[:count]
@@ -133,12 +150,12 @@ def _images(cfg, settings, shape, count) -> torch.Tensor:
     if shapes != {tuple(shape)}:
         raise ValueError(
             f'Expected test images of shape {tuple(shape)}, but got '
-            f'{sorted(shapes)[0]}. Change --size, or the test pipeline.')
+            f'{sorted(shapes)[0]}. Change --size, or the test pipeline.'
+        )
     return torch.stack(images)
 
 
 class _InMemory(Dataset):
-
     def __init__(self, images: torch.Tensor, num_classes: int):
         self.images = images
         self.num_classes = num_classes
@@ -151,8 +168,13 @@ class _InMemory(Dataset):
         return dict(inputs=self.images[index], data_samples=sample)
 
 
-def endless_batches(images: torch.Tensor, num_classes: int, batch_size: int,
-                    pin_memory: bool, seed: int) -> Iterator[dict]:
+def endless_batches(
+    images: torch.Tensor,
+    num_classes: int,
+    batch_size: int,
+    pin_memory: bool,
+    seed: int,
+) -> Iterator[dict]:
     """Batches of a shuffling loader, for as long as they are asked for.
 
     Shape:
@@ -165,7 +187,8 @@ def endless_batches(images: torch.Tensor, num_classes: int, batch_size: int,
         drop_last=True,
         pin_memory=pin_memory,
         collate_fn=default_collate,
-        generator=torch.Generator().manual_seed(seed))
+        generator=torch.Generator().manual_seed(seed),
+    )
     while True:
         yield from loader
 

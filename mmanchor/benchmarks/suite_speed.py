@@ -1,11 +1,11 @@
 """The safety suite against the host's test loop, on the same images."""
+
 import copy
 import shlex
 import sys
 import time
 from pathlib import Path
 from statistics import median, quantiles
-from typing import List
 
 import torch
 from mmengine.config import Config
@@ -22,12 +22,22 @@ from ..suite.predict import predict_batch
 from ..suite.settings import Settings
 from ..suite.spec import Cell, Suite
 from ..utils.config import type_name
-from ..utils.console import (commit, device_name, progress_bars, versions,
-                             write_json)
+from ..utils.console import (
+    commit,
+    device_name,
+    progress_bars,
+    versions,
+    write_json,
+)
 
 
-def compare_with_runner(suite: Suite, candidate: Candidate, settings: Settings,
-                        rounds: int, out: Path) -> dict:
+def compare_with_runner(
+    suite: Suite,
+    candidate: Candidate,
+    settings: Settings,
+    rounds: int,
+    out: Path,
+) -> dict:
     """Time the suite and the host's test loop by turns, and compare figures.
 
     Args:
@@ -45,7 +55,7 @@ def compare_with_runner(suite: Suite, candidate: Candidate, settings: Settings,
         to run it again.
     """
     cells = [cell for one in suite.shifts for cell in one.cells()]
-    cells = cells[::max(1, len(cells) // rounds)][:rounds]
+    cells = cells[:: max(1, len(cells) // rounds)][:rounds]
     ready = candidate.load(settings.device)
     console = Console()
     _one_round(cells[0], candidate, ready, settings, -1, out.parent)  # warm-up
@@ -67,21 +77,28 @@ def compare_with_runner(suite: Suite, candidate: Candidate, settings: Settings,
         throughput_ratio=_spread(ratios),
         model_share=dict(
             suite=_spread([one['model'] / one['suite'] for one in found]),
-            loop=_spread([one['model'] / one['loop'] for one in found])),
-        overhead_ratio=_spread([(one['loop'] - one['model']) /
-                                max(one['suite'] - one['model'], 1e-9)
-                                for one in found]),
-        largest_difference=max(one['difference'] for one in found))
+            loop=_spread([one['model'] / one['loop'] for one in found]),
+        ),
+        overhead_ratio=_spread(
+            [
+                (one['loop'] - one['model'])
+                / max(one['suite'] - one['model'], 1e-9)
+                for one in found
+            ]
+        ),
+        largest_difference=max(one['difference'] for one in found),
+    )
     write_json(results, out)
     low, middle, high = results['throughput_ratio']
     console.print(
-        f'Throughput over the host\'s test loop: {middle:.1f} '
-        f'[{low:.1f}, {high:.1f}] times; the model\'s share of the time: '
-        f'{results["model_share"]["suite"][1]:.0%} of the suite\'s, '
-        f'{results["model_share"]["loop"][1]:.0%} of the loop\'s. Without '
+        f"Throughput over the host's test loop: {middle:.1f} "
+        f"[{low:.1f}, {high:.1f}] times; the model's share of the time: "
+        f"{results['model_share']['suite'][1]:.0%} of the suite's, "
+        f"{results['model_share']['loop'][1]:.0%} of the loop's. Without "
         f'the model: {results["overhead_ratio"][1]:.0f} times.\n'
         'Largest relative difference between figures: '
-        f'{results["largest_difference"]:.1e}.')
+        f'{results["largest_difference"]:.1e}.'
+    )
     return results
 
 
@@ -101,7 +118,7 @@ def save_random(cfg: Config, path: Path) -> str:
     return str(path)
 
 
-def _spread(values: List[float]) -> List[float]:
+def _spread(values: list[float]) -> list[float]:
     """Lower quartile, median, upper quartile."""
     if len(values) < 2:
         return [values[0]] * 3
@@ -109,12 +126,19 @@ def _spread(values: List[float]) -> List[float]:
     return [low, median(values), high]
 
 
-def _one_round(cell: Cell, candidate: Candidate, ready: Ready,
-               settings: Settings, i: int, folder: Path) -> dict:
+def _one_round(
+    cell: Cell,
+    candidate: Candidate,
+    ready: Ready,
+    settings: Settings,
+    i: int,
+    folder: Path,
+) -> dict:
     start = time.perf_counter()
-    batches = ImageBatches(cell, ready.pipeline, settings.batch_size,
-                           settings.workers)
-    ours, = measure(ready, batches, settings.device)
+    batches = ImageBatches(
+        cell, ready.pipeline, settings.batch_size, settings.workers
+    )
+    (ours,) = measure(ready, batches, settings.device)
     suite_time = time.perf_counter() - start
     runner = _runner(cell, candidate, settings, i, folder)
     start = time.perf_counter()
@@ -128,7 +152,9 @@ def _one_round(cell: Cell, candidate: Candidate, ready: Ready,
         model=_model_time(ready, batches),
         difference=max(
             abs(ours.figures[key] - value) / max(abs(value), 1e-12)
-            for key, value in theirs.items()))
+            for key, value in theirs.items()
+        ),
+    )
 
 
 def _runner(cell, candidate, settings, i, folder) -> Runner:
@@ -140,8 +166,9 @@ def _runner(cell, candidate, settings, i, folder) -> Runner:
     loader = cfg.test_dataloader
     pipeline = loader.dataset.pipeline
     dataset = dict(cell.dataset)
-    if (type_name(pipeline[0]).startswith('LoadImage')
-            and issubclass(DATASETS.get(dataset['type']), CorruptedArrays)):
+    if type_name(pipeline[0]).startswith('LoadImage') and issubclass(
+        DATASETS.get(dataset['type']), CorruptedArrays
+    ):
         pipeline = pipeline[1:]
         dataset['channel_order'] = 'bgr'  # as files are read
     loader.dataset = dict(dataset, pipeline=[*cell.steps, *pipeline])
@@ -149,7 +176,8 @@ def _runner(cell, candidate, settings, i, folder) -> Runner:
     loader.num_workers = settings.workers
     loader.persistent_workers = False
     cfg.test_evaluator = [
-        config for config in FIGURES
+        config
+        for config in FIGURES
         if candidate.hook or config['type'] not in OF_REFERENCES
     ]
     runner = Runner.from_cfg(cfg)

@@ -1,5 +1,4 @@
 """A benchmark's result for one config, in the terminal."""
-from typing import Dict, List
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -24,10 +23,16 @@ def benchmark_table(found: dict, results: dict) -> Table:
         caption_justify='left',
         box=SIMPLE_HEAD,
         pad_edge=False,
-        collapse_padding=True)
+        collapse_padding=True,
+    )
     table.add_column('\ncase', no_wrap=True)
-    for column in ('time\n× standard', '\n[IQR]', 'floor\n×',
-                   'images\na second', 'memory\n×'):
+    for column in (
+        'time\n× standard',
+        '\n[IQR]',
+        'floor\n×',
+        'images\na second',
+        'memory\n×',
+    ):
         table.add_column(column, justify='right', no_wrap=True)
     for group, cases in found['groups'].items():
         table.add_row(f'[bold]{TITLES[group]}[/]')
@@ -37,9 +42,9 @@ def benchmark_table(found: dict, results: dict) -> Table:
     return table
 
 
-def cells(case: dict) -> List[str]:
+def cells(case: dict) -> list[str]:
     """One for each column."""
-    ratio: Dict[str, float] = case['time_ratio']
+    ratio: dict[str, float] = case['time_ratio']
     return [
         f' {case["label"]}',
         f'{ratio["median"]:.2f}',
@@ -50,7 +55,7 @@ def cells(case: dict) -> List[str]:
     ]
 
 
-def notes(found: dict, settings: dict) -> List[str]:
+def notes(found: dict, settings: dict) -> list[str]:
     """What has to be known to read the table."""
     lines = [
         f'Ratios within a round, median of {settings["rounds"]}.   '
@@ -58,11 +63,14 @@ def notes(found: dict, settings: dict) -> List[str]:
     ]
     used = found['groups'].get('test', {}).get('adaptive')
     if used:
-        lines.append(f'adaptive used {used["mean_references"]:.1f} references '
-                     'an image.')
+        lines.append(
+            f'adaptive used {used["mean_references"]:.1f} references an image.'
+        )
     if found['checkpoint'] is None:
-        lines.append('Weights are untrained' +
-                     (', so that number says nothing.' if used else '.'))
+        lines.append(
+            'Weights are untrained'
+            + (', so that number says nothing.' if used else '.')
+        )
     elif used and settings['data'] == 'noise':
         lines.append('Images are noise, so that number says nothing.')
     return lines

@@ -1,7 +1,7 @@
 """Training steps to time."""
+
 import copy
 import random
-from typing import Dict
 
 from ..diagnostics.backbone_trial import build, build_optim_wrapper
 from .inference import Case, autocast
@@ -10,8 +10,9 @@ from .settings import BenchmarkSettings
 from .setup import Setup, copy_fitting, endless_batches, normalised
 
 
-def training_cases(setup: Setup,
-                   settings: BenchmarkSettings) -> Dict[str, Case]:
+def training_cases(
+    setup: Setup, settings: BenchmarkSettings
+) -> dict[str, Case]:
     """From a loader's batch to the weights' update.
 
     Args:
@@ -25,25 +26,34 @@ def training_cases(setup: Setup,
         if name == 'naive':
             model = _widened_by_hand(setup)
             others = _batches(setup, settings, settings.seed + 1)
-            prepare = _naive_preparation(model, batches, others, setup,
-                                         settings)
+            prepare = _naive_preparation(
+                model, batches, others, setup, settings
+            )
         else:
-            model = copy.deepcopy(setup.plain if name ==
-                                  'standard' else setup.anchored)
+            model = copy.deepcopy(
+                setup.plain if name == 'standard' else setup.anchored
+            )
             prepare = _preparation(model, batches)
         model.to(settings.device).train()
         # so slow that weights, and with them the work, stay as they are
         optimizer = build_optim_wrapper(model, cfg, lr_scale=1e-6)
-        cases[name] = Case(name,
-                           _training_step(model, optimizer, prepare, settings),
-                           (model, optimizer.optimizer), name == 'naive')
+        cases[name] = Case(
+            name,
+            _training_step(model, optimizer, prepare, settings),
+            (model, optimizer.optimizer),
+            name == 'naive',
+        )
     return cases
 
 
 def _batches(setup, settings, seed):
-    return endless_batches(setup.images, setup.anchored.head.num_classes,
-                           settings.batch_size, settings.device == 'cuda',
-                           seed)
+    return endless_batches(
+        setup.images,
+        setup.anchored.head.num_classes,
+        settings.batch_size,
+        settings.device == 'cuda',
+        seed,
+    )
 
 
 def _widened_by_hand(setup):
@@ -65,8 +75,9 @@ def _naive_preparation(model, batches, others, setup, settings):
     def prepare():
         data = model.data_preprocessor(next(batches), training=True)
         references = normalised(model, next(others)['inputs'])
-        data['inputs'] = naive_training_rows(data['inputs'], references,
-                                             coin.random() < mask_prob)
+        data['inputs'] = naive_training_rows(
+            data['inputs'], references, coin.random() < mask_prob
+        )
         return data
 
     return prepare

@@ -1,20 +1,28 @@
 """Checkpoints of the paper's released code, and torchvision's, taken over."""
+
 import argparse
 import hashlib
 import os
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
-from mmpretrain.datasets.categories import (CIFAR10_CATEGORIES,
-                                            CIFAR100_CATEGORIES,
-                                            IMAGENET_CATEGORIES)
+from mmpretrain.datasets.categories import (
+    CIFAR10_CATEGORIES,
+    CIFAR100_CATEGORIES,
+    IMAGENET_CATEGORIES,
+)
 
 from ..utils.files import whole_files
 from ..version import __version__
 from .safe_loading import load_local
-from .torchvision_weights import (ARCHITECTURES, find_architecture, misfits,
-                                  rename, rename_aliases)
+from .torchvision_weights import (
+    ARCHITECTURES,
+    find_architecture,
+    misfits,
+    rename,
+    rename_aliases,
+)
 from .verification import check_checkpoint, is_remote
 from .weight_files import Weights, find_weights, some_of
 
@@ -39,18 +47,21 @@ class Converted(NamedTuple):
         config (str, optional): The config that it is evaluated with.
         weights (Dict[str, torch.Tensor]): By MMPretrain's names.
     """
-    place: Optional[str]
+
+    place: str | None
     channels: int
     num_classes: int
-    data: Optional[str]
-    config: Optional[str]
+    data: str | None
+    config: str | None
     weights: Weights
 
 
-def convert(checkpoint: dict,
-            arch: str,
-            place: Optional[str] = None,
-            path: str = 'the checkpoint') -> Converted:
+def convert(
+    checkpoint: dict,
+    arch: str,
+    place: str | None = None,
+    path: str = 'the checkpoint',
+) -> Converted:
     """Turn a checkpoint with torchvision's names into MMPretrain's weights.
 
     Args:
@@ -76,8 +87,10 @@ def convert(checkpoint: dict,
         'configs/converted/vit-b16_in1k.py'
     """
     if arch not in ARCHITECTURES:
-        raise ValueError(f'Expected `arch` to be one of '
-                         f'{", ".join(ARCHITECTURES)}, but got {arch!r}.')
+        raise ValueError(
+            f'Expected `arch` to be one of '
+            f'{", ".join(ARCHITECTURES)}, but got {arch!r}.'
+        )
     weights, place = find_weights(checkpoint, place, path)
     weights = rename_aliases(weights)
     _check_architecture(weights, arch, path)
@@ -87,21 +100,27 @@ def convert(checkpoint: dict,
         raise ValueError(
             f'Expected {architecture.stem} of {path} to read 3 channels (a '
             f'plain model) or 6 (an anchored one), but it reads {channels}. '
-            'Convert a model for images of 3 channels.')
+            'Convert a model for images of 3 channels.'
+        )
     num_classes = len(weights[f'{architecture.head}.bias'])
     data, _ = _DATA.get((arch, num_classes), (None, None))
-    config = data and (f'configs/converted/{architecture.config}'
-                       f'{"_anchored" if channels == 6 else ""}_{data}.py')
-    return Converted(place, channels, num_classes, data, config,
-                     rename(weights, arch))
+    config = data and (
+        f'configs/converted/{architecture.config}'
+        f'{"_anchored" if channels == 6 else ""}_{data}.py'
+    )
+    return Converted(
+        place, channels, num_classes, data, config, rename(weights, arch)
+    )
 
 
-def convert_file(source: str,
-                 target: str,
-                 arch: str,
-                 place: Optional[str] = None,
-                 force: bool = False,
-                 allow_code: bool = False) -> Converted:
+def convert_file(
+    source: str,
+    target: str,
+    arch: str,
+    place: str | None = None,
+    force: bool = False,
+    allow_code: bool = False,
+) -> Converted:
     """Write a checkpoint of MMPretrain's from one with torchvision's names.
 
     It has nothing but weights; its ``meta`` says where they come from.
@@ -127,11 +146,14 @@ def convert_file(source: str,
         raise ValueError(f'Expected a file, but got {source}. Download it.')
     check_checkpoint(source)
     if os.path.realpath(source) == os.path.realpath(target):
-        raise ValueError(f'Expected another file than {source} to write to. '
-                         'Name one.')
+        raise ValueError(
+            f'Expected another file than {source} to write to. Name one.'
+        )
     if os.path.lexists(target) and not force:
-        raise ValueError(f'Expected a file to write that is not there yet, '
-                         f'but {target} is. Name another, or add `--force`.')
+        raise ValueError(
+            f'Expected a file to write that is not there yet, '
+            f'but {target} is. Name another, or add `--force`.'
+        )
     # torchvision's reference training saves its command line, which is
     # nothing but names and values
     checkpoint = load_local(source, 'cpu', allow_code, [argparse.Namespace])
@@ -144,13 +166,16 @@ def convert_file(source: str,
             sha256=_sha256(source),
             arch=arch,
             place=converted.place,
-            channels=converted.channels))
+            channels=converted.channels,
+        ),
+    )
     if classes is not None:
         meta['dataset_meta'] = dict(classes=tuple(classes))
     with whole_files(Path(target).parent) as partial:
         torch.save(
             dict(meta=meta, state_dict=converted.weights),
-            partial / Path(target).name)
+            partial / Path(target).name,
+        )
     return converted
 
 
@@ -159,17 +184,22 @@ def _check_architecture(weights, arch, path) -> None:
     if not wrong:
         return
     if any(name.startswith('backbone.') for name in weights):
-        raise ValueError(f'Expected the names of torchvision in {path}, but '
-                         'it has those of MMPretrain. Use it as it is.')
+        raise ValueError(
+            f'Expected the names of torchvision in {path}, but '
+            'it has those of MMPretrain. Use it as it is.'
+        )
     fitting = find_architecture(weights)
     if fitting is not None:
         advice = f'They are those of {fitting}: use `--arch {fitting}`.'
     else:
-        advice = ('They are of none that can be converted '
-                  f'({", ".join(ARCHITECTURES)}).')
+        advice = (
+            'They are of none that can be converted '
+            f'({", ".join(ARCHITECTURES)}).'
+        )
     raise ValueError(
         f'Expected the weights of {arch}, but those of {path} differ in '
-        f'{len(wrong)}: {some_of(wrong)}. {advice}')
+        f'{len(wrong)}: {some_of(wrong)}. {advice}'
+    )
 
 
 def _sha256(path: str) -> str:
@@ -180,7 +210,7 @@ def _sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def about(arch: str, converted: Converted) -> Dict[str, str]:
+def about(arch: str, converted: Converted) -> dict[str, str]:
     """What is known of classes and pixels that the weights don't say.
 
     Args:
@@ -191,24 +221,25 @@ def about(arch: str, converted: Converted) -> Dict[str, str]:
         Dict[str, str]: ``'classes'`` and ``'pixels'``, a sentence or two.
     """
     classes = {
-        'cifar10':
-        'those of CIFAR-10 in the order of its files (airplane to truck), '
-        'as in CIFAR10 of MMPretrain',
-        'cifar100':
-        'the fine ones of CIFAR-100 in the order of its files (apple to '
-        'worm), as in CIFAR100 of MMPretrain',
-        'in1k':
-        'those of ImageNet-1K by WordNet ID (tench to toilet tissue), as in '
-        'ImageNet of MMPretrain',
-        None:
-        'not known; their order is that of the labels it was trained with'
+        'cifar10': 'those of CIFAR-10 in the order of its files (airplane '
+        'to truck), as in CIFAR10 of MMPretrain',
+        'cifar100': 'the fine ones of CIFAR-100 in the order of its files '
+        '(apple to worm), as in CIFAR100 of MMPretrain',
+        'in1k': 'those of ImageNet-1K by WordNet ID (tench to toilet tissue), '
+        'as in ImageNet of MMPretrain',
+        None: 'not known; their order is that of the labels it was trained '
+        'with',
     }[converted.data]
     if arch == 'resnet18_cifar':
-        pixels = ('RGB in [0, 1] minus (0.4914, 0.4822, 0.4465), over '
-                  "(0.2023, 0.1994, 0.2010), in the authors' scripts for "
-                  'CIFAR-10 and CIFAR-100 alike')
+        pixels = (
+            'RGB in [0, 1] minus (0.4914, 0.4822, 0.4465), over '
+            "(0.2023, 0.1994, 0.2010), in the authors' scripts for "
+            'CIFAR-10 and CIFAR-100 alike'
+        )
     else:
-        pixels = ('RGB in [0, 1] minus (0.485, 0.456, 0.406), over (0.229, '
-                  "0.224, 0.225), torchvision's; the authors' scripts set no "
-                  'other')
+        pixels = (
+            'RGB in [0, 1] minus (0.485, 0.456, 0.406), over (0.229, '
+            "0.224, 0.225), torchvision's; the authors' scripts set no "
+            'other'
+        )
     return dict(classes=classes, pixels=pixels)

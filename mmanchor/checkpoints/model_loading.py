@@ -1,7 +1,8 @@
 """A model out of a config and a checkpoint, whole or not at all."""
+
 import copy
 import re
-from typing import Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from mmengine.config import Config
@@ -19,9 +20,8 @@ from .verification import check_architecture, check_checkpoint, check_kind
 
 
 def load_anchored(
-        cfg: Config,
-        checkpoint: str,
-        allow_code: bool = False) -> Tuple[AnchoredImageClassifier, dict]:
+    cfg: Config, checkpoint: str, allow_code: bool = False
+) -> tuple[AnchoredImageClassifier, dict]:
     """Load an anchored model to write it in another form.
 
     Args:
@@ -39,8 +39,9 @@ def load_anchored(
         ValueError: See :func:`load_classifier`; or the config has no anchored
             model, the checkpoint no references.
     """
-    model, saved = load_classifier(cfg, checkpoint,
-                                   (AnchoredImageClassifier, ), allow_code)
+    model, saved = load_classifier(
+        cfg, checkpoint, (AnchoredImageClassifier,), allow_code
+    )
     model.reference_bank.in_use  # says if there is none
     return model, saved
 
@@ -48,9 +49,9 @@ def load_anchored(
 def load_classifier(
     cfg: Config,
     checkpoint: str,
-    kinds: Tuple[type, ...] = (ImageClassifier, ),
+    kinds: tuple[type, ...] = (ImageClassifier,),
     allow_code: bool = False,
-) -> Tuple[ImageClassifier, dict]:
+) -> tuple[ImageClassifier, dict]:
     """Load a classifier, anchored or not.
 
     The host would log weights that are missing and go on without them.
@@ -86,7 +87,8 @@ def load_classifier(
         raise ValueError(
             f'Expected the config of an {kinds[0].__name__}, but its '
             f'`model` is {kind}. Name the config that {checkpoint} was '
-            'trained with.')
+            'trained with.'
+        )
     saved = load_checkpoint(checkpoint, allow_code)
     weights = {
         re.sub(r'^module\.', '', name): weight
@@ -96,8 +98,9 @@ def load_classifier(
     return model.eval(), saved
 
 
-def load_whole(model: ImageClassifier, weights: Dict[str, torch.Tensor],
-               path: str) -> None:
+def load_whole(
+    model: ImageClassifier, weights: dict[str, torch.Tensor], path: str
+) -> None:
     """Load weights into a model, all of them or none.
 
     Args:
@@ -122,9 +125,10 @@ def load_whole(model: ImageClassifier, weights: Dict[str, torch.Tensor],
     wrong = [name.strip() for name in wrong if '.loss_module.' not in name]
     if wrong:
         raise ValueError(
-            f'Expected the weights of the config\'s model, but {path} '
+            f"Expected the weights of the config's model, but {path} "
             f'differs in {len(wrong)}: {wrong[0]}. Name the config that it '
-            'was trained with.')
+            'was trained with.'
+        )
 
 
 class WholeModelHook(Hook):
@@ -147,27 +151,39 @@ class WholeModelHook(Hook):
         Raises:
             ValueError: See :func:`load_whole` and :func:`check_classes`.
         """
-        model = next((one for one in runner.model.modules()
-                      if isinstance(one, ImageClassifier)), None)
+        model = next(
+            (
+                one
+                for one in runner.model.modules()
+                if isinstance(one, ImageClassifier)
+            ),
+            None,
+        )
         if model is None:
             return
         weights = checkpoint.get('state_dict', checkpoint)
         load_whole(
-            model, {
+            model,
+            {
                 re.sub(r'^module\.', '', name): weight
                 for name, weight in weights.items()
-            }, self.path)
+            },
+            self.path,
+        )
         metainfo = getattr(runner.test_loop.dataloader.dataset, 'metainfo', {})
         check_classes(
-            classes_of(checkpoint), metainfo.get('classes'), self.path,
-            'the test set')
+            classes_of(checkpoint),
+            metainfo.get('classes'),
+            self.path,
+            'the test set',
+        )
 
 
-def classes_of(checkpoint: dict) -> Optional[Sequence[str]]:
+def classes_of(checkpoint: dict) -> Sequence[str] | None:
     """The names of classes that a checkpoint has, if it has any.
 
     Example:
-        >>> classes_of(dict(meta=dict(dataset_meta=dict(classes=('a', )))))
+        >>> classes_of(dict(meta=dict(dataset_meta=dict(classes=('a',)))))
         ('a',)
     """
     meta = checkpoint.get('meta')
@@ -175,9 +191,12 @@ def classes_of(checkpoint: dict) -> Optional[Sequence[str]]:
     return dataset.get('classes') if isinstance(dataset, dict) else None
 
 
-def check_classes(trained: Optional[Sequence[str]],
-                  tested: Optional[Sequence[str]], path: str,
-                  name: str) -> None:
+def check_classes(
+    trained: Sequence[str] | None,
+    tested: Sequence[str] | None,
+    path: str,
+    name: str,
+) -> None:
     """Refuse to test on the classes of a checkpoint in another order.
 
     Sets that name their classes in other words can't be compared.
@@ -200,4 +219,5 @@ def check_classes(trained: Optional[Sequence[str]],
     raise ValueError(
         f'Expected the classes of {name} in the order of {path}, but class '
         f'{place} is {trained[place]!r} there and {tested[place]!r} in '
-        f'{name}. Number the labels of the test set as in training.')
+        f'{name}. Number the labels of the test set as in training.'
+    )

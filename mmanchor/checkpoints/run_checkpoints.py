@@ -1,7 +1,8 @@
 """Loading what MMEngine saves with PyTorch's weights-only unpickler."""
+
 import math
+from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import Sequence
 
 import numpy as np
 import torch
@@ -16,8 +17,20 @@ except ImportError:  # NumPy 1
     from numpy.core import multiarray
 
 # of NumPy's own pickles: bool, integers and floats of a fixed size
-_KINDS = ('b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4',
-          'f8')
+_KINDS = (
+    'b1',
+    'i1',
+    'i2',
+    'i4',
+    'i8',
+    'u1',
+    'u2',
+    'u4',
+    'u8',
+    'f2',
+    'f4',
+    'f8',
+)
 # what may be asked of a class by name: an owner's own plain functions
 _ATTRIBUTES = {
     HistoryBuffer: ('min', 'max', 'current', 'mean'),
@@ -39,12 +52,17 @@ def safe_globals() -> list:
     arrays = [
         (function, f'numpy.{core}.multiarray.{name}')
         for core in ('core', '_core')  # of NumPy 1 and 2
-        for name, function in (('_reconstruct', _reconstruct), ('scalar',
-                                                                _scalar))
+        for name, function in (
+            ('_reconstruct', _reconstruct),
+            ('scalar', _scalar),
+        )
     ]
     return [
-        *_ATTRIBUTES, (_attribute, 'builtins.getattr'),
-        (_Array, 'numpy.ndarray'), (_PlainDtype, 'numpy.dtype'), *arrays
+        *_ATTRIBUTES,
+        (_attribute, 'builtins.getattr'),
+        (_Array, 'numpy.ndarray'),
+        (_PlainDtype, 'numpy.dtype'),
+        *arrays,
     ]
 
 
@@ -61,13 +79,20 @@ class _PlainDtype:
         self.kind, self.order = kind, '='
 
     def __setstate__(self, state):
-        plain = type(state) is tuple and len(state) == 8 and all(
-            type(one) in (int, str, type(None)) for one in state)
-        if not plain or state[0] != 3 or state[1] not in (
-                '<', '>', '=', '|') or state[2:] != (None, None, None, -1, -1,
-                                                     0):
-            raise _unexpected('a dtype with fields, flags or a size of its '
-                              'own')
+        plain = (
+            type(state) is tuple
+            and len(state) == 8
+            and all(type(one) in (int, str, type(None)) for one in state)
+        )
+        if (
+            not plain
+            or state[0] != 3
+            or state[1] not in ('<', '>', '=', '|')
+            or state[2:] != (None, None, None, -1, -1, 0)
+        ):
+            raise _unexpected(
+                'a dtype with fields, flags or a size of its own'
+            )
         self.order = state[1]
 
     @property
@@ -79,15 +104,21 @@ class _Array(np.ndarray):
     """In place of ``np.ndarray``; it is saved as one again."""
 
     def __new__(cls, *args):
-        return super().__new__(cls, (0, ), np.uint8)
+        return super().__new__(cls, (0,), np.uint8)
 
     def __setstate__(self, state):
         version, shape, dtype, fortran, content = (
-            state if type(state) is tuple and len(state) == 5 else [None] * 5)
-        if (version != 1 or type(shape) is not tuple or len(shape) > 32
-                or not all(type(n) is int and n >= 0 for n in shape)
-                or not _is_made(dtype) or type(content) is not bytes
-                or len(content) != math.prod(shape) * dtype.numpy.itemsize):
+            state if type(state) is tuple and len(state) == 5 else [None] * 5
+        )
+        if (
+            version != 1
+            or type(shape) is not tuple
+            or len(shape) > 32
+            or not all(type(n) is int and n >= 0 for n in shape)
+            or not _is_made(dtype)
+            or type(content) is not bytes
+            or len(content) != math.prod(shape) * dtype.numpy.itemsize
+        ):
             raise _unexpected('an array of another form than NumPy writes')
         super().__setstate__((1, shape, dtype.numpy, bool(fortran), content))
 
@@ -104,8 +135,11 @@ def _reconstruct(kind=None, *_):
 
 def _scalar(dtype=None, content=None):
     """In place of NumPy's, which takes a pointer as a number's bytes."""
-    if (not _is_made(dtype) or type(content) is not bytes
-            or len(content) != dtype.numpy.itemsize):
+    if (
+        not _is_made(dtype)
+        or type(content) is not bytes
+        or len(content) != dtype.numpy.itemsize
+    ):
         raise _unexpected('a number of another form than NumPy writes')
     return np.frombuffer(content, dtype.numpy)[0]
 
@@ -116,9 +150,11 @@ def _is_made(dtype) -> bool:
 
 
 def _unexpected(what: str) -> ValueError:
-    return ValueError('Expected plain numbers and arrays of them, as MMEngine '
-                      f'saves them, but got {what}. It was not written by '
-                      'MMEngine: don\'t load it.')
+    return ValueError(
+        'Expected plain numbers and arrays of them, as MMEngine '
+        f'saves them, but got {what}. It was not written by '
+        "MMEngine: don't load it."
+    )
 
 
 @contextmanager
@@ -136,8 +172,10 @@ def run_checkpoints_allowed(more: Sequence[type] = ()):
     """
     before = torch.serialization.get_safe_globals()
     fork = getattr(checkpoint, 'get_torch_safe_globals', None)
-    _allow([one for one in before if not _is_replaced(one)] +
-           [*safe_globals(), *more])
+    _allow(
+        [one for one in before if not _is_replaced(one)]
+        + [*safe_globals(), *more]
+    )
     if fork is not None:  # its list has all of NumPy's and `getattr`
         checkpoint.get_torch_safe_globals = safe_globals
     try:
@@ -155,9 +193,13 @@ def _allow(what: Sequence) -> None:
 
 def _is_replaced(one) -> bool:
     one = one[0] if isinstance(one, tuple) else one
-    return one in (getattr, np.ndarray, np.dtype, multiarray._reconstruct,
-                   multiarray.scalar) or (isinstance(one, type)
-                                          and issubclass(one, np.dtype))
+    return one in (
+        getattr,
+        np.ndarray,
+        np.dtype,
+        multiarray._reconstruct,
+        multiarray.scalar,
+    ) or (isinstance(one, type) and issubclass(one, np.dtype))
 
 
 def allow_run_checkpoints() -> None:
@@ -166,8 +208,9 @@ def allow_run_checkpoints() -> None:
     The maintained fork sees to it itself; upstream's MMEngine can't load its
     own checkpoints otherwise.
     """
-    if (not hasattr(checkpoint, 'get_torch_safe_globals')
-            and torch.__version__ >= TorchVersion('2.6')):
+    if not hasattr(
+        checkpoint, 'get_torch_safe_globals'
+    ) and torch.__version__ >= TorchVersion('2.6'):
         torch.serialization.add_safe_globals(safe_globals())
 
 
@@ -175,7 +218,8 @@ def _attribute(owner, name):
     """In place of ``getattr``, which would give away anything."""
     if owner not in _ATTRIBUTES or name not in _ATTRIBUTES[owner]:
         raise ValueError(
-            'Expected a checkpoint to ask for methods of the log\'s history '
+            "Expected a checkpoint to ask for methods of the log's history "
             f'and of schedulers only, but it asks for {name!r} of {owner!r}. '
-            'It was not written by MMEngine: don\'t load it.')
+            "It was not written by MMEngine: don't load it."
+        )
     return getattr(owner, name)

@@ -1,12 +1,14 @@
 """Loading checkpoints that anybody may have written."""
+
 import argparse
 import functools
 import os
 import re
 import zipfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any
 
 import torch
 from mmengine.runner import CheckpointLoader
@@ -30,12 +32,14 @@ def add_trust_flag(parser: argparse.ArgumentParser) -> None:
         FLAG,
         action='store_true',
         help='load checkpoints that hold more than weights and what MMEngine '
-        'saves with them; they can run any code: only from whom you trust')
+        'saves with them; they can run any code: only from whom you trust',
+    )
 
 
 @contextmanager
-def checkpoint_loading(allow_code: bool = False,
-                       advice: Optional[str] = None) -> Iterator[None]:
+def checkpoint_loading(
+    allow_code: bool = False, advice: str | None = None
+) -> Iterator[None]:
     """Let MMEngine load checkpoints without running code from them.
 
     The host's loaders may fall back to unpickling, which runs what a file
@@ -106,13 +110,16 @@ def check_inflation(path: str) -> None:
         raise ValueError(
             f'Expected a checkpoint as PyTorch writes it, but {path} ({size} '
             f'bytes) would inflate to {inflated} bytes. Use another; one that '
-            'was compressed has to be unpacked and saved again.')
+            'was compressed has to be unpacked and saved again.'
+        )
 
 
-def load_local(path: str,
-               map_location=None,
-               allow_code: bool = False,
-               more: Sequence[type] = ()):
+def load_local(
+    path: str,
+    map_location=None,
+    allow_code: bool = False,
+    more: Sequence[type] = (),
+):
     """Load a local checkpoint.
 
     Args:
@@ -130,7 +137,8 @@ def load_local(path: str,
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(
-            f'Expected a checkpoint file, but there is none at {path}.')
+            f'Expected a checkpoint file, but there is none at {path}.'
+        )
     check_inflation(path)
     if allow_code:
         return torch.load(path, map_location, weights_only=False)
@@ -162,7 +170,8 @@ def _weights_only(load):
 def _without_config(checkpoint):
     """MMEngine runs the config of old checkpoints, as Python, on resuming."""
     if isinstance(checkpoint, dict) and isinstance(
-            checkpoint.get('meta'), dict):
+        checkpoint.get('meta'), dict
+    ):
         checkpoint['meta'].pop('config', None)
     return checkpoint
 
@@ -173,10 +182,14 @@ def _refusal(path, error) -> str:
         # PyTorch puts advice before it that leads to running code
         cause = error.__context__ or error
         reason = str(cause) or type(cause).__name__
-        return ('Expected weights and what MMEngine saves with them in '
-                f'{path}, but it could not be read: {reason.splitlines()[0]}')
+        return (
+            'Expected weights and what MMEngine saves with them in '
+            f'{path}, but it could not be read: {reason.splitlines()[0]}'
+        )
     advice = _advice.get()
-    return ('Expected weights and what MMEngine saves with them, but '
-            f'{path} asks for {wanted[1]}: loading it can run code. Use '
-            'another checkpoint.' +
-            (f' If you trust whoever wrote it, {advice}.' if advice else ''))
+    return (
+        'Expected weights and what MMEngine saves with them, but '
+        f'{path} asks for {wanted[1]}: loading it can run code. Use '
+        'another checkpoint.'
+        + (f' If you trust whoever wrote it, {advice}.' if advice else '')
+    )

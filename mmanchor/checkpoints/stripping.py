@@ -1,7 +1,7 @@
 """Taking training images out of a checkpoint."""
+
 import os
 from pathlib import Path
-from typing import Dict
 
 import torch
 
@@ -10,7 +10,7 @@ from .safe_loading import load_local
 from .verification import BANK_KEY, RESIDUALS_KEY, check_checkpoint, is_remote
 
 
-def strip_references(checkpoint: dict) -> Dict[str, torch.Tensor]:
+def strip_references(checkpoint: dict) -> dict[str, torch.Tensor]:
     """Take reference bank and residuals out of a checkpoint, in place.
 
     The averaged weights of an ``EMAHook`` lose theirs, too. All else stays,
@@ -34,14 +34,15 @@ def strip_references(checkpoint: dict) -> Dict[str, torch.Tensor]:
             weights = checkpoint
         for key in list(weights or {}):
             if key.endswith((BANK_KEY, RESIDUALS_KEY)):
-                taken[key if name ==
-                      'state_dict' else f'{name}: {key}'] = weights.pop(key)
+                taken[key if name == 'state_dict' else f'{name}: {key}'] = (
+                    weights.pop(key)
+                )
     return taken
 
 
-def strip_file(path: str,
-               out: str,
-               allow_code: bool = False) -> Dict[str, torch.Tensor]:
+def strip_file(
+    path: str, out: str, allow_code: bool = False
+) -> dict[str, torch.Tensor]:
     """Write a checkpoint without references.
 
     Args:
@@ -62,14 +63,17 @@ def strip_file(path: str,
         raise ValueError(f'Expected a file, but got {path}. Download it.')
     check_checkpoint(path)
     if os.path.realpath(path) == os.path.realpath(out):
-        raise ValueError(f'Expected another file than {path} to write to. '
-                         'Name one, and delete the original when it is good.')
+        raise ValueError(
+            f'Expected another file than {path} to write to. '
+            'Name one, and delete the original when it is good.'
+        )
     checkpoint = load_local(path, 'cpu', allow_code)
     taken = strip_references(checkpoint)
     if not taken:
         raise ValueError(
             f'Expected a reference bank in {path}, but there is none: '
-            'nothing to take out.')
+            'nothing to take out.'
+        )
     with whole_files(Path(out).parent) as partial:
         torch.save(checkpoint, partial / Path(out).name)
     return taken

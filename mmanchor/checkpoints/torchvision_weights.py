@@ -4,10 +4,11 @@ The anchoring paper's released checkpoints are torchvision's models with six
 channels in the first layer. Where ResNets for CIFAR have other names for two
 layers, those are taken as well.
 """
+
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Callable, List, Optional, Sequence, Tuple
+from functools import cache
 
 import torch
 from torch import nn
@@ -29,10 +30,11 @@ class Architecture:
         config (str): Configs of the MMPretrain model, but for
             ``_DATA.py`` or ``_anchored_DATA.py``, in ``configs/converted``.
     """
+
     build: Callable[[], nn.Module]
     stem: str
     head: str
-    names: Sequence[Tuple[str, str]]
+    names: Sequence[tuple[str, str]]
     config: str
 
 
@@ -63,10 +65,14 @@ _SWIN = (
     (r'^features\.0\.0\.', 'backbone.patch_embed.projection.'),
     (r'^features\.0\.2\.', 'backbone.patch_embed.norm.'),
     # stages and what merges patches before the next one take turns
-    *((rf'^features\.{2 * stage + 1}\.', f'backbone.stages.{stage}.blocks.')
-      for stage in range(4)),
-    *((rf'^features\.{2 * stage}\.', f'backbone.stages.{stage}.downsample.')
-      for stage in range(1, 4)),
+    *(
+        (rf'^features\.{2 * stage + 1}\.', f'backbone.stages.{stage}.blocks.')
+        for stage in range(4)
+    ),
+    *(
+        (rf'^features\.{2 * stage}\.', f'backbone.stages.{stage}.downsample.')
+        for stage in range(1, 4)
+    ),
     (r'^norm\.', 'backbone.norm3.'),
     (r'^head\.', 'head.fc.'),
     (r'\.attn\.', '.attn.w_msa.'),
@@ -75,20 +81,21 @@ _SWIN = (
 )
 
 ARCHITECTURES = {
-    'resnet18_cifar':
-    Architecture(_resnet18_cifar, 'conv1.weight', 'fc', _RESNET, 'resnet18'),
-    'vit_b_16':
-    Architecture(models.vit_b_16, 'conv_proj.weight', 'heads.head', _VIT,
-                 'vit-b16'),
-    'swin_v2_t':
-    Architecture(models.swin_v2_t, 'features.0.0.weight', 'head', _SWIN,
-                 'swinv2-t'),
-    'swin_v2_s':
-    Architecture(models.swin_v2_s, 'features.0.0.weight', 'head', _SWIN,
-                 'swinv2-s'),
-    'swin_v2_b':
-    Architecture(models.swin_v2_b, 'features.0.0.weight', 'head', _SWIN,
-                 'swinv2-b'),
+    'resnet18_cifar': Architecture(
+        _resnet18_cifar, 'conv1.weight', 'fc', _RESNET, 'resnet18'
+    ),
+    'vit_b_16': Architecture(
+        models.vit_b_16, 'conv_proj.weight', 'heads.head', _VIT, 'vit-b16'
+    ),
+    'swin_v2_t': Architecture(
+        models.swin_v2_t, 'features.0.0.weight', 'head', _SWIN, 'swinv2-t'
+    ),
+    'swin_v2_s': Architecture(
+        models.swin_v2_s, 'features.0.0.weight', 'head', _SWIN, 'swinv2-s'
+    ),
+    'swin_v2_b': Architecture(
+        models.swin_v2_b, 'features.0.0.weight', 'head', _SWIN, 'swinv2-b'
+    ),
 }
 
 # other names for the same: of a well-known ResNet for CIFAR, and of
@@ -111,7 +118,7 @@ def rename_aliases(weights: Weights) -> Weights:
     return {_renamed(name, _ALIASES): w for name, w in weights.items()}
 
 
-def misfits(weights: Weights, arch: str) -> List[str]:
+def misfits(weights: Weights, arch: str) -> list[str]:
     """What keeps weights from being those of an architecture.
 
     Neither the number of channels nor that of classes does.
@@ -133,14 +140,17 @@ def misfits(weights: Weights, arch: str) -> List[str]:
     for name, weight in weights.items():
         if name not in wanted:
             lines.append(f'{name} is not known')
-        elif (_compared(name, weight.shape, arch)
-              != _compared(name, wanted[name], arch)):
-            lines.append(f'{name} has the shape {tuple(weight.shape)} rather '
-                         f'than {tuple(wanted[name])}')
+        elif _compared(name, weight.shape, arch) != _compared(
+            name, wanted[name], arch
+        ):
+            lines.append(
+                f'{name} has the shape {tuple(weight.shape)} rather '
+                f'than {tuple(wanted[name])}'
+            )
     return lines
 
 
-def find_architecture(weights: Weights) -> Optional[str]:
+def find_architecture(weights: Weights) -> str | None:
     """The architecture that weights are of, if it is one of these.
 
     Example:
@@ -168,14 +178,14 @@ def rename(weights: Weights, arch: str) -> Weights:
         if target.endswith('w_msa.qkv.bias'):
             # that of the keys is never added, neither here nor there
             query, _, value = weight.chunk(3)
-            target = target[:-len('qkv.bias')]
+            target = target[: -len('qkv.bias')]
             renamed[target + 'q_bias'] = query.clone()
             renamed[target + 'v_bias'] = value.clone()
             continue
         if target.endswith('downsample.reduction.weight'):
             weight = _patches_last(weight)
         elif target.endswith('relative_position_index'):
-            weight = weight.reshape(round(weight.numel()**0.5), -1)
+            weight = weight.reshape(round(weight.numel() ** 0.5), -1)
         renamed[target] = weight
     return renamed
 
@@ -195,7 +205,7 @@ def _renamed(name, names):
     return name
 
 
-@lru_cache(maxsize=None)
+@cache
 def _shapes(arch):
     with torch.device('meta'):  # no memory, and no time to fill it
         net = ARCHITECTURES[arch].build()

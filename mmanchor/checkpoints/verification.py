@@ -1,8 +1,8 @@
 """Whether a checkpoint is there, whole, and one for the model."""
+
 import os
 import re
 import zipfile
-from typing import Dict
 
 import torch
 from mmengine.hooks import Hook
@@ -39,14 +39,16 @@ def check_checkpoint(path: str) -> None:
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f'Expected a checkpoint file, but there is none at {path}. The '
-            'latest of a run is named in `last_checkpoint` in its work dir.')
+            'latest of a run is named in `last_checkpoint` in its work dir.'
+        )
     with open(path, 'rb') as file:
         legacy = file.read(1) == b'\x80'  # a pickle, from before PyTorch 1.6
     if not legacy and not zipfile.is_zipfile(path):
         raise ValueError(
             f'Expected a whole checkpoint, but {path} '
             f'({os.path.getsize(path)} bytes) was cut short or is none. Use '
-            'an earlier one, or copy it again.')
+            'an earlier one, or copy it again.'
+        )
     check_inflation(path)
     if not legacy and is_first_process():
         try:
@@ -58,7 +60,8 @@ def check_checkpoint(path: str) -> None:
             raise ValueError(
                 f'Expected a whole checkpoint, but {path} '
                 f'({os.path.getsize(path)} bytes) is damaged: {damaged}. Use '
-                'an earlier one, or copy it again.')
+                'an earlier one, or copy it again.'
+            )
 
 
 def is_first_process() -> bool:
@@ -82,11 +85,13 @@ def check_pretrained(model_config: dict) -> None:
             raise ValueError(
                 'Expected a file of pretrained weights, but there is none at '
                 f'{path!r}. Mend `checkpoint` of the `init_cfg` (or '
-                '`pretrained`) that names it, or take it out.') from error
+                '`pretrained`) that names it, or take it out.'
+            ) from error
 
 
-def check_pretrained_fits(model: AnchoredImageClassifier,
-                          model_config: dict) -> None:
+def check_pretrained_fits(
+    model: AnchoredImageClassifier, model_config: dict
+) -> None:
     """Refuse pretrained weights of another backbone.
 
     Files that are not local, and ``init_cfg`` of parts of a backbone, are
@@ -98,7 +103,8 @@ def check_pretrained_fits(model: AnchoredImageClassifier,
     whole = dict(
         pretrained=model_config.get('pretrained'),
         init_cfg=model_config.get('init_cfg'),
-        head=None)
+        head=None,
+    )
     backbone = dict(model_config.get('backbone') or {})
     own = dict(init_cfg=backbone.get('init_cfg'))
     for config, is_backbone in ((whole, False), (own, True)):
@@ -111,22 +117,26 @@ def check_pretrained_fits(model: AnchoredImageClassifier,
             if is_backbone:
                 prefix = prefix and prefix.rstrip('.') + '.'
                 if not prefix and any(
-                        name.startswith('backbone.') for name in weights):
+                    name.startswith('backbone.') for name in weights
+                ):
                     raise ValueError(
                         f'Expected weights of a backbone, but {path} has '
-                        'those of a classifier. Add `prefix=\'backbone.\'` '
-                        'to the `init_cfg` of the backbone.')
+                        "those of a classifier. Add `prefix='backbone.'` "
+                        'to the `init_cfg` of the backbone.'
+                    )
                 weights = {
-                    'backbone.' + name[len(prefix):]: weight
+                    'backbone.' + name[len(prefix) :]: weight
                     for name, weight in weights.items()
                     if name.startswith(prefix)
                 }
             check_architecture(model, weights, path)
 
 
-def check_architecture(model: AnchoredImageClassifier,
-                       state_dict: Dict[str, torch.Tensor],
-                       path: str = 'the checkpoint') -> None:
+def check_architecture(
+    model: AnchoredImageClassifier,
+    state_dict: dict[str, torch.Tensor],
+    path: str = 'the checkpoint',
+) -> None:
     """Refuse the checkpoint of another backbone, which the host would skip.
 
     The host logs weights that don't fit, and trains or tests on without them.
@@ -153,7 +163,8 @@ def check_architecture(model: AnchoredImageClassifier,
     }
     missing = {
         name: shape
-        for name, shape in wanted.items() if shapes.get(name) != shape
+        for name, shape in wanted.items()
+        if shapes.get(name) != shape
         and not (name in stem and _is_plain(shapes.get(name), shape))
     }
     if 2 * len(missing) > len(wanted):
@@ -163,12 +174,16 @@ def check_architecture(model: AnchoredImageClassifier,
             f'the config, but {path} has {len(wanted) - len(missing)} of its '
             f'{len(wanted)} by name and shape: {name} should be {shape} and '
             f'is {shapes.get(name, "not there")}. Name a checkpoint of the '
-            'same architecture, or the config that it was trained with.')
+            'same architecture, or the config that it was trained with.'
+        )
 
 
 def _is_plain(saved, anchored) -> bool:
-    return saved is not None and len(saved) == 4 and (saved[0], 2 * saved[1],
-                                                      *saved[2:]) == anchored
+    return (
+        saved is not None
+        and len(saved) == 4
+        and (saved[0], 2 * saved[1], *saved[2:]) == anchored
+    )
 
 
 class PlainModelHook(Hook):
@@ -187,8 +202,9 @@ class PlainModelHook(Hook):
         check_kind(runner.model, checkpoint.get('state_dict', checkpoint))
 
 
-def check_kind(model: torch.nn.Module, state_dict: Dict[str,
-                                                        torch.Tensor]) -> None:
+def check_kind(
+    model: torch.nn.Module, state_dict: dict[str, torch.Tensor]
+) -> None:
     """Refuse an anchored or a folded model's weights for a plain one.
 
     Raises:
@@ -196,23 +212,28 @@ def check_kind(model: torch.nn.Module, state_dict: Dict[str,
     """
     kind = type(model).__name__
     if not _has(model, AnchoredImageClassifier) and _is_of_anchored(
-            state_dict, model):
+        state_dict, model
+    ):
         raise ValueError(
             'Expected the checkpoint of a plain model, since the config '
-            f'has one ({kind}), but it is an anchored model\'s: it has a '
+            f"has one ({kind}), but it is an anchored model's: it has a "
             'reference bank, or had one. Use the config that it was '
-            'trained with.')
+            'trained with.'
+        )
     if not _has(model, FoldedImageClassifier) and any(
-            key.endswith(MAP_KEY) for key in state_dict):
+        key.endswith(MAP_KEY) for key in state_dict
+    ):
         raise ValueError(
             'Expected the checkpoint of a model without reference maps, '
             f'since the config has one ({kind}), but it is a folded '
-            'model\'s. Use the config that was written with it, '
-            '`folded.py`.')
+            "model's. Use the config that was written with it, "
+            '`folded.py`.'
+        )
 
 
-def _is_of_anchored(state_dict: Dict[str, torch.Tensor],
-                    plain: torch.nn.Module) -> bool:
+def _is_of_anchored(
+    state_dict: dict[str, torch.Tensor], plain: torch.nn.Module
+) -> bool:
     """Whether weights are an anchored model's, maybe without its bank."""
     if any(key.endswith(BANK_KEY) for key in state_dict):
         return True
@@ -222,7 +243,9 @@ def _is_of_anchored(state_dict: Dict[str, torch.Tensor],
     # The control of anchored training draws as well: look for a wide stem.
     return any(
         _is_plain(tuple(weight.shape), tuple(state_dict[key].shape))
-        for key, weight in own.items() if key in state_dict)
+        for key, weight in own.items()
+        if key in state_dict
+    )
 
 
 def _has(model, kind) -> bool:

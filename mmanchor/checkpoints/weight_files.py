@@ -1,9 +1,10 @@
 """Where checkpoints of other programs have their weights."""
-from typing import Dict, Iterable, Optional, Tuple
+
+from collections.abc import Iterable
 
 import torch
 
-Weights = Dict[str, torch.Tensor]
+Weights = dict[str, torch.Tensor]
 
 # averaged weights are what the paper's authors evaluate: they come first
 PLACES = ('model_ema', 'model', 'net', 'state_dict')
@@ -11,9 +12,8 @@ _WRAPPERS = ('module.', 'net.')
 
 
 def find_weights(
-        checkpoint: dict,
-        place: Optional[str] = None,
-        path: str = 'the checkpoint') -> Tuple[Weights, Optional[str]]:
+    checkpoint: dict, place: str | None = None, path: str = 'the checkpoint'
+) -> tuple[Weights, str | None]:
     """Find a model's weights in a checkpoint, by the names it gave them.
 
     Args:
@@ -36,27 +36,34 @@ def find_weights(
         ({'w': tensor([1.])}, 'net')
     """
     if not isinstance(checkpoint, dict):
-        raise ValueError(f'Expected a dict of weights in {path}, but got a '
-                         f'{type(checkpoint).__name__}. Save '
-                         '`model.state_dict()` and convert that.')
+        raise ValueError(
+            f'Expected a dict of weights in {path}, but got a '
+            f'{type(checkpoint).__name__}. Save '
+            '`model.state_dict()` and convert that.'
+        )
     there = [name for name in PLACES if isinstance(checkpoint.get(name), dict)]
     if place is not None and place not in there:
-        raise ValueError(f'Expected weights under {place!r} in {path}, but '
-                         f'there are those of: {some_of(there) or "none"}.')
+        raise ValueError(
+            f'Expected weights under {place!r} in {path}, but '
+            f'there are those of: {some_of(there) or "none"}.'
+        )
     if place is None and there:
         place = there[0]
     found = checkpoint if place is None else checkpoint[place]
     weights = {
         name: weight
-        for name, weight in found.items() if isinstance(name, str)
-        and isinstance(weight, torch.Tensor) and name != 'n_averaged'
+        for name, weight in found.items()
+        if isinstance(name, str)
+        and isinstance(weight, torch.Tensor)
+        and name != 'n_averaged'
     }
     if not weights:
         raise ValueError(
             f'Expected weights in {path}, or under one of {", ".join(PLACES)}'
             f' in it, but {"it" if place is None else repr(place)} has no '
             f'tensors by name; it has: {some_of(found) or "nothing"}. Name a '
-            'checkpoint that was saved with its weights.')
+            'checkpoint that was saved with its weights.'
+        )
     return _without_wrappers(weights), place
 
 
@@ -64,7 +71,7 @@ def _without_wrappers(weights: Weights) -> Weights:
     while True:
         for wrapper in _WRAPPERS:
             if all(name.startswith(wrapper) for name in weights):
-                weights = {n[len(wrapper):]: w for n, w in weights.items()}
+                weights = {n[len(wrapper) :]: w for n, w in weights.items()}
                 break
         else:
             return weights

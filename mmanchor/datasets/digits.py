@@ -1,5 +1,4 @@
 """Real images that need no download."""
-from typing import List
 
 import numpy as np
 from mmpretrain.datasets import BaseDataset
@@ -31,12 +30,13 @@ class Digits(BaseDataset):
 
     def __init__(self, split: str = 'train', **kwargs):
         if split not in ('train', 'test'):
-            raise ValueError("Expected `split` to be 'train' or 'test', but "
-                             f'got {split!r}.')
+            raise ValueError(
+                f"Expected `split` to be 'train' or 'test', but got {split!r}."
+            )
         self.split = split
         super().__init__(ann_file='', test_mode=split == 'test', **kwargs)
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """Images as arrays and their labels, in the split's order."""
         try:
             from sklearn.datasets import load_digits
@@ -44,17 +44,20 @@ class Digits(BaseDataset):
         except ImportError as error:
             raise ImportError(
                 'The digits come with scikit-learn, which is not installed. '
-                'Install it with `pip install "mmanchor[demo]"`.') from error
+                'Install it with `pip install "mmanchor[demo]"`.'
+            ) from error
         digits = load_digits()
         train, test = train_test_split(
             np.arange(len(digits.target)),
             test_size=TEST_SIZE,
             stratify=digits.target,
-            random_state=0)
+            random_state=0,
+        )
         grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)
         return [
             dict(
                 img=np.repeat(grey[i][..., None], 3, axis=-1),
-                gt_label=int(digits.target[i]))
+                gt_label=int(digits.target[i]),
+            )
             for i in (train if self.split == 'train' else test)
         ]

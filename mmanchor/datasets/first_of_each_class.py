@@ -1,5 +1,4 @@
 """A small training set out of a large one, the same on every machine."""
-from typing import Dict, List
 
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
@@ -23,16 +22,21 @@ class FirstOfEachClass(CustomDataset):
     """
 
     def __init__(self, data_root: str, images_per_class: int, **kwargs):
-        if (not isinstance(images_per_class, int)
-                or isinstance(images_per_class, bool) or images_per_class < 1):
-            raise ValueError('Expected `images_per_class` to be a positive '
-                             f'integer, but got {images_per_class!r}.')
+        if (
+            not isinstance(images_per_class, int)
+            or isinstance(images_per_class, bool)
+            or images_per_class < 1
+        ):
+            raise ValueError(
+                'Expected `images_per_class` to be a positive '
+                f'integer, but got {images_per_class!r}.'
+            )
         self.images_per_class = images_per_class
         super().__init__(data_root=data_root, with_label=True, **kwargs)
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """The path and the label of each image that is taken."""
-        by_label: Dict[int, List[dict]] = {}
+        by_label: dict[int, list[dict]] = {}
         for sample in super().load_data_list():
             by_label.setdefault(int(sample['gt_label']), []).append(sample)
         chosen = []
@@ -42,7 +46,8 @@ class FirstOfEachClass(CustomDataset):
                     f'Expected {self.images_per_class} images of each class '
                     f'in {self.data_root}, but class {label} has '
                     f'{len(samples)}. Lower `images_per_class`, or add '
-                    'images.')
+                    'images.'
+                )
             samples.sort(key=lambda sample: sample['img_path'])
-            chosen += samples[:self.images_per_class]
+            chosen += samples[: self.images_per_class]
         return chosen

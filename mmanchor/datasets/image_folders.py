@@ -1,8 +1,9 @@
 """Images in folders, found and checked."""
+
 import os
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import cv2
 import mmcv
@@ -12,11 +13,20 @@ from PIL import Image, ImageOps
 
 from .shifts.kinds import ALL_C_KINDS, check_kind, check_severity, missing
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff',
-              '.webp')
+EXTENSIONS = (
+    '.jpg',
+    '.jpeg',
+    '.png',
+    '.ppm',
+    '.bmp',
+    '.pgm',
+    '.tif',
+    '.tiff',
+    '.webp',
+)
 
 
-def list_images(folder: Union[str, Path]) -> List[Path]:
+def list_images(folder: str | Path) -> list[Path]:
     """The images in a folder at any depth, as MMPretrain's datasets walk it.
 
     Linked files and folders are followed. Hidden files and folders, such as
@@ -40,7 +50,7 @@ def list_images(folder: Union[str, Path]) -> List[Path]:
     return sorted(_walk(Path(folder), ()), key=str)
 
 
-def _walk(folder: Path, parents: Tuple[str, ...]) -> Iterator[Path]:
+def _walk(folder: Path, parents: tuple[str, ...]) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in parents:  # a link to a folder that holds it would never end
         return
@@ -53,14 +63,16 @@ def _walk(folder: Path, parents: Tuple[str, ...]) -> Iterator[Path]:
             yield path
 
 
-def list_folders(folder: Union[str, Path]) -> List[str]:
+def list_folders(folder: str | Path) -> list[str]:
     """The names of a folder's folders, sorted, without hidden ones."""
     return sorted(
-        path.name for path in Path(folder).iterdir()
-        if path.is_dir() and not path.name.startswith('.'))
+        path.name
+        for path in Path(folder).iterdir()
+        if path.is_dir() and not path.name.startswith('.')
+    )
 
 
-def open_rgb(path: Union[str, Path]) -> Image.Image:
+def open_rgb(path: str | Path) -> Image.Image:
     """Open an image in RGB, turned as its EXIF data say.
 
     Pillow would clip grey values of 16 bits to 255, which makes such images
@@ -79,19 +91,22 @@ def open_rgb(path: Union[str, Path]) -> Image.Image:
                 return _scaled_to_bytes(path, file.mode)
             return ImageOps.exif_transpose(file).convert('RGB')
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f'Expected {path} to be an image, but got a file '
-                         f'that can\'t be read: {error}. Mend or remove '
-                         'it.') from error
+        raise ValueError(
+            f'Expected {path} to be an image, but got a file '
+            f"that can't be read: {error}. Mend or remove "
+            'it.'
+        ) from error
 
 
-def _scaled_to_bytes(path: Union[str, Path], mode: str) -> Image.Image:
+def _scaled_to_bytes(path: str | Path, mode: str) -> Image.Image:
     try:
         return Image.fromarray(mmcv.imread(str(path), channel_order='rgb'))
     except cv2.error as error:
         raise ValueError(
             f'Expected {path} to have pixels of 8 or 16 bits, but got mode '
             f"{mode} (32 bits), which MMPretrain's loader can't read either. "
-            'Convert it to 8 bits.') from error
+            'Convert it to 8 bits.'
+        ) from error
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
@@ -127,7 +142,7 @@ class ClassFolders(BaseDataset):
         """The folder with the class folders."""
         return Path(self.data_root).expanduser()
 
-    def labels_of(self, names: List[str]) -> Dict[str, int]:
+    def labels_of(self, names: list[str]) -> dict[str, int]:
         """The label of each class folder that is there."""
         if self.CLASSES is None:
             self._metainfo['classes'] = tuple(names)
@@ -135,18 +150,21 @@ class ClassFolders(BaseDataset):
             raise ValueError(
                 f'Expected {len(self.CLASSES)} class folders, as many as '
                 f'there are classes, but got {len(names)} in {self.folder}. '
-                'Add or remove folders, or change `classes`.')
+                'Add or remove folders, or change `classes`.'
+            )
         return {name: label for label, name in enumerate(names)}
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """The path and the label of each image."""
         if not self.folder.is_dir():
             raise missing(self.NAME, self.LAYOUT, self.folder)
         names = list_folders(self.folder)
         if not names:
-            raise ValueError(f'Expected {self.folder} to hold {self.NAME} as '
-                             f'{self.LAYOUT}, but got no class folder. '
-                             'Change `data_root`.')
+            raise ValueError(
+                f'Expected {self.folder} to hold {self.NAME} as '
+                f'{self.LAYOUT}, but got no class folder. '
+                'Change `data_root`.'
+            )
         samples, empty = [], []
         for name, label in self.labels_of(names).items():
             images = list_images(self.folder / name)
@@ -156,13 +174,17 @@ class ClassFolders(BaseDataset):
             if not images:
                 empty.append(name)
         if empty and not (self.empty_classes and samples):
-            raise ValueError(f'Expected images in every class folder of '
-                             f'{self.folder}, but got none in '
-                             f'{listed(empty)}. Extract the set again.')
+            raise ValueError(
+                f'Expected images in every class folder of '
+                f'{self.folder}, but got none in '
+                f'{listed(empty)}. Extract the set again.'
+            )
         if empty:
-            warnings.warn(f'{self.folder} has no images of {listed(empty)}: '
-                          'these folders count as classes, as in '
-                          "MMPretrain's CustomDataset.")
+            warnings.warn(
+                f'{self.folder} has no images of {listed(empty)}: '
+                'these folders count as classes, as in '
+                "MMPretrain's CustomDataset."
+            )
         return samples
 
 
@@ -190,7 +212,7 @@ class CorruptedFolders(ClassFolders):
     empty_classes = True
     LAYOUT = 'DATA_ROOT/KIND/SEVERITY/CLASS/*.JPEG'
     KINDS = ALL_C_KINDS
-    SETTINGS: Optional[str] = None  # as the set was published
+    SETTINGS: str | None = None  # as the set was published
 
     def __init__(self, data_root: str, kind: str, severity: int, **kwargs):
         self.kind = check_kind(kind, self.KINDS, self.NAME)
@@ -221,12 +243,12 @@ class OODFolder(BaseDataset):
         ValueError: It holds no image.
     """
 
-    def __init__(self, data_root: str, name: Optional[str] = None, **kwargs):
+    def __init__(self, data_root: str, name: str | None = None, **kwargs):
         self.name = name or Path(data_root).name
         kwargs = dict(dict(test_mode=True), **kwargs)
         super().__init__(ann_file='', data_root=str(data_root), **kwargs)
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """The path of each image, and −1."""
         folder = Path(self.data_root).expanduser()
         if not folder.is_dir():
@@ -236,5 +258,6 @@ class OODFolder(BaseDataset):
             raise ValueError(
                 f'Expected {folder} to hold images of {self.name}, but got '
                 f'none with one of {", ".join(EXTENSIONS)}. Change '
-                '`data_root`.')
+                '`data_root`.'
+            )
         return [dict(img_path=str(path), gt_label=-1) for path in images]

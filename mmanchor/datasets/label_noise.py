@@ -1,6 +1,6 @@
 """Labels that are wrong at a known rate, and known to be."""
+
 from numbers import Real
-from typing import List, Union
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -11,10 +11,9 @@ from ..functional import check_seed
 from .reference_sampling import describe, get_labels, with_pipeline
 
 
-def flip_labels(labels: np.ndarray,
-                num_classes: int,
-                rate: float,
-                seed: int = 0) -> np.ndarray:
+def flip_labels(
+    labels: np.ndarray, num_classes: int, rate: float, seed: int = 0
+) -> np.ndarray:
     """Give a share of labels another class, each other class as likely.
 
     Which labels flip and what to is a function of the number of labels, of
@@ -43,21 +42,26 @@ def flip_labels(labels: np.ndarray,
     if isinstance(rate, bool) or not isinstance(rate, Real):
         raise TypeError(f'Expected `rate` to be a number, but got {rate!r}.')
     if not 0 <= rate <= 1:
-        raise ValueError('Expected `rate`, the share of labels to flip, to be '
-                         f'in [0, 1], but got {rate}. 5 % is 0.05.')
+        raise ValueError(
+            'Expected `rate`, the share of labels to flip, to be '
+            f'in [0, 1], but got {rate}. 5 % is 0.05.'
+        )
     if num_classes < 2:
-        raise ValueError('Expected at least 2 classes, so that a label has '
-                         f'another to flip to, but got {num_classes}.')
+        raise ValueError(
+            'Expected at least 2 classes, so that a label has '
+            f'another to flip to, but got {num_classes}.'
+        )
     labels = np.array(labels, np.int64)
     if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
         raise ValueError(
             f'Expected labels in [0, {num_classes}), but got '
             f'{labels.min()} to {labels.max()}. Only images with one label '
-            'each can be relabelled; change the dataset or its `metainfo`.')
+            'each can be relabelled; change the dataset or its `metainfo`.'
+        )
     generator = np.random.default_rng(check_seed(seed))
     order = generator.permutation(len(labels))
     steps = generator.integers(1, num_classes, size=len(labels))
-    flipped = order[:round(rate * len(labels))]
+    flipped = order[: round(rate * len(labels))]
     labels[flipped] = (labels[flipped] + steps[flipped]) % num_classes
     return labels
 
@@ -103,17 +107,17 @@ class SymmetricLabelNoise:
         (1297, 65)
     """
 
-    def __init__(self,
-                 dataset: Union[dict, BaseDataset],
-                 rate: float,
-                 seed: int = 0):
+    def __init__(
+        self, dataset: dict | BaseDataset, rate: float, seed: int = 0
+    ):
         if isinstance(dataset, dict):
             dataset = DATASETS.build(dataset)
         if not isinstance(dataset, BaseDataset):
             raise TypeError(
                 'Expected `dataset` to be a dataset of MMEngine or its '
                 f'config, but got {type(dataset).__name__}. Put '
-                'SymmetricLabelNoise inside wrappers, not around them.')
+                'SymmetricLabelNoise inside wrappers, not around them.'
+            )
         self.rate = rate
         self.seed = seed
         dataset.full_init()
@@ -121,16 +125,20 @@ class SymmetricLabelNoise:
         classes = dataset.metainfo.get('classes')
         self.labels = flip_labels(
             clean,
-            len(classes) if classes else int(clean.max(initial=-1)) + 1, rate,
-            seed)
+            len(classes) if classes else int(clean.max(initial=-1)) + 1,
+            rate,
+            seed,
+        )
         where = np.flatnonzero(self.labels != clean)
         self._flips = np.stack([where, clean[where], self.labels[where]], 1)
         self.dataset = with_pipeline(
-            dataset, [_Relabel(self.labels), *dataset.pipeline.transforms])
+            dataset, [_Relabel(self.labels), *dataset.pipeline.transforms]
+        )
         print_log(
             f'{len(where)} of {len(clean)} labels of {describe(dataset)} were '
             f'flipped to another class (rate {rate}, seed {seed}).',
-            logger='current')
+            logger='current',
+        )
 
     @property
     def flips(self) -> np.ndarray:
@@ -158,7 +166,7 @@ class SymmetricLabelNoise:
         """The noisy labels of all images."""
         return self.labels.copy()
 
-    def get_cat_ids(self, idx: int) -> List[int]:
+    def get_cat_ids(self, idx: int) -> list[int]:
         """The noisy label of an image, as ``ClassBalancedDataset`` asks."""
         return [int(self.labels[idx])]
 
@@ -169,5 +177,7 @@ class SymmetricLabelNoise:
         return self.dataset[idx]
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(rate={self.rate}, seed={self.seed}, '
-                f'flipped={len(self._flips)})\n{self.dataset}')
+        return (
+            f'{type(self).__name__}(rate={self.rate}, seed={self.seed}, '
+            f'flipped={len(self._flips)})\n{self.dataset}'
+        )

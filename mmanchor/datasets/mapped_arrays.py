@@ -1,6 +1,6 @@
 """Arrays of images and labels on disk, checked and memory-mapped."""
+
 from pathlib import Path
-from typing import Optional, Union
 
 import numpy as np
 
@@ -11,13 +11,14 @@ def _open(path: Path) -> np.ndarray:
     try:
         return np.lib.format.open_memmap(path, mode='r')
     except ValueError as error:  # no magic, cut short, or of objects
-        raise ValueError(f'Expected {path} to be a whole .npy file, but got '
-                         f'one that can\'t be read: {error}. '
-                         f'{ADVICE}') from error
+        raise ValueError(
+            f'Expected {path} to be a whole .npy file, but got '
+            f"one that can't be read: {error}. "
+            f'{ADVICE}'
+        ) from error
 
 
-def open_images(path: Union[str, Path],
-                size: Optional[int] = None) -> np.ndarray:
+def open_images(path: str | Path, size: int | None = None) -> np.ndarray:
     """Memory-map images.
 
     Args:
@@ -33,20 +34,28 @@ def open_images(path: Union[str, Path],
     """
     images = _open(Path(path))
     expected = f'(N, {size}, {size}, 3)' if size else '(N, H, W, 3)'
-    fits = images.ndim == 4 and images.shape[-1] == 3 and (
-        size is None or images.shape[1:3] == (size, size))
+    fits = (
+        images.ndim == 4
+        and images.shape[-1] == 3
+        and (size is None or images.shape[1:3] == (size, size))
+    )
     if images.dtype != np.uint8 or not fits:
-        raise ValueError(f'Expected {path} to hold images of shape {expected} '
-                         f'in uint8, but got {images.shape} in '
-                         f'{images.dtype}. {ADVICE}')
+        raise ValueError(
+            f'Expected {path} to hold images of shape {expected} '
+            f'in uint8, but got {images.shape} in '
+            f'{images.dtype}. {ADVICE}'
+        )
     if images.size == 0:
-        raise ValueError(f'Expected {path} to hold images, but got none: '
-                         f'{images.shape}. {ADVICE}')
+        raise ValueError(
+            f'Expected {path} to hold images, but got none: '
+            f'{images.shape}. {ADVICE}'
+        )
     return images
 
 
-def open_labels(path: Union[str, Path],
-                num_classes: Optional[int] = None) -> np.ndarray:
+def open_labels(
+    path: str | Path, num_classes: int | None = None
+) -> np.ndarray:
     """Read labels.
 
     Args:
@@ -62,15 +71,19 @@ def open_labels(path: Union[str, Path],
     """
     labels = _open(Path(path))
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f'Expected {path} to hold labels of shape (N,) in '
-                         f'integers, but got {labels.shape} in '
-                         f'{labels.dtype}. {ADVICE}')
+        raise ValueError(
+            f'Expected {path} to hold labels of shape (N,) in '
+            f'integers, but got {labels.shape} in '
+            f'{labels.dtype}. {ADVICE}'
+        )
     labels = np.array(labels, np.int64)
     top = num_classes or np.inf
     wrong = labels[(labels < 0) | (labels >= top)]
     if len(wrong):
-        raise ValueError(f'Expected the labels in {path} to be from 0 to '
-                         f'{top - 1}, but got {wrong[0]}. {ADVICE}')
+        raise ValueError(
+            f'Expected the labels in {path} to be from 0 to '
+            f'{top - 1}, but got {wrong[0]}. {ADVICE}'
+        )
     return labels
 
 
@@ -94,7 +107,7 @@ class MappedImages:
         (4, (8, 8, 3))
     """
 
-    def __init__(self, path: Union[str, Path], size: Optional[int] = None):
+    def __init__(self, path: str | Path, size: int | None = None):
         self.path, self.size = Path(path), size
         self._images = open_images(path, size)
 
@@ -110,7 +123,7 @@ class MappedImages:
         Shape:
             - output: (len(rows), H, W, 3), uint8
         """
-        return self._images[rows.start:rows.stop]
+        return self._images[rows.start : rows.stop]
 
     def __reduce__(self):
         return type(self), (self.path, self.size)

@@ -1,5 +1,4 @@
 """Real images of no class, that need no download."""
-from typing import List
 
 import numpy as np
 from mmpretrain.datasets import BaseDataset
@@ -27,21 +26,23 @@ class PhotoPatches(BaseDataset):
     Source: scikit-learn's ``load_sample_images``.
     """
 
-    def __init__(self,
-                 size: int = 16,
-                 count: int = 500,
-                 seed: int = 0,
-                 **kwargs):
-        for name, value, most in (('size', size, 427), ('count', count,
-                                                        10**6)):
+    def __init__(
+        self, size: int = 16, count: int = 500, seed: int = 0, **kwargs
+    ):
+        for name, value, most in (
+            ('size', size, 427),
+            ('count', count, 10**6),
+        ):
             if not 1 <= value <= most:
-                raise ValueError(f'Expected `{name}` to be from 1 to {most}, '
-                                 f'but got {value}. Change it.')
+                raise ValueError(
+                    f'Expected `{name}` to be from 1 to {most}, '
+                    f'but got {value}. Change it.'
+                )
         self.size, self.count, self.seed = size, count, seed
         kwargs = dict(dict(test_mode=True), **kwargs)
         super().__init__(ann_file='', **kwargs)
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """Patches as arrays, and −1."""
         try:
             from sklearn.datasets import load_sample_images
@@ -59,9 +60,10 @@ class PhotoPatches(BaseDataset):
         for i in range(self.count):
             photo = photos[i % len(photos)]
             top, left = (
-                int(rng.integers(side - self.size + 1))
-                for side in photo.shape)
-            patch = photo[top:top + self.size, left:left + self.size]
+                int(rng.integers(side - self.size + 1)) for side in photo.shape
+            )
+            patch = photo[top : top + self.size, left : left + self.size]
             samples.append(
-                dict(img=np.repeat(patch[..., None], 3, axis=-1), gt_label=-1))
+                dict(img=np.repeat(patch[..., None], 3, axis=-1), gt_label=-1)
+            )
         return samples

@@ -1,6 +1,7 @@
 """Picking reference images out of a dataset and stacking them as bytes."""
+
 import copy
-from typing import List, Optional, Sequence, Union
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class Subset:
         return self.dataset.get_data_info(int(self.indices[index]))
 
 
-def with_pipeline(dataset, pipeline: Sequence[Union[dict, callable]]):
+def with_pipeline(dataset, pipeline: Sequence[dict | Callable]):
     """A view of a dataset that sends its samples through another pipeline.
 
     Wrappers (``RepeatDataset``, ``ConcatDataset``, …) are looked through.
@@ -59,7 +60,8 @@ def with_pipeline(dataset, pipeline: Sequence[Union[dict, callable]]):
     else:
         raise TypeError(
             'Expected a dataset with a `pipeline` to draw references from, '
-            f'but got {type(dataset).__name__}. Name another with `source`.')
+            f'but got {type(dataset).__name__}. Name another with `source`.'
+        )
     return view
 
 
@@ -76,8 +78,9 @@ def get_labels(dataset) -> np.ndarray:
         except TypeError:  # several labels
             return -1
 
-    return np.fromiter((label(i) for i in range(len(dataset))), np.int64,
-                       len(dataset))
+    return np.fromiter(
+        (label(i) for i in range(len(dataset))), np.int64, len(dataset)
+    )
 
 
 def round_robin(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -119,19 +122,23 @@ def select_indices(dataset, size: int, select: str, seed: int) -> np.ndarray:
             labels to go round.
     """
     if len(dataset) == 0:
-        raise ValueError('Expected a dataset with images to draw references '
-                         f'from, but {describe(dataset)} is empty.')
+        raise ValueError(
+            'Expected a dataset with images to draw references '
+            f'from, but {describe(dataset)} is empty.'
+        )
     if size > len(dataset):
         raise ValueError(
             f'Expected at most {len(dataset)} references, as many as '
-            f'{describe(dataset)} has images, but got {size}.')
+            f'{describe(dataset)} has images, but got {size}.'
+        )
     order = np.random.default_rng(seed).permutation(len(dataset))
     if select == 'per_class':
         labels = get_labels(dataset)
         if labels.min() < 0:
             raise ValueError(
                 'Expected one label an image to draw references per class, '
-                f"but {describe(dataset)} has none. Use `select='random'`.")
+                f"but {describe(dataset)} has none. Use `select='random'`."
+            )
         order = round_robin(labels, order)
     return order[:size]
 
@@ -150,7 +157,7 @@ def stack_images(dataset, indices: Sequence[int]) -> torch.Tensor:
     Raises:
         ValueError: The images differ in size, or one can't be read.
     """
-    images: List[torch.Tensor] = []
+    images: list[torch.Tensor] = []
     for index in indices:
         try:
             image = dataset[int(index)]['inputs']
@@ -158,13 +165,15 @@ def stack_images(dataset, indices: Sequence[int]) -> torch.Tensor:
             raise ValueError(
                 f'Image {index} of {describe(dataset)}{_path(dataset, index)} '
                 f'could not be read as a reference: {error}. Mend or remove '
-                'it.') from error
+                'it.'
+            ) from error
         if images and image.shape != images[0].shape:
             raise ValueError(
                 'Expected all references to have one size, but got '
                 f'(C, H, W) = {tuple(images[0].shape)} and '
                 f'{tuple(image.shape)}. Let the test pipeline end at one '
-                'size, or give `source` a pipeline that does.')
+                'size, or give `source` a pipeline that does.'
+            )
         images.append(image)
     return torch.stack(images)
 
@@ -233,21 +242,24 @@ def draw_pairs(dataset, size: int, seed: int) -> torch.Tensor:
         ValueError: The dataset has fewer than two images.
     """
     if len(dataset) < 2:
-        raise ValueError('Expected at least 2 images to draw residuals from, '
-                         f'but {describe(dataset)} has {len(dataset)}.')
+        raise ValueError(
+            'Expected at least 2 images to draw residuals from, '
+            f'but {describe(dataset)} has {len(dataset)}.'
+        )
     generator = np.random.default_rng([seed, 1])
     first = generator.integers(len(dataset), size=size)
     steps = generator.integers(1, len(dataset), size=size)
     second = (first + steps) % len(dataset)
-    return stack_images(dataset,
-                        np.stack([first, second],
-                                 1).ravel()).unflatten(0, (size, 2))
+    return stack_images(
+        dataset, np.stack([first, second], 1).ravel()
+    ).unflatten(0, (size, 2))
 
 
 def describe(dataset) -> str:
     """A dataset in a few words, for messages."""
     if isinstance(dataset, Subset):
         return f'the reference set of {describe(dataset.dataset)}'
-    root: Optional[str] = getattr(dataset, 'data_root', None) or getattr(
-        dataset, 'img_prefix', None)
+    root: str | None = getattr(dataset, 'data_root', None) or getattr(
+        dataset, 'img_prefix', None
+    )
     return type(dataset).__name__ + (f' ({root})' if root else '')

@@ -1,5 +1,6 @@
 """The images that references are drawn from in training."""
-from typing import Optional, Sequence, Union
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -33,18 +34,25 @@ class ReferenceSet:
     Source: arXiv 2406.00529, where the size of the reference set is studied.
     """
 
-    def __init__(self,
-                 dataset: Optional[dict] = None,
-                 size: Optional[int] = None,
-                 classes: Optional[Sequence[Union[str, int]]] = None,
-                 seed: int = 0):
-        if size is not None and (not isinstance(size, int)
-                                 or isinstance(size, bool) or size < 1):
-            raise ValueError('Expected `size` of the reference set to be a '
-                             f'positive integer or None, but got {size!r}.')
+    def __init__(
+        self,
+        dataset: dict | None = None,
+        size: int | None = None,
+        classes: Sequence[str | int] | None = None,
+        seed: int = 0,
+    ):
+        if size is not None and (
+            not isinstance(size, int) or isinstance(size, bool) or size < 1
+        ):
+            raise ValueError(
+                'Expected `size` of the reference set to be a '
+                f'positive integer or None, but got {size!r}.'
+            )
         if isinstance(classes, (str, int)):
-            raise TypeError('Expected `classes` of the reference set to be a '
-                            f'list of names or indices, but got {classes!r}.')
+            raise TypeError(
+                'Expected `classes` of the reference set to be a '
+                f'list of names or indices, but got {classes!r}.'
+            )
         self.dataset = dataset
         self.size = size
         self.classes = classes
@@ -60,7 +68,8 @@ class ReferenceSet:
                     'The reference set has no images yet. Add '
                     '`KReferenceHook` to `custom_hooks`, which takes them '
                     'from the training set, or give `ReferenceSet` a '
-                    '`dataset`.')
+                    '`dataset`.'
+                )
             self.load(DATASETS.build(self.dataset))
         return self._images
 
@@ -106,19 +115,22 @@ class ReferenceSet:
                 f'Expected {size or "some"} images for the reference set, '
                 f'but {describe(dataset)} has {len(candidates)}'
                 f'{" of the classes asked for" if self.classes else ""}. '
-                'Lower `size`, or name more `classes` or another `dataset`.')
+                'Lower `size`, or name more `classes` or another `dataset`.'
+            )
         order = np.random.default_rng(self.seed).permutation(candidates)
         return order[:size]
 
     def _candidates(self, dataset) -> np.ndarray:
-        names = list((getattr(dataset, 'metainfo', None) or {}).get('classes')
-                     or [])
+        names = list(
+            (getattr(dataset, 'metainfo', None) or {}).get('classes') or []
+        )
         labels = get_labels(dataset)
         if names and len(labels) and labels.max() >= len(names):
             raise ValueError(
                 f'Expected the labels of {describe(dataset)} to be below its '
                 f'number of classes, {len(names)}, but got {labels.max()}. '
-                'Mend the annotation file or `metainfo`.')
+                'Mend the annotation file or `metainfo`.'
+            )
         if self.classes is None:
             return np.arange(len(labels))
         wanted = [names.index(c) if c in names else c for c in self.classes]
@@ -128,5 +140,6 @@ class ReferenceSet:
             raise ValueError(
                 f'Expected `classes` to be among those of '
                 f'{describe(dataset)}, {names or list(known)}, but got '
-                f'{unknown}.')
+                f'{unknown}.'
+            )
         return np.flatnonzero(np.isin(labels, wanted))

@@ -1,6 +1,6 @@
 """The figure of the demo."""
+
 import os
-from typing import List
 
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,8 +19,9 @@ COLOURS = {
 }
 
 
-def draw_figure(rows: List[dict], model: nn.Module, dataset: Dataset,
-                path: str) -> None:
+def draw_figure(
+    rows: list[dict], model: nn.Module, dataset: Dataset, path: str
+) -> None:
     """Draw what the network sees, and accuracy and spread by severity.
 
     Args:
@@ -56,10 +57,12 @@ def draw_figure(rows: List[dict], model: nn.Module, dataset: Dataset,
 def _draw_by_severity(axes, row: dict, figure: str, name: str) -> None:
     by_severity = row['shifts']['Digits-C']['by_severity']
     points = (row['clean']['figures'], *by_severity.values())
-    axes.plot([point[figure] for point in points],
-              marker='o',
-              color=COLOURS[name],
-              label=name)
+    axes.plot(
+        [point[figure] for point in points],
+        marker='o',
+        color=COLOURS[name],
+        label=name,
+    )
 
 
 def _draw_anchoring(figure, model: nn.Module, dataset: Dataset) -> None:
@@ -67,15 +70,19 @@ def _draw_anchoring(figure, model: nn.Module, dataset: Dataset) -> None:
     with torch.no_grad():
         images = model.data_preprocessor(batch)['inputs'].cpu()
         references = model.data_preprocessor(
-            dict(inputs=model.reference_bank.images[:len(images)])
+            dict(inputs=model.reference_bank.images[: len(images)])
         )['inputs'].cpu()
     residuals = anchor(images, references).chunk(2, dim=1)[1]
     figure.suptitle('What the network sees', fontsize='large')
     for axes, *row in zip(
-            figure.subplots(len(images), 3), images, references, residuals):
+        figure.subplots(len(images), 3), images, references, residuals
+    ):
         for ax, image, colours in zip(axes, row, ('gray', 'gray', 'RdBu_r')):
-            limit = float(residuals.abs().max() if colours ==
-                          'RdBu_r' else images.abs().max())
+            limit = float(
+                residuals.abs().max()
+                if colours == 'RdBu_r'
+                else images.abs().max()
+            )
             ax.imshow(image[0], cmap=colours, vmin=-limit, vmax=limit)
             ax.set(xticks=[], yticks=[])
     for ax, name in zip(figure.axes, ('image x', 'reference r', 'x − r')):

@@ -1,8 +1,8 @@
 """The main job of the README: three models on real digits, side by side."""
+
 import copy
 import os
 from pathlib import Path
-from typing import Dict, List
 
 from mmengine.config import Config
 from mmengine.dataset import default_collate
@@ -27,14 +27,15 @@ MODELS = {
     'anchored': 'digits/resnet18-w16_anchored_digits.py',
     'anchored, masked': 'digits/resnet18-w16_anchored-masked_digits.py',
 }
-PROTOCOLS = (dict(num_references=1),
-             dict(num_references=10, protocol='adaptive'))
+PROTOCOLS = (
+    dict(num_references=1),
+    dict(num_references=10, protocol='adaptive'),
+)
 
 
-def run_demo(work_dir: str,
-             max_epochs: int = 40,
-             seed: int = 0,
-             data_root: str = 'data') -> dict:
+def run_demo(
+    work_dir: str, max_epochs: int = 40, seed: int = 0, data_root: str = 'data'
+) -> dict:
     """Train three models and compare them on the suite of the digits.
 
     Prints a table, and writes the suite's report and a figure.
@@ -50,7 +51,7 @@ def run_demo(work_dir: str,
         same.
     """
     console = Console()
-    runners: Dict[str, Runner] = {}
+    runners: dict[str, Runner] = {}
     with progress_bars(console) as progress:
         for name in MODELS:
             runner = build_runner(_config(name, work_dir, max_epochs, seed))
@@ -64,10 +65,13 @@ def run_demo(work_dir: str,
         ratios = step_time_ratios([r.model for r in runners.values()], batch)
         progress.advance(task)
     out = Path(work_dir)
-    candidates = named([
-        one for name, runner in runners.items()
-        for one in _candidates(name, runner)
-    ])
+    candidates = named(
+        [
+            one
+            for name, runner in runners.items()
+            for one in _candidates(name, runner)
+        ]
+    )
     results = measure_all(
         load_suite('digits', data_root),
         candidates,
@@ -75,22 +79,26 @@ def run_demo(work_dir: str,
         Settings(),
         console,
         about=dict(demo=dict(seed=seed, max_epochs=max_epochs)),
-        times=dict(train_step_ratio=dict(zip(MODELS, ratios))))
+        times=dict(train_step_ratio=dict(zip(MODELS, ratios))),
+    )
     console.print(demo_table(results))
-    draw_figure(results['models'], runners['anchored, masked'].model,
-                runners['standard'].val_dataloader.dataset,
-                str(out / 'demo.png'))
+    draw_figure(
+        results['models'],
+        runners['anchored, masked'].model,
+        runners['standard'].val_dataloader.dataset,
+        str(out / 'demo.png'),
+    )
     console.print(f'Figure: {out / "demo.png"}', soft_wrap=True)
     console.print(f'Report: {out / "report.md"}', soft_wrap=True)
     return results
 
 
-def _candidates(name: str, runner: Runner) -> List[Candidate]:
+def _candidates(name: str, runner: Runner) -> list[Candidate]:
     """A trained model, with one reference and with as many as it takes."""
     anchors = hasattr(runner.model, 'reference_bank')
     checkpoint = f'{runner.work_dir}/epoch_{runner.max_epochs}.pth'
     found = []
-    for protocol in PROTOCOLS if anchors else ({}, ):
+    for protocol in PROTOCOLS if anchors else ({},):
         cfg = copy.deepcopy(runner.cfg)
         if anchors:
             cfg.custom_hooks[0].update(protocol)
@@ -108,7 +116,8 @@ def _config(name: str, work_dir: str, max_epochs: int, seed: int) -> Config:
     cfg.train_cfg.val_interval = max_epochs
     cfg.param_scheduler[-1].end = max(max_epochs, 3)
     cfg.default_hooks.checkpoint = dict(
-        type='CheckpointHook', interval=max_epochs)
+        type='CheckpointHook', interval=max_epochs
+    )
     return cfg
 
 

@@ -1,18 +1,18 @@
 """Training time of models against each other, measured side by side."""
+
 import copy
 import time
+from collections.abc import Sequence
 from statistics import median
-from typing import Dict, List, Sequence
 
 import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
 
-def step_time_ratios(models: Sequence[nn.Module],
-                     batch: dict,
-                     rounds: int = 40,
-                     warmup: int = 5) -> List[float]:
+def step_time_ratios(
+    models: Sequence[nn.Module], batch: dict, rounds: int = 40, warmup: int = 5
+) -> list[float]:
     """Time of a training step of each model over that of the first.
 
     Models take turns, so that a noisy machine disturbs all alike; what is
@@ -33,19 +33,21 @@ def step_time_ratios(models: Sequence[nn.Module],
         OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-6))
         for model in models
     ]
-    times: List[List[float]] = []
+    times: list[list[float]] = []
     for _ in range(warmup + rounds):
-        times.append([
-            _time_step(model, optimizer, batch)
-            for model, optimizer in zip(models, optimizers)
-        ])
+        times.append(
+            [
+                _time_step(model, optimizer, batch)
+                for model, optimizer in zip(models, optimizers)
+            ]
+        )
     return [
         median(row[i] / row[0] for row in times[warmup:])
         for i in range(len(models))
     ]
 
 
-def _time_step(model, optimizer, batch: Dict) -> float:
+def _time_step(model, optimizer, batch: dict) -> float:
     batch = copy.deepcopy(batch)
     start = time.perf_counter()
     model.train_step(batch, optimizer)

@@ -1,4 +1,5 @@
 """The table of the demo."""
+
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -25,11 +26,20 @@ def demo_table(results: dict) -> Table:
         caption_justify='left',
         box=SIMPLE_HEAD,
         pad_edge=False,
-        collapse_padding=True)
+        collapse_padding=True,
+    )
     table.add_column('\nmodel', no_wrap=True)
-    for column in ('\nK', 'acc.\nclean', 'acc.\ncorr.', 'ECE\nclean',
-                   'ECE\ncorr.', 'spread\ncorr.', 'used\ncorr.', '\nAUROC',
-                   'step\ntime'):
+    for column in (
+        '\nK',
+        'acc.\nclean',
+        'acc.\ncorr.',
+        'ECE\nclean',
+        'ECE\ncorr.',
+        'spread\ncorr.',
+        'used\ncorr.',
+        '\nAUROC',
+        'step\ntime',
+    ):
         table.add_column(column, justify='right')
     for model in results['models']:
         corrupted = shift(model, 'Digits-C').get('mean') or {}
@@ -37,14 +47,18 @@ def demo_table(results: dict) -> Table:
         name = name_of(model)
         k = str(model['num_references'] or '–')
         table.add_row(
-            name, '≤' + k if model['protocol'] == 'adaptive' else k,
-            *(_number(one.get(figure), digits)
-              for figure, digits in (('top1', 1), ('ece', 3))
-              for one in (clean(model), corrupted)),
+            name,
+            '≤' + k if model['protocol'] == 'adaptive' else k,
+            *(
+                _number(one.get(figure), digits)
+                for figure, digits in (('top1', 1), ('ece', 3))
+                for one in (clean(model), corrupted)
+            ),
             _number(corrupted.get('spread'), 2),
             _number(corrupted.get('mean_used'), 1),
             _number(energy.get('auroc'), 1, 100),
-            _number(results['times']['train_step_ratio'][name], 2))
+            _number(results['times']['train_step_ratio'][name], 2),
+        )
     return table
 
 

@@ -1,4 +1,5 @@
 """Whether anchoring a config works, found out by doing it."""
+
 import logging
 import random
 import tempfile
@@ -6,7 +7,6 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -16,8 +16,16 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..utils.config import own_imports
-from .backbone_trial import (ADVICE, build, costs, make_batch, round_trip, run,
-                             train, warm_start)
+from .backbone_trial import (
+    ADVICE,
+    build,
+    costs,
+    make_batch,
+    round_trip,
+    run,
+    train,
+    warm_start,
+)
 from .config_pair import image_size, plain_and_anchored
 
 
@@ -39,21 +47,24 @@ class BackboneReport:
         failure (str, optional): The step that failed and why.
         imports (List[str]): Modules that the config imports.
     """
+
     config: str
     backbone: str = ''
-    stem: List[str] = field(default_factory=list)
-    warm_start_error: Optional[float] = None
-    losses: Dict[float, float] = field(default_factory=dict)
-    extra_parameters: Optional[float] = None
-    extra_flops: Optional[float] = None
-    failure: Optional[str] = None
-    imports: List[str] = field(default_factory=list)
+    stem: list[str] = field(default_factory=list)
+    warm_start_error: float | None = None
+    losses: dict[float, float] = field(default_factory=dict)
+    extra_parameters: float | None = None
+    extra_flops: float | None = None
+    failure: str | None = None
+    imports: list[str] = field(default_factory=list)
 
 
-def check_backbone(config: Union[str, Path],
-                   size: Optional[int] = None,
-                   batch_size: int = 2,
-                   options: Optional[dict] = None) -> BackboneReport:
+def check_backbone(
+    config: str | Path,
+    size: int | None = None,
+    batch_size: int = 2,
+    options: dict | None = None,
+) -> BackboneReport:
     """Anchor a config, warm-start, train a step, save, load and predict.
 
     Images are noise. Weights are as initialised, without any pretrained file,
@@ -96,10 +107,12 @@ def check_backbone(config: Union[str, Path],
                 step = 'run it anchored'
                 run(model, 2 * model.image_channels, size)
                 step = 'warm-start it'
-                report.warm_start_error = warm_start(plain, model, size,
-                                                     folder)
+                report.warm_start_error = warm_start(
+                    plain, model, size, folder
+                )
                 report.extra_parameters, report.extra_flops = costs(
-                    plain, model, size)
+                    plain, model, size
+                )
                 del plain
             step = 'train it'
             if not model.with_head:
@@ -115,7 +128,7 @@ def check_backbone(config: Union[str, Path],
     return report
 
 
-def pair(size) -> Tuple[int, int]:
+def pair(size) -> tuple[int, int]:
     """Height and width of what may be one number."""
     return tuple(size) if isinstance(size, (tuple, list)) else (size, size)
 

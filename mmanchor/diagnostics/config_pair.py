@@ -1,7 +1,7 @@
 """The four lines of the README, put under any config."""
+
 import tempfile
 from pathlib import Path
-from typing import Optional, Tuple, Union
 
 from mmengine.config import Config
 from mmengine.hub import get_config
@@ -21,8 +21,8 @@ _ANCHORED = 'AnchoredImageClassifier'
 
 
 def plain_and_anchored(
-        path: Union[str, Path],
-        options: Optional[dict] = None) -> Tuple[Optional[Config], Config]:
+    path: str | Path, options: dict | None = None
+) -> tuple[Config | None, Config]:
     """A config as a plain and as an anchored one, without pretrained files.
 
     Args:
@@ -51,14 +51,16 @@ def plain_and_anchored(
         plain, anchored = cfg, _put_under(path, cfg)
         anchored.merge_from_dict(options or {})
     else:
-        raise ValueError('Expected `model` to be an ImageClassifier or an '
-                         f'AnchoredImageClassifier, but {path} has {kind}.')
+        raise ValueError(
+            'Expected `model` to be an ImageClassifier or an '
+            f'AnchoredImageClassifier, but {path} has {kind}.'
+        )
     for each in filter(None, (plain, anchored)):
         drop_pretrained(each.model)
     return plain, anchored
 
 
-def image_size(cfg: Config) -> Union[int, Tuple[int, int]]:
+def image_size(cfg: Config) -> int | tuple[int, int]:
     """The size of a config's test images; of its training crops, failing that.
 
     Returns:
@@ -86,8 +88,8 @@ def _put_under(path, cfg) -> Config:
         anchored = Config(cfg.to_dict())
         anchored.merge_from_dict(dict(model=dict(type=_ANCHORED)))
         anchored.data_preprocessor = {
-            **(anchored.get('data_preprocessor') or {}), 'type':
-            'AnchoringDataPreprocessor',
-            'mask_prob': 0.25
+            **(anchored.get('data_preprocessor') or {}),
+            'type': 'AnchoringDataPreprocessor',
+            'mask_prob': 0.25,
         }
         return anchored

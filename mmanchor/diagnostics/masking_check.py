@@ -5,11 +5,12 @@ of its own, and images are augmented. A network can tell masked batches from
 others by such traces, say "don't know", and never learn to look at the
 reference: at test it then answers as if nothing were masked.
 """
+
 import argparse
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Iterator, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -21,8 +22,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checkpoints.safe_loading import add_trust_flag
 from ..engine.cli import add_cfg_options, add_device_flag
-from ..functional import (anchor, blank_references, draw_generator, draw_mask,
-                          draw_partners, normalized_entropy)
+from ..functional import (
+    anchor,
+    blank_references,
+    draw_generator,
+    draw_mask,
+    draw_partners,
+    normalized_entropy,
+)
 from ..models import AnchoredImageClassifier
 from ..suite.report.table import Table, number
 from ..utils.seeding import seed_generators
@@ -48,6 +55,7 @@ class MaskedAnswers:
         entropy (float): Normalised entropy with references; 1: "don't know".
         masked_entropy (float): With references blanked.
     """
+
     images: str
     statistics: str
     top1: float
@@ -71,48 +79,58 @@ class ImagesOfTwoSets:
             has fewer than two images.
     """
 
-    def __init__(self, cfg: Config, num_images: int, batch_size: int,
-                 seed: int):
+    def __init__(
+        self, cfg: Config, num_images: int, batch_size: int, seed: int
+    ):
         if batch_size < 2:
-            raise ValueError('Expected `batch_size` to be at least 2, so that '
-                             'an image has another as its reference, but got '
-                             f'{batch_size}.')
+            raise ValueError(
+                'Expected `batch_size` to be at least 2, so that '
+                'an image has another as its reference, but got '
+                f'{batch_size}.'
+            )
         for name in ('train_dataloader', 'test_dataloader'):
             if cfg.get(name) is None:
-                raise ValueError(f'Expected a `{name}` in the config to have '
-                                 'images from, but there is none. Add it.')
+                raise ValueError(
+                    f'Expected a `{name}` in the config to have '
+                    'images from, but there is none. Add it.'
+                )
         self.num_images = num_images
         self.batch_size, self.seed = batch_size, seed
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             self.sets = {
                 name: DATASETS.build(loader.dataset)
-                for name, loader in ((TRAINING, cfg.train_dataloader),
-                                     (TEST, cfg.test_dataloader))
+                for name, loader in (
+                    (TRAINING, cfg.train_dataloader),
+                    (TEST, cfg.test_dataloader),
+                )
             }
 
     def batches(
-        self,
-        of: str,
-        num_images: Optional[int] = None
-    ) -> Iterator[Tuple[torch.Tensor, torch.Tensor]]:
+        self, of: str, num_images: int | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Images (B, C, H, W) as packed, and labels (B,)."""
         dataset = self.sets[of]
-        order = np.random.default_rng(self.seed).permutation(
-            len(dataset))[:num_images or self.num_images]
+        order = np.random.default_rng(self.seed).permutation(len(dataset))[
+            : num_images or self.num_images
+        ]
         size = min(self.batch_size, len(order))
         if size < 2:
-            raise ValueError(f'Expected at least 2 {of} images, one to be the '
-                             f"other's reference, but got {size}.")
+            raise ValueError(
+                f'Expected at least 2 {of} images, one to be the '
+                f"other's reference, but got {size}."
+            )
         for i in range(0, len(order) - size + 1, size):
             seed_generators(self.seed, i)
-            samples = [dataset[int(j)] for j in order[i:i + size]]
-            yield (torch.stack([one['inputs'] for one in samples]),
-                   torch.cat([one['data_samples'].gt_label
-                              for one in samples]))
+            samples = [dataset[int(j)] for j in order[i : i + size]]
+            yield (
+                torch.stack([one['inputs'] for one in samples]),
+                torch.cat([one['data_samples'].gt_label for one in samples]),
+            )
 
 
-def masked_answers(model: AnchoredImageClassifier,
-                   images: ImagesOfTwoSets) -> List[MaskedAnswers]:
+def masked_answers(
+    model: AnchoredImageClassifier, images: ImagesOfTwoSets
+) -> list[MaskedAnswers]:
     """What a model answers with references and without.
 
     As in training, references are other images of the batch. Images are not
@@ -131,13 +149,14 @@ def masked_answers(model: AnchoredImageClassifier,
     """
     model = revert_sync_batchnorm(model).eval()
     layers = [
-        one for one in model.modules()
+        one
+        for one in model.modules()
         if isinstance(one, _BatchNorm) and one.running_mean is not None
     ]
     ask = partial(_answers, model, images)
     if not layers:
         return [ask(of, RUNNING) for of in (TRAINING, TEST)]
-    with _batch_statistics(layers, momentum=0.):
+    with _batch_statistics(layers, momentum=0.0):
         found = [ask(of, OF_BATCH) for of in (TRAINING, TEST)]
     found.append(ask(TEST, RUNNING))
     if model.data_preprocessor.mask_by == 'batch':
@@ -147,7 +166,7 @@ def masked_answers(model: AnchoredImageClassifier,
 
 
 @contextmanager
-def _batch_statistics(layers, momentum: Optional[float]):
+def _batch_statistics(layers, momentum: float | None):
     kept = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = momentum
@@ -182,75 +201,99 @@ def _answers(model, images, of, statistics) -> MaskedAnswers:
         for mask in masks:
             anchored = _anchored(model, batch, images.seed, step, mask)
             logits = model(anchored).double().cpu()
-            values = torch.stack([
-                torch.ones(size),
-                logits.argmax(1) == labels,
-                normalized_entropy(logits)
-            ], 1).double()
+            values = torch.stack(
+                [
+                    torch.ones(size),
+                    logits.argmax(1) == labels,
+                    normalized_entropy(logits),
+                ],
+                1,
+            ).double()
             sums.index_add_(0, torch.from_numpy(mask.astype(int)), values)
     shares = sums[:, 1:] / sums[:, :1]
     (top1, entropy), (masked_top1, masked_entropy) = shares.tolist()
-    return MaskedAnswers(of, statistics, 100 * top1, 100 * masked_top1,
-                         entropy, masked_entropy)
+    return MaskedAnswers(
+        of, statistics, 100 * top1, 100 * masked_top1, entropy, masked_entropy
+    )
 
 
 def _mixes(preprocessor) -> bool:
     """Whether a batch of training has masked images and others."""
-    return (preprocessor.mask_by == 'sample'
-            and 0 < preprocessor.mask_prob < 1)
+    return preprocessor.mask_by == 'sample' and 0 < preprocessor.mask_prob < 1
 
 
 def _drawn_mask(model, size, seed, step):
     preprocessor = model.data_preprocessor
-    return draw_mask(size, preprocessor.mask_prob, preprocessor.mask_by,
-                     draw_generator(seed, 0, step, 'masks')).copy()
+    return draw_mask(
+        size,
+        preprocessor.mask_prob,
+        preprocessor.mask_by,
+        draw_generator(seed, 0, step, 'masks'),
+    ).copy()
 
 
 def _anchored(model, batch, seed, step, mask):
     normalised = model.data_preprocessor(dict(inputs=batch))['inputs']
     partners = draw_partners(
-        len(batch), draw_generator(seed, 0, step, 'references'))
+        len(batch), draw_generator(seed, 0, step, 'references')
+    )
     anchored = anchor(normalised, normalised[partners])
-    return blank_references(anchored,
-                            torch.from_numpy(mask).to(anchored.device))
+    return blank_references(
+        anchored, torch.from_numpy(mask).to(anchored.device)
+    )
 
 
-def masking_table(found: List[MaskedAnswers], count: int) -> Table:
+def masking_table(found: list[MaskedAnswers], count: int) -> Table:
     """For the terminal and for Markdown."""
     return Table(
         'Answers with references, and with references blanked',
         f'{count} images of a set at most, those of training augmented. '
         'Entropy: normalised, 1 is "don\'t know". BatchNorm\'s statistics: of '
         'the batch, as in training; running, as at test; updated, had masked '
-        'batches moved them.', [
-            'images', 'statistics', 'accuracy (%)', 'entropy',
-            'blanked: accuracy (%)', 'blanked: entropy'
-        ], [[
-            one.images, one.statistics,
-            number(one.top1),
-            number(one.entropy, 3),
-            number(one.masked_top1),
-            number(one.masked_entropy, 3)
-        ] for one in found],
-        num_names=2)
+        'batches moved them.',
+        [
+            'images',
+            'statistics',
+            'accuracy (%)',
+            'entropy',
+            'blanked: accuracy (%)',
+            'blanked: entropy',
+        ],
+        [
+            [
+                one.images,
+                one.statistics,
+                number(one.top1),
+                number(one.entropy, 3),
+                number(one.masked_top1),
+                number(one.masked_entropy, 3),
+            ]
+            for one in found
+        ],
+        num_names=2,
+    )
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The flags of ``tools/check_masking.py``."""
     parser = argparse.ArgumentParser(
         description='Compare what a model answers where its reference is '
-        'blanked with what it answered in training.')
+        'blanked with what it answered in training.'
+    )
     parser.add_argument('config', help='config of an anchored model')
     parser.add_argument('checkpoint', help='its checkpoint')
     parser.add_argument(
         '--images',
         type=int,
         default=5000,
-        help='of a set, at most (default: %(default)s)')
+        help='of a set, at most (default: %(default)s)',
+    )
     parser.add_argument(
-        '--batch-size', type=int, default=128, help='default: %(default)s')
+        '--batch-size', type=int, default=128, help='default: %(default)s'
+    )
     parser.add_argument(
-        '--seed', type=int, default=0, help='of images and references')
+        '--seed', type=int, default=0, help='of images and references'
+    )
     add_device_flag(parser)
     parser.add_argument('--out', metavar='FILE.json', help='write the figures')
     add_trust_flag(parser)

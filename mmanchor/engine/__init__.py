@@ -1,4 +1,5 @@
 """Hooks and launching."""
+
 from .hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from .hooks.channels_last_hook import ChannelsLastHook
 from .hooks.k_reference_hook import KReferenceHook
@@ -7,6 +8,10 @@ from .hooks.stem_distance_hook import StemDistanceHook
 from .hooks.stop_on_signal_hook import StopOnSignalHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'ChannelsLastHook', 'KReferenceHook',
-    'ReproducibleRunHook', 'StemDistanceHook', 'StopOnSignalHook'
+    'AtomicCheckpointHook',
+    'ChannelsLastHook',
+    'KReferenceHook',
+    'ReproducibleRunHook',
+    'StemDistanceHook',
+    'StopOnSignalHook',
 ]

@@ -1,4 +1,5 @@
 """What the tools that take a config have in common."""
+
 import argparse
 import os
 import sys
@@ -19,7 +20,8 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
         action=DictAction,
         metavar='KEY=VALUE',
         help='change settings of the config, as in optim_wrapper.optimizer.'
-        'lr=0.1 or model.backbone.out_indices="[3]"')
+        'lr=0.1 or model.backbone.out_indices="[3]"',
+    )
 
 
 def add_device_flag(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +33,8 @@ def add_device_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--device',
         default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='default: %(default)s')
+        help='default: %(default)s',
+    )
 
 
 def import_from_here() -> None:

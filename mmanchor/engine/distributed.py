@@ -1,8 +1,9 @@
 """Processes that train together, with GPUs and without."""
+
 import os
 import re
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Mapping
 
 import torch.distributed as dist
 from mmengine.config import Config, ConfigDict
@@ -17,8 +18,11 @@ from ..utils.config import type_name
 VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
-    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE',
-            'OMPI_COMM_WORLD_LOCAL_RANK'),
+    'mpi': (
+        'OMPI_COMM_WORLD_RANK',
+        'OMPI_COMM_WORLD_SIZE',
+        'OMPI_COMM_WORLD_LOCAL_RANK',
+    ),
 }
 STARTED_BY = {
     'pytorch': 'tools/dist_train.sh, or torchrun',
@@ -77,7 +81,8 @@ def slurm_port(environment: Mapping[str, str]) -> int:
     """
     job, step = (
         int(environment.get(name, 0))
-        for name in ('SLURM_JOB_ID', 'SLURM_STEP_ID'))
+        for name in ('SLURM_JOB_ID', 'SLURM_STEP_ID')
+    )
     return PORTS[(10 * job + step) % len(PORTS)]
 
 
@@ -107,12 +112,16 @@ def _check_environment(launcher: str) -> None:
     if not missing:
         return
     # a batch script has a job's variables, and would wait for others for ever
-    outside = ('a task of srun' if launcher == 'slurm' else
-               f'a process of --launcher {launcher}')
+    outside = (
+        'a task of srun'
+        if launcher == 'slurm'
+        else f'a process of --launcher {launcher}'
+    )
     raise ValueError(
         f'Expected {outside}, with {", ".join(needed)} in its environment, '
         f'but got no {", ".join(missing)}. Start with '
-        f'{STARTED_BY[launcher]}, or drop --launcher.')
+        f'{STARTED_BY[launcher]}, or drop --launcher.'
+    )
 
 
 def _set_meeting_point(port) -> None:
@@ -121,7 +130,8 @@ def _set_meeting_point(port) -> None:
     alone = environment.get('SLURM_NNODES') == '1'
     environment.setdefault(
         'MASTER_ADDR',
-        '127.0.0.1' if alone else first_host(environment['SLURM_NODELIST']))
+        '127.0.0.1' if alone else first_host(environment['SLURM_NODELIST']),
+    )
     if port is not None:
         environment['MASTER_PORT'] = str(port)
     environment.setdefault('MASTER_PORT', str(slurm_port(environment)))
@@ -136,8 +146,9 @@ def _init_on_cpu(launcher: str, options: dict) -> None:
     if options.get('timeout') is not None:
         arguments['timeout'] = timedelta(seconds=options['timeout'])
     backend = options.get('backend', 'nccl')
-    dist.init_process_group('gloo' if backend == 'nccl' else backend,
-                            **arguments)
+    dist.init_process_group(
+        'gloo' if backend == 'nccl' else backend, **arguments
+    )
 
 
 def _set_wrapper(cfg: Config) -> None:
@@ -146,7 +157,8 @@ def _set_wrapper(cfg: Config) -> None:
         cfg.model_wrapper_cfg = ConfigDict(
             type='MMDistributedDataParallel',
             broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False))
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
     wrapper = cfg.model_wrapper_cfg
     wrapper.setdefault('type', 'MMDistributedDataParallel')
     kind = MODEL_WRAPPERS.get(type_name(wrapper))

@@ -1,10 +1,11 @@
 """From a config and command-line flags to a runner; shared by ``tools/``."""
+
 import argparse
 import os
 import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Iterator, Optional, Sequence
 
 import mmengine
 from mmengine.config import Config, ConfigDict
@@ -15,12 +16,18 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoints.model_loading import WholeModelHook
-from ..checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
-                                        checkpoint_loading)
-from ..checkpoints.verification import (PlainModelHook, check_checkpoint,
-                                        check_pretrained,
-                                        check_pretrained_fits,
-                                        is_first_process)
+from ..checkpoints.safe_loading import (
+    FLAG_ADVICE,
+    add_trust_flag,
+    checkpoint_loading,
+)
+from ..checkpoints.verification import (
+    PlainModelHook,
+    check_checkpoint,
+    check_pretrained,
+    check_pretrained_fits,
+    is_first_process,
+)
 from ..models import AnchoredImageClassifier
 from ..utils.config import read_config, type_name
 from ..utils.files import whole_files
@@ -28,8 +35,12 @@ from ..utils.locks import NoLocks, only_run
 from .cli import add_cfg_options
 from .distributed import init_distributed
 from .reference_flags import add_reference_flags, set_references
-from .resume import (check_resumable, latest_checkpoint, resume_command,
-                     surviving_faults)
+from .resume import (
+    check_resumable,
+    latest_checkpoint,
+    resume_command,
+    surviving_faults,
+)
 from .run_checks import check_anchoring, check_out, check_work_dir
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -39,7 +50,8 @@ METRIC_FILES = '.json', '.yaml', '.yml', '.pkl', '.pickle'
 def train_parser() -> argparse.ArgumentParser:
     """The flags of ``tools/train.py``, named as MMPretrain's."""
     parser = argparse.ArgumentParser(
-        description='Train a model from a config, anchored or standard.')
+        description='Train a model from a config, anchored or standard.'
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--resume',
@@ -47,18 +59,22 @@ def train_parser() -> argparse.ArgumentParser:
         const='auto',
         metavar='CHECKPOINT',
         help='go on from this checkpoint; without one, from the latest in '
-        'the work dir')
+        'the work dir',
+    )
     parser.add_argument(
-        '--no-validate', action='store_true', help='do not validate')
+        '--no-validate', action='store_true', help='do not validate'
+    )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help='scale the learning rate by the real batch size over the '
-        "config's")
+        "config's",
+    )
     parser.add_argument(
         '--no-persistent-workers',
         action='store_true',
-        help='start data-loading workers anew every epoch')
+        help='start data-loading workers anew every epoch',
+    )
     _add_common_flags(parser)
     return parser
 
@@ -66,7 +82,8 @@ def train_parser() -> argparse.ArgumentParser:
 def test_parser() -> argparse.ArgumentParser:
     """The flags of ``tools/test.py``, named as MMPretrain's."""
     parser = argparse.ArgumentParser(
-        description='Test a checkpoint, anchored or standard.')
+        description='Test a checkpoint, anchored or standard.'
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     add_reference_flags(parser)
@@ -75,12 +92,14 @@ def test_parser() -> argparse.ArgumentParser:
         '--out-item',
         choices=['metrics', 'pred'],
         default='pred',
-        help='what to write to --out (default: pred, as .pkl)')
+        help='what to write to --out (default: pred, as .pkl)',
+    )
     parser.add_argument(
         '--tta',
         action='store_true',
         help="test-time augmentation: the config's `tta_model` and "
-        '`tta_pipeline`, or averaging over a horizontal flip')
+        '`tta_pipeline`, or averaging over a horizontal flip',
+    )
     _add_common_flags(parser)
     return parser
 
@@ -88,24 +107,28 @@ def test_parser() -> argparse.ArgumentParser:
 def _add_common_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--work-dir',
-        help='where logs and checkpoints go (default: '
-        'work_dirs/CONFIG)')
+        help='where logs and checkpoints go (default: work_dirs/CONFIG)',
+    )
     parser.add_argument(
-        '--amp', action='store_true', help='automatic mixed precision')
+        '--amp', action='store_true', help='automatic mixed precision'
+    )
     parser.add_argument(
-        '--no-pin-memory', action='store_true', help='do not pin memory')
+        '--no-pin-memory', action='store_true', help='do not pin memory'
+    )
     add_trust_flag(parser)
     add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='how the processes of a distributed run were started')
+        help='how the processes of a distributed run were started',
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
-def train(argv: Optional[Sequence[str]] = None,
-          hooks: Sequence[Hook] = ()) -> None:
+def train(
+    argv: Sequence[str] | None = None, hooks: Sequence[Hook] = ()
+) -> None:
     """Train as the command line says.
 
     Args:
@@ -129,16 +152,19 @@ def train(argv: Optional[Sequence[str]] = None,
         _train(args, argv, hooks)
 
 
-def _train(args: argparse.Namespace, argv: Optional[Sequence[str]],
-           hooks: Sequence[Hook]) -> None:
+def _train(
+    args: argparse.Namespace, argv: Sequence[str] | None, hooks: Sequence[Hook]
+) -> None:
     cfg = _load_config(args)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
         wrapper = type_name({'type': 'OptimWrapper', **cfg.optim_wrapper})
         if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
-            raise ValueError('Expected an OptimWrapper for --amp to replace, '
-                             f'but got {wrapper}. Drop --amp.')
+            raise ValueError(
+                'Expected an OptimWrapper for --amp to replace, '
+                f'but got {wrapper}. Drop --amp.'
+            )
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
@@ -179,13 +205,14 @@ def _only_training(work_dir: str) -> Iterator[None]:
         if is_first_process():
             try:
                 stack.enter_context(
-                    only_run(Path(work_dir), 'name another with --work-dir'))
+                    only_run(Path(work_dir), 'name another with --work-dir')
+                )
             except NoLocks as error:  # of a file system; training can do so
                 warnings.warn(str(error))
         yield
 
 
-def test(argv: Optional[Sequence[str]] = None) -> dict:
+def test(argv: Sequence[str] | None = None) -> dict:
     """Test as the command line says.
 
     Args:
@@ -207,11 +234,15 @@ def test(argv: Optional[Sequence[str]] = None) -> dict:
     pickles = args.out_item == 'pred'
     suffix = Path(args.out or '').suffix
     if args.out and pickles and suffix not in ('.pkl', '.pickle'):
-        parser.error('--out with predictions has to end in .pkl, but got '
-                     f'{args.out}; --out-item metrics writes .json')
+        parser.error(
+            '--out with predictions has to end in .pkl, but got '
+            f'{args.out}; --out-item metrics writes .json'
+        )
     if args.out and not pickles and suffix not in METRIC_FILES:
-        parser.error('--out with metrics has to end in .json, .yaml or .pkl, '
-                     f'but got {args.out}')
+        parser.error(
+            '--out with metrics has to end in .json, .yaml or .pkl, '
+            f'but got {args.out}'
+        )
     if args.out:
         check_out(args.out)
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
@@ -232,7 +263,8 @@ def _test(args: argparse.Namespace) -> dict:
     pickles = args.out_item == 'pred'
     if args.out and pickles:
         runner.test_evaluator.metrics.append(
-            DumpResults(out_file_path=args.out))
+            DumpResults(out_file_path=args.out)
+        )
     metrics = runner.test()
     if args.out and not pickles and is_main_process():
         out = Path(args.out)
@@ -280,7 +312,8 @@ def _loader_defaults(loader: dict, no_pin_memory: bool) -> ConfigDict:
     defaults = dict(
         pin_memory=True,
         persistent_workers=loader.get('num_workers', 0) > 0,
-        collate_fn=dict(type='default_collate'))
+        collate_fn=dict(type='default_collate'),
+    )
     loader = ConfigDict({**defaults, **loader})
     if no_pin_memory:
         loader.pin_memory = False
@@ -294,7 +327,7 @@ def _enable_tta(cfg: Config) -> None:
         flips = [dict(type='RandomFlip', prob=float(flip)) for flip in (0, 1)]
         cfg.tta_pipeline = [
             *steps,
-            dict(type='TestTimeAug', transforms=[flips, [pack]])
+            dict(type='TestTimeAug', transforms=[flips, [pack]]),
         ]
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline

@@ -1,6 +1,6 @@
 """Whether all processes of a run start from the same."""
+
 import hashlib
-from typing import Dict, Union
 
 import torch
 from mmengine.dist import all_gather_object, get_world_size
@@ -8,7 +8,7 @@ from mmengine.dist import all_gather_object, get_world_size
 from ..models import AnchoredImageClassifier
 
 
-def check_ranks_agree(parts: Dict[str, Union[torch.Tensor, int]]) -> None:
+def check_ranks_agree(parts: dict[str, torch.Tensor | int]) -> None:
     """Refuse to start where a rank has something else than rank 0.
 
     All ranks get the same error, so that none waits for another.
@@ -36,11 +36,14 @@ def check_ranks_agree(parts: Dict[str, Union[torch.Tensor, int]]) -> None:
         described = '; '.join(
             f'{name} of rank {", ".join(map(str, ranks))} ('
             f'{others[ranks[0] - 1][name]}) differs from that of rank 0 '
-            f'({first[name]})' for name, ranks in differing.items())
+            f'({first[name]})'
+            for name, ranks in differing.items()
+        )
         raise ValueError(
             f'Expected all ranks to start from the same, but {described}. '
             'Let all see the same data and the same work dir, start from one '
-            'checkpoint (`--resume CHECKPOINT`), and give all one seed.')
+            'checkpoint (`--resume CHECKPOINT`), and give all one seed.'
+        )
 
 
 def check_start(epoch: int, model: AnchoredImageClassifier) -> None:

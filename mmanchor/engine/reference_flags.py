@@ -1,4 +1,5 @@
 """Flags that say how references are used at test."""
+
 import argparse
 
 from mmengine.config import Config
@@ -12,8 +13,9 @@ _OF_HOOK = ('num_references', 'select', 'source', 'uncertainty')
 _OF_PROTOCOL = ('protocol', 'num_candidates')
 
 
-def add_reference_flags(parser: argparse.ArgumentParser,
-                        several: bool = False) -> None:
+def add_reference_flags(
+    parser: argparse.ArgumentParser, several: bool = False
+) -> None:
     """Add the flags that say how references are used.
 
     Args:
@@ -22,39 +24,46 @@ def add_reference_flags(parser: argparse.ArgumentParser,
             Defaults to False.
     """
     group = parser.add_argument_group(
-        'references', 'the config says it where a flag is left out')
+        'references', 'the config says it where a flag is left out'
+    )
     group.add_argument(
         '--num-references',
         type=int,
         nargs='+' if several else None,
         metavar='K',
-        help='references to average, or at most K with adaptive')
+        help='references to average, or at most K with adaptive',
+    )
     group.add_argument(
         '--protocol',
         choices=sorted(PROTOCOLS),
         help='mean over K; single: the first one; transduction: the best of '
-        'M for each image; adaptive: as many as an image needs')
+        'M for each image; adaptive: as many as an image needs',
+    )
     group.add_argument(
         '--num-candidates',
         type=int,
         metavar='M',
-        help='candidates of transduction (default: 50)')
+        help='candidates of transduction (default: 50)',
+    )
     group.add_argument(
         '--select',
         choices=SELECT,
         help='draw other references than the checkpoint has: at random, per '
-        'class, or the mean of all')
+        'class, or the mean of all',
+    )
     group.add_argument(
         '--source',
         metavar='FOLDER',
-        help='draw other references than the checkpoint has, from a folder')
+        help='draw other references than the checkpoint has, from a folder',
+    )
     group.add_argument(
         '--uncertainty',
         nargs='+',
         choices=['all', *UNCERTAINTY],
         metavar='NAME',
         help='measures that predictions (--out) carry: all, or some of '
-        f'{", ".join(UNCERTAINTY)}')
+        f'{", ".join(UNCERTAINTY)}',
+    )
 
 
 def set_references(cfg: Config, args: argparse.Namespace) -> None:
@@ -73,14 +82,18 @@ def set_references(cfg: Config, args: argparse.Namespace) -> None:
     if not asked:
         return
     if args.tta and args.uncertainty:
-        raise ValueError('Expected --uncertainty without --tta, which merges '
-                         'the scores of its views and nothing else, but got '
-                         'both. Drop one.')
+        raise ValueError(
+            'Expected --uncertainty without --tta, which merges '
+            'the scores of its views and nothing else, but got '
+            'both. Drop one.'
+        )
     hooks = reference_hooks(cfg)
     if not hooks:
         flags = ', '.join('--' + name.replace('_', '-') for name in asked)
-        raise ValueError('Expected `KReferenceHook` in `custom_hooks` for '
-                         f'{flags} to change, but there is none.')
+        raise ValueError(
+            'Expected `KReferenceHook` in `custom_hooks` for '
+            f'{flags} to change, but there is none.'
+        )
     hook = hooks[0]
     hook.update({k: asked[k] for k in _OF_HOOK if k in asked})
     if 'all' in asked.get('uncertainty', ()):
@@ -98,9 +111,11 @@ def _protocol(config, args) -> dict:
     name = config['type']
     if args.num_candidates is not None:
         if name != 'transduction':
-            raise ValueError('Expected --num-candidates with the protocol '
-                             f"'transduction', but got {name!r}. Add "
-                             '--protocol transduction.')
+            raise ValueError(
+                'Expected --num-candidates with the protocol '
+                f"'transduction', but got {name!r}. Add "
+                '--protocol transduction.'
+            )
         config['num_candidates'] = args.num_candidates
     asked = args.num_references
     needed = asked and build_protocol(config).references_needed(asked)
@@ -108,5 +123,6 @@ def _protocol(config, args) -> dict:
         raise ValueError(
             f'Expected no --num-references with the protocol {name!r}, which '
             f'needs {needed}, but got {asked}. Drop it'
-            f'{", or use --num-candidates." if needed > 1 else "."}')
+            f'{", or use --num-candidates." if needed > 1 else "."}'
+        )
     return config

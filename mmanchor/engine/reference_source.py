@@ -1,6 +1,6 @@
 """Where the references of a run come from."""
+
 import os
-from typing import Optional, Union
 
 import torch
 from mmengine.config import Config
@@ -20,18 +20,23 @@ def anchored_model(runner: Runner) -> AnchoredImageClassifier:
         TypeError: The model or its data preprocessor does not anchor.
     """
     model = runner.model
-    while (not isinstance(model, AnchoredImageClassifier)
-           and isinstance(getattr(model, 'module', None), torch.nn.Module)):
+    while not isinstance(model, AnchoredImageClassifier) and isinstance(
+        getattr(model, 'module', None), torch.nn.Module
+    ):
         model = model.module  # DDP, test-time augmentation
     if isinstance(model, AnchoredImageClassifier):
         return model
     preprocessor = getattr(model, 'data_preprocessor', None)
-    also = (', whose AnchoringDataPreprocessor would feed it 2C channels'
-            if isinstance(preprocessor, AnchoringDataPreprocessor) else '')
+    also = (
+        ', whose AnchoringDataPreprocessor would feed it 2C channels'
+        if isinstance(preprocessor, AnchoringDataPreprocessor)
+        else ''
+    )
     raise TypeError(
         'Expected an AnchoredImageClassifier where `custom_hooks` has '
         f'KReferenceHook, but got {type(model).__name__}{also}. Set '
-        "`model = dict(type='AnchoredImageClassifier')`.")
+        "`model = dict(type='AnchoredImageClassifier')`."
+    )
 
 
 def is_training(runner: Runner) -> bool:
@@ -45,10 +50,12 @@ def loaded_training_set(runner: Runner):
     return runner.train_dataloader.dataset if is_training(runner) else None
 
 
-def source_dataset(cfg: Config,
-                   source: Union[dict, str, None],
-                   training=None,
-                   reference_set: Optional[ReferenceSet] = None):
+def source_dataset(
+    cfg: Config,
+    source: dict | str | None,
+    training=None,
+    reference_set: ReferenceSet | None = None,
+):
     """The dataset that references are drawn from, with the test pipeline.
 
     Args:
@@ -74,25 +81,29 @@ def source_dataset(cfg: Config,
         return reference_set.subset(dataset)
 
 
-def _named_dataset(cfg: Config, source: Union[dict, str]):
+def _named_dataset(cfg: Config, source: dict | str):
     config = source
     if isinstance(source, str):
         if not os.path.isdir(source):
-            raise ValueError('Expected `source` to be a folder of images '
-                             f'or a dataset config, but got {source!r}, '
-                             'which is no folder.')
+            raise ValueError(
+                'Expected `source` to be a folder of images '
+                f'or a dataset config, but got {source!r}, '
+                'which is no folder.'
+            )
         config = dict(type='CustomDataset', data_root=source, with_label=False)
     if 'pipeline' not in config:
         pipeline = evaluation_pipeline(cfg)
         loads = any(
-            type_name(step).startswith('LoadImage') for step in pipeline)
+            type_name(step).startswith('LoadImage') for step in pipeline
+        )
         if isinstance(source, str) and not loads:
             raise ValueError(
                 'Expected a test pipeline that reads files, to read '
                 f'{source} with, but it has no LoadImageFromFile '
                 'and its channel order is not known. Give `source` as '
                 "dict(type='CustomDataset', data_root=..., "
-                'with_label=False, pipeline=[...]).')
+                'with_label=False, pipeline=[...]).'
+            )
         config = dict(config, pipeline=pipeline)
     return _build(config, '`source`')
 
@@ -115,7 +126,8 @@ def training_set(cfg: Config, loaded=None):
                 'Expected a `train_dataloader` in the config to draw '
                 'reference(s) or residuals from, but there is none. Lower '
                 '`num_references` to what the checkpoint has, name another '
-                '`protocol`, or name a `source`.')
+                '`protocol`, or name a `source`.'
+            )
         dataset = _build(loader['dataset'], 'The training set')
     return with_pipeline(dataset, evaluation_pipeline(cfg))
 
@@ -127,4 +139,5 @@ def _build(dataset: dict, what: str):
         raise ValueError(
             f'{what} could not be read to draw references from: {error}. '
             'Put the data there, name another `source`, or lower '
-            '`num_references` to what the checkpoint has.') from error
+            '`num_references` to what the checkpoint has.'
+        ) from error

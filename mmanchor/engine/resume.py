@@ -1,23 +1,28 @@
 """Going on from what a run left."""
+
 import os
 import shlex
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence
 
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from ..checkpoints.safe_loading import load_local
 from ..checkpoints.verification import check_checkpoint
-from .hooks.atomic_checkpoint_hook import (INTERRUPTED, AtomicCheckpointHook,
-                                           last_checkpoint)
+from .hooks.atomic_checkpoint_hook import (
+    INTERRUPTED,
+    AtomicCheckpointHook,
+    last_checkpoint,
+)
 from .hooks.stop_on_signal_hook import StopOnSignalHook
 
 
-def resume_command(argv: Optional[Sequence[str]] = None,
-                   checkpoint: Optional[str] = None) -> str:
+def resume_command(
+    argv: Sequence[str] | None = None, checkpoint: str | None = None
+) -> str:
     """How to go on with a run of ``tools/train.py``.
 
     Args:
@@ -41,7 +46,7 @@ def resume_command(argv: Optional[Sequence[str]] = None,
     return shlex.join(['python', program, *kept])
 
 
-def latest_checkpoint(work_dir: str) -> Optional[str]:
+def latest_checkpoint(work_dir: str) -> str | None:
     """What a run in a work dir goes on from.
 
     ``last_checkpoint`` names it, by a path that is wrong in a work dir that
@@ -62,22 +67,26 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
     named = last_checkpoint(work_dir)
     if named is not None and '\0' not in named:
         own = os.path.join(work_dir, os.path.basename(named))
-        return named if os.path.isfile(
-            named) and not os.path.isfile(own) else own
+        return (
+            named if os.path.isfile(named) and not os.path.isfile(own) else own
+        )
     newest = newest_whole(work_dir)
     if newest is None and _checkpoints(work_dir):
         raise ValueError(
             f'Expected a whole checkpoint in {work_dir} to go on from, but '
             f'{", ".join(path.name for path in _checkpoints(work_dir))} are '
             'damaged, and `last_checkpoint` names none. Move them away to '
-            'start anew.')
+            'start anew.'
+        )
     return newest
 
 
-def _checkpoints(folder: str) -> List[Path]:
+def _checkpoints(folder: str) -> list[Path]:
     return sorted(
-        path for pattern in ('epoch_*.pth', 'iter_*.pth', INTERRUPTED)
-        for path in Path(folder).glob(pattern))
+        path
+        for pattern in ('epoch_*.pth', 'iter_*.pth', INTERRUPTED)
+        for path in Path(folder).glob(pattern)
+    )
 
 
 def _age(path: Path) -> tuple:
@@ -93,8 +102,9 @@ def _age(path: Path) -> tuple:
         return 1, -os.path.getmtime(path)
 
 
-def check_resumable(path: str, work_dir: str,
-                    argv: Optional[Sequence[str]]) -> None:
+def check_resumable(
+    path: str, work_dir: str, argv: Sequence[str] | None
+) -> None:
     """Refuse a checkpoint that is not whole, and name the one before it.
 
     Args:
@@ -110,14 +120,17 @@ def check_resumable(path: str, work_dir: str,
         check_checkpoint(path)
     except (FileNotFoundError, ValueError) as error:
         before = newest_whole(os.path.dirname(path) or work_dir, path)
-        advice = (f'The one before is whole: go on from it with `'
-                  f'{resume_command(argv, before)}`.' if before else
-                  'No other in its folder is whole: start anew, without '
-                  '`--resume`.')
+        advice = (
+            f'The one before is whole: go on from it with `'
+            f'{resume_command(argv, before)}`.'
+            if before
+            else 'No other in its folder is whole: start anew, without '
+            '`--resume`.'
+        )
         raise type(error)(f'{error} {advice}') from error
 
 
-def newest_whole(folder: str, but: str = '') -> Optional[str]:
+def newest_whole(folder: str, but: str = '') -> str | None:
     """The newest checkpoint in a folder that a run can go on from.
 
     Args:

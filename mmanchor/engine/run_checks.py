@@ -1,4 +1,5 @@
 """What can be found out before a run starts."""
+
 import os
 import tempfile
 
@@ -19,14 +20,15 @@ def check_anchoring(runner: Runner) -> None:
     model = runner.model
     model = getattr(model, 'module', model)
     if isinstance(
-            getattr(model, 'data_preprocessor', None),
-            AnchoringDataPreprocessor):
+        getattr(model, 'data_preprocessor', None), AnchoringDataPreprocessor
+    ):
         anchored_model(runner)
         if not any(isinstance(hook, KReferenceHook) for hook in runner.hooks):
             raise ValueError(
                 'Expected `KReferenceHook` in `custom_hooks` to fill the '
                 'reference bank of an anchored model, but there is none. Add '
-                "dict(type='KReferenceHook').")
+                "dict(type='KReferenceHook')."
+            )
 
 
 def check_work_dir(work_dir: str) -> None:
@@ -66,6 +68,8 @@ def check_folder(folder: str, what: str, flag: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(f'Expected {what} that can be written to, but '
-                         f'got {folder}: {error.strerror}. Name another '
-                         f'with `{flag}`.') from error
+        raise ValueError(
+            f'Expected {what} that can be written to, but '
+            f'got {folder}: {error.strerror}. Name another '
+            f'with `{flag}`.'
+        ) from error

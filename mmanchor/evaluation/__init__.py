@@ -1,22 +1,43 @@
 """Metrics, registered with MMPretrain."""
+
 from .metrics.accuracy import Top1Accuracy
 from .metrics.anomaly_rejection import AnomalyRejection, anomaly_rejection
 from .metrics.anomaly_scores import find_score
-from .metrics.calibration import (CalibrationError, SmoothedCalibrationError,
-                                  calibration_error,
-                                  smoothed_calibration_error)
+from .metrics.calibration import (
+    CalibrationError,
+    SmoothedCalibrationError,
+    calibration_error,
+    smoothed_calibration_error,
+)
 from .metrics.corruption_error import ALEXNET_ERRORS, mean_corruption_error
 from .metrics.predicted_batch import PredictedBatch
-from .metrics.proper_scores import (BrierScore, NegativeLogLikelihood,
-                                    brier_score, negative_log_likelihood)
+from .metrics.proper_scores import (
+    BrierScore,
+    NegativeLogLikelihood,
+    brier_score,
+    negative_log_likelihood,
+)
 from .metrics.references import ReferenceSpread, ReferencesUsed
 from .metrics.risk_coverage import AreaUnderRiskCoverage, risk_coverage
 
 __all__ = [
-    'ALEXNET_ERRORS', 'AnomalyRejection', 'AreaUnderRiskCoverage',
-    'BrierScore', 'CalibrationError', 'NegativeLogLikelihood',
-    'PredictedBatch', 'ReferenceSpread', 'ReferencesUsed',
-    'SmoothedCalibrationError', 'Top1Accuracy', 'anomaly_rejection',
-    'brier_score', 'calibration_error', 'find_score', 'mean_corruption_error',
-    'negative_log_likelihood', 'risk_coverage', 'smoothed_calibration_error'
+    'ALEXNET_ERRORS',
+    'AnomalyRejection',
+    'AreaUnderRiskCoverage',
+    'BrierScore',
+    'CalibrationError',
+    'NegativeLogLikelihood',
+    'PredictedBatch',
+    'ReferenceSpread',
+    'ReferencesUsed',
+    'SmoothedCalibrationError',
+    'Top1Accuracy',
+    'anomaly_rejection',
+    'brier_score',
+    'calibration_error',
+    'find_score',
+    'mean_corruption_error',
+    'negative_log_likelihood',
+    'risk_coverage',
+    'smoothed_calibration_error',
 ]

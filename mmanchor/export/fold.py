@@ -1,7 +1,8 @@
 """A trained anchored model as a plain one on disk, shared by ``tools/``."""
+
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence, Union
 
 import torch
 from mmengine.config import Config
@@ -18,10 +19,9 @@ from ..utils.plain_config import drop_pretrained, preprocessors, take_off
 from .compare import Comparison, check_difference, compared_images, difference
 
 
-def write_folded(cfg: Config,
-                 checkpoint: str,
-                 out_dir: Union[str, Path],
-                 allow_code: bool = False) -> Comparison:
+def write_folded(
+    cfg: Config, checkpoint: str, out_dir: str | Path, allow_code: bool = False
+) -> Comparison:
     """Fold the first reference of a checkpoint and write the plain model.
 
     ``folded.py`` is a config that stands alone and ``folded.pth`` its
@@ -50,12 +50,14 @@ def write_folded(cfg: Config,
     folded = fold_reference(model)
     plain = folded_config(cfg, folded, model.stem)
     meta = {
-        **saved.get('meta', {}), 'cfg': plain.pretty_text
+        **saved.get('meta', {}),
+        'cfg': plain.pretty_text,
     }  # the rest of a checkpoint is for going on with training
     images, which = compared_images(cfg, model.reference_bank.in_use)
     normalised, reference = (
         model.data_preprocessor(dict(inputs=pixels))['inputs']
-        for pixels in (images, model.reference_bank.in_use))
+        for pixels in (images, model.reference_bank.in_use)
+    )
     with torch.no_grad():  # by the definition, which shares nothing
         anchored = anchor(normalised, reference.expand_as(normalised))
         expected = model.reference_logits(anchored)[0]
@@ -63,27 +65,40 @@ def write_folded(cfg: Config,
     with whole_files(out_dir) as partial:
         torch.save(
             dict(meta=meta, state_dict=folded.state_dict()),
-            partial / 'folded.pth')
+            partial / 'folded.pth',
+        )
         plain.dump(partial / 'folded.py')
         with checkpoint_loading(allow_code):
             read = get_model(
-                str(partial / 'folded.py'), str(partial / 'folded.pth'))
+                str(partial / 'folded.py'), str(partial / 'folded.pth')
+            )
         found = max(
             difference(
                 lambda x: model.head.logits(
                     read.extract_feat(
-                        read.data_preprocessor(dict(inputs=x))['inputs'])),
-                expected, images, len(images)),
+                        read.data_preprocessor(dict(inputs=x))['inputs']
+                    )
+                ),
+                expected,
+                images,
+                len(images),
+            ),
             difference(
                 lambda x: torch.stack(
-                    [s.pred_score for s in read.test_step(dict(inputs=x))]),
-                scores, images, len(images)))
+                    [s.pred_score for s in read.test_step(dict(inputs=x))]
+                ),
+                scores,
+                images,
+                len(images),
+            ),
+        )
         check_difference(found, 'the folded model')
     return Comparison(found, which)
 
 
-def folded_config(cfg: Config, folded: ImageClassifier,
-                  stem: Sequence[str]) -> Config:
+def folded_config(
+    cfg: Config, folded: ImageClassifier, stem: Sequence[str]
+) -> Config:
     """The config of a folded model, out of the anchored one's.
 
     Args:
@@ -100,7 +115,8 @@ def folded_config(cfg: Config, folded: ImageClassifier,
     plain.model.update(
         type='FoldedImageClassifier',
         image_shape=list(folded.backbone.image_shape),
-        stem=list(stem))
+        stem=list(stem),
+    )
     known = inspect.signature(ClsDataPreprocessor).parameters
     for preprocessor in preprocessors(plain):
         for name in set(preprocessor) - set(known):
@@ -113,6 +129,7 @@ def folded_config(cfg: Config, folded: ImageClassifier,
     imports = own_imports(plain)
     plain.custom_imports = dict(
         imports=[*imports, *{'mmanchor'}.difference(imports)],
-        allow_failed_imports=False)
+        allow_failed_imports=False,
+    )
     plain.load_from, plain.resume = None, False
     return plain

@@ -1,7 +1,8 @@
 """A trained anchored model as ONNX or ``torch.export``; see ``tools/``."""
+
 import copy
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Optional, Tuple, Union
 
 import torch
 from mmengine.config import Config
@@ -19,14 +20,16 @@ MIN_OPSET = 18  # PyTorch's exporter has no older implementations
 _CHECKED_SIZES = (1, 3, 5)
 
 
-def write_export(cfg: Config,
-                 checkpoint: str,
-                 out: Union[str, Path],
-                 num_references: Optional[int] = None,
-                 opset: Optional[int] = None,
-                 batch_size: int = 2,
-                 pixels: bool = False,
-                 allow_code: bool = False) -> Tuple[Comparison, str]:
+def write_export(
+    cfg: Config,
+    checkpoint: str,
+    out: str | Path,
+    num_references: int | None = None,
+    opset: int | None = None,
+    batch_size: int = 2,
+    pixels: bool = False,
+    allow_code: bool = False,
+) -> tuple[Comparison, str]:
     """Export a checkpoint and compare the file to the anchored model.
 
     Args:
@@ -55,8 +58,9 @@ def write_export(cfg: Config,
     _check_request(out, opset, batch_size)
     model, _ = load_anchored(cfg, checkpoint, allow_code)
     configured, model.protocol = _configured(cfg)
-    model.reference_bank.use(configured if num_references is
-                             None else num_references)
+    model.reference_bank.use(
+        configured if num_references is None else num_references
+    )
     images, which = compared_images(cfg, model.reference_bank.in_use)
     found = export_model(model, out, images, opset, batch_size, pixels)
     example = _input(model, images, pixels)
@@ -66,12 +70,14 @@ def write_export(cfg: Config,
     return Comparison(found, which), f'(batch, {shape}), {dtype}, {kind}'
 
 
-def export_model(model: AnchoredImageClassifier,
-                 out: Union[str, Path],
-                 images: torch.Tensor,
-                 opset: Optional[int] = None,
-                 batch_size: int = 2,
-                 pixels: bool = False) -> float:
+def export_model(
+    model: AnchoredImageClassifier,
+    out: str | Path,
+    images: torch.Tensor,
+    opset: int | None = None,
+    batch_size: int = 2,
+    pixels: bool = False,
+) -> float:
     """Write a model with its references as constants, and try the file.
 
     Input ``images``, output ``logits``, with a batch of any size. What is
@@ -116,7 +122,8 @@ def export_model(model: AnchoredImageClassifier,
     program = _trace(
         form,
         torch.zeros_like(inputs[:1]).expand(batch_size, -1, -1, -1).clone(),
-        type(model.backbone).__name__)
+        type(model.backbone).__name__,
+    )
     with whole_files(out.parent) as partial:
         path = partial / out.name
         if out.suffix == '.onnx':
@@ -126,7 +133,8 @@ def export_model(model: AnchoredImageClassifier,
             run = torch.export.load(path).module()
         sizes = [size for size in _CHECKED_SIZES if size != batch_size]
         found = max(
-            difference(run, expected, inputs, size) for size in sizes[:2])
+            difference(run, expected, inputs, size) for size in sizes[:2]
+        )
         check_difference(found, f'{out.name}')
     return found
 
@@ -143,23 +151,27 @@ def _check_request(out, opset, batch_size) -> None:
     if suffix not in SUFFIXES:
         raise ValueError(
             f'Expected a file name that ends in .onnx (ONNX) or .pt2 '
-            f'(torch.export), but got {str(out)!r}. Change its ending.')
+            f'(torch.export), but got {str(out)!r}. Change its ending.'
+        )
     if batch_size < 2:
         raise ValueError(
             'Expected a `batch_size` of at least 2 to trace, since PyTorch '
             f'takes 1 for a constant, but got {batch_size}. Raise it: the '
-            'file takes batches of any size.')
+            'file takes batches of any size.'
+        )
     if suffix == '.onnx':
         _import_onnx()
         if opset is not None and opset < MIN_OPSET:
             raise ValueError(
                 f'Expected `opset` to be at least {MIN_OPSET}, the oldest '
-                f'that PyTorch\'s exporter writes, but got {opset}. Raise '
-                'it, or leave it out.')
+                f"that PyTorch's exporter writes, but got {opset}. Raise "
+                'it, or leave it out.'
+            )
     elif opset is not None:
         raise ValueError(
             f'Expected `opset` with a name that ends in .onnx, but got '
-            f'{str(out)!r}. Leave it out, or change the ending.')
+            f'{str(out)!r}. Leave it out, or change the ending.'
+        )
 
 
 def _import_onnx():
@@ -179,16 +191,17 @@ def _import_onnx():
 def _trace(form, example, backbone) -> torch.export.ExportedProgram:
     try:
         return torch.export.export(
-            form, (example, ),
-            dynamic_shapes=({
-                0: torch.export.Dim('batch')
-            }, ),
-            strict=False)
+            form,
+            (example,),
+            dynamic_shapes=({0: torch.export.Dim('batch')},),
+            strict=False,
+        )
     except Exception as error:  # whatever a backbone's code may raise
         raise ValueError(
             'Expected a backbone that torch.export can trace with a batch of '
             f'any size, but got {backbone}, of which it says: '
-            f'{error}\nUse the model in PyTorch.') from error
+            f'{error}\nUse the model in PyTorch.'
+        ) from error
 
 
 def _write_onnx(program, path, opset) -> Callable:
@@ -199,33 +212,35 @@ def _write_onnx(program, path, opset) -> Callable:
             program,
             input_names=['images'],
             output_names=['logits'],
-            dynamic_shapes=({
-                0: 'batch'
-            }, ),
+            dynamic_shapes=({0: 'batch'},),
             opset_version=opset,
-            verbose=False)
+            verbose=False,
+        )
         written.save(path)
         session = onnxruntime.InferenceSession(
-            str(path), providers=['CPUExecutionProvider'])
+            str(path), providers=['CPUExecutionProvider']
+        )
     except Exception as error:  # exporter and runtime have many
         raise ValueError(
-            'Expected a model that PyTorch\'s ONNX exporter can write and '
+            "Expected a model that PyTorch's ONNX exporter can write and "
             f'onnxruntime can run, but got: {error}\nChange `opset`, or '
-            'export to .pt2.') from error
+            'export to .pt2.'
+        ) from error
     got = written.model.opset_imports['']
     if opset not in (None, got):
         raise ValueError(
-            f'Expected PyTorch\'s exporter to write opset {opset}, but got '
-            f'{got}. Use that one.')
+            f"Expected PyTorch's exporter to write opset {opset}, but got "
+            f'{got}. Use that one.'
+        )
 
     def run(images):
-        logits, = session.run(['logits'], {'images': images.numpy()})
+        (logits,) = session.run(['logits'], {'images': images.numpy()})
         return torch.from_numpy(logits)
 
     return run
 
 
-def _configured(cfg) -> Tuple[Optional[int], Protocol]:
+def _configured(cfg) -> tuple[int | None, Protocol]:
     """K and protocol of a config; a single reference is a mean of one."""
     hook = next(iter(reference_hooks(cfg)), None)
     if hook is None:

@@ -1,4 +1,5 @@
 """An anchored model in the form that exporters can trace."""
+
 import torch
 from torch import nn
 
@@ -25,8 +26,9 @@ class ExportedForm(nn.Module):
     def __init__(self, model: AnchoredImageClassifier, pixels: bool = False):
         super().__init__()
         self.model = FoldedReferences(model)
-        self.preprocessor = plain_preprocessor(
-            model.data_preprocessor) if pixels else None
+        self.preprocessor = (
+            plain_preprocessor(model.data_preprocessor) if pixels else None
+        )
         for module in self.model.modules():
             if hasattr(type(module), 'window_reverse'):
                 module.window_reverse = _join_windows

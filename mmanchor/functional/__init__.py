@@ -1,28 +1,72 @@
 """All the mathematics: tensors in, tensors out."""
+
 from .adaptive import settled
-from .anchoring import (anchor, anchor_to_all, check_same_size, draw_partners,
-                        fold)
+from .anchoring import (
+    anchor,
+    anchor_to_all,
+    check_same_size,
+    draw_partners,
+    fold,
+)
 from .draws import check_seed, draw_generator
 from .folding import reference_map, residual_half, trace_reference_maps
 from .landscape import moved_weights, random_direction
-from .masking import (blank_references, draw_mask, normalized_entropy,
-                      uniform_cross_entropy)
+from .masking import (
+    blank_references,
+    draw_mask,
+    normalized_entropy,
+    uniform_cross_entropy,
+)
 from .stem import find_stem, inflate, narrow, stem_distance, widen_stem
 from .temperature import fit_temperature
 from .transduction import best_candidates, pair_norms
-from .uncertainty import (anchor_score, average_references, average_space,
-                          calibrated_logits, check_uncertainty, energy,
-                          max_logit, mutual_information, predictive_entropy,
-                          reference_spread)
+from .uncertainty import (
+    anchor_score,
+    average_references,
+    average_space,
+    calibrated_logits,
+    check_uncertainty,
+    energy,
+    max_logit,
+    mutual_information,
+    predictive_entropy,
+    reference_spread,
+)
 
 __all__ = [
-    'anchor', 'anchor_score', 'anchor_to_all', 'average_references',
-    'average_space', 'best_candidates', 'blank_references',
-    'calibrated_logits', 'check_same_size', 'check_seed', 'check_uncertainty',
-    'draw_generator', 'draw_mask', 'draw_partners', 'energy', 'find_stem',
-    'fit_temperature', 'fold', 'inflate', 'max_logit', 'moved_weights',
-    'mutual_information', 'narrow', 'normalized_entropy', 'pair_norms',
-    'predictive_entropy', 'random_direction', 'reference_map',
-    'reference_spread', 'residual_half', 'settled', 'stem_distance',
-    'trace_reference_maps', 'uniform_cross_entropy', 'widen_stem'
+    'anchor',
+    'anchor_score',
+    'anchor_to_all',
+    'average_references',
+    'average_space',
+    'best_candidates',
+    'blank_references',
+    'calibrated_logits',
+    'check_same_size',
+    'check_seed',
+    'check_uncertainty',
+    'draw_generator',
+    'draw_mask',
+    'draw_partners',
+    'energy',
+    'find_stem',
+    'fit_temperature',
+    'fold',
+    'inflate',
+    'max_logit',
+    'moved_weights',
+    'mutual_information',
+    'narrow',
+    'normalized_entropy',
+    'pair_norms',
+    'predictive_entropy',
+    'random_direction',
+    'reference_map',
+    'reference_spread',
+    'residual_half',
+    'settled',
+    'stem_distance',
+    'trace_reference_maps',
+    'uniform_cross_entropy',
+    'widen_stem',
 ]

@@ -1,6 +1,7 @@
 """When further references would not change a prediction."""
+
 import math
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -12,10 +13,12 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 _NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
 
 
-def settled(logits: torch.Tensor,
-            num_references: int,
-            standard_errors: float = 3.,
-            average: str = 'logits') -> torch.Tensor:
+def settled(
+    logits: torch.Tensor,
+    num_references: int,
+    standard_errors: float = 3.0,
+    average: str = 'logits',
+) -> torch.Tensor:
     """Whether the class ahead after n references is safe to stay ahead.
 
     It is where its mean lead over every other class is more than t standard
@@ -43,7 +46,7 @@ def settled(logits: torch.Tensor,
         - output: (B,), bool
 
     Example:
-        >>> sure, unsure = [[9., 0.], [8.99, 0.]], [[9., 0.], [8., 0.]]
+        >>> sure, unsure = [[9.0, 0.0], [8.99, 0.0]], [[9.0, 0.0], [8.0, 0.0]]
         >>> settled(torch.tensor([sure, unsure]).transpose(0, 1), 10).tolist()
         [True, False]
 
@@ -54,15 +57,15 @@ def settled(logits: torch.Tensor,
     seen = len(values)
     ahead = values.mean(0).argmax(-1)  # B
     lead = values.gather(-1, ahead.expand(seen, -1)[..., None]) - values
-    error = lead.std(0) * max(0., 1 / seen - 1 / num_references)**0.5
+    error = lead.std(0) * max(0.0, 1 / seen - 1 / num_references) ** 0.5
     allowed = math.erfc(standard_errors / 2**0.5) / 2 / (seen * (seen - 1))
     # 0 for equal references, however safe it has to be
-    margin = (t_quantile(allowed, seen - 1) * error).nan_to_num(0.)
+    margin = (t_quantile(allowed, seen - 1) * error).nan_to_num(0.0)
     safe = lead.mean(0) > margin
     return safe.scatter(-1, ahead[:, None], True).all(-1)
 
 
-@lru_cache(maxsize=None)
+@cache
 def t_quantile(probability: float, freedom: int) -> float:
     """The value that Student's t exceeds with a probability.
 
@@ -80,14 +83,15 @@ def t_quantile(probability: float, freedom: int) -> float:
     """
     if not probability:
         return math.inf
-    constant = math.exp(
-        math.lgamma((freedom + 1) / 2) -
-        math.lgamma(freedom / 2)) / math.pi**0.5
+    constant = (
+        math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
+        / math.pi**0.5
+    )
     # bisection of the logarithm: angles of rare events are tiny
     low, high = math.log(1e-300), math.log(math.pi / 2)
     for _ in range(100):
         angle = math.exp((low + high) / 2)
-        heights = np.sin(angle * _NODES)**(freedom - 1)
+        heights = np.sin(angle * _NODES) ** (freedom - 1)
         if constant * angle * (_WEIGHTS @ heights) < probability:
             low = math.log(angle)
         else:

@@ -3,6 +3,7 @@
 Source: Narayanaswamy et al., "On the Use of Anchoring for Training Vision
 Models", NeurIPS 2024 (arXiv 2406.00529).
 """
+
 import numpy as np
 import torch
 
@@ -23,21 +24,23 @@ def anchor(images: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
         ValueError: The shapes differ.
 
     Example:
-        >>> x, r = torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 3.)
+        >>> x, r = torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 3.0)
         >>> anchor(x, r).flatten().tolist()
         [3.0, -2.0]
     """
     if references.shape != images.shape:
         raise ValueError(
-            'Expected one reference of the images\' shape '
+            "Expected one reference of the images' shape "
             f'{tuple(images.shape)} for each of them, but got references of '
             f'shape {tuple(references.shape)}. References have to go through '
-            'the same resizing and cropping as the images.')
+            'the same resizing and cropping as the images.'
+        )
     return torch.cat([references, images - references], dim=1)
 
 
-def anchor_to_all(images: torch.Tensor,
-                  references: torch.Tensor) -> torch.Tensor:
+def anchor_to_all(
+    images: torch.Tensor, references: torch.Tensor
+) -> torch.Tensor:
     """Anchor every image to every reference, reference-major.
 
     Args:
@@ -61,7 +64,8 @@ def anchor_to_all(images: torch.Tensor,
     pairs = (len(references), len(images), *images.shape[1:])
     return anchor(
         images.expand(pairs).flatten(0, 1),  # (K B) C H W
-        references.unsqueeze(1).expand(pairs).flatten(0, 1))
+        references.unsqueeze(1).expand(pairs).flatten(0, 1),
+    )
 
 
 def check_same_size(images: torch.Tensor, references: torch.Tensor) -> None:
@@ -72,10 +76,11 @@ def check_same_size(images: torch.Tensor, references: torch.Tensor) -> None:
     """
     if references.shape[1:] != images.shape[1:]:
         raise ValueError(
-            'Expected references of the images\' size (C, H, W) = '
+            "Expected references of the images' size (C, H, W) = "
             f'{tuple(images.shape[1:])}, but got '
             f'{tuple(references.shape[1:])}. Use the test pipeline that the '
-            'references went through, or draw them again with it.')
+            'references went through, or draw them again with it.'
+        )
 
 
 def fold(rows: torch.Tensor, num_references: int) -> torch.Tensor:
@@ -97,8 +102,9 @@ def fold(rows: torch.Tensor, num_references: int) -> torch.Tensor:
     return rows.unflatten(0, (num_references, -1))
 
 
-def draw_partners(batch_size: int,
-                  generator: np.random.Generator) -> torch.Tensor:
+def draw_partners(
+    batch_size: int, generator: np.random.Generator
+) -> torch.Tensor:
     """Draw for each image of a batch another image of it, with replacement.
 
     Every other image is equally likely; no image is its own partner, since
@@ -124,6 +130,7 @@ def draw_partners(batch_size: int,
         raise ValueError(
             'Expected at least 2 images in a batch to draw references from '
             f'it, but got {batch_size}. Use a larger `batch_size`, or '
-            "`references=dict(type='ReferenceSet', ...)`.")
+            "`references=dict(type='ReferenceSet', ...)`."
+        )
     steps = generator.integers(1, batch_size, batch_size)
     return torch.from_numpy((np.arange(batch_size) + steps) % batch_size)

@@ -1,12 +1,14 @@
 """Random draws that depend on (seed, rank, iteration) and on nothing else."""
+
 import numpy as np
 
 # One stream for each kind of draw, so that changing one leaves the other.
 STREAMS = ('references', 'masks')
 
 
-def draw_generator(seed: int, rank: int, iteration: int,
-                   stream: str) -> np.random.Generator:
+def draw_generator(
+    seed: int, rank: int, iteration: int, stream: str
+) -> np.random.Generator:
     """The random generator of one kind of draw in one iteration on one rank.
 
     It never touches global random state, so a resumed run draws what an
@@ -23,10 +25,12 @@ def draw_generator(seed: int, rank: int, iteration: int,
 
     Example:
         >>> draw_generator(0, 0, 7, 'masks').random() == draw_generator(
-        ...     0, 0, 7, 'masks').random()
+        ...     0, 0, 7, 'masks'
+        ... ).random()
         True
         >>> draw_generator(0, 0, 7, 'masks').random() == draw_generator(
-        ...     0, 0, 7, 'references').random()
+        ...     0, 0, 7, 'references'
+        ... ).random()
         False
     """
     entropy = [seed, rank, iteration, STREAMS.index(stream)]
@@ -44,6 +48,7 @@ def check_seed(seed: int) -> int:
         3
     """
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise TypeError('Expected `seed` to be a non-negative integer, but '
-                        f'got {seed!r}.')
+        raise TypeError(
+            f'Expected `seed` to be a non-negative integer, but got {seed!r}.'
+        )
     return seed

@@ -3,11 +3,12 @@
 ``[Wr, Wd] [r, x - r] = Wd x + (Wr - Wd) r``: with a frozen reference the
 second term is a constant map, and a widened layer costs what a plain one does.
 """
+
 import copy
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Callable, Dict, Iterable, List, Mapping
 
 import torch
 from torch import nn
@@ -29,7 +30,7 @@ def residual_half(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
         >>> residual_half(nn.Conv2d(6, 8, 3), torch.zeros(2, 3, 9, 9)).shape
         torch.Size([2, 8, 7, 7])
     """
-    half = conv.weight[:, conv.in_channels // 2:]
+    half = conv.weight[:, conv.in_channels // 2 :]
     return _with_weight(conv, half, conv.bias)(x)
 
 
@@ -68,8 +69,9 @@ class _Seen(Exception):
     """Ends a forward pass behind the stem."""
 
 
-def trace_reference_maps(backbone: nn.Module, stem: Iterable[str],
-                         references: torch.Tensor) -> List[torch.Tensor]:
+def trace_reference_maps(
+    backbone: nn.Module, stem: Iterable[str], references: torch.Tensor
+) -> list[torch.Tensor]:
     """The maps of all layers of a stem, in its order.
 
     The references take the way through the backbone that images take to the
@@ -94,7 +96,7 @@ def trace_reference_maps(backbone: nn.Module, stem: Iterable[str],
         torch.Size([5, 8, 9, 9])
     """
     layers = dict(backbone.named_modules())
-    maps: Dict[str, torch.Tensor] = {}
+    maps: dict[str, torch.Tensor] = {}
     stem = list(stem)
 
     def record(name):
@@ -115,11 +117,13 @@ def trace_reference_maps(backbone: nn.Module, stem: Iterable[str],
     missed = ', '.join(name for name in stem if name not in maps)
     raise ValueError(
         f'Expected images to pass {missed} of {type(backbone).__name__}, '
-        'but they did not: its weight is used otherwise, or not at all.')
+        'but they did not: its weight is used otherwise, or not at all.'
+    )
 
 
 _REPLACED: ContextVar[Mapping[nn.Module, Callable]] = ContextVar(
-    'replaced_forwards', default={})
+    'replaced_forwards', default={}
+)
 _USERS: Counter = Counter()  # how many passes replace a layer's forward now
 _LOCK = threading.Lock()
 
@@ -161,7 +165,7 @@ class replaced_forward:
         1
     """
 
-    def __init__(self, forwards: Dict[nn.Module, Callable]):
+    def __init__(self, forwards: dict[nn.Module, Callable]):
         self.forwards = forwards
 
     def __enter__(self):
@@ -170,7 +174,8 @@ class replaced_forward:
                 _USERS[layer] += 1
                 # a copy made during a pass may have one already
                 if not isinstance(
-                        layer.__dict__.get('forward'), _ForwardOfThread):
+                    layer.__dict__.get('forward'), _ForwardOfThread
+                ):
                     layer.forward = _ForwardOfThread(layer)
         self._token = _REPLACED.set({**_REPLACED.get(), **self.forwards})
 

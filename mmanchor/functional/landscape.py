@@ -1,18 +1,21 @@
 """Directions in which weights are moved, to see how accuracy falls off."""
+
 import hashlib
-from typing import Dict, Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from .draws import check_seed
 
-Weights = Dict[str, torch.Tensor]
+Weights = dict[str, torch.Tensor]
 
 
-def random_direction(weights: Weights,
-                     seed: int,
-                     normalise: bool = True,
-                     widened: Optional[Sequence[str]] = None) -> Weights:
+def random_direction(
+    weights: Weights,
+    seed: int,
+    normalise: bool = True,
+    widened: Sequence[str] | None = None,
+) -> Weights:
     """A random direction for weights, of their own size.
 
     What is drawn for a weight depends on the seed, its name and its shape
@@ -44,7 +47,8 @@ def random_direction(weights: Weights,
         >>> direction['w'].norm(dim=1)
         tensor([1.7321, 1.7321])
         >>> more = random_direction(
-        ...     dict(other=torch.ones(5, 5), w=torch.ones(2, 3)), seed=0)
+        ...     dict(other=torch.ones(5, 5), w=torch.ones(2, 3)), seed=0
+        ... )
         >>> torch.equal(more['w'], direction['w'])
         True
 
@@ -61,39 +65,47 @@ def random_direction(weights: Weights,
         direction[name] = drawn
     filters = [name for name, weight in weights.items() if weight.dim() > 1]
     if not filters:
-        raise ValueError('Expected weights with filters to move, of two axes '
-                         f'or more, but got {", ".join(weights) or "none"}.')
+        raise ValueError(
+            'Expected weights with filters to move, of two axes '
+            f'or more, but got {", ".join(weights) or "none"}.'
+        )
     if normalise:
         for name in filters:
             wanted, have = (
                 one[name].flatten(1).norm(dim=1)
-                for one in (weights, direction))
+                for one in (weights, direction)
+            )
             scale = wanted / have.clamp_min(torch.finfo(have.dtype).tiny)
             direction[name] *= scale.view(-1, *[1] * (weights[name].dim() - 1))
         return direction
     wanted, have = (
         torch.stack([of[name].norm() for name in filters]).norm()
-        for of in (weights, direction))
+        for of in (weights, direction)
+    )
     return {name: one * (wanted / have) for name, one in direction.items()}
 
 
-def _drawn(weight: torch.Tensor, seed: int, name: str,
-           is_widened: bool) -> torch.Tensor:
+def _drawn(
+    weight: torch.Tensor, seed: int, name: str, is_widened: bool
+) -> torch.Tensor:
     """Normal values of a weight's shape, by seed and name."""
     if is_widened:
         residual, reference = (
             _drawn(half, seed, f'{name}{of}', False)
-            for half, of in zip(weight.chunk(2, 1), ('', ' of references')))
+            for half, of in zip(weight.chunk(2, 1), ('', ' of references'))
+        )
         return torch.cat([reference, residual], 1)
     digest = hashlib.sha256(f'{seed} {name}'.encode()).digest()
     generator = torch.Generator().manual_seed(
-        int.from_bytes(digest[:8], 'big'))
+        int.from_bytes(digest[:8], 'big')
+    )
     # on the CPU, so that all devices draw the same
     return torch.randn(weight.shape, generator=generator, dtype=torch.float64)
 
 
-def moved_weights(weights: Weights, directions: Sequence[Weights],
-                  steps: Sequence[float]) -> Weights:
+def moved_weights(
+    weights: Weights, directions: Sequence[Weights], steps: Sequence[float]
+) -> Weights:
     """Weights some steps away: w + Σ steps_i · directions_i.
 
     Args:
@@ -107,12 +119,14 @@ def moved_weights(weights: Weights, directions: Sequence[Weights],
 
     Example:
         >>> weights = dict(w=torch.zeros(1, 2))
-        >>> moved_weights(weights, [dict(w=torch.ones(1, 2))], [.5])['w']
+        >>> moved_weights(weights, [dict(w=torch.ones(1, 2))], [0.5])['w']
         tensor([[0.5000, 0.5000]])
     """
     if len(directions) != len(steps):
-        raise ValueError(f'Expected a step for each of {len(directions)} '
-                         f'directions, but got {len(steps)}.')
+        raise ValueError(
+            f'Expected a step for each of {len(directions)} '
+            f'directions, but got {len(steps)}.'
+        )
     found = {}
     for name, weight in weights.items():
         for direction, step in zip(directions, steps):

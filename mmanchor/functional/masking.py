@@ -3,6 +3,7 @@
 Source: Narayanaswamy et al., NeurIPS 2024 (arXiv 2406.00529), on reference
 masking.
 """
+
 import math
 
 import numpy as np
@@ -13,8 +14,12 @@ MASK_BY = ('batch', 'sample')
 MASK_COIN = ('shared', 'rank')
 
 
-def draw_mask(batch_size: int, mask_prob: float, mask_by: str,
-              generator: np.random.Generator) -> np.ndarray:
+def draw_mask(
+    batch_size: int,
+    mask_prob: float,
+    mask_by: str,
+    generator: np.random.Generator,
+) -> np.ndarray:
     """Draw which rows of a batch are masked.
 
     Args:
@@ -29,15 +34,16 @@ def draw_mask(batch_size: int, mask_prob: float, mask_by: str,
         - output: (B,), bool
 
     Example:
-        >>> draw_mask(3, 1., 'batch', np.random.default_rng(0)).tolist()
+        >>> draw_mask(3, 1.0, 'batch', np.random.default_rng(0)).tolist()
         [True, True, True]
     """
     coins = generator.random(1 if mask_by == 'batch' else batch_size)
     return np.broadcast_to(coins < mask_prob, batch_size)
 
 
-def blank_references(anchored: torch.Tensor,
-                     mask: torch.Tensor) -> torch.Tensor:
+def blank_references(
+    anchored: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
     """Set the reference of masked rows to zero; the residual stays true.
 
     Zero *after* normalisation, which is the mean colour before it.
@@ -52,8 +58,9 @@ def blank_references(anchored: torch.Tensor,
         - output: (B, 2C, H, W)
 
     Example:
-        >>> blank_references(torch.ones(1, 2, 1, 1),
-        ...                  torch.tensor([True])).flatten().tolist()
+        >>> blank_references(
+        ...     torch.ones(1, 2, 1, 1), torch.tensor([True])
+        ... ).flatten().tolist()
         [0.0, 1.0]
     """
     references, residuals = anchored.chunk(2, dim=1)
@@ -62,8 +69,9 @@ def blank_references(anchored: torch.Tensor,
     return torch.cat([blanked, residuals], dim=1)
 
 
-def uniform_cross_entropy(logits: torch.Tensor,
-                          sigmoid: bool = False) -> torch.Tensor:
+def uniform_cross_entropy(
+    logits: torch.Tensor, sigmoid: bool = False
+) -> torch.Tensor:
     """Cross-entropy of each row to the uniform distribution over classes.
 
     Args:
@@ -81,15 +89,18 @@ def uniform_cross_entropy(logits: torch.Tensor,
         ValueError: There is only one class.
 
     Example:
-        >>> torch.allclose(uniform_cross_entropy(torch.zeros(1, 4)),
-        ...                torch.tensor(4.).log())
+        >>> torch.allclose(
+        ...     uniform_cross_entropy(torch.zeros(1, 4)),
+        ...     torch.tensor(4.0).log(),
+        ... )
         True
     """
     _check_several_classes(logits)
     if sigmoid:
         target = torch.full_like(logits, 1 / logits.size(1))
         return F.binary_cross_entropy_with_logits(
-            logits, target, reduction='none').sum(1)
+            logits, target, reduction='none'
+        ).sum(1)
     return -F.log_softmax(logits, dim=1).mean(1)
 
 
@@ -109,7 +120,9 @@ def normalized_entropy(logits: torch.Tensor) -> torch.Tensor:
         ValueError: There is only one class.
 
     Example:
-        >>> normalized_entropy(torch.tensor([[0., 0.], [999., 0.]])).tolist()
+        >>> normalized_entropy(
+        ...     torch.tensor([[0.0, 0.0], [999.0, 0.0]])
+        ... ).tolist()
         [1.0, 0.0]
     """
     _check_several_classes(logits)
@@ -123,4 +136,5 @@ def _check_several_classes(logits: torch.Tensor) -> None:
             'Expected logits of two classes or more, since only between them '
             'can an answer be "don\'t know", but got shape (B, num_classes) '
             f'= {tuple(logits.shape)}. Set `num_classes=2` in the head, for '
-            'yes and no.')
+            'yes and no.'
+        )

@@ -1,15 +1,17 @@
 """The stem: the layers that read the image, widened from C to 2C channels."""
+
 import copy
 import warnings
+from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import Dict, Optional, Sequence
 
 import torch
 from torch import nn
 
 
-def find_stem(backbone: nn.Module,
-              names: Optional[Sequence[str]] = None) -> Dict[str, nn.Conv2d]:
+def find_stem(
+    backbone: nn.Module, names: Sequence[str] | None = None
+) -> dict[str, nn.Conv2d]:
     """Find the convolutions that read the image.
 
     The first convolution in the order of registration tells the number of
@@ -38,26 +40,31 @@ def find_stem(backbone: nn.Module,
         if isinstance(module, nn.Conv2d)
     }
     if isinstance(names, str):
-        raise ValueError('Expected `stem` to be a list of names, but got '
-                         f'{names!r}. Write `stem=[{names!r}]`.')
+        raise ValueError(
+            'Expected `stem` to be a list of names, but got '
+            f'{names!r}. Write `stem=[{names!r}]`.'
+        )
     if names is not None:
         wrong = [name for name in names if name not in convs]
         if wrong or not names:
             raise ValueError(
                 'Expected `stem` to name convolutions of '
                 f'{type(backbone).__name__}, but got {wrong or names}. Its '
-                f'convolutions are: {", ".join(convs) or "none"}.')
+                f'convolutions are: {", ".join(convs) or "none"}.'
+            )
         stem = {name: convs[name] for name in names}
     else:
         if not convs:
             raise ValueError(
                 f'Expected {type(backbone).__name__} to read the image with '
                 'a convolution, but it has none. Build it for 2C channels '
-                'and set `stem=[]` and `image_channels=C`.')
+                'and set `stem=[]` and `image_channels=C`.'
+            )
         channels = next(iter(convs.values())).in_channels
         stem = {
             name: conv
-            for name, conv in convs.items() if conv.in_channels == channels
+            for name, conv in convs.items()
+            if conv.in_channels == channels
         }
         if len(stem) > 1:
             stem = _reading_the_image(backbone, stem, channels)
@@ -66,12 +73,14 @@ def find_stem(backbone: nn.Module,
         raise ValueError(
             'Expected the layers that read the image to have one group, but '
             f'{", ".join(grouped)} of {type(backbone).__name__} have more. '
-            'Name the layers that read the image with `stem=[...]`.')
+            'Name the layers that read the image with `stem=[...]`.'
+        )
     if len({conv.in_channels for conv in stem.values()}) > 1:
         channels = {name: conv.in_channels for name, conv in stem.items()}
         raise ValueError(
             'Expected the layers named by `stem` to read the same number of '
-            f'channels, but got {channels}.')
+            f'channels, but got {channels}.'
+        )
     return stem
 
 
@@ -80,7 +89,7 @@ def _reading_the_image(backbone, candidates, channels):
     reading = []
 
     def look(conv, args, kwargs):
-        image, = (*args, *kwargs.values())
+        (image,) = (*args, *kwargs.values())
         # no_grad regions hide what came before: not taken for the image
         if torch.is_grad_enabled() and not image.requires_grad:
             reading.append(conv)
@@ -101,7 +110,8 @@ def _reading_the_image(backbone, candidates, channels):
             f'Expected to see in a forward pass of {type(backbone).__name__} '
             f'which of its layers with {channels} input channels read the '
             f'image ({", ".join(candidates)}), but '
-            f'{error or "none was seen to"}. Name them with `stem=[...]`.')
+            f'{error or "none was seen to"}. Name them with `stem=[...]`.'
+        )
     return {k: conv for k, conv in candidates.items() if conv in reading}
 
 
@@ -122,7 +132,7 @@ def _all_parameters_trained(module: nn.Module):
             p.requires_grad_(requires_grad)
 
 
-def _try_forward(backbone, channels) -> Optional[str]:
+def _try_forward(backbone, channels) -> str | None:
     """Go forward at a size the backbone is made for, or say what failed."""
     like = next(backbone.parameters())
     sizes = [224, 32]
@@ -157,9 +167,11 @@ def inflate(weight: torch.Tensor) -> torch.Tensor:
     return torch.cat([weight, weight], dim=1)
 
 
-def widen_stem(backbone: nn.Module,
-               names: Optional[Sequence[str]] = None,
-               keep_weights: bool = False) -> Dict[str, nn.Conv2d]:
+def widen_stem(
+    backbone: nn.Module,
+    names: Sequence[str] | None = None,
+    keep_weights: bool = False,
+) -> dict[str, nn.Conv2d]:
     """Make the layers that read the image read 2C channels, in place.
 
     State-dict keys stay as they are, and loading a C-channel weight into a
@@ -188,16 +200,19 @@ def widen_stem(backbone: nn.Module,
         if type(conv) is not nn.Conv2d and not _halves_add_up(conv):
             warnings.warn(
                 f'{name} is a {type(conv).__name__}, which is not linear in '
-                'its weight: a plain model\'s weights will be a start near '
-                'that model\'s answers, but not an exact one.')
+                "its weight: a plain model's weights will be a start near "
+                "that model's answers, but not an exact one."
+            )
         conv.in_channels *= 2
         conv.weight = nn.Parameter(
             inflate(conv.weight.detach()),
-            requires_grad=conv.weight.requires_grad)
+            requires_grad=conv.weight.requires_grad,
+        )
         if not keep_weights:
             conv.reset_parameters()
         conv._register_load_state_dict_pre_hook(
-            _inflate_on_load, with_module=True)
+            _inflate_on_load, with_module=True
+        )
     return stem
 
 
@@ -225,7 +240,8 @@ def _inflate_on_load(conv, state_dict, prefix, *_):
         warnings.warn(
             f'{key}, which reads the image, is not among the weights to load '
             'and stays as it is. Is the checkpoint of another architecture, '
-            'or `prefix` wrong?')
+            'or `prefix` wrong?'
+        )
         return
     if 2 * weight.size(1) == conv.in_channels:
         state_dict[key] = inflate(weight)
@@ -235,7 +251,8 @@ def _inflate_on_load(conv, state_dict, prefix, *_):
             f'{conv.in_channels // 2} channels (a plain model) or '
             f'{conv.in_channels} (an anchored one), but it reads '
             f'{weight.size(1)}. Load a checkpoint for images of '
-            f'{conv.in_channels // 2} channels.')
+            f'{conv.in_channels // 2} channels.'
+        )
 
 
 def stem_distance(weights: Sequence[torch.Tensor]) -> float:
@@ -266,7 +283,8 @@ def stem_distance(weights: Sequence[torch.Tensor]) -> float:
         raise ValueError(
             'Expected the weights of one layer or more that read 2C channels, '
             f'but got shapes {[tuple(one.shape) for one in weights]}. Pass '
-            'those of a widened stem.')
+            'those of a widened stem.'
+        )
     halves = [one.detach().double().chunk(2, 1) for one in weights]
     apart = torch.cat([(wr - wd).flatten() for wr, wd in halves])
     residual = torch.cat([wd.flatten() for _, wd in halves])
@@ -281,15 +299,16 @@ def narrow(conv: nn.Conv2d) -> None:
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3))
-        >>> conv, = widen_stem(net).values()
+        >>> (conv,) = widen_stem(net).values()
         >>> narrow(conv)
         >>> conv.weight.shape
         torch.Size([8, 3, 3, 3])
     """
     conv.in_channels //= 2
     conv.weight = nn.Parameter(
-        conv.weight.detach()[:, conv.in_channels:].clone(),
-        requires_grad=conv.weight.requires_grad)
+        conv.weight.detach()[:, conv.in_channels :].clone(),
+        requires_grad=conv.weight.requires_grad,
+    )
     hooks = conv._load_state_dict_pre_hooks
     for key, hook in list(hooks.items()):
         if getattr(hook, 'hook', hook) is _inflate_on_load:

@@ -1,6 +1,7 @@
 """How much too sure a model is: one number, from held-out images."""
+
 import math
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 from torch.nn import functional as F
@@ -40,7 +41,7 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
             at 0.001 or at 1000.
 
     Example:
-        >>> logits = torch.tensor([[2., 0.]] * 4)  # probabilities .88, .12
+        >>> logits = torch.tensor([[2.0, 0.0]] * 4)  # probabilities .88, .12
         >>> temperature = fit_temperature(logits, torch.tensor([0, 0, 0, 1]))
         >>> (logits[0] / temperature).softmax(0)
         tensor([0.7500, 0.2500])
@@ -50,15 +51,18 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
     Quantification and Deep Ensembles, NeurIPS 2021.
     """
     if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise TypeError('Expected `labels` to be integers, but got '
-                        f'{labels.dtype}. Convert them.')
+        raise TypeError(
+            'Expected `labels` to be integers, but got '
+            f'{labels.dtype}. Convert them.'
+        )
     labels = labels.to(logits.device, torch.long)
     _check(logits, labels)
     logits = logits.double()
 
     def loss(log_temperature: float) -> float:
-        return F.cross_entropy(logits / math.exp(log_temperature),
-                               labels).item()
+        return F.cross_entropy(
+            logits / math.exp(log_temperature), labels
+        ).item()
 
     # first, coarsely: where likelihood is flat a search would go astray
     points = torch.linspace(math.log(LOWEST), math.log(HIGHEST), 13).tolist()
@@ -72,12 +76,14 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
             f'{math.exp(points[best]):g}: the model is right on '
             f'{right.sum().item()} of {len(labels)}. Change to more held-out '
             'images, or leave it as it is: a model that is right on all, or '
-            'no better than chance, has no temperature.')
+            'no better than chance, has no temperature.'
+        )
     return math.exp(_minimum(loss, points[best - 1], points[best + 1]))
 
 
-def _minimum(function: Callable[[float], float], low: float,
-             high: float) -> float:
+def _minimum(
+    function: Callable[[float], float], low: float, high: float
+) -> float:
     """Where a function of one valley is lowest: golden-section search."""
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     at_left, at_right = function(left), function(right)
@@ -98,18 +104,23 @@ def _check(logits: torch.Tensor, labels: torch.Tensor) -> None:
         raise ValueError(
             'Expected logits of shape (N, num_classes) and labels of shape '
             f'(N,), but got {tuple(logits.shape)} and {tuple(labels.shape)}. '
-            'Change either.')
+            'Change either.'
+        )
     if not logits.numel():
-        raise ValueError('Expected logits of one held-out image or more, but '
-                         'got none. Change the data set.')
+        raise ValueError(
+            'Expected logits of one held-out image or more, but '
+            'got none. Change the data set.'
+        )
     bad = (~logits.isfinite().all(1)).sum().item()
     if bad:
         raise ValueError(
             f'Expected finite logits, but got NaN or infinity for {bad} of '
             f'{len(labels)} images. Change the checkpoint or the precision '
-            'it is run in.')
+            'it is run in.'
+        )
     wrong = labels[(labels < 0) | (labels >= logits.size(1))]
     if len(wrong):
         raise ValueError(
             f'Expected labels from 0 to {logits.size(1) - 1}, but got '
-            f'{wrong[0].item()}. Change the data set.')
+            f'{wrong[0].item()}. Change the data set.'
+        )

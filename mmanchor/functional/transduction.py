@@ -10,13 +10,15 @@ a search costs two matrix products once the last term is stored.
 Source: Netanyahu et al., "Learning to Extrapolate: A Transductive Approach"
 (ICLR 2023); arXiv 2406.00529 tests it for anchored models.
 """
+
 import torch
 
 _BLOCK = 2**22  # numbers in a block: 16 MiB
 
 
-def pair_norms(candidates: torch.Tensor,
-               residuals: torch.Tensor) -> torch.Tensor:
+def pair_norms(
+    candidates: torch.Tensor, residuals: torch.Tensor
+) -> torch.Tensor:
     """``|r_i + D_j|^2``: what a search needs of candidates and residuals.
 
     Shape:
@@ -28,13 +30,16 @@ def pair_norms(candidates: torch.Tensor,
         >>> pair_norms(torch.ones(2, 3), torch.ones(5, 3)).shape
         torch.Size([2, 5])
     """
-    squares = (candidates.square().sum(1)[:, None] + residuals.square().sum(1))
+    squares = candidates.square().sum(1)[:, None] + residuals.square().sum(1)
     return squares + 2 * candidates @ residuals.T
 
 
-def best_candidates(points: torch.Tensor, candidates: torch.Tensor,
-                    residuals: torch.Tensor,
-                    norms: torch.Tensor) -> torch.Tensor:
+def best_candidates(
+    points: torch.Tensor,
+    candidates: torch.Tensor,
+    residuals: torch.Tensor,
+    norms: torch.Tensor,
+) -> torch.Tensor:
     """The candidate for each point whose residual was most like one seen.
 
     Args:
@@ -51,19 +56,24 @@ def best_candidates(points: torch.Tensor, candidates: torch.Tensor,
         - output: (B,), indices of candidates
 
     Example:
-        >>> candidates = torch.tensor([[0., 0.], [5., 5.]])
-        >>> residuals = torch.tensor([[1., 0.], [0., -1.]])
+        >>> candidates = torch.tensor([[0.0, 0.0], [5.0, 5.0]])
+        >>> residuals = torch.tensor([[1.0, 0.0], [0.0, -1.0]])
         >>> best_candidates(
-        ...     torch.tensor([[5., 4.], [1., 0.]]), candidates, residuals,
-        ...     pair_norms(candidates, residuals)).tolist()
+        ...     torch.tensor([[5.0, 4.0], [1.0, 0.0]]),
+        ...     candidates,
+        ...     residuals,
+        ...     pair_norms(candidates, residuals),
+        ... ).tolist()
         [1, 0]
     """
     half = norms / 2
     to_candidates = points @ candidates.T  # B M
     to_residuals = points @ residuals.T  # B N
     at_once = max(1, _BLOCK // norms.numel())
-    nearest = torch.cat([
-        (half - block[:, None]).amin(-1)  # b M
-        for block in to_residuals.split(at_once)
-    ])
+    nearest = torch.cat(
+        [
+            (half - block[:, None]).amin(-1)  # b M
+            for block in to_residuals.split(at_once)
+        ]
+    )
     return (nearest - to_candidates).argmin(1)

@@ -1,5 +1,6 @@
 """What K references say together: their average and their spread."""
-from typing import Sequence, Union
+
+from collections.abc import Sequence
 
 import torch
 
@@ -11,8 +12,9 @@ SPACES = {
 }
 
 
-def average_references(logits: torch.Tensor,
-                       average: str = 'logits') -> torch.Tensor:
+def average_references(
+    logits: torch.Tensor, average: str = 'logits'
+) -> torch.Tensor:
     """Average the answers over references.
 
     Args:
@@ -38,8 +40,9 @@ def average_references(logits: torch.Tensor,
     return log_probs.logsumexp(0) - torch.tensor(len(logits)).log()
 
 
-def reference_spread(logits: torch.Tensor,
-                     space: str = 'logits') -> torch.Tensor:
+def reference_spread(
+    logits: torch.Tensor, space: str = 'logits'
+) -> torch.Tensor:
     """Standard deviation over references.
 
     The population one (divided by K), so that one reference has no spread.
@@ -64,8 +67,10 @@ def reference_spread(logits: torch.Tensor,
     Source: Thiagarajan et al., Delta-UQ (NeurIPS 2022).
     """
     if space not in SPACES:
-        raise ValueError("Expected `space` to be 'logits', 'sigmoid' or "
-                         f"'softmax', but got {space!r}.")
+        raise ValueError(
+            "Expected `space` to be 'logits', 'sigmoid' or "
+            f"'softmax', but got {space!r}."
+        )
     return SPACES[space](logits).std(0, correction=0)
 
 
@@ -94,7 +99,7 @@ def mutual_information(logits: torch.Tensor) -> torch.Tensor:
         - output: (B,), in [0, log(K)]
 
     Example:
-        >>> certain = torch.tensor([[[99., 0.]], [[0., 99.]]])
+        >>> certain = torch.tensor([[[99.0, 0.0]], [[0.0, 99.0]]])
         >>> round(mutual_information(certain).item(), 4)
         0.6931
     """
@@ -113,7 +118,7 @@ def calibrated_logits(logits: torch.Tensor) -> torch.Tensor:
         - output: (B, num_classes)
 
     Example:
-        >>> calibrated_logits(torch.full((1, 1, 2), 4.)).tolist()
+        >>> calibrated_logits(torch.full((1, 1, 2), 4.0)).tolist()
         [[2.0, 2.0]]
 
     Source: Delta-UQ, and the authors' code for arXiv 2406.00529 on ImageNet
@@ -148,7 +153,7 @@ def max_logit(logits: torch.Tensor) -> torch.Tensor:
         - output: (B,)
 
     Example:
-        >>> max_logit(torch.tensor([[1., 3.]])).item()
+        >>> max_logit(torch.tensor([[1.0, 3.0]])).item()
         -3.0
 
     Source: Hendrycks et al., Scaling Out-of-Distribution Detection (ICML
@@ -208,11 +213,15 @@ UNCERTAINTY = {
 }
 # of these, what depends on how many references there are: the spread of two is
 # smaller than that of ten, as a rule
-OF_SPREAD = ('sigmoid_std', 'softmax_std', 'mutual_information',
-             'calibrated_logits')
+OF_SPREAD = (
+    'sigmoid_std',
+    'softmax_std',
+    'mutual_information',
+    'calibrated_logits',
+)
 
 
-def check_uncertainty(names: Union[str, Sequence[str]]) -> Sequence[str]:
+def check_uncertainty(names: str | Sequence[str]) -> Sequence[str]:
     """Measures of uncertainty by name; ``'all'`` is all of them.
 
     Raises:
@@ -224,9 +233,11 @@ def check_uncertainty(names: Union[str, Sequence[str]]) -> Sequence[str]:
     """
     if names == 'all':
         return tuple(UNCERTAINTY)
-    names = (names, ) if isinstance(names, str) else tuple(names)
+    names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
         if name not in UNCERTAINTY:
-            raise ValueError('Expected `uncertainty` to be \'all\' or some of '
-                             f'{", ".join(UNCERTAINTY)}, but got {name!r}.')
+            raise ValueError(
+                "Expected `uncertainty` to be 'all' or some of "
+                f'{", ".join(UNCERTAINTY)}, but got {name!r}.'
+            )
     return names

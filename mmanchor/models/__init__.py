@@ -2,11 +2,14 @@
 
 The registered ``ReferenceMasking*Head`` classes are in :mod:`.heads`.
 """
+
 from .backbones.regnet_y import RegNetY
 from .backbones.wide_resnet import WideResNet_CIFAR
 from .classifier import AnchoredImageClassifier
-from .data_preprocessor import (AnchoringDataPreprocessor,
-                                SubtractiveMixDataPreprocessor)
+from .data_preprocessor import (
+    AnchoringDataPreprocessor,
+    SubtractiveMixDataPreprocessor,
+)
 from .folded_classifier import FoldedImageClassifier
 from .folding import FoldedReferences, fold_reference
 from .heads import reference_masking
@@ -16,9 +19,17 @@ from .reference_bank import ReferenceBank
 from .subtractive_mix import SubtractiveMixImageClassifier
 
 __all__ = [
-    'AnchoredImageClassifier', 'AnchoringDataPreprocessor',
-    'FoldedImageClassifier', 'FoldedReferences', 'ReferenceBank',
-    'ReferenceMaskingLoss', 'RegNetY', 'SubtractiveMixDataPreprocessor',
-    'SubtractiveMixImageClassifier', 'WideResNet_CIFAR', 'build_protocol',
-    'fold_reference', 'reference_masking'
+    'AnchoredImageClassifier',
+    'AnchoringDataPreprocessor',
+    'FoldedImageClassifier',
+    'FoldedReferences',
+    'ReferenceBank',
+    'ReferenceMaskingLoss',
+    'RegNetY',
+    'SubtractiveMixDataPreprocessor',
+    'SubtractiveMixImageClassifier',
+    'WideResNet_CIFAR',
+    'build_protocol',
+    'fold_reference',
+    'reference_masking',
 ]

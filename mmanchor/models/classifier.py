@@ -1,5 +1,6 @@
 """The classifier that anchors."""
-from typing import List, Optional, Sequence, Union
+
+from collections.abc import Sequence
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -7,14 +8,23 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from ..functional import (anchor, average_references, check_uncertainty, fold,
-                          stem_distance)
+from ..functional import (
+    anchor,
+    average_references,
+    check_uncertainty,
+    fold,
+    stem_distance,
+)
 from ..functional.uncertainty import AVERAGE
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import mask_head
 from .inference.cache import Kept
-from .inference.protocols import (Answers, Protocol, build_protocol,
-                                  check_measures)
+from .inference.protocols import (
+    Answers,
+    Protocol,
+    build_protocol,
+    check_measures,
+)
 from .inference.reference_passes import each_pass, mean_features
 from .masked_norm_stats import MaskedNormStats
 from .reference_bank import ReferenceBank
@@ -88,8 +98,10 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         >>> model = AnchoredImageClassifier(
         ...     backbone=dict(type='ResNet_CIFAR', depth=18),
         ...     neck=dict(type='GlobalAveragePooling'),
-        ...     head=dict(type='LinearClsHead', num_classes=10,
-        ...               in_channels=512)).eval()
+        ...     head=dict(
+        ...         type='LinearClsHead', num_classes=10, in_channels=512
+        ...     ),
+        ... ).eval()
         >>> model.reference_bank.fill(torch.zeros(2, 3, 32, 32))
         >>> model(torch.rand(4, 3, 32, 32)).shape
         torch.Size([4, 10])
@@ -98,27 +110,33 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     unmentioned.
     """
 
-    def __init__(self,
-                 backbone: Union[dict, nn.Module],
-                 neck: Optional[dict] = None,
-                 head: Optional[dict] = None,
-                 pretrained: Optional[str] = None,
-                 train_cfg: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None,
-                 *,
-                 stem: Optional[Sequence[str]] = None,
-                 image_channels: Optional[int] = None,
-                 masked_norm_stats: str = 'skip',
-                 average: str = 'logits',
-                 rows_per_pass: int = 8):
+    def __init__(
+        self,
+        backbone: dict | nn.Module,
+        neck: dict | None = None,
+        head: dict | None = None,
+        pretrained: str | None = None,
+        train_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+        *,
+        stem: Sequence[str] | None = None,
+        image_channels: int | None = None,
+        masked_norm_stats: str = 'skip',
+        average: str = 'logits',
+        rows_per_pass: int = 8,
+    ):
         if average not in AVERAGE:
-            raise ValueError("Expected `average` to be 'logits', "
-                             "'probabilities' or 'calibrated', but got "
-                             f'{average!r}.')
+            raise ValueError(
+                "Expected `average` to be 'logits', "
+                "'probabilities' or 'calibrated', but got "
+                f'{average!r}.'
+            )
         if not isinstance(rows_per_pass, int) or rows_per_pass < 1:
-            raise ValueError('Expected `rows_per_pass` to be a positive '
-                             f'integer, but got {rows_per_pass!r}.')
+            raise ValueError(
+                'Expected `rows_per_pass` to be a positive '
+                f'integer, but got {rows_per_pass!r}.'
+            )
         if data_preprocessor is None:
             data_preprocessor = {}
         if isinstance(data_preprocessor, dict):
@@ -131,7 +149,8 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             train_cfg,
             data_preprocessor,
             init_cfg,
-            masked_norm_stats=masked_norm_stats)
+            masked_norm_stats=masked_norm_stats,
+        )
         if not isinstance(self.data_preprocessor, AnchoringDataPreprocessor):
             raise TypeError(
                 'Expected `data_preprocessor` of an AnchoredImageClassifier '
@@ -140,11 +159,13 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 "`data_preprocessor = dict(type='AnchoringDataPreprocessor')`"
                 ', or where the base config has it inside `model`, '
                 "`model = dict(type='AnchoredImageClassifier', "
-                "data_preprocessor=dict(type='AnchoringDataPreprocessor'))`.")
+                "data_preprocessor=dict(type='AnchoringDataPreprocessor'))`."
+            )
         if self.with_head:  # one that only the host could find, by `_scope_`
             mask_head(self.head)
         self.backbone, self.stem, self.image_channels = widen_backbone(
-            self.backbone, backbone, stem, image_channels)
+            self.backbone, backbone, stem, image_channels
+        )
         means = len(getattr(self.data_preprocessor, 'mean', ()))
         if means > 1 and means != self.image_channels:
             raise ValueError(
@@ -153,7 +174,8 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 f'{type(self.backbone).__name__} reads '
                 f'{self.image_channels}. Name the layers that read the image '
                 'with `stem=[...]`, change `mean`, or build the backbone for '
-                '2C channels and set `stem=[]` and `image_channels=C`.')
+                '2C channels and set `stem=[]` and `image_channels=C`.'
+            )
         self.reference_bank = ReferenceBank()
         self.average = average
         self.rows_per_pass = rows_per_pass
@@ -167,7 +189,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         return self._protocol
 
     @protocol.setter
-    def protocol(self, protocol: Union[str, dict, Protocol]) -> None:
+    def protocol(self, protocol: str | dict | Protocol) -> None:
         self._protocol = build_protocol(protocol)
 
     @property
@@ -176,11 +198,11 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         return self._uncertainty
 
     @uncertainty.setter
-    def uncertainty(self, names: Union[str, Sequence[str]]) -> None:
+    def uncertainty(self, names: str | Sequence[str]) -> None:
         self._uncertainty = check_uncertainty(names)
 
     @property
-    def stem_distance(self) -> Optional[float]:
+    def stem_distance(self) -> float | None:
         """Relative distance of the stem's halves.
 
         See :func:`~mmanchor.functional.stem_distance`; None of a backbone
@@ -189,30 +211,40 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         if not self.stem:
             return None
         return stem_distance(
-            [self.backbone.get_submodule(name).weight for name in self.stem])
+            [self.backbone.get_submodule(name).weight for name in self.stem]
+        )
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         images = state_dict.get(f'{prefix}reference_bank.images')
-        if (images is not None and len(images)
-                and images.size(1) != self.image_channels):
+        if (
+            images is not None
+            and len(images)
+            and images.size(1) != self.image_channels
+        ):
             raise ValueError(
                 'Expected the checkpoint of a model for images of '
                 f'{self.image_channels} channels, but its reference bank has '
-                f'images of {images.size(1)}. Load one for as many channels.')
+                f'images of {images.size(1)}. Load one for as many channels.'
+            )
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def forward(self,
-                inputs: torch.Tensor,
-                data_samples: Optional[List[DataSample]] = None,
-                mode: str = 'tensor'):
+    def forward(
+        self,
+        inputs: torch.Tensor,
+        data_samples: list[DataSample] | None = None,
+        mode: str = 'tensor',
+    ):
         """Forward; modes and results are those of ``ImageClassifier``.
 
         With ``mode='tensor'`` images of C channels give the average over
         references, as the protocol has it; its softmax is the prediction.
         """
         self._track_running_stats(mode, data_samples)
-        if mode == 'tensor' and self.with_head and not self._is_anchored(
-                inputs):
+        if (
+            mode == 'tensor'
+            and self.with_head
+            and not self._is_anchored(inputs)
+        ):
             answers = self.answers(inputs)
             averages = [
                 average_references(logits, self.average)
@@ -241,9 +273,9 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             return super().extract_feat(anchor(inputs, chosen), stage)
         return mean_features(self, inputs, stage, self.protocol.features_of)
 
-    def reference_logits(self,
-                         inputs: torch.Tensor,
-                         which: slice = slice(None)):
+    def reference_logits(
+        self, inputs: torch.Tensor, which: slice = slice(None)
+    ):
         """The logits for each reference, whatever the protocol.
 
         Args:
@@ -270,13 +302,14 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             - output: (k, B, num_classes)
         """
         return fold(
-            self.head.logits(ImageClassifier.extract_feat(self, rows)), k)
+            self.head.logits(ImageClassifier.extract_feat(self, rows)), k
+        )
 
     def predict(
-            self,
-            inputs: torch.Tensor,
-            data_samples: Optional[List[DataSample]] = None
-    ) -> List[DataSample]:
+        self,
+        inputs: torch.Tensor,
+        data_samples: list[DataSample] | None = None,
+    ) -> list[DataSample]:
         """Predict; see
         :meth:`~mmanchor.models.heads.ReferenceMasking.predict_from_logits`.
         """
@@ -285,13 +318,17 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             rows = range(len(samples)) if rows is None else rows.tolist()
             of_rows = [samples[row] for row in rows]
             predicted = self.head.predict_from_logits(
-                logits, of_rows, self.average, self.uncertainty,
-                self.protocol.same_number)
+                logits,
+                of_rows,
+                self.average,
+                self.uncertainty,
+                self.protocol.same_number,
+            )
             for row, sample in zip(rows, predicted):
                 samples[row] = sample
         return samples
 
-    def answers(self, inputs: torch.Tensor) -> List[Answers]:
+    def answers(self, inputs: torch.Tensor) -> list[Answers]:
         """The logits for the references of the protocol; see there.
 
         Raises:
@@ -311,5 +348,6 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 f'Expected images with {self.image_channels} channels, or '
                 f'anchored ones with {2 * self.image_channels}, but got '
                 f'{channels}. Change the pipeline, or build the backbone for '
-                'that many.')
+                'that many.'
+            )
         return channels == 2 * self.image_channels

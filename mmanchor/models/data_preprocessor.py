@@ -1,9 +1,9 @@
 """Preprocessing of training batches: anchoring, and its control."""
+
 import difflib
 import inspect
 import math
 from numbers import Real
-from typing import Optional, Union
 
 import numpy as np
 import torch
@@ -13,8 +13,14 @@ from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import DATASETS, MODELS
 
 from ..datasets import ReferenceSet
-from ..functional import (anchor, blank_references, check_seed, draw_generator,
-                          draw_mask, draw_partners)
+from ..functional import (
+    anchor,
+    blank_references,
+    check_seed,
+    draw_generator,
+    draw_mask,
+    draw_partners,
+)
 from ..functional.masking import MASK_BY, MASK_COIN
 
 
@@ -26,23 +32,29 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
     the same references and masks. Subclasses say what the network reads.
     """
 
-    def __init__(self,
-                 mask_prob: float = 0.25,
-                 mask_by: str = 'batch',
-                 references: Union[str, dict] = 'batch',
-                 seed: Optional[int] = None,
-                 mask_coin: str = 'shared',
-                 **kwargs):
+    def __init__(
+        self,
+        mask_prob: float = 0.25,
+        mask_by: str = 'batch',
+        references: str | dict = 'batch',
+        seed: int | None = None,
+        mask_coin: str = 'shared',
+        **kwargs,
+    ):
         _check_names(type(self), kwargs)
         super().__init__(**kwargs)
         self.mask_prob = _check_probability(mask_prob)
         if mask_by not in MASK_BY:
-            raise ValueError("Expected `mask_by` to be 'batch' or 'sample', "
-                             f'but got {mask_by!r}.')
+            raise ValueError(
+                "Expected `mask_by` to be 'batch' or 'sample', "
+                f'but got {mask_by!r}.'
+            )
         self.mask_by = mask_by
         if mask_coin not in MASK_COIN:
-            raise ValueError("Expected `mask_coin` to be 'shared' or 'rank', "
-                             f'but got {mask_coin!r}.')
+            raise ValueError(
+                "Expected `mask_coin` to be 'shared' or 'rank', "
+                f'but got {mask_coin!r}.'
+            )
         self.mask_coin = mask_coin
         if references == 'batch':
             self.reference_set = None
@@ -52,8 +64,8 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         # Travels in the checkpoint; read once, then counted on the host so
         # that no step waits for the device.
         self.register_buffer('iteration', torch.zeros((), dtype=torch.int64))
-        self._iteration: Optional[int] = None
-        self._last_image: Optional[torch.Tensor] = None
+        self._iteration: int | None = None
+        self._last_image: torch.Tensor | None = None
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Preprocess a batch and, in training, combine it with references.
@@ -88,12 +100,16 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         # `int`: where operations are counted by tracing, sizes are tensors
         channels = {int(images.size(1))} if stacked else set(map(len, images))
         # a single mean, or a single channel, is spread as the host does
-        if (self._enable_normalize and len(self.mean) > 1
-                and not channels <= {1, len(self.mean)}):
+        if (
+            self._enable_normalize
+            and len(self.mean) > 1
+            and not channels <= {1, len(self.mean)}
+        ):
             raise ValueError(
                 f'Expected images of {len(self.mean)} channels, as many as '
                 f'`mean` has, but got {max(channels)}. Anchored inputs go to '
-                'the model itself: `model(inputs)`.')
+                'the model itself: `model(inputs)`.'
+            )
         if stacked and not images.is_floating_point():
             return  # bytes can't hold NaN: the usual pipelines pay nothing
         for index, image in enumerate(images):
@@ -104,7 +120,8 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
                     'Expected finite pixels, but got NaN or infinity in '
                     f'image {index} of the batch'
                     f'{f" ({path})" if path else ""}. A reference with NaN '
-                    'would spoil other images. Mend or remove it.')
+                    'would spoil other images. Mend or remove it.'
+                )
 
     @torch.compiler.disable  # it counts: compiled anew at every step
     def _draw_and_combine(self, images):
@@ -117,20 +134,26 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         own = slice(rank, None, world_size)
         coin_of = rank if self.mask_coin == 'rank' else 0
         mask = draw_mask(
-            len(images) * world_size, self.mask_prob, self.mask_by,
-            draw_generator(seed, coin_of, iteration, 'masks'))[own]
+            len(images) * world_size,
+            self.mask_prob,
+            self.mask_by,
+            draw_generator(seed, coin_of, iteration, 'masks'),
+        )[own]
         if self.reference_set is None:
             references = self._draw_from_batch(
-                images, draw_generator(seed, rank, iteration, 'references'))
+                images, draw_generator(seed, rank, iteration, 'references')
+            )
         else:
             choice = draw_generator(seed, 0, iteration, 'references').integers(
-                len(self.reference_set), size=len(images) * world_size)[own]
+                len(self.reference_set), size=len(images) * world_size
+            )[own]
             references = self._read_references(choice)
         combined = self._combine(images, references, mask)
         return combined, mask.tolist()
 
-    def _combine(self, images: torch.Tensor, references: torch.Tensor,
-                 mask: np.ndarray) -> torch.Tensor:
+    def _combine(
+        self, images: torch.Tensor, references: torch.Tensor, mask: np.ndarray
+    ) -> torch.Tensor:
         """What the network reads of normalised images and references.
 
         Args:
@@ -153,17 +176,34 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
 
     def _draw_from_batch(self, images, generator):
         last, self._last_image = self._last_image, images[-1:].detach().clone()
-        if len(images) == 1 and last is not None and (last.shape
-                                                      == images.shape):
+        if (
+            len(images) == 1
+            and last is not None
+            and (last.shape == images.shape)
+        ):
             return last  # a last batch of one
         partners = draw_partners(len(images), generator)
         return images[partners.to(images.device)]
 
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict,
-                              missing_keys, unexpected_keys, error_msgs):
-        super()._load_from_state_dict(state_dict, prefix, local_metadata,
-                                      strict, missing_keys, unexpected_keys,
-                                      error_msgs)
+    def _load_from_state_dict(
+        self,
+        state_dict,
+        prefix,
+        local_metadata,
+        strict,
+        missing_keys,
+        unexpected_keys,
+        error_msgs,
+    ):
+        super()._load_from_state_dict(
+            state_dict,
+            prefix,
+            local_metadata,
+            strict,
+            missing_keys,
+            unexpected_keys,
+            error_msgs,
+        )
         self._iteration = None
         key = prefix + 'iteration'
         if key in missing_keys:  # a plain model's checkpoint
@@ -217,8 +257,10 @@ class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
     Example:
         >>> from mmpretrain.structures import DataSample
         >>> preprocessor = AnchoringDataPreprocessor(mask_prob=0, seed=0)
-        >>> batch = dict(inputs=torch.rand(4, 3, 8, 8),
-        ...              data_samples=[DataSample() for _ in range(4)])
+        >>> batch = dict(
+        ...     inputs=torch.rand(4, 3, 8, 8),
+        ...     data_samples=[DataSample() for _ in range(4)],
+        ... )
         >>> preprocessor(batch, training=True)['inputs'].shape
         torch.Size([4, 6, 8, 8])
 
@@ -272,8 +314,10 @@ class SubtractiveMixDataPreprocessor(ReferenceDrawingDataPreprocessor):
     Example:
         >>> from mmpretrain.structures import DataSample
         >>> preprocessor = SubtractiveMixDataPreprocessor(mask_prob=1, seed=0)
-        >>> batch = dict(inputs=torch.ones(4, 3, 8, 8),
-        ...              data_samples=[DataSample() for _ in range(4)])
+        >>> batch = dict(
+        ...     inputs=torch.ones(4, 3, 8, 8),
+        ...     data_samples=[DataSample() for _ in range(4)],
+        ... )
         >>> float(preprocessor(batch, training=True)['inputs'].abs().max())
         0.0
 
@@ -306,9 +350,14 @@ def check_settings_reach_the_model(cfg: Config) -> None:
             that at the top level.
 
     Example:
-        >>> check_settings_reach_the_model(Config(dict(
-        ...     model=dict(type='AnchoredImageClassifier'),
-        ...     data_preprocessor=dict(mask_prob=0.9))))
+        >>> check_settings_reach_the_model(
+        ...     Config(
+        ...         dict(
+        ...             model=dict(type='AnchoredImageClassifier'),
+        ...             data_preprocessor=dict(mask_prob=0.9),
+        ...         )
+        ...     )
+        ... )
     """
     model, given = cfg.get('model'), cfg.get('data_preprocessor')
     if not isinstance(model, dict) or not isinstance(given, dict):
@@ -323,14 +372,16 @@ def check_settings_reach_the_model(cfg: Config) -> None:
         if name in ours and not (name in inner and inner[name] == value)
     }
     if ignored:
-        settings = ', '.join(f'{name}={value!r}'
-                             for name, value in ignored.items())
+        settings = ', '.join(
+            f'{name}={value!r}' for name, value in ignored.items()
+        )
         raise ValueError(
             'Expected one `data_preprocessor`, but got one inside `model` and '
             f'one beside it, whose {settings} would be ignored. Write '
             "`model = dict(type='AnchoredImageClassifier', data_preprocessor="
             f"dict(type='AnchoringDataPreprocessor', {settings}))` and drop "
-            'the one beside it.')
+            'the one beside it.'
+        )
 
 
 def _check_names(kind: type, kwargs: dict) -> None:
@@ -342,25 +393,32 @@ def _check_names(kind: type, kwargs: dict) -> None:
         raise TypeError(
             f'Expected arguments of {kind.__name__} to be among '
             f'{", ".join(known)}, but got {name}. '
-            f'{f"Did you mean {near[0]}?" if near else "Drop it."}')
+            f'{f"Did you mean {near[0]}?" if near else "Drop it."}'
+        )
 
 
 def _build_reference_set(references) -> ReferenceSet:
     built = (
         DATASETS.build(references)
-        if isinstance(references, dict) else references)
+        if isinstance(references, dict)
+        else references
+    )
     if not isinstance(built, ReferenceSet):
         raise TypeError(
             "Expected `references` to be 'batch' or "
-            f"dict(type='ReferenceSet', ...), but got {references!r}.")
+            f"dict(type='ReferenceSet', ...), but got {references!r}."
+        )
     return built
 
 
 def _check_probability(mask_prob) -> float:
     if not isinstance(mask_prob, Real) or isinstance(mask_prob, bool):
-        raise TypeError('Expected `mask_prob` to be a number in [0, 1], but '
-                        f'got {mask_prob!r}.')
+        raise TypeError(
+            'Expected `mask_prob` to be a number in [0, 1], but '
+            f'got {mask_prob!r}.'
+        )
     if math.isnan(mask_prob) or not 0 <= mask_prob <= 1:
-        raise ValueError('Expected `mask_prob` to be in [0, 1], but got '
-                         f'{mask_prob}.')
+        raise ValueError(
+            f'Expected `mask_prob` to be in [0, 1], but got {mask_prob}.'
+        )
     return float(mask_prob)

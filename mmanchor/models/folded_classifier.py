@@ -1,5 +1,6 @@
 """A folded model, as it is read from disk."""
-from typing import Sequence
+
+from collections.abc import Sequence
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -40,15 +41,19 @@ class FoldedImageClassifier(ImageClassifier):
         >>> model = FoldedImageClassifier(
         ...     backbone=dict(type='ResNet_CIFAR', depth=18),
         ...     neck=dict(type='GlobalAveragePooling'),
-        ...     head=dict(type='LinearClsHead', num_classes=10,
-        ...               in_channels=512),
-        ...     image_shape=(3, 32, 32), stem=['conv1'])
+        ...     head=dict(
+        ...         type='LinearClsHead', num_classes=10, in_channels=512
+        ...     ),
+        ...     image_shape=(3, 32, 32),
+        ...     stem=['conv1'],
+        ... )
         >>> model(torch.rand(4, 3, 32, 32)).shape
         torch.Size([4, 10])
     """
 
-    def __init__(self, *args, image_shape: Sequence[int], stem: Sequence[str],
-                 **kwargs):
+    def __init__(
+        self, *args, image_shape: Sequence[int], stem: Sequence[str], **kwargs
+    ):
         super().__init__(*args, **kwargs)
         self.stem = list(stem)
         layers = dict(self.backbone.named_modules())
@@ -58,15 +63,15 @@ class FoldedImageClassifier(ImageClassifier):
                 'Expected `stem` to name layers of '
                 f'{type(self.backbone).__name__}, but got '
                 f'{", ".join(unknown)}. Use the config that was written with '
-                'the folded weights.')
+                'the folded weights.'
+            )
         for name in self.stem:
             add_reference_map(layers[name], torch.zeros(()))
         keep_image_shape(self.backbone, image_shape)
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         wanted = {
-            f'{prefix}backbone.{name}{MAP_KEY}': name
-            for name in self.stem
+            f'{prefix}backbone.{name}{MAP_KEY}': name for name in self.stem
         }
         saved = {
             key
@@ -75,14 +80,19 @@ class FoldedImageClassifier(ImageClassifier):
         }
         missing, others = sorted(set(wanted) - saved), saved - set(wanted)
         if missing or others:
-            got = (f'none for {", ".join(missing)}'
-                   if missing else f'also {", ".join(sorted(others))}')
+            got = (
+                f'none for {", ".join(missing)}'
+                if missing
+                else f'also {", ".join(sorted(others))}'
+            )
             raise ValueError(
                 f'Expected a reference map for {", ".join(self.stem)} and no '
                 f'other layer in the weights of a folded model, but got {got}.'
-                ' Load what `tools/fold.py` wrote with this config.')
+                ' Load what `tools/fold.py` wrote with this config.'
+            )
         for key, name in wanted.items():
             layer = self.backbone.get_submodule(name)
             layer.reference_map = layer.reference_map.new_empty(
-                state_dict[key].shape)
+                state_dict[key].shape
+            )
         super()._load_from_state_dict(state_dict, prefix, *args)

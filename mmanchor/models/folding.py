@@ -1,7 +1,8 @@
 """Anchored models with frozen references, as plain models with a map added."""
+
 import copy
 import inspect
-from typing import Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
@@ -43,8 +44,10 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
         >>> model = AnchoredImageClassifier(
         ...     backbone=dict(type='ResNet_CIFAR', depth=18),
         ...     neck=dict(type='GlobalAveragePooling'),
-        ...     head=dict(type='LinearClsHead', num_classes=10,
-        ...               in_channels=512)).eval()
+        ...     head=dict(
+        ...         type='LinearClsHead', num_classes=10, in_channels=512
+        ...     ),
+        ... ).eval()
         >>> model.reference_bank.fill(torch.rand(1, 3, 32, 32))
         >>> type(fold_reference(model)).__name__
         'ImageClassifier'
@@ -54,13 +57,15 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
         raise ValueError(
             f'Expected one reference in use to fold, but got {count}. Choose '
             'one with `model.reference_bank.use(1)`, or keep all with '
-            '`FoldedReferences(model)`.')
+            '`FoldedReferences(model)`.'
+        )
     if model.average == 'calibrated':
         raise ValueError(
             "Expected `average` to be 'logits' or 'probabilities' to fold one "
             "reference, but got 'calibrated', which halves its logits and a "
             'plain model can not. Set `model.average`, or use '
-            '`FoldedReferences(model)`.')
+            '`FoldedReferences(model)`.'
+        )
     folded, references, maps = _fold_stem(model)
     for name, map_ in zip(folded.stem, maps):
         add_reference_map(folded.backbone.get_submodule(name), map_[0])
@@ -69,7 +74,8 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
         backbone=folded.backbone,
         neck=folded.neck if folded.with_neck else None,
         head=unmask_head(folded.head) if folded.with_head else None,
-        data_preprocessor=plain_preprocessor(folded.data_preprocessor))
+        data_preprocessor=plain_preprocessor(folded.data_preprocessor),
+    )
     return plain.to(references.device).eval().requires_grad_(False)
 
 
@@ -96,13 +102,17 @@ class FoldedReferences(nn.Module):
             size than the references.
     """
 
-    def __init__(self,
-                 model: AnchoredImageClassifier,
-                 references_per_pass: Optional[int] = None):
+    def __init__(
+        self,
+        model: AnchoredImageClassifier,
+        references_per_pass: int | None = None,
+    ):
         super().__init__()
         if references_per_pass is not None and references_per_pass < 1:
-            raise ValueError('Expected `references_per_pass` to be at least '
-                             f'1, but got {references_per_pass}. Raise it.')
+            raise ValueError(
+                'Expected `references_per_pass` to be at least '
+                f'1, but got {references_per_pass}. Raise it.'
+            )
         self.model, references, maps = _fold_stem(model)
         self.references_per_pass = references_per_pass or len(references)
         for index, of_layer in enumerate(maps):
@@ -111,20 +121,21 @@ class FoldedReferences(nn.Module):
         # images stay behind: the bank's, and the last of training
         del self.model.reference_bank
         self.model.data_preprocessor = plain_preprocessor(
-            self.model.data_preprocessor)
+            self.model.data_preprocessor
+        )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits, averaged over references."""
         model = self.model
-        _check_image_shape(model.backbone, (images, ))
+        _check_image_shape(model.backbone, (images,))
         stem = [model.backbone.get_submodule(name) for name in model.stem]
         maps = [
             getattr(self, f'reference_maps_{index}')
             for index in range(len(stem))
         ]
-        logits = SharedStem(
-            stem, maps, half=_own_forward).each(images, model.logits_of_rows,
-                                                self.references_per_pass)
+        logits = SharedStem(stem, maps, half=_own_forward).each(
+            images, model.logits_of_rows, self.references_per_pass
+        )
         return average_references(torch.cat(logits), model.average)
 
 
@@ -139,7 +150,8 @@ def check_protocol(model: AnchoredImageClassifier) -> None:
         raise ValueError(
             'Expected a protocol with a fixed number of passes, but got '
             f'{name!r}, where the number of passes, or the reference, depends '
-            "on the image. Set `protocol='mean'` with K references.")
+            "on the image. Set `protocol='mean'` with K references."
+        )
 
 
 def add_reference_map(layer: nn.Module, map_: torch.Tensor) -> None:
@@ -162,7 +174,7 @@ def keep_image_shape(backbone: nn.Module, image_shape: Sequence[int]) -> None:
     backbone.register_forward_pre_hook(_check_image_shape)
 
 
-def _fold_stem(model) -> Tuple[AnchoredImageClassifier, torch.Tensor, list]:
+def _fold_stem(model) -> tuple[AnchoredImageClassifier, torch.Tensor, list]:
     """A copy whose stem reads C channels, the references, and their maps."""
     check_protocol(model)
     if not model.stem:
@@ -170,14 +182,16 @@ def _fold_stem(model) -> Tuple[AnchoredImageClassifier, torch.Tensor, list]:
             f'Expected a stem of convolutions to fold, but '
             f'{type(model.backbone).__name__} was built for '
             f'{2 * model.image_channels} channels: what it makes of a '
-            'reference and of a residual are not just added. Use it as it is.')
+            'reference and of a residual are not just added. Use it as it is.'
+        )
     layers = dict(model.backbone.named_modules())
     gone = [name for name in model.stem if name not in layers]
     if gone:
         raise ValueError(
             f'Expected {type(model.backbone).__name__} as it was trained, but '
             f'its {", ".join(gone)} is gone. Fold it without merging its '
-            'branches (`switch_to_deploy`) before.')
+            'branches (`switch_to_deploy`) before.'
+        )
     folded = copy.deepcopy(model).eval().requires_grad_(False)
     packed = folded.reference_bank.in_use[model.protocol.features_of]
     references = normalised(folded, packed, next(folded.backbone.parameters()))
@@ -199,18 +213,21 @@ def _add_reference_map(layer, _, output):
 def _check_image_shape(backbone, inputs) -> None:
     if tuple(inputs[0].shape[1:]) != backbone.image_shape:
         raise ValueError(
-            'Expected images of the folded reference\'s size (C, H, W) = '
+            "Expected images of the folded reference's size (C, H, W) = "
             f'{backbone.image_shape}, but got {tuple(inputs[0].shape[1:])}. '
-            'Resize them, or fold a reference of their size.')
+            'Resize them, or fold a reference of their size.'
+        )
 
 
 def plain_preprocessor(
-        anchoring: AnchoringDataPreprocessor) -> ClsDataPreprocessor:
+    anchoring: AnchoringDataPreprocessor,
+) -> ClsDataPreprocessor:
     """The host's preprocessor with the settings of an anchoring one."""
     known = inspect.signature(ClsDataPreprocessor).parameters
     settings = {
         name: getattr(anchoring, name)
-        for name in known if name in anchoring.__dict__
+        for name in known
+        if name in anchoring.__dict__
     }
     settings.pop('batch_augments', None)  # for training
     if anchoring._enable_normalize:

@@ -1,27 +1,40 @@
 """Heads that know which references were masked."""
-from functools import lru_cache
-from typing import List, Optional, Sequence, Type, Union
+
+from collections.abc import Sequence
+from functools import cache
 
 import torch
 from mmpretrain.evaluation import Accuracy
 from mmpretrain.models import heads as host_heads
-from mmpretrain.models.heads import (ClsHead, ConformerHead, DeiTClsHead,
-                                     EfficientFormerClsHead, LeViTClsHead,
-                                     LinearClsHead, StackedLinearClsHead,
-                                     VigClsHead, VisionTransformerClsHead)
+from mmpretrain.models.heads import (
+    ClsHead,
+    ConformerHead,
+    DeiTClsHead,
+    EfficientFormerClsHead,
+    LeViTClsHead,
+    LinearClsHead,
+    StackedLinearClsHead,
+    VigClsHead,
+    VisionTransformerClsHead,
+)
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from ..functional import (average_references, normalized_entropy,
-                          reference_spread)
+from ..functional import (
+    average_references,
+    normalized_entropy,
+    reference_spread,
+)
 from ..functional.uncertainty import UNCERTAINTY
 from .losses import ReferenceMaskingLoss
 
 # no softmax; a margin on the label of masked rows. Upstream has no regression.
 _REFUSED = tuple(
-    getattr(host_heads, name) for name in ('RegressionHead', 'ArcFaceClsHead')
-    if hasattr(host_heads, name))
+    getattr(host_heads, name)
+    for name in ('RegressionHead', 'ArcFaceClsHead')
+    if hasattr(host_heads, name)
+)
 _LOGITS_ONLY = object()  # in place of data samples
 
 
@@ -38,7 +51,8 @@ def masked_rows(data_samples: Sequence[DataSample]) -> torch.Tensor:
     """
     return torch.tensor(
         [sample.get('reference_masked', False) for sample in data_samples],
-        dtype=torch.bool)
+        dtype=torch.bool,
+    )
 
 
 class ReferenceMasking:
@@ -51,24 +65,26 @@ class ReferenceMasking:
         *args, **kwargs: Arguments of the host's head.
     """
 
-    def __init__(self, *args, masked_target: Optional[str] = None, **kwargs):
+    def __init__(self, *args, masked_target: str | None = None, **kwargs):
         super().__init__(*args, **kwargs)
         _check_num_classes(self)
         self._wrap_loss(masked_target)
 
-    def _wrap_loss(self, masked_target: Optional[str] = None) -> None:
+    def _wrap_loss(self, masked_target: str | None = None) -> None:
         if not isinstance(self.loss_module, ReferenceMaskingLoss):
-            self.loss_module = ReferenceMaskingLoss(self.loss_module,
-                                                    masked_target or 'uniform')
+            self.loss_module = ReferenceMaskingLoss(
+                self.loss_module, masked_target or 'uniform'
+            )
         elif masked_target is not None:
             raise ValueError(
                 'Expected the masked target either as `masked_target` or as '
                 '`target` of a ReferenceMaskingLoss, but got both. Drop '
-                '`masked_target`.')
+                '`masked_target`.'
+            )
         self._masked_target = self.loss_module.target
 
     @torch.compiler.disable  # another mask at every step
-    def _hold_mask(self, mask: Optional[torch.Tensor]) -> None:
+    def _hold_mask(self, mask: torch.Tensor | None) -> None:
         """Tell the loss which rows are masked, past whatever the head does."""
         if not isinstance(self.loss_module, ReferenceMaskingLoss):
             self._wrap_loss(self._masked_target)  # after a SwitchRecipeHook
@@ -76,9 +92,9 @@ class ReferenceMasking:
 
     def __reduce__(self):
         # classes made for a user's head can't be found by name
-        return _restore, (self.host_class, ), self.__dict__
+        return _restore, (self.host_class,), self.__dict__
 
-    def loss(self, feats, data_samples: List[DataSample], **kwargs) -> dict:
+    def loss(self, feats, data_samples: list[DataSample], **kwargs) -> dict:
         """The host head's losses, and what the log shows of masking."""
         self._hold_mask(masked_rows(data_samples))
         try:
@@ -89,12 +105,14 @@ class ReferenceMasking:
             raise TypeError(
                 f'Expected `loss` of {self.host_class.__name__} to go through '
                 '`_get_loss`, as ClsHead.loss does, but it does not, so '
-                'nothing would be masked. Let it call `self._get_loss`.')
+                'nothing would be masked. Let it call `self._get_loss`.'
+            )
         return losses
 
     @torch.compiler.disable  # every number of masked rows has another shape
-    def _get_loss(self, cls_score, data_samples: List[DataSample],
-                  **kwargs) -> dict:
+    def _get_loss(
+        self, cls_score, data_samples: list[DataSample], **kwargs
+    ) -> dict:
         cal_acc = self.cal_acc
         self.cal_acc = False  # the host would count masked rows
         try:
@@ -104,8 +122,13 @@ class ReferenceMasking:
         reference_masked = self.loss_module.reference_masked
         losses.update(
             self._monitor(
-                cls_score if isinstance(cls_score, torch.Tensor) else
-                sum(cls_score), data_samples, reference_masked))
+                cls_score
+                if isinstance(cls_score, torch.Tensor)
+                else sum(cls_score),
+                data_samples,
+                reference_masked,
+            )
+        )
         return losses
 
     @torch.no_grad()
@@ -116,25 +139,33 @@ class ReferenceMasking:
             'masked_share': scores.new_tensor(mask.float().mean().item())
         }
         masked, rest = (
-            rows.nonzero(as_tuple=True)[0] for rows in (mask, ~mask))
+            rows.nonzero(as_tuple=True)[0] for rows in (mask, ~mask)
+        )
         if len(masked):
-            values['masked_entropy'] = normalized_entropy(scores[masked.to(
-                scores.device)]).mean()
+            values['masked_entropy'] = normalized_entropy(
+                scores[masked.to(scores.device)]
+            ).mean()
         if len(rest) and 'gt_score' not in data_samples[0]:
             labels = torch.cat([data_samples[i].gt_label for i in rest])
-            topk = self.topk if self.cal_acc else [
-                k for k in self.topk if k <= scores.size(1)
-            ]
+            topk = (
+                self.topk
+                if self.cal_acc
+                else [k for k in self.topk if k <= scores.size(1)]
+            )
             accuracy = Accuracy.calculate(
-                scores[rest.to(scores.device)], labels, topk=topk)
-            values.update({
-                f'accuracy_top-{k}': value
-                for k, value in zip(topk, accuracy)
-            })
+                scores[rest.to(scores.device)], labels, topk=topk
+            )
+            values.update(
+                {
+                    f'accuracy_top-{k}': value
+                    for k, value in zip(topk, accuracy)
+                }
+            )
         elif len(rest) and self.cal_acc:
             raise ValueError(
                 'Expected hard labels where `cal_acc=True`, but got soft '
-                'ones. Drop `cal_acc`, or Mixup, CutMix and `to_onehot`.')
+                'ones. Drop `cal_acc`, or Mixup, CutMix and `to_onehot`.'
+            )
         return values
 
     def logits(self, feats) -> torch.Tensor:
@@ -146,20 +177,19 @@ class ReferenceMasking:
         return super().predict(feats, _LOGITS_ONLY)
 
     def predict(
-        self,
-        feats,
-        data_samples: Optional[List[Optional[DataSample]]] = None
-    ) -> List[DataSample]:
+        self, feats, data_samples: list[DataSample | None] | None = None
+    ) -> list[DataSample]:
         """Predict from the features of one reference."""
         return self.predict_from_logits(self.logits(feats)[None], data_samples)
 
-    def predict_from_logits(self,
-                            logits: torch.Tensor,
-                            data_samples: Optional[List[
-                                Optional[DataSample]]] = None,
-                            average: str = 'logits',
-                            uncertainty: Sequence[str] = (),
-                            spread: bool = True) -> List[DataSample]:
+    def predict_from_logits(
+        self,
+        logits: torch.Tensor,
+        data_samples: list[DataSample | None] | None = None,
+        average: str = 'logits',
+        uncertainty: Sequence[str] = (),
+        spread: bool = True,
+    ) -> list[DataSample]:
         """Fold the answers for K references into predictions.
 
         Args:
@@ -182,12 +212,14 @@ class ReferenceMasking:
             shape (num_classes,) but for the label, and ``num_references``.
         """
         samples = super()._get_predictions(
-            average_references(logits, average), data_samples)
+            average_references(logits, average), data_samples
+        )
         fields = dict(pred_logits=logits.mean(0))
         if spread:
             fields['pred_std'] = reference_spread(logits)
         fields.update(
-            (name, UNCERTAINTY[name](logits)) for name in uncertainty)
+            (name, UNCERTAINTY[name](logits)) for name in uncertainty
+        )
         for row, sample in enumerate(samples):
             sample.set_field(len(logits), 'num_references', dtype=int)
             for name, values in fields.items():
@@ -200,8 +232,8 @@ class ReferenceMasking:
         return self.predict_from_logits(cls_score[None], data_samples)
 
 
-@lru_cache(maxsize=None)
-def reference_masking(head_class: Type[ClsHead]) -> Type[ClsHead]:
+@cache
+def reference_masking(head_class: type[ClsHead]) -> type[ClsHead]:
     """The reference-masking version of a head class.
 
     Its ``loss`` sends masked rows to the masked target, its log shows
@@ -225,14 +257,17 @@ def reference_masking(head_class: Type[ClsHead]) -> Type[ClsHead]:
         >>> reference_masking(LinearClsHead).__name__
         'ReferenceMaskingLinearClsHead'
     """
-    if (not isinstance(head_class, type)
-            or not issubclass(head_class, ClsHead)
-            or issubclass(head_class, _REFUSED)):
+    if (
+        not isinstance(head_class, type)
+        or not issubclass(head_class, ClsHead)
+        or issubclass(head_class, _REFUSED)
+    ):
         name = getattr(head_class, '__name__', head_class)
         raise TypeError(
             'Expected a head with one softmax over the classes (a subclass '
-            f'of ClsHead), but got {name}, whose answer can\'t be "don\'t '
-            'know". Use a single-label classification head.')
+            f"of ClsHead), but got {name}, whose answer can't be \"don't "
+            'know". Use a single-label classification head.'
+        )
     if issubclass(head_class, ReferenceMasking):
         return head_class
     return type(
@@ -241,7 +276,9 @@ def reference_masking(head_class: Type[ClsHead]) -> Type[ClsHead]:
         dict(
             __module__=__name__,
             __doc__=head_class.__doc__,
-            host_class=head_class))
+            host_class=head_class,
+        ),
+    )
 
 
 def _check_num_classes(head: ClsHead) -> None:
@@ -249,7 +286,8 @@ def _check_num_classes(head: ClsHead) -> None:
         raise ValueError(
             f'Expected `num_classes` of {type(head).__name__} to be at least '
             '2, since the answer of one class can\'t be "don\'t know", but '
-            'got 1. Set `num_classes=2`, for yes and no.')
+            'got 1. Set `num_classes=2`, for yes and no.'
+        )
 
 
 def _restore(host_class: type) -> nn.Module:
@@ -257,8 +295,7 @@ def _restore(host_class: type) -> nn.Module:
     return masking.__new__(masking)
 
 
-def mask_head(
-        head: Union[dict, nn.Module, None]) -> Union[dict, nn.Module, None]:
+def mask_head(head: dict | nn.Module | None) -> dict | nn.Module | None:
     """Turn a head, or the config of one, into its reference-masking version.
 
     Args:
@@ -310,13 +347,15 @@ ReferenceMaskingClsHead = reference_masking(ClsHead)
 ReferenceMaskingConformerHead = reference_masking(ConformerHead)
 ReferenceMaskingDeiTClsHead = reference_masking(DeiTClsHead)
 ReferenceMaskingEfficientFormerClsHead = reference_masking(
-    EfficientFormerClsHead)
+    EfficientFormerClsHead
+)
 ReferenceMaskingLeViTClsHead = reference_masking(LeViTClsHead)
 ReferenceMaskingLinearClsHead = reference_masking(LinearClsHead)
 ReferenceMaskingStackedLinearClsHead = reference_masking(StackedLinearClsHead)
 ReferenceMaskingVigClsHead = reference_masking(VigClsHead)
 ReferenceMaskingVisionTransformerClsHead = reference_masking(
-    VisionTransformerClsHead)
+    VisionTransformerClsHead
+)
 
 for _head in ReferenceMasking.__subclasses__():
     MODELS.register_module(module=_head)

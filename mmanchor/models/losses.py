@@ -1,5 +1,4 @@
 """The loss of a batch some of whose references are masked."""
-from typing import Optional, Union
 
 import torch
 from mmpretrain.models import FocalLoss
@@ -47,24 +46,30 @@ class ReferenceMaskingLoss(nn.Module):
     Source: arXiv 2406.00529, on reference masking.
     """
 
-    def __init__(self,
-                 loss: Union[dict, nn.Module] = dict(type='CrossEntropyLoss'),
-                 target: str = 'uniform'):
+    def __init__(
+        self,
+        loss: dict | nn.Module = dict(type='CrossEntropyLoss'),
+        target: str = 'uniform',
+    ):
         super().__init__()
         if target not in TARGETS:
-            raise ValueError("Expected the masked `target` to be 'uniform' or "
-                             f"'label', but got {target!r}.")
+            raise ValueError(
+                "Expected the masked `target` to be 'uniform' or "
+                f"'label', but got {target!r}."
+            )
         self.target = target
         self.loss = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
-        self.reference_masked: Optional[torch.Tensor] = None
+        self.reference_masked: torch.Tensor | None = None
 
-    def forward(self,
-                cls_score: torch.Tensor,
-                target: torch.Tensor,
-                reference_masked: Optional[torch.Tensor] = None,
-                avg_factor: Optional[int] = None,
-                weight: Optional[torch.Tensor] = None,
-                **kwargs) -> torch.Tensor:
+    def forward(
+        self,
+        cls_score: torch.Tensor,
+        target: torch.Tensor,
+        reference_masked: torch.Tensor | None = None,
+        avg_factor: int | None = None,
+        weight: torch.Tensor | None = None,
+        **kwargs,
+    ) -> torch.Tensor:
         """The loss of a batch.
 
         Args:
@@ -82,29 +87,39 @@ class ReferenceMaskingLoss(nn.Module):
         """
         if reference_masked is None:
             reference_masked = self.reference_masked
-        if (self.target == 'label' or reference_masked is None
-                or not reference_masked.any()):
-            return self._host_loss(cls_score, target, weight, avg_factor,
-                                   **kwargs)
+        if (
+            self.target == 'label'
+            or reference_masked is None
+            or not reference_masked.any()
+        ):
+            return self._host_loss(
+                cls_score, target, weight, avg_factor, **kwargs
+            )
         avg_factor = avg_factor or len(cls_score)
         # indices found on CPU: a mask on the device would make it wait
         masked, rest = (
             rows.nonzero(as_tuple=True)[0].to(cls_score.device)
-            for rows in (reference_masked, ~reference_masked))
+            for rows in (reference_masked, ~reference_masked)
+        )
         scores = cls_score[masked]
         # autocast leaves a softmax in half precision, on CPU
         rows = uniform_cross_entropy(
             scores.to(torch.promote_types(scores.dtype, torch.float32)),
-            self._sigmoid)
+            self._sigmoid,
+        )
         if weight is not None:
             rows = rows * weight[masked]
         total = self._loss_weight * rows.sum() / avg_factor
         if len(rest):
             # the mean of these rows, by losses that divide by `avg_factor`
             # and by those that ignore it
-            mean = self._host_loss(cls_score[rest], target[rest],
-                                   None if weight is None else weight[rest],
-                                   len(rest), **kwargs)
+            mean = self._host_loss(
+                cls_score[rest],
+                target[rest],
+                None if weight is None else weight[rest],
+                len(rest),
+                **kwargs,
+            )
             total = total + len(rest) / avg_factor * mean
         return total
 
@@ -118,8 +133,9 @@ class ReferenceMaskingLoss(nn.Module):
         # the focal loss is made of sigmoids and has no such attribute
         return any(
             getattr(m, 'use_sigmoid', isinstance(m, FocalLoss))
-            for m in self.modules())
+            for m in self.modules()
+        )
 
     @property
     def _loss_weight(self) -> float:
-        return getattr(self.loss, 'loss_weight', 1.)
+        return getattr(self.loss, 'loss_weight', 1.0)

@@ -1,4 +1,5 @@
 """BatchNorm's running statistics and masked batches."""
+
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import nn
@@ -29,8 +30,10 @@ class MaskedNormStats:
 
     def __init__(self, *args, masked_norm_stats: str = 'skip', **kwargs):
         if masked_norm_stats not in MASKED_NORM_STATS:
-            raise ValueError("Expected `masked_norm_stats` to be 'skip' or "
-                             f"'update', but got {masked_norm_stats!r}.")
+            raise ValueError(
+                "Expected `masked_norm_stats` to be 'skip' or "
+                f"'update', but got {masked_norm_stats!r}."
+            )
         super().__init__(*args, **kwargs)
         self.masked_norm_stats = masked_norm_stats
 
@@ -50,17 +53,27 @@ class MaskedNormStats:
     def _track_running_stats(self, mode, data_samples) -> None:
         # Set before a forward rather than undone after it: activation
         # checkpointing runs the layers once more in the backward pass.
-        self._set_tracking(not (
-            mode == 'loss' and self.masked_norm_stats == 'skip'
-            and self._whole_batch_is_masked(data_samples)))
+        self._set_tracking(
+            not (
+                mode == 'loss'
+                and self.masked_norm_stats == 'skip'
+                and self._whole_batch_is_masked(data_samples)
+            )
+        )
 
     def _whole_batch_is_masked(self, data_samples) -> bool:
         masked = bool(data_samples) and all(
-            sample.get('reference_masked', False) for sample in data_samples)
-        if (self.training and self._ranks_mask_differently
-                and get_world_size() > 1 and any(
-                    isinstance(module, nn.SyncBatchNorm)
-                    for module in self.modules())):
+            sample.get('reference_masked', False) for sample in data_samples
+        )
+        if (
+            self.training
+            and self._ranks_mask_differently
+            and get_world_size() > 1
+            and any(
+                isinstance(module, nn.SyncBatchNorm)
+                for module in self.modules()
+            )
+        ):
             # Its statistics are those of all ranks' rows, so that all ranks
             # have to take the same decision.
             like = next(self.parameters())
@@ -72,14 +85,18 @@ class MaskedNormStats:
     @property
     def _ranks_mask_differently(self) -> bool:
         preprocessor = self.data_preprocessor
-        return (getattr(preprocessor, 'mask_by', None) == 'sample'
-                or getattr(preprocessor, 'mask_coin', None) == 'rank')
+        return (
+            getattr(preprocessor, 'mask_by', None) == 'sample'
+            or getattr(preprocessor, 'mask_coin', None) == 'rank'
+        )
 
     def _set_tracking(self, track: bool) -> None:
         if track == self._tracks_running_stats:
             return
         self._tracks_running_stats = track
         for module in self.modules():
-            if (isinstance(module, _BatchNorm)
-                    and module.running_mean is not None):
+            if (
+                isinstance(module, _BatchNorm)
+                and module.running_mean is not None
+            ):
                 module.track_running_stats = track

@@ -1,5 +1,4 @@
 """The references frozen for test."""
-from typing import Optional
 
 import torch
 from torch import nn
@@ -31,7 +30,7 @@ class ReferenceBank(nn.Module):
         super().__init__()
         self.images = torch.empty(0, 0, 0, 0, dtype=torch.uint8)
         self.residual_pairs = torch.empty(0, 2, 0, 0, 0, dtype=torch.uint8)
-        self._num_references: Optional[int] = None
+        self._num_references: int | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -49,8 +48,10 @@ class ReferenceBank(nn.Module):
             ValueError: There is no image.
         """
         if images.dim() != 4 or len(images) == 0:
-            raise ValueError('Expected references of shape (K, C, H, W) with '
-                             f'K >= 1, but got {tuple(images.shape)}.')
+            raise ValueError(
+                'Expected references of shape (K, C, H, W) with '
+                f'K >= 1, but got {tuple(images.shape)}.'
+            )
         # a copy: of a view, all that it is a view of would be saved
         self.images = images.to(self.images.device, copy=True)
         self._num_references = None
@@ -68,22 +69,26 @@ class ReferenceBank(nn.Module):
             ValueError: It has another shape.
         """
         if pairs.dim() != 5 or pairs.size(1) != 2:
-            raise ValueError('Expected pairs of images of shape (N, 2, C, H, '
-                             f'W), but got {tuple(pairs.shape)}.')
+            raise ValueError(
+                'Expected pairs of images of shape (N, 2, C, H, '
+                f'W), but got {tuple(pairs.shape)}.'
+            )
         self.residual_pairs = pairs.to(self.images.device, copy=True)
 
-    def use(self, num_references: Optional[int]) -> None:
+    def use(self, num_references: int | None) -> None:
         """Use the first K references; None uses all.
 
         Raises:
             ValueError: The bank has fewer.
         """
-        if num_references is not None and not (1 <= num_references <=
-                                               len(self)):
+        if num_references is not None and not (
+            1 <= num_references <= len(self)
+        ):
             raise ValueError(
                 f'Expected `num_references` to be in [1, {len(self)}], as '
                 f'many as the reference bank has, but got {num_references}. '
-                'Lower it, or let `KReferenceHook` draw more.')
+                'Lower it, or let `KReferenceHook` draw more.'
+            )
         self._num_references = num_references
 
     @property
@@ -97,14 +102,17 @@ class ReferenceBank(nn.Module):
             raise ValueError(
                 'The checkpoint has no reference bank. Add `KReferenceHook` '
                 'to `custom_hooks`, load a checkpoint that was trained with '
-                'it, or fill it with `model.reference_bank.fill(images)`.')
-        return self.images[:self._num_references]
+                'it, or fill it with `model.reference_bank.fill(images)`.'
+            )
+        return self.images[: self._num_references]
 
     def extra_repr(self) -> str:
         """Shape and use, for ``print(model)``."""
-        return (f'images={tuple(self.images.shape)}, '
-                f'num_references={self._num_references or len(self)}, '
-                f'residuals={len(self.residual_pairs)}')
+        return (
+            f'images={tuple(self.images.shape)}, '
+            f'num_references={self._num_references or len(self)}, '
+            f'residuals={len(self.residual_pairs)}'
+        )
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)

@@ -1,5 +1,4 @@
 """The control: a plain classifier that trains on differences of images."""
-from typing import List, Optional
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -42,34 +41,38 @@ class SubtractiveMixImageClassifier(MaskedNormStats, ImageClassifier):
     Example:
         >>> model = SubtractiveMixImageClassifier(
         ...     backbone=dict(type='ResNet_CIFAR', depth=18),
-        ...     data_preprocessor=dict(mask_prob=0.25))
+        ...     data_preprocessor=dict(mask_prob=0.25),
+        ... )
         >>> model.masked_norm_stats
         'skip'
     """
 
-    def __init__(self,
-                 *args,
-                 data_preprocessor: Optional[dict] = None,
-                 **kwargs):
+    def __init__(self, *args, data_preprocessor: dict | None = None, **kwargs):
         if data_preprocessor is None:
             data_preprocessor = {}
         if isinstance(data_preprocessor, dict):
-            data_preprocessor.setdefault('type',
-                                         'SubtractiveMixDataPreprocessor')
+            data_preprocessor.setdefault(
+                'type', 'SubtractiveMixDataPreprocessor'
+            )
         super().__init__(*args, data_preprocessor=data_preprocessor, **kwargs)
-        if not isinstance(self.data_preprocessor,
-                          SubtractiveMixDataPreprocessor):
-            raise TypeError('Expected `data_preprocessor` of a '
-                            'SubtractiveMixImageClassifier to be a '
-                            'SubtractiveMixDataPreprocessor, but got '
-                            f'{type(self.data_preprocessor).__name__}. Set '
-                            "`data_preprocessor = dict(type='"
-                            "SubtractiveMixDataPreprocessor')`.")
+        if not isinstance(
+            self.data_preprocessor, SubtractiveMixDataPreprocessor
+        ):
+            raise TypeError(
+                'Expected `data_preprocessor` of a '
+                'SubtractiveMixImageClassifier to be a '
+                'SubtractiveMixDataPreprocessor, but got '
+                f'{type(self.data_preprocessor).__name__}. Set '
+                "`data_preprocessor = dict(type='"
+                "SubtractiveMixDataPreprocessor')`."
+            )
 
-    def forward(self,
-                inputs: torch.Tensor,
-                data_samples: Optional[List[DataSample]] = None,
-                mode: str = 'tensor'):
+    def forward(
+        self,
+        inputs: torch.Tensor,
+        data_samples: list[DataSample] | None = None,
+        mode: str = 'tensor',
+    ):
         """Forward; modes and results are those of ``ImageClassifier``."""
         self._track_running_stats(mode, data_samples)
         return super().forward(inputs, data_samples, mode)

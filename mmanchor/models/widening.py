@@ -1,6 +1,7 @@
 """Backbones made to read 2C channels."""
+
 import inspect
-from typing import List, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import torch
 from mmpretrain.registry import MODELS
@@ -10,11 +11,11 @@ from ..functional import widen_stem
 
 
 def widen_backbone(
-        backbone: nn.Module,
-        config: Union[dict, nn.Module],
-        stem: Optional[Sequence[str]] = None,
-        image_channels: Optional[int] = None
-) -> Tuple[nn.Module, List[str], int]:
+    backbone: nn.Module,
+    config: dict | nn.Module,
+    stem: Sequence[str] | None = None,
+    image_channels: int | None = None,
+) -> tuple[nn.Module, list[str], int]:
     """Widen a backbone's stem, or build it for 2C channels if it has none.
 
     A backbone without any convolution (T2T-ViT unfolds the image) is built
@@ -47,19 +48,23 @@ def widen_backbone(
         raise ValueError(
             'Expected `image_channels` with `stem=[]`, for a backbone '
             f'that was built for 2C channels, but got stem={stem!r} and '
-            f'image_channels={image_channels!r}. Set both or neither.')
+            f'image_channels={image_channels!r}. Set both or neither.'
+        )
     if stem is None and not any(
-            isinstance(m, nn.Conv2d) for m in backbone.modules()):
-        argument = inspect.signature(
-            type(backbone)).parameters.get('in_channels')
+        isinstance(m, nn.Conv2d) for m in backbone.modules()
+    ):
+        argument = inspect.signature(type(backbone)).parameters.get(
+            'in_channels'
+        )
         if argument is not None and isinstance(config, dict):
             image_channels = config.get('in_channels', argument.default)
-            backbone = MODELS.build({
-                **config, 'in_channels': 2 * image_channels
-            })
+            backbone = MODELS.build(
+                {**config, 'in_channels': 2 * image_channels}
+            )
     if image_channels:
         backbone._register_load_state_dict_pre_hook(
-            _refuse_plain_weights, with_module=True)
+            _refuse_plain_weights, with_module=True
+        )
         return backbone, [], image_channels
     widened = widen_stem(backbone, stem, _has_weights(backbone, config))
     image_channels = next(iter(widened.values())).in_channels // 2
@@ -68,10 +73,13 @@ def widen_backbone(
 
 def _has_weights(backbone, config) -> bool:
     """Whether it was built with weights to keep (LoRAModel loads its own)."""
-    return (isinstance(config, nn.Module) or bool(config.get('pretrained'))
-            or any(
-                getattr(module, 'is_init', False)
-                for module in backbone.modules()))
+    return (
+        isinstance(config, nn.Module)
+        or bool(config.get('pretrained'))
+        or any(
+            getattr(module, 'is_init', False) for module in backbone.modules()
+        )
+    )
 
 
 def _refuse_plain_weights(backbone, state_dict, prefix, *_):
@@ -82,14 +90,18 @@ def _refuse_plain_weights(backbone, state_dict, prefix, *_):
                 f'Expected weights of a {type(backbone).__name__} for '
                 f'anchored images, but {prefix}{name} of the checkpoint has '
                 f'shape {tuple(saved.shape)} rather than '
-                f'{tuple(own.shape)}, as a plain model\'s. It has no '
+                f"{tuple(own.shape)}, as a plain model's. It has no "
                 'convolution that reads the image, so that a plain model '
-                'can\'t be its exact start: train it from scratch, or load '
-                'an anchored checkpoint.')
+                "can't be its exact start: train it from scratch, or load "
+                'an anchored checkpoint.'
+            )
 
 
-def _is_half(saved: Optional[torch.Tensor], own: torch.Tensor) -> bool:
+def _is_half(saved: torch.Tensor | None, own: torch.Tensor) -> bool:
     """Whether a shape is another's but for halves of some axes."""
-    return (saved is not None and saved.shape != own.shape
-            and saved.dim() == own.dim()
-            and all(n in (m, 2 * m) for m, n in zip(saved.shape, own.shape)))
+    return (
+        saved is not None
+        and saved.shape != own.shape
+        and saved.dim() == own.dim()
+        and all(n in (m, 2 * m) for m, n in zip(saved.shape, own.shape))
+    )

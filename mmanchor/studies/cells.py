@@ -1,12 +1,14 @@
 """Cells of a grid, and what is kept of each."""
+
 import copy
 import functools
 import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 
 from mmengine.config import Config
 from mmpretrain.registry import HOOKS
@@ -24,7 +26,7 @@ DONE, FAILED, STARTED = 'done', 'failed', 'started'
 # what a cell's file has, before it is done and afterwards
 _KEYS = {
     False: {'state', 'depends'},
-    True: {'state', 'depends', 'model', 'missing', 'times', 'versions'}
+    True: {'state', 'depends', 'model', 'missing', 'times', 'versions'},
 }
 
 
@@ -41,12 +43,13 @@ class Cell:
         others (Tuple[Training, ...]): Of an ensemble, those of the other
             members. Defaults to none.
     """
+
     study: Study
     number: int
     setting: Setting
     seed: int
     training: Training
-    others: Tuple[Training, ...] = ()
+    others: tuple[Training, ...] = ()
 
     def __str__(self) -> str:
         return f'{self.setting.name}, seed {self.seed}'
@@ -57,7 +60,7 @@ class Cell:
         return f'{slug(self.setting.name)}_seed{self.seed}'
 
     @property
-    def trainings(self) -> Tuple[Training, ...]:
+    def trainings(self) -> tuple[Training, ...]:
         """What its models are trained with; several of an ensemble."""
         return (self.training, *self.others)
 
@@ -91,8 +94,8 @@ class Cell:
         found['settings'] = plain(suite_settings(self.study.on))
         if self.study.landscape is not None:
             found['landscape'] = dict(
-                plain(asdict(self.study.landscape)),
-                directions='by weight')  # how they are drawn
+                plain(asdict(self.study.landscape)), directions='by weight'
+            )  # how they are drawn
             found['shifted'] = self.study.on.shifted
         return found
 
@@ -115,7 +118,7 @@ class Kept:
         """What the process holds that works on a cell."""
         return self.work_dir / 'locks' / cell.file_name
 
-    def get(self, cell: Cell) -> Optional[dict]:
+    def get(self, cell: Cell) -> dict | None:
         """What is kept of a cell; None before it was started.
 
         A damaged file counts as none, so that the cell is measured again.
@@ -139,9 +142,11 @@ class Kept:
                 setting=cell.setting.name,
                 seed=cell.seed,
                 depends=cell.depends,
-                **found),
+                **found,
+            ),
             path,
-            indent=1)
+            indent=1,
+        )
 
     def write_traceback(self, cell: Cell, text: str) -> None:
         """Write why a cell failed, beside the cells, for whoever mends it."""
@@ -172,11 +177,14 @@ class Kept:
                 set was missing. Defaults to none.
         """
         found = self.get(cell)
-        return (found is not None and found['state'] == DONE
-                and found['depends'] == cell.depends
-                and not ('missing' in redo and found['missing']))
+        return (
+            found is not None
+            and found['state'] == DONE
+            and found['depends'] == cell.depends
+            and not ('missing' in redo and found['missing'])
+        )
 
-    def finished(self, cells: Sequence[Cell]) -> Iterator[Tuple[Cell, dict]]:
+    def finished(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, dict]]:
         """Those that are done with the settings of now, and what was found."""
         for cell in cells:
             if self.is_done(cell):
@@ -186,18 +194,20 @@ class Kept:
 def suite_settings(ground: Ground) -> dict:
     """How the suite is run: all that it can find in one pass."""
     return dict(
-        dict(temperature=True, single_references=True), **ground.settings)
+        dict(temperature=True, single_references=True), **ground.settings
+    )
 
 
-def all_cells(study: Study, cfg_options: Optional[dict] = None) -> List[Cell]:
+def all_cells(study: Study, cfg_options: dict | None = None) -> list[Cell]:
     """The whole grid, settings in the outer loop.
 
     Raises:
         ValueError: A setting changes no place of its config, or uses
             references as they can't be.
     """
-    pairs = [(setting, seed) for setting in study.settings
-             for seed in study.seeds]
+    pairs = [
+        (setting, seed) for setting in study.settings for seed in study.seeds
+    ]
     cells = []
     for i, (setting, seed) in enumerate(pairs):
         first, *others = [
@@ -205,7 +215,7 @@ def all_cells(study: Study, cfg_options: Optional[dict] = None) -> List[Cell]:
             for one in seeds_of(study, setting, seed)
         ]
         cells.append(Cell(study, i, setting, seed, first, tuple(others)))
-    for cell in cells[::len(study.seeds)]:
+    for cell in cells[:: len(study.seeds)]:
         _check_references(cell)
     return cells
 
@@ -217,7 +227,7 @@ def seeds_of(study: Study, setting: Setting, seed: int) -> Sequence[int]:
     :func:`select` refuses.
     """
     first = study.seeds.index(seed)
-    return (study.seeds[first:] + study.seeds[:first])[:setting.ensemble]
+    return (study.seeds[first:] + study.seeds[:first])[: setting.ensemble]
 
 
 def _check_references(cell: Cell) -> None:
@@ -232,7 +242,7 @@ def _check_references(cell: Cell) -> None:
             ) from error
 
 
-def select(cells: Sequence[Cell], only: Optional[Sequence[str]]) -> List[Cell]:
+def select(cells: Sequence[Cell], only: Sequence[str] | None) -> list[Cell]:
     """The cells of some settings, or of all.
 
     Raises:
@@ -244,7 +254,8 @@ def select(cells: Sequence[Cell], only: Optional[Sequence[str]]) -> List[Cell]:
         if name not in names:
             raise ValueError(
                 f'Expected --only to name settings, {", ".join(names)}, but '
-                f'got {name!r}. {meant(name, names, "Change it.")}')
+                f'got {name!r}. {meant(name, names, "Change it.")}'
+            )
     found = [cell for cell in cells if not only or cell.setting.name in only]
     for cell in found:
         if len(cell.trainings) < cell.setting.ensemble:
@@ -252,11 +263,12 @@ def select(cells: Sequence[Cell], only: Optional[Sequence[str]]) -> List[Cell]:
                 'Expected as many seeds as the ensemble '
                 f'{cell.setting.name!r} has members, '
                 f'{cell.setting.ensemble}, but got {len(cell.trainings)}. '
-                'Add seeds, or leave the setting out with --only.')
+                'Add seeds, or leave the setting out with --only.'
+            )
     return found
 
 
-def without_folders(text: str, roots: Dict[str, str]) -> str:
+def without_folders(text: str, roots: dict[str, str]) -> str:
     """A message without the absolute folders of one machine.
 
     Args:
@@ -265,8 +277,10 @@ def without_folders(text: str, roots: Dict[str, str]) -> str:
             others only the last part of a path is left.
 
     Example:
-        >>> without_folders('No /disk/data/a.npy, nor /home/me/b.npy.',
-        ...                 {'/disk/data': 'data'})
+        >>> without_folders(
+        ...     'No /disk/data/a.npy, nor /home/me/b.npy.',
+        ...     {'/disk/data': 'data'},
+        ... )
         'No data/a.npy, nor …/b.npy.'
     """
     for root, name in roots.items():
@@ -276,7 +290,7 @@ def without_folders(text: str, roots: Dict[str, str]) -> str:
     return re.sub(r'(?<![\w.:/…])/(?:[^\s/\'"]+/)+', '…/', text)
 
 
-def describe_changes(paths: Dict[str, Tuple[Any, Any]], at_most: int) -> str:
+def describe_changes(paths: dict[str, tuple[Any, Any]], at_most: int) -> str:
     """What differs between a cell on disk and the study of now, in a line.
 
     Args:
@@ -296,6 +310,6 @@ def describe_changes(paths: Dict[str, Tuple[Any, Any]], at_most: int) -> str:
     return '; '.join(lines) + more
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _of_suite(name: str) -> dict:
     return plain(asdict(load_suite(name, '')))

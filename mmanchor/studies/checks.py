@@ -1,14 +1,23 @@
 """Configs of a grid, looked through before any of them is trained."""
+
 import contextlib
 import copy
 import inspect
-from typing import Callable, Dict, Iterable, Iterator, Optional, Set, Tuple
+from collections.abc import Callable, Iterable, Iterator
 
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
 from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
-from mmpretrain.registry import (DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, MODELS,
-                                 OPTIM_WRAPPERS, PARAM_SCHEDULERS, TRANSFORMS)
+from mmpretrain.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    PARAM_SCHEDULERS,
+    TRANSFORMS,
+)
 from torch.utils.data import DataLoader
 
 from ..utils.config import meant
@@ -19,9 +28,9 @@ from .training import Nowhere, Training
 _NOT_ARGUMENTS = {'type', '_scope_', 'priority'}
 
 
-def check_trainable(trainings: Iterable[Training],
-                    data_root: str,
-                    here: bool = True) -> None:
+def check_trainable(
+    trainings: Iterable[Training], data_root: str, here: bool = True
+) -> None:
     """Refuse what would fail only when its turn comes, maybe hours later.
 
     Models, optimizers and wrappers of the training set are built; of loops,
@@ -39,13 +48,14 @@ def check_trainable(trainings: Iterable[Training],
         ValueError: A config has an argument that its class does not take, or
             one of a value that it refuses.
     """
-    tried: Set[str] = set()
+    tried: set[str] = set()
     for training in _with_starts(trainings):
         cfg = with_data_root(training.cfg, data_root)
         for names, check in _CHECKS.items():
             parts = {
                 name: copy.deepcopy(cfg[name])
-                for name in names if cfg.get(name)
+                for name in names
+                if cfg.get(name)
             }
             # settings have most parts in common
             if repr(parts) in tried:
@@ -60,9 +70,10 @@ def check_trainable(trainings: Iterable[Training],
                 reason = str(error)
                 raise ValueError(
                     f'Expected {training.name} to have a config that can be '
-                    f'trained, but got, of `{"`, `".join(parts)}`: {reason}' +
-                    ('' if reason.endswith(('.', '?')) else '.') +
-                    ' Nothing was trained; change the study.') from error
+                    f'trained, but got, of `{"`, `".join(parts)}`: {reason}'
+                    + ('' if reason.endswith(('.', '?')) else '.')
+                    + ' Nothing was trained; change the study.'
+                ) from error
 
 
 def _with_starts(trainings: Iterable[Training]) -> Iterator[Training]:
@@ -72,7 +83,7 @@ def _with_starts(trainings: Iterable[Training]) -> Iterator[Training]:
             one = one.start
 
 
-def _preprocessor(data_preprocessor: Optional[dict] = None) -> None:
+def _preprocessor(data_preprocessor: dict | None = None) -> None:
     if data_preprocessor:
         MODELS.build({'type': 'ClsDataPreprocessor', **data_preprocessor})
 
@@ -94,27 +105,29 @@ def _optim_wrapper(optim_wrapper: dict) -> None:
 
 def _in_full_precision(optim_wrapper: dict, **_) -> dict:
     """The wrapper's config without what only a GPU can build."""
-    if _class({
-            'type': 'OptimWrapper',
-            **optim_wrapper
-    }, OPTIM_WRAPPERS) is not AmpOptimWrapper:
+    if (
+        _class({'type': 'OptimWrapper', **optim_wrapper}, OPTIM_WRAPPERS)
+        is not AmpOptimWrapper
+    ):
         return optim_wrapper
     known = {*arguments(OptimWrapper), 'constructor', 'paramwise_cfg'}
     return {
-        name: value
-        for name, value in optim_wrapper.items() if name in known
+        name: value for name, value in optim_wrapper.items() if name in known
     }
 
 
 def _loop(train_cfg: dict) -> None:
     usual = (
         EpochBasedTrainLoop
-        if train_cfg.pop('by_epoch', True) else IterBasedTrainLoop)
-    _check_names(train_cfg,
-                 _class(train_cfg, LOOPS) if 'type' in train_cfg else usual)
+        if train_cfg.pop('by_epoch', True)
+        else IterBasedTrainLoop
+    )
+    _check_names(
+        train_cfg, _class(train_cfg, LOOPS) if 'type' in train_cfg else usual
+    )
 
 
-def _hooks(default_hooks: Optional[dict] = None, custom_hooks=()) -> None:
+def _hooks(default_hooks: dict | None = None, custom_hooks=()) -> None:
     for one in (*(default_hooks or {}).values(), *custom_hooks):
         if isinstance(one, dict):
             _check_names(one, _class(one, HOOKS))
@@ -148,25 +161,29 @@ def _dataset(config: dict):
     DATASETS.build(dict(config, dataset=built))
 
 
-def _class(config: dict, registry: Registry) -> Optional[Callable]:
+def _class(config: dict, registry: Registry) -> Callable | None:
     kind = config.get('type')
     return registry.get(kind) if isinstance(kind, str) else kind
 
 
-def _check_names(config: dict, kind: Optional[Callable], *others: str) -> None:
+def _check_names(config: dict, kind: Callable | None, *others: str) -> None:
     """Refuse an argument that a class, or function, does not take."""
     if kind is None:  # of a library that is not imported yet
         return
     known = arguments(kind)
     for name in config:
         if known is not None and name not in {
-                *known, *others, *_NOT_ARGUMENTS
+            *known,
+            *others,
+            *_NOT_ARGUMENTS,
         }:
-            raise ValueError(f'{kind.__name__} has no argument {name!r}. ' +
-                             meant(name, known, f'It has {", ".join(known)}.'))
+            raise ValueError(
+                f'{kind.__name__} has no argument {name!r}. '
+                + meant(name, known, f'It has {", ".join(known)}.')
+            )
 
 
-def arguments(kind: Callable) -> Optional[Tuple[str, ...]]:
+def arguments(kind: Callable) -> tuple[str, ...] | None:
     """What a class takes, with what it hands on to those it derives from.
 
     Returns:
@@ -182,30 +199,38 @@ def arguments(kind: Callable) -> Optional[Tuple[str, ...]]:
         >>> arguments(Kind)
         ('rate', 'seed')
     """
-    found: Dict[str, None] = {}
-    inits = [
-        one.__init__ for one in inspect.getmro(kind) if '__init__' in vars(one)
-    ] if inspect.isclass(kind) else [kind]
+    found: dict[str, None] = {}
+    inits = (
+        [
+            one.__init__
+            for one in inspect.getmro(kind)
+            if '__init__' in vars(one)
+        ]
+        if inspect.isclass(kind)
+        else [kind]
+    )
     for init in inits:
         if init is object.__init__:
             break
         taken = inspect.signature(init).parameters.values()
-        found.update({
-            one.name: None
-            for one in taken
-            if one.kind in (one.POSITIONAL_OR_KEYWORD,
-                            one.KEYWORD_ONLY) and one.name != 'self'
-        })
+        found.update(
+            {
+                one.name: None
+                for one in taken
+                if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+                and one.name != 'self'
+            }
+        )
         if all(one.kind != one.VAR_KEYWORD for one in taken):
             return tuple(found)
     return None
 
 
-_CHECKS: Dict[Tuple[str, ...], Callable] = {
-    ('data_preprocessor', ): _preprocessor,
-    ('optim_wrapper', ): _optim_wrapper,
+_CHECKS: dict[tuple[str, ...], Callable] = {
+    ('data_preprocessor',): _preprocessor,
+    ('optim_wrapper',): _optim_wrapper,
     ('model', 'optim_wrapper', 'param_scheduler'): _model,
-    ('train_cfg', ): _loop,
+    ('train_cfg',): _loop,
     ('default_hooks', 'custom_hooks'): _hooks,
-    ('train_dataloader', ): _data,
+    ('train_dataloader',): _data,
 }

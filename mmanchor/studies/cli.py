@@ -1,11 +1,12 @@
 """``tools/study.py``: from the command line to a grid and its report."""
+
 import argparse
 import os
 import signal
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence
 
 import mmengine.device.utils
 import torch
@@ -33,81 +34,95 @@ def study_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         allow_abbrev=False,  # jobs get flags by their names
         description='Train and measure a grid of settings and seeds. Run '
-        'again, it goes on where it was.')
+        'again, it goes on where it was.',
+    )
     parser.add_argument(
-        'study', help=f'{", ".join(study_names())}, or a Python file')
+        'study', help=f'{", ".join(study_names())}, or a Python file'
+    )
     parser.add_argument(
         '--on',
         metavar='GROUND',
         help=f'data and architecture: {", ".join(ground_names())}, or a file '
-        '(default: the study\'s)')
+        "(default: the study's)",
+    )
     parser.add_argument(
         '--work-dir',
         metavar='FOLDER',
-        help='where all is kept (default: work_dirs/studies/STUDY_GROUND)')
+        help='where all is kept (default: work_dirs/studies/STUDY_GROUND)',
+    )
     parser.add_argument(
         '--data-root',
         default='data',
         metavar='FOLDER',
         help='where data sets are: what configs look for in `data`, and the '
-        'suites\' sets (default: %(default)s)')
+        "suites' sets (default: %(default)s)",
+    )
     parser.add_argument(
-        '--only', nargs='+', metavar='SETTING', help='these settings alone')
+        '--only', nargs='+', metavar='SETTING', help='these settings alone'
+    )
     parser.add_argument(
-        '--seeds', nargs='+', type=int, help='default: the study\'s')
+        '--seeds', nargs='+', type=int, help="default: the study's"
+    )
     parser.add_argument(
         '--redo',
         nargs='+',
         choices=REDO,
         default=[],
         help='do again, and these alone: cells whose config, suite or '
-        'protocol was changed since; cells whose test sets were missing')
+        'protocol was changed since; cells whose test sets were missing',
+    )
     parser.add_argument(
         '--train-only',
         action='store_true',
         help='train, and stop before measuring; the same command without it '
-        'measures')
+        'measures',
+    )
     doing = parser.add_mutually_exclusive_group()
     doing.add_argument(
-        '--list', action='store_true', help='print cells and their state')
+        '--list', action='store_true', help='print cells and their state'
+    )
     doing.add_argument(
         '--report',
         action='store_true',
-        help='make JSON, table and figure of the cells that are there')
+        help='make JSON, table and figure of the cells that are there',
+    )
     doing.add_argument(
         '--cell',
         type=int,
         nargs='?',
         const=-1,
         metavar='N',
-        help='do one cell of --list; without N, that of '
-        'SLURM_ARRAY_TASK_ID')
+        help='do one cell of --list; without N, that of SLURM_ARRAY_TASK_ID',
+    )
     doing.add_argument(
         '--slurm',
         metavar='PARTITION',
         help='submit what is left as job arrays, and a job that reports; '
-        'SRUN_ARGS and CPUS_PER_TASK as for tools/slurm_train.sh')
+        'SRUN_ARGS and CPUS_PER_TASK as for tools/slurm_train.sh',
+    )
     parser.add_argument(
         '--at-once',
         type=int,
         metavar='N',
-        help='at most N jobs of an array at a time (with --slurm)')
+        help='at most N jobs of an array at a time (with --slurm)',
+    )
     add_device_flag(parser)
     parser.add_argument(
         '--batch-size',
         type=int,
-        help='of measuring (default: 256, or the ground\'s)')
+        help="of measuring (default: 256, or the ground's)",
+    )
     parser.add_argument(
         '--workers',
         type=int,
-        default=min(8,
-                    os.cpu_count() or 1),
-        help='threads that read test images (default: %(default)s)')
+        default=min(8, os.cpu_count() or 1),
+        help='threads that read test images (default: %(default)s)',
+    )
     add_cfg_options(parser)
     return parser
 
 
-def run_study(argv: Optional[Sequence[str]] = None) -> int:
+def run_study(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says.
 
     Args:
@@ -129,8 +144,9 @@ def run_study(argv: Optional[Sequence[str]] = None) -> int:
     study = load_study(args.study, args.on, args.seeds)
     whole = all_cells(study, args.cfg_options)
     cells = select(whole, args.only)
-    out = Path(args.work_dir
-               or f'work_dirs/studies/{study.name}_{study.on.name}')
+    out = Path(
+        args.work_dir or f'work_dirs/studies/{study.name}_{study.on.name}'
+    )
     kept = Kept(out)
     if args.list:
         _list(cells, kept, console)
@@ -138,7 +154,8 @@ def run_study(argv: Optional[Sequence[str]] = None) -> int:
     if args.slurm:
         check_unchanged(cells, kept, args.redo)
         check_trainable(
-            to_train(cells, kept, args.redo), args.data_root, here=False)
+            to_train(cells, kept, args.redo), args.data_root, here=False
+        )
         for line in submit(study, cells, kept, args, argv, out):
             console.print(escape(line), soft_wrap=True)
         return 0
@@ -148,18 +165,28 @@ def run_study(argv: Optional[Sequence[str]] = None) -> int:
             cells = [_one(whole, args.cell)]
         settings = _settings(study, args)
         with _on_device(args.device), checkpoint_loading(advice=''):
-            ran = Grid(cells, out, args.data_root, settings, console,
-                       args.redo,
-                       args.train_only).run(wait=args.cell is not None)
+            ran = Grid(
+                cells,
+                out,
+                args.data_root,
+                settings,
+                console,
+                args.redo,
+                args.train_only,
+            ).run(wait=args.cell is not None)
         failed = ran.failed
         for cell in ran.elsewhere:
             console.print(
-                escape(f'{cell}: another process does it, with the same '
-                       '--work-dir.'),
-                soft_wrap=True)
+                escape(
+                    f'{cell}: another process does it, with the same '
+                    '--work-dir.'
+                ),
+                soft_wrap=True,
+            )
     if args.cell is None and (args.report or not args.train_only):
         results = assemble(
-            study, cells, kept, as_published=not args.cfg_options)
+            study, cells, kept, as_published=not args.cfg_options
+        )
         write_report(results, study.plot, out)
         print_report(results, out, console)
     return int(bool(failed))
@@ -167,23 +194,27 @@ def run_study(argv: Optional[Sequence[str]] = None) -> int:
 
 def _settings(study: Study, args: argparse.Namespace) -> Settings:
     found = dict(
-        suite_settings(study.on), workers=args.workers, device=args.device)
+        suite_settings(study.on), workers=args.workers, device=args.device
+    )
     if args.batch_size is not None:
         found['batch_size'] = args.batch_size
     return Settings(**found)
 
 
-def _one(cells: List[Cell], number: int) -> Cell:
+def _one(cells: list[Cell], number: int) -> Cell:
     if number == -1:
         found = os.environ.get('SLURM_ARRAY_TASK_ID', '')
         if not found.isdigit():
             raise ValueError(
                 'Expected --cell N, or a task of a Slurm array that has '
-                'SLURM_ARRAY_TASK_ID, but got neither. Name a cell.')
+                'SLURM_ARRAY_TASK_ID, but got neither. Name a cell.'
+            )
         number = int(found)
     if not 0 <= number < len(cells):
-        raise ValueError(f'Expected --cell from 0 to {len(cells) - 1}, but '
-                         f'got {number}. See --list.')
+        raise ValueError(
+            f'Expected --cell from 0 to {len(cells) - 1}, but '
+            f'got {number}. See --list.'
+        )
     return cells[number]
 
 
@@ -191,7 +222,8 @@ def _list(cells: Sequence[Cell], kept: Kept, console: Console) -> None:
     for cell in cells:
         console.print(
             escape(f'{cell.number:>4}  {cell}: {kept.state(cell)}'),
-            soft_wrap=True)
+            soft_wrap=True,
+        )
 
 
 @contextmanager
@@ -230,6 +262,7 @@ def main() -> None:
     except (KeyboardInterrupt, _Told, Stopped):
         print(
             'Stopped. Run the same command again and it goes on.',
-            file=sys.stderr)
+            file=sys.stderr,
+        )
         sys.exit(STOPPED)
     sys.exit(status)

@@ -1,4 +1,5 @@
 """Configs that look for their data somewhere else."""
+
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ def with_data_root(config: Any, data_root: str) -> Any:
         return Config(found, filename=config.filename)
     if isinstance(config, dict):
         return {
-            key:
-            _moved(value, data_root) if key in _FOLDERS else with_data_root(
-                value, data_root)
+            key: _moved(value, data_root)
+            if key in _FOLDERS
+            else with_data_root(value, data_root)
             for key, value in config.items()
         }
     if isinstance(config, (list, tuple)):
@@ -32,6 +33,6 @@ def with_data_root(config: Any, data_root: str) -> Any:
 def _moved(path: Any, data_root: str) -> Any:
     """A path that begins with ``data``, in another folder."""
     parts = Path(path).parts if isinstance(path, str) else ()
-    if parts[:1] != ('data', ):
+    if parts[:1] != ('data',):
         return path
     return str(Path(data_root, *parts[1:]))

@@ -1,5 +1,6 @@
 """Differences from a baseline and their intervals, one panel a metric."""
-from typing import Optional, Sequence
+
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
@@ -9,8 +10,7 @@ from .metrics import find_metric
 ROW, MARGIN = 0.2, 0.75  # inches: of a setting, of titles and axes
 
 
-def difference_figure(results: dict,
-                      metrics: Sequence[str]) -> Optional[Figure]:
+def difference_figure(results: dict, metrics: Sequence[str]) -> Figure | None:
     """Draw the paired differences of all settings.
 
     A filled mark's interval does not hold zero; an empty one is level, or of
@@ -27,7 +27,8 @@ def difference_figure(results: dict,
     compared = [one for one in results['settings'] if one.get('difference')]
     found = [one['difference']['metrics'] for one in compared]
     metrics = [
-        name for name in metrics
+        name
+        for name in metrics
         if any(name in one and one[name]['interval'] for one in found)
     ]
     if not metrics:
@@ -39,20 +40,26 @@ def difference_figure(results: dict,
         axes.axvline(0, color='0.4', linewidth=0.8)
         for row, (setting, values) in enumerate(zip(compared, found)):
             if metric in values:
-                _draw(axes, row, values[metric],
-                      model_style(series.index(setting['series'])))
+                _draw(
+                    axes,
+                    row,
+                    values[metric],
+                    model_style(series.index(setting['series'])),
+                )
         axes.set_title(find_metric(metric).title)
         axes.grid(axis='x', alpha=0.3)
         axes.set_axisbelow(True)
         axes.tick_params(axis='y', length=0)
         axes.locator_params(axis='x', nbins=4)
     panels[0].set_yticks(
-        range(len(compared)), [label(one['name'], 34) for one in compared])
+        range(len(compared)), [label(one['name'], 34) for one in compared]
+    )
     panels[0].set_ylim(len(compared) - 0.4, -0.6)  # the first on top
     figure.supxlabel(
         f'paired difference from {label(results["baseline"])}, with 95 % '
         'intervals; filled: does not hold zero',
-        fontsize=7.5)
+        fontsize=7.5,
+    )
     return figure
 
 
@@ -67,4 +74,6 @@ def _draw(axes, row: int, difference: dict, style: dict) -> None:
         marker=style['marker'],
         markersize=4.5,
         markerfacecolor=style['color']
-        if difference['level'] is False else 'white')
+        if difference['level'] is False
+        else 'white',
+    )

@@ -1,12 +1,18 @@
 """The figure of a study: lines, points side by side, a landscape."""
-from typing import Dict, List, Optional, Sequence
+
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..suite.report.figure_style import (WIDTH, label, legend_below,
-                                         model_style, new_figure)
+from ..suite.report.figure_style import (
+    WIDTH,
+    label,
+    legend_below,
+    model_style,
+    new_figure,
+)
 from .landscape_figure import landscape_figure
 from .metrics import find_metric
 from .results import figures_of
@@ -20,7 +26,7 @@ _MARK = dict(colors='0.1', linestyle=':', linewidth=1.4)
 _PAPER_LINE = dict(linestyle=':', marker='', linewidth=1.1, alpha=0.8)
 
 
-def study_figure(results: dict, plot: Plot) -> Optional[Figure]:
+def study_figure(results: dict, plot: Plot) -> Figure | None:
     """Draw a study.
 
     Args:
@@ -33,9 +39,12 @@ def study_figure(results: dict, plot: Plot) -> Optional[Figure]:
     if plot.kind == 'landscape':
         return landscape_figure(results)
     metrics = [
-        name for name in plot.metrics if any(
+        name
+        for name in plot.metrics
+        if any(
             name in figures_of(results, one)['mean']
-            for one in results['settings'])
+            for one in results['settings']
+        )
     ]
     if not metrics:
         return None
@@ -62,7 +71,7 @@ def study_figure(results: dict, plot: Plot) -> Optional[Figure]:
     return figure
 
 
-def _series(results: dict) -> List[str]:
+def _series(results: dict) -> list[str]:
     return list(dict.fromkeys(one['series'] for one in results['settings']))
 
 
@@ -76,16 +85,18 @@ def _points(results: dict, metric: str, series: str, paper: bool = False):
         mean = (one['paper'] if paper else figures['mean']).get(metric)
         std = None if paper else figures['std'].get(metric)
         if mean is not None:
-            found.append((one['x'], mean, std or 0.))
+            found.append((one['x'], mean, std or 0.0))
     return found
 
 
-def _lines(axes, results: dict, metric: str, plot: Plot) -> Dict[str, Line2D]:
+def _lines(axes, results: dict, metric: str, plot: Plot) -> dict[str, Line2D]:
     """A line for each series; what has no x goes all along."""
     handles = {}
     xs = list(
-        dict.fromkeys(one['x'] for one in results['settings']
-                      if one['x'] is not None))
+        dict.fromkeys(
+            one['x'] for one in results['settings'] if one['x'] is not None
+        )
+    )
     in_words = any(isinstance(x, str) for x in xs)
 
     def place(x):
@@ -105,9 +116,13 @@ def _lines(axes, results: dict, metric: str, plot: Plot) -> Dict[str, Line2D]:
                         mean + std,
                         color=look['color'],
                         alpha=0.12,
-                        linewidth=0)
-            points = sorted((place(x), mean, std) for x, mean, std in points
-                            if x is not None)
+                        linewidth=0,
+                    )
+            points = sorted(
+                (place(x), mean, std)
+                for x, mean, std in points
+                if x is not None
+            )
             if points:
                 x, mean, std = np.array(points, float).T
                 axes.plot(x, mean, **style)
@@ -117,7 +132,8 @@ def _lines(axes, results: dict, metric: str, plot: Plot) -> Dict[str, Line2D]:
                     mean + std,
                     color=look['color'],
                     alpha=0.15,
-                    linewidth=0)
+                    linewidth=0,
+                )
             if along or points:
                 name = f'{series}, {PAPER}' if paper else series
                 if not points:
@@ -131,11 +147,12 @@ def _lines(axes, results: dict, metric: str, plot: Plot) -> Dict[str, Line2D]:
         axes.set_xticks(
             places,
             _with_room(places, list(map(str, xs)), plot.log),
-            rotation=30 if in_words and len(xs) > 4 else 0)
+            rotation=30 if in_words and len(xs) > 4 else 0,
+        )
     return handles
 
 
-def _with_room(places: list, names: List[str], log: bool) -> List[str]:
+def _with_room(places: list, names: list[str], log: bool) -> list[str]:
     """Names on an axis, without those that would be upon another.
 
     Example:
@@ -147,13 +164,16 @@ def _with_room(places: list, names: List[str], log: bool) -> List[str]:
     found = [''] * len(names)
     for i in np.argsort(at):
         # letters are some 2 % of a panel wide
-        if all(not other or abs(at[i] - at[j]) >= 0.03 +
-               0.011 * len(names[i] + other) for j, other in enumerate(found)):
+        if all(
+            not other
+            or abs(at[i] - at[j]) >= 0.03 + 0.011 * len(names[i] + other)
+            for j, other in enumerate(found)
+        ):
             found[i] = names[i]
     return found
 
 
-def _side_by_side(axes, results: dict, metric: str) -> Dict[str, Line2D]:
+def _side_by_side(axes, results: dict, metric: str) -> dict[str, Line2D]:
     """Means with their spread and every seed's, grouped by x.
 
     What has no x stands by itself, under its name.
@@ -169,12 +189,14 @@ def _side_by_side(axes, results: dict, metric: str) -> Dict[str, Line2D]:
         [label(x, 99 if crowded else 14) for x in places],
         rotation=30 if crowded else 0,
         ha='right' if crowded else 'center',
-        rotation_mode='anchor' if crowded else None)
+        rotation_mode='anchor' if crowded else None,
+    )
     return handles
 
 
-def _below_each_other(axes, results: dict, metric: str,
-                      places: List[str]) -> Dict[str, Line2D]:
+def _below_each_other(
+    axes, results: dict, metric: str, places: list[str]
+) -> dict[str, Line2D]:
     """The same in rows, where there are too many names for an axis."""
     handles = _marks(axes, results, metric, places, in_rows=True)
     axes.margins(x=0.1)
@@ -185,27 +207,28 @@ def _below_each_other(axes, results: dict, metric: str,
     return handles
 
 
-def _places(results: dict, metrics: Sequence[str]) -> List[str]:
+def _places(results: dict, metrics: Sequence[str]) -> list[str]:
     """Groups of settings by x, of those that have one of some metrics."""
     return list(
         dict.fromkeys(
-            _x_of(one) for one in results['settings']
+            _x_of(one)
+            for one in results['settings']
             if {*figures_of(results, one)['mean'], *one['paper']}
-            & set(metrics)))
+            & set(metrics)
+        )
+    )
 
 
-def _marks(axes,
-           results: dict,
-           metric: str,
-           places: List[str],
-           in_rows: bool = False) -> Dict[str, Line2D]:
+def _marks(
+    axes, results: dict, metric: str, places: list[str], in_rows: bool = False
+) -> dict[str, Line2D]:
     """Draw the settings of each group beside each other.
 
     Returns:
         Dict[str, Line2D]: For the legend, by name.
     """
     handles = {}
-    groups: Dict[str, List[dict]] = {place: [] for place in places}
+    groups: dict[str, list[dict]] = {place: [] for place in places}
     for one in results['settings']:
         if metric in {**figures_of(results, one)['mean'], **one['paper']}:
             groups[_x_of(one)].append(one)
@@ -226,33 +249,39 @@ def _marks(axes,
                 axes.errorbar(
                     *point(at, mean),
                     **{
-                        'xerr' if in_rows else 'yerr':
-                        figures['std'].get(metric)
+                        'xerr' if in_rows else 'yerr': figures['std'].get(
+                            metric
+                        )
                     },
                     capsize=2.5,
-                    **{
-                        **look, 'markersize': 5
-                    })
+                    **{**look, 'markersize': 5},
+                )
                 seeds = [
                     of[metric] for of in one['seeds'].values() if metric in of
                 ]
                 axes.plot(
-                    *point([at + (0.3 if in_rows else 0.16) * width] *
-                           len(seeds), seeds),
+                    *point(
+                        [at + (0.3 if in_rows else 0.16) * width] * len(seeds),
+                        seeds,
+                    ),
                     color=look['color'],
                     alpha=0.4,
-                    **_SEED)
-                handles[one['series']] = Line2D([], [],
-                                                label=label(one['series']),
-                                                **look)
+                    **_SEED,
+                )
+                handles[one['series']] = Line2D(
+                    [], [], label=label(one['series']), **look
+                )
             if metric in one['paper']:
                 draw = axes.vlines if in_rows else axes.hlines
-                draw(one['paper'][metric], at - width / 2, at + width / 2,
-                     **_MARK)
-                handles[PAPER] = Line2D([], [],
-                                        label=PAPER,
-                                        color=_MARK['colors'],
-                                        linestyle=':')
+                draw(
+                    one['paper'][metric],
+                    at - width / 2,
+                    at + width / 2,
+                    **_MARK,
+                )
+                handles[PAPER] = Line2D(
+                    [], [], label=PAPER, color=_MARK['colors'], linestyle=':'
+                )
     return handles
 
 

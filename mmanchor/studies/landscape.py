@@ -1,6 +1,7 @@
 """Accuracy of a model whose weights are moved, on a grid of two directions."""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -26,8 +27,13 @@ SEEDS = (0, 1)  # of the two directions
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
-def measure_landscape(cell: Cell, checkpoints: Sequence[str], bench: Bench,
-                      folder: Path, report: Callable[[float], None]) -> dict:
+def measure_landscape(
+    cell: Cell,
+    checkpoints: Sequence[str],
+    bench: Bench,
+    folder: Path,
+    report: Callable[[float], None],
+) -> dict:
     """Measure how accuracy falls off around a cell's weights.
 
     A row of the grid is kept as soon as it is measured.
@@ -51,24 +57,33 @@ def measure_landscape(cell: Cell, checkpoints: Sequence[str], bench: Bench,
     of = cell.study.landscape
     settings = bench.settings
     cfg = with_data_root(cell.test_config, bench.data_root)
-    checkpoint, = checkpoints
+    (checkpoint,) = checkpoints
     ready = load_trained(cfg, checkpoint, settings.device)
-    images, labels = _images(bench.suite, cell.study.on.shifted, of.images,
-                             ready, settings)
+    images, labels = _images(
+        bench.suite, cell.study.on.shifted, of.images, ready, settings
+    )
     steps = np.linspace(-of.reach, of.reach, of.points).tolist()
-    parts, weights = Parts(folder / 'parts'), weights_of(
-        cell.training, checkpoint)
+    parts, weights = (
+        Parts(folder / 'parts'),
+        weights_of(cell.training, checkpoint),
+    )
     found, done = {}, 0
     for normalise in of.normalise:
         rows = []
         for second in steps:
             depends = dict(
-                cell.depends, weights=weights, row=second, normal=normalise)
+                cell.depends, weights=weights, row=second, normal=normalise
+            )
             row = parts.get('landscape', depends)
             if row is None:
-                accuracy = accuracies(ready.model, images, labels,
-                                      [(first, second) for first in steps],
-                                      normalise, settings.amp)
+                accuracy = accuracies(
+                    ready.model,
+                    images,
+                    labels,
+                    [(first, second) for first in steps],
+                    normalise,
+                    settings.amp,
+                )
                 row = (dict(accuracy=accuracy), {})
                 parts.keep('landscape', depends, *row)
             rows.append(row[0]['accuracy'])
@@ -81,12 +96,13 @@ def measure_landscape(cell: Cell, checkpoints: Sequence[str], bench: Bench,
         failed=[],
         corruptions=describe_corruptions(bench.suite),
         weights=weights,
-        times={})
+        times={},
+    )
 
 
-def load_trained(cfg: Config,
-                 checkpoint: Optional[str],
-                 device: str = 'cpu') -> Ready:
+def load_trained(
+    cfg: Config, checkpoint: str | None, device: str = 'cpu'
+) -> Ready:
     """A model with trained weights, or none.
 
     Raises:
@@ -96,7 +112,8 @@ def load_trained(cfg: Config,
     if checkpoint is None:
         raise ValueError(
             'Expected a checkpoint for a landscape, which is that of trained '
-            'weights, but got none. Train first, or name one.')
+            'weights, but got none. Train first, or name one.'
+        )
     ready = Candidate('landscape', cfg, checkpoint, 'the config').load(device)
     saved = load_checkpoint(checkpoint)
     if not _was_trained(ready.model, saved.get('meta') or {}):
@@ -104,7 +121,8 @@ def load_trained(cfg: Config,
             f'Expected trained weights for a landscape, but {checkpoint} has '
             'no sign of training: its `meta` tells of no iteration, no batch '
             'went through a BatchNorm layer, and all norm layers scale and '
-            'shift as a new one does. Name the checkpoint of a trained model.')
+            'shift as a new one does. Name the checkpoint of a trained model.'
+        )
     return ready
 
 
@@ -120,16 +138,21 @@ def _was_trained(model: nn.Module, meta: dict) -> bool:
         # of a new layer, all channels are alike
         or any(
             values is not None and (values != values.flatten()[0]).any()
-            for one in norms for values in (one.weight, one.bias)))
+            for one in norms
+            for values in (one.weight, one.bias)
+        )
+    )
 
 
 @torch.no_grad()
-def accuracies(model: nn.Module,
-               images: List[torch.Tensor],
-               labels: torch.Tensor,
-               places: List[Tuple[float, float]],
-               normalise: bool,
-               amp: bool = False) -> List[float]:
+def accuracies(
+    model: nn.Module,
+    images: list[torch.Tensor],
+    labels: torch.Tensor,
+    places: list[tuple[float, float]],
+    normalise: bool,
+    amp: bool = False,
+) -> list[float]:
     """Top-1 accuracy in % with weights moved to some places.
 
     The model's weights are as before afterwards.
@@ -155,7 +178,8 @@ def accuracies(model: nn.Module,
             answers = []
             for batch in images:
                 with torch.autocast(
-                        next(iter(weights.values())).device.type, enabled=amp):
+                    next(iter(weights.values())).device.type, enabled=amp
+                ):
                     scores = predict_batch(model, batch)['answer']
                 answers.append(scores.float().argmax(1).cpu())
             right = torch.cat(answers) == labels
@@ -165,8 +189,9 @@ def accuracies(model: nn.Module,
     return found
 
 
-def directions_of(model: nn.Module,
-                  normalise: bool) -> List[Dict[str, torch.Tensor]]:
+def directions_of(
+    model: nn.Module, normalise: bool
+) -> list[dict[str, torch.Tensor]]:
     """The two directions of a model.
 
     Models of one architecture share what is drawn, anchored or not: all but
@@ -177,8 +202,11 @@ def directions_of(model: nn.Module,
         normalise (bool): See
             :func:`~mmanchor.functional.landscape.random_direction`.
     """
-    widened = [f'backbone.{name}.weight' for name in model.stem] if isinstance(
-        model, AnchoredImageClassifier) else []
+    widened = (
+        [f'backbone.{name}.weight' for name in model.stem]
+        if isinstance(model, AnchoredImageClassifier)
+        else []
+    )
     weights = {
         name: parameter.detach()
         for name, parameter in model.named_parameters()
@@ -193,15 +221,17 @@ def _put(model: nn.Module, weights: dict) -> None:
         parameter.copy_(weights[name])
 
 
-def _images(suite: Suite, name: str, count: int, ready: Ready,
-            settings: Settings) -> Tuple[List[torch.Tensor], torch.Tensor]:
+def _images(
+    suite: Suite, name: str, count: int, ready: Ready, settings: Settings
+) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Images of a shifted set, as many of each kind and severity."""
     cells = list(next(one for one in suite.shifts if one.name == name).cells())
     images, labels = [], []
     rng = np.random.default_rng(0)
     for cell in cells:
-        batches = ImageBatches(cell, ready.pipeline, settings.batch_size,
-                               settings.workers)
+        batches = ImageBatches(
+            cell, ready.pipeline, settings.batch_size, settings.workers
+        )
         size = min(len(batches), -(-count // len(cells)))
         batches.select(np.sort(rng.choice(len(batches), size, replace=False)))
         images += list(batches)

@@ -1,5 +1,4 @@
 """Accuracy around a model's weights, as a map."""
-from typing import Optional
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,7 +8,7 @@ from ..suite.report.figure_style import WIDTH, label, new_figure
 PARTS = dict(normalised='filter-normalised', raw='raw')
 
 
-def landscape_figure(results: dict) -> Optional[Figure]:
+def landscape_figure(results: dict) -> Figure | None:
     """Draw a map for each setting and each kind of directions.
 
     All have the same colours, and contours every tenth of them.
@@ -25,17 +24,20 @@ def landscape_figure(results: dict) -> Optional[Figure]:
         return None
     parts = [part for part in PARTS if part in settings[0]['landscape']]
     size = min(2.2, (WIDTH - 0.8) / len(settings))
-    figure = new_figure(size * len(settings) + 1., (size + .25) * len(parts))
+    figure = new_figure(size * len(settings) + 1.0, (size + 0.25) * len(parts))
     panels = figure.subplots(
-        len(parts), len(settings), squeeze=False, sharex=True, sharey=True)
-    tables = np.array([[one['landscape'][part] for one in settings]
-                       for part in parts])
+        len(parts), len(settings), squeeze=False, sharex=True, sharey=True
+    )
+    tables = np.array(
+        [[one['landscape'][part] for one in settings] for part in parts]
+    )
     limits = dict(vmin=tables.min(), vmax=max(tables.max(), tables.min() + 1))
     for part, row, maps in zip(parts, panels, tables):
         for axes, one, values in zip(row, settings, maps):
             steps = one['landscape']['steps']
             image = axes.pcolormesh(
-                steps, steps, values, shading='nearest', **limits)
+                steps, steps, values, shading='nearest', **limits
+            )
             axes.contour(
                 steps,
                 steps,
@@ -43,7 +45,8 @@ def landscape_figure(results: dict) -> Optional[Figure]:
                 levels=np.linspace(*limits.values(), 11)[1:-1],
                 colors='white',
                 linewidths=0.4,
-                alpha=0.6)
+                alpha=0.6,
+            )
             axes.plot(0, 0, marker='+', color='black', markersize=6)
             axes.set_aspect('equal')
             if part is parts[0]:

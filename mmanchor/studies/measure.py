@@ -1,8 +1,10 @@
 """What is measured of a trained model of a study."""
+
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any
 
 import torch
 
@@ -23,8 +25,14 @@ from .training import Training
 
 TIMED = 1000  # images
 TEMPERATURE = 'temperature on '  # how the suite calls what it can't fit
-_OF_MODEL = ('classifier', 'num_references', 'protocol', 'average', 'select',
-             'reference_seed')
+_OF_MODEL = (
+    'classifier',
+    'num_references',
+    'protocol',
+    'average',
+    'select',
+    'reference_seed',
+)
 _OF_SCORE = ('auroc', 'aupr', 'fpr95')
 DIGITS = 7  # significant ones of what is kept
 
@@ -38,28 +46,36 @@ class Bench:
         settings (Settings): Of the suite.
         data_root (str): Where references are drawn from, if they are.
     """
+
     suite: Suite
     settings: Settings
     data_root: str
 
     def candidate(
-            self, cell: Cell,
-            checkpoints: Sequence[str]) -> Union[Candidate, EnsembleCandidate]:
+        self, cell: Cell, checkpoints: Sequence[str]
+    ) -> Candidate | EnsembleCandidate:
         """A cell's model, or its models as one."""
         members = tuple(
             Candidate(
                 cell.setting.name,
                 with_data_root(cell.test_config_of(training), self.data_root),
-                checkpoint, training.config_name)
-            for training, checkpoint in zip(cell.trainings, checkpoints))
+                checkpoint,
+                training.config_name,
+            )
+            for training, checkpoint in zip(cell.trainings, checkpoints)
+        )
         if len(members) == 1:
             return members[0]
         return EnsembleCandidate(cell.setting.name, members)
 
 
-def measure_by_suite(cell: Cell, checkpoints: Sequence[str], bench: Bench,
-                     folder: Path, report: Callable[[float],
-                                                    None]) -> Dict[str, dict]:
+def measure_by_suite(
+    cell: Cell,
+    checkpoints: Sequence[str],
+    bench: Bench,
+    folder: Path,
+    report: Callable[[float], None],
+) -> dict[str, dict]:
     """Measure a cell's model on a suite, and how long it takes to answer.
 
     Args:
@@ -79,8 +95,11 @@ def measure_by_suite(cell: Cell, checkpoints: Sequence[str], bench: Bench,
     """
     suite, settings = bench.suite, bench.settings
     candidate = bench.candidate(cell, checkpoints)
-    passes = 1 + len(suite.ood) + sum(
-        len(list(one.cells())) for one in suite.shifts)
+    passes = (
+        1
+        + len(suite.ood)
+        + sum(len(list(one.cells())) for one in suite.shifts)
+    )
     done = 0
 
     def count(number: int) -> None:
@@ -89,15 +108,18 @@ def measure_by_suite(cell: Cell, checkpoints: Sequence[str], bench: Bench,
         report(done / passes)
 
     outcome = run_suite(
-        suite, [candidate], Parts(folder / 'parts'), settings, done=count)
+        suite, [candidate], Parts(folder / 'parts'), settings, done=count
+    )
     # no temperature fits a model that is right on all held-out images, or no
     # better than chance: it stays as it is
     unfitted = [
-        dict(name=one['name'], reason=one['reason']) for one in outcome.failed
+        dict(name=one['name'], reason=one['reason'])
+        for one in outcome.failed
         if one['name'].startswith(TEMPERATURE)
     ]
     failed = [
-        one for one in outcome.failed
+        one
+        for one in outcome.failed
         if not one['name'].startswith(TEMPERATURE)
     ]
     model, times = record_of(outcome.models, settings.temperature), {}
@@ -112,10 +134,11 @@ def measure_by_suite(cell: Cell, checkpoints: Sequence[str], bench: Bench,
         failed=failed,
         corruptions=describe_corruptions(suite),
         weights=' + '.join(map(weights_of, cell.trainings, checkpoints)),
-        times=times)
+        times=times,
+    )
 
 
-def record_of(rows: List[dict], scale: bool = True) -> dict:
+def record_of(rows: list[dict], scale: bool = True) -> dict:
     """What a cell keeps of a suite's results for its model.
 
     All that a table could want, and nothing that only the suite's own figures
@@ -136,52 +159,54 @@ def record_of(rows: List[dict], scale: bool = True) -> dict:
         ``clean`` and ``shifts`` again.
     """
     row, scaled = rows[0], rows[-1]
-    temperature = row['temperature'] or dict(temperature=1.)
-    after = {} if not scale else dict(
-        temperature={
-            key: value
-            for key, value in temperature.items()
-            if key not in ('before', 'after')
-        },
-        temperature_scaled=dict(
-            clean=scaled['clean'],
-            shifts={
-                name: _summary(one)
-                for name, one in scaled['shifts'].items()
-            }))
+    temperature = row['temperature'] or dict(temperature=1.0)
+    after = (
+        {}
+        if not scale
+        else dict(
+            temperature={
+                key: value
+                for key, value in temperature.items()
+                if key not in ('before', 'after')
+            },
+            temperature_scaled=dict(
+                clean=scaled['clean'],
+                shifts={
+                    name: _summary(one)
+                    for name, one in scaled['shifts'].items()
+                },
+            ),
+        )
+    )
     return dict(
-        **{key: row[key]
-           for key in _OF_MODEL},
+        **{key: row[key] for key in _OF_MODEL},
         clean=row['clean'],
         shifts={
             name: dict(_summary(one), cells=_accuracies(one['cells']))
             for name, one in row['shifts'].items()
         },
         ood={
-            name:
-            dict(
+            name: dict(
                 num_images=one['num_images'],
                 scores={
-                    score: {
-                        key: found[key]
-                        for key in _OF_SCORE
-                    }
+                    score: {key: found[key] for key in _OF_SCORE}
                     for score, found in one['scores'].items()
-                })
+                },
+            )
             for name, one in row['ood'].items()
         },
-        **after)
+        **after,
+    )
 
 
 def _summary(one: dict) -> dict:
     return {key: one[key] for key in ('mean', 'by_severity', 'by_kind')}
 
 
-def _accuracies(cells: Optional[dict]) -> Optional[dict]:
+def _accuracies(cells: dict | None) -> dict | None:
     return cells and {
         kind: {
-            severity: figures['top1']
-            for severity, figures in of_kind.items()
+            severity: figures['top1'] for severity, figures in of_kind.items()
         }
         for kind, of_kind in cells.items()
     }
@@ -201,8 +226,9 @@ def rounded(value: Any) -> Any:
     return float(f'{value:.{DIGITS}g}') if isinstance(value, float) else value
 
 
-def make_sets(suite: Suite, workers: int, report: Callable[[str, float],
-                                                           None]) -> None:
+def make_sets(
+    suite: Suite, workers: int, report: Callable[[str, float], None]
+) -> None:
     """Corrupt what a suite wants corrupted, one process for all studies.
 
     What is wrong with it is left to the cells to find and to keep.
@@ -220,17 +246,18 @@ def make_sets(suite: Suite, workers: int, report: Callable[[str, float],
                 suite,
                 one,
                 workers,
-                lambda kind, done, total: report(f'corrupt: {kind}', done /
-                                                 total),
-                wait=True)
+                lambda kind, done, total: report(
+                    f'corrupt: {kind}', done / total
+                ),
+                wait=True,
+            )
         except (ImportError, OSError, ValueError):
             pass  # met again, and told, in measuring
 
 
-def answer_seconds(ready: Ready,
-                   suite: Suite,
-                   settings: Settings,
-                   rounds: int = 3) -> float:
+def answer_seconds(
+    ready: Ready, suite: Suite, settings: Settings, rounds: int = 3
+) -> float:
     """Seconds for 1000 clean images: the median of some rounds.
 
     Reading images is not in it.
@@ -242,12 +269,15 @@ def answer_seconds(ready: Ready,
         rounds (int): How often. Defaults to 3.
     """
     batches = ImageBatches(
-        next(suite.clean.cells()), ready.pipeline, settings.batch_size,
-        settings.workers)
+        next(suite.clean.cells()),
+        ready.pipeline,
+        settings.batch_size,
+        settings.workers,
+    )
     found, count = [], 0
     while count < TIMED:
         for images in batches:
-            found.append(images[:TIMED - count])
+            found.append(images[: TIMED - count])
             count += len(found[-1])
             if count == TIMED:
                 break

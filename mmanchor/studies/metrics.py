@@ -1,13 +1,16 @@
 """Figures that a study compares, by short names."""
+
+from collections.abc import Callable, Iterable, Iterator
 from statistics import mean, pstdev
-from typing import (Callable, Dict, Iterable, Iterator, NamedTuple, Optional,
-                    Tuple)
+from typing import (
+    NamedTuple,
+)
 
 from ..datasets.shifts.kinds import C_GROUPS
 from ..suite.report.reading import clean, scores, shift
 from .slug import slug
 
-Find = Callable[[dict, str], Optional[float]]
+Find = Callable[[dict, str], float | None]
 
 
 class Metric(NamedTuple):
@@ -19,6 +22,7 @@ class Metric(NamedTuple):
         find (Callable): What it is, from a model of a suite's results and
             the name of the shifted set; None where there is none.
     """
+
     title: str
     digits: int
     find: Find
@@ -30,13 +34,15 @@ def _clean(figure: str) -> Find:
 
 def _mean(figure: str) -> Find:
     return lambda row, shifted: (shift(row, shifted).get('mean') or {}).get(
-        figure)
+        figure
+    )
 
 
 def _scaled(find: Find) -> Find:
     """The same figure after temperature scaling."""
     return lambda row, shifted: find(
-        row.get('temperature_scaled') or {}, shifted)
+        row.get('temperature_scaled') or {}, shifted
+    )
 
 
 def _severity(severity: int) -> Find:
@@ -54,7 +60,8 @@ def _group(group: str) -> Find:
     def find(row, shifted):
         by_kind = shift(row, shifted).get('by_kind') or {}
         found = [
-            by_kind[kind]['top1'] for kind in C_GROUPS[group]
+            by_kind[kind]['top1']
+            for kind in C_GROUPS[group]
             if kind in by_kind
         ]
         return mean(found) if found else None
@@ -72,21 +79,23 @@ def _auroc_of(name: str) -> Find:
     return find
 
 
-def _auroc(row: dict, shifted: str) -> Optional[float]:
+def _auroc(row: dict, shifted: str) -> float | None:
     """Mean over sets out of distribution."""
     found = [_auroc_of(name)(row, shifted) for name in row.get('ood') or ()]
     found = [one for one in found if one is not None]
     return mean(found) if found else None
 
 
-def _single(figures_of: Callable[[dict, str], dict],
-            summary: Callable[[list], float]) -> Find:
+def _single(
+    figures_of: Callable[[dict, str], dict], summary: Callable[[list], float]
+) -> Find:
     """A summary of the accuracies with each reference alone."""
 
     def find(row, shifted):
         figures = figures_of(row, shifted)
         found = [
-            value for name, value in figures.items()
+            value
+            for name, value in figures.items()
             if name.startswith('top1_reference_')
         ]
         return summary(found) if found else None
@@ -115,23 +124,29 @@ def _around(part: str, centre: bool = False) -> Find:
     return find
 
 
-def _both(name: str, title: str, digits: int, figure: str,
-          scales: bool) -> Iterator[Tuple[str, Metric]]:
+def _both(
+    name: str, title: str, digits: int, figure: str, scales: bool
+) -> Iterator[tuple[str, Metric]]:
     """A figure on clean and on corrupted images, before and after scaling."""
-    for prefix, images, find in (('', 'clean', _clean), ('corrupted_',
-                                                         'corrupted', _mean)):
+    for prefix, images, find in (
+        ('', 'clean', _clean),
+        ('corrupted_', 'corrupted', _mean),
+    ):
         yield prefix + name, Metric(f'{title}, {images}', digits, find(figure))
         if scales:
-            yield f'{prefix}{name}_scaled', Metric(
-                f'{title}, {images}, temperature scaled', digits,
-                _scaled(find(figure)))
+            yield (
+                f'{prefix}{name}_scaled',
+                Metric(
+                    f'{title}, {images}, temperature scaled',
+                    digits,
+                    _scaled(find(figure)),
+                ),
+            )
 
 
-METRICS: Dict[str, Metric] = {
-    'clean':
-    Metric('clean accuracy (%)', 1, _clean('top1')),
-    'corrupted':
-    Metric('corrupted accuracy (%)', 1, _mean('top1')),
+METRICS: dict[str, Metric] = {
+    'clean': Metric('clean accuracy (%)', 1, _clean('top1')),
+    'corrupted': Metric('corrupted accuracy (%)', 1, _mean('top1')),
     **{
         f'severity_{i}': Metric(f'accuracy, severity {i} (%)', 1, _severity(i))
         for i in range(1, 6)
@@ -146,40 +161,42 @@ METRICS: Dict[str, Metric] = {
     **dict(_both('brier', 'Brier score', 3, 'brier', scales=True)),
     **dict(_both('aurc', 'AURC', 3, 'aurc', scales=False)),
     **dict(_both('excess_aurc', 'E-AURC', 3, 'excess_aurc', scales=False)),
-    'temperature':
-    Metric('temperature', 2, lambda row, _:
-           (row.get('temperature') or {}).get('temperature')),
-    'auroc':
-    Metric('AUROC by energy (%)', 1, _auroc),
-    'spread':
-    Metric('spread over references', 3, _clean('spread')),
-    'corrupted_spread':
-    Metric('spread over references, corrupted', 3, _mean('spread')),
-    'single_clean':
-    Metric('clean accuracy, one reference (%)', 1,
-           _single(_figures_clean, mean)),
-    'single_clean_std':
-    Metric('its std over references', 2, _single(_figures_clean, pstdev)),
-    'single_corrupted':
-    Metric('corrupted accuracy, one reference (%)', 1,
-           _single(_figures_corrupted, mean)),
-    'single_corrupted_std':
-    Metric('its std over references, corrupted', 2,
-           _single(_figures_corrupted, pstdev)),
-    'stem_distance':
-    Metric('distance of stem halves', 2,
-           lambda row, _: row.get('stem_distance')),
-    'seconds':
-    Metric('seconds for 1000 images', 2, lambda row, _: None),
-    'training_seconds':
-    Metric('seconds of training', 0, lambda row, _: None),
-    'centre':
-    Metric('accuracy at the weights (%)', 1,
-           _around('normalised', centre=True)),
-    'around':
-    Metric('around them, normalised (%)', 1, _around('normalised')),
-    'around_raw':
-    Metric('around them, raw (%)', 1, _around('raw')),
+    'temperature': Metric(
+        'temperature',
+        2,
+        lambda row, _: (row.get('temperature') or {}).get('temperature'),
+    ),
+    'auroc': Metric('AUROC by energy (%)', 1, _auroc),
+    'spread': Metric('spread over references', 3, _clean('spread')),
+    'corrupted_spread': Metric(
+        'spread over references, corrupted', 3, _mean('spread')
+    ),
+    'single_clean': Metric(
+        'clean accuracy, one reference (%)', 1, _single(_figures_clean, mean)
+    ),
+    'single_clean_std': Metric(
+        'its std over references', 2, _single(_figures_clean, pstdev)
+    ),
+    'single_corrupted': Metric(
+        'corrupted accuracy, one reference (%)',
+        1,
+        _single(_figures_corrupted, mean),
+    ),
+    'single_corrupted_std': Metric(
+        'its std over references, corrupted',
+        2,
+        _single(_figures_corrupted, pstdev),
+    ),
+    'stem_distance': Metric(
+        'distance of stem halves', 2, lambda row, _: row.get('stem_distance')
+    ),
+    'seconds': Metric('seconds for 1000 images', 2, lambda row, _: None),
+    'training_seconds': Metric('seconds of training', 0, lambda row, _: None),
+    'centre': Metric(
+        'accuracy at the weights (%)', 1, _around('normalised', centre=True)
+    ),
+    'around': Metric('around them, normalised (%)', 1, _around('normalised')),
+    'around_raw': Metric('around them, raw (%)', 1, _around('raw')),
 }
 AUROC_OF = 'auroc_'  # and the name of a set, as `slug` has it
 
@@ -196,14 +213,22 @@ def find_metric(name: str) -> Metric:
     """
     if name in METRICS:
         return METRICS[name]
-    of = name[len(AUROC_OF):]
+    of = name[len(AUROC_OF) :]
     return Metric(
-        f'AUROC by energy, {of} (%)', 1, lambda row, shifted: next(
-            (_auroc_of(one)(row, shifted) for one in row.get('ood') or ()
-             if slug(one) == of), None))
+        f'AUROC by energy, {of} (%)',
+        1,
+        lambda row, shifted: next(
+            (
+                _auroc_of(one)(row, shifted)
+                for one in row.get('ood') or ()
+                if slug(one) == of
+            ),
+            None,
+        ),
+    )
 
 
-def metric_names(ood: Iterable[str]) -> Tuple[str, ...]:
+def metric_names(ood: Iterable[str]) -> tuple[str, ...]:
     """All metrics that there are.
 
     Args:
@@ -217,7 +242,7 @@ def metric_names(ood: Iterable[str]) -> Tuple[str, ...]:
     return (*METRICS, *(AUROC_OF + slug(name) for name in ood))
 
 
-def values_of(row: dict, shifted: str) -> Dict[str, float]:
+def values_of(row: dict, shifted: str) -> dict[str, float]:
     """All metrics that a model has.
 
     Args:
@@ -225,7 +250,7 @@ def values_of(row: dict, shifted: str) -> Dict[str, float]:
         shifted (str): The shifted set that "corrupted" means.
 
     Example:
-        >>> values_of(dict(clean=dict(figures=dict(top1=90., ece=.1))), 'C')
+        >>> values_of(dict(clean=dict(figures=dict(top1=90.0, ece=0.1))), 'C')
         {'clean': 90.0, 'ece': 0.1}
     """
     found = {
@@ -235,11 +260,11 @@ def values_of(row: dict, shifted: str) -> Dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def shown(value: Optional[float], metric: str) -> str:
+def shown(value: float | None, metric: str) -> str:
     """A value to read, a dash for none.
 
     Example:
-        >>> shown(88.349, 'clean'), shown(.0312, 'ece')
+        >>> shown(88.349, 'clean'), shown(0.0312, 'ece')
         ('88.3', '0.031')
     """
     return '–' if value is None else f'{value:.{find_metric(metric).digits}f}'

@@ -1,16 +1,26 @@
 """Changes of a config, refused where they would change nothing."""
+
 import difflib
 import inspect
-from typing import Any, List, Union
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 # what the runner and the tools read from a config besides the arguments
-_TOP = ('activation_checkpointing', 'auto_scale_lr', 'compile',
-        'custom_imports', 'efficient_conv_bn_eval', 'find_unused_parameters',
-        'model_wrapper_cfg', 'runner_type', 'sync_bn', 'tta_model',
-        'tta_pipeline')
+_TOP = (
+    'activation_checkpointing',
+    'auto_scale_lr',
+    'compile',
+    'custom_imports',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
+)
 
 
 def override(cfg: Config, options: dict, of: str) -> None:
@@ -42,18 +52,16 @@ def override(cfg: Config, options: dict, of: str) -> None:
             raise ValueError(
                 f'Expected `{path}`, which {of} sets, to be a place in its '
                 f'config, but `{".".join(above)}` is {place!r}. Change the '
-                'path.')
+                'path.'
+            )
         elif not above and last not in cfg and last not in _names_at_top():
             raise ValueError(_unknown(last, path, 'the config', of, list(cfg)))
         place[last] = ConfigDict(value=value).value
 
 
-def _inside(place: Any,
-            key: str,
-            path: str,
-            above: str,
-            of: str,
-            descend: bool = True) -> Any:
+def _inside(
+    place: Any, key: str, path: str, above: str, of: str, descend: bool = True
+) -> Any:
     """What is at a key, or for a list its number if not to descend."""
     where = f'`{above}`' if above else 'the config'
     if isinstance(place, (list, tuple)):
@@ -69,14 +77,20 @@ def _inside(place: Any,
     raise ValueError(_unknown(key, path, where, of, known))
 
 
-def _unknown(key: str, path: str, where: str, of: str,
-             known: List[Union[str, int]]) -> str:
+def _unknown(
+    key: str, path: str, where: str, of: str, known: list[str | int]
+) -> str:
     close = difflib.get_close_matches(key, map(str, known), 3)
-    advice = (f'Is {" or ".join(close)} meant?' if close else
-              f'There is {", ".join(map(str, known)) or "nothing"}.')
-    return (f'Expected `{path}`, which {of} sets, to be a place in its '
-            f'config, but {where} has no {key!r}. {advice}')
+    advice = (
+        f'Is {" or ".join(close)} meant?'
+        if close
+        else f'There is {", ".join(map(str, known)) or "nothing"}.'
+    )
+    return (
+        f'Expected `{path}`, which {of} sets, to be a place in its '
+        f'config, but {where} has no {key!r}. {advice}'
+    )
 
 
-def _names_at_top() -> List[str]:
+def _names_at_top() -> list[str]:
     return [*inspect.signature(Runner.__init__).parameters, *_TOP]

@@ -1,14 +1,15 @@
 """Differences of settings from a baseline, paired by seed."""
+
 import math
+from collections.abc import Sequence
 from statistics import mean, stdev
-from typing import Dict, List, Optional, Sequence, Tuple
 
 CONFIDENCE = 0.95
 
 
 def t_interval(
-        values: Sequence[float],
-        confidence: float = CONFIDENCE) -> Optional[Tuple[float, float]]:
+    values: Sequence[float], confidence: float = CONFIDENCE
+) -> tuple[float, float] | None:
     """Student's t-interval for a mean.
 
     Args:
@@ -24,7 +25,7 @@ def t_interval(
         ImportError: SciPy is not installed.
 
     Example:
-        >>> low, high = t_interval([1., 2., 3.])
+        >>> low, high = t_interval([1.0, 2.0, 3.0])
         >>> round(low, 3), round(high, 3)
         (-0.484, 4.484)
 
@@ -37,14 +38,16 @@ def t_interval(
     except ImportError as error:
         raise ImportError(
             'Intervals are computed by SciPy, which is not installed. Install '
-            'it with `pip install "mmanchor[eval]"`.') from error
+            'it with `pip install "mmanchor[eval]"`.'
+        ) from error
     quantile = float(t.ppf((1 + confidence) / 2, len(values) - 1))
     half = quantile * stdev(values) / math.sqrt(len(values))
     return mean(values) - half, mean(values) + half
 
 
-def paired_difference(values: Dict[str, Dict[str, float]],
-                      baseline: Dict[str, Dict[str, float]]) -> dict:
+def paired_difference(
+    values: dict[str, dict[str, float]], baseline: dict[str, dict[str, float]]
+) -> dict:
     """Compare a setting with a baseline, seed by seed.
 
     Args:
@@ -58,20 +61,23 @@ def paired_difference(values: Dict[str, Dict[str, float]],
         the interval holds zero (None without one).
 
     Example:
-        >>> found = paired_difference({'0': {'clean': 9.}, '1': {'clean': 8.}},
-        ...                           {'0': {'clean': 7.}, '2': {'clean': 6.}})
+        >>> found = paired_difference(
+        ...     {'0': {'clean': 9.0}, '1': {'clean': 8.0}},
+        ...     {'0': {'clean': 7.0}, '2': {'clean': 6.0}},
+        ... )
         >>> found['metrics']['clean']
         {'mean': 2.0, 'interval': None, 'n': 1, 'level': None}
         >>> found['left_out']
         ['1', '2']
     """
     both = [seed for seed in values if seed in baseline]
-    differences: Dict[str, List[float]] = {}
+    differences: dict[str, list[float]] = {}
     for seed in both:
         for name, value in values[seed].items():
             if name in baseline[seed]:
-                differences.setdefault(name,
-                                       []).append(value - baseline[seed][name])
+                differences.setdefault(name, []).append(
+                    value - baseline[seed][name]
+                )
     metrics = {}
     for name, found in differences.items():
         interval = t_interval(found)
@@ -79,10 +85,9 @@ def paired_difference(values: Dict[str, Dict[str, float]],
             mean=mean(found),
             interval=interval and list(interval),
             n=len(found),
-            level=interval and bool(interval[0] <= 0 <= interval[1]))
+            level=interval and bool(interval[0] <= 0 <= interval[1]),
+        )
     return dict(
-        left_out=[seed for seed in {
-            **values,
-            **baseline
-        } if seed not in both],
-        metrics=metrics)
+        left_out=[seed for seed in {**values, **baseline} if seed not in both],
+        metrics=metrics,
+    )

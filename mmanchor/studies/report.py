@@ -1,4 +1,5 @@
 """What a study leaves behind: JSON, a table and the figure."""
+
 import json
 from pathlib import Path
 
@@ -12,8 +13,13 @@ from ..suite.report.table import to_rich
 from ..utils.files import whole_files
 from .difference_figure import difference_figure
 from .figures import study_figure
-from .tables import (csv_text, difference_table, markdown_report, study_table,
-                     told)
+from .tables import (
+    csv_text,
+    difference_table,
+    markdown_report,
+    study_table,
+    told,
+)
 
 
 def write_report(results: dict, plot, folder: Path) -> None:
@@ -29,10 +35,10 @@ def write_report(results: dict, plot, folder: Path) -> None:
     """
     with style.context(['default', STYLE]):
         figures = {
-            results['study']:
-            study_figure(results, plot),
-            f'{results["study"]}_differences':
-            difference_figure(results, plot.metrics),
+            results['study']: study_figure(results, plot),
+            f'{results["study"]}_differences': difference_figure(
+                results, plot.metrics
+            ),
         }
         with whole_files(folder) as partial:
             names = []
@@ -43,10 +49,12 @@ def write_report(results: dict, plot, folder: Path) -> None:
                 figure.set_layout_engine('none')  # once is enough
                 for ending, metadata in METADATA.items():
                     figure.savefig(
-                        partial / f'{name}.{ending}', metadata=metadata)
+                        partial / f'{name}.{ending}', metadata=metadata
+                    )
                 names.append(f'{name}.png')
             (partial / 'results.json').write_text(
-                json.dumps(results, indent=1, ensure_ascii=False) + '\n')
+                json.dumps(results, indent=1, ensure_ascii=False) + '\n'
+            )
             (partial / 'results.csv').write_text(csv_text(results))
             (partial / 'report.md').write_text(markdown_report(results, names))
 

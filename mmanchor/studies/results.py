@@ -1,6 +1,7 @@
 """From cells to a study's results: mean and spread over seeds."""
+
+from collections.abc import Sequence
 from statistics import mean, stdev
-from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -36,17 +37,18 @@ CONVENTIONS = dict(
     't-interval with n - 1 degrees of freedom; "level" where it holds zero. '
     'Each interval stands by itself: about 1 in 20 of no difference is not '
     'level',
-    paper='as published, where data and architecture are the same')
+    paper='as published, where data and architecture are the same',
+)
 ENSEMBLES = (
-    'the mean of the members\' probabilities, of as many seeds of the same '
+    "the mean of the members' probabilities, of as many seeds of the same "
     'training; those of different seeds share members, so that they differ '
-    'less, and their intervals are narrower, than those of ensembles apart')
+    'less, and their intervals are narrower, than those of ensembles apart'
+)
 
 
-def assemble(study: Study,
-             cells: Sequence[Cell],
-             kept: Kept,
-             as_published: bool = True) -> dict:
+def assemble(
+    study: Study, cells: Sequence[Cell], kept: Kept, as_published: bool = True
+) -> dict:
     """All that was found so far.
 
     Args:
@@ -68,16 +70,19 @@ def assemble(study: Study,
     for setting in study.settings:
         mine = {
             cell.seed: found.get((setting.name, cell.seed))
-            for cell in cells if cell.setting == setting
+            for cell in cells
+            if cell.setting == setting
         }
         if not mine:
             continue
         of_seeds = {
             str(seed): values_of(one['model'], study.on.shifted)
-            for seed, one in mine.items() if one is not None
+            for seed, one in mine.items()
+            if one is not None
         }
         landscapes = [
-            one['model']['landscape'] for one in mine.values()
+            one['model']['landscape']
+            for one in mine.values()
             if one is not None and 'landscape' in one['model']
         ]
         settings.append(
@@ -89,12 +94,18 @@ def assemble(study: Study,
                 seeds=of_seeds,
                 **over_seeds(list(of_seeds.values())),
                 paper=setting.paper.get(study.on.name, {})
-                if as_published else {},
-                **({
-                    'landscape': _mean_landscape(landscapes)
-                } if landscapes else {})))
+                if as_published
+                else {},
+                **(
+                    {'landscape': _mean_landscape(landscapes)}
+                    if landscapes
+                    else {}
+                ),
+            )
+        )
         times[setting.name] = _times(
-            [one['times'] for one in mine.values() if one is not None])
+            [one['times'] for one in mine.values() if one is not None]
+        )
     baseline = _add_differences(settings, study.baseline)
     conventions = dict(CONVENTIONS)
     if any(one.ensemble > 1 for one in study.settings):
@@ -113,18 +124,24 @@ def assemble(study: Study,
         missing=_missing(cells, kept),
         conventions=conventions,
         made_with=_made_with(list(found.values())),
-        times=times)
+        times=times,
+    )
 
 
-def _corruptions(study: Study, found: List[dict]) -> List[str]:
+def _corruptions(study: Study, found: list[dict]) -> list[str]:
     """Kinds, severities and settings of the shifted set, in words.
 
     Returns:
         list[str]: Several if cells differ in them, none if it has no kinds.
     """
-    shifted = next((one for one in load_suite(study.on.suite).shifts
-                    if one.name == study.on.shifted and one.is_corrupted),
-                   None)
+    shifted = next(
+        (
+            one
+            for one in load_suite(study.on.suite).shifts
+            if one.name == study.on.shifted and one.is_corrupted
+        ),
+        None,
+    )
     if shifted is None:
         return []
     # of cells that were measured before settings were recorded in them
@@ -133,45 +150,49 @@ def _corruptions(study: Study, found: List[dict]) -> List[str]:
     return list(
         dict.fromkeys(
             corruption_words(
-                len(shifted.all_kinds), len(shifted.severities),
-                one.get('corruptions', before).get(shifted.name))
-            for one in found))
+                len(shifted.all_kinds),
+                len(shifted.severities),
+                one.get('corruptions', before).get(shifted.name),
+            )
+            for one in found
+        )
+    )
 
 
-def over_seeds(values: List[Dict[str, float]]) -> dict:
+def over_seeds(values: list[dict[str, float]]) -> dict:
     """``mean``, ``std`` and ``n`` of each figure that every seed has.
 
     Example:
-        >>> over_seeds([dict(clean=90.), dict(clean=92.)])['mean']
+        >>> over_seeds([dict(clean=90.0), dict(clean=92.0)])['mean']
         {'clean': 91.0}
     """
     names = [
-        name for name in (values[0] if values else ())
+        name
+        for name in (values[0] if values else ())
         if all(name in one for one in values)
     ]
     columns = {name: [one[name] for one in values] for name in names}
     return dict(
-        mean={
-            name: mean(column)
-            for name, column in columns.items()
-        },
+        mean={name: mean(column) for name, column in columns.items()},
         std={
             name: stdev(column) if len(column) > 1 else None
             for name, column in columns.items()
         },
-        n=len(values))
+        n=len(values),
+    )
 
 
-def _add_differences(settings: List[dict],
-                     baseline: Optional[str]) -> Optional[str]:
+def _add_differences(settings: list[dict], baseline: str | None) -> str | None:
     """Compare settings with the baseline, if it is among them."""
     by_name = {one['name']: one for one in settings}
     if baseline not in by_name:
         baseline = None
     for one in settings:
-        one['difference'] = None if baseline in (
-            None, one['name']) else paired_difference(
-                one['seeds'], by_name[baseline]['seeds'])
+        one['difference'] = (
+            None
+            if baseline in (None, one['name'])
+            else paired_difference(one['seeds'], by_name[baseline]['seeds'])
+        )
     return baseline
 
 
@@ -179,18 +200,13 @@ def figures_of(results: dict, setting: dict) -> dict:
     """``mean``, ``std`` and ``n`` of a setting, those of times included."""
     times = results['times'].get(setting['name'], {})
     return dict(
-        mean={
-            **setting['mean'],
-            **times.get('mean', {})
-        },
-        std={
-            **setting['std'],
-            **times.get('std', {})
-        },
-        n=setting['n'])
+        mean={**setting['mean'], **times.get('mean', {})},
+        std={**setting['std'], **times.get('std', {})},
+        n=setting['n'],
+    )
 
 
-def _mean_landscape(found: List[dict]) -> dict:
+def _mean_landscape(found: list[dict]) -> dict:
     """Point by point; all with the same steps."""
     return {
         part: np.mean([one[part] for one in found], 0).tolist()
@@ -198,22 +214,24 @@ def _mean_landscape(found: List[dict]) -> dict:
     }
 
 
-def _times(times: List[dict]) -> dict:
-    found = over_seeds([{
-        name: one[name]
-        for name in OF_TIMES if name in one
-    } for one in times])
+def _times(times: list[dict]) -> dict:
+    found = over_seeds(
+        [
+            {name: one[name] for name in OF_TIMES if name in one}
+            for one in times
+        ]
+    )
     for part in ('training', 'measuring'):
         found[part] = sum(one[part] for one in times)
     return found
 
 
-def _missing(cells: Sequence[Cell], kept: Kept) -> List[dict]:
+def _missing(cells: Sequence[Cell], kept: Kept) -> list[dict]:
     """Cells and test sets that are not there, and why.
 
     Cells with the same reason are told together.
     """
-    found: Dict[tuple, List[str]] = {}
+    found: dict[tuple, list[str]] = {}
     for cell in cells:
         one, state = kept.get(cell), kept.state(cell)
         if state == 'changed':
@@ -233,14 +251,15 @@ def _missing(cells: Sequence[Cell], kept: Kept) -> List[dict]:
     ]
 
 
-def _made_with(found: List[dict]) -> List[dict]:
+def _made_with(found: list[dict]) -> list[dict]:
     """Versions, commits and devices; several if cells differ in them."""
     made = []
     for one in found:
         this = dict(
             versions=one['versions'],
             commit=one['commit'],
-            device=one['device'])
+            device=one['device'],
+        )
         if this not in made:
             made.append(this)
     return made

@@ -1,9 +1,10 @@
 """The cells of a grid, one after another, going on where it was stopped."""
+
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, List, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,8 +14,15 @@ from ..suite.spec import load_suite
 from ..utils.config import changes
 from ..utils.console import commit, progress_bars, versions
 from ..utils.locks import lock
-from .cells import (DONE, FAILED, STARTED, Cell, Kept, describe_changes,
-                    without_folders)
+from .cells import (
+    DONE,
+    FAILED,
+    STARTED,
+    Cell,
+    Kept,
+    describe_changes,
+    without_folders,
+)
 from .checks import check_trainable
 from .landscape import measure_landscape
 from .measure import Bench, make_sets, measure_by_suite
@@ -31,13 +39,14 @@ class Ran:
         failed (Dict[str, str]): Why, by cell.
         elsewhere (List[str]): Cells that other processes work on.
     """
-    failed: Dict[str, str] = field(default_factory=dict)
-    elsewhere: List[str] = field(default_factory=list)
+
+    failed: dict[str, str] = field(default_factory=dict)
+    elsewhere: list[str] = field(default_factory=list)
 
 
-def check_unchanged(cells: Sequence[Cell],
-                    kept: Kept,
-                    redo: Sequence[str] = ()) -> None:
+def check_unchanged(
+    cells: Sequence[Cell], kept: Kept, redo: Sequence[str] = ()
+) -> None:
     """Refuse to mix cells of other settings with those of now.
 
     Raises:
@@ -49,8 +58,11 @@ def check_unchanged(cells: Sequence[Cell],
     for cell in cells:
         found = kept.get(cell)
         # of what failed there are no figures to mix
-        if (found is not None and found['state'] != FAILED
-                and found['depends'] != cell.depends):
+        if (
+            found is not None
+            and found['state'] != FAILED
+            and found['depends'] != cell.depends
+        ):
             different[str(cell)] = changes(found['depends'], cell.depends)
     if not different:
         return
@@ -61,18 +73,24 @@ def check_unchanged(cells: Sequence[Cell],
         lines.append(f'and {len(different) - 5} more cells')
     raise ValueError(
         f'Expected the cells in {kept.work_dir} to be of the study as it is '
-        f'now, but {len(different)} of {len(cells)} are not. ' +
-        '. '.join(lines) + '. Name another folder with --work-dir, or add '
-        '`--redo changed` to do these again, and these alone.')
+        f'now, but {len(different)} of {len(cells)} are not. '
+        + '. '.join(lines)
+        + '. Name another folder with --work-dir, or add '
+        '`--redo changed` to do these again, and these alone.'
+    )
 
 
-def to_train(cells: Sequence[Cell], kept: Kept,
-             redo: Sequence[str] = ()) -> List[Training]:
+def to_train(
+    cells: Sequence[Cell], kept: Kept, redo: Sequence[str] = ()
+) -> list[Training]:
     """What is left to train, one seed of each setting."""
     found = {
         cell.setting.name: cell.training
-        for cell in reversed(cells) if not kept.is_done(cell, redo) and any(
-            one.checkpoint(kept.work_dir) is None for one in cell.trainings)
+        for cell in reversed(cells)
+        if not kept.is_done(cell, redo)
+        and any(
+            one.checkpoint(kept.work_dir) is None for one in cell.trainings
+        )
     }
     return list(found.values())[::-1]
 
@@ -92,22 +110,24 @@ class Grid:
             False.
     """
 
-    def __init__(self,
-                 cells: Sequence[Cell],
-                 work_dir: Path,
-                 data_root: str,
-                 settings: Settings,
-                 console: Console,
-                 redo: Sequence[str] = (),
-                 train_only: bool = False):
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        work_dir: Path,
+        data_root: str,
+        settings: Settings,
+        console: Console,
+        redo: Sequence[str] = (),
+        train_only: bool = False,
+    ):
         self.cells, self.work_dir = list(cells), Path(work_dir)
         self.data_root, self.settings = data_root, settings
         self.console, self.redo = console, redo
         self.train_only = train_only
         self.kept = Kept(self.work_dir)
         self.bench = Bench(
-            load_suite(cells[0].study.on.suite, data_root), settings,
-            data_root)
+            load_suite(cells[0].study.on.suite, data_root), settings, data_root
+        )
         self._share = 0.5  # of a cell's time, that training takes
 
     def run(self, wait: bool = False) -> Ran:
@@ -126,34 +146,45 @@ class Grid:
         """
         check_unchanged(self.cells, self.kept, self.redo)
         check_trainable(
-            to_train(self.cells, self.kept, self.redo), self.data_root)
+            to_train(self.cells, self.kept, self.redo), self.data_root
+        )
         ran = Ran()
         seeds = self.cells[0].study.seeds
         left = sorted(
-            (cell
-             for cell in self.cells if not self.kept.is_done(cell, self.redo)),
-            key=lambda cell: seeds.index(cell.seed))
+            (
+                cell
+                for cell in self.cells
+                if not self.kept.is_done(cell, self.redo)
+            ),
+            key=lambda cell: seeds.index(cell.seed),
+        )
         with progress_bars(self.console) as bars:
-            bars.speed_estimate_period = 3600.  # cells differ in speed
+            bars.speed_estimate_period = 3600.0  # cells differ in speed
             whole = bars.add_task(
                 escape(self.cells[0].study.title),
                 total=len(self.cells),
-                completed=len(self.cells) - len(left))
-            now = bars.add_task('', total=1.)
+                completed=len(self.cells) - len(left),
+            )
+            now = bars.add_task('', total=1.0)
 
-            def report(cell: Cell, what: str, share: float,
-                       of_cell: float) -> None:
+            def report(
+                cell: Cell, what: str, share: float, of_cell: float
+            ) -> None:
                 bars.update(
-                    now, description=escape(f'{what} {cell}'), completed=share)
+                    now, description=escape(f'{what} {cell}'), completed=share
+                )
                 bars.update(whole, completed=behind + of_cell)
 
             if left and not self.train_only:
                 make_sets(
-                    self.bench.suite, self.settings.workers,
+                    self.bench.suite,
+                    self.settings.workers,
                     lambda what, share: bars.update(
-                        now, description=escape(what), completed=share))
+                        now, description=escape(what), completed=share
+                    ),
+                )
             behind = len(self.cells) - len(left)
-            for patient in ((True, ) if wait else (False, True)):
+            for patient in (True,) if wait else (False, True):
                 put_off = []
                 for cell in left:
                     if not self._attempt(cell, ran, report, patient):
@@ -171,17 +202,20 @@ class Grid:
         if not self.console.is_terminal:
             self.console.print(
                 escape(f'{behind} of {len(self.cells)}: {cell}'),
-                soft_wrap=True)
+                soft_wrap=True,
+            )
 
-    def _attempt(self, cell: Cell, ran: Ran, report: Callable,
-                 wait: bool) -> bool:
+    def _attempt(
+        self, cell: Cell, ran: Ran, report: Callable, wait: bool
+    ) -> bool:
         """Do a cell; False where its model is being trained elsewhere."""
         with lock(self.kept.lock_path(cell)) as mine:
             if not mine:
                 ran.elsewhere.append(str(cell))
                 return True
-            if self.kept.is_done(cell,
-                                 self.redo):  # by another process, by now
+            if self.kept.is_done(
+                cell, self.redo
+            ):  # by another process, by now
                 return True
             try:
                 return self._do(cell, ran, report, wait)
@@ -192,25 +226,35 @@ class Grid:
                     cell,
                     FAILED,
                     failed=self._portable(
-                        [dict(name='the model', reason=reason)]))
+                        [dict(name='the model', reason=reason)]
+                    ),
+                )
                 self.kept.write_traceback(cell, traceback.format_exc())
                 ran.failed[str(cell)] = reason
-                self.console.print('[red]Failed:[/red] ' +
-                                   escape(f'{cell}. {reason}'))
+                self.console.print(
+                    '[red]Failed:[/red] ' + escape(f'{cell}. {reason}')
+                )
                 return True
 
     def _do(self, cell: Cell, ran: Ran, report: Callable, wait: bool) -> bool:
         found = self.kept.get(cell)
-        if not self.train_only and (found is None
-                                    or found['depends'] != cell.depends):
+        if not self.train_only and (
+            found is None or found['depends'] != cell.depends
+        ):
             self.kept.keep(cell, STARTED)
         begun = time.time()
         checkpoints = []
         for i, training in enumerate(cell.trainings):
             checkpoint = self._train(
-                training, wait, lambda what, share: report(
-                    cell, what, share,
-                    self._share * (i + share) / len(cell.trainings)))
+                training,
+                wait,
+                lambda what, share: report(
+                    cell,
+                    what,
+                    share,
+                    self._share * (i + share) / len(cell.trainings),
+                ),
+            )
             if checkpoint is None:
                 return False
             checkpoints.append(checkpoint)
@@ -219,19 +263,29 @@ class Grid:
         trained = time.time()
         measure = (
             measure_by_suite
-            if cell.study.landscape is None else measure_landscape)
+            if cell.study.landscape is None
+            else measure_landscape
+        )
         found = measure(
-            cell, checkpoints, self.bench, cell.training.folder(self.work_dir),
-            lambda share: report(cell, 'measure', share, self._share +
-                                 (1 - self._share) * share))
+            cell,
+            checkpoints,
+            self.bench,
+            cell.training.folder(self.work_dir),
+            lambda share: report(
+                cell, 'measure', share, self._share + (1 - self._share) * share
+            ),
+        )
         times = dict(
             found.pop('times'),
             training_seconds=sum(
-                one.seconds(self.work_dir) for one in cell.trainings),
+                one.seconds(self.work_dir) for one in cell.trainings
+            ),
             training=round(trained - begun, 1),
-            measuring=round(time.time() - trained, 1))
+            measuring=round(time.time() - trained, 1),
+        )
         self._share = times['training'] / max(
-            times['training'] + times['measuring'], 1e-9)
+            times['training'] + times['measuring'], 1e-9
+        )
         for part in ('failed', 'missing', 'unfitted'):
             found[part] = self._portable(found.get(part, []))
         self.kept.keep(
@@ -239,16 +293,18 @@ class Grid:
             FAILED if found['failed'] else DONE,
             **found,
             trained=' + '.join(
-                one.folder(Path()).as_posix() for one in cell.trainings),
+                one.folder(Path()).as_posix() for one in cell.trainings
+            ),
             versions=versions(),
             commit=commit(),
             device=self.settings.device,
-            times=times)
+            times=times,
+        )
         for one in found['failed']:
             ran.failed[str(cell)] = f'{one["name"]}: {one["reason"]}'
         return True
 
-    def _portable(self, problems: List[dict]) -> List[dict]:
+    def _portable(self, problems: list[dict]) -> list[dict]:
         """Problems without where this machine has its files."""
         roots = {str(self.work_dir): 'work_dir', self.data_root: 'data'}
         return [
@@ -258,11 +314,19 @@ class Grid:
 
     def _train(self, training: Training, wait: bool, report: Callable):
         """Its checkpoint; None where another process trains it."""
-        if training.start is not None and self._train(training.start, wait,
-                                                      report) is None:
+        if (
+            training.start is not None
+            and self._train(training.start, wait, report) is None
+        ):
             return None
         path = self.work_dir / 'locks' / f'training-{training.key}'
         with lock(path, wait) as mine:
-            return mine and training.train(
-                self.work_dir, self.data_root,
-                lambda share: report('train', share)) or None
+            return (
+                mine
+                and training.train(
+                    self.work_dir,
+                    self.data_root,
+                    lambda share: report('train', share),
+                )
+                or None
+            )

@@ -1,4 +1,5 @@
 """Names as parts of file names and of metrics."""
+
 import re
 
 

@@ -1,8 +1,9 @@
 """What a study trains and measures, and where."""
-from dataclasses import dataclass, field
-from typing import Dict, Optional, Sequence, Tuple, Union
 
-Number = Union[int, float, str]
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+Number = int | float | str
 BASELINE = 'standard'
 FIGURES = ('lines', 'points', 'landscape')
 
@@ -22,9 +23,10 @@ class Ground:
         settings (dict): Of the suite, such as ``batch_size``. Defaults to
             none.
     """
+
     name: str
     title: str
-    configs: Dict[str, dict]
+    configs: dict[str, dict]
     suite: str
     shifted: str
     options: dict = field(default_factory=dict)
@@ -61,17 +63,18 @@ class Setting:
         paper (Dict[str, dict]): What was published, by ground and metric.
             Defaults to nothing.
     """
+
     name: str
     method: str
     options: dict = field(default_factory=dict)
-    wrap_dataset: Optional[dict] = None
-    config: Optional[str] = None
+    wrap_dataset: dict | None = None
+    config: str | None = None
     test: dict = field(default_factory=dict)
-    start: Union[str, dict, None] = None
-    series: Optional[str] = None
-    x: Optional[Number] = None
+    start: str | dict | None = None
+    series: str | None = None
+    x: Number | None = None
     ensemble: int = 1
-    paper: Dict[str, Dict[str, float]] = field(default_factory=dict)
+    paper: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def line(self) -> str:
@@ -91,6 +94,7 @@ class Plot:
         xlabel (str): Defaults to none.
         log (bool): Whether x is on a logarithmic scale. Defaults to False.
     """
+
     kind: str = 'points'
     metrics: Sequence[str] = ('clean', 'corrupted')
     xlabel: str = ''
@@ -114,20 +118,24 @@ class Landscape:
     Raises:
         ValueError: There is no such grid.
     """
+
     points: int = 21
-    reach: float = 1.
+    reach: float = 1.0
     images: int = 2000
     normalise: Sequence[bool] = (True, False)
 
     def __post_init__(self):
         if self.points < 3 or self.points % 2 == 0:
-            raise ValueError('Expected `points` of a landscape to be an odd '
-                             f'number from 3 on, but got {self.points}.')
+            raise ValueError(
+                'Expected `points` of a landscape to be an odd '
+                f'number from 3 on, but got {self.points}.'
+            )
         if not self.reach > 0 or self.images < 1 or not self.normalise:
             raise ValueError(
                 'Expected a landscape to have a `reach` above 0, `images`, '
                 'and kinds of directions to `normalise` or not, but got '
-                f'{self.reach}, {self.images} and {self.normalise}.')
+                f'{self.reach}, {self.images} and {self.normalise}.'
+            )
 
 
 @dataclass(frozen=True)
@@ -156,17 +164,18 @@ class Study:
         grounds (Sequence[str]): Those that it can be made on, by name.
             Defaults to none: on any.
     """
+
     name: str
     title: str
     on: Ground
-    settings: Tuple[Setting, ...]
-    seeds: Tuple[int, ...]
-    metrics: Tuple[str, ...]
+    settings: tuple[Setting, ...]
+    seeds: tuple[int, ...]
+    metrics: tuple[str, ...]
     plot: Plot = Plot()
     test: dict = field(default_factory=dict)
-    baseline: Optional[str] = None
+    baseline: str | None = None
     caption: str = ''
-    landscape: Optional[Landscape] = None
+    landscape: Landscape | None = None
     grounds: Sequence[str] = ()
 
     def setting(self, name: str) -> Setting:

@@ -1,7 +1,7 @@
 """The table of a study, for the terminal, Markdown and CSV."""
+
 import csv
 import io
-from typing import List, Optional
 
 from ..suite.report.markdown import one_line
 from ..suite.report.table import Table, to_markdown
@@ -17,7 +17,8 @@ def study_table(results: dict) -> Table:
     """
     metrics = _with_values(results)
     published = [
-        name for name in metrics
+        name
+        for name in metrics
         if any(name in one['paper'] for one in results['settings'])
     ]
     header = ['setting', 'seeds']
@@ -31,32 +32,35 @@ def study_table(results: dict) -> Table:
         row = [setting['name'], str(found['n'])]
         for name in metrics:
             row.append(
-                plus_minus(found['mean'].get(name), found['std'].get(name),
-                           name))
+                plus_minus(
+                    found['mean'].get(name), found['std'].get(name), name
+                )
+            )
             if name in published:
                 row.append(shown(setting['paper'].get(name), name))
         rows.append(row)
     title = f'{results["title"]} ({results["on"]["title"]})'
     caption = results['caption']
     if results.get('corruptions'):
-        caption = (f'{caption} Corrupted: {results["shifted"]}, '
-                   f'{"; ".join(results["corruptions"])}.').strip()
+        caption = (
+            f'{caption} Corrupted: {results["shifted"]}, '
+            f'{"; ".join(results["corruptions"])}.'
+        ).strip()
     return Table(title, caption, header, rows)
 
 
-def plus_minus(value: Optional[float], std: Optional[float],
-               metric: str) -> str:
+def plus_minus(value: float | None, std: float | None, metric: str) -> str:
     """Mean ± standard deviation, as far as they are there.
 
     Example:
-        >>> plus_minus(53.494, .38, 'clean'), plus_minus(.031, None, 'ece')
+        >>> plus_minus(53.494, 0.38, 'clean'), plus_minus(0.031, None, 'ece')
         ('53.5 ± 0.4', '0.031')
     """
     text = shown(value, metric)
     return text if std is None else f'{text} ± {shown(std, metric)}'
 
 
-def difference_table(results: dict) -> Optional[Table]:
+def difference_table(results: dict) -> Table | None:
     """A row for each setting but the baseline: differences from it.
 
     Args:
@@ -68,7 +72,8 @@ def difference_table(results: dict) -> Optional[Table]:
     compared = [one for one in results['settings'] if one.get('difference')]
     found = [one['difference']['metrics'] for one in compared]
     metrics = [
-        name for name in results['metrics']
+        name
+        for name in results['metrics']
         if any(name in one for one in found)
     ]
     if not metrics:
@@ -77,11 +82,13 @@ def difference_table(results: dict) -> Optional[Table]:
     for setting, values in zip(compared, found):
         left_out = len(setting['difference']['left_out'])
         pairs = max((one['n'] for one in values.values()), default=0)
-        rows.append([
-            setting['name'],
-            f'{pairs}, {left_out} left out' if left_out else str(pairs),
-            *(with_interval(values.get(name), name) for name in metrics)
-        ])
+        rows.append(
+            [
+                setting['name'],
+                f'{pairs}, {left_out} left out' if left_out else str(pairs),
+                *(with_interval(values.get(name), name) for name in metrics),
+            ]
+        )
     caption = [
         'Mean over seeds of the difference from the same seed of the '
         'baseline [95 % t-interval]; level: the interval holds zero.'
@@ -91,16 +98,18 @@ def difference_table(results: dict) -> Optional[Table]:
     if any(one['difference']['left_out'] for one in compared):
         caption.append('Seeds that only one of the two has are left out.')
     return Table(
-        f'Paired difference from {results["baseline"]}', ' '.join(caption),
-        ['setting', 'pairs', *(find_metric(name).title
-                               for name in metrics)], rows)
+        f'Paired difference from {results["baseline"]}',
+        ' '.join(caption),
+        ['setting', 'pairs', *(find_metric(name).title for name in metrics)],
+        rows,
+    )
 
 
-def with_interval(difference: Optional[dict], metric: str) -> str:
+def with_interval(difference: dict | None, metric: str) -> str:
     """A difference to read, with its interval and whether that holds zero.
 
     Example:
-        >>> found = dict(mean=1.24, interval=[-.31, 2.79], n=3, level=True)
+        >>> found = dict(mean=1.24, interval=[-0.31, 2.79], n=3, level=True)
         >>> with_interval(found, 'clean')
         '+1.2 [-0.3, +2.8] level'
         >>> with_interval(dict(found, interval=None, level=None), 'clean')
@@ -131,29 +140,63 @@ def csv_text(results: dict) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(('setting', 'series', 'x', 'metric', 'mean', 'std', 'n',
-                     'paper', 'seeds', 'difference', 'low', 'high', 'pairs'))
+    writer.writerow(
+        (
+            'setting',
+            'series',
+            'x',
+            'metric',
+            'mean',
+            'std',
+            'n',
+            'paper',
+            'seeds',
+            'difference',
+            'low',
+            'high',
+            'pairs',
+        )
+    )
     for setting in results['settings']:
         found = figures_of(results, setting)
         for metric, value in found['mean'].items():
-            seeds = ' '.join(f'{seed}:{one[metric]}'
-                             for seed, one in setting['seeds'].items()
-                             if metric in one)
-            compared = (setting.get('difference') or {}).get('metrics',
-                                                             {}).get(metric)
-            paired = [None] * 4 if compared is None else [
-                compared['mean'], *(compared['interval'] or
-                                    (None, None)), compared['n']
-            ]
-            writer.writerow([
-                setting['name'], setting['series'], setting['x'], metric,
-                value, found['std'][metric], found['n'],
-                setting['paper'].get(metric), seeds, *paired
-            ])
+            seeds = ' '.join(
+                f'{seed}:{one[metric]}'
+                for seed, one in setting['seeds'].items()
+                if metric in one
+            )
+            compared = (
+                (setting.get('difference') or {})
+                .get('metrics', {})
+                .get(metric)
+            )
+            paired = (
+                [None] * 4
+                if compared is None
+                else [
+                    compared['mean'],
+                    *(compared['interval'] or (None, None)),
+                    compared['n'],
+                ]
+            )
+            writer.writerow(
+                [
+                    setting['name'],
+                    setting['series'],
+                    setting['x'],
+                    metric,
+                    value,
+                    found['std'][metric],
+                    found['n'],
+                    setting['paper'].get(metric),
+                    seeds,
+                    *paired,
+                ]
+            )
     return text.getvalue()
 
 
-def markdown_report(results: dict, figures: List[str]) -> str:
+def markdown_report(results: dict, figures: list[str]) -> str:
     """The table, the figures and what they depend on.
 
     Args:
@@ -195,18 +238,31 @@ def _about(results: dict):
     yield from results['conventions'].items()
     made = results['made_with']
     if len(made) > 1:
-        yield 'made with', (f'{len(made)} different sets of versions, commits '
-                            'and devices: not all cells are from one')
+        yield (
+            'made with',
+            (
+                f'{len(made)} different sets of versions, commits '
+                'and devices: not all cells are from one'
+            ),
+        )
     for one in made:
         yield 'commit', one['commit']
-        yield 'versions', ', '.join(
-            f'{name} {version}' for name, version in one['versions'].items())
+        yield (
+            'versions',
+            ', '.join(
+                f'{name} {version}'
+                for name, version in one['versions'].items()
+            ),
+        )
 
 
-def _with_values(results: dict) -> List[str]:
+def _with_values(results: dict) -> list[str]:
     """Metrics that any setting has."""
     return [
-        name for name in results['metrics'] if any(
+        name
+        for name in results['metrics']
+        if any(
             name in figures_of(results, one)['mean'] or name in one['paper']
-            for one in results['settings'])
+            for one in results['settings']
+        )
     ]

@@ -1,4 +1,5 @@
 """Trained models of a study, each trained once."""
+
 import contextlib
 import copy
 import functools
@@ -9,10 +10,11 @@ import itertools
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Optional
 
 import torch
 from mmengine.config import Config
@@ -42,6 +44,7 @@ class Training:
         start (Training, optional): Whose weights it starts from. Defaults to
             None: random ones.
     """
+
     name: str
     cfg: Config
     config_name: str
@@ -65,7 +68,7 @@ class Training:
         """Where its checkpoints are."""
         return work_dir / 'trained' / self.key
 
-    def checkpoint(self, work_dir: Path) -> Optional[str]:
+    def checkpoint(self, work_dir: Path) -> str | None:
         """Of the last epoch; None before that."""
         record = self.folder(work_dir) / 'trained.json'
         try:
@@ -80,12 +83,14 @@ class Training:
         With that of the model it starts from.
         """
         record = json.loads(
-            (self.folder(work_dir) / 'trained.json').read_text())
-        before = self.start.seconds(work_dir) if self.start else 0.
+            (self.folder(work_dir) / 'trained.json').read_text()
+        )
+        before = self.start.seconds(work_dir) if self.start else 0.0
         return round(record['seconds'] + before, 1)
 
-    def train(self, work_dir: Path, data_root: str,
-              report: Callable[[float], None]) -> str:
+    def train(
+        self, work_dir: Path, data_root: str, report: Callable[[float], None]
+    ) -> str:
         """Train, from where it was stopped, the way ``tools/train.py`` does.
 
         Args:
@@ -119,8 +124,9 @@ class Training:
         if latest_checkpoint(str(folder)) is not None:
             flags.append('--resume')
         with contextlib.redirect_stdout(Nowhere()):  # logs are in the folder
-            launch.train([str(path), *flags],
-                         [_Watch(report), _Stopwatch(folder)])
+            launch.train(
+                [str(path), *flags], [_Watch(report), _Stopwatch(folder)]
+            )
         gc.collect()  # its workers end with it, which are in a circle
         last = Path(latest_checkpoint(str(folder)))
         write_json(
@@ -128,14 +134,16 @@ class Training:
                 name=self.name,
                 file=last.name,
                 commit=commit(),
-                seconds=_Stopwatch(folder).seconds), folder / 'trained.json')
+                seconds=_Stopwatch(folder).seconds,
+            ),
+            folder / 'trained.json',
+        )
         return str(last)
 
 
-def training_of(study: Study,
-                setting: Setting,
-                seed: int,
-                cfg_options: Optional[dict] = None) -> Training:
+def training_of(
+    study: Study, setting: Setting, seed: int, cfg_options: dict | None = None
+) -> Training:
     """What a setting trains with a seed.
 
     Args:
@@ -155,8 +163,11 @@ def training_of(study: Study,
     return Training(
         f'{setting.name}, seed {seed}',
         _config(study.on, setting, seed, cfg_options or {}),
-        study.on.configs[setting.method]['config'], None
-        if start is None else training_of(study, start, seed, cfg_options))
+        study.on.configs[setting.method]['config'],
+        None
+        if start is None
+        else training_of(study, start, seed, cfg_options),
+    )
 
 
 def _config(on: Ground, setting: Setting, seed: int, options: dict) -> Config:
@@ -165,10 +176,12 @@ def _config(on: Ground, setting: Setting, seed: int, options: dict) -> Config:
         cfg, own = _read(method['config']), method['options']
     else:
         cfg, own = _read(CONFIG_DIR / setting.config), {}
-    for changes, of in ((on.options,
-                         on.name), (own, f'{on.name} for {setting.method}'),
-                        (setting.options,
-                         repr(setting.name)), (options, '--cfg-options')):
+    for changes, of in (
+        (on.options, on.name),
+        (own, f'{on.name} for {setting.method}'),
+        (setting.options, repr(setting.name)),
+        (options, '--cfg-options'),
+    ):
         override(cfg, changes, of)
     if setting.wrap_dataset is not None:
         loader = cfg.train_dataloader
@@ -185,7 +198,7 @@ def _config(on: Ground, setting: Setting, seed: int, options: dict) -> Config:
     return cfg
 
 
-def _read(path: Union[str, Path]) -> Config:
+def _read(path: str | Path) -> Config:
     """A config file; most settings share theirs, and reading takes long."""
     return copy.deepcopy(_read_once(str(path)))
 
@@ -203,7 +216,8 @@ def plain(config: Any) -> Any:
     if isinstance(config, Config):
         config = {
             key: value
-            for key, value in config.to_dict().items() if key not in _LEFT_OUT
+            for key, value in config.to_dict().items()
+            if key not in _LEFT_OUT
         }
     if isinstance(config, dict):
         return {
@@ -227,21 +241,21 @@ class _Watch(Hook):
     def __init__(self, report: Callable[[float], None], interval: int = 50):
         self.report, self.interval = report, interval
 
-    def after_train_iter(self,
-                         runner,
-                         batch_idx,
-                         data_batch=None,
-                         outputs=None) -> None:
+    def after_train_iter(
+        self, runner, batch_idx, data_batch=None, outputs=None
+    ) -> None:
         self.report((runner.iter + 1) / max(1, runner.max_iters))
         # a look at a GPU's loss waits for it
-        if (self.every_n_train_iters(runner, self.interval)
-                or self.is_last_train_iter(runner)):
+        if self.every_n_train_iters(
+            runner, self.interval
+        ) or self.is_last_train_iter(runner):
             loss = float(torch.as_tensor(outputs['loss']).detach())
             if not abs(loss) < float('inf'):
                 raise ValueError(
                     f'Expected a finite loss, but got {loss} at iteration '
                     f'{runner.iter + 1}: training diverged. Lower the '
-                    'learning rate, say, or leave the setting out.')
+                    'learning rate, say, or leave the setting out.'
+                )
 
 
 class _Stopwatch(Hook):

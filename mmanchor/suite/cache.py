@@ -1,11 +1,11 @@
 """What a suite has measured so far, on disk, so that it can go on."""
+
 import hashlib
 import json
 import re
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Dict, Optional, Tuple
 
 import numpy as np
 
@@ -34,8 +34,9 @@ class Parts:
         words = re.sub(r'\W+', '-', name).strip('-').lower()[:99]
         return self.folder / f'{words}_{digest}.json'
 
-    def get(self, name: str,
-            settings: dict) -> Optional[Tuple[dict, Dict[str, np.ndarray]]]:
+    def get(
+        self, name: str, settings: dict
+    ) -> tuple[dict, dict[str, np.ndarray]] | None:
         """What was kept for these settings: a result and arrays, or None.
 
         What is damaged is measured again, as if it were not there.
@@ -51,18 +52,27 @@ class Parts:
             if names or names is None and path.with_suffix('.npz').exists():
                 with np.load(path.with_suffix('.npz')) as file:
                     arrays = dict(file)
-        except (OSError, EOFError, ValueError, AttributeError, TypeError,
-                zipfile.BadZipFile, zlib.error):
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            AttributeError,
+            TypeError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ):
             return None
         if not result or not set(names or ()) <= set(arrays):
             return None
         return result, arrays
 
-    def keep(self,
-             name: str,
-             settings: dict,
-             result: dict,
-             arrays: Optional[Dict[str, np.ndarray]] = None) -> None:
+    def keep(
+        self,
+        name: str,
+        settings: dict,
+        result: dict,
+        arrays: dict[str, np.ndarray] | None = None,
+    ) -> None:
         """Keep a result, and arrays with it, whole or not at all.
 
         Raises:
@@ -75,12 +85,12 @@ class Parts:
                     np.savez(partial / path.with_suffix('.npz').name, **arrays)
             with whole_files(self.folder) as partial:
                 (partial / path.name).write_text(
-                    json.dumps({
-                        **result, _ARRAYS: sorted(arrays or {})
-                    }))
+                    json.dumps({**result, _ARRAYS: sorted(arrays or {})})
+                )
         except (OSError, ValueError) as error:
             why = getattr(error, 'strerror', None) or error
             raise CannotKeep(
                 f'Expected room for results in {self.folder}, but got: {why}. '
                 'Make room, and run the same command again: what was measured '
-                'is kept.') from error
+                'is kept.'
+            ) from error

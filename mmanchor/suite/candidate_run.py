@@ -1,5 +1,6 @@
 """What a suite finds of one model."""
-from typing import Callable, Dict, List, Optional
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -7,8 +8,13 @@ from .alexnet import set_for_mce
 from .fingerprints import is_there
 from .passes import Passes
 from .spec import SuiteSet
-from .summary import (compare_scores, relative_to_alexnet, reliability,
-                      smooth_ece_over_sets, summarise_shift)
+from .summary import (
+    compare_scores,
+    relative_to_alexnet,
+    reliability,
+    smooth_ece_over_sets,
+    summarise_shift,
+)
 from .temperature_file import save_temperature
 
 
@@ -26,7 +32,7 @@ class CandidateRun:
         self.suite, self.settings = passes.suite, passes.settings
         self.candidate = passes.candidate
 
-    def rows(self) -> List[dict]:
+    def rows(self) -> list[dict]:
         """What the results say of the model; once more with a temperature.
 
         Returns:
@@ -35,7 +41,7 @@ class CandidateRun:
         """
         fitted = self.passes.fit_temperature()
         if fitted:
-            self.passes.temperatures = (1., fitted['temperature'])
+            self.passes.temperatures = (1.0, fitted['temperature'])
             save_temperature(self.candidate, fitted)
         clean = self.passes.over(self.passes.clean, scored=True)
         self.done(1)
@@ -50,7 +56,8 @@ class CandidateRun:
             rows[0]['temperature'] = dict(
                 fitted,
                 before=rows[0]['clean'] and rows[0]['clean']['figures'],
-                after=after and after['figures'])
+                after=after and after['figures'],
+            )
         return rows
 
     def _row(self, i: int, clean, shifts, ood) -> dict:
@@ -59,35 +66,33 @@ class CandidateRun:
         if i:
             name += f', T = {self.passes.temperatures[i]:.2f}'
         shifts = {
-            key: summarise_shift({
-                of: cell[i]
-                for of, cell in cells.items()
-            })
-            for key, cells in shifts.items() if cells is not None
+            key: summarise_shift({of: cell[i] for of, cell in cells.items()})
+            for key, cells in shifts.items()
+            if cells is not None
         }
         return dict(
             name=name,
             **self.candidate.describe(),
             logits_divided_by=self.passes.temperatures[i],
             temperature=None,
-            clean=clean and dict(
+            clean=clean
+            and dict(
                 name=self.suite.clean.name,
                 num_images=clean[i]['num_images'],
-                figures=clean[i]['figures']),
+                figures=clean[i]['figures'],
+            ),
             reliability=clean and reliability([clean[i]['reliability']]),
             shifts=shifts,
             smooth_ece=smooth_ece_over_sets(shifts),
             mce=self._mce(shifts),
-            ood={
-                key: one[i]
-                for key, one in ood.items() if one is not None
-            })
+            ood={key: one[i] for key, one in ood.items() if one is not None},
+        )
 
-    def _mce(self, shifts: Dict[str, dict]) -> Optional[float]:
+    def _mce(self, shifts: dict[str, dict]) -> float | None:
         name = self.settings.mce and set_for_mce(self.suite).name
         return relative_to_alexnet(shifts[name]) if name in shifts else None
 
-    def _shift(self, one: SuiteSet) -> Optional[Dict[tuple, List[dict]]]:
+    def _shift(self, one: SuiteSet) -> dict[tuple, list[dict]] | None:
         """By kind and severity; None where any of them can't be measured."""
         found, cells = {}, list(one.cells())
         # what is not there comes first: nothing is measured for nothing
@@ -104,31 +109,36 @@ class CandidateRun:
             for cell in one.cells()
         }
 
-    def _ood(self, one: SuiteSet,
-             clean: Optional[List[dict]]) -> Optional[List[dict]]:
+    def _ood(
+        self, one: SuiteSet, clean: list[dict] | None
+    ) -> list[dict] | None:
         """Scores of a set's images against those of the clean ones."""
         outside, inside = None, clean
         if clean is not None:
             outside = self.passes.over(
-                one.as_ood(), scored=True, figures=False)
+                one.as_ood(), scored=True, figures=False
+            )
             kept = outside and outside[0]['kept_classes']
             if kept:
                 inside = self.passes.over(
-                    self.passes.clean, scored=True, figures=False, kept=kept)
+                    self.passes.clean, scored=True, figures=False, kept=kept
+                )
         self.done(1)
         if outside is None or inside is None:
             return None
         return [
             dict(
                 num_images=out['num_images'],
-                scores=self._compare(side['scores'], out['scores']))
+                scores=self._compare(side['scores'], out['scores']),
+            )
             for side, out in zip(inside, outside)
         ]
 
-    def _compare(self, inside, outside) -> Dict[str, dict]:
+    def _compare(self, inside, outside) -> dict[str, dict]:
         """By score; without those that a model has none of, or one for all."""
         return {
             name: compare_scores(inside[name], outside[name])
-            for name in self.settings.scores if name in outside
+            for name in self.settings.scores
+            if name in outside
             and np.ptp(np.concatenate([inside[name], outside[name]])) > 0
         }

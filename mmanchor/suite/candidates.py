@@ -1,10 +1,12 @@
 """The models that a suite compares."""
+
 import copy
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import List, NamedTuple, Optional, Sequence
+from typing import NamedTuple
 
 from mmengine.config import Config
 from mmpretrain.registry import HOOKS
@@ -20,9 +22,10 @@ from .predict import check_classifier
 
 class Ready(NamedTuple):
     """A model to test, and how it takes images."""
+
     model: nn.Module
     pipeline: TestPipeline
-    classes: Optional[Sequence[str]] = None  # that the checkpoint names
+    classes: Sequence[str] | None = None  # that the checkpoint names
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Candidate:
         ValueError: It was cut short, is no file, or ``cfg`` has no test
             pipeline.
     """
+
     name: str
     cfg: Config
     checkpoint: str
@@ -51,8 +55,10 @@ class Candidate:
 
     def __post_init__(self):
         if is_remote(self.checkpoint):
-            raise ValueError('Expected a checkpoint on disk, but got '
-                             f'{self.checkpoint}. Download it first.')
+            raise ValueError(
+                'Expected a checkpoint on disk, but got '
+                f'{self.checkpoint}. Download it first.'
+            )
         check_checkpoint(self.checkpoint)
 
     @cached_property
@@ -71,7 +77,7 @@ class Candidate:
         return HOOKS.build(copy.deepcopy(found[0])) if found else None
 
     @property
-    def how(self) -> Optional[str]:
+    def how(self) -> str | None:
         """How references are used, in a word or two; None of plain models."""
         if self.hook is None:
             return None
@@ -80,7 +86,8 @@ class Candidate:
             mean=f'K = {k}',
             single='K = 1',
             adaptive=f'K ≤ {k}',
-            transduction=f'best of {k}')[self.hook.protocol.name]
+            transduction=f'best of {k}',
+        )[self.hook.protocol.name]
 
     @property
     def settings(self) -> dict:
@@ -93,7 +100,8 @@ class Candidate:
             pipeline=repr(evaluation_pipeline(cfg)),
             references=repr(reference_hooks(cfg)),
             # where references may be drawn from
-            training=repr((cfg.get('train_dataloader') or {}).get('dataset')))
+            training=repr((cfg.get('train_dataloader') or {}).get('dataset')),
+        )
 
     def load(self, device: str) -> Ready:
         """Load it, with references and protocol set.
@@ -104,18 +112,22 @@ class Candidate:
                 references and there is nothing to draw others from.
         """
         model, saved = load_classifier(
-            self.cfg, self.checkpoint, allow_code=self.allow_code)
+            self.cfg, self.checkpoint, allow_code=self.allow_code
+        )
         check_classifier(model)
         if isinstance(model, AnchoredImageClassifier):
             if self.hook is None:
                 raise ValueError(
                     f'Expected `KReferenceHook` in `custom_hooks` of '
                     f'{self.config_name} to say how references are used, but '
-                    'there is none. Add it.')
+                    'there is none. Add it.'
+                )
             self.hook.set_references(model, self.cfg, logging.getLogger())
         return Ready(
             model.to(device).eval(),
-            TestPipeline(evaluation_pipeline(self.cfg)), classes_of(saved))
+            TestPipeline(evaluation_pipeline(self.cfg)),
+            classes_of(saved),
+        )
 
     def describe(self) -> dict:
         """What the results say of it."""
@@ -129,10 +141,11 @@ class Candidate:
             protocol=hook and hook.protocol.name,
             average=self.cfg.model.get('average', 'logits') if hook else None,
             select=hook and hook.select,
-            reference_seed=hook and hook.seed)
+            reference_seed=hook and hook.seed,
+        )
 
 
-def named(candidates: Sequence[Candidate]) -> List[Candidate]:
+def named(candidates: Sequence[Candidate]) -> list[Candidate]:
     """With how references are used, and numbers where names are the same."""
     found, taken = [], set()
     for one in candidates:

@@ -1,18 +1,22 @@
 """``tools/evaluate.py``: from the command line to a report."""
+
 import argparse
 import copy
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from rich.console import Console
 from rich.markup import escape
 
-from ..checkpoints.safe_loading import (FLAG_ADVICE, add_trust_flag,
-                                        checkpoint_loading)
+from ..checkpoints.safe_loading import (
+    FLAG_ADVICE,
+    add_trust_flag,
+    checkpoint_loading,
+)
 from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
 from ..engine.reference_flags import add_reference_flags, set_references
 from ..utils.config import read_config, reference_hooks
@@ -31,55 +35,65 @@ def evaluate_parser() -> argparse.ArgumentParser:
     """The flags of ``tools/evaluate.py``."""
     parser = argparse.ArgumentParser(
         description='Measure checkpoints on a safety suite: corruptions, '
-        'shifts, calibration and anomaly rejection.')
+        'shifts, calibration and anomaly rejection.'
+    )
     parser.add_argument(
         'models',
         nargs='+',
         metavar='CONFIG CHECKPOINT',
         help='one model or more, standard or anchored; differences are '
         'against the first. `CONFIG CHECKPOINT + CHECKPOINT + CHECKPOINT` is '
-        'one model too: the mean of their probabilities (a deep ensemble)')
+        'one model too: the mean of their probabilities (a deep ensemble)',
+    )
     parser.add_argument(
         '--suite',
         required=True,
         help='cifar10, cifar10-folders, cifar10-folders-2k, cifar100, '
-        'imagenet, digits, or a Python file')
+        'imagenet, digits, or a Python file',
+    )
     parser.add_argument(
-        '--names', nargs='+', metavar='NAME', help='one a model, for tables')
+        '--names', nargs='+', metavar='NAME', help='one a model, for tables'
+    )
     parser.add_argument(
         '--out',
         metavar='FOLDER',
         help='where results go; what is there already is not measured again '
-        '(default: work_dirs/evaluate/SUITE)')
+        '(default: work_dirs/evaluate/SUITE)',
+    )
     parser.add_argument(
         '--data-root',
         default='data',
         metavar='FOLDER',
-        help='where the folders of test sets are (default: %(default)s)')
+        help='where the folders of test sets are (default: %(default)s)',
+    )
     parser.add_argument(
         '--scores',
         nargs='+',
         default=list(DEFAULT_SCORES),
         metavar='SCORE',
         help='anomaly scores, the first for the main table (default: '
-        f'{" ".join(DEFAULT_SCORES)})')
+        f'{" ".join(DEFAULT_SCORES)})',
+    )
     parser.add_argument(
         '--temperature',
         action='store_true',
         help='fit temperatures on clean images held out, and report before '
-        'and after')
+        'and after',
+    )
     parser.add_argument(
         '--mce',
         action='store_true',
-        help='mean corruption error of ImageNet-C, relative to AlexNet')
+        help='mean corruption error of ImageNet-C, relative to AlexNet',
+    )
     parser.add_argument(
-        '--batch-size', type=int, default=256, help='default: %(default)s')
+        '--batch-size', type=int, default=256, help='default: %(default)s'
+    )
     parser.add_argument(
         '--workers',
         type=int,
-        default=min(8,
-                    os.cpu_count() or 1),
-        help='threads that read images (default: %(default)s)')
+        default=min(8, os.cpu_count() or 1),
+        help='threads that read images (default: %(default)s)',
+    )
     add_device_flag(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     add_trust_flag(parser)
@@ -88,7 +102,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def evaluate(argv: Optional[Sequence[str]] = None) -> dict:
+def evaluate(argv: Sequence[str] | None = None) -> dict:
     """Measure as the command line says, write a report and print tables.
 
     Args:
@@ -112,7 +126,8 @@ def evaluate(argv: Optional[Sequence[str]] = None) -> dict:
         amp=args.amp,
         scores=tuple(args.scores),
         temperature=args.temperature,
-        mce=args.mce)
+        mce=args.mce,
+    )
     suite = load_suite(args.suite, args.data_root)
     candidates = read_candidates(args)
     out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
@@ -126,13 +141,15 @@ def evaluate(argv: Optional[Sequence[str]] = None) -> dict:
     return results
 
 
-def measure_all(suite: Suite,
-                candidates: Sequence[Candidate],
-                out: Path,
-                settings: Settings,
-                console: Console,
-                about: Optional[dict] = None,
-                times: Optional[dict] = None) -> dict:
+def measure_all(
+    suite: Suite,
+    candidates: Sequence[Candidate],
+    out: Path,
+    settings: Settings,
+    console: Console,
+    about: dict | None = None,
+    times: dict | None = None,
+) -> dict:
     """Measure models on a suite and write a report.
 
     Bars tell the time left.
@@ -156,29 +173,39 @@ def measure_all(suite: Suite,
             :func:`~mmanchor.suite.runner.run_suite`.
     """
     start = time.time()
-    cells = 1 + len(suite.ood) + sum(
-        len(list(one.cells())) for one in suite.shifts)
+    cells = (
+        1
+        + len(suite.ood)
+        + sum(len(list(one.cells())) for one in suite.shifts)
+    )
     with only_run(out):
         with progress_bars(console) as bars:
             whole = bars.add_task(
-                escape(f'{suite.title}: all'), total=cells * len(candidates))
-            now = bars.add_task('', total=1.)
+                escape(f'{suite.title}: all'), total=cells * len(candidates)
+            )
+            now = bars.add_task('', total=1.0)
             outcome = run_suite(
-                suite, candidates, Parts(out / 'parts'), settings,
+                suite,
+                candidates,
+                Parts(out / 'parts'),
+                settings,
                 lambda what, share: bars.update(
-                    now, description=escape(what), completed=share),
-                lambda count: bars.advance(whole, count))
+                    now, description=escape(what), completed=share
+                ),
+                lambda count: bars.advance(whole, count),
+            )
             bars.update(now, visible=False)
         seconds = dict(seconds=round(time.time() - start, 1))
         results = dict(
             assemble(suite, outcome, settings),
             **(about or {}),
-            times=dict(seconds, **(times or {})))
+            times=dict(seconds, **(times or {})),
+        )
         write_report(results, out)
     return results
 
 
-def read_candidates(args: argparse.Namespace) -> List[Candidate]:
+def read_candidates(args: argparse.Namespace) -> list[Candidate]:
     """The models that the command line names.
 
     Raises:
@@ -190,25 +217,36 @@ def read_candidates(args: argparse.Namespace) -> List[Candidate]:
     models = split_models(args.models)
     names = args.names or [Path(config).stem for config, _ in models]
     if len(names) != len(models):
-        raise ValueError(f'Expected as many --names as models, {len(models)}, '
-                         f'but got {len(names)}. Change them.')
+        raise ValueError(
+            f'Expected as many --names as models, {len(models)}, '
+            f'but got {len(names)}. Change them.'
+        )
     found = []
     for name, (config, checkpoints) in zip(names, models):
         cfg = read_config(config, args.cfg_options)
         for one in _with_references(cfg, args):
             members = tuple(
-                Candidate(name, one, checkpoint, config,
-                          args.allow_code_in_checkpoints)
-                for checkpoint in checkpoints)
-            found.append(members[0] if len(members) ==
-                         1 else EnsembleCandidate(name, members))
+                Candidate(
+                    name,
+                    one,
+                    checkpoint,
+                    config,
+                    args.allow_code_in_checkpoints,
+                )
+                for checkpoint in checkpoints
+            )
+            found.append(
+                members[0]
+                if len(members) == 1
+                else EnsembleCandidate(name, members)
+            )
     if not any(one.hook for one in found):
         for one in found[:1]:  # refuses flags that nothing takes
             set_references(one.cfg, _of_one(args, args.num_references))
     return named(found)
 
 
-def split_models(words: Sequence[str]) -> List[Tuple[str, List[str]]]:
+def split_models(words: Sequence[str]) -> list[tuple[str, list[str]]]:
     """A config and its checkpoints for each model of the command line.
 
     Raises:
@@ -218,7 +256,7 @@ def split_models(words: Sequence[str]) -> List[Tuple[str, List[str]]]:
         >>> split_models(['a.py', '1.pth', '+', '2.pth', 'b.py', '3.pth'])
         [('a.py', ['1.pth', '2.pth']), ('b.py', ['3.pth'])]
     """
-    found: List[List[str]] = []
+    found: list[list[str]] = []
     joins = False
     for word in words:
         if word == '+':
@@ -236,10 +274,11 @@ def split_models(words: Sequence[str]) -> List[Tuple[str, List[str]]]:
     raise ValueError(
         'Expected a config and a checkpoint for every model, but got '
         f'{len(words)} arguments: {" ".join(words)}. Name both, one after the '
-        'other; for an ensemble `CONFIG CHECKPOINT + CHECKPOINT`.')
+        'other; for an ensemble `CONFIG CHECKPOINT + CHECKPOINT`.'
+    )
 
 
-def _with_references(cfg: Config, args) -> List[Config]:
+def _with_references(cfg: Config, args) -> list[Config]:
     """The config for each K that is asked for; a plain one as it is."""
     if not reference_hooks(cfg):
         return [cfg]
@@ -252,10 +291,9 @@ def _with_references(cfg: Config, args) -> List[Config]:
 
 
 def _of_one(args: argparse.Namespace, k) -> argparse.Namespace:
-    return argparse.Namespace(**{
-        **vars(args), 'num_references': k,
-        'tta': False
-    })
+    return argparse.Namespace(
+        **{**vars(args), 'num_references': k, 'tta': False}
+    )
 
 
 def main() -> None:

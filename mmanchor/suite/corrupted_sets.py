@@ -1,15 +1,19 @@
 """Making corrupted sets that a suite wants and nobody published."""
+
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict, Optional, Union
 
 import numpy as np
 import torch
 from mmpretrain.registry import DATASETS
 
-from ..datasets.corruptions.corrupted_sets import (RECORD, ArraySource,
-                                                   read_record,
-                                                   write_corrupted_set)
+from ..datasets.corruptions.corrupted_sets import (
+    RECORD,
+    ArraySource,
+    read_record,
+    write_corrupted_set,
+)
 from ..datasets.reference_sampling import round_robin
 from ..datasets.shifts.kinds import ALL_C_KINDS, IMAGENET_C
 from ..utils.files import whole_files
@@ -25,11 +29,13 @@ MADE_FROM = 'made_from.json'
 Report = Callable[[str, int, int], None]
 
 
-def make_corrupted(suite: Suite,
-                   corrupted: SuiteSet,
-                   workers: int = 2,
-                   report: Optional[Report] = None,
-                   wait: bool = False) -> bool:
+def make_corrupted(
+    suite: Suite,
+    corrupted: SuiteSet,
+    workers: int = 2,
+    report: Report | None = None,
+    wait: bool = False,
+) -> bool:
     """Corrupt the clean set of a suite, unless that was done.
 
     A run that was stopped goes on where it was; the same command makes the
@@ -64,8 +70,9 @@ def make_corrupted(suite: Suite,
     _check_settings(root, corrupted)
     if _is_made(root, kinds, made_from):
         return True
-    clean = ImageBatches(cell, TestPipeline([dict(type='PackInputs')]), 1024,
-                         workers)
+    clean = ImageBatches(
+        cell, TestPipeline([dict(type='PackInputs')]), 1024, workers
+    )
     try:
         another = f'change `data_root` of {corrupted.name}'
         with only_run(root, another, wait):
@@ -80,13 +87,22 @@ def make_corrupted(suite: Suite,
                     np.save(partial / CLEAN_MASK, mask)
                 _check_same(root, source, suite.clean.name)
             source = ArraySource(*(root / name for name in CLEAN))
-            write_corrupted_set(source, root, kinds, SEED, workers, report,
-                                settings_of(corrupted))
+            write_corrupted_set(
+                source,
+                root,
+                kinds,
+                SEED,
+                workers,
+                report,
+                settings_of(corrupted),
+            )
             (root / MADE_FROM).write_text(made_from)
     except OSError as error:
-        raise OSError(f'Expected room for corrupted images in {root}, but '
-                      f'got: {error.strerror or error}. Make room, and run '
-                      'the same command again: it goes on.') from error
+        raise OSError(
+            f'Expected room for corrupted images in {root}, but '
+            f'got: {error.strerror or error}. Make room, and run '
+            'the same command again: it goes on.'
+        ) from error
     return True
 
 
@@ -95,7 +111,7 @@ def settings_of(corrupted: SuiteSet) -> str:
     return corrupted.settings or IMAGENET_C
 
 
-def describe_corruptions(suite: Suite) -> Dict[str, dict]:
+def describe_corruptions(suite: Suite) -> dict[str, dict]:
     """What the figures of a suite's corrupted sets depend on.
 
     Args:
@@ -114,11 +130,12 @@ def describe_corruptions(suite: Suite) -> Dict[str, dict]:
             record, mask = read_record(root), clean_mask(root)
             found[one.name] = dict(
                 settings=record['settings'] if record else kind.SETTINGS,
-                images=None if mask is None else int(mask.sum()))
+                images=None if mask is None else int(mask.sum()),
+            )
     return found
 
 
-def clean_mask(root: Union[str, Path]) -> Optional[np.ndarray]:
+def clean_mask(root: str | Path) -> np.ndarray | None:
     """Which of the clean images a set that was made has copies of.
 
     Args:
@@ -138,10 +155,11 @@ def _check_settings(root: Path, corrupted: SuiteSet) -> None:
         raise ValueError(
             f'Expected {corrupted.name} in {root} to be made with the '
             f'settings {settings}, but got a set with {record["settings"]}. '
-            'Change `settings` or `data_root`, or remove the folder.')
+            'Change `settings` or `data_root`, or remove the folder.'
+        )
 
 
-def _draw(clean: ImageBatches, corrupted: SuiteSet) -> Optional[np.ndarray]:
+def _draw(clean: ImageBatches, corrupted: SuiteSet) -> np.ndarray | None:
     """Leave out the clean images that are not to be corrupted."""
     count, total = corrupted.images, len(clean)
     if count is None:
@@ -149,7 +167,8 @@ def _draw(clean: ImageBatches, corrupted: SuiteSet) -> Optional[np.ndarray]:
     if count > total:
         raise ValueError(
             f'Expected `images` of {corrupted.name} to be at most {total}, as '
-            f'many as there are clean images, but got {count}. Change it.')
+            f'many as there are clean images, but got {count}. Change it.'
+        )
     order = np.random.default_rng(SEED).permutation(total)
     rows = np.sort(round_robin(clean.labels.numpy(), order)[:count])
     clean.select(rows)
@@ -162,7 +181,8 @@ def _read(clean: ImageBatches, name: str) -> np.ndarray:
     if images.dtype != torch.uint8:
         raise ValueError(
             f'Expected images in uint8 after `steps` of {name}, but got '
-            f'{images.dtype}. Change `steps`.')
+            f'{images.dtype}. Change `steps`.'
+        )
     return images.numpy()
 
 
@@ -186,9 +206,12 @@ def _save(folder: Path, *arrays: np.ndarray) -> ArraySource:
 def _check_same(root: Path, source: ArraySource, name: str) -> None:
     """Refuse to add to a set of other images, before they are replaced."""
     path = root / RECORD
-    if path.exists() and json.loads(
-            path.read_text()).get('images') != source.fingerprint():
+    if (
+        path.exists()
+        and json.loads(path.read_text()).get('images') != source.fingerprint()
+    ):
         raise ValueError(
             f'Expected {root} to hold corrupted images of {name}, but got '
             'those of others, or of other labels, `images` or `steps`. Change '
-            '`data_root`, or remove the folder.')
+            '`data_root`, or remove the folder.'
+        )

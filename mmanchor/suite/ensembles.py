@@ -1,9 +1,10 @@
 """Several checkpoints of one config, averaged as one model."""
+
 import ast
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
@@ -13,10 +14,21 @@ from .candidates import Candidate, Ready
 from .predict import DeepEnsemble
 
 # what decides what is trained, besides seeds and where files are
-_OF_TRAINING = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg',
-                'optim_wrapper', 'param_scheduler')
-_MAY_DIFFER = ('seed', 'data_root', 'num_workers', 'persistent_workers',
-               'pin_memory')
+_OF_TRAINING = (
+    'model',
+    'data_preprocessor',
+    'train_dataloader',
+    'train_cfg',
+    'optim_wrapper',
+    'param_scheduler',
+)
+_MAY_DIFFER = (
+    'seed',
+    'data_root',
+    'num_workers',
+    'persistent_workers',
+    'pin_memory',
+)
 
 
 @dataclass(frozen=True)
@@ -33,21 +45,24 @@ class EnsembleCandidate:
     Raises:
         ValueError: There is one member only, or one checkpoint twice.
     """
+
     name: str
-    members: Tuple[Candidate, ...]
+    members: tuple[Candidate, ...]
 
     def __post_init__(self):
         if len(self.members) < 2:
             raise ValueError(
                 'Expected two checkpoints or more to average as one model, '
                 f'but got {len(self.members)}: {self.checkpoint or "none"}. '
-                'Name another, or measure it alone.')
+                'Name another, or measure it alone.'
+            )
         for one, other in combinations(self.members, 2):
             if one.sha256 == other.sha256:
                 raise ValueError(
                     'Expected different checkpoints to average as one model, '
                     f'but {one.checkpoint} and {other.checkpoint} are the '
-                    'same. Leave one out.')
+                    'same. Leave one out.'
+                )
 
     def check_members(self) -> None:
         """Refuse members that were not trained alike.
@@ -73,14 +88,16 @@ class EnsembleCandidate:
                         f'trained with `{path}` = {before!r} in '
                         f'{first.checkpoint}, and {after!r} in '
                         f'{other.checkpoint}. Name checkpoints that differ '
-                        'in their seed alone, or measure each by itself.')
+                        'in their seed alone, or measure each by itself.'
+                    )
 
     def load(self, device: str) -> Ready:
         """Load all members; see :meth:`Candidate.load`."""
         ready = [one.load(device) for one in self.members]
         return Ready(
             DeepEnsemble([one.model for one in ready]).eval(),
-            ready[0].pipeline)
+            ready[0].pipeline,
+        )
 
     @property
     def cfg(self) -> Config:
@@ -101,8 +118,9 @@ class EnsembleCandidate:
     def how(self) -> str:
         """The number of members, and how each uses references."""
         used = self.members[0].how
-        return f'ensemble of {len(self.members)}' + (f', {used}'
-                                                     if used else '')
+        return f'ensemble of {len(self.members)}' + (
+            f', {used}' if used else ''
+        )
 
     @property
     def checkpoint(self) -> str:
@@ -125,20 +143,22 @@ class EnsembleCandidate:
             self.members[0].describe(),
             checkpoint=self.checkpoint,
             sha256=self.sha256,
-            ensemble=len(self.members))
+            ensemble=len(self.members),
+        )
 
 
-def _origin(checkpoint: str) -> Dict[str, Optional[Any]]:
+def _origin(checkpoint: str) -> dict[str, Any | None]:
     """Classes and config that a checkpoint was trained with, if it says so."""
     saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent')
     meta = saved.get('meta') or {}
     classes = (meta.get('dataset_meta') or {}).get('classes')
     return dict(
         classes=None if classes is None else list(classes),
-        config=_config_of(meta.get('cfg')))
+        config=_config_of(meta.get('cfg')),
+    )
 
 
-def _config_of(text: Any) -> Optional[dict]:
+def _config_of(text: Any) -> dict | None:
     """What decides training in the text of a config, which is not run.
 
     None where it holds more than literals and calls of ``dict``.
@@ -157,13 +177,16 @@ def _literal(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and node.func.id == 'dict':
         pairs = [(one.arg, one.value) for one in node.keywords]
     elif isinstance(node, ast.Dict):
-        pairs = [(ast.literal_eval(key), value)
-                 for key, value in zip(node.keys, node.values)]
+        pairs = [
+            (ast.literal_eval(key), value)
+            for key, value in zip(node.keys, node.values)
+        ]
     elif isinstance(node, (ast.List, ast.Tuple)):
         return [_literal(one) for one in node.elts]
     else:
         return ast.literal_eval(node)
     return {
         str(key): _literal(value)
-        for key, value in pairs if key not in _MAY_DIFFER
+        for key, value in pairs
+        if key not in _MAY_DIFFER
     }

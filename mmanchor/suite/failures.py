@@ -1,5 +1,6 @@
 """What can't be measured, noted while the rest of a suite goes on."""
-from typing import Callable, Dict, List, Optional
+
+from collections.abc import Callable
 
 from .cache import CannotKeep
 
@@ -8,14 +9,12 @@ class Troubles:
     """Notes what sets lack, so that the rest of a suite goes on."""
 
     def __init__(self):
-        self.missing: Dict[str, str] = {}
-        self.failed: List[dict] = []
+        self.missing: dict[str, str] = {}
+        self.failed: list[dict] = []
 
-    def attempt(self,
-                model: Optional[str],
-                name: str,
-                function: Callable,
-                doing: str = ''):
+    def attempt(
+        self, model: str | None, name: str, function: Callable, doing: str = ''
+    ):
         """What a function returns; None where a set makes it fail.
 
         Args:
@@ -38,7 +37,7 @@ class Troubles:
             self.note(model, doing + name, error)
         return None
 
-    def note(self, model: Optional[str], name: str, error: Exception) -> None:
+    def note(self, model: str | None, name: str, error: Exception) -> None:
         """Note what failed, once."""
         reason = str(error)
         if not isinstance(error, (ValueError, OSError)):

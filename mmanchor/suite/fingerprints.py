@@ -1,7 +1,7 @@
 """Whether a test set on disk is still the one that was measured."""
+
 import os
 from pathlib import Path
-from typing import List
 
 from .spec import Cell
 
@@ -12,7 +12,7 @@ def is_there(cell: Cell) -> bool:
     return (root / f'{cell.kind}.npy').is_file() or (root / cell.kind).is_dir()
 
 
-def stamp_of(cell: Cell) -> List[list]:
+def stamp_of(cell: Cell) -> list[list]:
     """Names, sizes and times of what a cell is read from, at a glance.
 
     Of folders, what is in them by itself: files in class folders are not
@@ -28,11 +28,15 @@ def stamp_of(cell: Cell) -> List[list]:
     if cell.kind is None:
         paths = [root]
     else:
-        names = ('labels.npy', f'{cell.kind}.npy',
-                 f'{cell.kind}/{cell.severity}')
+        names = (
+            'labels.npy',
+            f'{cell.kind}.npy',
+            f'{cell.kind}/{cell.severity}',
+        )
         paths = [root / name for name in names]
     inside = [
-        sorted(path.iterdir()) for path in paths
+        sorted(path.iterdir())
+        for path in paths
         if path.is_dir() and os.access(path, os.R_OK | os.X_OK)
     ]
     found = []

@@ -1,6 +1,7 @@
 """Images of a test set in batches, as a model's test pipeline leaves them."""
+
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Iterator, List, Sequence
 
 import cv2
 import numpy as np
@@ -18,7 +19,8 @@ LAYOUTS = dict(
     CIFAR10='DATA_ROOT/cifar-10-batches-py/test_batch',
     CIFAR100='DATA_ROOT/cifar-100-python/test',
     CustomDataset='DATA_ROOT/CLASS/*.jpg',
-    ImageNet='DATA_ROOT/val/WNID/*.JPEG')
+    ImageNet='DATA_ROOT/val/WNID/*.JPEG',
+)
 
 
 class TestPipeline:
@@ -31,6 +33,7 @@ class TestPipeline:
     Raises:
         ValueError: It does not end with ``PackInputs``.
     """
+
     __test__ = False  # no test of pytest's
 
     def __init__(self, config: Sequence[dict]):
@@ -38,11 +41,13 @@ class TestPipeline:
         if not names or names[-1] != 'PackInputs':
             raise ValueError(
                 'Expected a test pipeline that ends with PackInputs, but got '
-                f'{", ".join(names) or "none"}. Change the config.')
+                f'{", ".join(names) or "none"}. Change the config.'
+            )
         self.reads_files = names[0].startswith('LoadImage')
-        self.load = config[0] if self.reads_files else dict(
-            type='LoadImageFromFile')
-        self.steps = list(config[self.reads_files:-1])
+        self.load = (
+            config[0] if self.reads_files else dict(type='LoadImageFromFile')
+        )
+        self.steps = list(config[self.reads_files : -1])
 
     @property
     def channel_order(self) -> str:
@@ -79,11 +84,13 @@ class ImageBatches:
             read, or is of another size than those before it.
     """
 
-    def __init__(self,
-                 cell: Cell,
-                 pipeline: TestPipeline,
-                 batch_size: int = 256,
-                 workers: int = 2):
+    def __init__(
+        self,
+        cell: Cell,
+        pipeline: TestPipeline,
+        batch_size: int = 256,
+        workers: int = 2,
+    ):
         self.dataset = _build(cell)
         steps = [*cell.steps, *pipeline.steps]
         self.transform = Compose([TRANSFORMS.build(step) for step in steps])
@@ -95,7 +102,9 @@ class ImageBatches:
             self.arrays = self.dataset.whole_arrays()
         labels = (
             self.dataset.get_gt_labels()
-            if self.arrays is None else self.dataset.labels)
+            if self.arrays is None
+            else self.dataset.labels
+        )
         self.rows = np.arange(len(self.dataset))
         self.labels = torch.from_numpy(np.asarray(labels, np.int64))
         if cell.is_ood:
@@ -117,11 +126,13 @@ class ImageBatches:
 
     def __iter__(self) -> Iterator[torch.Tensor]:
         starts = range(0, len(self), self.batch_size)
-        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(
-                max(self.workers, 1)) as readers:
+        with (
+            ThreadPoolExecutor(1) as ahead,
+            ThreadPoolExecutor(max(self.workers, 1)) as readers,
+        ):
             waiting = None
             for start in starts:
-                rows = self.rows[start:start + self.batch_size]
+                rows = self.rows[start : start + self.batch_size]
                 coming = ahead.submit(self._read, rows, readers)
                 if waiting is not None:
                     yield waiting.result()
@@ -131,15 +142,17 @@ class ImageBatches:
 
     def _read(self, rows, readers) -> torch.Tensor:
         if self.arrays is not None:
-            images = self.arrays[rows[0]:rows[-1] + 1]
+            images = self.arrays[rows[0] : rows[-1] + 1]
             if len(images) != len(rows):  # not one after the other
                 images = images[rows - rows[0]]
             images = self._reordered(images, 'rgb')
             return torch.from_numpy(
-                np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-        chunks = [rows[i:i + CHUNK] for i in range(0, len(rows), CHUNK)]
-        images: List[torch.Tensor] = [
-            image for chunk in readers.map(self._read_chunk, chunks)
+                np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+            )
+        chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
+        images: list[torch.Tensor] = [
+            image
+            for chunk in readers.map(self._read_chunk, chunks)
             for image in chunk
         ]
         sizes = {tuple(image.shape) for image in images}
@@ -150,10 +163,11 @@ class ImageBatches:
                 f'pipeline, but got {one} and {other}. Let the pipeline '
                 'resize, or set `steps` of the set in the suite: '
                 "dict(type='ResizeEdge', scale=32), "
-                "dict(type='CenterCrop', crop_size=32).")
+                "dict(type='CenterCrop', crop_size=32)."
+            )
         return torch.stack(images)
 
-    def _read_chunk(self, rows) -> List[torch.Tensor]:
+    def _read_chunk(self, rows) -> list[torch.Tensor]:
         return [self._read_one(int(row)) for row in rows]
 
     def _read_one(self, row: int) -> torch.Tensor:
@@ -173,9 +187,11 @@ class ImageBatches:
         except (AssertionError, OSError, cv2.error) as problem:
             found, error = None, ' '.join(str(problem).split())
         if found is None:  # `ignore_empty`
-            raise ValueError(f'Expected {path} to be an image, but got a file '
-                             f'that can\'t be read: {error}. Mend or remove '
-                             'it.')
+            raise ValueError(
+                f'Expected {path} to be an image, but got a file '
+                f"that can't be read: {error}. Mend or remove "
+                'it.'
+            )
         return found
 
     def _reordered(self, images: np.ndarray, order: str) -> np.ndarray:
@@ -196,9 +212,12 @@ def _build(cell: Cell):
             f'Expected {cell.name} as {type_name(cell.dataset)} reads it'
             f'{layout and ", with the layout " + layout or ""}, but got: '
             f'{str(error).rstrip(".")}. Put it there, or change '
-            '`data_root`.') from error
+            '`data_root`.'
+        ) from error
     except ValueError as error:
         if 'need at least one array' not in str(error):
             raise
-        raise ValueError(f'Expected images in {cell.name}, but got none. '
-                         'Change the data set.') from error
+        raise ValueError(
+            f'Expected images in {cell.name}, but got none. '
+            'Change the data set.'
+        ) from error

@@ -1,5 +1,7 @@
 """One model on one test set: a pass over the images, then figures."""
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +20,8 @@ NUM_BINS = 15
 FIGURES = (
     dict(type='Top1Accuracy'),
     dict(
-        type='CalibrationError', num_bins=NUM_BINS, norms=('l1', 'l2', 'max')),
+        type='CalibrationError', num_bins=NUM_BINS, norms=('l1', 'l2', 'max')
+    ),
     dict(type='SmoothedCalibrationError'),
     dict(type='NegativeLogLikelihood'),
     dict(type='BrierScore'),
@@ -28,7 +31,8 @@ FIGURES = (
 )
 # the field of predictions that each needs; not every model's have it
 OF_REFERENCES = dict(
-    ReferenceSpread='pred_std', ReferencesUsed='num_references')
+    ReferenceSpread='pred_std', ReferencesUsed='num_references'
+)
 
 
 class Measured(NamedTuple):
@@ -43,24 +47,26 @@ class Measured(NamedTuple):
         scores (Dict[str, np.ndarray]): Of each anomaly score, (N,).
         answers (torch.Tensor, optional): (N, num_classes), where asked for.
     """
-    figures: Dict[str, Optional[float]]
-    reliability: Dict[str, list]
-    scores: Dict[str, np.ndarray]
-    answers: Optional[torch.Tensor] = None
+
+    figures: dict[str, float | None]
+    reliability: dict[str, list]
+    scores: dict[str, np.ndarray]
+    answers: torch.Tensor | None = None
 
 
 def measure(
-        ready: Ready,
-        batches: ImageBatches,
-        device: str,
-        temperatures: Sequence[float] = (1., ),
-        figures: bool = True,
-        scores: Sequence[str] = (),
-        kept_classes: Optional[Sequence[int]] = None,
-        amp: bool = False,
-        keep_answers: bool = False,
-        single_references: bool = False,
-        report: Callable[[int], None] = lambda done: None) -> List[Measured]:
+    ready: Ready,
+    batches: ImageBatches,
+    device: str,
+    temperatures: Sequence[float] = (1.0,),
+    figures: bool = True,
+    scores: Sequence[str] = (),
+    kept_classes: Sequence[int] | None = None,
+    amp: bool = False,
+    keep_answers: bool = False,
+    single_references: bool = False,
+    report: Callable[[int], None] = lambda done: None,
+) -> list[Measured]:
     """Pass over a test set once.
 
     What metrics need of each image stays on the device until the end; the
@@ -95,16 +101,18 @@ def measure(
             finite.
     """
     if not len(batches):
-        raise ValueError('Expected one image or more to measure on, but got '
-                         'none. Change the data set, or `share` of '
-                         '`held_out`.')
+        raise ValueError(
+            'Expected one image or more to measure on, but got '
+            'none. Change the data set, or `share` of '
+            '`held_out`.'
+        )
     kept = batches.kept_classes if kept_classes is None else kept_classes
     wanted = {name: find_score(name) for name in scores}
-    metrics: Dict[str, PerImageMetric] = {}
-    rows: List[Dict[str, list]] = [{} for _ in temperatures]
+    metrics: dict[str, PerImageMetric] = {}
+    rows: list[dict[str, list]] = [{} for _ in temperatures]
     kept_answers, start = [], 0
     for images in batches:
-        labels = batches.labels[start:start + len(images)].to(device)
+        labels = batches.labels[start : start + len(images)].to(device)
         start += len(images)
         with torch.autocast(torch.device(device).type, enabled=amp):
             fields = predict_batch(ready.model, images)
@@ -121,7 +129,8 @@ def measure(
                 fields['pred_score'] = (answer / temperature).softmax(1)
             batch = PredictedBatch(
                 dict(fields, answer=answer / temperature, gt_label=labels),
-                kept)
+                kept,
+            )
             for name, metric in metrics.items():
                 columns.setdefault(name, []).append(metric.rows_of(batch))
             for name, score in wanted.items():
@@ -134,7 +143,7 @@ def measure(
     return [_finish(metrics, columns, answers) for columns in rows]
 
 
-def _metrics(fields: Dict[str, torch.Tensor]) -> Dict[str, PerImageMetric]:
+def _metrics(fields: dict[str, torch.Tensor]) -> dict[str, PerImageMetric]:
     return {
         config['type']: METRICS.build(config)
         for config in FIGURES
@@ -156,14 +165,15 @@ def _finish(metrics, columns, answers) -> Measured:
     return Measured(found, reliability, scores, answers)
 
 
-def _bins(rows: torch.Tensor) -> Dict[str, list]:
+def _bins(rows: torch.Tensor) -> dict[str, list]:
     """Sums over bins of confidence: (N, 2), confidence and right."""
     confidence, right = rows.unbind(1)
     # those on an edge go up, as torchmetrics has it; 1 is in the last bin
     place = (confidence * NUM_BINS).long().clamp(max=NUM_BINS - 1)
     sums = torch.zeros(3, NUM_BINS, dtype=torch.float64)
-    for total, values in zip(sums,
-                             (torch.ones_like(right), confidence, right)):
+    for total, values in zip(
+        sums, (torch.ones_like(right), confidence, right)
+    ):
         total.scatter_add_(0, place, values)
     count, confidence, right = sums.tolist()
     return dict(count=count, confidence=confidence, right=right)
@@ -171,8 +181,12 @@ def _bins(rows: torch.Tensor) -> Dict[str, list]:
 
 def _check_classes(answer: torch.Tensor, batches: ImageBatches) -> None:
     have, wanted = answer.size(1), batches.num_classes
-    if (wanted is not None and have != wanted
-            and not (batches.labels < 0).all()):
+    if (
+        wanted is not None
+        and have != wanted
+        and not (batches.labels < 0).all()
+    ):
         raise ValueError(
             f'Expected a model for the {wanted} classes of the data set, but '
-            f'got one for {have}. Name another checkpoint, or another suite.')
+            f'got one for {have}. Name another checkpoint, or another suite.'
+        )

@@ -1,6 +1,7 @@
 """Passes of one model over test sets, measured or kept from before."""
+
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -41,15 +42,22 @@ class Passes:
             figures of its own.
     """
 
-    def __init__(self, suite: Suite, candidate: Candidate, parts: Parts,
-                 settings: Settings, troubles: Troubles, report: Report):
+    def __init__(
+        self,
+        suite: Suite,
+        candidate: Candidate,
+        parts: Parts,
+        settings: Settings,
+        troubles: Troubles,
+        report: Report,
+    ):
         self.suite, self.candidate = suite, candidate
         self.parts, self.settings = parts, settings
         self.troubles, self.report = troubles, report
-        self.temperatures: Tuple[float, ...] = (1., )
+        self.temperatures: tuple[float, ...] = (1.0,)
 
     @cached_property
-    def ready(self) -> Optional[Ready]:
+    def ready(self) -> Ready | None:
         """The model, loaded where something is left to measure.
 
         None where it can't be, which is noted once.
@@ -65,7 +73,7 @@ class Passes:
         """The clean set."""
         return next(self.suite.clean.cells())
 
-    def fit_temperature(self) -> Optional[dict]:
+    def fit_temperature(self) -> dict | None:
         """On the clean images that are held out; None where none is asked."""
         if not self.settings.temperature:
             return None
@@ -73,35 +81,42 @@ class Passes:
         name = 'temperature'
         found = self.parts.get(name, settings)
         if found is None and self.ready is not None:
-            found = self.troubles.attempt(self.candidate.name, self.clean.name,
-                                          lambda: self._fit(name, settings),
-                                          'temperature on ')
+            found = self.troubles.attempt(
+                self.candidate.name,
+                self.clean.name,
+                lambda: self._fit(name, settings),
+                'temperature on ',
+            )
         return found and found[0]
 
     def _fit(self, name: str, settings: dict) -> tuple:
         batches = self._batches(self.clean, held_out=True)
-        found, = measure(
+        (found,) = measure(
             self.ready,
             batches,
             self.settings.device,
             figures=False,
             amp=self.settings.amp,
             keep_answers=True,
-            report=self._reporter(batches, self.clean))
+            report=self._reporter(batches, self.clean),
+        )
         temperature = fit_temperature(found.answers, batches.labels)
         result = dict(
             temperature=temperature,
             num_images=len(batches),
             share=self.suite.held_out.share,
-            seed=self.suite.held_out.seed)
+            seed=self.suite.held_out.seed,
+        )
         self.parts.keep(name, settings, result)
         return result, {}
 
-    def over(self,
-             cell: Cell,
-             scored: bool = False,
-             figures: bool = True,
-             kept: Optional[Sequence[int]] = None) -> Optional[List[dict]]:
+    def over(
+        self,
+        cell: Cell,
+        scored: bool = False,
+        figures: bool = True,
+        kept: Sequence[int] | None = None,
+    ) -> list[dict] | None:
         """What is found in one pass over a test set.
 
         Args:
@@ -122,13 +137,16 @@ class Passes:
             temperatures=self.temperatures,
             scores=self.settings.scores if scored else (),
             figures=figures,
-            kept=kept)
+            kept=kept,
+        )
         name = str(cell)
         found = self.parts.get(name, settings)
         if found is None and self.ready is not None:
             found = self.troubles.attempt(
-                self.candidate.name, cell.name,
-                lambda: self._measure(name, settings, cell, figures, kept))
+                self.candidate.name,
+                cell.name,
+                lambda: self._measure(name, settings, cell, figures, kept),
+            )
         if found is None:
             return None
         result, arrays = found
@@ -136,7 +154,8 @@ class Passes:
             one.update({key: result[key] for key in _OF_SET})
             one['scores'] = {
                 key.partition(' ')[2]: values
-                for key, values in arrays.items() if key.startswith(f'{i} ')
+                for key, values in arrays.items()
+                if key.startswith(f'{i} ')
             }
         return result['temperatures']
 
@@ -152,14 +171,16 @@ class Passes:
             kept,
             self.settings.amp,
             single_references=self.settings.single_references,
-            report=self._reporter(batches, cell))
+            report=self._reporter(batches, cell),
+        )
         result = dict(
             num_images=len(batches),
             kept_classes=batches.kept_classes,
             temperatures=[
                 dict(figures=one.figures, reliability=one.reliability)
                 for one in found
-            ])
+            ],
+        )
         arrays = {
             f'{i} {key}': values
             for i, one in enumerate(found)
@@ -169,24 +190,36 @@ class Passes:
         return result, arrays
 
     def _batches(self, cell: Cell, kept=None, held_out=False) -> ImageBatches:
-        batches = ImageBatches(cell, self.ready.pipeline,
-                               self.settings.batch_size, self.settings.workers)
+        batches = ImageBatches(
+            cell,
+            self.ready.pipeline,
+            self.settings.batch_size,
+            self.settings.workers,
+        )
         if not cell.is_ood:
-            check_classes(self.ready.classes,
-                          batches.dataset.metainfo.get('classes'),
-                          self.candidate.checkpoint, cell.name)
+            check_classes(
+                self.ready.classes,
+                batches.dataset.metainfo.get('classes'),
+                self.candidate.checkpoint,
+                cell.name,
+            )
         rows = np.arange(len(batches))
         # corrupted arrays are the clean images, in their order
-        if self.settings.temperature and (cell == self.clean or isinstance(
-                batches.dataset, CorruptedArrays)):
-            mask = None if cell == self.clean else clean_mask(
-                cell.dataset['data_root'])
+        if self.settings.temperature and (
+            cell == self.clean or isinstance(batches.dataset, CorruptedArrays)
+        ):
+            mask = (
+                None
+                if cell == self.clean
+                else clean_mask(cell.dataset['data_root'])
+            )
             if mask is None:
                 rows = self.suite.held_out.rows(len(batches), held_out)
             else:  # of some of the clean images
                 clean_rows = self.suite.held_out.rows(len(mask), held_out)
                 rows = np.flatnonzero(
-                    np.isin(np.flatnonzero(mask), clean_rows))
+                    np.isin(np.flatnonzero(mask), clean_rows)
+                )
         if kept is not None:
             rows = rows[np.isin(batches.labels[rows], kept)]
         if len(rows) < len(batches):
@@ -220,4 +253,5 @@ class Passes:
             single_references=self.settings.single_references,
             device=self.settings.device.partition(':')[0],
             **self._made_with,
-            **others)
+            **others,
+        )

@@ -1,5 +1,6 @@
 """What a classifier says of a batch, in tensors."""
-from typing import Dict, Optional, Sequence
+
+from collections.abc import Sequence
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -16,14 +17,17 @@ def check_classifier(model: nn.Module) -> None:
     Raises:
         TypeError: It is none.
     """
-    if not (isinstance(model, ImageClassifier)
-            and isinstance(model.head, ClsHead)
-            and not type(model.head).__name__.startswith('Regression')):
+    if not (
+        isinstance(model, ImageClassifier)
+        and isinstance(model.head, ClsHead)
+        and not type(model.head).__name__.startswith('Regression')
+    ):
         head = type(getattr(model, 'head', None)).__name__
         raise TypeError(
             'Expected an ImageClassifier with one softmax over the classes '
             f'(a ClsHead), but got {type(model).__name__} with {head}. Name '
-            'another config.')
+            'another config.'
+        )
 
 
 class DeepEnsemble(nn.Module):
@@ -43,15 +47,16 @@ class DeepEnsemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     @property
-    def stem_distance(self) -> Optional[float]:
+    def stem_distance(self) -> float | None:
         """Mean over members; None of plain ones."""
         found = [getattr(one, 'stem_distance', None) for one in self.members]
         return None if None in found else sum(found) / len(found)
 
 
 @torch.no_grad()
-def predict_batch(model: nn.Module,
-                  images: torch.Tensor) -> Dict[str, torch.Tensor]:
+def predict_batch(
+    model: nn.Module, images: torch.Tensor
+) -> dict[str, torch.Tensor]:
     """The fields of a classifier's predictions, each one tensor.
 
     Those that ``model.test_step`` gives a sample at a time, to the bit, and
@@ -81,10 +86,11 @@ def predict_batch(model: nn.Module,
         return _anchored(model, images)
     logits = _plain_logits(model, images).float()
     return dict(
-        answer=logits, pred_score=logits.softmax(1), pred_logits=logits)
+        answer=logits, pred_score=logits.softmax(1), pred_logits=logits
+    )
 
 
-def _ensemble(members, images) -> Dict[str, torch.Tensor]:
+def _ensemble(members, images) -> dict[str, torch.Tensor]:
     each = [predict_batch(one, images) for one in members]
     fields = {
         name: torch.stack([one[name].float() for one in each]).mean(0)
@@ -93,9 +99,9 @@ def _ensemble(members, images) -> Dict[str, torch.Tensor]:
     fields['answer'] = _log_of_mean([one['answer'] for one in each])
     if 'reference_logits' in fields:
         # of all members with their first reference, their second, and so on
-        fields['reference_logits'] = _log_of_mean([
-            one['reference_logits'].movedim(1, -1) for one in each
-        ]).movedim(-1, 1)
+        fields['reference_logits'] = _log_of_mean(
+            [one['reference_logits'].movedim(1, -1) for one in each]
+        ).movedim(-1, 1)
     return fields
 
 
@@ -103,16 +109,17 @@ def _log_of_mean(logits: Sequence[torch.Tensor]) -> torch.Tensor:
     return average_references(torch.stack(list(logits)), 'probabilities')
 
 
-def _anchored(model, images) -> Dict[str, torch.Tensor]:
+def _anchored(model, images) -> dict[str, torch.Tensor]:
     parts, order = [], []
     for rows, logits in model.answers(images):
         answer = average_references(logits, model.average)
-        used = torch.full((len(answer), ), len(logits), device=answer.device)
+        used = torch.full((len(answer),), len(logits), device=answer.device)
         part = dict(
             answer=answer,
             pred_score=answer.softmax(1),
             pred_logits=logits.mean(0),
-            num_references=used)
+            num_references=used,
+        )
         if model.protocol.same_number:
             part['pred_std'] = reference_spread(logits)
         parts.append(part)

@@ -1,4 +1,5 @@
 """What a suite leaves behind: JSON, CSV, Markdown and figures."""
+
 import json
 import shlex
 import sys
@@ -40,7 +41,8 @@ CONVENTIONS = dict(
     'logarithm of that mean; scores from logits (energy): of mean logits',
     references='logits averaged over references unless `average` says '
     'otherwise; temperatures divide that average',
-    mce_alexnet='errors over AlexNet\'s, mean over 15 kinds, in %')
+    mce_alexnet="errors over AlexNet's, mean over 15 kinds, in %",
+)
 
 
 def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
@@ -56,7 +58,8 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
             batch_size=settings.batch_size,
             device=device_name(settings.device),
             amp=settings.amp,
-            scores=list(settings.scores)),
+            scores=list(settings.scores),
+        ),
         seeds=dict(corruptions=SEED, held_out=suite.held_out.seed),
         corruptions=describe_corruptions(suite),
         conventions=CONVENTIONS,
@@ -64,7 +67,8 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
         commit=commit(),
         models=outcome.models,
         missing=outcome.missing,
-        failed=outcome.failed)
+        failed=outcome.failed,
+    )
 
 
 def write_report(results: dict, out: Path) -> None:
@@ -82,15 +86,19 @@ def write_report(results: dict, out: Path) -> None:
         figures = draw_all(results, out / 'figures')
         with whole_files(out) as partial:
             (partial / 'results.json').write_text(
-                json.dumps(results, indent=1, ensure_ascii=False) + '\n')
+                json.dumps(results, indent=1, ensure_ascii=False) + '\n'
+            )
             (partial / 'results.csv').write_text(csv_text(results))
             (partial / 'report.md').write_text(
-                markdown_report(results, figures, out))
+                markdown_report(results, figures, out)
+            )
     except OSError as error:
-        raise OSError(f'Expected room for the report in {out}, but got: '
-                      f'{error.strerror or error}. Make room, and run the '
-                      'same command again: what was measured is '
-                      'kept.') from error
+        raise OSError(
+            f'Expected room for the report in {out}, but got: '
+            f'{error.strerror or error}. Make room, and run the '
+            'same command again: what was measured is '
+            'kept.'
+        ) from error
 
 
 def print_report(results: dict, out: Path, console: Console) -> None:

@@ -1,6 +1,7 @@
 """All models on all test sets of a suite, going on where it was stopped."""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Callable, List, Sequence
 
 from .alexnet import set_for_mce
 from .cache import Parts
@@ -24,17 +25,20 @@ class Outcome:
         failed (List[dict]): What could not be measured: ``model``, ``name``
             of the set, ``reason``.
     """
-    models: List[dict]
-    missing: List[dict]
-    failed: List[dict]
+
+    models: list[dict]
+    missing: list[dict]
+    failed: list[dict]
 
 
-def run_suite(suite: Suite,
-              candidates: Sequence[Candidate],
-              parts: Parts,
-              settings: Settings,
-              report: Report = lambda what, share: None,
-              done: Callable[[int], None] = lambda count: None) -> Outcome:
+def run_suite(
+    suite: Suite,
+    candidates: Sequence[Candidate],
+    parts: Parts,
+    settings: Settings,
+    report: Report = lambda what, share: None,
+    done: Callable[[int], None] = lambda count: None,
+) -> Outcome:
     """Measure candidates on a suite.
 
     What ``parts`` has already is not measured again.
@@ -66,17 +70,21 @@ def run_suite(suite: Suite,
 
     def is_there(one: SuiteSet) -> bool:
         made = not one.make or troubles.attempt(
-            None, one.name,
-            lambda: make_corrupted(suite, one, settings.workers, making))
+            None,
+            one.name,
+            lambda: make_corrupted(suite, one, settings.workers, making),
+        )
         if not made:
             done(len(candidates) * len(list(one.cells())))
         return made
 
     suite = replace(suite, shifts=tuple(filter(is_there, suite.shifts)))
     models = [
-        row for candidate in candidates for row in CandidateRun(
-            Passes(suite, candidate, parts, settings, troubles, report),
-            done).rows()
+        row
+        for candidate in candidates
+        for row in CandidateRun(
+            Passes(suite, candidate, parts, settings, troubles, report), done
+        ).rows()
     ]
     missing = [
         dict(name=name, reason=reason)

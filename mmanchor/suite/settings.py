@@ -1,11 +1,18 @@
 """How a suite is run."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 from ..evaluation.metrics.anomaly_scores import find_score
 
-DEFAULT_SCORES = ('energy', 'max_logit', 'msp', 'entropy', 'anchor_score',
-                  'spread')
+DEFAULT_SCORES = (
+    'energy',
+    'max_logit',
+    'msp',
+    'entropy',
+    'anchor_score',
+    'spread',
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Settings:
         ImportError: A score is one of pytorch-ood's, which is not installed.
         ValueError: There is no such score, or a number is below 1.
     """
+
     batch_size: int = 256
     workers: int = 2
     device: str = 'cpu'
@@ -45,6 +53,7 @@ class Settings:
             if getattr(self, name) < 1:
                 raise ValueError(
                     f'Expected --{name.replace("_", "-")} to be at least 1, '
-                    f'but got {getattr(self, name)}. Change it.')
+                    f'but got {getattr(self, name)}. Change it.'
+                )
         for name in self.scores:
             find_score(name)

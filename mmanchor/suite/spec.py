@@ -1,7 +1,8 @@
 """What a suite tests on, as its file says."""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Iterator, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.config import Config
@@ -29,11 +30,12 @@ class Cell:
         is_ood (bool): Whether its images are of no class, whatever labels
             they have.
     """
+
     name: str
     dataset: dict
     steps: Sequence[dict] = ()
-    kind: Optional[str] = None
-    severity: Optional[int] = None
+    kind: str | None = None
+    severity: int | None = None
     is_ood: bool = False
 
     def __str__(self) -> str:
@@ -65,14 +67,15 @@ class SuiteSet:
             images are corrupted, as many of each class as possible, the same
             for all kinds. Defaults to None: all.
     """
+
     name: str
     dataset: dict
     steps: Sequence[dict] = ()
-    kinds: Optional[Sequence[str]] = None
+    kinds: Sequence[str] | None = None
     severities: Sequence[int] = SEVERITIES
     make: bool = False
-    settings: Optional[str] = None
-    images: Optional[int] = None
+    settings: str | None = None
+    images: int | None = None
 
     @property
     def is_corrupted(self) -> bool:
@@ -97,7 +100,7 @@ class SuiteSet:
                 yield Cell(self.name, config, steps, kind, severity)
 
     @property
-    def all_kinds(self) -> Tuple[str, ...]:
+    def all_kinds(self) -> tuple[str, ...]:
         """The kinds of corruption it is tested with."""
         return tuple(self.kinds or DATASETS.get(self.dataset['type']).KINDS)
 
@@ -110,13 +113,16 @@ class HeldOut:
         share (float): Of the clean set, drawn at random. Defaults to 0.1.
         seed (int): Of the draw. Defaults to 0.
     """
+
     share: float = 0.1
     seed: int = 0
 
     def __post_init__(self):
         if not 0 < self.share < 1:
-            raise ValueError('Expected `share` of `held_out` to be between 0 '
-                             f'and 1, but got {self.share}. Change it.')
+            raise ValueError(
+                'Expected `share` of `held_out` to be between 0 '
+                f'and 1, but got {self.share}. Change it.'
+            )
 
     def rows(self, count: int, held_out: bool) -> np.ndarray:
         """Which of a number of images are held out, or which are not.
@@ -141,6 +147,7 @@ class Suite:
         ood (Sequence[SuiteSet]): Sets of images of no class.
         held_out (HeldOut): What temperatures are fitted on.
     """
+
     name: str
     title: str
     clean: SuiteSet
@@ -149,7 +156,7 @@ class Suite:
     held_out: HeldOut = HeldOut()
 
     @property
-    def sets(self) -> Tuple[SuiteSet, ...]:
+    def sets(self) -> tuple[SuiteSet, ...]:
         """All of them."""
         return (self.clean, *self.shifts, *self.ood)
 
@@ -157,24 +164,26 @@ class Suite:
 def _check_making(one: SuiteSet, path: Path) -> None:
     """Refuse what can't be asked of a set."""
     asked = [
-        name for name in ('settings', 'images')
+        name
+        for name in ('settings', 'images')
         if getattr(one, name) is not None
     ]
     if asked and not one.make:
         raise ValueError(
             f'Expected `{asked[0]}` of a set that is made, but got it for '
             f'{one.name} in {path}, which is read as it is. Add `make=True`, '
-            'or drop it.')
+            'or drop it.'
+        )
     if one.settings is not None:
         check_settings(one.settings)
     if one.images is not None and one.images < 1:
         raise ValueError(
             f'Expected `images` of {one.name} in {path} to be at least 1, but '
-            f'got {one.images}. Change it.')
+            f'got {one.images}. Change it.'
+        )
 
 
-def load_suite(name: Union[str, Path],
-               data_root: Union[str, Path] = 'data') -> Suite:
+def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
     """Read a suite that comes with mmanchor, or a file of one's own.
 
     A file is an MMEngine config with the arguments of :class:`Suite` but for
@@ -203,14 +212,15 @@ def load_suite(name: Union[str, Path],
     if not path.is_file():
         raise FileNotFoundError(
             f'Expected a suite among {", ".join(known)}, or a Python file of '
-            f'your own, but got {str(name)!r}. Change it.')
+            f'your own, but got {str(name)!r}. Change it.'
+        )
     config = {
         key: value
         for key, value in Config.fromfile(path).to_dict().items()
         if not key.startswith('_') and key != 'custom_imports'
     }
     config.setdefault('title', path.stem)
-    check_fields(config, Suite, path, given=('name', ))
+    check_fields(config, Suite, path, given=('name',))
 
     def make_set(of: dict) -> SuiteSet:
         check_fields(of, SuiteSet, path)
@@ -220,17 +230,21 @@ def load_suite(name: Union[str, Path],
             raise ValueError(
                 f'Expected `dataset` of {of["name"]} in {path} to have a '
                 f'registered type, but got {dataset.get("type")!r}. Change '
-                'it, or name its module in `custom_imports`.')
+                'it, or name its module in `custom_imports`.'
+            )
         if 'data_root' in dataset:
             dataset['data_root'] = str(
-                Path(data_root) / Path(dataset['data_root']).expanduser())
+                Path(data_root) / Path(dataset['data_root']).expanduser()
+            )
         made = SuiteSet(**{**of, 'dataset': dataset})
-        if made.make and not (issubclass(kind, CorruptedArrays)
-                              and made.is_corrupted):
+        if made.make and not (
+            issubclass(kind, CorruptedArrays) and made.is_corrupted
+        ):
             raise ValueError(
                 f'Expected {made.name} in {path}, which is to be made, to be '
                 'CorruptedArrays of all kinds, but got '
-                f'{dataset["type"]}. Change its `type`, or drop `make`.')
+                f'{dataset["type"]}. Change its `type`, or drop `make`.'
+            )
         _check_making(made, path)
         return made
 
@@ -240,7 +254,8 @@ def load_suite(name: Union[str, Path],
             raise ValueError(
                 f'Expected `dataset` of {made.name} in {path} to be one set '
                 'of images, but got all kinds of corruption. Add `kind` and '
-                '`severity`.')
+                '`severity`.'
+            )
         return made
 
     held_out = config.get('held_out', {})
@@ -251,11 +266,14 @@ def load_suite(name: Union[str, Path],
         make_set(config['clean']),
         tuple(make_set(of) for of in config.get('shifts', ())),
         tuple(make_ood(of) for of in config.get('ood', ())),
-        held_out=HeldOut(**held_out))
+        held_out=HeldOut(**held_out),
+    )
     names = [one.name for one in suite.sets]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise ValueError(f'Expected every set of {path} to have a name of its '
-                         f'own, but got two called {min(twice)!r}. Change '
-                         'one.')
+        raise ValueError(
+            f'Expected every set of {path} to have a name of its '
+            f'own, but got two called {min(twice)!r}. Change '
+            'one.'
+        )
     return suite

@@ -1,6 +1,6 @@
 """From what was measured, set by set, to what a paper's tables have."""
+
 from statistics import mean, stdev
-from typing import Dict, List, Optional
 
 import numpy as np
 import torch
@@ -8,28 +8,29 @@ import torch
 from ..evaluation.metrics.anomaly_rejection import anomaly_rejection
 from ..evaluation.metrics.corruption_error import mean_corruption_error
 
-Figures = Dict[str, Optional[float]]
+Figures = dict[str, float | None]
 ROC_POINTS = 101
 HISTOGRAM_BINS = 40
 
 
-def mean_figures(figures: List[Figures]) -> Figures:
+def mean_figures(figures: list[Figures]) -> Figures:
     """The mean of each figure; None where one has none.
 
     Example:
-        >>> mean_figures([dict(top1=90., spread=None),
-        ...               dict(top1=80., spread=None)])
+        >>> mean_figures(
+        ...     [dict(top1=90.0, spread=None), dict(top1=80.0, spread=None)]
+        ... )
         {'top1': 85.0, 'spread': None}
     """
     return {
-        key:
-        None if any(one[key] is None
-                    for one in figures) else mean(one[key] for one in figures)
+        key: None
+        if any(one[key] is None for one in figures)
+        else mean(one[key] for one in figures)
         for key in figures[0]
     }
 
 
-def summarise_shift(cells: Dict[tuple, dict]) -> dict:
+def summarise_shift(cells: dict[tuple, dict]) -> dict:
     """One model on one shifted set.
 
     Args:
@@ -49,7 +50,8 @@ def summarise_shift(cells: Dict[tuple, dict]) -> dict:
             by_severity=None,
             by_kind=None,
             cells=None,
-            reliability=pooled)
+            reliability=pooled,
+        )
     kinds = list(dict.fromkeys(kind for kind, _ in found))
     severities = sorted({severity for _, severity in found})
     by_severity = {
@@ -64,16 +66,14 @@ def summarise_shift(cells: Dict[tuple, dict]) -> dict:
             for kind in kinds
         },
         cells={
-            kind: {
-                str(one): found[kind, one]
-                for one in severities
-            }
+            kind: {str(one): found[kind, one] for one in severities}
             for kind in kinds
         },
-        reliability=pooled)
+        reliability=pooled,
+    )
 
 
-def reliability(parts: List[Dict[str, list]]) -> dict:
+def reliability(parts: list[dict[str, list]]) -> dict:
     """Bins of confidence, over several sets of images.
 
     Returns:
@@ -93,20 +93,21 @@ def reliability(parts: List[Dict[str, list]]) -> dict:
         ]
 
     return dict(
-        edges=np.linspace(0, 1,
-                          len(count) + 1).tolist(),
+        edges=np.linspace(0, 1, len(count) + 1).tolist(),
         count=count.astype(int).tolist(),
         confidence=share('confidence'),
-        accuracy=share('right'))
+        accuracy=share('right'),
+    )
 
 
-def smooth_ece_over_sets(shifts: Dict[str, dict]) -> Optional[dict]:
+def smooth_ece_over_sets(shifts: dict[str, dict]) -> dict | None:
     """Mean and sample standard deviation of smECE over shifted sets."""
     values = [one['mean']['smooth_ece'] for one in shifts.values()]
     if not values:
         return None
     return dict(
-        mean=mean(values), std=stdev(values) if len(values) > 1 else None)
+        mean=mean(values), std=stdev(values) if len(values) > 1 else None
+    )
 
 
 def relative_to_alexnet(shift: dict) -> float:
@@ -115,10 +116,9 @@ def relative_to_alexnet(shift: dict) -> float:
     Raises:
         ValueError: It lacks one of the 15 kinds.
     """
-    return mean_corruption_error({
-        kind: 100 - one['top1']
-        for kind, one in shift['by_kind'].items()
-    })
+    return mean_corruption_error(
+        {kind: 100 - one['top1'] for kind, one in shift['by_kind'].items()}
+    )
 
 
 def compare_scores(inside: np.ndarray, outside: np.ndarray) -> dict:
@@ -144,21 +144,21 @@ def compare_scores(inside: np.ndarray, outside: np.ndarray) -> dict:
     thresholds = np.quantile(inside, np.linspace(1, 0, ROC_POINTS))
     fpr = [float((inside >= one).mean()) for one in thresholds]
     tpr = [float((outside >= one).mean()) for one in thresholds]
-    low, high = np.quantile(both, [.005, .995])
-    edges = np.linspace(low, high if high > low else low + 1,
-                        HISTOGRAM_BINS + 1)
+    low, high = np.quantile(both, [0.005, 0.995])
+    edges = np.linspace(
+        low, high if high > low else low + 1, HISTOGRAM_BINS + 1
+    )
     counts = [
         np.histogram(side.clip(edges[0], edges[-1]), edges)[0].tolist()
         for side in (inside, outside)
     ]
     return dict(
         **found,
-        roc=dict(fpr=[0., *fpr[1:]], tpr=[_above(outside, inside), *tpr[1:]]),
+        roc=dict(fpr=[0.0, *fpr[1:]], tpr=[_above(outside, inside), *tpr[1:]]),
         histogram=dict(
-            edges=edges.tolist(), **{
-                'in': counts[0],
-                'out': counts[1]
-            }))
+            edges=edges.tolist(), **{'in': counts[0], 'out': counts[1]}
+        ),
+    )
 
 
 def _above(outside, inside) -> float:

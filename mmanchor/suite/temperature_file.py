@@ -1,14 +1,14 @@
 """Fitted temperatures, beside the checkpoint they belong to."""
+
 import json
 from pathlib import Path
-from typing import Optional
 
 from ..utils.files import whole_files
 from .candidates import Candidate
 from .ensembles import EnsembleCandidate
 
 
-def save_temperature(candidate: Candidate, found: dict) -> Optional[Path]:
+def save_temperature(candidate: Candidate, found: dict) -> Path | None:
     """Write a temperature, beside those for other uses of references.
 
     Args:
@@ -36,7 +36,8 @@ def save_temperature(candidate: Candidate, found: dict) -> Optional[Path]:
     try:
         with whole_files(path.parent) as partial:
             (partial / path.name).write_text(
-                json.dumps(saved, indent=1, ensure_ascii=False) + '\n')
+                json.dumps(saved, indent=1, ensure_ascii=False) + '\n'
+            )
     except (OSError, ValueError):
         return None  # it is in the results as well
     return path

@@ -1,16 +1,18 @@
 """What configs say, however they say it."""
+
 import difflib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import (Any, Dict, Iterable, Iterator, List, Optional, Sequence,
-                    Tuple, Union)
+from typing import (
+    Any,
+)
 
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
 
-def read_config(path: Union[str, Path],
-                options: Optional[dict] = None) -> Config:
+def read_config(path: str | Path, options: dict | None = None) -> Config:
     """A config file with changes, as ``{'model.backbone.depth': 18}``."""
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
@@ -23,16 +25,17 @@ def type_name(config) -> str:
     return getattr(kind, '__name__', kind).rpartition('.')[2]
 
 
-def own_imports(cfg: Config) -> List[str]:
+def own_imports(cfg: Config) -> list[str]:
     """Modules that a config imports, which the four lines would replace."""
     imports = cfg.get('custom_imports', {}).get('imports', [])
     return [imports] if isinstance(imports, str) else list(imports)
 
 
-def reference_hooks(cfg: Config) -> List[dict]:
+def reference_hooks(cfg: Config) -> list[dict]:
     """The configs of ``KReferenceHook`` among a config's hooks."""
     return [
-        hook for hook in cfg.get('custom_hooks') or []
+        hook
+        for hook in cfg.get('custom_hooks') or []
         if type_name(hook) == 'KReferenceHook'
     ]
 
@@ -47,8 +50,10 @@ def pretrained_files(model) -> Iterator[dict]:
         if isinstance(model.get('pretrained'), str) and 'head' in model:
             # a classifier's; a backbone's is a flag
             yield dict(checkpoint=model['pretrained'])
-        if 'type' in model and type_name(model) in ('Pretrained',
-                                                    'PretrainedInit'):
+        if 'type' in model and type_name(model) in (
+            'Pretrained',
+            'PretrainedInit',
+        ):
             yield dict(model)
         model = model.values()
     elif not isinstance(model, (list, tuple)):
@@ -68,8 +73,9 @@ def evaluation_pipeline(cfg) -> list:
         while dataset is not None:
             if 'pipeline' in dataset:
                 return dataset['pipeline']
-            inner = dataset.get('dataset') or dataset.get('datasets',
-                                                          [None])[0]
+            inner = (
+                dataset.get('dataset') or dataset.get('datasets', [None])[0]
+            )
             if inner is None:  # a user's own may come with a pipeline
                 built = DATASETS.build(dataset)
                 if hasattr(built, 'pipeline'):
@@ -78,13 +84,13 @@ def evaluation_pipeline(cfg) -> list:
     raise ValueError(
         'Expected a test pipeline in `val_dataloader` or `test_dataloader` '
         'for references to go through, but found none. Give `source` a '
-        '`pipeline`.')
+        '`pipeline`.'
+    )
 
 
-def check_fields(config: dict,
-                 kind: type,
-                 where: Union[str, Path],
-                 given: Sequence[str] = ()) -> None:
+def check_fields(
+    config: dict, kind: type, where: str | Path, given: Sequence[str] = ()
+) -> None:
     """Refuse names that a dataclass doesn't take, and the lack of others.
 
     Args:
@@ -101,15 +107,21 @@ def check_fields(config: dict,
         if key not in wanted:
             raise ValueError(
                 f'Expected {where} to set {", ".join(wanted)}, but got '
-                f'{key!r}. {meant(key, wanted, "Remove it.")}')
+                f'{key!r}. {meant(key, wanted, "Remove it.")}'
+            )
     lacking = [
-        key for key, one in wanted.items() if key not in config
-        and one.default is MISSING and one.default_factory is MISSING
+        key
+        for key, one in wanted.items()
+        if key not in config
+        and one.default is MISSING
+        and one.default_factory is MISSING
     ]
     if lacking:
-        raise ValueError(f'Expected {where} to set {", ".join(lacking)}, but '
-                         f'got {", ".join(config) or "nothing"}. Add '
-                         f'{lacking[0]}.')
+        raise ValueError(
+            f'Expected {where} to set {", ".join(lacking)}, but '
+            f'got {", ".join(config) or "nothing"}. Add '
+            f'{lacking[0]}.'
+        )
 
 
 def meant(name: str, known: Iterable[str], otherwise: str) -> str:
@@ -123,7 +135,7 @@ def meant(name: str, known: Iterable[str], otherwise: str) -> str:
     return f'Is {close[0]!r} meant?' if close else otherwise
 
 
-def changes(before: dict, now: dict) -> Dict[str, Tuple[Any, Any]]:
+def changes(before: dict, now: dict) -> dict[str, tuple[Any, Any]]:
     """What differs, by path.
 
     Example:
@@ -138,7 +150,7 @@ def changes(before: dict, now: dict) -> Dict[str, Tuple[Any, Any]]:
     }
 
 
-def _flat(found: Any, path: str = '') -> Iterator[Tuple[str, Any]]:
+def _flat(found: Any, path: str = '') -> Iterator[tuple[str, Any]]:
     if isinstance(found, dict):
         inside = found.items()
     elif isinstance(found, list):

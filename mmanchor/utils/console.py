@@ -1,9 +1,9 @@
 """What the tools write and show while they run."""
+
 import json
 import platform
 import subprocess
 from pathlib import Path
-from typing import Dict, Optional
 
 import mmcv
 import mmengine
@@ -12,8 +12,13 @@ import numpy as np
 import torch
 import torchvision
 from rich.console import Console
-from rich.progress import (BarColumn, Progress, TextColumn, TimeElapsedColumn,
-                           TimeRemainingColumn)
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from ..version import __version__
 from .files import whole_files
@@ -22,8 +27,9 @@ from .files import whole_files
 def write_json(results: dict, path: Path, indent: int = 2) -> None:
     """Write results at once, so that no half-written file is ever seen."""
     with whole_files(path.parent) as partial:
-        (partial /
-         path.name).write_text(json.dumps(results, indent=indent) + '\n')
+        (partial / path.name).write_text(
+            json.dumps(results, indent=indent) + '\n'
+        )
 
 
 def progress_bars(console: Console) -> Progress:
@@ -35,10 +41,11 @@ def progress_bars(console: Console) -> Progress:
         TimeElapsedColumn(),
         TextColumn('left:'),
         TimeRemainingColumn(),
-        console=console)
+        console=console,
+    )
 
 
-def versions() -> Dict[str, Optional[str]]:
+def versions() -> dict[str, str | None]:
     """Of what figures depend on."""
     return dict(
         mmanchor=__version__,
@@ -49,18 +56,21 @@ def versions() -> Dict[str, Optional[str]]:
         torchvision=torchvision.__version__,
         cuda=torch.version.cuda,
         numpy=np.__version__,
-        python=platform.python_version())
+        python=platform.python_version(),
+    )
 
 
 def device_name(device: str) -> str:
     """What a device is called, with PyTorch's threads where it is a CPU."""
     if device.startswith('cuda'):
         return torch.cuda.get_device_name(device)
-    return (f'{platform.processor() or platform.machine()}, PyTorch threads: '
-            f'{torch.get_num_threads()}')
+    return (
+        f'{platform.processor() or platform.machine()}, PyTorch threads: '
+        f'{torch.get_num_threads()}'
+    )
 
 
-def commit(of: Path = Path(__file__)) -> Optional[str]:
+def commit(of: Path = Path(__file__)) -> str | None:
     """The commit of a file's repository, ``-dirty`` where more was changed.
 
     Args:
@@ -70,15 +80,24 @@ def commit(of: Path = Path(__file__)) -> Optional[str]:
         str | None: None of a file that no repository tracks.
     """
     try:
-        for command in (['ls-files', '--error-unmatch', of.name], [
-                'describe', '--always', '--abbrev=40', '--dirty', '--exclude',
-                '*'
-        ]):
-            done = subprocess.run(['git', *command],
-                                  cwd=of.parent,
-                                  capture_output=True,
-                                  text=True,
-                                  check=True)
+        for command in (
+            ['ls-files', '--error-unmatch', of.name],
+            [
+                'describe',
+                '--always',
+                '--abbrev=40',
+                '--dirty',
+                '--exclude',
+                '*',
+            ],
+        ):
+            done = subprocess.run(
+                ['git', *command],
+                cwd=of.parent,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
     except (OSError, subprocess.CalledProcessError):
         return None  # no git, or a package among another repository's files
     return done.stdout.strip()

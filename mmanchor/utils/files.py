@@ -1,16 +1,17 @@
 """Files that are there whole, or not at all."""
+
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Union
 
 # what names of temporary folders begin with
 PARTIAL = '.partial-'
 
 
 @contextmanager
-def whole_files(folder: Union[str, Path]) -> Iterator[Path]:
+def whole_files(folder: str | Path) -> Iterator[Path]:
     """Give a folder to write to; its files move to another at the end.
 
     They are on the disk by then, so that not even a power cut leaves half.
@@ -42,7 +43,8 @@ def whole_files(folder: Union[str, Path]) -> Iterator[Path]:
     except OSError as error:
         raise ValueError(
             'Expected a folder that can be written to, but got '
-            f'{folder}: {error.strerror}. Name another.') from error
+            f'{folder}: {error.strerror}. Name another.'
+        ) from error
     try:
         with partial as path:
             yield Path(path)

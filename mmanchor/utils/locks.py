@@ -1,12 +1,13 @@
 """Who works on what, where several processes share a folder."""
+
 import fcntl
 import os
 import shutil
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
 
 
 class NoLocks(ValueError):
@@ -28,9 +29,11 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 
 @contextmanager
-def lock(path: Path,
-         wait: bool = False,
-         another: str = 'name another with --work-dir') -> Iterator[bool]:
+def lock(
+    path: Path,
+    wait: bool = False,
+    another: str = 'name another with --work-dir',
+) -> Iterator[bool]:
     """Hold a lock, which goes with the process, also if it is killed.
 
     Args:
@@ -59,7 +62,8 @@ def lock(path: Path,
             raise NoLocks(
                 'Expected a file system with locks (flock), but got '
                 f'{path.parent}: {error.strerror}. Mount it with `flock`, or '
-                f'{another}.') from error
+                f'{another}.'
+            ) from error
         if not mine:
             yield False
             return
@@ -98,9 +102,9 @@ def is_locked(path: Path) -> bool:
 
 
 @contextmanager
-def only_run(folder: Path,
-             another: str = 'name another with --out',
-             wait: bool = False) -> Iterator[None]:
+def only_run(
+    folder: Path, another: str = 'name another with --out', wait: bool = False
+) -> Iterator[None]:
     """Keep other runs out of a folder.
 
     What a run that was killed left half-written there goes.
@@ -119,7 +123,8 @@ def only_run(folder: Path,
             raise ValueError(
                 f'Expected no other run to write to {folder}, but got one: '
                 f'{path.read_text() or "of unknown origin"}. Wait for it, or '
-                f'{another}.')
+                f'{another}.'
+            )
         for place in ('.', 'parts', 'figures'):
             for partial in (path.parent / place).glob('.partial-*'):
                 shutil.rmtree(partial)

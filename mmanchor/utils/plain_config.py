@@ -1,6 +1,6 @@
 """An anchored config without what is mmanchor's."""
+
 import copy
-from typing import Union
 
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
@@ -9,8 +9,13 @@ from .config import type_name
 
 # what an anchored config may have and a plain one may not
 _OURS = {
-    'model': ('stem', 'image_channels', 'masked_norm_stats', 'average',
-              'rows_per_pass'),
+    'model': (
+        'stem',
+        'image_channels',
+        'masked_norm_stats',
+        'average',
+        'rows_per_pass',
+    ),
     'data_preprocessor': ('mask_prob', 'mask_by', 'references', 'seed'),
 }
 
@@ -27,8 +32,11 @@ def take_off(cfg: Config) -> Config:
         Config: A copy, of an ``ImageClassifier``.
 
     Example:
-        >>> model = dict(type='AnchoredImageClassifier', average='logits',
-        ...              head=dict(type='ClsHead', masked_target='label'))
+        >>> model = dict(
+        ...     type='AnchoredImageClassifier',
+        ...     average='logits',
+        ...     head=dict(type='ClsHead', masked_target='label'),
+        ... )
         >>> take_off(Config(dict(model=model))).model
         {'type': 'ImageClassifier', 'head': {'type': 'ClsHead'}}
     """
@@ -49,15 +57,17 @@ def preprocessors(cfg: Config) -> list:
     return [preprocessor for preprocessor in both if preprocessor]
 
 
-def drop_pretrained(config: Union[dict, list, tuple]) -> None:
+def drop_pretrained(config: dict | list | tuple) -> None:
     """Take out, at any depth, what would read a file of weights."""
     if isinstance(config, dict):
         config.pop('pretrained', None)
         init_cfg = config.get('init_cfg')
         if init_cfg:
             kept = [
-                c for c in (
-                    init_cfg if isinstance(init_cfg, list) else [init_cfg])
+                c
+                for c in (
+                    init_cfg if isinstance(init_cfg, list) else [init_cfg]
+                )
                 if type_name(c) not in ('Pretrained', 'PretrainedInit')
             ]
             config['init_cfg'] = kept or None

@@ -1,8 +1,9 @@
 """Random state as a function of what is being done, not of what was before."""
+
 import hashlib
 import random
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Iterable, Iterator, Tuple
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ class SeededIndices(list):
             the batch is added.
     """
 
-    def __init__(self, indices: Iterable[int], entropy: Tuple[int, ...]):
+    def __init__(self, indices: Iterable[int], entropy: tuple[int, ...]):
         super().__init__(indices)
         self.entropy = entropy
 
@@ -69,10 +70,10 @@ class SeededBatches:
 
     def __init__(self, batches):
         self.batches = batches
-        self._entropy: Tuple[int, ...] = ()
+        self._entropy: tuple[int, ...] = ()
         self._number = self._skipped = 0
 
-    def begin(self, entropy: Tuple[int, ...], number: int, skip: int) -> None:
+    def begin(self, entropy: tuple[int, ...], number: int, skip: int) -> None:
         """Say what the next batches are seeded from.
 
         Args:

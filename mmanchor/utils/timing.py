@@ -1,7 +1,9 @@
 """Clocks, memory and operations of a piece of work."""
+
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,19 +15,18 @@ CLOCKS = {
     'cuda': 'torch.cuda.Event, with the device idle before the first',
 }
 MEMORY = {
-    'cpu':
-    "highest running sum of the allocator's events in one run, by "
+    'cpu': "highest running sum of the allocator's events in one run, by "
     'torch.profiler, plus what model, references and optimizer hold before '
     'it; what libraries such as oneDNN allocate by themselves is not in it',
-    'cuda':
-    'torch.cuda.max_memory_allocated in one run, less what was allocated '
-    'before, plus what model, references and optimizer hold before it',
+    'cuda': 'torch.cuda.max_memory_allocated in one run, less what was '
+    'allocated before, plus what model, references and optimizer hold '
+    'before it',
 }
 
 
-def seconds(work: Callable[[], Any],
-            device: torch.device,
-            repeats: int = 1) -> float:
+def seconds(
+    work: Callable[[], Any], device: torch.device, repeats: int = 1
+) -> float:
     """Time a piece of work, to the end of what it sends to the device.
 
     Args:
@@ -64,8 +65,8 @@ def peak_bytes(work: Callable[[], Any], device: torch.device) -> int:
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
     with profile(
-            activities=[ProfilerActivity.CPU],
-            profile_memory=True) as profiler:
+        activities=[ProfilerActivity.CPU], profile_memory=True
+    ) as profiler:
         work()
     peak = held = 0
     for event in profiler.profiler.kineto_results.events():
@@ -102,9 +103,9 @@ def _tensors(owner: Any, seen: set) -> Iterator[torch.Tensor]:
         parts = owner.values()
     elif isinstance(owner, (list, tuple)):
         parts = owner
-    elif isinstance(
-            owner,
-            nn.Module) or type(owner).__module__.startswith('mmanchor.models'):
+    elif isinstance(owner, nn.Module) or type(owner).__module__.startswith(
+        'mmanchor.models'
+    ):
         parts = vars(owner).values()
     else:
         return

@@ -31,7 +31,8 @@ FEW = dict(
     min_seconds=0,
     num_candidates=6,
     num_residuals=8,
-    size=16)
+    size=16,
+)
 
 
 def few(**changes) -> BenchmarkSettings:
@@ -47,7 +48,7 @@ class TokensOnly(BaseModule):
         self.project = torch.nn.Linear(in_channels * 256, 64)
 
     def forward(self, x):
-        return (self.project(x.flatten(1))[:, :, None, None], )
+        return (self.project(x.flatten(1))[:, :, None, None],)
 
 
 @pytest.fixture
@@ -56,8 +57,8 @@ def done(plain_config, tmp_path, monkeypatch, capsys):
     path = str(plain_config())
     flags = [f'--{k.replace("_", "-")}={v}' for k, v in FEW.items()]
     monkeypatch.setattr(
-        sys, 'argv',
-        ['benchmark.py', path, *flags, '--out', f'{tmp_path}/out'])
+        sys, 'argv', ['benchmark.py', path, *flags, '--out', f'{tmp_path}/out']
+    )
     runpy.run_path(str(TOOL), run_name='__main__')
     results = json.loads((tmp_path / 'out/benchmark.json').read_text())
     return results, capsys.readouterr().out, tmp_path / 'out'
@@ -66,39 +67,50 @@ def done(plain_config, tmp_path, monkeypatch, capsys):
 def test_a_run_writes_and_shows_every_case(done):
     results, printed, out = done
     assert results['settings'] == {
-        **few().__dict__, 'cases': ['train', 'test']
+        **few().__dict__,
+        'cases': ['train', 'test'],
     }
     assert results['versions']['torch'] == torch.__version__
     assert results['command'].startswith(f'python {TOOL} ')
     for key in ('device', 'commit', 'clock', 'memory', 'floor', 'tf32'):
         assert key in results
-    found, = results['configs']
+    (found,) = results['configs']
     assert found['image_shape'] == [3, 16, 16]
     names = [f'{g}/{c}' for g, cases in found['groups'].items() for c in cases]
     assert names == CASES
     cases = [c for group in found['groups'].values() for c in group.values()]
     numbers = [
-        number for case in cases
-        for number in (*case['time_ratio'].values(), case['floor'],
-                       case['memory_ratio'], *case['seconds'])
+        number
+        for case in cases
+        for number in (
+            *case['time_ratio'].values(),
+            case['floor'],
+            case['memory_ratio'],
+            *case['seconds'],
+        )
     ]
     assert all(math.isfinite(number) and number > 0 for number in numbers)
     assert {len(case['seconds']) for case in cases} == {2}
     for group in found['groups'].values():
         standard = group['standard']
-        assert set(standard['time_ratio'].values()) == {1.}
+        assert set(standard['time_ratio'].values()) == {1.0}
         assert standard['floor'] == standard['memory_ratio'] == 1
     assert all(case['label'] in printed for case in cases)
     assert 'Weights are untrained, so that number says nothing' in printed
     assert (out / 'benchmark.png').read_bytes().startswith(b'\x89PNG')
     assert sorted(path.name for path in out.iterdir()) == [
-        'benchmark.json', 'benchmark.png'
+        'benchmark.json',
+        'benchmark.png',
     ]
     # the floors, which no noise of the machine touches
     test = {n: c['operations'] for n, c in found['groups']['test'].items()}
     assert test['folded'] == test['standard'] == test['single']
-    assert 9 < test['mean'] / test['folded'] < 10 < (
-        test['naive-mean'] / test['folded'])
+    assert (
+        9
+        < test['mean'] / test['folded']
+        < 10
+        < (test['naive-mean'] / test['folded'])
+    )
     train = {n: c['operations'] for n, c in found['groups']['train'].items()}
     assert 1 < train['anchored'] / train['standard'] < 1.05
     assert train['anchored'] == train['naive']
@@ -117,14 +129,13 @@ def test_each_round_runs_every_case_once_in_an_order_of_its_own():
     settings = few(rounds=5, warmup=2)
     times = benchmark._time(cases, settings, random.Random(0), lambda: None)
     runs = all_runs[12:]  # behind what tells how often to repeat
-    rounds = [runs[i:i + 6] for i in range(0, len(runs), 6)]
+    rounds = [runs[i : i + 6] for i in range(0, len(runs), 6)]
     assert len(rounds) == 7
     assert all(sorted(names) == list('abcdef') for names in rounds)
     assert len({tuple(names) for names in rounds}) > 1
-    assert {
-        name: len(t)
-        for name, t in times.items()
-    } == dict.fromkeys('abcdef', 5)
+    assert {name: len(t) for name, t in times.items()} == dict.fromkeys(
+        'abcdef', 5
+    )
     all_runs.clear()
     benchmark._time(cases, settings, random.Random(0), lambda: None)
     assert all_runs[12:] == runs
@@ -139,7 +150,7 @@ def test_short_cases_are_repeated_within_a_round():
 
     cases = {
         'short': Case('short', lambda: work('short', 0.01), ()),
-        'long': Case('long', lambda: work('long', 0.1), ())
+        'long': Case('long', lambda: work('long', 0.1), ()),
     }
     settings = few(rounds=2, warmup=0, min_seconds=0.1)
     times = benchmark._time(cases, settings, random.Random(0), lambda: None)
@@ -155,21 +166,24 @@ def test_cases_may_be_chosen_and_come_with_their_standard():
     assert few(cases=['test/mean']).of_group('train') == []
 
 
-@pytest.mark.parametrize('changes,message', [
-    (dict(cases=['test/nose']), '--cases to be among .* got test/nose'),
-    (dict(cases=[]), '--cases .* got none'),
-    (dict(batch_size=1), 'batch-size to be at least 2.*got 1'),
-    (dict(batch_size=0, cases=['test']), 'batch-size to be at least 1'),
-    (dict(rounds=0), '--rounds to be at least 1, but got 0'),
-    (dict(warmup=-1), '--warmup to be at least 0'),
-    (dict(min_seconds=-1), '--min-seconds to be at least 0, but got -1'),
-    (dict(num_references=0), '--num-references to be at least 1'),
-    (dict(num_candidates=0), '--num-candidates to be at least 1'),
-    (dict(num_residuals=0), '--num-residuals to be at least 1'),
-    (dict(size=0), '--size to be at least 1'),
-    (dict(device='tpu'), '--device to be cpu or cuda'),
-    (dict(data='train'), '--data to be noise or test'),
-])
+@pytest.mark.parametrize(
+    'changes,message',
+    [
+        (dict(cases=['test/nose']), '--cases to be among .* got test/nose'),
+        (dict(cases=[]), '--cases .* got none'),
+        (dict(batch_size=1), 'batch-size to be at least 2.*got 1'),
+        (dict(batch_size=0, cases=['test']), 'batch-size to be at least 1'),
+        (dict(rounds=0), '--rounds to be at least 1, but got 0'),
+        (dict(warmup=-1), '--warmup to be at least 0'),
+        (dict(min_seconds=-1), '--min-seconds to be at least 0, but got -1'),
+        (dict(num_references=0), '--num-references to be at least 1'),
+        (dict(num_candidates=0), '--num-candidates to be at least 1'),
+        (dict(num_residuals=0), '--num-residuals to be at least 1'),
+        (dict(size=0), '--size to be at least 1'),
+        (dict(device='tpu'), '--device to be cpu or cuda'),
+        (dict(data='train'), '--data to be noise or test'),
+    ],
+)
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         few(**changes)
@@ -184,7 +198,8 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch):
 def test_a_folder_that_can_not_be_written_to_is_refused_first(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(
-            ValueError, match='got .*file/out: .*Name another with `--out`'):
+        ValueError, match='got .*file/out: .*Name another with `--out`'
+    ):
         run_benchmark(['gone.py'], few(), str(tmp_path / 'file/out'))
 
 
@@ -225,27 +240,34 @@ def test_a_head_may_have_several_outputs(plain_config):
     torch.testing.assert_close(fast, naive, rtol=1e-4, atol=1e-4)
 
 
-def test_answers_are_checked_before_anything_is_timed(plain_config,
-                                                      monkeypatch):
+def test_answers_are_checked_before_anything_is_timed(
+    plain_config, monkeypatch
+):
     settings = few(cases=['test'])
     setup = set_up(str(plain_config()), settings)
     found = check_answers(setup, settings)
     assert sorted(found) == ['folded', 'mean', 'single', 'ties']
     assert max(found['folded'], found['mean'], found['single']) < 1e-5
     search = benchmark_naive.naive_search
-    monkeypatch.setattr(benchmark_naive, 'naive_search',
-                        lambda *args: search(*args).roll(1, dims=1))
+    monkeypatch.setattr(
+        benchmark_naive,
+        'naive_search',
+        lambda *args: search(*args).roll(1, dims=1),
+    )
     with pytest.raises(ValueError, match='Expected transduction to answer'):
         check_answers(setup, settings)
     monkeypatch.setattr(
-        benchmark_inference, 'naive_mean',
-        lambda model, images, _: model(images.repeat(1, 2, 1, 1)))
+        benchmark_inference,
+        'naive_mean',
+        lambda model, images, _: model(images.repeat(1, 2, 1, 1)),
+    )
     with pytest.raises(ValueError, match='Expected folded to answer.* 4 of 4'):
         check_answers(setup, settings)
 
 
 def test_untrained_weights_are_the_plain_model_s_but_for_references(
-        plain_config):
+    plain_config,
+):
     setup = set_up(str(plain_config()), few())
     plain, model = setup.plain, setup.anchored
     reference, residual = model.backbone.conv1.weight.chunk(2, dim=1)
@@ -255,7 +277,8 @@ def test_untrained_weights_are_the_plain_model_s_but_for_references(
 
 
 def test_a_checkpoint_brings_its_weights_and_its_references(
-        plain_config, tmp_path):
+    plain_config, tmp_path
+):
     path = str(plain_config())
     first = set_up(path, few()).anchored
     first.reference_bank.fill(torch.full((2, 3, 16, 16), 7).byte())
@@ -276,11 +299,12 @@ def test_notes_say_what_the_number_of_references_is_worth():
     found = dict(checkpoint='a.pth', groups=used)
     assert notes(found, noise)[1:] == [
         'adaptive used 2.5 references an image.',
-        'Images are noise, so that number says nothing.'
+        'Images are noise, so that number says nothing.',
     ]
     assert notes(found, real)[1:] == ['adaptive used 2.5 references an image.']
-    assert notes(dict(checkpoint=None, groups={}),
-                 noise)[1:] == ['Weights are untrained.']
+    assert notes(dict(checkpoint=None, groups={}), noise)[1:] == [
+        'Weights are untrained.'
+    ]
 
 
 def test_images_may_be_those_of_the_test_set():

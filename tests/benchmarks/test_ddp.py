@@ -13,13 +13,22 @@ FEW = dict(batch_size=4, rounds=2, warmup=0, size=16)
 
 
 def test_anchoring_sends_the_gradient_of_the_stem_and_nothing_else(
-        plain_config, tmp_path, monkeypatch, capsys):
+    plain_config, tmp_path, monkeypatch, capsys
+):
     flags = [f'--{name.replace("_", "-")}={n}' for name, n in FEW.items()]
-    monkeypatch.setattr(sys, 'argv', [
-        str(TOOL),
-        str(plain_config()), *flags, '--variants', 'channels-last', '--out',
-        f'{tmp_path}/out'
-    ])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        [
+            str(TOOL),
+            str(plain_config()),
+            *flags,
+            '--variants',
+            'channels-last',
+            '--out',
+            f'{tmp_path}/out',
+        ],
+    )
     runpy.run_path(str(TOOL), run_name='__main__')
     results = json.loads((tmp_path / 'out/benchmark_ddp.json').read_text())
     assert results['processes'] == 2
@@ -28,7 +37,8 @@ def test_anchoring_sends_the_gradient_of_the_stem_and_nothing_else(
     for ratio in (found['ratio_of_seconds'], found['ratio_of_cpu_seconds']):
         assert 0 < ratio['low'] <= ratio['median'] <= ratio['high']
     standard, anchored = (
-        found['calls'][name] for name in ('standard', 'anchored'))
+        found['calls'][name] for name in ('standard', 'anchored')
+    )
     assert standard.keys() == anchored.keys() == {'all_reduce'}
     assert len(standard['all_reduce']) == len(anchored['all_reduce']) >= 1
     more = sum(anchored['all_reduce']) - sum(standard['all_reduce'])
@@ -41,25 +51,31 @@ def test_a_variant_that_fails_is_named():
         config='c.py',
         processes=2,
         settings=FEW | dict(device='cpu'),
-        variants=dict(compile=dict(error='no compiler')))
+        variants=dict(compile=dict(error='no compiler')),
+    )
     column = list(ddp_table(results).columns[2].cells)
     assert column == ['failed: no compiler']
 
 
-@pytest.mark.parametrize('arguments,message', [
-    (dict(processes=1), '--processes to be at least 2, but got 1'),
-    (dict(variants=['fast']), '--variants to be among plain.*got fast'),
-    (dict(variants=[]), '--variants .*got none'),
-])
+@pytest.mark.parametrize(
+    'arguments,message',
+    [
+        (dict(processes=1), '--processes to be at least 2, but got 1'),
+        (dict(variants=['fast']), '--variants to be among plain.*got fast'),
+        (dict(variants=[]), '--variants .*got none'),
+    ],
+)
 def test_bad_arguments(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
-        run_ddp_benchmark('c.py', BenchmarkSettings(), str(tmp_path),
-                          **arguments)
+        run_ddp_benchmark(
+            'c.py', BenchmarkSettings(), str(tmp_path), **arguments
+        )
 
 
 def test_processes_without_a_gpu_each(tmp_path, monkeypatch):
     monkeypatch.setattr('torch.cuda.is_available', lambda: True)
     monkeypatch.setattr('torch.cuda.device_count', lambda: 1)
     with pytest.raises(ValueError, match='GPU for each of 2.* but got 1'):
-        run_ddp_benchmark('c.py', BenchmarkSettings(device='cuda'),
-                          str(tmp_path))
+        run_ddp_benchmark(
+            'c.py', BenchmarkSettings(device='cuda'), str(tmp_path)
+        )

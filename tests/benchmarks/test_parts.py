@@ -1,4 +1,5 @@
 """The clocks of the benchmark and what it compares with."""
+
 import time
 
 import pytest
@@ -6,13 +7,23 @@ import torch
 from helpers.builders import image_bytes
 from helpers.small_models import build
 
-from mmanchor.benchmarks.naive import (differing, naive_mean, naive_search,
-                                       naive_training_rows, naive_transduction,
-                                       untied_picks)
+from mmanchor.benchmarks.naive import (
+    differing,
+    naive_mean,
+    naive_search,
+    naive_training_rows,
+    naive_transduction,
+    untied_picks,
+)
 from mmanchor.functional import anchor, blank_references
 from mmanchor.models.inference.protocols import build_protocol
-from mmanchor.utils.timing import (full_precision, held_bytes, operations,
-                                   peak_bytes, seconds)
+from mmanchor.utils.timing import (
+    full_precision,
+    held_bytes,
+    operations,
+    peak_bytes,
+    seconds,
+)
 
 CPU = torch.device('cpu')
 
@@ -92,7 +103,8 @@ def test_training_rows_by_hand_are_anchored_and_blanked():
     assert torch.equal(naive_training_rows(x, r, False), anchor(x, r))
     assert torch.equal(
         naive_training_rows(x, r, True),
-        blank_references(anchor(x, r), torch.ones(4, dtype=torch.bool)))
+        blank_references(anchor(x, r), torch.ones(4, dtype=torch.bool)),
+    )
 
 
 @torch.no_grad()
@@ -100,7 +112,8 @@ def test_the_naive_mean_is_the_fast_one():
     model = build('two branches')
     images = torch.randn(3, 3, 32, 32)
     references = model.data_preprocessor(
-        dict(inputs=model.reference_bank.in_use))['inputs']
+        dict(inputs=model.reference_bank.in_use)
+    )['inputs']
     naive = naive_mean(model, images, references)
     torch.testing.assert_close(model(images), naive, rtol=1e-4, atol=1e-4)
     one = naive_mean(model, images, references[:1])
@@ -120,11 +133,16 @@ def test_naive_transduction_picks_as_the_fast_one():
     pairs = image_bytes(16, size=32, seed=1).unflatten(0, (8, 2))
     model.reference_bank.fill_residuals(pairs)
     model.protocol = build_protocol(
-        dict(type='transduction', num_candidates=6, num_residuals=8))
+        dict(type='transduction', num_candidates=6, num_residuals=8)
+    )
     x, r, of, to = (
         model.data_preprocessor(dict(inputs=images))['inputs']
-        for images in (image_bytes(5, size=32, seed=2),
-                       model.reference_bank.in_use, *pairs.unbind(1)))
+        for images in (
+            image_bytes(5, size=32, seed=2),
+            model.reference_bank.in_use,
+            *pairs.unbind(1),
+        )
+    )
     fast = model(x)
     naive = naive_transduction(model, x, r, of - to)
     torch.testing.assert_close(fast, naive, rtol=1e-4, atol=1e-4)
@@ -134,11 +152,12 @@ def test_naive_transduction_picks_as_the_fast_one():
     worst = naive_search(x, r, of - to).argmax(1)
     other = model(anchor(x, r[worst]))
     assert untied_picks(model, other, x, r, of - to, 1e-3) == (5, 0)
-    assert untied_picks(model, other, x, r, of - to, 1e-3, tie=9.) == (0, 5)
+    assert untied_picks(model, other, x, r, of - to, 1e-3, tie=9.0) == (0, 5)
 
 
-@pytest.mark.parametrize('value,differs', [(1.01, True), (1.0001, False),
-                                           (float('nan'), True)])
+@pytest.mark.parametrize(
+    'value,differs', [(1.01, True), (1.0001, False), (float('nan'), True)]
+)
 def test_rows_differ_by_a_share_of_their_norm(value, differs):
-    expected = torch.tensor([[300., 400.]])
+    expected = torch.tensor([[300.0, 400.0]])
     assert differing(expected * value, expected, 1e-3).tolist() == [differs]

@@ -1,4 +1,5 @@
 """Functions of the Python API run no code from a checkpoint by themselves."""
+
 import os
 
 import pytest
@@ -18,7 +19,7 @@ class MakesAFolder:
         self.path = str(path)
 
     def __reduce__(self):
-        return os.mkdir, (self.path, )
+        return os.mkdir, (self.path,)
 
 
 @pytest.fixture(params=['meta', 'message_hub'])
@@ -35,28 +36,32 @@ def load_candidate(cfg, path, out, allow_code=False):
 
 
 FUNCTIONS = {
-    'load_classifier':
-    lambda cfg, path, out, **rest: load_classifier(cfg, path, **rest),
-    'load_anchored':
-    lambda cfg, path, out, **rest: load_anchored(cfg, path, **rest),
-    'write_folded':
-    lambda cfg, path, out, **rest: write_folded(cfg, path, out, **rest),
-    'write_export':
-    lambda cfg, path, out, **rest: write_export(cfg, path, out / 'm.pt2', **
-                                                rest),
-    'Candidate':
-    load_candidate,
+    'load_classifier': lambda cfg, path, out, **rest: load_classifier(
+        cfg, path, **rest
+    ),
+    'load_anchored': lambda cfg, path, out, **rest: load_anchored(
+        cfg, path, **rest
+    ),
+    'write_folded': lambda cfg, path, out, **rest: write_folded(
+        cfg, path, out, **rest
+    ),
+    'write_export': lambda cfg, path, out, **rest: write_export(
+        cfg, path, out / 'm.pt2', **rest
+    ),
+    'Candidate': load_candidate,
 }
 
 
 @pytest.mark.parametrize('function', FUNCTIONS.values(), ids=FUNCTIONS)
-def test_code_is_run_only_where_it_is_allowed(function, malicious,
-                                              small_config, tmp_path):
+def test_code_is_run_only_where_it_is_allowed(
+    function, malicious, small_config, tmp_path
+):
     cfg = small_config(**{'custom_hooks.0.num_references': 3})
     with pytest.raises(
-            ValueError,
-            match='malicious.pth asks for .*mkdir: loading it can run code.*'
-            'If you trust whoever wrote it, pass `allow_code=True`'):
+        ValueError,
+        match='malicious.pth asks for .*mkdir: loading it can run code.*'
+        'If you trust whoever wrote it, pass `allow_code=True`',
+    ):
         function(cfg, malicious, tmp_path / 'out')
     assert not (tmp_path / 'created').exists()
     function(cfg, malicious, tmp_path / 'out', allow_code=True)
@@ -64,16 +69,21 @@ def test_code_is_run_only_where_it_is_allowed(function, malicious,
 
 
 def test_tools_name_the_flag_they_have(malicious, small_config):
-    with checkpoint_loading(advice=FLAG_ADVICE), pytest.raises(
-            ValueError, match='add `--allow-code-in-checkpoints`'):
+    with (
+        checkpoint_loading(advice=FLAG_ADVICE),
+        pytest.raises(ValueError, match='add `--allow-code-in-checkpoints`'),
+    ):
         load_anchored(small_config(), malicious)
-    with checkpoint_loading(advice=''), pytest.raises(
-            ValueError, match='Use another checkpoint.$'):
+    with (
+        checkpoint_loading(advice=''),
+        pytest.raises(ValueError, match='Use another checkpoint.$'),
+    ):
         load_anchored(small_config(), malicious)
 
 
-def test_an_argument_goes_before_what_is_around_it(malicious, small_config,
-                                                   tmp_path):
+def test_an_argument_goes_before_what_is_around_it(
+    malicious, small_config, tmp_path
+):
     with checkpoint_loading(allow_code=True), pytest.raises(ValueError):
         load_anchored(small_config(), malicious)
     assert not (tmp_path / 'created').exists()

@@ -1,4 +1,5 @@
 """Checkpoints as the authors and torchvision save them, into files."""
+
 import argparse
 import hashlib
 import runpy
@@ -61,13 +62,13 @@ def tool(monkeypatch, *arguments):
 
 
 def test_a_released_checkpoint_becomes_one_of_mmpretrain_s(
-        cifar, tmp_path, monkeypatch, capsys):
+    cifar, tmp_path, monkeypatch, capsys
+):
     net, path = cifar
     target = tmp_path / 'new' / 'converted.pth'
     tool(monkeypatch, path, target, '--arch', 'resnet18_cifar')
     printed = capsys.readouterr().out
-    assert ("an anchored model (6 channels), 10 classes, from 'net'"
-            in printed)
+    assert "an anchored model (6 channels), 10 classes, from 'net'" in printed
     assert 'CIFAR-10 in the order of its files' in printed
     assert '(0.4914, 0.4822, 0.4465), over (0.2023, 0.1994, 0.2' in printed
     shown = (Path(TOOL).parents[1] / 'docs/convert.md').read_text()
@@ -76,8 +77,9 @@ def test_a_released_checkpoint_becomes_one_of_mmpretrain_s(
     ]
     assert len(lines) == 4
     assert all(f'{line}\n' in shown for line in lines)
-    config, = [
-        line.split()[1] for line in printed.splitlines()
+    (config,) = [
+        line.split()[1]
+        for line in printed.splitlines()
         if line.startswith('config:')
     ]
     saved = torch.load(target, weights_only=True)
@@ -88,45 +90,63 @@ def test_a_released_checkpoint_becomes_one_of_mmpretrain_s(
         sha256=hashlib.sha256(Path(path).read_bytes()).hexdigest(),
         arch='resnet18_cifar',
         place='net',
-        channels=6)
+        channels=6,
+    )
     model = get_model(str(CONFIG_DIR.parent / config), pretrained=str(target))
     assert model._dataset_meta['classes'][0] == 'airplane'
     load_checkpoint(model, str(target), strict=True)
     images = torch.randn(3, 6, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(
-            model.eval()(images), net(images), rtol=1e-4, atol=1e-5)
+            model.eval()(images), net(images), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_it_is_tested_with_references_of_the_training_set(
-        cifar, tmp_path, run):
+    cifar, tmp_path, run
+):
     net, path = cifar
     out = str(tmp_path / 'converted.pth')
     convert_file(path, out, 'resnet18_cifar')
     runner, metrics = after_test(
-        run, out, **hook(num_references=2), **{
+        run,
+        out,
+        **hook(num_references=2),
+        **{
             'model.backbone.stem_channels': 64,
             'model.backbone.base_channels': 64,
-            'model.head.in_channels': 512
-        })
+            'model.head.in_channels': 512,
+        },
+    )
     assert metrics['accuracy/top1'] >= 0
     assert torch.equal(bank(runner).images, training_images(2))
     model = runner.model
     images, references = (
         model.data_preprocessor(dict(inputs=pixels))['inputs']
-        for pixels in (training_images(7)[2:], training_images(2)))
+        for pixels in (training_images(7)[2:], training_images(2))
+    )
     with torch.no_grad():
-        by_hand = sum(
-            net(torch.cat([r.expand_as(images), images - r], 1))
-            for r in references) / 2
+        by_hand = (
+            sum(
+                net(torch.cat([r.expand_as(images), images - r], 1))
+                for r in references
+            )
+            / 2
+        )
         torch.testing.assert_close(
-            model(images), by_hand, rtol=1e-4, atol=1e-4)
+            model(images), by_hand, rtol=1e-4, atol=1e-4
+        )
 
 
 def test_classes_that_are_not_known(tmp_path, monkeypatch, capsys):
     torch.save(ForCIFAR(3, 7).state_dict(), tmp_path / 'a.pth')
-    tool(monkeypatch, tmp_path / 'a.pth', tmp_path / 'b.pth', '--arch',
-         'resnet18_cifar')
+    tool(
+        monkeypatch,
+        tmp_path / 'a.pth',
+        tmp_path / 'b.pth',
+        '--arch',
+        'resnet18_cifar',
+    )
     printed = capsys.readouterr().out
     assert 'a plain model (3 channels), 7 classes\n' in printed
     assert 'classes: not known' in printed
@@ -143,10 +163,13 @@ def test_what_reference_training_saves_besides_is_no_code(tmp_path):
     optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
     net(torch.ones(1, 2)).sum().backward()
     optimizer.step()
-    warmup, cosine = (torch.optim.lr_scheduler.LinearLR(optimizer),
-                      torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3))
-    scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer,
-                                                      [warmup, cosine], [5])
+    warmup, cosine = (
+        torch.optim.lr_scheduler.LinearLR(optimizer),
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3),
+    )
+    scheduler = torch.optim.lr_scheduler.SequentialLR(
+        optimizer, [warmup, cosine], [5]
+    )
     saved = dict(
         model=weights,
         model_ema=dict(weights, n_averaged=torch.tensor(3)),
@@ -154,14 +177,18 @@ def test_what_reference_training_saves_besides_is_no_code(tmp_path):
         lr_scheduler=scheduler.state_dict(),
         epoch=3,
         args=argparse.Namespace(model='anchored_vit_b_16', lr=0.1, opt=None),
-        scaler=dict(scale=65536., growth_factor=2.))
+        scaler=dict(scale=65536.0, growth_factor=2.0),
+    )
     torch.save(saved, tmp_path / 'model_3.pth')
     found = convert_file(
-        str(tmp_path / 'model_3.pth'), str(tmp_path / 'out.pth'),
-        'resnet18_cifar')
+        str(tmp_path / 'model_3.pth'),
+        str(tmp_path / 'out.pth'),
+        'resnet18_cifar',
+    )
     assert found.place == 'model_ema'
     assert torch.load(tmp_path / 'out.pth')['state_dict'].keys() == (
-        found.weights.keys())
+        found.weights.keys()
+    )
     assert argparse.Namespace not in torch.serialization.get_safe_globals()
 
 
@@ -169,25 +196,29 @@ def test_other_architectures_are_told_by_name(cifar, tmp_path):
     _, path = cifar
     out = str(tmp_path / 'out.pth')
     with pytest.raises(
-            ValueError,
-            match='weights of vit_b_16, but those of .*ckpt-199.pth differ '
-            r'in \d+: class_token is missing, .* and \d+ more. They are those '
-            'of resnet18_cifar: use `--arch resnet18_cifar`'):
+        ValueError,
+        match='weights of vit_b_16, but those of .*ckpt-199.pth differ '
+        r'in \d+: class_token is missing, .* and \d+ more. They are those '
+        'of resnet18_cifar: use `--arch resnet18_cifar`',
+    ):
         convert_file(path, out, 'vit_b_16')
     with pytest.raises(
-            ValueError, match='They are of none that can be converted .res'):
+        ValueError, match='They are of none that can be converted .res'
+    ):
         convert(models.resnet50().state_dict(), 'resnet18_cifar')
     # the same names with a stem of another kernel, and of another width
     with pytest.raises(
-            ValueError,
-            match=r'differ in 1: conv1.weight has the shape \(64, 3, 7, 7\) '
-            r'rather than \(64, 3, 3, 3\). They are of none'):
+        ValueError,
+        match=r'differ in 1: conv1.weight has the shape \(64, 3, 7, 7\) '
+        r'rather than \(64, 3, 3, 3\). They are of none',
+    ):
         convert(models.resnet18().state_dict(), 'resnet18_cifar')
     with torch.device('meta'):
         small = models.swin_v2_s().state_dict()
         other = models.vit_b_16(image_size=384).state_dict()
     with pytest.raises(
-            ValueError, match=r'swin_v2_t, but .* use `--arch swin_v2_s`'):
+        ValueError, match=r'swin_v2_t, but .* use `--arch swin_v2_s`'
+    ):
         convert(small, 'swin_v2_t')
     with pytest.raises(ValueError, match='pos_embedding has the shape .*577'):
         convert(other, 'vit_b_16')
@@ -199,19 +230,25 @@ def test_what_are_no_such_weights_is_told(cifar, tmp_path):
     net, _ = cifar
     for wrong, message in (
         ({}, 'Expected weights in the checkpoint, .* it has: nothing'),
-        (dict(epoch=3,
-              acc=2), 'it has no tensors by name; it has: epoch, acc'),
+        (
+            dict(epoch=3, acc=2),
+            'it has no tensors by name; it has: epoch, acc',
+        ),
         (dict(net={}), "'net' has no tensors by name; it has: nothing"),
         (dict(net=dict(n_averaged=torch.tensor(1))), "'net' has no tensors"),
-        ({
-            0: torch.ones(1)
-        }, 'no tensors by name; it has: 0'),
+        ({0: torch.ones(1)}, 'no tensors by name; it has: 0'),
         ([1], 'Expected a dict of weights .* got a list'),
         (ForCIFAR(4).state_dict(), 'conv1.weight of .* reads 4'),
-        (convert(net.state_dict(), 'resnet18_cifar').weights,
-         'names of torchvision in .* those of MMPretrain'),
-        (dict(state_dict=convert(net.state_dict(), 'resnet18_cifar').weights),
-         'names of torchvision in .* those of MMPretrain'),
+        (
+            convert(net.state_dict(), 'resnet18_cifar').weights,
+            'names of torchvision in .* those of MMPretrain',
+        ),
+        (
+            dict(
+                state_dict=convert(net.state_dict(), 'resnet18_cifar').weights
+            ),
+            'names of torchvision in .* those of MMPretrain',
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             convert(wrong, 'resnet18_cifar')
@@ -259,5 +296,8 @@ def test_files_are_read_and_written_with_care(cifar, tmp_path, monkeypatch):
     convert_file(path, str(out), arch, force=True)
     assert torch.load(out)['meta']['converted']['source'] == 'ckpt-199.pth'
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        'ckpt-199.pth', 'code.pth', 'half.pth', 'out.pth'
+        'ckpt-199.pth',
+        'code.pth',
+        'half.pth',
+        'out.pth',
     ]

@@ -1,4 +1,5 @@
 """Where weights are in a checkpoint, and what they are called."""
+
 import pytest
 import torch
 from torchvision import models
@@ -27,10 +28,12 @@ def test_weights_are_found_wherever_they_are():
         (behind('module.', plain), None),
         (behind('module.net.', plain), None),
         (averaged, None),
-        (dict(net=behind('module.', plain), acc=1.), 'net'),
+        (dict(net=behind('module.', plain), acc=1.0), 'net'),
         (dict(model=behind('net.', plain), optimizer={}, epoch=3), 'model'),
-        (dict(model=dict(other=plain['class_token']),
-              model_ema=averaged), 'model_ema'),
+        (
+            dict(model=dict(other=plain['class_token']), model_ema=averaged),
+            'model_ema',
+        ),
     ):
         found = convert(checkpoint, 'vit_b_16')
         assert found.place == place
@@ -39,12 +42,13 @@ def test_weights_are_found_wherever_they_are():
 
 
 def test_which_weights_may_be_chosen():
-    saved = dict(model=vit(), model_ema=vit(), scaler=dict(scale=1.))
+    saved = dict(model=vit(), model_ema=vit(), scaler=dict(scale=1.0))
     assert convert(saved, 'vit_b_16').place == 'model_ema'
     found = convert(saved, 'vit_b_16', 'model')
     assert found.weights['backbone.cls_token'] is saved['model']['class_token']
     with pytest.raises(
-            ValueError, match="under 'net' in .* those of: model_ema, model"):
+        ValueError, match="under 'net' in .* those of: model_ema, model"
+    ):
         convert(saved, 'vit_b_16', 'net')
     with pytest.raises(ValueError, match="under 'net' in .* of: none"):
         convert(vit(), 'vit_b_16', 'net')
@@ -53,8 +57,9 @@ def test_which_weights_may_be_chosen():
 def test_old_names_of_torchvision_are_known():
     plain = vit()
     old = {
-        name.replace('mlp.0', 'mlp.linear_1').replace('mlp.3', 'mlp.linear_2'):
-        weight
+        name.replace('mlp.0', 'mlp.linear_1').replace(
+            'mlp.3', 'mlp.linear_2'
+        ): weight
         for name, weight in plain.items()
     }
     assert old.keys() != plain.keys()
@@ -69,7 +74,8 @@ def test_every_config_named_is_there(arch, channels):
         weights = ARCHITECTURES[arch].build().state_dict()
         stem = weights[ARCHITECTURES[arch].stem]
         weights[ARCHITECTURES[arch].stem] = torch.empty(
-            len(stem), channels, *stem.shape[2:])
+            len(stem), channels, *stem.shape[2:]
+        )
         head = ARCHITECTURES[arch].head
         wide = weights[f'{head}.weight'].size(1)
         for classes in (10, 100, 1000):

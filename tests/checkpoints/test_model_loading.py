@@ -12,31 +12,41 @@ def test_an_anchored_model_is_loaded_whole(small_config, checkpoint):
     model, saved = load_anchored(small_config(), checkpoint)
     assert not model.training
     weights = model.state_dict()
-    assert torch.equal(weights['head.fc.weight'],
-                       saved['state_dict']['head.fc.weight'])
+    assert torch.equal(
+        weights['head.fc.weight'], saved['state_dict']['head.fc.weight']
+    )
     assert len(model.reference_bank.in_use) == 3
 
 
 def test_a_plain_config_is_refused(small_config, checkpoint):
     with pytest.raises(
-            ValueError,
-            match='AnchoredImageClassifier, but .*ImageClassifier'
-            r'\. Name the config that .*three.pth was trained with'):
+        ValueError,
+        match='AnchoredImageClassifier, but .*ImageClassifier'
+        r'\. Name the config that .*three.pth was trained with',
+    ):
         load_anchored(small_config(''), checkpoint)
 
 
-@pytest.mark.parametrize('change,message', [
-    ({
-        'model.head.num_classes': 5
-    }, 'differs in 2: size mismatch for head'),
-    ({
-        'model.backbone.out_indices': (2, ),
-        'model.head.in_channels': 32,
-        'model.backbone.depth': 34
-    }, 'three.pth differs in'),
-])
-def test_weights_that_do_not_all_fit_are_refused(small_config, checkpoint,
-                                                 change, message):
+@pytest.mark.parametrize(
+    'change,message',
+    [
+        (
+            {'model.head.num_classes': 5},
+            'differs in 2: size mismatch for head',
+        ),
+        (
+            {
+                'model.backbone.out_indices': (2,),
+                'model.head.in_channels': 32,
+                'model.backbone.depth': 34,
+            },
+            'three.pth differs in',
+        ),
+    ],
+)
+def test_weights_that_do_not_all_fit_are_refused(
+    small_config, checkpoint, change, message
+):
     with pytest.raises(ValueError, match=message):
         load_anchored(small_config(**change), checkpoint)
 
@@ -47,7 +57,8 @@ def test_tables_that_the_host_makes_anew_are_not_missed(tmp_path):
         embed_dims=16,
         depths=[1, 1],
         num_heads=[1, 2],
-        extra_norm_every_n_blocks=0)
+        extra_norm_every_n_blocks=0,
+    )
     cfg = Config(
         dict(
             model=dict(
@@ -55,12 +66,15 @@ def test_tables_that_the_host_makes_anew_are_not_missed(tmp_path):
                 backbone=dict(
                     type='SwinTransformerV2',
                     arch=arch,
-                    out_indices=(1, ),
+                    out_indices=(1,),
                     img_size=32,
-                    window_size=4),
+                    window_size=4,
+                ),
                 neck=dict(type='GlobalAveragePooling'),
-                head=dict(type='LinearClsHead', num_classes=3,
-                          in_channels=32))))
+                head=dict(type='LinearClsHead', num_classes=3, in_channels=32),
+            )
+        )
+    )
     model = MODELS.build(cfg.model)
     model.reference_bank.fill(image_bytes(2, size=32))
     path = str(tmp_path / 'swin.pth')

@@ -1,4 +1,5 @@
 """Checkpoints that hold code are refused by every tool."""
+
 import os
 import pickle
 import zipfile
@@ -43,28 +44,37 @@ def config_file(small_config, tmp_path):
         **{
             'train_cfg.max_epochs': 2,
             'train_cfg.val_interval': 2,
-            'custom_hooks.0.num_references': 3
-        })
+            'custom_hooks.0.num_references': 3,
+        }
+    )
     cfg.dump(tmp_path / 'small.py')
     return str(tmp_path / 'small.py')
 
 
-REFUSED = ('malicious.pth asks for .*open: loading it can run code.*'
-           '`--allow-code-in-checkpoints`')
+REFUSED = (
+    'malicious.pth asks for .*open: loading it can run code.*'
+    '`--allow-code-in-checkpoints`'
+)
 
 
 @pytest.mark.parametrize(
-    'main,flags', [
+    'main,flags',
+    [
         (launch.train, ['--resume', '{}']),
         (launch.train, ['--cfg-options', 'load_from={}']),
-        (launch.train, [
-            '--cfg-options', 'model.backbone.init_cfg.type=Pretrained',
-            'model.backbone.init_cfg.checkpoint={}',
-            'model.backbone.init_cfg.prefix=backbone.'
-        ]),
+        (
+            launch.train,
+            [
+                '--cfg-options',
+                'model.backbone.init_cfg.type=Pretrained',
+                'model.backbone.init_cfg.checkpoint={}',
+                'model.backbone.init_cfg.prefix=backbone.',
+            ],
+        ),
         (launch.test, ['{}']),
     ],
-    ids=['resume', 'load_from', 'pretrained', 'test'])
+    ids=['resume', 'load_from', 'pretrained', 'test'],
+)
 def test_training_and_testing(config_file, malicious, mark, main, flags):
     argv = [config_file, *(flag.format(malicious) for flag in flags)]
     with pytest.raises(ValueError, match=REFUSED):
@@ -74,31 +84,41 @@ def test_training_and_testing(config_file, malicious, mark, main, flags):
     assert mark.exists()
 
 
-@pytest.mark.parametrize('tool,rest', [
-    ('fold', ['{config}', '{file}', '{out}']),
-    ('export', ['{config}', '{file}', '{out}.pt2']),
-    ('strip_references', ['{file}', '{out}.pth']),
-    ('evaluate', ['{config}', '{file}', '--suite', '{suite}', '--out',
-                  '{out}']),
-    ('benchmark', ['{config}', '--checkpoint', '{file}', '--rounds', '1']),
-])  # yapf: disable
+@pytest.mark.parametrize(
+    'tool,rest',
+    [
+        ('fold', ['{config}', '{file}', '{out}']),
+        ('export', ['{config}', '{file}', '{out}.pt2']),
+        ('strip_references', ['{file}', '{out}.pth']),
+        (
+            'evaluate',
+            ['{config}', '{file}', '--suite', '{suite}', '--out', '{out}'],
+        ),
+        ('benchmark', ['{config}', '--checkpoint', '{file}', '--rounds', '1']),
+    ],
+)
 def test_other_tools(config_file, malicious, mark, tool, rest, tmp_path):
     suite = tmp_path / 'suite.py'
-    suite.write_text("title = 'Clean'\nclean = dict(name='Digits', "
-                     "dataset=dict(type='Digits'))\nshifts = ood = []\n")
+    suite.write_text(
+        "title = 'Clean'\nclean = dict(name='Digits', "
+        "dataset=dict(type='Digits'))\nshifts = ood = []\n"
+    )
     rest = [
         word.format(
             config=config_file,
             file=malicious,
             suite=suite,
-            out=tmp_path / 'out') for word in rest
+            out=tmp_path / 'out',
+        )
+        for word in rest
     ]
     status, printed = run_forked(
         TOOLS / f'{tool}.py',
         *rest,
         output=tmp_path / 'printed',
         cwd=tmp_path,
-        env=dict(COLUMNS='999'))
+        env=dict(COLUMNS='999'),
+    )
     assert status != 0
     # `evaluate` goes on with other models, and prints why
     assert 'malicious.pth asks for' in ' '.join(printed.split()), printed
@@ -118,13 +138,16 @@ def test_getattr_is_no_way_out(tmp_path):
     """The fork's own list allows `getattr`, of anything."""
 
     class Globals:
-
         def __reduce__(self):
             return getattr, (HistoryBuffer, '__init__')
 
     torch.save(dict(state_dict=Globals()), tmp_path / 'x.pth')
-    with checkpoint_loading(), pytest.raises(
-            ValueError, match='x.pth, but it could not be read.*__init__'):
+    with (
+        checkpoint_loading(),
+        pytest.raises(
+            ValueError, match='x.pth, but it could not be read.*__init__'
+        ),
+    ):
         CheckpointLoader.load_checkpoint(str(tmp_path / 'x.pth'))
 
 
@@ -173,7 +196,7 @@ class Call:
 
 
 PLAIN = (3, '<', None, None, None, -1, -1, 0)
-FIELDS = (3, '|', None, ('a', ), {'a': (np.dtype('O'), 0)}, 8, 1, 27)
+FIELDS = (3, '|', None, ('a',), {'a': (np.dtype('O'), 0)}, 8, 1, 27)
 
 
 def dtype_of(state=PLAIN, kind='f8'):
@@ -181,34 +204,39 @@ def dtype_of(state=PLAIN, kind='f8'):
 
 
 def array_of(*state):
-    return Call(multiarray._reconstruct, (np.ndarray, (0, ), b'b'), state)
+    return Call(multiarray._reconstruct, (np.ndarray, (0,), b'b'), state)
 
 
-@pytest.mark.parametrize('content', [
-    dtype_of(FIELDS),
-    dtype_of((*PLAIN[:-1], 63)),
-    dtype_of((*PLAIN[:5], 800, 8, 0)),
-    dtype_of((4, *PLAIN[1:], {})),
-    dtype_of(kind='O8'),
-    dtype_of(kind='V8'),
-    Call(multiarray.scalar, (np.dtype('O'), b'12345678')),
-    Call(multiarray.scalar, (np.dtype('f8'), b'1234')),
-    array_of(1, (2, ), dtype_of(), False, b'12345678'),
-    array_of(1, (-1, ), dtype_of(), False, b'12345678'),
-    array_of(1, (1, ), dtype_of(kind='O8'), False, [[]]),
-    array_of(1, (1, ), 'f8', False, b'12345678'),
-    Call(multiarray._reconstruct, (HistoryBuffer, (0, ), b'b')),
-    Call(getattr, (np.ndarray, 'ctypes')),
-], ids=range(14))  # yapf: disable
+@pytest.mark.parametrize(
+    'content',
+    [
+        dtype_of(FIELDS),
+        dtype_of((*PLAIN[:-1], 63)),
+        dtype_of((*PLAIN[:5], 800, 8, 0)),
+        dtype_of((4, *PLAIN[1:], {})),
+        dtype_of(kind='O8'),
+        dtype_of(kind='V8'),
+        Call(multiarray.scalar, (np.dtype('O'), b'12345678')),
+        Call(multiarray.scalar, (np.dtype('f8'), b'1234')),
+        array_of(1, (2,), dtype_of(), False, b'12345678'),
+        array_of(1, (-1,), dtype_of(), False, b'12345678'),
+        array_of(1, (1,), dtype_of(kind='O8'), False, [[]]),
+        array_of(1, (1,), 'f8', False, b'12345678'),
+        Call(multiarray._reconstruct, (HistoryBuffer, (0,), b'b')),
+        Call(getattr, (np.ndarray, 'ctypes')),
+    ],
+    ids=range(14),
+)
 @pytest.mark.parametrize('loading', ['ours', 'host'])
 def test_crafted_numbers_are_refused(content, loading, tmp_path):
     """In time: NumPy would take their bytes as pointers."""
     path = str(tmp_path / 'crafted.pth')
     torch.save(dict(state_dict={}, meta=content), path)
     with pytest.raises(
-            ValueError,
-            match='crafted.pth, but it could not be read: Expected .*'
-            "don't load it") as caught:
+        ValueError,
+        match='crafted.pth, but it could not be read: Expected .*'
+        "don't load it",
+    ) as caught:
         if loading == 'ours':
             load_local(path)
         else:
@@ -217,10 +245,25 @@ def test_crafted_numbers_are_refused(content, loading, tmp_path):
     assert 'weights_only' not in str(caught.value)
 
 
-@pytest.mark.parametrize('kind', [
-    'b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', '<f8',
-    '>f8', '>i4'
-])
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'b1',
+        'i1',
+        'i2',
+        'i4',
+        'i8',
+        'u1',
+        'u2',
+        'u4',
+        'u8',
+        'f2',
+        'f4',
+        '<f8',
+        '>f8',
+        '>i4',
+    ],
+)
 def test_plain_numbers_come_back_as_they_were(kind, tmp_path):
     array = np.array([[0, 1], [2, 5]]).astype(kind)
     path = str(tmp_path / 'x.pth')
@@ -261,19 +304,26 @@ def test_no_message_leads_to_running_code(tmp_path):
 
 
 def test_a_file_that_inflates_is_refused_before_it_is_read(
-        tmp_path, monkeypatch):
-    monkeypatch.setattr('mmanchor.checkpoints.safe_loading._MAX_INFLATED',
-                        2**20)
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        'mmanchor.checkpoints.safe_loading._MAX_INFLATED', 2**20
+    )
     path = str(tmp_path / 'bomb.pth')
     torch.save(dict(state_dict=dict(w=torch.zeros(2**19))), path)
     load_local(path)  # as large, but on the disk as well
-    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(
-            tmp_path / 'small.pth', 'w', zipfile.ZIP_DEFLATED) as small:
+    with (
+        zipfile.ZipFile(path) as whole,
+        zipfile.ZipFile(
+            tmp_path / 'small.pth', 'w', zipfile.ZIP_DEFLATED
+        ) as small,
+    ):
         for entry in whole.namelist():
             small.writestr(entry, whole.read(entry))
     monkeypatch.setattr(zipfile.ZipFile, 'testzip', None)
     monkeypatch.setattr(torch, 'load', None)
     for function in (load_local, check_checkpoint):
         with pytest.raises(
-                ValueError, match=r'small.pth \(\d+ bytes\) would inflate'):
+            ValueError, match=r'small.pth \(\d+ bytes\) would inflate'
+        ):
             function(str(tmp_path / 'small.pth'))

@@ -14,7 +14,8 @@ EMA = [
     dict(
         type='KReferenceHook',
         num_references=3,
-        protocol=dict(type='transduction', num_candidates=3, num_residuals=4))
+        protocol=dict(type='transduction', num_candidates=3, num_residuals=4),
+    ),
 ]
 
 
@@ -25,15 +26,16 @@ def saved_images(path):
         if isinstance(tree, torch.Tensor):
             yield tree
         elif isinstance(tree, (dict, list, tuple)):
-            for branch in (tree.values() if isinstance(tree, dict) else tree):
+            for branch in tree.values() if isinstance(tree, dict) else tree:
                 yield from walk(branch)
 
     checkpoint = torch.load(path, weights_only=False)
     return [x for x in walk(checkpoint) if x.shape[-2:] == (16, 16)]
 
 
-def test_no_image_is_left_and_all_else_stays(run, tmp_path, monkeypatch,
-                                             capsys):
+def test_no_image_is_left_and_all_else_stays(
+    run, tmp_path, monkeypatch, capsys
+):
     first = run(custom_hooks=EMA, **{'train_cfg.max_epochs': 1})
     first.train()
     path, out = tmp_path / 'work/epoch_1.pth', tmp_path / 'public.pth'
@@ -48,20 +50,25 @@ def test_no_image_is_left_and_all_else_stays(run, tmp_path, monkeypatch,
     assert set(stripped) == set(whole)
     assert all(
         torch.equal(value, whole['state_dict'][key])
-        for key, value in stripped['state_dict'].items())
-    assert stripped['optimizer']['state'].keys(
-    ) == whole['optimizer']['state'].keys()
+        for key, value in stripped['state_dict'].items()
+    )
+    assert (
+        stripped['optimizer']['state'].keys()
+        == whole['optimizer']['state'].keys()
+    )
     resumed = run(
         custom_hooks=EMA,
         resume=True,
         load_from=str(out),
-        **{'train_cfg.max_epochs': 2})
+        **{'train_cfg.max_epochs': 2},
+    )
     resumed.train()
     assert torch.equal(bank(resumed).images, training_images(3))
 
 
 def test_a_stripped_checkpoint_is_tested_with_other_references(
-        run, checkpoint, tmp_path):
+    run, checkpoint, tmp_path
+):
     out = str(tmp_path / 'public.pth')
     strip_file(checkpoint, out)
     with pytest.raises(ValueError, match='no reference bank. Add `KRef'):
@@ -73,6 +80,7 @@ def test_a_stripped_checkpoint_is_tested_with_other_references(
 
 def test_a_stripped_checkpoint_is_no_plain_model_s(run, checkpoint, tmp_path):
     from mmanchor.engine.launch import build_runner
+
     out = str(tmp_path / 'public.pth')
     strip_file(checkpoint, out)
     cfg = run('').cfg
@@ -103,5 +111,7 @@ def test_what_can_t_be_stripped_is_told(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(torch, 'save', full)
     with pytest.raises(OSError, match='No space left'):
         strip_file(checkpoint, str(tmp_path / 'out.pth'))
-    assert sorted(p.name
-                  for p in tmp_path.iterdir()) == ['bare.pth', 'three.pth']
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        'bare.pth',
+        'three.pth',
+    ]

@@ -1,4 +1,5 @@
 """Converted models answer as torchvision's, for all five architectures."""
+
 import re
 from collections import Counter
 
@@ -10,9 +11,11 @@ from torch import nn
 
 from mmanchor import CONFIG_DIR
 from mmanchor.checkpoints.conversion import convert
-from mmanchor.checkpoints.torchvision_weights import (ARCHITECTURES,
-                                                      find_architecture,
-                                                      misfits)
+from mmanchor.checkpoints.torchvision_weights import (
+    ARCHITECTURES,
+    find_architecture,
+    misfits,
+)
 
 DATA = {'resnet18_cifar': ('cifar10', 10, 32), 'vit_b_16': ('in1k', 1000, 224)}
 CASES = [(arch, channels) for arch in ARCHITECTURES for channels in (6, 3)]
@@ -31,14 +34,16 @@ def random_weights(arch, channels):
             stem.kernel_size,
             stem.stride,
             stem.padding,
-            bias=stem.bias is not None)
+            bias=stem.bias is not None,
+        )
         net.set_submodule(name, wide)
         if arch == 'resnet18_cifar':
             net.fc = nn.Linear(512, 10)
             net.maxpool = nn.Identity()
     tables = {
         name: buffer
-        for name, buffer in _tables(arch).items() if 'relative' in name
+        for name, buffer in _tables(arch).items()
+        if 'relative' in name
     }
     net.to_empty(device='cpu')
     for name, tensor in net.state_dict().items():
@@ -57,7 +62,7 @@ def random_weights(arch, channels):
         elif tensor.dim() == 3:  # tokens
             tensor.uniform_(-0.5, 0.5)
         else:
-            bound = (6 / tensor[0].numel())**0.5
+            bound = (6 / tensor[0].numel()) ** 0.5
             tensor.uniform_(-bound, bound)
     return net.eval()
 
@@ -72,13 +77,15 @@ def _tables(arch):
 def build(config):
     cfg = Config.fromfile(CONFIG_DIR / config.removeprefix('configs/'))
     return MODELS.build(
-        dict(cfg.model, data_preprocessor=cfg.data_preprocessor)).eval()
+        dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
+    ).eval()
 
 
 def lost_by_the_host(model):
     """What a model's own state dict lacks when the host loads it."""
     missing, unexpected = model.load_state_dict(
-        model.state_dict(), strict=False)
+        model.state_dict(), strict=False
+    )
     assert not unexpected
     return set(missing)
 
@@ -101,7 +108,8 @@ def test_logits_are_torchvision_s(arch, channels):
     assert set(converted.weights) == own - {'data_preprocessor.iteration'}
     lost = lost_by_the_host(model)
     missing, unexpected = model.load_state_dict(
-        converted.weights, strict=False)
+        converted.weights, strict=False
+    )
     assert unexpected == []
     assert set(missing) == lost
     assert all(re.search('relative_(coords|position)', n) for n in lost)
@@ -122,7 +130,8 @@ def test_plain_weights_start_an_anchored_model_exactly():
     anchored = torch.cat([references, images - references], 1)
     with torch.no_grad():
         torch.testing.assert_close(
-            model(anchored), net(images), rtol=1e-4, atol=1e-4)
+            model(anchored), net(images), rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize('arch', ARCHITECTURES)

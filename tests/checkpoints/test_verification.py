@@ -6,11 +6,14 @@ import torch
 from helpers.builders import build_model, model_config
 from mmpretrain.registry import MODELS
 
-from mmanchor.checkpoints.verification import (PlainModelHook,
-                                               check_architecture,
-                                               check_checkpoint, check_kind,
-                                               check_pretrained,
-                                               check_pretrained_fits)
+from mmanchor.checkpoints.verification import (
+    PlainModelHook,
+    check_architecture,
+    check_checkpoint,
+    check_kind,
+    check_pretrained,
+    check_pretrained_fits,
+)
 from mmanchor.engine import launch
 
 
@@ -19,16 +22,17 @@ def weights_of(**kwargs):
 
 
 @pytest.mark.parametrize('prefix', ['', 'module.'])
-@pytest.mark.parametrize('type_',
-                         ['ImageClassifier', 'AnchoredImageClassifier'])
+@pytest.mark.parametrize(
+    'type_', ['ImageClassifier', 'AnchoredImageClassifier']
+)
 def test_plain_and_anchored_weights_fit(type_, prefix):
     weights = weights_of(type=type_)
     weights.pop('head.fc.weight')  # other classes
     weights.pop('backbone.layer1.0.bn1.weight')  # one that the host reports
-    check_architecture(build_model(), {
-        prefix + name: weight
-        for name, weight in weights.items()
-    })
+    check_architecture(
+        build_model(),
+        {prefix + name: weight for name, weight in weights.items()},
+    )
 
 
 def other_depth():
@@ -37,11 +41,17 @@ def other_depth():
     return MODELS.build(config).state_dict()
 
 
-@pytest.mark.parametrize('state_dict,message', [
-    (other_depth, r'model.pth has \d+ of its 120 .*conv1.weight should be '
-     r'\(8, 6, 3, 3\) and is \(64, 3, 7, 7\)'),
-    (dict, r'0 of its 120 .* is not there\. Name a checkpoint'),
-])
+@pytest.mark.parametrize(
+    'state_dict,message',
+    [
+        (
+            other_depth,
+            r'model.pth has \d+ of its 120 .*conv1.weight should be '
+            r'\(8, 6, 3, 3\) and is \(64, 3, 7, 7\)',
+        ),
+        (dict, r'0 of its 120 .* is not there\. Name a checkpoint'),
+    ],
+)
 def test_weights_of_another_backbone_are_refused(state_dict, message):
     with pytest.raises(ValueError, match=message):
         check_architecture(build_model(), state_dict(), 'model.pth')
@@ -71,8 +81,9 @@ def test_a_plain_model_refuses_an_anchored_one_s(small_config, tmp_path):
 
 
 def test_a_plain_model_takes_a_plain_one_s(small_config, tmp_path):
-    launch.build_runner(small_config('', **{'train_cfg.max_epochs':
-                                            1})).train()
+    launch.build_runner(
+        small_config('', **{'train_cfg.max_epochs': 1})
+    ).train()
     cfg = small_config('', load_from=str(tmp_path / 'work/epoch_1.pth'))
     assert 'accuracy/top1' in launch.build_runner(cfg).test()
 
@@ -80,9 +91,12 @@ def test_a_plain_model_takes_a_plain_one_s(small_config, tmp_path):
 def test_pretrained_files_are_looked_for_first(small_config, tmp_path):
     short = tmp_path / 'short.pth'
     short.write_bytes(b'PK')
-    for path, message in (('gone.pth', "none at 'gone.pth'. Mend `checkpoint"),
-                          ('', "none at ''"), (str(short), 'whole checkpoint'),
-                          (None, 'none at None')):
+    for path, message in (
+        ('gone.pth', "none at 'gone.pth'. Mend `checkpoint"),
+        ('', "none at ''"),
+        (str(short), 'whole checkpoint'),
+        (None, 'none at None'),
+    ):
         init_cfg = dict(type='Pretrained', checkpoint=path)
         with pytest.raises(ValueError, match=message):
             check_pretrained(dict(backbone=dict(init_cfg=init_cfg)))
@@ -92,11 +106,14 @@ def test_pretrained_files_are_looked_for_first(small_config, tmp_path):
 
 def train_backbone_from(path, small_config, folder):
     small_config().dump(folder / 'config.py')
-    launch.train([
-        str(folder / 'config.py'), '--cfg-options',
-        'model.backbone.init_cfg.type=Pretrained',
-        f'model.backbone.init_cfg.checkpoint={path}'
-    ])
+    launch.train(
+        [
+            str(folder / 'config.py'),
+            '--cfg-options',
+            'model.backbone.init_cfg.type=Pretrained',
+            f'model.backbone.init_cfg.checkpoint={path}',
+        ]
+    )
 
 
 @pytest.fixture
@@ -108,15 +125,17 @@ def plain_checkpoint(tmp_path):
 
 @pytest.mark.parametrize('where', ['model', 'backbone', 'pretrained'])
 def test_pretrained_weights_of_another_backbone_are_refused(
-        where, plain_checkpoint, other_checkpoint):
+    where, plain_checkpoint, other_checkpoint
+):
     for path, wrong in ((plain_checkpoint, False), (other_checkpoint, True)):
         init_cfg = dict(type='Pretrained', checkpoint=path)
         config = {
             'model': dict(init_cfg=init_cfg),
             'backbone': dict(
-                backbone=dict(init_cfg=dict(init_cfg, prefix='backbone'))),
-            'pretrained': dict(pretrained=path, head=dict())
-        }[where]  # yapf: disable
+                backbone=dict(init_cfg=dict(init_cfg, prefix='backbone'))
+            ),
+            'pretrained': dict(pretrained=path, head=dict()),
+        }[where]
         if wrong:
             with pytest.raises(ValueError, match='resnet50.pth has 20 of its'):
                 check_pretrained_fits(build_model(), config)
@@ -151,13 +170,17 @@ def test_a_bank_for_other_channels_is_refused():
 
 def test_wrapped_models_are_known_for_what_they_hold():
     checkpoint = dict(state_dict={'reference_bank.images': torch.zeros(1)})
-    for config, refuses in ((model_config(), False),
-                            (model_config(type='ImageClassifier'), True)):
+    for config, refuses in (
+        (model_config(), False),
+        (model_config(type='ImageClassifier'), True),
+    ):
         model = torch.nn.Sequential(torch.nn.Sequential(MODELS.build(config)))
         runner = SimpleNamespace(model=model)  # as DDP and TTA wrap
-        with pytest.raises(
-                ValueError,
-                match='plain model') if refuses else (nullcontext()):
+        with (
+            pytest.raises(ValueError, match='plain model')
+            if refuses
+            else (nullcontext())
+        ):
             PlainModelHook().after_load_checkpoint(runner, checkpoint)
 
 
@@ -170,7 +193,8 @@ def test_the_control_takes_its_own_weights_and_no_anchored_ones():
         check_kind(model, anchored)
     stripped = {
         name: weight
-        for name, weight in anchored.items() if 'reference_bank' not in name
+        for name, weight in anchored.items()
+        if 'reference_bank' not in name
     }
     with pytest.raises(ValueError, match="is an anchored model's"):
         check_kind(model, stripped)

@@ -1,4 +1,5 @@
 """Data of the layouts that recipes read, a few images of each."""
+
 import pickle
 
 import numpy as np
@@ -28,16 +29,24 @@ def data_folder(tmp_path_factory):
     root = tmp_path_factory.mktemp('recipes')
     data, random = root / 'data', np.random.default_rng(0)
     for name in (*(f'data_batch_{i}' for i in range(1, 6)), 'test_batch'):
-        pickled(data / 'cifar10/cifar-10-batches-py' / name, random, 10,
-                'labels')
+        pickled(
+            data / 'cifar10/cifar-10-batches-py' / name, random, 10, 'labels'
+        )
     for name in ('train', 'test'):
-        pickled(data / 'cifar100/cifar-100-python' / name, random, 100,
-                'fine_labels', 40)
+        pickled(
+            data / 'cifar100/cifar-100-python' / name,
+            random,
+            100,
+            'fine_labels',
+            40,
+        )
     for classes in (10, 100):
         for split in ('train', 'test'):
             for label in range(classes):
-                picture(data / f'cifar{classes}/{split}/class{label:02}/0.png',
-                        random)
+                picture(
+                    data / f'cifar{classes}/{split}/class{label:02}/0.png',
+                    random,
+                )
     for split, count in (('train', 24), ('val', 8)):
         lines = []
         for index in range(count):

@@ -1,4 +1,5 @@
 """The model index lists every config of a model, and no other."""
+
 import re
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from mmanchor.models import AnchoredImageClassifier
 INDEX = CONFIG_DIR.parent / 'model-index.yml'
 FILES = sorted(CONFIG_DIR.rglob('metafile.yml'))
 MODELS_LISTED = [
-    model for path in FILES
+    model
+    for path in FILES
     for model in yaml.safe_load(path.read_text())['Models']
 ]
 NAMES = [model['Name'] for model in MODELS_LISTED]
@@ -64,7 +66,8 @@ def test_converted_models_are_told_apart_from_recipes(listed):
     collection = listed['In Collection']
     data = Path(listed['Config']).stem.split('_')[-1]
     assert f'for {data.replace("in1k", "imagenet1k")}, converted' in (
-        collection.lower().replace('-', ''))
+        collection.lower().replace('-', '')
+    )
     assert ('_anchored' in listed['Name']) == collection.startswith('Anchored')
     assert set(listed['Metadata']) == {'Parameters'}
 
@@ -87,18 +90,21 @@ def test_what_is_told_is_so(listed):
 def test_parameters_are_counted(listed):
     cfg = read(Path(listed['Config']).relative_to('configs'))
     model = MODELS.build(cfg.model)
-    assert listed['Metadata']['Parameters'] == sum(p.numel()
-                                                   for p in model.parameters())
+    assert listed['Metadata']['Parameters'] == sum(
+        p.numel() for p in model.parameters()
+    )
 
 
 def test_results_are_those_measured_here():
     readme = (ROOT / 'README.md').read_text()
     results = {
         model['Name']: model['Results'][0]['Metrics']['Top 1 Accuracy']
-        for model in MODELS_LISTED if 'Results' in model
+        for model in MODELS_LISTED
+        if 'Results' in model
     }
-    demo = re.findall(r'^ (?:standard|anchored).*?  (?:–|1) +([\d.]+) ',
-                      readme, re.M)
+    demo = re.findall(
+        r'^ (?:standard|anchored).*?  (?:–|1) +([\d.]+) ', readme, re.M
+    )
     page = (ROOT / 'docs/reproducing.md').read_text()
     short = re.findall(r'top-1 .*\| ([\d.]+) \|$', page, re.M)
     vits = re.findall(r'^\| ViT, .*?\| ([\d.]+) ±', page, re.M)
@@ -116,7 +122,8 @@ def test_results_are_those_measured_here():
 
 def test_collections_are_those_of_the_models():
     collections = [
-        c['Name'] for path in FILES
+        c['Name']
+        for path in FILES
         for c in yaml.safe_load(path.read_text())['Collections']
     ]
     assert len(collections) == len(set(collections))
@@ -124,7 +131,7 @@ def test_collections_are_those_of_the_models():
     index = load(str(INDEX))
     assert not index.check(silent=True)
     index.build_models_with_collections()
-    wrn, = [m for m in index.models if m.name == 'wrn-40-2_anchored_cifar10']
+    (wrn,) = [m for m in index.models if m.name == 'wrn-40-2_anchored_cifar10']
     assert wrn.full_model.metadata.data['Training Data'] == 'CIFAR-10'
 
 

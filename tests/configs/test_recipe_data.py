@@ -1,4 +1,5 @@
 """The first batch of every recipe, from a few images of the right layout."""
+
 import re
 
 import numpy as np
@@ -33,7 +34,8 @@ def test_the_first_batches(name, with_data):
     preprocessor = dict(cfg.data_preprocessor)
     preprocessor.setdefault('type', 'ClsDataPreprocessor')
     preprocessor = MODELS.build(
-        dict(preprocessor, batch_augments=cfg.model.get('train_cfg')))
+        dict(preprocessor, batch_augments=cfg.model.get('train_cfg'))
+    )
     size = side(name)
     batch = first_batch(cfg.train_dataloader)
     assert [image.shape for image in batch['inputs']] == [(3, size, size)] * 4
@@ -49,8 +51,9 @@ def test_the_first_batches(name, with_data):
     assert max(labels) < preprocessor.num_classes
     for split in (cfg.val_dataloader, cfg.test_dataloader):
         batch = first_batch(split)
-        assert [image.shape
-                for image in batch['inputs']] == [(3, size, size)] * 4
+        assert [image.shape for image in batch['inputs']] == [
+            (3, size, size)
+        ] * 4
 
 
 @pytest.mark.parametrize('family', FAMILIES)
@@ -66,32 +69,44 @@ def test_what_is_drawn_how_often(family, with_data):
     assert most == (repeats or 1)
 
 
-@pytest.mark.parametrize('name,expected', [
-    ('swinv2-tiny', ['TrivialAugmentWide', 'bicubic', 'RandomErasing']),
-    ('vit-base-p16', ['RandAugment', 'magnitude=9', 'bilinear']),
-])
+@pytest.mark.parametrize(
+    'name,expected',
+    [
+        ('swinv2-tiny', ['TrivialAugmentWide', 'bicubic', 'RandomErasing']),
+        ('vit-base-p16', ['RandAugment', 'magnitude=9', 'bilinear']),
+    ],
+)
 def test_torchvision_s_augmentations(name, expected):
     pipeline = read(f'imagenet/{name}_imagenet.py').train_dataloader.dataset
     told = ' '.join(str(TRANSFORMS.build(t)) for t in pipeline.pipeline)
     for word in expected:
         assert word in told
     erasing = [t for t in pipeline.pipeline if t.type == 'RandomErasing']
-    assert [(t.erase_prob, t.max_area_ratio)
-            for t in erasing] == [(0.25, 0.33)] * name.startswith('swin')
+    assert [(t.erase_prob, t.max_area_ratio) for t in erasing] == [
+        (0.25, 0.33)
+    ] * name.startswith('swin')
 
 
-@pytest.mark.parametrize('name', [
-    'cifar100/resnet18-trivialaugment_cifar100.py',
-    'cifar100/resnet18-randaugment_cifar100.py',
-    'cifar100/resnet18-pixmix_cifar100.py', 'imagenet/swinv2-tiny_imagenet.py',
-    'imagenet/vit-base-p16_imagenet.py'
-])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'cifar100/resnet18-trivialaugment_cifar100.py',
+        'cifar100/resnet18-randaugment_cifar100.py',
+        'cifar100/resnet18-pixmix_cifar100.py',
+        'imagenet/swinv2-tiny_imagenet.py',
+        'imagenet/vit-base-p16_imagenet.py',
+    ],
+)
 def test_augmentation_augments_and_keeps_channels_in_their_order(
-        name, with_data):
+    name, with_data
+):
     steps = read(name).train_dataloader.dataset.pipeline
     augmenting = [
-        t for t in steps if t.type.startswith(('torchvision/', 'NumpyToPIL',
-                                               'PILToNumpy', 'PixMix'))
+        t
+        for t in steps
+        if t.type.startswith(
+            ('torchvision/', 'NumpyToPIL', 'PILToNumpy', 'PixMix')
+        )
     ]
     assert augmenting
     transforms = [TRANSFORMS.build(t) for t in augmenting]
@@ -112,25 +127,31 @@ def test_augmentation_augments_and_keeps_channels_in_their_order(
 
 
 def test_pipelines_for_files_and_for_arrays_are_the_same_but_for_order(
-        with_data):
+    with_data,
+):
     folder = CONFIG_DIR / '_base_/augmentations'
     arrays = Config.fromfile(folder / 'cifar.py').to_dict()
     files = Config.fromfile(folder / 'cifar_folders.py').to_dict()
-    assert set(arrays) == set(files) and len(files) == 4
+    assert set(arrays) == set(files) and len(files) == 5
     for name, steps in files.items():
         kinds = [step['type'] for step in steps]
-        assert kinds == ['LoadImageFromFile'
-                         ] + [step['type'] for step in arrays[name]]
+        assert kinds == ['LoadImageFromFile'] + [
+            step['type'] for step in arrays[name]
+        ]
         for step in (*steps, *arrays[name]):
             assert TRANSFORMS.build(step)
-        orders = [{
-            step[key]
-            for step in some
-            for key in ('to_rgb', 'to_bgr', 'channel_order') if key in step
-        } for some in (steps, arrays[name])]
+        orders = [
+            {
+                step[key]
+                for step in some
+                for key in ('to_rgb', 'to_bgr', 'channel_order')
+                if key in step
+            }
+            for some in (steps, arrays[name])
+        ]
         expected = {
             'crop_flip': [set(), set()],
-            'pixmix': [set(), {'rgb'}]
+            'pixmix': [set(), {'rgb'}],
         }.get(name, [{True}, {False}])
         assert orders == expected
 
@@ -146,7 +167,8 @@ def test_pixmix_without_its_pictures_says_so(with_data, monkeypatch, tmp_path):
     (tmp_path / 'data').symlink_to(with_data / 'data/cifar100')
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-            FileNotFoundError, match='data/fractals_and_fvis is no'):
+        FileNotFoundError, match='data/fractals_and_fvis is no'
+    ):
         TRANSFORMS.build(cfg.train_dataloader.dataset.pipeline[2])
 
 

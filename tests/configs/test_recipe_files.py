@@ -1,10 +1,18 @@
 """What recipes say, and that they are leaves."""
+
 import re
 import shlex
 
 import pytest
-from helpers.recipe_leaves import (FAMILIES, KINDS, LEAVES, ROOT, VARIANTS,
-                                   leaf, read)
+from helpers.recipe_leaves import (
+    FAMILIES,
+    KINDS,
+    LEAVES,
+    ROOT,
+    VARIANTS,
+    leaf,
+    read,
+)
 from mmpretrain.registry import HOOKS
 
 from mmanchor import CONFIG_DIR
@@ -20,8 +28,10 @@ def docstring(name):
 
 def figure(name):
     """What a docstring says was published."""
-    found = re.search(r'Published \(marks: docs/recipes.md\): top-1 (.*?)\. ',
-                      ' '.join(docstring(name).split()))
+    found = re.search(
+        r'Published \(marks: docs/recipes.md\): top-1 (.*?)\. ',
+        ' '.join(docstring(name).split()),
+    )
     return found and found[1]
 
 
@@ -40,11 +50,14 @@ def test_a_recipe_is_a_leaf_with_its_figure_and_command(name):
     assert len((CONFIG_DIR / name).read_text().splitlines()) <= 25
     text = docstring(name)
     told = ' '.join(text.split())
-    assert ('The paper has no figure' in told
-            or re.search(r'Published.*%.* \[[PRFVT]\]', told)
-            or 'published figures are' in told)
-    tool, config, *flags = shlex.split(text[text.index('yet:') + 4:].replace(
-        '\\\n', ' '))[-4:]
+    assert (
+        'The paper has no figure' in told
+        or re.search(r'Published.*%.* \[[PRFVT]\]', told)
+        or 'published figures are' in told
+    )
+    tool, config, *flags = shlex.split(
+        text[text.index('yet:') + 4 :].replace('\\\n', ' ')
+    )[-4:]
     if tool == 'tools/dist_train.sh':
         assert flags.pop(0).isdigit()
     else:
@@ -73,15 +86,16 @@ def test_anchored_leaves_change_what_they_have_to(family):
     if not plain.get('custom_hooks'):
         assert anchored.pop('custom_hooks') == []
     anchored.model.type = plain.model.type
-    assert anchored.data_preprocessor.pop(
-        'type') == 'AnchoringDataPreprocessor'
+    assert (
+        anchored.data_preprocessor.pop('type') == 'AnchoringDataPreprocessor'
+    )
     del anchored.data_preprocessor['mask_prob']
     assert anchored.to_dict() == plain.to_dict()
 
 
 @pytest.mark.parametrize('family', FAMILIES)
 def test_the_page_has_the_figures_of_the_files(family):
-    row, = re.findall(rf'^\| `configs/{leaf(family)}` \|(.*)\|$', PAGE, re.M)
+    (row,) = re.findall(rf'^\| `configs/{leaf(family)}` \|(.*)\|$', PAGE, re.M)
     cells = [cell.strip() for cell in row.split('|')]
     assert len(cells) == 3
     told = [figure(leaf(family, kind)) or '–' for kind in KINDS]
@@ -102,7 +116,8 @@ def test_the_page_names_files_that_exist():
 def test_the_released_recipe_changes_what_the_authors_code_does(end):
     masked, released = (
         read(f'cifar10/resnet18_{kind}_cifar10{end}.py').to_dict()
-        for kind in ('anchored-masked', 'anchored-masked-released'))
+        for kind in ('anchored-masked', 'anchored-masked-released')
+    )
     assert released['model']['head'].pop('masked_target') == 'label'
     assert released['model'].pop('masked_norm_stats') == 'update'
     preprocessor = released['data_preprocessor']
@@ -116,7 +131,8 @@ def test_the_released_recipe_changes_what_the_authors_code_does(end):
 def test_the_control_is_the_plain_recipe_but_for_subtracting(end):
     plain, control = (
         read(f'cifar10/resnet18_{kind}cifar10{end}.py').to_dict()
-        for kind in ('', 'subtractive-mix_'))
+        for kind in ('', 'subtractive-mix_')
+    )
     assert control['model'].pop('type') == 'SubtractiveMixImageClassifier'
     assert plain['model'].pop('type') == 'ImageClassifier'
     preprocessor = control['data_preprocessor']

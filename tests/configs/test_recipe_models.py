@@ -1,4 +1,5 @@
 """Models of the recipes, at full size."""
+
 import pytest
 import torch
 import yaml
@@ -23,7 +24,8 @@ IMAGENET = {
 
 def build(cfg):
     return MODELS.build(
-        dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+        dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
+    )
 
 
 def parameters(model):
@@ -46,8 +48,11 @@ def test_cifar_models(family):
     for model in models[1:]:
         assert plain_parameters(model) == parameters(models[0])
     stem = models[0].backbone.get_submodule(models[1].stem[0])
-    assert (stem.in_channels, stem.kernel_size, stem.stride) == (3, (3, 3),
-                                                                 (1, 1))
+    assert (stem.in_channels, stem.kernel_size, stem.stride) == (
+        3,
+        (3, 3),
+        (1, 1),
+    )
     for model in models:
         assert model.head.num_classes == classes
         assert model.data_preprocessor.num_classes == classes
@@ -63,12 +68,13 @@ def test_imagenet_models(name, expected):
     assert plain_parameters(model) == pytest.approx(expected, rel=1e-3)
     assert model.head.num_classes == 1000
     metafile = yaml.safe_load(
-        (CONFIG_DIR / 'imagenet/metafile.yml').read_text())
+        (CONFIG_DIR / 'imagenet/metafile.yml').read_text()
+    )
     told = {m['Name']: m['Metadata']['Parameters'] for m in metafile['Models']}
     assert [told[f'{name}{kind}_imagenet'] for kind in KINDS] == [
         plain_parameters(model),
         parameters(model),
-        parameters(model)
+        parameters(model),
     ]
 
 
@@ -86,8 +92,10 @@ def test_regularisation_is_torchvision_s():
     assert swin.head.loss.label_smooth_val == 0.1
     assert vit.head.loss.label_smooth_val == 0.11
     assert regnet.head.loss.type == 'CrossEntropyLoss'
-    alphas = [[step.alpha for step in model.train_cfg.augments]
-              for model in (swin, vit)]
+    alphas = [
+        [step.alpha for step in model.train_cfg.augments]
+        for model in (swin, vit)
+    ]
     assert alphas == [[0.8, 1.0], [0.2, 1.0]]
     assert 'train_cfg' not in regnet
     model = build(read('imagenet/vit-base-p16_imagenet.py'))
@@ -96,4 +104,5 @@ def test_regularisation_is_torchvision_s():
     logits, soft = torch.randn(4, 1000), torch.rand(4, 1000)
     soft /= soft.sum(1, keepdim=True)  # as mixed labels
     assert model.head.loss_module(logits, soft).item() == pytest.approx(
-        cross_entropy(logits, soft, label_smoothing=0.11).item(), rel=1e-5)
+        cross_entropy(logits, soft, label_smoothing=0.11).item(), rel=1e-5
+    )

@@ -1,4 +1,5 @@
 """Recipes run, on a few images and with smaller models."""
+
 import pytest
 import torch
 from helpers.recipe_leaves import read
@@ -12,7 +13,7 @@ CIFAR = {
 NARROW = {
     'model.backbone.stem_channels': 8,
     'model.backbone.base_channels': 8,
-    'model.head.in_channels': 64
+    'model.head.in_channels': 64,
 }
 FEW = {
     'train_dataloader.batch_size': 6,
@@ -22,43 +23,37 @@ FEW = {
 }
 RUNS = {
     'cifar100/wrn-40-2_anchored-masked_cifar100.py': {
-        **CIFAR, 'model.backbone.depth': 10
-    },
-    'cifar10/resnet18_cifar10.py': {
         **CIFAR,
-        **NARROW
+        'model.backbone.depth': 10,
     },
+    'cifar10/resnet18_cifar10.py': {**CIFAR, **NARROW},
     'cifar10/resnet18_anchored-masked-released_cifar10.py': {
         **CIFAR,
-        **NARROW
+        **NARROW,
     },
     'cifar10/resnet18_subtractive-mix_cifar10-folders.py': {
         **CIFAR,
-        **NARROW, 'train_dataloader.batch_size': 5
+        **NARROW,
+        'train_dataloader.batch_size': 5,
     },
-    'cifar100/resnet18-pixmix_anchored_cifar100.py': {
-        **CIFAR,
-        **NARROW
-    },
+    'cifar100/resnet18-pixmix_anchored_cifar100.py': {**CIFAR, **NARROW},
     'cifar100/resnet18_anchored-masked_cifar100-folders.py': {
         **CIFAR,
-        **NARROW, 'train_dataloader.batch_size': 50
+        **NARROW,
+        'train_dataloader.batch_size': 50,
     },
     'imagenet/swinv2-tiny_anchored-masked_imagenet.py': {
         **FEW,
-        'custom_hooks.0.interval':
-        2,
-        'custom_hooks.0.begin_epoch':
-        1,
-        'model.backbone.arch':
-        dict(
+        'custom_hooks.0.interval': 2,
+        'custom_hooks.0.begin_epoch': 1,
+        'model.backbone.arch': dict(
             _delete_=True,
             embed_dims=8,
             depths=[1, 1, 1, 1],
             num_heads=[1, 1, 1, 1],
-            extra_norm_every_n_blocks=0),
-        'model.head.in_channels':
-        64,
+            extra_norm_every_n_blocks=0,
+        ),
+        'model.head.in_channels': 64,
     },
     'imagenet/regnety-800mf_anchored_imagenet.py': {
         **FEW,
@@ -71,22 +66,26 @@ RUNS = {
 def make_runner(name, changes, folder, rate=None) -> Runner:
     """For an epoch of a recipe, with a share of the labels wrong."""
     cfg = read(name)
-    cfg.merge_from_dict({
-        'work_dir': str(folder),
-        'log_level': 'ERROR',
-        'train_cfg.max_epochs': 1,
-        'train_cfg.val_interval': 1,
-        'default_hooks.checkpoint.interval': 1,
-        **changes
-    })
+    cfg.merge_from_dict(
+        {
+            'work_dir': str(folder),
+            'log_level': 'ERROR',
+            'train_cfg.max_epochs': 1,
+            'train_cfg.val_interval': 1,
+            'default_hooks.checkpoint.interval': 1,
+            **changes,
+        }
+    )
     for loader in ('train', 'val', 'test'):
         cfg[f'{loader}_dataloader'].update(
-            num_workers=0, persistent_workers=False)
+            num_workers=0, persistent_workers=False
+        )
     if rate is not None:
         cfg.train_dataloader.dataset = dict(
             type='SymmetricLabelNoise',
             rate=rate,
-            dataset=cfg.train_dataloader.dataset)
+            dataset=cfg.train_dataloader.dataset,
+        )
     cfg.experiment_name = folder.name
     return Runner.from_cfg(cfg)
 
@@ -96,13 +95,15 @@ def test_an_epoch_and_its_validation(name, changes, with_data, tmp_path):
     runner = make_runner(name, changes, tmp_path)
     runner.train()
     assert runner.iter == 2
-    saved = torch.load(
-        tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
-    stem, = {
+    saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)[
+        'state_dict'
+    ]
+    (stem,) = {
         key: value
         for key, value in saved.items()
-        if value.dim() == 4 and value.shape[1] in (
-            3, 6) and key.startswith('backbone')
+        if value.dim() == 4
+        and value.shape[1] in (3, 6)
+        and key.startswith('backbone')
     }
     anchored = '_anchored' in name
     assert saved[stem].shape[1] == (6 if anchored else 3)

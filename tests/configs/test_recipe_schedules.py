@@ -1,4 +1,5 @@
 """Schedules of the recipes against the published ones."""
+
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +14,10 @@ from mmpretrain.registry import HOOKS, MODELS
 
 CIFAR = [family for family in FAMILIES if family[0] != 'imagenet']
 SWIN = [family for family in FAMILIES if family[1].startswith('swin')]
-VIT, DEIT, REGNET = (('imagenet', model, 'imagenet')
-                     for model in ('vit-base-p16', 'deit-small',
-                                   'regnety-800mf'))
+VIT, DEIT, REGNET = (
+    ('imagenet', model, 'imagenet')
+    for model in ('vit-base-p16', 'deit-small', 'regnety-800mf')
+)
 
 
 def learning_rates(cfg, batches=10):
@@ -25,16 +27,20 @@ def learning_rates(cfg, batches=10):
     runner = SimpleNamespace(
         _train_loop=SimpleNamespace(
             max_epochs=cfg.train_cfg.max_epochs,
-            max_iters=cfg.train_cfg.max_epochs * batches),
+            max_iters=cfg.train_cfg.max_epochs * batches,
+        ),
         train_loop=SimpleNamespace(
             max_epochs=cfg.train_cfg.max_epochs,
             max_iters=cfg.train_cfg.max_epochs * batches,
-            dataloader=range(batches)),
+            dataloader=range(batches),
+        ),
         train_dataloader=range(batches),
         max_epochs=cfg.train_cfg.max_epochs,
-        max_iters=cfg.train_cfg.max_epochs * batches)
-    schedulers = Runner._build_param_scheduler(runner, cfg.param_scheduler,
-                                               optimizer)
+        max_iters=cfg.train_cfg.max_epochs * batches,
+    )
+    schedulers = Runner._build_param_scheduler(
+        runner, cfg.param_scheduler, optimizer
+    )
     rates = []
     for _ in range(cfg.train_cfg.max_epochs):
         rates.append(optimizer.get_lr()['lr'][0])
@@ -54,11 +60,20 @@ def test_cifar(family):
     cfg = read(leaf(family))
     rates = learning_rates(cfg)
     assert len(rates) == 200
-    for epoch, rate in ((0, .1), (59, .1), (60, .02), (119, .02), (120, .004),
-                        (159, .004), (160, .0008), (199, .0008)):
+    for epoch, rate in (
+        (0, 0.1),
+        (59, 0.1),
+        (60, 0.02),
+        (119, 0.02),
+        (120, 0.004),
+        (159, 0.004),
+        (160, 0.0008),
+        (199, 0.0008),
+    ):
         assert rates[epoch] == pytest.approx(rate)
     assert cfg.optim_wrapper.optimizer == dict(
-        type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4)
+        type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4
+    )
     assert cfg.train_dataloader.batch_size == 128
     assert cfg.auto_scale_lr.base_batch_size == 128
     # the last epoch's weights are tested and kept
@@ -72,11 +87,18 @@ def test_all_cifar_recipes_are_in_that_test():
 
 @pytest.mark.parametrize(
     'family,epochs,warm_up,first,peak,last,per_gpu,decay,clip',
-    [*((family, 300, 20, 1e-5, 1e-3, 1e-5, 128, 0.05, 5.) for family in SWIN),
-     (VIT, 300, 30, 3e-3 * 0.033, 3e-3, 0, 512, 0.3, 1.),
-     (REGNET, 100, 5, 0.08, 0.8, 0, 128, 5e-5, None)])  # yapf: disable
-def test_torchvision_s(family, epochs, warm_up, first, peak, last, per_gpu,
-                       decay, clip):
+    [
+        *(
+            (family, 300, 20, 1e-5, 1e-3, 1e-5, 128, 0.05, 5.0)
+            for family in SWIN
+        ),
+        (VIT, 300, 30, 3e-3 * 0.033, 3e-3, 0, 512, 0.3, 1.0),
+        (REGNET, 100, 5, 0.08, 0.8, 0, 128, 5e-5, None),
+    ],
+)
+def test_torchvision_s(
+    family, epochs, warm_up, first, peak, last, per_gpu, decay, clip
+):
     cfg = read(leaf(family))
     rates = learning_rates(cfg)
     assert len(rates) == epochs
@@ -96,18 +118,22 @@ def test_torchvision_s(family, epochs, warm_up, first, peak, last, per_gpu,
     assert cfg.optim_wrapper.optimizer.type == ('SGD' if sgd else 'AdamW')
 
 
-@pytest.mark.parametrize('family,batch,begin', [
-    *((family, 1024, 20) for family in SWIN),
-    (VIT, 4096, 30),
-])
+@pytest.mark.parametrize(
+    'family,batch,begin',
+    [
+        *((family, 1024, 20) for family in SWIN),
+        (VIT, 4096, 30),
+    ],
+)
 def test_weights_are_averaged_as_by_torchvision(family, batch, begin):
-    hook, = read(leaf(family)).custom_hooks
+    (hook,) = read(leaf(family)).custom_hooks
     built = HOOKS.build(hook)
     assert built.begin_epoch == begin
     # its 0.99998 is that of a step; scaled to 32 steps' share of an epoch
     assert built.ema_cfg['interval'] == 32
     assert built.ema_cfg['momentum'] == pytest.approx(
-        (1 - 0.99998) * batch * 32 / 300)
+        (1 - 0.99998) * batch * 32 / 300
+    )
     anchored = read(leaf(family, '_anchored-masked')).custom_hooks
     assert anchored[0] == hook and len(anchored) == 2
 
@@ -115,16 +141,21 @@ def test_weights_are_averaged_as_by_torchvision(family, batch, begin):
 def test_norms_and_biases_do_not_decay():
     cfg = Config(read('imagenet/swinv2-tiny_imagenet.py').to_dict())
     cfg.model.backbone.arch = dict(
-        embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1],
-        extra_norm_every_n_blocks=0)  # yapf: disable
+        embed_dims=8,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 1, 1],
+        extra_norm_every_n_blocks=0,
+    )
     cfg.model.head.in_channels = 64
     optimizer = build_optim_wrapper(
-        MODELS.build(dict(cfg.model)), cfg.optim_wrapper)
+        MODELS.build(dict(cfg.model)), cfg.optim_wrapper
+    )
     decays = {}
     for group in optimizer.optimizer.param_groups:
         for parameter in group['params']:
-            decays.setdefault(group['weight_decay'],
-                              []).append(parameter.dim())
+            decays.setdefault(group['weight_decay'], []).append(
+                parameter.dim()
+            )
     assert set(decays) == {0, 0.05}
     assert max(decays[0]) == 1 and min(decays[0.05]) > 1
 
@@ -132,13 +163,15 @@ def test_norms_and_biases_do_not_decay():
 def test_deit_is_mmpretrain_s():
     ours = read(leaf(DEIT)).to_dict()
     host = Config.fromfile(
-        Path(mmpretrain.__file__).parent /
-        '.mim/configs/deit/deit-small_4xb256_in1k.py').to_dict()
+        Path(mmpretrain.__file__).parent
+        / '.mim/configs/deit/deit-small_4xb256_in1k.py'
+    ).to_dict()
     own = ('default_hooks', 'randomness')
     compared = {key: value for key, value in host.items() if key not in own}
     assert {'model', 'param_scheduler', 'train_dataloader'} <= set(compared)
-    assert without_scopes({key: ours[key]
-                           for key in compared}) == without_scopes(compared)
+    assert without_scopes(
+        {key: ours[key] for key in compared}
+    ) == without_scopes(compared)
     assert ours['train_cfg']['max_epochs'] == 300
 
 
@@ -147,7 +180,8 @@ def without_scopes(config):
     if isinstance(config, dict):
         return {
             key: without_scopes(value)
-            for key, value in config.items() if key != '_scope_'
+            for key, value in config.items()
+            if key != '_scope_'
         }
     if isinstance(config, (list, tuple)):
         return [without_scopes(value) for value in config]

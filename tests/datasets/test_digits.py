@@ -14,7 +14,8 @@ def test_the_split_is_stratified_and_disjoint():
     assert (len(train), len(test)) == (1297, 500)
     for dataset in (train, test):
         counts = np.bincount(
-            [dataset[i]['gt_label'] for i in range(len(dataset))])
+            [dataset[i]['gt_label'] for i in range(len(dataset))]
+        )
         assert counts.min() > 0.09 * len(dataset)
         image = dataset[0]['img']
         assert image.shape == (8, 8, 3) and image.dtype == np.uint8

@@ -1,4 +1,5 @@
 """A small training set, the same for everyone who has the folders."""
+
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,8 @@ def folders(tmp_path):
         for i in reversed(range(count)):
             cv2.imwrite(
                 str(tmp_path / name / f'{i}.png'),
-                np.full((4, 4, 3), i, np.uint8))
+                np.full((4, 4, 3), i, np.uint8),
+            )
     return tmp_path
 
 
@@ -25,17 +27,27 @@ def first(folder, count, **kwargs):
             type='FirstOfEachClass',
             data_root=str(folder),
             images_per_class=count,
-            **kwargs))
+            **kwargs,
+        )
+    )
 
 
 def test_the_first_images_of_each_class_by_name(folders):
     dataset = first(folders, 2)
     taken = [dataset.get_data_info(i) for i in range(len(dataset))]
-    assert [(Path(one['img_path']).parent.name, Path(one['img_path']).name,
-             one['gt_label']) for one in taken] == [('cat', '0.png', 0),
-                                                    ('cat', '1.png', 0),
-                                                    ('dog', '0.png', 1),
-                                                    ('dog', '1.png', 1)]
+    assert [
+        (
+            Path(one['img_path']).parent.name,
+            Path(one['img_path']).name,
+            one['gt_label'],
+        )
+        for one in taken
+    ] == [
+        ('cat', '0.png', 0),
+        ('cat', '1.png', 0),
+        ('dog', '0.png', 1),
+        ('dog', '1.png', 1),
+    ]
     assert dataset.metainfo['classes'] == ('cat', 'dog')
 
 
@@ -49,7 +61,8 @@ def test_images_go_through_the_pipeline(folders):
 def test_a_class_of_fewer_images_is_refused(folders):
     assert len(first(folders, 3)) == 6
     with pytest.raises(
-            ValueError, match='4 images of each class.*class 1 has 3. Lower'):
+        ValueError, match='4 images of each class.*class 1 has 3. Lower'
+    ):
         first(folders, 4)
 
 

@@ -23,8 +23,14 @@ def paint(path, size=(12, 10)):
 def tree(tmp_path):
     """Nested, linked, hidden and missing images in class folders."""
     root = tmp_path / 'root'
-    for name in ('a/1.png', 'a/deep/er/2.JPG', 'a/b.png', 'a/b/1.png',
-                 'c/._1.png', 'c/3.png'):
+    for name in (
+        'a/1.png',
+        'a/deep/er/2.JPG',
+        'a/b.png',
+        'a/b/1.png',
+        'c/._1.png',
+        'c/3.png',
+    ):
         paint(root / name)
     (root / 'b').mkdir()
     paint(tmp_path / 'elsewhere' / '4.png')
@@ -46,17 +52,19 @@ def test_images_are_those_of_the_host_in_its_order(tree):
 
 
 @pytest.mark.parametrize(
-    'reads', [
+    'reads',
+    [
         lambda root: [
-            info['img_path'] for info in DATASETS.build(
-                dict(type='OODFolder', data_root=str(root), lazy_init=True)).
-            load_data_list()
+            info['img_path']
+            for info in DATASETS.build(
+                dict(type='OODFolder', data_root=str(root), lazy_init=True)
+            ).load_data_list()
         ],
-        lambda root: list(map(str,
-                              MixingImages(root).files)),
+        lambda root: list(map(str, MixingImages(root).files)),
         lambda root: [str(root / name) for name in FolderSource(root).names],
     ],
-    ids=['OODFolder', 'PixMix', 'make_corruptions'])
+    ids=['OODFolder', 'PixMix', 'make_corruptions'],
+)
 def test_every_reader_follows_links_and_leaves_hidden_folders(reads, tree):
     before = reads(tree)
     paint(tree / '.ipynb_checkpoints' / '5.png')
@@ -83,7 +91,9 @@ def test_labels_of_a_corrupted_folder_are_those_of_the_host(tree, tmp_path):
                 type='CorruptedFolders',
                 data_root=str(tmp_path / 'out'),
                 kind='fog',
-                severity=2))
+                severity=2,
+            )
+        )
     assert made.get_gt_labels().tolist() == [i['gt_label'] for i in infos]
     assert list(made.metainfo['classes']) == list(host.metainfo['classes'])
 
@@ -91,12 +101,14 @@ def test_labels_of_a_corrupted_folder_are_those_of_the_host(tree, tmp_path):
 @pytest.mark.parametrize('suffix', ['png', 'tif'])
 @pytest.mark.parametrize('channels', [1, 3])
 def test_images_of_16_bits_are_scaled_as_the_host_scales(
-        suffix, channels, tmp_path):
+    suffix, channels, tmp_path
+):
     path = tmp_path / f'deep.{suffix}'
     deep = np.linspace(0, 65535, 64 * channels).astype(np.uint16)
     cv2.imwrite(str(path), deep.reshape(8, 8, channels))
-    host = Compose([dict(type='LoadImageFromFile')
-                    ])(dict(img_path=str(path)))['img'][..., ::-1]
+    host = Compose([dict(type='LoadImageFromFile')])(dict(img_path=str(path)))[
+        'img'
+    ][..., ::-1]
     found = read_image(path)
     assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - host).max() <= 1
@@ -130,11 +142,11 @@ def test_files_that_are_no_images_are_refused_by_name(data, tmp_path):
 
 def test_images_are_cut_as_torchvision_cuts_them(tmp_path):
     cut = transforms.Compose(
-        [transforms.Resize(256),
-         transforms.CenterCrop(224)])
+        [transforms.Resize(256), transforms.CenterCrop(224)]
+    )
     coarse = torch.randint(
-        256, (9, 11, 3), dtype=torch.uint8,
-        generator=torch.manual_seed(0)).numpy()
+        256, (9, 11, 3), dtype=torch.uint8, generator=torch.manual_seed(0)
+    ).numpy()
     coarse = Image.fromarray(coarse)
     sizes = [(width, 375) for width in range(180, 580, 9)]
     sizes += [(375, height) for height in range(181, 580, 13)]

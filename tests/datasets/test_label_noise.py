@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from mmpretrain.registry import DATASETS
 
-from mmanchor.datasets import (SymmetricLabelNoise, flip_labels,
-                               select_indices, with_pipeline)
+from mmanchor.datasets import (
+    SymmetricLabelNoise,
+    flip_labels,
+    select_indices,
+    with_pipeline,
+)
 
 PACKED = [dict(type='PackInputs')]
 
@@ -16,7 +20,9 @@ def noisy(rate=0.1, **kwargs):
             type='SymmetricLabelNoise',
             dataset=dict(type='Digits', pipeline=PACKED),
             rate=rate,
-            **kwargs))
+            **kwargs,
+        )
+    )
 
 
 def test_the_rate_is_met_and_others_are_equally_likely():
@@ -40,9 +46,9 @@ def test_as_many_flip_as_said(rate):
 
 def test_what_flips_is_that_of_the_seed_and_grows_with_the_rate():
     clean = np.arange(1000) % 10
-    few, many = (flip_labels(clean, 10, rate, seed=1) for rate in (.05, .2))
-    assert np.array_equal(few, flip_labels(clean, 10, .05, seed=1))
-    assert not np.array_equal(few, flip_labels(clean, 10, .05, seed=2))
+    few, many = (flip_labels(clean, 10, rate, seed=1) for rate in (0.05, 0.2))
+    assert np.array_equal(few, flip_labels(clean, 10, 0.05, seed=1))
+    assert not np.array_equal(few, flip_labels(clean, 10, 0.05, seed=2))
     flipped = few != clean
     assert np.array_equal(few[flipped], many[flipped])
 
@@ -62,8 +68,10 @@ def test_flips_say_what_pipelines_and_hooks_see():
     kept = np.setdiff1d(np.arange(50), flips[:, 0])
     assert len(kept) > 30
     for index in kept:
-        assert (int(dataset[index]['data_samples'].gt_label) ==
-                clean.get_gt_labels()[index])
+        assert (
+            int(dataset[index]['data_samples'].gt_label)
+            == clean.get_gt_labels()[index]
+        )
     changed = dataset.get_gt_labels() != clean.get_gt_labels()
     assert np.array_equal(np.flatnonzero(changed), flips[:, 0])
     assert dataset.metainfo['classes'] == clean.metainfo['classes']
@@ -74,8 +82,10 @@ def test_what_is_given_stays_as_it_was():
     plain = DATASETS.build(dict(type='Digits', pipeline=PACKED))
     dataset = SymmetricLabelNoise(plain, rate=1)
     assert len(plain.pipeline.transforms) == 1
-    assert plain[0]['data_samples'].gt_label != dataset[0][
-        'data_samples'].gt_label
+    assert (
+        plain[0]['data_samples'].gt_label
+        != dataset[0]['data_samples'].gt_label
+    )
     dataset.flips[:] = -1
     dataset.get_gt_labels()[:] = -1
     assert dataset.flips.min() >= 0 and dataset.get_gt_labels().min() >= 0
@@ -91,8 +101,10 @@ def test_references_are_drawn_as_from_any_dataset():
 
 def test_the_log_says_how_many(caplog, monkeypatch):
     lines = []
-    monkeypatch.setattr('mmanchor.datasets.label_noise.print_log',
-                        lambda message, **_: lines.append(message))
+    monkeypatch.setattr(
+        'mmanchor.datasets.label_noise.print_log',
+        lambda message, **_: lines.append(message),
+    )
     with caplog.at_level(logging.INFO):
         noisy(rate=0.1, seed=3)
     assert lines == [
@@ -115,9 +127,11 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match='at least 2 classes.*but got 1'):
         flip_labels(np.zeros(3, int), 1, 0.5)
     with pytest.raises(
-            ValueError, match=r'labels in \[0, 3\), but got 0 to 3'):
+        ValueError, match=r'labels in \[0, 3\), but got 0 to 3'
+    ):
         flip_labels(np.arange(4), 3, 0.5)
     wrapped = dict(type='RepeatDataset', dataset=dict(type='Digits'), times=2)
     with pytest.raises(TypeError, match='but got RepeatDataset. Put'):
         DATASETS.build(
-            dict(type='SymmetricLabelNoise', dataset=wrapped, rate=0.1))
+            dict(type='SymmetricLabelNoise', dataset=wrapped, rate=0.1)
+        )

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
-from mmanchor.datasets.mapped_arrays import (MappedImages, open_images,
-                                             open_labels)
+from mmanchor.datasets.mapped_arrays import (
+    MappedImages,
+    open_images,
+    open_labels,
+)
 
 
 @pytest.fixture
@@ -37,13 +40,16 @@ def test_files_of_objects(path):
         open_images(path)
 
 
-@pytest.mark.parametrize('change', [
-    lambda images: images.astype(np.float32),
-    lambda images: images[:, :16, :16],
-    lambda images: images[..., :1],
-    lambda images: images[..., 0],
-    lambda images: images.transpose(0, 3, 1, 2),
-])
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda images: images.astype(np.float32),
+        lambda images: images[:, :16, :16],
+        lambda images: images[..., :1],
+        lambda images: images[..., 0],
+        lambda images: images.transpose(0, 3, 1, 2),
+    ],
+)
 def test_other_dtypes_and_shapes(path, images, change):
     np.save(path, change(images))
     expected = r'\(N, 32, 32, 3\) in uint8, but got \('

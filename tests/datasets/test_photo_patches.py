@@ -31,7 +31,8 @@ def test_patches_are_cut_from_the_photographs(size):
     ]
     for i in range(4):  # one photograph after the other
         places = np.lib.stride_tricks.sliding_window_view(
-            photos[i % 2], (size, size))
+            photos[i % 2], (size, size)
+        )
         assert (places == images[i, ..., 0]).all((-1, -2)).any()
 
 
@@ -42,26 +43,31 @@ def test_a_patch_may_be_as_high_as_a_photograph():
 
 def test_a_seed_says_where():
     one, same, other = (
-        images_of(build(count=20, seed=seed)) for seed in (1, 1, 2))
+        images_of(build(count=20, seed=seed)) for seed in (1, 1, 2)
+    )
     assert np.array_equal(one, same) and not np.array_equal(one, other)
     assert len({image.tobytes() for image in one}) == 20
 
 
 def test_fewer_are_the_first_of_more():
     assert np.array_equal(
-        images_of(build(count=20))[:5], images_of(build(count=5)))
+        images_of(build(count=20))[:5], images_of(build(count=5))
+    )
 
 
 def test_it_is_a_data_set_of_the_host_s():
     dataset = build(
-        count=6, indices=4, pipeline=[dict(type='PackInputs')], size=8)
+        count=6, indices=4, pipeline=[dict(type='PackInputs')], size=8
+    )
     assert len(dataset) == 4
     assert dataset[3]['inputs'].shape == (3, 8, 8)
     assert dataset[3]['data_samples'].gt_label.item() == -1
 
 
-@pytest.mark.parametrize('name, value', [('size', 0), ('size', 428),
-                                         ('count', 0), ('count', 10**6 + 1)])
+@pytest.mark.parametrize(
+    'name, value',
+    [('size', 0), ('size', 428), ('count', 0), ('count', 10**6 + 1)],
+)
 def test_sizes_out_of_range(name, value):
     expected = f'`{name}` to be from 1 to .*, but got {value}. Change it'
     with pytest.raises(ValueError, match=expected):

@@ -5,10 +5,17 @@ from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
 
-from mmanchor.datasets import (draw_images, mean_image, select_indices,
-                               with_pipeline)
-from mmanchor.datasets.reference_sampling import (Subset, get_labels,
-                                                  stack_images)
+from mmanchor.datasets import (
+    draw_images,
+    mean_image,
+    select_indices,
+    with_pipeline,
+)
+from mmanchor.datasets.reference_sampling import (
+    Subset,
+    get_labels,
+    stack_images,
+)
 
 PACK = [dict(type='PackInputs')]
 RESIZED = [dict(type='Resize', scale=12), dict(type='PackInputs')]
@@ -47,9 +54,14 @@ def test_mean_image(digits):
     assert torch.equal(draw_images(digits, 1, 'mean', 0), expected[None])
 
 
-@pytest.mark.parametrize('wrap', [
-    lambda d: d, lambda d: RepeatDataset(d, 2), lambda d: ConcatDataset([d, d])
-])
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda d: d,
+        lambda d: RepeatDataset(d, 2),
+        lambda d: ConcatDataset([d, d]),
+    ],
+)
 def test_another_pipeline_through_wrappers(digits, wrap):
     wrapped = wrap(digits)
     view = with_pipeline(wrapped, RESIZED)
@@ -76,7 +88,8 @@ def test_bad_sources(digits):
     with pytest.raises(TypeError, match='`pipeline`.*got Given'):
         with_pipeline(Given(), PACK)
     broken = DATASETS.build(
-        dict(type='Digits', pipeline=[dict(type='LoadImageFromFile'), *PACK]))
+        dict(type='Digits', pipeline=[dict(type='LoadImageFromFile'), *PACK])
+    )
     with pytest.raises(ValueError, match='Image .* of Digits could not be re'):
         draw_images(broken, 1, 'random', 0)
     sizes = Given(dict(inputs=torch.zeros(3, size, size)) for size in (8, 9))
@@ -90,8 +103,8 @@ def test_a_reference_that_can_not_be_read_is_named_by_its_path(tmp_path):
     dataset = CustomDataset(
         data_root=str(tmp_path),
         with_label=False,
-        pipeline=[dict(type='LoadImageFromFile'),
-                  dict(type='PackInputs')])
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')],
+    )
     subset = Subset(dataset, [2, 0, 1])
     with pytest.raises(ValueError, match='c.png.*could not be read'):
         stack_images(subset, [0])

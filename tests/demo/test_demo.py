@@ -15,14 +15,16 @@ def small(config):
 
     def make(*args):
         cfg = config(*args)
-        cfg.merge_from_dict({
-            'model.backbone.stem_channels': 8,
-            'model.backbone.base_channels': 8,
-            'model.head.in_channels': 64,
-            'train_dataloader.dataset.indices': 300,
-            'val_dataloader.dataset.indices': 100,
-            'test_dataloader.dataset.indices': 100,
-        })
+        cfg.merge_from_dict(
+            {
+                'model.backbone.stem_channels': 8,
+                'model.backbone.base_channels': 8,
+                'model.head.in_channels': 64,
+                'train_dataloader.dataset.indices': 300,
+                'val_dataloader.dataset.indices': 100,
+                'test_dataloader.dataset.indices': 100,
+            }
+        )
         return cfg
 
     return make
@@ -31,25 +33,30 @@ def small(config):
 def fewer_cells(name, data_root):
     suite = load_suite(name, data_root)
     shift = replace(
-        suite.shifts[0], kinds=('contrast', 'shot_noise'), severities=(2, 4))
+        suite.shifts[0], kinds=('contrast', 'shot_noise'), severities=(2, 4)
+    )
     clean = replace(suite.clean, dataset=dict(suite.clean.dataset, indices=60))
-    return replace(suite, clean=clean, shifts=(shift, ))
+    return replace(suite, clean=clean, shifts=(shift,))
 
 
 def test_the_demo_reports_every_model_and_repeats_its_figures(
-        tmp_path, capsys, monkeypatch):
+    tmp_path, capsys, monkeypatch
+):
     monkeypatch.setattr(demo, '_config', small(demo._config))
     monkeypatch.setattr(demo, 'load_suite', fewer_cells)
     monkeypatch.setattr(
-        demo, 'step_time_ratios',
-        lambda models, batch: step_time_ratios(models, batch, 2, 1))
+        demo,
+        'step_time_ratios',
+        lambda models, batch: step_time_ratios(models, batch, 2, 1),
+    )
     found = []
     for name in ('a', 'b'):
         folder = tmp_path / name
         monkeypatch.chdir(tmp_path)  # the same names in both results
         (tmp_path / 'demo').mkdir()
         found.append(
-            run_demo('demo', max_epochs=1, data_root=str(tmp_path / 'data')))
+            run_demo('demo', max_epochs=1, data_root=str(tmp_path / 'data'))
+        )
         (tmp_path / 'demo').rename(folder)
     times = [one.pop('times') for one in found]
     for one in (*found[0]['models'], *found[1]['models']):
@@ -57,14 +64,15 @@ def test_the_demo_reports_every_model_and_repeats_its_figures(
     assert found[0] == found[1]
     printed = capsys.readouterr().out
     rows = found[0]['models']
-    assert [(row['name'], row['num_references'], row['protocol'])
-            for row in rows] == [
-                ('standard', None, None),
-                ('anchored, K = 1', 1, 'mean'),
-                ('anchored, K ≤ 10', 10, 'adaptive'),
-                ('anchored, masked, K = 1', 1, 'mean'),
-                ('anchored, masked, K ≤ 10', 10, 'adaptive'),
-            ]
+    assert [
+        (row['name'], row['num_references'], row['protocol']) for row in rows
+    ] == [
+        ('standard', None, None),
+        ('anchored, K = 1', 1, 'mean'),
+        ('anchored, K ≤ 10', 10, 'adaptive'),
+        ('anchored, masked, K = 1', 1, 'mean'),
+        ('anchored, masked, K ≤ 10', 10, 'adaptive'),
+    ]
     corrupted = [row['shifts']['Digits-C']['mean'] for row in rows]
     assert corrupted[0]['spread'] is None
     assert corrupted[1]['spread'] == corrupted[3]['spread'] == 0

@@ -1,4 +1,5 @@
 """Configs to analyse."""
+
 from helpers.plain_configs import plain_config  # noqa: F401
 from helpers.runs import run, small_config  # noqa: F401
 

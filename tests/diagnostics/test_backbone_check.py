@@ -12,9 +12,12 @@ from mmpretrain.registry import MODELS
 
 from mmanchor import CONFIG_DIR
 from mmanchor.diagnostics.backbone_check import check_backbone
-from mmanchor.diagnostics.backbone_table import (cells, summary,
-                                                 terminal_table,
-                                                 write_markdown)
+from mmanchor.diagnostics.backbone_table import (
+    cells,
+    summary,
+    terminal_table,
+    write_markdown,
+)
 from mmanchor.diagnostics.config_pair import image_size, plain_and_anchored
 
 TOOL = Path(__file__).parents[2] / 'tools/check_backbone.py'
@@ -33,8 +36,10 @@ class DetachedResNet(ResNet_CIFAR):
     """Doesn't train its stem, but says it does."""
 
     def forward(self, x):
-        conv, self.conv1.forward = self.conv1.forward, torch.no_grad()(
-            self.conv1.forward)
+        conv, self.conv1.forward = (
+            self.conv1.forward,
+            torch.no_grad()(self.conv1.forward),
+        )
         try:
             return super().forward(x)
         finally:
@@ -54,6 +59,7 @@ class ForgetfulResNet(ResNet_CIFAR):
 @MODELS.register_module()
 class CountingResNet(ResNet_CIFAR):
     """Answers by what it has seen, which no checkpoint tells."""
+
     seen = 0
 
     def forward(self, x):
@@ -66,8 +72,9 @@ class DivergingResNet(ResNet_CIFAR):
     """Has no end in training."""
 
     def forward(self, x):
-        return tuple(out / (0. if self.training else 1.)
-                     for out in super().forward(x))
+        return tuple(
+            out / (0.0 if self.training else 1.0) for out in super().forward(x)
+        )
 
 
 @MODELS.register_module()
@@ -99,7 +106,7 @@ class Linear(BaseModule):
         self.project = torch.nn.Linear(channels * 256, 64)
 
     def forward(self, x):
-        return (self.project(x.flatten(1))[:, :, None, None], )
+        return (self.project(x.flatten(1))[:, :, None, None],)
 
 
 def test_a_plain_config_is_anchored_and_tried(plain_config):
@@ -108,12 +115,13 @@ def test_a_plain_config_is_anchored_and_tried(plain_config):
     assert report.failure is None
     assert (report.backbone, report.stem) == ('ResNet_CIFAR', ['conv1'])
     assert report.warm_start_error < 1e-5
-    assert sorted(report.losses) == [0., 1.]
+    assert sorted(report.losses) == [0.0, 1.0]
     # 3 more channels for 8 kernels of 3x3
     plain, _ = plain_and_anchored(path)
     parameters = sum(p.numel() for p in MODELS.build(plain.model).parameters())
-    assert report.extra_parameters == pytest.approx(100 * 3 * 8 * 9 /
-                                                    parameters)
+    assert report.extra_parameters == pytest.approx(
+        100 * 3 * 8 * 9 / parameters
+    )
     assert 0 < report.extra_flops < 5
 
 
@@ -122,21 +130,29 @@ def test_an_anchored_config_is_tried_as_it_is(plain_config):
     report = check_backbone(path, 16, options={'model.stem': ['conv1']})
     assert report.failure is None
     assert check_backbone(
-        path, 16, options={
-            'model.stem': ['nose']
-        }).failure.startswith("anchor it: ValueError: ")
+        path, 16, options={'model.stem': ['nose']}
+    ).failure.startswith('anchor it: ValueError: ')
 
 
-@pytest.mark.parametrize('backbone,failure', [
-    ('PeekingResNet', 'warm-start it: .*was not widened.*stem='),
-    ('DetachedResNet', 'train it: .*gradient in conv1, but got none'),
-    ('ForgetfulResNet', 'warm-start it: .*relative difference'),
-    ('NoSuchNet', 'build the plain model: .*NoSuchNet'),
-    ('CountingResNet', 'save, load and predict: .*same predictions.*differ'),
-    ('DivergingResNet', 'train it: .*finite loss with mask_prob=0.0'),
-    ('NoisyResNet', 'train it: .*both halves of conv1.*mask_prob=1.0'),
-    ('NormFirstResNet', 'run it anchored: RuntimeError.*stem=.*my-backbone'),
-])
+@pytest.mark.parametrize(
+    'backbone,failure',
+    [
+        ('PeekingResNet', 'warm-start it: .*was not widened.*stem='),
+        ('DetachedResNet', 'train it: .*gradient in conv1, but got none'),
+        ('ForgetfulResNet', 'warm-start it: .*relative difference'),
+        ('NoSuchNet', 'build the plain model: .*NoSuchNet'),
+        (
+            'CountingResNet',
+            'save, load and predict: .*same predictions.*differ',
+        ),
+        ('DivergingResNet', 'train it: .*finite loss with mask_prob=0.0'),
+        ('NoisyResNet', 'train it: .*both halves of conv1.*mask_prob=1.0'),
+        (
+            'NormFirstResNet',
+            'run it anchored: RuntimeError.*stem=.*my-backbone',
+        ),
+    ],
+)
 def test_what_does_not_work_is_reported(plain_config, backbone, failure):
     report = check_backbone(plain_config(backbone), size=16)
     assert re.search(failure, report.failure)
@@ -164,11 +180,14 @@ def test_a_backbone_of_one_s_own_is_imported(plain_config, tmp_path):
     (tmp_path / 'own_net.py').write_text(
         'from mmpretrain.models import ResNet_CIFAR\n'
         'from mmpretrain.registry import MODELS\n'
-        'MODELS.register_module(name="OwnNet", module=ResNet_CIFAR)\n')
+        'MODELS.register_module(name="OwnNet", module=ResNet_CIFAR)\n'
+    )
     path = plain_config(
-        'OwnNet', more="custom_imports = dict(imports='own_net')")
+        'OwnNet', more="custom_imports = dict(imports='own_net')"
+    )
     status, printed = run_forked(
-        TOOL, path, '--size', 16, output=tmp_path / 'printed', cwd=tmp_path)
+        TOOL, path, '--size', 16, output=tmp_path / 'printed', cwd=tmp_path
+    )
     assert 'ResNet_CIFAR: works' in printed, printed
     assert "imports=['own_net', 'mmanchor'], allow" in printed
     assert status == 0
@@ -185,7 +204,8 @@ def test_what_a_config_imports_is_kept(plain_config, imports):
 def test_a_config_of_the_host_by_name():
     report = check_backbone(
         'mmpretrain::resnet/resnet18_8xb16_cifar10.py',
-        options={'model.backbone.depth': 34})
+        options={'model.backbone.depth': 34},
+    )
     assert report.failure is None
     assert report.extra_flops < 0.3  # 0.32 for 18 layers
 
@@ -207,14 +227,17 @@ def test_the_caller_s_draws_are_left_alone(plain_config):
 
 def test_a_head_is_needed_to_train(plain_config):
     path = plain_config(more='model.update(head=None)')
-    assert 'train it: ValueError: Expected a `head`' in check_backbone(
-        path, size=16).failure
+    assert (
+        'train it: ValueError: Expected a `head`'
+        in check_backbone(path, size=16).failure
+    )
 
 
 def test_pretrained_files_are_not_read(plain_config):
     path = plain_config(
         arguments="init_cfg=[dict(type='Pretrained', checkpoint='gone.pth'),"
-        " dict(type='Kaiming', layer='Conv2d')]")
+        " dict(type='Kaiming', layer='Conv2d')]"
+    )
     assert check_backbone(path, size=16).failure is None
     plain, _ = plain_and_anchored(path)
     assert plain.model.backbone.init_cfg == [
@@ -228,18 +251,25 @@ def test_only_classifiers_are_checked(tmp_path):
     with pytest.raises(ValueError, match='ImageClassifier.*has MAE'):
         plain_and_anchored(path)
     assert check_backbone('gone.py').failure.startswith(
-        'load the config: FileNotFoundError')
+        'load the config: FileNotFoundError'
+    )
 
 
-@pytest.mark.parametrize('pipeline,size', [
-    ([
-        dict(type='ResizeEdge', scale=256),
-        dict(type='CenterCrop', crop_size=224),
-        dict(type='PackInputs')
-    ], 224),
-    ([dict(type='Resize', scale=(48, 40))], (48, 40)),
-    ([dict(type='PackInputs')], 32),
-])
+@pytest.mark.parametrize(
+    'pipeline,size',
+    [
+        (
+            [
+                dict(type='ResizeEdge', scale=256),
+                dict(type='CenterCrop', crop_size=224),
+                dict(type='PackInputs'),
+            ],
+            224,
+        ),
+        ([dict(type='Resize', scale=(48, 40))], (48, 40)),
+        ([dict(type='PackInputs')], 32),
+    ],
+)
 def test_image_size_is_read_off_the_pipelines(pipeline, size):
     train = dict(dataset=dict(pipeline=[dict(crop_size=32)]))
     test = dict(dataset=dict(pipeline=pipeline))

@@ -4,6 +4,7 @@
 the configs' sizes; here images are small, and the largest models have few
 layers of few channels. The layers that read the image are of the same kind.
 """
+
 import pytest
 
 from mmanchor.diagnostics.backbone_check import check_backbone
@@ -11,117 +12,116 @@ from mmanchor.diagnostics.backbone_matrix import HOST_CONFIGS, MATRIX
 
 SIZE = 64
 # backbones that take images of the config's size only
-SIZES = dict.fromkeys([
-    'EfficientFormer', 'HiViT', 'InceptionV3', 'LeViT', 'MixMIMTransformer',
-    'PyramidVig', 'RepMLPNet', 'RevVisionTransformer', 'SwinTransformer',
-    'T2T_ViT', 'TNT', 'TinyViT', 'Vig'
-])
+SIZES = dict.fromkeys(
+    [
+        'EfficientFormer',
+        'HiViT',
+        'InceptionV3',
+        'LeViT',
+        'MixMIMTransformer',
+        'PyramidVig',
+        'RepMLPNet',
+        'RevVisionTransformer',
+        'SwinTransformer',
+        'T2T_ViT',
+        'TNT',
+        'TinyViT',
+        'Vig',
+    ]
+)
 TRANSFORMER = dict(
     _delete_=True,
     embed_dims=32,
     num_layers=2,
     num_heads=2,
-    feedforward_channels=64)
+    feedforward_channels=64,
+)
 # changes to the model, by backbone
 FEW_WEIGHTS = {
     'BEiTViT': {
         'backbone.img_size': SIZE,
         'backbone.arch': TRANSFORMER,
-        'head.in_channels': 32
+        'head.in_channels': 32,
     },
-    'DaViT': {
-        'backbone.pad_small_map': True
-    },
+    'DaViT': {'backbone.pad_small_map': True},
     'MixMIMTransformer': {
-        'backbone.arch':
-        dict(
+        'backbone.arch': dict(
             _delete_=True,
             embed_dims=16,
             depths=[1, 1, 1, 1],
-            num_heads=[1, 1, 1, 1]),
-        'head.in_channels':
-        128
+            num_heads=[1, 1, 1, 1],
+        ),
+        'head.in_channels': 128,
     },
     'MlpMixer': {
-        'backbone.img_size':
-        SIZE,
-        'backbone.arch':
-        dict(
+        'backbone.img_size': SIZE,
+        'backbone.arch': dict(
             _delete_=True,
             embed_dims=32,
             num_layers=2,
             tokens_mlp_dims=16,
-            channels_mlp_dims=64),
-        'head.in_channels':
-        32
+            channels_mlp_dims=64,
+        ),
+        'head.in_channels': 32,
     },
     'RepLKNet': {
-        'backbone.arch':
-        dict(
+        'backbone.arch': dict(
             _delete_=True,
             large_kernel_sizes=[31, 29, 27, 13],
             layers=[1, 1, 1, 1],
             channels=[8, 16, 32, 64],
             small_kernel=5,
-            dw_ratio=1),
-        'head.in_channels':
-        64
+            dw_ratio=1,
+        ),
+        'head.in_channels': 64,
     },
     'RepMLPNet': {
-        'backbone.arch':
-        dict(
+        'backbone.arch': dict(
             _delete_=True,
             channels=[16, 32, 64, 128],
             depths=[1, 1, 1, 1],
-            sharesets_nums=[1, 4, 16, 32]),
-        'head.in_channels':
-        128
+            sharesets_nums=[1, 4, 16, 32],
+        ),
+        'head.in_channels': 128,
     },
     'RevVisionTransformer': {
         'backbone.arch': TRANSFORMER,
-        'head.in_channels': 64
+        'head.in_channels': 64,
     },
     'SwinTransformerV2': {
-        'backbone.img_size':
-        SIZE,
+        'backbone.img_size': SIZE,
         'backbone.window_size': [4, 4, 4, 2],
-        'backbone.arch':
-        dict(
+        'backbone.arch': dict(
             _delete_=True,
             embed_dims=16,
             depths=[1, 1, 1, 1],
             num_heads=[1, 1, 1, 1],
-            extra_norm_every_n_blocks=0),
-        'head.in_channels':
-        128
+            extra_norm_every_n_blocks=0,
+        ),
+        'head.in_channels': 128,
     },
-    'T2T_ViT': {
-        'backbone.num_layers': 2
-    },
+    'T2T_ViT': {'backbone.num_layers': 2},
     'TNT': {
-        'backbone.arch':
-        dict(
+        'backbone.arch': dict(
             _delete_=True,
             embed_dims_outer=32,
             embed_dims_inner=8,
             num_layers=2,
             num_heads_outer=2,
-            num_heads_inner=2),
-        'head.in_channels':
-        32
+            num_heads_inner=2,
+        ),
+        'head.in_channels': 32,
     },
     'VGG': {
-        'backbone.num_classes':
-        -1,
-        'neck':
-        dict(_delete_=True, type='GlobalAveragePooling'),
-        'head':
-        dict(
+        'backbone.num_classes': -1,
+        'neck': dict(_delete_=True, type='GlobalAveragePooling'),
+        'head': dict(
             _delete_=True,
             type='LinearClsHead',
             num_classes=1000,
             in_channels=512,
-            loss=dict(type='CrossEntropyLoss')),
+            loss=dict(type='CrossEntropyLoss'),
+        ),
     },
 }
 
@@ -137,10 +137,8 @@ def test_a_backbone_is_anchored_and_starts_exactly(name):
     report = check_backbone(
         HOST_CONFIGS / entry.config,
         SIZES.get(name, SIZE),
-        options={
-            **(entry.options or {}),
-            **options
-        })
+        options={**(entry.options or {}), **options},
+    )
     assert report.failure is None
     assert report.backbone == name
     starts_exactly = report.warm_start_error is not None

@@ -1,4 +1,5 @@
 """Models that say "don't know" in training alone are found out."""
+
 import json
 import runpy
 import sys
@@ -23,11 +24,11 @@ class SeesReference(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm2d(3) if norm else nn.Identity()
         if norm:  # of references; of what is blanked it is 0
-            self.norm.running_mean.fill_(1.)
+            self.norm.running_mean.fill_(1.0)
 
     def forward(self, anchored):
         seen = self.norm(anchored[:, :3]).abs().mean((1, 2, 3))
-        return (torch.stack([1000 * seen, *[0 * seen] * 9], 1), )
+        return (torch.stack([1000 * seen, *[0 * seen] * 9], 1),)
 
 
 @pytest.fixture
@@ -41,7 +42,8 @@ def ask(small_config):
             image_channels=3,
             backbone=dict(type='SeesReference', norm=norm),
             head=dict(type='ClsHead'),
-            data_preprocessor=dict(cfg.data_preprocessor, **preprocessor))
+            data_preprocessor=dict(cfg.data_preprocessor, **preprocessor),
+        )
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             model = MODELS.build(cfg.model)
         images = ImagesOfTwoSets(cfg, num_images, batch_size, seed=0)
@@ -51,17 +53,19 @@ def ask(small_config):
 
 
 def entropies(found):
-    return [(one.images, one.statistics, round(one.masked_entropy, 2))
-            for one in found]
+    return [
+        (one.images, one.statistics, round(one.masked_entropy, 2))
+        for one in found
+    ]
 
 
 def test_batches_that_only_their_statistics_tell_are_seen(ask):
-    found = ask(mask_prob=1.)
+    found = ask(mask_prob=1.0)
     assert entropies(found) == [
-        ('training', 'of the batch', 1.),
-        ('test', 'of the batch', 1.),
-        ('test', 'running', 0.),
-        ('test', 'updated', 1.),
+        ('training', 'of the batch', 1.0),
+        ('test', 'of the batch', 1.0),
+        ('test', 'running', 0.0),
+        ('test', 'updated', 1.0),
     ]
     assert all(one.entropy < 0.01 for one in found)
     # sure of 0, and the first class where all are alike
@@ -69,21 +73,22 @@ def test_batches_that_only_their_statistics_tell_are_seen(ask):
 
 
 def test_running_statistics_that_no_masked_batch_moved(ask):
-    *_, running, updated = ask(mask_prob=0.)
+    *_, running, updated = ask(mask_prob=0.0)
     assert running.statistics == 'running' and running.masked_entropy < 0.01
     assert updated.statistics == 'updated' and updated.masked_entropy < 0.01
 
 
 def test_rows_that_are_masked_one_by_one_share_statistics(ask):
     found = ask(mask_by='sample', mask_prob=0.5)
-    assert [(one.images, one.statistics)
-            for one in found] == [('training', 'of the batch'),
-                                  ('test', 'of the batch'),
-                                  ('test', 'running')]
+    assert [(one.images, one.statistics) for one in found] == [
+        ('training', 'of the batch'),
+        ('test', 'of the batch'),
+        ('test', 'running'),
+    ]
     assert all(one.masked_entropy < 0.5 for one in found)
 
 
-@pytest.mark.parametrize('mask_prob', [0., 1.])
+@pytest.mark.parametrize('mask_prob', [0.0, 1.0])
 def test_where_no_batch_is_mixed_both_are_asked_apart(ask, mask_prob):
     found = ask(mask_by='sample', mask_prob=mask_prob)
     of_batches = ask(mask_by='batch', mask_prob=0.5)[:3]
@@ -91,8 +96,10 @@ def test_where_no_batch_is_mixed_both_are_asked_apart(ask, mask_prob):
 
 
 def test_without_batch_norm_there_are_no_statistics(ask):
-    assert entropies(ask(norm=False)) == [('training', 'running', 1.),
-                                          ('test', 'running', 1.)]
+    assert entropies(ask(norm=False)) == [
+        ('training', 'running', 1.0),
+        ('test', 'running', 1.0),
+    ]
 
 
 def test_wrong_sizes(ask):
@@ -117,7 +124,14 @@ def test_the_tool_prints_and_writes(run, tmp_path, monkeypatch, capsys):
     config, out = tmp_path / 'config.py', tmp_path / 'out.json'
     runner.cfg.dump(config)
     words = [
-        config, checkpoint, '--images', 40, '--batch-size', 20, '--out', out
+        config,
+        checkpoint,
+        '--images',
+        40,
+        '--batch-size',
+        20,
+        '--out',
+        out,
     ]
     written = []
     for _ in range(2):
@@ -126,7 +140,11 @@ def test_the_tool_prints_and_writes(run, tmp_path, monkeypatch, capsys):
         written.append(json.loads(out.read_text()))
     assert written[0] == written[1]
     rows = written[0]['answers']
-    assert [row['statistics'] for row in rows
-            ] == ['of the batch', 'of the batch', 'running', 'updated']
+    assert [row['statistics'] for row in rows] == [
+        'of the batch',
+        'of the batch',
+        'running',
+        'updated',
+    ]
     printed = capsys.readouterr().out
     assert f'{rows[2]["masked_entropy"]:.3f}' in printed

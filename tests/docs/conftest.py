@@ -1,4 +1,5 @@
 """A sandbox for each page, in which runs are short."""
+
 import pytest
 from helpers.page_sandbox import THERE, Checkpoints, lay_out
 from helpers.short_runs import shorten

@@ -4,6 +4,7 @@ Each page has a folder of its own, with links to the clone and tiny data, and
 its commands run there in order; `short_runs` makes them short. What can't be
 run here is in one table, `NOT_RUN`.
 """
+
 import os
 import re
 import runpy
@@ -13,8 +14,14 @@ from configparser import ConfigParser
 import click
 import pytest
 from helpers.page_sandbox import THERE, Failed, run_tool
-from helpers.shown_commands import (PAGES, ROOT, inline_commands, parse,
-                                    shown_commands, unseen_commands)
+from helpers.shown_commands import (
+    PAGES,
+    ROOT,
+    inline_commands,
+    parse,
+    shown_commands,
+    unseen_commands,
+)
 
 from mmanchor.engine import launch
 from mmanchor.suite.cli import evaluate_parser
@@ -27,7 +34,7 @@ def arguments_parse(command, *_):
     parser = {
         'tools/train.py': launch.train_parser,
         'tools/test.py': launch.test_parser,
-        'tools/evaluate.py': evaluate_parser
+        'tools/evaluate.py': evaluate_parser,
     }.get(tool) or runpy.run_path(str(ROOT / tool))['make_parser']
     parser().parse_args(arguments)
     for word in arguments:
@@ -48,15 +55,18 @@ def extras_exist(command, *_):
 
 def target_exists(command, *_):
     """``make -n`` finds the target and what it depends on."""
-    subprocess.run(['make', '-n', *command.words[1:]],
-                   check=True,
-                   cwd=ROOT,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ['make', '-n', *command.words[1:]],
+        check=True,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def mim_parses(command, *_):
     """mim takes the arguments."""
     from mim.cli import cli as mim  # slow
+
     _, name, *arguments = command.words
     group = click.Context(mim)
     found = mim.get_command(group, name).make_context(name, arguments)
@@ -87,9 +97,11 @@ def in_one_process(command, folder):
         capture_output=True,
         text=True,
         env={
-            **os.environ, 'PATH': f'{fakes}:{os.environ["PATH"]}',
-            **command.variables
-        })
+            **os.environ,
+            'PATH': f'{fakes}:{os.environ["PATH"]}',
+            **command.variables,
+        },
+    )
     assert not done.returncode, f'{command.text}\n{done.stderr}'
     called = done.stdout.splitlines()[-1]
     if 'train.sbatch' in called:
@@ -97,7 +109,8 @@ def in_one_process(command, folder):
         line = ['tools/train.py', words[0], '--work-dir', *words[1:]]
     else:
         tool, arguments = re.search(
-            r'(train\.py|test\.py) (.*) --launcher \w+$', called).groups()
+            r'(train\.py|test\.py) (.*) --launcher \w+$', called
+        ).groups()
         line = [f'tools/{tool}', *arguments.split()]
     return parse(' '.join(['python', *line]))
 
@@ -116,27 +129,42 @@ def one_process_runs(command, patch, folder):
 NOT_RUN = {
     'pip install': ('changes the environment that tests run in', extras_exist),
     'make': ('makes an environment, and takes minutes', target_exists),
-    r'\.venv/bin/python -m pytest':
-    ('this is a run of it already', files_exist),
-    r'mim': ('starts processes: tests/integration and tests/system run it',
-             mim_parses),
-    r'tools/dist_train\.sh configs/imagenet':
-    ('eight GPUs; tests/configs trains these configs', script_parses),
-    r'tools/dist_\w+\.sh':
-    ('eight processes, on two nodes at times', one_process_runs),
+    r'\.venv/bin/python -m pytest': (
+        'this is a run of it already',
+        files_exist,
+    ),
+    r'mim': (
+        'starts processes: tests/integration and tests/system run it',
+        mim_parses,
+    ),
+    r'tools/dist_train\.sh configs/imagenet': (
+        'eight GPUs; tests/configs trains these configs',
+        script_parses,
+    ),
+    r'tools/dist_\w+\.sh': (
+        'eight processes, on two nodes at times',
+        one_process_runs,
+    ),
     r'tools/slurm_\w+\.sh': ('asks a Slurm for nodes', one_process_runs),
-    r'python tools/benchmark\.py .*--device cuda': ('needs a GPU',
-                                                    arguments_parse),
-    r'python tools/study\.py .*--slurm':
-    ('asks a Slurm for nodes: tests/studies does so', arguments_parse),
+    r'python tools/benchmark\.py .*--device cuda': (
+        'needs a GPU',
+        arguments_parse,
+    ),
+    r'python tools/study\.py .*--slurm': (
+        'asks a Slurm for nodes: tests/studies does so',
+        arguments_parse,
+    ),
 }
 
 
 def not_run(command):
     """Why a command is not run, and what is checked instead."""
     text = ' '.join(command.words)
-    found = [entry for start, entry in NOT_RUN.items()
-             if re.match(rf'{start}\b', text)]  # yapf: disable
+    found = [
+        entry
+        for start, entry in NOT_RUN.items()
+        if re.match(rf'{start}\b', text)
+    ]
     return found[0] if found else None
 
 
@@ -161,7 +189,9 @@ def test_commands_of_the_page_run(page, sandbox, monkeypatch, tmp_path):
 def test_what_is_not_run_is_shown_somewhere(start):
     assert any(
         re.match(rf'{start}\b', ' '.join(command.words))
-        for commands in COMMANDS.values() for command in commands)
+        for commands in COMMANDS.values()
+        for command in commands
+    )
 
 
 def test_checkpoints_that_are_there_already_are_named_by_their_page():
@@ -176,18 +206,24 @@ def test_all_commands_are_in_bash_blocks(page):
 
 
 @pytest.mark.parametrize(
-    'command', [one for page in PAGES for one in inline_commands(page)],
-    ids=lambda command: command.text)
+    'command',
+    [one for page in PAGES for one in inline_commands(page)],
+    ids=lambda command: command.text,
+)
 def test_commands_in_sentences_parse(command):
     arguments_parse(command)
 
 
-def test_a_command_that_fails_is_shown_with_its_output(sandbox, monkeypatch,
-                                                       tmp_path):
+def test_a_command_that_fails_is_shown_with_its_output(
+    sandbox, monkeypatch, tmp_path
+):
     sandbox('README.md')
-    with pytest.raises(
-            Failed, match='(?s)--no-such-flag.*ended with 2.*usage'
-    ), monkeypatch.context() as patch:
+    with (
+        pytest.raises(Failed, match='(?s)--no-such-flag.*ended with 2.*usage'),
+        monkeypatch.context() as patch,
+    ):
         run_tool(
-            parse('python tools/train.py my_config.py --no-such-flag'), patch,
-            tmp_path / 'log')
+            parse('python tools/train.py my_config.py --no-such-flag'),
+            patch,
+            tmp_path / 'log',
+        )

@@ -1,4 +1,5 @@
 """What the README and the pages in docs/ show works."""
+
 import importlib
 import re
 
@@ -23,14 +24,15 @@ def nav(entries=SITE['nav']):
 
 
 def test_the_four_lines_as_shown_anchor_the_config_shown(tmp_path):
-    diff, = blocks('diff', 'README.md')
+    (diff,) = blocks('diff', 'README.md')
     lines = diff.splitlines()
     assert sum(line.startswith('+') and len(line) > 1 for line in lines) == 4
     path = tmp_path / 'config.py'
     path.write_text('\n'.join(line[1:] for line in lines))
     cfg = Config.fromfile(path)
     model = MODELS.build(
-        dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+        dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
+    )
     assert isinstance(model, AnchoredImageClassifier)
 
 
@@ -52,31 +54,36 @@ def test_python_runs():
 
 
 def test_the_four_lines_are_the_same_on_all_pages():
-    diff, = blocks('diff', 'README.md')
+    (diff,) = blocks('diff', 'README.md')
     assert blocks('diff', 'index.md') == [diff]
     lines = [line[1:] for line in diff.splitlines()]
-    shown = [code for code in blocks('python', 'configs.md')
-             if code.startswith('_base_')]  # yapf: disable
+    shown = [
+        code
+        for code in blocks('python', 'configs.md')
+        if code.startswith('_base_')
+    ]
     assert [code.splitlines() for code in shown] == [lines]
 
 
 def test_settings_in_a_config_build_as_shown(tmp_path):
-    code, = (
-        one for one in blocks('python', 'configs.md') if 'ReferenceSet' in one)
+    (code,) = (
+        one for one in blocks('python', 'configs.md') if 'ReferenceSet' in one
+    )
     head = README.split('_base_', 1)[1].splitlines()[0]
     path = tmp_path / 'c.py'
     path.write_text(
-        f"_base_{head}\ncustom_imports = dict(imports=['mmanchor'])"
-        f'\n{code}')
+        f"_base_{head}\ncustom_imports = dict(imports=['mmanchor'])\n{code}"
+    )
     cfg = Config.fromfile(path)
     model = MODELS.build(
-        dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+        dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
+    )
     assert model.head.loss_module.target == 'label'
     assert model.data_preprocessor.reference_set.size == 500
 
 
 def test_hooks_of_a_base_are_kept_as_shown(tmp_path):
-    line, = re.findall(r'`(custom_hooks = \[\*_base_.*?\])`', CONFIGS)
+    (line,) = re.findall(r'`(custom_hooks = \[\*_base_.*?\])`', CONFIGS)
     base = 'mmpretrain::convnext/convnext-tiny_32xb128_in1k.py'
     (tmp_path / 'c.py').write_text(f"_base_ = '{base}'\n{line}\n")
     hooks = Config.fromfile(tmp_path / 'c.py').custom_hooks
@@ -89,20 +96,26 @@ def test_settings_and_defaults_are_the_code_s():
     from mmanchor.engine import KReferenceHook
     from mmanchor.models import AnchoringDataPreprocessor
     from mmanchor.models.heads import ReferenceMasking
+
     classes = {
         c.__name__: c
-        for c in (AnchoringDataPreprocessor, AnchoredImageClassifier,
-                  KReferenceHook)
+        for c in (
+            AnchoringDataPreprocessor,
+            AnchoredImageClassifier,
+            KReferenceHook,
+        )
     }
-    rows = re.findall(r'^\| (\S.*?|) ?\| `(\w+)` \| .* \| (.*?) \|$', CONFIGS,
-                      re.M)
+    rows = re.findall(
+        r'^\| (\S.*?|) ?\| `(\w+)` \| .* \| (.*?) \|$', CONFIGS, re.M
+    )
     assert len(rows) == 14
     shown, real = [], []
     owner = ''
     for name, argument, default in rows:
         owner = name.strip('`') or owner
-        arguments = inspect.signature(classes.get(owner,
-                                                  ReferenceMasking)).parameters
+        arguments = inspect.signature(
+            classes.get(owner, ReferenceMasking)
+        ).parameters
         found = arguments[argument].default
         shown.append(default.strip('`'))
         real.append(shown[-1] if found is None else repr(found))
@@ -110,17 +123,25 @@ def test_settings_and_defaults_are_the_code_s():
 
 
 def test_the_matrix_is_summed_up_as_it_was_printed():
-    line, = re.findall(r'^58 of 58 train.*$', PAGES['backbone-matrix.md'],
-                       re.M)
+    (line,) = re.findall(
+        r'^58 of 58 train.*$', PAGES['backbone-matrix.md'], re.M
+    )
     assert line.split('(')[0].strip() in README
     assert line in PAGES['reproducing.md']
     assert PAGES['backbone-matrix.md'].count('_in1k') >= 56  # rows
 
 
-@pytest.mark.parametrize('name', [
-    'mmanchor', 'mmanchor.functional', 'mmanchor.models', 'mmanchor.datasets',
-    'mmanchor.engine', 'mmanchor.evaluation'
-])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'mmanchor',
+        'mmanchor.functional',
+        'mmanchor.models',
+        'mmanchor.datasets',
+        'mmanchor.engine',
+        'mmanchor.evaluation',
+    ],
+)
 def test_all_public_names_are_in_the_api(name):
     api = PAGES['api.md']
     shown = re.findall(rf'^::: {name}\.(\w+)$', api, re.M)
@@ -153,9 +174,11 @@ def test_nothing_is_left_to_fill_in():
 
 
 def test_links_lead_somewhere():
-    links = [(ROOT / ('docs' if name != 'README.md' else ''), path)
-             for name, text in PAGES.items()
-             for path in re.findall(r'\]\((?!http)([^)#]+)', text)]
+    links = [
+        (ROOT / ('docs' if name != 'README.md' else ''), path)
+        for name, text in PAGES.items()
+        for path in re.findall(r'\]\((?!http)([^)#]+)', text)
+    ]
     assert links
     for folder, path in links:
         assert (folder / path).exists(), path

@@ -1,4 +1,5 @@
 """Processes find each other, or are told why not."""
+
 import os
 import socket
 
@@ -9,8 +10,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmanchor.engine import distributed
-from mmanchor.engine.distributed import (VARIABLES, first_host,
-                                         init_distributed, slurm_port)
+from mmanchor.engine.distributed import (
+    VARIABLES,
+    first_host,
+    init_distributed,
+    slurm_port,
+)
 
 STEP = dict(
     SLURM_PROCID='0',
@@ -19,7 +24,8 @@ STEP = dict(
     SLURM_NODELIST='host1',
     SLURM_NNODES='1',
     SLURM_JOB_ID='7',
-    SLURM_STEP_ID='0')
+    SLURM_STEP_ID='0',
+)
 
 
 @pytest.fixture
@@ -28,8 +34,13 @@ def environment(monkeypatch):
     for name in [*os.environ]:
         if name.startswith(('SLURM_', 'OMPI_')):
             monkeypatch.delenv(name)
-    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR',
-                 'MASTER_PORT'):
+    for name in (
+        'RANK',
+        'WORLD_SIZE',
+        'LOCAL_RANK',
+        'MASTER_ADDR',
+        'MASTER_PORT',
+    ):
         monkeypatch.setenv(name, '')  # so that it is taken off afterwards
         monkeypatch.delenv(name)
 
@@ -42,17 +53,22 @@ def environment(monkeypatch):
         dist.destroy_process_group()
 
 
-@pytest.mark.parametrize('launcher,missing', [
-    ('pytorch', 'RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT'),
-    ('slurm', 'SLURM_PROCID, SLURM_NTASKS, SLURM_NODELIST, SLURM_STEP_ID'),
-    ('mpi', 'OMPI_COMM_WORLD_RANK, .*MASTER_ADDR'),
-])
-def test_what_its_launcher_did_not_start_is_told_so(environment, launcher,
-                                                    missing):
+@pytest.mark.parametrize(
+    'launcher,missing',
+    [
+        ('pytorch', 'RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT'),
+        ('slurm', 'SLURM_PROCID, SLURM_NTASKS, SLURM_NODELIST, SLURM_STEP_ID'),
+        ('mpi', 'OMPI_COMM_WORLD_RANK, .*MASTER_ADDR'),
+    ],
+)
+def test_what_its_launcher_did_not_start_is_told_so(
+    environment, launcher, missing
+):
     with pytest.raises(
-            ValueError,
-            match=f'^Expected a .*with {missing} in its environment, but got '
-            f'no {missing}. Start with .*, or drop --launcher.'):
+        ValueError,
+        match=f'^Expected a .*with {missing} in its environment, but got '
+        f'no {missing}. Start with .*, or drop --launcher.',
+    ):
         init_distributed(Config(dict(launcher=launcher)))
 
 
@@ -60,9 +76,10 @@ def test_a_batch_script_is_no_task(environment):
     environment(STEP)
     os.environ.pop('SLURM_STEP_ID')
     with pytest.raises(
-            ValueError,
-            match='a task of srun.* got no SLURM_STEP_ID. Start with '
-            'tools/slurm_train.sh, or srun'):
+        ValueError,
+        match='a task of srun.* got no SLURM_STEP_ID. Start with '
+        'tools/slurm_train.sh, or srun',
+    ):
         init_distributed(Config(dict(launcher='slurm')))
 
 
@@ -73,23 +90,29 @@ def free_port():
 
 @pytest.mark.parametrize('launcher', VARIABLES)
 def test_without_a_gpu_processes_are_joined_by_gloo(environment, launcher):
-    environment({
-        **STEP,
-        **dict(zip(VARIABLES[launcher], '010')), 'MASTER_ADDR': '127.0.0.1',
-        'MASTER_PORT': free_port()
-    })
+    environment(
+        {
+            **STEP,
+            **dict(zip(VARIABLES[launcher], '010')),
+            'MASTER_ADDR': '127.0.0.1',
+            'MASTER_PORT': free_port(),
+        }
+    )
     cfg = Config(
         dict(
             launcher=launcher,
             find_unused_parameters=True,
-            env_cfg=dict(dist_cfg=dict(backend='nccl', timeout=300))))
+            env_cfg=dict(dist_cfg=dict(backend='nccl', timeout=300)),
+        )
+    )
     init_distributed(cfg)
     assert (dist.get_backend(), dist.get_world_size()) == ('gloo', 1)
     assert cfg.model_wrapper_cfg == dict(
         type='MMDistributedDataParallel',
         device_ids=None,
         broadcast_buffers=False,
-        find_unused_parameters=True)
+        find_unused_parameters=True,
+    )
     init_distributed(cfg)  # a second runner of the same process
     model = torch.nn.Linear(1, 1)
     runner = Runner.__new__(Runner)
@@ -99,22 +122,32 @@ def test_without_a_gpu_processes_are_joined_by_gloo(environment, launcher):
 
 
 def test_a_step_meets_at_the_first_node_at_a_port_of_its_own(
-        environment, monkeypatch):
+    environment, monkeypatch
+):
     joined = []
-    monkeypatch.setattr(dist, 'init_process_group',
-                        lambda *args, **kwargs: joined.append(args))
-    environment({
-        **STEP, 'SLURM_NNODES': '2',
-        'SLURM_NODELIST': 'node[01-02]',
-        'SLURM_PROCID': '3',
-        'SLURM_NTASKS': '4',
-        'SLURM_LOCALID': '1'
-    })
+    monkeypatch.setattr(
+        dist, 'init_process_group', lambda *args, **kwargs: joined.append(args)
+    )
+    environment(
+        {
+            **STEP,
+            'SLURM_NNODES': '2',
+            'SLURM_NODELIST': 'node[01-02]',
+            'SLURM_PROCID': '3',
+            'SLURM_NTASKS': '4',
+            'SLURM_LOCALID': '1',
+        }
+    )
     init_distributed(Config(dict(launcher='slurm')))
     names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
-    assert [os.environ[name]
-            for name in names] == ['3', '4', '1', 'node01', '20070']
-    assert joined == [('gloo', )]
+    assert [os.environ[name] for name in names] == [
+        '3',
+        '4',
+        '1',
+        'node01',
+        '20070',
+    ]
+    assert joined == [('gloo',)]
 
 
 @pytest.mark.parametrize('given,port', [({}, '5'), (dict(port=6), '6')])
@@ -122,7 +155,8 @@ def test_a_port_that_is_named_is_taken(environment, monkeypatch, given, port):
     monkeypatch.setattr(dist, 'init_process_group', lambda *_, **__: None)
     environment({**STEP, 'MASTER_PORT': '5'})
     init_distributed(
-        Config(dict(launcher='slurm', env_cfg=dict(dist_cfg=given))))
+        Config(dict(launcher='slurm', env_cfg=dict(dist_cfg=given)))
+    )
     assert os.environ['MASTER_PORT'] == port
 
 
@@ -136,28 +170,35 @@ def test_on_gpus_mmengine_joins_and_wraps(environment, monkeypatch):
     assert os.environ['MASTER_PORT'] == '20070'
 
 
-@pytest.mark.parametrize('given,device_ids', [
-    (dict(static_graph=True), [None]),
-    (dict(type='DistributedDataParallel'), [None]),
-    (dict(type='MMFullyShardedDataParallel'), []),
-])
+@pytest.mark.parametrize(
+    'given,device_ids',
+    [
+        (dict(static_graph=True), [None]),
+        (dict(type='DistributedDataParallel'), [None]),
+        (dict(type='MMFullyShardedDataParallel'), []),
+    ],
+)
 def test_a_wrapper_of_the_config_stays(environment, given, device_ids):
     environment(dict(STEP, MASTER_PORT=free_port()))
     cfg = Config(dict(launcher='slurm', model_wrapper_cfg=given))
     init_distributed(cfg)
     wrapper = dict(cfg.model_wrapper_cfg)
-    assert [wrapper.pop('device_ids')
-            for _ in range('device_ids' in wrapper)] == device_ids
+    assert [
+        wrapper.pop('device_ids') for _ in range('device_ids' in wrapper)
+    ] == device_ids
     assert wrapper == {'type': 'MMDistributedDataParallel', **given}
 
 
-@pytest.mark.parametrize('nodes,first', [
-    ('one', 'one'),
-    ('a-b,c', 'a-b'),
-    ('n[007-120]', 'n007'),
-    ('n[3,5],m1', 'n3'),
-    ('rack[0-3]n[10-12]', 'rack0n10'),
-])
+@pytest.mark.parametrize(
+    'nodes,first',
+    [
+        ('one', 'one'),
+        ('a-b,c', 'a-b'),
+        ('n[007-120]', 'n007'),
+        ('n[3,5],m1', 'n3'),
+        ('rack[0-3]n[10-12]', 'rack0n10'),
+    ],
+)
 def test_first_host(nodes, first):
     assert first_host(nodes) == first
 
@@ -165,7 +206,8 @@ def test_first_host(nodes, first):
 def test_ports_of_steps_and_of_neighbouring_jobs_differ():
     ports = [
         slurm_port(dict(SLURM_JOB_ID=str(job), SLURM_STEP_ID=str(step)))
-        for job in range(990, 1010) for step in range(10)
+        for job in range(990, 1010)
+        for step in range(10)
     ]
     assert len(set(ports)) == len(ports)
     assert 20000 <= min(ports) and max(ports) < 30000

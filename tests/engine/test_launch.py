@@ -46,12 +46,23 @@ def parsed(monkeypatch, argv, main=launch.train):
 
 
 def test_train_flags(monkeypatch, config_file, tmp_path):
-    cfg = parsed(monkeypatch, [
-        config_file, '--work-dir',
-        str(tmp_path / 'w'), '--amp', '--no-validate', '--auto-scale-lr',
-        '--no-pin-memory', '--launcher', 'pytorch', '--cfg-options',
-        'optim_wrapper.optimizer.lr=0.5', 'train_dataloader.num_workers=2'
-    ])
+    cfg = parsed(
+        monkeypatch,
+        [
+            config_file,
+            '--work-dir',
+            str(tmp_path / 'w'),
+            '--amp',
+            '--no-validate',
+            '--auto-scale-lr',
+            '--no-pin-memory',
+            '--launcher',
+            'pytorch',
+            '--cfg-options',
+            'optim_wrapper.optimizer.lr=0.5',
+            'train_dataloader.num_workers=2',
+        ],
+    )
     assert cfg.work_dir == str(tmp_path / 'w')
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     assert cfg.optim_wrapper.loss_scale == 'dynamic'
@@ -70,18 +81,24 @@ def test_persistent_workers(monkeypatch, config_file):
     assert cfg.work_dir == 'work_dirs/small'
     assert cfg.train_dataloader.persistent_workers is True
     assert cfg.val_dataloader.persistent_workers is False  # no worker
-    cfg = parsed(monkeypatch,
-                 [config_file, *workers, '--no-persistent-workers'])
+    cfg = parsed(
+        monkeypatch, [config_file, *workers, '--no-persistent-workers']
+    )
     assert cfg.train_dataloader.persistent_workers is False
 
 
 def test_no_worker_outlives_a_run_in_a_longer_process(config_file, tmp_path):
     before = set(multiprocessing.active_children())
-    launch.train([
-        config_file, '--work-dir',
-        str(tmp_path / 'trained'), '--no-validate', '--cfg-options',
-        'train_dataloader.num_workers=1'
-    ])
+    launch.train(
+        [
+            config_file,
+            '--work-dir',
+            str(tmp_path / 'trained'),
+            '--no-validate',
+            '--cfg-options',
+            'train_dataloader.num_workers=1',
+        ]
+    )
     gc.collect()
     assert not set(multiprocessing.active_children()) - before
 
@@ -102,21 +119,30 @@ def test_test_writes_metrics_and_predictions(config_file, trained, tmp_path):
     launch.test([*common, '--out', str(predictions), '--num-references', '3'])
     samples = pickle.loads(predictions.read_bytes())
     assert len(samples) == 40
-    assert {'pred_score', 'pred_label', 'pred_logits',
-            'pred_std'} <= set(samples[0])
+    assert {'pred_score', 'pred_label', 'pred_logits', 'pred_std'} <= set(
+        samples[0]
+    )
     assert samples[0]['pred_std'].max() > 0
     assert not [*tmp_path.glob('*partial*')]
 
 
-def test_only_the_main_process_writes_metrics(monkeypatch, config_file,
-                                              trained, tmp_path):
+def test_only_the_main_process_writes_metrics(
+    monkeypatch, config_file, trained, tmp_path
+):
     monkeypatch.setattr(launch, 'is_main_process', lambda: False)
     metrics = tmp_path / 'metrics.json'
-    launch.test([
-        config_file, trained, '--work-dir',
-        str(tmp_path / 'w'), '--out',
-        str(metrics), '--out-item', 'metrics'
-    ])
+    launch.test(
+        [
+            config_file,
+            trained,
+            '--work-dir',
+            str(tmp_path / 'w'),
+            '--out',
+            str(metrics),
+            '--out-item',
+            'metrics',
+        ]
+    )
     assert not metrics.exists()
 
 
@@ -124,22 +150,30 @@ def test_out_is_checked_before_the_test(config_file, tmp_path, capsys):
     metrics = ['--out-item', 'metrics']
     (tmp_path / 'file').touch()
     with pytest.raises(
-            ValueError,
-            match='Expected a folder of m.json that can be written to, but '
-            'got .*file: .*Name another with `--out`'):
-        launch.test([
-            config_file, 'x.pth', '--out', f'{tmp_path}/file/m.json', *metrics
-        ])
+        ValueError,
+        match='Expected a folder of m.json that can be written to, but '
+        'got .*file: .*Name another with `--out`',
+    ):
+        launch.test(
+            [
+                config_file,
+                'x.pth',
+                '--out',
+                f'{tmp_path}/file/m.json',
+                *metrics,
+            ]
+        )
     with pytest.raises(SystemExit):
         launch.test([config_file, 'x.pth', '--out', 'm.txt', *metrics])
-    assert 'end in .json, .yaml or .pkl, but got m.txt' in capsys.readouterr(
-    ).err
+    assert (
+        'end in .json, .yaml or .pkl, but got m.txt' in capsys.readouterr().err
+    )
 
 
 def test_test_time_augmentation(config_file, trained, tmp_path):
     metrics = launch.test(
-        [config_file, trained, '--tta', '--work-dir',
-         str(tmp_path / 'w')])
+        [config_file, trained, '--tta', '--work-dir', str(tmp_path / 'w')]
+    )
     assert 0 <= metrics['accuracy/top1'] <= 100
 
 
@@ -149,29 +183,42 @@ def test_predictions_go_to_pickles(config_file, capsys):
     assert 'has to end in .pkl, but got pred.json' in capsys.readouterr().err
 
 
-def test_num_references_finds_a_hook_given_as_class(monkeypatch, config_file,
-                                                    trained):
+def test_num_references_finds_a_hook_given_as_class(
+    monkeypatch, config_file, trained
+):
     hook = type('KReferenceHook', (), {})
     monkeypatch.setattr(
-        launch, '_load_config', lambda args: Config(
-            dict(custom_hooks=[dict(type=hook, num_references=1)])))
-    cfg = parsed(monkeypatch, [config_file, trained, '--num-references', '7'],
-                 launch.test)
+        launch,
+        '_load_config',
+        lambda args: Config(
+            dict(custom_hooks=[dict(type=hook, num_references=1)])
+        ),
+    )
+    cfg = parsed(
+        monkeypatch,
+        [config_file, trained, '--num-references', '7'],
+        launch.test,
+    )
     assert cfg.custom_hooks[0].num_references == 7
 
 
 def test_amp_leaves_other_wrappers_alone(config_file):
     with pytest.raises(ValueError, match='but got Mine. Drop --amp'):
         launch.train(
-            [config_file, '--amp', '--cfg-options', 'optim_wrapper.type=Mine'])
+            [config_file, '--amp', '--cfg-options', 'optim_wrapper.type=Mine']
+        )
 
 
 def test_half_an_anchored_config_is_refused_before_training(config_file):
     with pytest.raises(TypeError, match='AnchoredImageClassifier.*but got Im'):
-        launch.train([
-            config_file, '--cfg-options', 'model.type=ImageClassifier',
-            'custom_hooks=[]'
-        ])
+        launch.train(
+            [
+                config_file,
+                '--cfg-options',
+                'model.type=ImageClassifier',
+                'custom_hooks=[]',
+            ]
+        )
     with pytest.raises(ValueError, match='`KReferenceHook` in.*Add'):
         launch.train([config_file, '--cfg-options', 'custom_hooks=[]'])
 
@@ -200,23 +247,28 @@ def last_stage_of_another_name(saved):
     }
 
 
-@pytest.mark.parametrize('change,what', [
-    (without_head, 'differs in 1: head.fc.weight'),
-    (other_classes, 'differs in 2: size mismatch for head.fc.weight'),
-    (last_stage_of_another_name, 'backbone.layer4'),
-])
+@pytest.mark.parametrize(
+    'change,what',
+    [
+        (without_head, 'differs in 1: head.fc.weight'),
+        (other_classes, 'differs in 2: size mismatch for head.fc.weight'),
+        (last_stage_of_another_name, 'backbone.layer4'),
+    ],
+)
 @pytest.mark.parametrize('flags', [[], ['--tta']], ids=['plain', 'tta'])
-def test_a_random_part_is_not_tested(config_file, trained, tmp_path, change,
-                                     what, flags):
+def test_a_random_part_is_not_tested(
+    config_file, trained, tmp_path, change, what, flags
+):
     path = spoiled(trained, tmp_path, change)
     with pytest.raises(
-            ValueError,
-            match=f"Expected the weights of the config's model.*{what}"):
+        ValueError, match=f"Expected the weights of the config's model.*{what}"
+    ):
         launch.test([config_file, path, *flags])
 
 
-def test_classes_in_another_order_are_not_tested(config_file, trained,
-                                                 tmp_path):
+def test_classes_in_another_order_are_not_tested(
+    config_file, trained, tmp_path
+):
 
     def reverse(saved):
         meta = saved['meta']['dataset_meta']
@@ -224,9 +276,10 @@ def test_classes_in_another_order_are_not_tested(config_file, trained,
 
     path = spoiled(trained, tmp_path, reverse)
     with pytest.raises(
-            ValueError,
-            match='classes of the test set in the order of .*'
-            "spoiled.pth, but class 0 is '9.*' there and '0.*' in the test"):
+        ValueError,
+        match='classes of the test set in the order of .*'
+        "spoiled.pth, but class 0 is '9.*' there and '0.*' in the test",
+    ):
         launch.test([config_file, path])
 
     def rename(saved):  # nothing says which is which
@@ -238,15 +291,22 @@ def test_classes_in_another_order_are_not_tested(config_file, trained,
 
 def test_num_references_needs_the_hook(config_file, trained):
     with pytest.raises(ValueError, match='`KReferenceHook` in `custom_hooks`'):
-        launch.test([
-            config_file, trained, '--num-references', '3', '--cfg-options',
-            'custom_hooks=[]'
-        ])
+        launch.test(
+            [
+                config_file,
+                trained,
+                '--num-references',
+                '3',
+                '--cfg-options',
+                'custom_hooks=[]',
+            ]
+        )
 
 
 @pytest.mark.parametrize('keep', [0, 1000, 0.5, 0.999])
 def test_a_truncated_checkpoint_is_refused_before_anything_runs(
-        config_file, trained, keep, tmp_path):
+    config_file, trained, keep, tmp_path
+):
     whole = open(trained, 'rb').read()
     size = keep if isinstance(keep, int) else int(keep * len(whole))
     short = tmp_path / 'epoch_7.pth'
@@ -271,19 +331,20 @@ def test_checkpoints_of_old_form_or_elsewhere_are_not_refused(tmp_path):
 
 def test_a_missing_checkpoint(config_file):
     with pytest.raises(
-            FileNotFoundError, match='none at nowhere.pth. The latest'):
+        FileNotFoundError, match='none at nowhere.pth. The latest'
+    ):
         launch.test([config_file, 'nowhere.pth'])
 
 
 def test_a_work_dir_that_cannot_be_written_to(config_file, tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(
-            ValueError,
-            match='work dir that can be written to.*'
-            'Not a directory.*`--work-dir`'):
+        ValueError,
+        match='work dir that can be written to.*Not a directory.*`--work-dir`',
+    ):
         launch.train(
-            [config_file, '--work-dir',
-             str(tmp_path / 'file' / 'work')])
+            [config_file, '--work-dir', str(tmp_path / 'file' / 'work')]
+        )
 
 
 def test_a_config_without_data_preprocessor(small_config, tmp_path):

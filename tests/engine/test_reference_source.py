@@ -1,4 +1,5 @@
 """Where references come from, where no runner has set the scope."""
+
 from collections import OrderedDict
 
 import pytest

@@ -1,4 +1,5 @@
 """Damaged checkpoints are refused by name, and the one before is offered."""
+
 import os
 import shutil
 import signal
@@ -14,10 +15,9 @@ from mmanchor.utils.locks import only_run
 
 @pytest.fixture
 def config_file(small_config, tmp_path):
-    cfg = small_config(**{
-        'train_cfg.max_epochs': 2,
-        'train_cfg.val_interval': 2
-    })
+    cfg = small_config(
+        **{'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 2}
+    )
     cfg.dump(tmp_path / 'small.py')
     return str(tmp_path / 'small.py')
 
@@ -39,21 +39,28 @@ def flip(path):
 
 
 @pytest.mark.parametrize(
-    'spoil,what', [
-        (cut,
-         r'whole checkpoint, but .*epoch_2.pth \(\d+ bytes\) was cut short'),
-        (flip,
-         r'whole checkpoint, but .*epoch_2.pth \(\d+ bytes\) is damaged: '),
+    'spoil,what',
+    [
+        (
+            cut,
+            r'whole checkpoint, but .*epoch_2.pth \(\d+ bytes\) was cut short',
+        ),
+        (
+            flip,
+            r'whole checkpoint, but .*epoch_2.pth \(\d+ bytes\) is damaged: ',
+        ),
         (os.remove, 'checkpoint file, but there is none at .*epoch_2.pth'),
     ],
-    ids=['cut', 'bit', 'gone'])
+    ids=['cut', 'bit', 'gone'],
+)
 def test_the_one_before_is_offered(config_file, trained, spoil, what):
     spoil(trained / 'epoch_2.pth')
     with pytest.raises(
         (ValueError, FileNotFoundError),
-            match=f'{what}.* The one before is whole: go on from it with '
-            f'`python tools/train.py {config_file} --resume '
-            f'{trained}/epoch_1.pth`.'):
+        match=f'{what}.* The one before is whole: go on from it with '
+        f'`python tools/train.py {config_file} --resume '
+        f'{trained}/epoch_1.pth`.',
+    ):
         launch.train([config_file, '--resume'])
     launch.train([config_file, '--resume', str(trained / 'epoch_1.pth')])
     assert (trained / 'epoch_2.pth').exists()
@@ -82,9 +89,11 @@ def started_from(monkeypatch, argv):
 
 
 @pytest.mark.parametrize(
-    'content', [b'', b'\xff\xfe\x00', None], ids=['empty', 'binary', 'gone'])
-def test_a_work_dir_whose_last_checkpoint_is_not_named(config_file, trained,
-                                                       content, monkeypatch):
+    'content', [b'', b'\xff\xfe\x00', None], ids=['empty', 'binary', 'gone']
+)
+def test_a_work_dir_whose_last_checkpoint_is_not_named(
+    config_file, trained, content, monkeypatch
+):
     """The newest goes on, whatever times a copy gave the files."""
     (trained / 'last_checkpoint').unlink()
     if content is not None:
@@ -96,9 +105,9 @@ def test_a_work_dir_whose_last_checkpoint_is_not_named(config_file, trained,
     assert started_from(monkeypatch, flags) == str(trained / 'epoch_1.pth')
     cut(trained / 'epoch_1.pth')
     with pytest.raises(
-            ValueError,
-            match='whole checkpoint.*epoch_1.pth, epoch_2.pth are '
-            'damaged'):
+        ValueError,
+        match='whole checkpoint.*epoch_1.pth, epoch_2.pth are damaged',
+    ):
         launch.train(flags)
     for name in ('epoch_1.pth', 'epoch_2.pth'):
         (trained / name).unlink()
@@ -107,30 +116,38 @@ def test_a_work_dir_whose_last_checkpoint_is_not_named(config_file, trained,
 
 @pytest.mark.parametrize('change', [shutil.move, shutil.copytree])
 def test_a_work_dir_that_was_moved_or_copied_goes_on_itself(
-        config_file, trained, change, monkeypatch, tmp_path):
+    config_file, trained, change, monkeypatch, tmp_path
+):
     change(str(trained), str(tmp_path / 'other'))
     flags = [config_file, '--resume', '--work-dir', str(tmp_path / 'other')]
-    assert started_from(monkeypatch,
-                        flags) == str(tmp_path / 'other/epoch_2.pth')
+    assert started_from(monkeypatch, flags) == str(
+        tmp_path / 'other/epoch_2.pth'
+    )
     (tmp_path / 'other/epoch_2.pth').unlink()
     (trained / 'epoch_2.pth').unlink(missing_ok=True)
     with pytest.raises(
-            FileNotFoundError,
-            match='none at .*other/epoch_2.pth.*--resume .*other/epoch_1.pth'):
+        FileNotFoundError,
+        match='none at .*other/epoch_2.pth.*--resume .*other/epoch_1.pth',
+    ):
         launch.train(flags)
 
 
 def test_a_second_training_in_a_work_dir_is_refused(config_file, trained):
-    with only_run(trained), pytest.raises(
+    with (
+        only_run(trained),
+        pytest.raises(
             ValueError,
             match=f'no other run to write to {trained}, but got one: process '
-            f'{os.getpid()} on .*name another with --work-dir'):
+            f'{os.getpid()} on .*name another with --work-dir',
+        ),
+    ):
         launch.train([config_file])
     launch.train([config_file, '--resume'])
 
 
-def test_a_file_system_without_locks_is_warned_of(config_file, trained,
-                                                  monkeypatch):
+def test_a_file_system_without_locks_is_warned_of(
+    config_file, trained, monkeypatch
+):
 
     def fail(*args):
         raise OSError(38, 'Function not implemented')
@@ -143,21 +160,30 @@ def test_a_file_system_without_locks_is_warned_of(config_file, trained,
 def test_divergence_ends_training_before_it_is_saved(config_file, trained):
     before = (trained / 'epoch_2.pth').read_bytes()
     with pytest.raises(
-            ValueError,
-            match='Expected finite weights to save after iteration 4, but '
-            'got NaN or infinity in .*: training diverged. Nothing was saved; '
-            'the checkpoint before, .*epoch_2.pth, is whole. .*`--resume`'):
-        launch.train([
-            config_file, '--cfg-options', 'optim_wrapper.optimizer.lr=1e30',
-            'param_scheduler=[]', 'default_hooks.checkpoint.max_keep_ckpts=1'
-        ])
+        ValueError,
+        match='Expected finite weights to save after iteration 4, but '
+        'got NaN or infinity in .*: training diverged. Nothing was saved; '
+        'the checkpoint before, .*epoch_2.pth, is whole. .*`--resume`',
+    ):
+        launch.train(
+            [
+                config_file,
+                '--cfg-options',
+                'optim_wrapper.optimizer.lr=1e30',
+                'param_scheduler=[]',
+                'default_hooks.checkpoint.max_keep_ckpts=1',
+            ]
+        )
     assert sorted(path.name for path in trained.glob('*.pth')) == [
-        'epoch_1.pth', 'epoch_2.pth']  # yapf: disable
+        'epoch_1.pth',
+        'epoch_2.pth',
+    ]
     assert (trained / 'epoch_2.pth').read_bytes() == before
 
 
-def test_ranks_whose_torchrun_was_killed_stop(small_config, tmp_path,
-                                              monkeypatch):
+def test_ranks_whose_torchrun_was_killed_stop(
+    small_config, tmp_path, monkeypatch
+):
     monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'none')
     runner = Runner.from_cfg(small_config(log_level='INFO'))
     with resuming.surviving_faults(runner, 'command'):
@@ -165,9 +191,11 @@ def test_ranks_whose_torchrun_was_killed_stop(small_config, tmp_path,
         with pytest.raises(SystemExit) as stopped:
             runner.train()
     assert stopped.value.code == 0
-    log, = (tmp_path / 'work').glob('*/*.log')
-    assert ('Stopped because torchrun, which started this process, was killed'
-            in log.read_text())
+    (log,) = (tmp_path / 'work').glob('*/*.log')
+    assert (
+        'Stopped because torchrun, which started this process, was killed'
+        in log.read_text()
+    )
     assert (tmp_path / 'work/interrupted.pth').exists()
 
 
@@ -180,32 +208,40 @@ def test_the_newest_is_the_one_written_last(trained):
     assert resuming.newest_whole('no/folder') is None
 
 
-@pytest.mark.parametrize('argv', [
-    ['c.py', '--amp', '--resume'],
-    ['c.py', '--resume', 'old.pth', '--amp'],
-    ['c.py', '--amp', '--resume=old.pth'],
-    ['c.py', '--resume', '--amp'],
-])
+@pytest.mark.parametrize(
+    'argv',
+    [
+        ['c.py', '--amp', '--resume'],
+        ['c.py', '--resume', 'old.pth', '--amp'],
+        ['c.py', '--amp', '--resume=old.pth'],
+        ['c.py', '--resume', '--amp'],
+    ],
+)
 def test_command_to_go_on(argv, monkeypatch):
     assert resuming.resume_command(argv) == (
-        'python tools/train.py c.py --amp --resume')
+        'python tools/train.py c.py --amp --resume'
+    )
     monkeypatch.setattr('sys.argv', ['my/train.py', *argv])
-    assert resuming.resume_command(
-        None,
-        'a b.pth') == ("python my/train.py c.py --amp --resume 'a b.pth'")
+    assert resuming.resume_command(None, 'a b.pth') == (
+        "python my/train.py c.py --amp --resume 'a b.pth'"
+    )
 
 
 class Own(CheckpointHook):
     """A user's."""
 
 
-@pytest.mark.parametrize('kind,expected,stops', [
-    (CheckpointHook, AtomicCheckpointHook, True),
-    (AtomicCheckpointHook, AtomicCheckpointHook, True),
-    (Own, Own, False),
-])
-def test_any_config_s_own_hook_becomes_atomic(small_config, kind, expected,
-                                              stops):
+@pytest.mark.parametrize(
+    'kind,expected,stops',
+    [
+        (CheckpointHook, AtomicCheckpointHook, True),
+        (AtomicCheckpointHook, AtomicCheckpointHook, True),
+        (Own, Own, False),
+    ],
+)
+def test_any_config_s_own_hook_becomes_atomic(
+    small_config, kind, expected, stops
+):
     cfg = small_config()
     cfg.default_hooks.checkpoint.type = kind
     runner = Runner.from_cfg(cfg)
@@ -236,18 +272,22 @@ def test_signals_do_what_they_did_after_an_error(small_config, monkeypatch):
 
 
 def test_stopping_needs_a_hook_to_save_with(small_config):
-    cfg = small_config(custom_hooks=[
-        dict(type='KReferenceHook'),
-        dict(type='StopOnSignalHook')
-    ])
+    cfg = small_config(
+        custom_hooks=[
+            dict(type='KReferenceHook'),
+            dict(type='StopOnSignalHook'),
+        ]
+    )
     cfg.default_hooks.checkpoint.type = 'CheckpointHook'
     with pytest.raises(
-            ValueError, match='AtomicCheckpointHook for Stop.*there is none'):
+        ValueError, match='AtomicCheckpointHook for Stop.*there is none'
+    ):
         Runner.from_cfg(cfg).train()
 
 
 @pytest.mark.parametrize('interval', [0, 1.5])
 def test_votes_need_an_interval(interval):
     with pytest.raises(
-            ValueError, match=f'positive integer, but got {interval}'):
+        ValueError, match=f'positive integer, but got {interval}'
+    ):
         StopOnSignalHook(vote_interval=interval)

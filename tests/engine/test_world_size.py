@@ -1,4 +1,5 @@
 """The same training in one process and in two."""
+
 import json
 import os
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 import torch
 
 TOOLS = Path(__file__).parents[2] / 'tools'
-KEEPER = '''
+KEEPER = """
 import json
 from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
@@ -22,11 +23,12 @@ class KeepLosses(Hook):
     def after_train(self, runner):
         with open(f'losses{runner.rank}of{runner.world_size}', 'w') as file:
             json.dump(self.kept, file)
-'''
+"""
 
 
-def test_two_processes_learn_as_one_of_the_same_batch(small_config, tmp_path,
-                                                      monkeypatch):
+def test_two_processes_learn_as_one_of_the_same_batch(
+    small_config, tmp_path, monkeypatch
+):
     """What has to be equal: no batch statistics, no random augmentation."""
     monkeypatch.chdir(tmp_path)
     Path('keeper.py').write_text(KEEPER)
@@ -36,30 +38,40 @@ def test_two_processes_learn_as_one_of_the_same_batch(small_config, tmp_path,
     cfg.data_preprocessor.update(
         mask_prob=0.5,
         mask_by='sample',
-        references=dict(type='ReferenceSet', size=20))
+        references=dict(type='ReferenceSet', size=20),
+    )
     cfg.train_dataloader.dataset.update(
-        indices=128, pipeline=cfg.test_pipeline)
+        indices=128, pipeline=cfg.test_pipeline
+    )
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
     cfg.custom_hooks.append(dict(type='KeepLosses'))
     cfg.dump('config.py')
     path = os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])
     common = dict(
-        os.environ,
-        OMP_NUM_THREADS='1',
-        PYTHONPATH=path,
-        PYTHON=sys.executable)
-    for name, command, size in (('two', ['dist_train.sh', 'config.py', '2'],
-                                 8), ('one', ['train.py', 'config.py'], 16)):
+        os.environ, OMP_NUM_THREADS='1', PYTHONPATH=path, PYTHON=sys.executable
+    )
+    for name, command, size in (
+        ('two', ['dist_train.sh', 'config.py', '2'], 8),
+        ('one', ['train.py', 'config.py'], 16),
+    ):
         start = [sys.executable] if name == 'one' else ['bash']
-        subprocess.run([
-            *start, TOOLS / command[0], *command[1:], '--work-dir', name,
-            '--cfg-options', f'train_dataloader.batch_size={size}'
-        ],
-                       check=True,
-                       env=common)
+        subprocess.run(
+            [
+                *start,
+                TOOLS / command[0],
+                *command[1:],
+                '--work-dir',
+                name,
+                '--cfg-options',
+                f'train_dataloader.batch_size={size}',
+            ],
+            check=True,
+            env=common,
+        )
     one, *two = (
         torch.tensor(json.loads(Path(f'losses{name}').read_text()))
-        for name in ('0of1', '0of2', '1of2'))
+        for name in ('0of1', '0of2', '1of2')
+    )
     assert len(one) == 8 and (two[0] - two[1]).abs().max() > 1e-3
     torch.testing.assert_close(sum(two) / 2, one, rtol=0, atol=1e-5)
     states = [

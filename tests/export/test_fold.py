@@ -21,8 +21,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def folded(small_config, checkpoint, tmp_path):
-    found = folded_files.write_folded(small_config(), checkpoint,
-                                      tmp_path / 'out')
+    found = folded_files.write_folded(
+        small_config(), checkpoint, tmp_path / 'out'
+    )
     assert found.difference < 1e-5
     assert found.images == '5 images of the test set'
     return tmp_path / 'out'
@@ -34,7 +35,8 @@ def files(folder):
 
 @pytest.mark.parametrize('api', [get_model, init_model])
 def test_the_host_loads_it_and_it_answers_as_the_anchored_one(
-        folded, small_config, checkpoint, api):
+    folded, small_config, checkpoint, api
+):
     assert files(folded) == ['folded.pth', 'folded.py']
     plain = api(str(folded / 'folded.py'), str(folded / 'folded.pth'))
     assert type(plain) is FoldedImageClassifier
@@ -44,10 +46,14 @@ def test_the_host_loads_it_and_it_answers_as_the_anchored_one(
     model = get_model(small_config(), checkpoint)
     model.reference_bank.use(1)
     ours, theirs = (
-        torch.stack([
-            sample.pred_score
-            for sample in net.test_step(dict(inputs=image_bytes(4)))
-        ]) for net in (plain, model))
+        torch.stack(
+            [
+                sample.pred_score
+                for sample in net.test_step(dict(inputs=image_bytes(4)))
+            ]
+        )
+        for net in (plain, model)
+    )
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     assert plain._dataset_meta['classes'] == model._dataset_meta['classes']
 
@@ -55,29 +61,41 @@ def test_the_host_loads_it_and_it_answers_as_the_anchored_one(
 def test_a_head_with_two_outputs_is_folded(small_config, tmp_path):
     cfg = small_config(**{'model.head.type': 'TwoAnswers'})
     model = MODELS.build(
-        dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+        dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
+    )
     model.reference_bank.fill(image_bytes(2))
     torch.save(model.state_dict(), tmp_path / 'two.pth')
-    found = folded_files.write_folded(cfg, str(tmp_path / 'two.pth'),
-                                      tmp_path / 'out')
+    found = folded_files.write_folded(
+        cfg, str(tmp_path / 'two.pth'), tmp_path / 'out'
+    )
     assert found.difference < 1e-5
 
 
 def test_it_is_tested_with_the_anchored_model_s_metrics(
-        folded, small_config, checkpoint, tmp_path):
+    folded, small_config, checkpoint, tmp_path
+):
     cfg = small_config(**hook(num_references=3))
     cfg.experiment_name = None
     cfg.dump(tmp_path / 'anchored.py')
     arguments = ['--work-dir', str(tmp_path / 'tests')]
-    expected = launch.test([
-        str(tmp_path / 'anchored.py'), checkpoint, '--num-references', '1',
-        *arguments
-    ])
-    found = launch.test([
-        str(folded / 'folded.py'),
-        str(folded / 'folded.pth'), '--cfg-options', 'experiment_name=folded',
-        *arguments
-    ])
+    expected = launch.test(
+        [
+            str(tmp_path / 'anchored.py'),
+            checkpoint,
+            '--num-references',
+            '1',
+            *arguments,
+        ]
+    )
+    found = launch.test(
+        [
+            str(folded / 'folded.py'),
+            str(folded / 'folded.pth'),
+            '--cfg-options',
+            'experiment_name=folded',
+            *arguments,
+        ]
+    )
     assert found == pytest.approx(expected, rel=1e-4)
     assert {'accuracy/top1', 'calibration/ece'} <= set(found)
 
@@ -97,10 +115,12 @@ def test_other_hooks_and_imports_are_kept(small_config, checkpoint, tmp_path):
     cfg = small_config(
         custom_hooks=[
             dict(type='EMAHook', momentum=0.2),
-            dict(type='KReferenceHook')
+            dict(type='KReferenceHook'),
         ],
         custom_imports=dict(
-            imports='helpers.builders', allow_failed_imports=False))
+            imports='helpers.builders', allow_failed_imports=False
+        ),
+    )
     folded_files.write_folded(cfg, checkpoint, tmp_path / 'out')
     written = Config.fromfile(tmp_path / 'out/folded.py')
     assert [hook.type for hook in written.custom_hooks] == ['EMAHook']
@@ -112,38 +132,50 @@ def test_other_hooks_and_imports_are_kept(small_config, checkpoint, tmp_path):
         written.experiment_name = f'folded_{len(hooks)}'
         written.dump(tmp_path / 'written.py')
         metrics.append(
-            launch.test([
-                str(tmp_path / 'written.py'),
-                str(tmp_path / 'out/folded.pth')
-            ]))
+            launch.test(
+                [
+                    str(tmp_path / 'written.py'),
+                    str(tmp_path / 'out/folded.pth'),
+                ]
+            )
+        )
     assert metrics[0] == metrics[1] != {}
 
 
 @pytest.mark.parametrize('name', ['', 'anchored-masked_'])
-def test_other_configs_do_not_take_its_weights(folded, small_config, tmp_path,
-                                               name):
+def test_other_configs_do_not_take_its_weights(
+    folded, small_config, tmp_path, name
+):
     small_config(name).dump(tmp_path / 'other.py')
     with pytest.raises(ValueError, match='without reference maps.*folded.py'):
         launch.test([str(tmp_path / 'other.py'), str(folded / 'folded.pth')])
 
 
-def test_nothing_stays_behind_where_answers_differ(small_config, checkpoint,
-                                                   tmp_path, monkeypatch):
+def test_nothing_stays_behind_where_answers_differ(
+    small_config, checkpoint, tmp_path, monkeypatch
+):
     monkeypatch.setattr(folded_files, 'difference', lambda *_: 2e-4)
     with pytest.raises(ValueError, match='folded model to answer .* 2.0e-04'):
         folded_files.write_folded(small_config(), checkpoint, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
 
 
-def test_the_tool_says_what_it_wrote(small_config, checkpoint, tmp_path,
-                                     monkeypatch, capsys):
+def test_the_tool_says_what_it_wrote(
+    small_config, checkpoint, tmp_path, monkeypatch, capsys
+):
     small_config().dump(tmp_path / 'config.py')
-    monkeypatch.setattr(sys, 'argv', [
-        'fold.py',
-        str(tmp_path / 'config.py'), checkpoint,
-        str(tmp_path / 'out'), '--cfg-options',
-        'test_dataloader.dataset.indices=3'
-    ])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        [
+            'fold.py',
+            str(tmp_path / 'config.py'),
+            checkpoint,
+            str(tmp_path / 'out'),
+            '--cfg-options',
+            'test_dataloader.dataset.indices=3',
+        ],
+    )
     runpy.run_path(str(ROOT / 'tools/fold.py'), run_name='__main__')
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith('Wrote folded.py and folded.pth to ')

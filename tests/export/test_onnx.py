@@ -13,22 +13,33 @@ from mmanchor.export import onnx as exporting
 from mmanchor.export.onnx import export_model, write_export
 
 ROOT = Path(__file__).parents[2]
-SWIN_V2 = (dict(
-    type='SwinTransformerV2',
-    arch=dict(
-        embed_dims=16,
-        depths=[2, 1],
-        num_heads=[1, 2],
-        extra_norm_every_n_blocks=0),
-    img_size=32,
-    window_size=[4, 4],
-    out_indices=(1, )), 'GlobalAveragePooling', 32)
-RESNET = (dict(
-    type='ResNet',
-    depth=18,
-    stem_channels=8,
-    base_channels=8,
-    out_indices=(1, )), 'GlobalAveragePooling', 16)
+SWIN_V2 = (
+    dict(
+        type='SwinTransformerV2',
+        arch=dict(
+            embed_dims=16,
+            depths=[2, 1],
+            num_heads=[1, 2],
+            extra_norm_every_n_blocks=0,
+        ),
+        img_size=32,
+        window_size=[4, 4],
+        out_indices=(1,),
+    ),
+    'GlobalAveragePooling',
+    32,
+)
+RESNET = (
+    dict(
+        type='ResNet',
+        depth=18,
+        stem_channels=8,
+        base_channels=8,
+        out_indices=(1,),
+    ),
+    'GlobalAveragePooling',
+    16,
+)
 
 
 def run_file(path):
@@ -36,14 +47,17 @@ def run_file(path):
     if path.suffix == '.pt2':
         return torch.export.load(path).module()
     import onnxruntime
+
     session = onnxruntime.InferenceSession(
-        str(path), providers=['CPUExecutionProvider'])
+        str(path), providers=['CPUExecutionProvider']
+    )
     assert [i.name for i in session.get_inputs()] == ['images']
     assert [o.name for o in session.get_outputs()] == ['logits']
 
     def run(images):
         return torch.from_numpy(
-            session.run(None, {'images': images.numpy()})[0])
+            session.run(None, {'images': images.numpy()})[0]
+        )
 
     return run
 
@@ -52,28 +66,36 @@ def close(found, expected):
     return (found - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
-@pytest.mark.parametrize('suffix,k,pixels', [('.onnx', 1, False),
-                                             ('.onnx', 3, True),
-                                             ('.pt2', 1, True),
-                                             ('.pt2', 3, False)])
+@pytest.mark.parametrize(
+    'suffix,k,pixels',
+    [
+        ('.onnx', 1, False),
+        ('.onnx', 3, True),
+        ('.pt2', 1, True),
+        ('.pt2', 3, False),
+    ],
+)
 @torch.no_grad()
-def test_a_file_answers_as_the_checkpoint_on_digits(small_config, checkpoint,
-                                                    tmp_path, suffix, k,
-                                                    pixels):
+def test_a_file_answers_as_the_checkpoint_on_digits(
+    small_config, checkpoint, tmp_path, suffix, k, pixels
+):
     cfg = small_config(**{'data_preprocessor.to_rgb': True})
     path = tmp_path / f'out/model{suffix}'
     found, images = write_export(
-        cfg, checkpoint, path, num_references=k, pixels=pixels)
+        cfg, checkpoint, path, num_references=k, pixels=pixels
+    )
     assert found.difference < 1e-5
     assert found.images == '5 images of the test set'
-    assert images.startswith('(batch, 3, 16, 16), '
-                             f'{"uint8, pix" if pixels else "float32, norm"}')
+    assert images.startswith(
+        f'(batch, 3, 16, 16), {"uint8, pix" if pixels else "float32, norm"}'
+    )
     assert list(path.parent.iterdir()) == [path]
 
     model, _ = exporting.load_anchored(cfg, checkpoint)
     model.reference_bank.use(k)
     digits = DATASETS.build(
-        dict(type='Digits', split='test', indices=7, pipeline=TEST_PIPELINE))
+        dict(type='Digits', split='test', indices=7, pipeline=TEST_PIPELINE)
+    )
     inputs = torch.stack([digit['inputs'] for digit in digits])
     inputs[:, 0] += 9  # so that the order of channels matters
     normalised = model.data_preprocessor(dict(inputs=inputs))['inputs']
@@ -84,17 +106,20 @@ def test_a_file_answers_as_the_checkpoint_on_digits(small_config, checkpoint,
         assert close(run(batch), expected[:size])
 
 
-@pytest.mark.parametrize('name,k,suffix', [
-    ('patches', 1, '.pt2'),
-    ('patches', 2, '.onnx'),
-    ('padded patches', 1, '.pt2'),
-    ('padded patches', 2, '.onnx'),
-    ('padded patches', 3, '.pt2'),
-    ('two branches', 3, '.pt2'),
-    ('adaptive padding', 3, '.pt2'),
-    ('swin v2', 3, '.pt2'),
-    ('resnet', 1, '.pt2'),
-])
+@pytest.mark.parametrize(
+    'name,k,suffix',
+    [
+        ('patches', 1, '.pt2'),
+        ('patches', 2, '.onnx'),
+        ('padded patches', 1, '.pt2'),
+        ('padded patches', 2, '.onnx'),
+        ('padded patches', 3, '.pt2'),
+        ('two branches', 3, '.pt2'),
+        ('adaptive padding', 3, '.pt2'),
+        ('swin v2', 3, '.pt2'),
+        ('resnet', 1, '.pt2'),
+    ],
+)
 def test_backbones_of_all_kinds(name, k, suffix, tmp_path, monkeypatch):
     monkeypatch.setitem(BACKBONES, 'swin v2', SWIN_V2)
     monkeypatch.setitem(BACKBONES, 'resnet', RESNET)
@@ -110,9 +135,10 @@ def test_backbones_of_all_kinds(name, k, suffix, tmp_path, monkeypatch):
 @pytest.mark.parametrize('opset', [18, 21])
 def test_opsets(opset, tmp_path):
     import onnx
+
     path = tmp_path / 'model.onnx'
     export_model(build('convolution', k=1), path, image_bytes(5, 32), opset)
-    imported, = onnx.load(path).opset_import
+    (imported,) = onnx.load(path).opset_import
     assert imported.version == opset
 
 
@@ -124,8 +150,10 @@ def test_neither_references_nor_images_are_in_the_file(suffix, tmp_path):
     export_model(model, path, images, pixels=True)
     content = path.read_bytes()
     packed = torch.cat([model.reference_bank.images, images])
-    for image in (*packed,
-                  *model.data_preprocessor(dict(inputs=packed))['inputs']):
+    for image in (
+        *packed,
+        *model.data_preprocessor(dict(inputs=packed))['inputs'],
+    ):
         assert image.numpy().tobytes()[:64] not in content
     # what is there is found that way
     weight = model.head.fc.weight.detach().numpy().tobytes()
@@ -138,7 +166,8 @@ def test_a_model_in_training_mode_stays_as_it_is(tmp_path):
     export_model(model, tmp_path / 'model.pt2', image_bytes(5, 32))
     assert model.training
     assert all(
-        torch.equal(x, before[k]) for k, x in model.state_dict().items())
+        torch.equal(x, before[k]) for k, x in model.state_dict().items()
+    )
 
 
 @pytest.mark.parametrize('k', [1, 2])
@@ -165,48 +194,77 @@ def test_a_file_takes_images_of_the_references_size_only(suffix, tmp_path):
     run = run_file(path)
     for size in ((20, 16), (32, 48)):
         with pytest.raises(
-                Exception, match=r'size\(\)\[[23]\] == 32|invalid dim'):
+            Exception, match=r'size\(\)\[[23]\] == 32|invalid dim'
+        ):
             run(torch.zeros(1, 3, *size))
 
 
-@pytest.mark.parametrize('out,kwargs,message', [
-    ('model.onnx', dict(opset=17), 'at least 18, .* but got 17. Raise it'),
-    ('model.onnx', dict(opset=99),
-     'to write opset 99, but got 18. Use that one'),
-    ('model.pt2', dict(opset=20), r'ends in .onnx, but got .*pt2.*Leave it o'),
-    ('model.pt', {}, r"\.onnx .* or \.pt2 .* but got '.*model.pt'. Change it"),
-    ('model', {}, 'Change its ending'),
-    ('model.pt2', dict(batch_size=1), 'at least 2 to trace.*but got 1. Raise'),
-    ('model.pt2', dict(num_references=4), r'in \[1, 3\].*but got 4. Lower it'),
-    ('model.pt2', dict(num_references=0), r'in \[1, 3\].*but got 0'),
-])
-def test_what_is_asked_is_checked(small_config, checkpoint, tmp_path, out,
-                                  kwargs, message):
+@pytest.mark.parametrize(
+    'out,kwargs,message',
+    [
+        ('model.onnx', dict(opset=17), 'at least 18, .* but got 17. Raise it'),
+        (
+            'model.onnx',
+            dict(opset=99),
+            'to write opset 99, but got 18. Use that one',
+        ),
+        (
+            'model.pt2',
+            dict(opset=20),
+            r'ends in .onnx, but got .*pt2.*Leave it o',
+        ),
+        (
+            'model.pt',
+            {},
+            r"\.onnx .* or \.pt2 .* but got '.*model.pt'. Change it",
+        ),
+        ('model', {}, 'Change its ending'),
+        (
+            'model.pt2',
+            dict(batch_size=1),
+            'at least 2 to trace.*but got 1. Raise',
+        ),
+        (
+            'model.pt2',
+            dict(num_references=4),
+            r'in \[1, 3\].*but got 4. Lower it',
+        ),
+        ('model.pt2', dict(num_references=0), r'in \[1, 3\].*but got 0'),
+    ],
+)
+def test_what_is_asked_is_checked(
+    small_config, checkpoint, tmp_path, out, kwargs, message
+):
     kwargs = {'num_references': 1, **kwargs}
     with pytest.raises(ValueError, match=message):
-        write_export(small_config(), checkpoint, tmp_path / 'out' / out,
-                     **kwargs)
+        write_export(
+            small_config(), checkpoint, tmp_path / 'out' / out, **kwargs
+        )
     assert not (tmp_path / 'out').exists()
 
 
-def test_k_is_the_config_s_where_none_is_asked(small_config, checkpoint,
-                                               tmp_path, monkeypatch):
+def test_k_is_the_config_s_where_none_is_asked(
+    small_config, checkpoint, tmp_path, monkeypatch
+):
     used = []
 
     def note(model, *_):
         used.append(len(model.reference_bank.in_use))
-        return 0.
+        return 0.0
 
     monkeypatch.setattr(exporting, 'export_model', note)
-    for cfg in (small_config(**hook(num_references=2)),
-                small_config(custom_hooks=[])):
+    for cfg in (
+        small_config(**hook(num_references=2)),
+        small_config(custom_hooks=[]),
+    ):
         write_export(cfg, checkpoint, tmp_path / 'model.pt2')
     assert used == [2, 3]
 
 
 @pytest.mark.parametrize('package', ['onnx', 'onnxscript', 'onnxruntime'])
-def test_a_missing_package_names_the_extra(without_package, small_config,
-                                           checkpoint, tmp_path, package):
+def test_a_missing_package_names_the_extra(
+    without_package, small_config, checkpoint, tmp_path, package
+):
     without_package(package)
     with pytest.raises(ImportError, match=r'pip install "mmanchor\[export\]"'):
         write_export(small_config(), checkpoint, tmp_path / 'model.onnx')
@@ -214,9 +272,9 @@ def test_a_missing_package_names_the_extra(without_package, small_config,
 
 
 @pytest.mark.parametrize('name', ['adaptive', 'transduction'])
-def test_a_protocol_that_looks_at_the_image_is_refused(small_config,
-                                                       checkpoint, tmp_path,
-                                                       name):
+def test_a_protocol_that_looks_at_the_image_is_refused(
+    small_config, checkpoint, tmp_path, name
+):
     message = f"but got '{name}', where.* depends on the image. Set `proto"
     model = build('convolution', k=3)
     model.protocol = name
@@ -230,7 +288,8 @@ def test_a_protocol_that_looks_at_the_image_is_refused(small_config,
 
 @torch.no_grad()
 def test_a_config_of_a_single_reference_exports_the_first(
-        small_config, checkpoint, tmp_path):
+    small_config, checkpoint, tmp_path
+):
     cfg = small_config(**hook(num_references=3, protocol='single'))
     write_export(cfg, checkpoint, tmp_path / 'model.pt2')
     model, _ = exporting.load_anchored(cfg, checkpoint)
@@ -241,8 +300,9 @@ def test_a_config_of_a_single_reference_exports_the_first(
 
 def test_a_backbone_built_for_2c_channels_is_refused(tmp_path):
     with pytest.raises(ValueError, match='T2T_ViT was built for 6 channels'):
-        export_model(built_for_2c(), tmp_path / 'model.pt2',
-                     torch.randn(5, 3, 32, 32))
+        export_model(
+            built_for_2c(), tmp_path / 'model.pt2', torch.randn(5, 3, 32, 32)
+        )
 
 
 @pytest.mark.parametrize('suffix', ['.onnx', '.pt2'])
@@ -250,14 +310,13 @@ def test_what_cannot_be_traced_says_why(tmp_path, suffix):
     model = build('convolution', k=1)
 
     class Counting(type(model.backbone)):
-
         def forward(self, x):
             return super().forward(x if int(x.size(0)) == 2 else x + 1)
 
     model.backbone.__class__ = Counting
     with pytest.raises(
-            ValueError,
-            match='(?s)any size, but got Counting.*specialized.*Use the model'
+        ValueError,
+        match='(?s)any size, but got Counting.*specialized.*Use the model',
     ):
         export_model(model, tmp_path / f'model{suffix}', image_bytes(5, 32))
     assert not list(tmp_path.iterdir())
@@ -270,11 +329,13 @@ def test_what_onnx_cannot_say_is_told_with_the_reason(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.onnx, 'export', fail)
     with pytest.raises(
-            ValueError,
-            match='can run, but got: no such operator\nChange `opset`'):
+        ValueError, match='can run, but got: no such operator\nChange `opset`'
+    ):
         export_model(
-            build('convolution', k=1), tmp_path / 'model.onnx',
-            image_bytes(5, 32))
+            build('convolution', k=1),
+            tmp_path / 'model.onnx',
+            image_bytes(5, 32),
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -282,19 +343,30 @@ def test_a_file_that_answers_otherwise_is_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, 'difference', lambda *_: 3e-4)
     with pytest.raises(ValueError, match='model.pt2 to answer.*3.0e-04'):
         export_model(
-            build('convolution', k=1), tmp_path / 'model.pt2',
-            image_bytes(5, 32))
+            build('convolution', k=1),
+            tmp_path / 'model.pt2',
+            image_bytes(5, 32),
+        )
     assert not list(tmp_path.iterdir())
 
 
-def test_the_tool_says_what_it_wrote(small_config, checkpoint, tmp_path,
-                                     monkeypatch, capsys):
+def test_the_tool_says_what_it_wrote(
+    small_config, checkpoint, tmp_path, monkeypatch, capsys
+):
     small_config().dump(tmp_path / 'config.py')
-    monkeypatch.setattr(sys, 'argv', [
-        'export.py',
-        str(tmp_path / 'config.py'), checkpoint,
-        str(tmp_path / 'model.pt2'), '--num-references', '2', '--pixels'
-    ])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        [
+            'export.py',
+            str(tmp_path / 'config.py'),
+            checkpoint,
+            str(tmp_path / 'model.pt2'),
+            '--num-references',
+            '2',
+            '--pixels',
+        ],
+    )
     runpy.run_path(str(ROOT / 'tools/export.py'), run_name='__main__')
     last = capsys.readouterr().out.splitlines()[-1]
     assert 'input `images` (batch, 3, 16, 16), uint8, pixels' in last

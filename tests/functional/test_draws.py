@@ -11,8 +11,12 @@ def test_draws_depend_on_all_arguments_and_on_nothing_else():
     first = draw_generator(1, 2, 3, 'masks').random(8)
     random.seed(5), np.random.seed(5), torch.manual_seed(5)
     assert np.array_equal(first, draw_generator(1, 2, 3, 'masks').random(8))
-    changed = [(9, 2, 3, 'masks'), (1, 9, 3, 'masks'), (1, 2, 9, 'masks'),
-               (1, 2, 3, 'references')]
+    changed = [
+        (9, 2, 3, 'masks'),
+        (1, 9, 3, 'masks'),
+        (1, 2, 9, 'masks'),
+        (1, 2, 3, 'references'),
+    ]
     for arguments in changed:
         assert not np.array_equal(first, draw_generator(*arguments).random(8))
 
@@ -28,5 +32,6 @@ def test_draws_leave_global_random_state_alone():
 @pytest.mark.parametrize('seed', [-1, 1.5, 'a', True, None])
 def test_what_is_no_seed(seed):
     with pytest.raises(
-            TypeError, match=f'non-negative integer, but got {seed!r}'):
+        TypeError, match=f'non-negative integer, but got {seed!r}'
+    ):
         check_seed(seed)

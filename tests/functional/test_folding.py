@@ -3,13 +3,19 @@ import torch
 from mmcv.cnn import build_conv_layer
 from torch import nn
 
-from mmanchor.functional import (anchor, anchor_to_all, reference_map,
-                                 residual_half, trace_reference_maps,
-                                 widen_stem)
+from mmanchor.functional import (
+    anchor,
+    anchor_to_all,
+    reference_map,
+    residual_half,
+    trace_reference_maps,
+    widen_stem,
+)
 
 
 @pytest.mark.parametrize(
-    'kwargs', [
+    'kwargs',
+    [
         dict(kernel_size=3),
         dict(kernel_size=7, stride=2, padding=3, bias=False),
         dict(kernel_size=4, stride=4),
@@ -17,13 +23,15 @@ from mmanchor.functional import (anchor, anchor_to_all, reference_map,
         dict(kernel_size=3, padding='same', padding_mode='reflect'),
         dict(kernel_size=3, padding=1, padding_mode='circular'),
     ],
-    ids=str)
+    ids=str,
+)
 @pytest.mark.parametrize('kind', ['Conv2d', 'Conv2dAdaptivePadding'])
 def test_a_layer_is_the_sum_of_its_parts(kind, kwargs):
     if kind != 'Conv2d':  # pads by itself
         kwargs = {k: v for k, v in kwargs.items() if 'padding' not in k}
     conv = build_conv_layer(
-        dict(type=kind), in_channels=6, out_channels=5, **kwargs).double()
+        dict(type=kind), in_channels=6, out_channels=5, **kwargs
+    ).double()
     images, references = torch.randn(2, 4, 3, 17, 14).double()
     parts = residual_half(conv, images) + reference_map(conv, references)
     torch.testing.assert_close(parts, conv(anchor(images, references)))

@@ -5,25 +5,31 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmanchor.functional import (anchor, blank_references, draw_mask,
-                                 normalized_entropy, uniform_cross_entropy)
+from mmanchor.functional import (
+    anchor,
+    blank_references,
+    draw_mask,
+    normalized_entropy,
+    uniform_cross_entropy,
+)
 
 
 @pytest.mark.parametrize('mask_by', ['batch', 'sample'])
 def test_mask_probability_of_zero_and_one(mask_by):
     for seed in range(50):
-        assert not draw_mask(8, 0., mask_by, np.random.default_rng(seed)).any()
-        assert draw_mask(8, 1., mask_by, np.random.default_rng(seed)).all()
+        assert not draw_mask(
+            8, 0.0, mask_by, np.random.default_rng(seed)
+        ).any()
+        assert draw_mask(8, 1.0, mask_by, np.random.default_rng(seed)).all()
 
 
 def test_mask_probability_of_one_has_no_gap():
 
     class Edge:
-
         def random(self, count):
             return np.full(count, np.nextafter(1, 0))
 
-    assert draw_mask(4, 1., 'sample', Edge()).all()
+    assert draw_mask(4, 1.0, 'sample', Edge()).all()
 
 
 @pytest.mark.parametrize('mask_by', ['batch', 'sample'])
@@ -50,23 +56,29 @@ def test_uniform_cross_entropy_is_that_to_soft_labels():
     uniform = torch.full((6, 7), 1 / 7)
     torch.testing.assert_close(
         uniform_cross_entropy(logits),
-        F.cross_entropy(logits, uniform, reduction='none'))
+        F.cross_entropy(logits, uniform, reduction='none'),
+    )
     probs = logits.sigmoid()
-    by_hand = -(uniform * probs.log() + (1 - uniform) *
-                (1 - probs).log()).sum(1)
+    by_hand = -(uniform * probs.log() + (1 - uniform) * (1 - probs).log()).sum(
+        1
+    )
     torch.testing.assert_close(
-        uniform_cross_entropy(logits, sigmoid=True), by_hand)
+        uniform_cross_entropy(logits, sigmoid=True), by_hand
+    )
 
 
 def test_normalized_entropy_runs_from_certain_to_uniform():
-    logits = torch.tensor([[0., 0, 0, 0], [200., 0, 0, 0], [0., 0, -1e9,
-                                                            -1e9]])
+    logits = torch.tensor(
+        [[0.0, 0, 0, 0], [200.0, 0, 0, 0], [0.0, 0, -1e9, -1e9]]
+    )
     torch.testing.assert_close(
-        normalized_entropy(logits), torch.tensor([1., 0., 0.5]))
+        normalized_entropy(logits), torch.tensor([1.0, 0.0, 0.5])
+    )
 
 
-@pytest.mark.parametrize('function',
-                         [uniform_cross_entropy, normalized_entropy])
+@pytest.mark.parametrize(
+    'function', [uniform_cross_entropy, normalized_entropy]
+)
 def test_one_class_is_refused(function):
     with pytest.raises(ValueError, match='two classes or more'):
         function(torch.zeros(3, 1))

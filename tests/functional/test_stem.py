@@ -7,8 +7,13 @@ from mmcv.cnn import build_conv_layer
 from mmengine.runner.checkpoint import load_state_dict
 from torch import nn
 
-from mmanchor.functional import (anchor, find_stem, inflate, stem_distance,
-                                 widen_stem)
+from mmanchor.functional import (
+    anchor,
+    find_stem,
+    inflate,
+    stem_distance,
+    widen_stem,
+)
 
 
 class TwoBranches(nn.Module):
@@ -35,8 +40,10 @@ def test_layers_that_read_the_image_are_widened_and_others_are_not(names):
 
 
 @pytest.mark.parametrize(
-    'load', [nn.Module.load_state_dict, load_state_dict],
-    ids=['torch', 'mmengine'])
+    'load',
+    [nn.Module.load_state_dict, load_state_dict],
+    ids=['torch', 'mmengine'],
+)
 def test_plain_weights_are_inflated_exactly_whatever_loads_them(load):
     plain = TwoBranches().double()
     net = TwoBranches().double()
@@ -76,8 +83,9 @@ def test_weights_for_other_channels_are_refused():
 
 
 def test_looking_for_the_stem_leaves_no_trace():
-    net = nn.Sequential(TwoBranches(), nn.BatchNorm2d(4), nn.Dropout(),
-                        nn.Conv2d(4, 3, 1))
+    net = nn.Sequential(
+        TwoBranches(), nn.BatchNorm2d(4), nn.Dropout(), nn.Conv2d(4, 3, 1)
+    )
     net[0].wide.weight.requires_grad_(False)
     net[1].eval()
     weights = copy.deepcopy(net.state_dict())
@@ -104,9 +112,10 @@ class OfOneSize(TwoBranches):
 def test_looking_for_the_stem_tries_the_backbone_s_own_size():
     assert list(find_stem(OfOneSize((48, 40)))) == ['wide', 'narrow']
     with pytest.raises(
-            ValueError,
-            match=r'OfOneSize.*wide, narrow, inner.*\(32, 32\) it failed: '
-            r'shape.*`stem='):
+        ValueError,
+        match=r'OfOneSize.*wide, narrow, inner.*\(32, 32\) it failed: '
+        r'shape.*`stem=',
+    ):
         find_stem(OfOneSize(64))
 
 
@@ -139,8 +148,9 @@ def test_images_may_be_given_by_name():
     assert list(find_stem(net)) == ['0']
 
 
-@pytest.mark.parametrize('kind,warns', [('Conv2dAdaptivePadding', 0),
-                                        ('ConvWS', 1), ('ConvAWS', 1)])
+@pytest.mark.parametrize(
+    'kind,warns', [('Conv2dAdaptivePadding', 0), ('ConvWS', 1), ('ConvAWS', 1)]
+)
 def test_layers_that_are_not_linear_in_their_weight_are_told(kind, warns):
     conv = build_conv_layer(dict(type=kind), 3, 4, 3)
     random_state = torch.get_rng_state()
@@ -165,9 +175,10 @@ def test_the_distance_of_halves_is_relative_to_the_residuals():
     torch.manual_seed(0)
     wr, wd = torch.randn(2, 64, 3, 7, 7)
     both = torch.cat([wr, wd], 1)
-    assert stem_distance([both]) == pytest.approx(2**.5, rel=0.02)
+    assert stem_distance([both]) == pytest.approx(2**0.5, rel=0.02)
     assert stem_distance([both]) == pytest.approx(
-        ((wr - wd).square().sum() / wd.square().sum()).sqrt().item())
+        ((wr - wd).square().sum() / wd.square().sum()).sqrt().item()
+    )
     assert stem_distance([3 * both]) == pytest.approx(stem_distance([both]))
     # it is what the reference adds, over what the image does
     assert stem_distance([inflate(wd)]) == 0
@@ -177,7 +188,7 @@ def test_the_distance_of_halves_is_relative_to_the_residuals():
 def test_several_layers_of_a_stem_have_one_distance():
     apart = torch.cat([torch.zeros(8, 3, 3, 3), torch.ones(8, 3, 3, 3)], 1)
     alike = inflate(torch.ones(8, 3, 3, 3))
-    assert stem_distance([apart, alike]) == pytest.approx(.5**.5)
+    assert stem_distance([apart, alike]) == pytest.approx(0.5**0.5)
     for weights in ([], [torch.ones(8, 3, 3, 3)]):
         with pytest.raises(ValueError, match='read 2C channels, but got'):
             stem_distance(weights)

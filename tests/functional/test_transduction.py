@@ -21,8 +21,9 @@ def test_the_search_finds_what_the_definition_says(monkeypatch, block):
     monkeypatch.setattr(transduction, '_BLOCK', block)
     points = torch.randn(9, 12)
     candidates, residuals = torch.randn(5, 12), torch.randn(7, 12)
-    found = best_candidates(points, candidates, residuals,
-                            pair_norms(candidates, residuals))
+    found = best_candidates(
+        points, candidates, residuals, pair_norms(candidates, residuals)
+    )
     assert found.tolist() == by_definition(points, candidates, residuals)
     assert len(set(found.tolist())) > 1
 
@@ -31,8 +32,9 @@ def test_a_residual_seen_before_leads_to_its_reference():
     candidates, residuals = torch.randn(6, 30), torch.randn(8, 30)
     order = torch.tensor([3, 0, 5, 1])
     points = candidates[order] + residuals[:4]
-    found = best_candidates(points, candidates, residuals,
-                            pair_norms(candidates, residuals))
+    found = best_candidates(
+        points, candidates, residuals, pair_norms(candidates, residuals)
+    )
     assert torch.equal(found, order)
 
 

@@ -1,4 +1,5 @@
 """Small models and batches."""
+
 import torch
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -13,19 +14,23 @@ def model_config(preprocessor=None, head=None, **kwargs) -> dict:
     return dict(
         type=kwargs.pop('type', 'AnchoredImageClassifier'),
         backbone=dict(
-            type='ResNet_CIFAR', depth=18, stem_channels=8, base_channels=8),
+            type='ResNet_CIFAR', depth=18, stem_channels=8, base_channels=8
+        ),
         neck=dict(type='GlobalAveragePooling'),
         head=dict(
             type='LinearClsHead',
             num_classes=NUM_CLASSES,
             in_channels=64,
-            **(head or {})),
+            **(head or {}),
+        ),
         data_preprocessor=dict(
             mean=[127.5] * 3,
-            std=[64.] * 3,
+            std=[64.0] * 3,
             num_classes=NUM_CLASSES,
-            **(preprocessor or {})),
-        **kwargs)
+            **(preprocessor or {}),
+        ),
+        **kwargs,
+    )
 
 
 def build_model(**kwargs):
@@ -37,9 +42,11 @@ def image_bytes(count: int, size: int = 16, channels: int = 3, seed: int = 0):
     """(count, channels, size, size), uint8."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(
-        256, (count, channels, size, size),
+        256,
+        (count, channels, size, size),
         generator=generator,
-        dtype=torch.uint8)
+        dtype=torch.uint8,
+    )
 
 
 def make_batch(count: int, size: int = 16, seed: int = 0, inputs=None):

@@ -1,4 +1,5 @@
 """Whether two runs are the same to the last bit."""
+
 import torch
 
 PARTS = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
@@ -7,11 +8,15 @@ PARTS = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
 def differences(path, other):
     """Names of what differs in two checkpoints, of what training leads to."""
     saved, others = (
-        torch.load(name, 'cpu', weights_only=False) for name in (path, other))
+        torch.load(name, 'cpu', weights_only=False) for name in (path, other)
+    )
     assert [p for p in PARTS if p in saved] == [
-        p for p in PARTS if p in others]  # yapf: disable
+        p for p in PARTS if p in others
+    ]
     found = [
-        name for part in PARTS if part in saved
+        name
+        for part in PARTS
+        if part in saved
         for name in _differing(saved[part], others[part], part)
     ]
     for name in ('epoch', 'iter'):
@@ -23,8 +28,11 @@ def differences(path, other):
 def _differing(a, b, name):
     if isinstance(a, torch.Tensor):
         # bytes: two NaN are the same
-        same = a.dtype == b.dtype and a.shape == b.shape and (
-            a.cpu().numpy().tobytes() == b.cpu().numpy().tobytes())
+        same = (
+            a.dtype == b.dtype
+            and a.shape == b.shape
+            and (a.cpu().numpy().tobytes() == b.cpu().numpy().tobytes())
+        )
         return [] if same else [name]
     if isinstance(a, dict):
         if a.keys() != b.keys():
@@ -34,7 +42,8 @@ def _differing(a, b, name):
         if len(a) != len(b):
             return [name]
         return [
-            n for i, (x, y) in enumerate(zip(a, b))
+            n
+            for i, (x, y) in enumerate(zip(a, b))
             for n in _differing(x, y, f'{name}.{i}')
         ]
     return [] if a == b else [name]

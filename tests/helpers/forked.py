@@ -2,6 +2,7 @@
 
 A new interpreter takes seconds to import it.
 """
+
 import multiprocessing
 import os
 import runpy
@@ -41,18 +42,21 @@ class ForkedTool:
             ``torchrun``.
     """
 
-    def __init__(self,
-                 path,
-                 *arguments,
-                 output,
-                 cwd=None,
-                 env=None,
-                 session=False,
-                 ranks=None):
+    def __init__(
+        self,
+        path,
+        *arguments,
+        output,
+        cwd=None,
+        env=None,
+        session=False,
+        ranks=None,
+    ):
         words = [str(path), *map(str, arguments)]
         self.output = Path(output)
         self.process = FORK.Process(
-            target=_main, args=(words, self.output, cwd, env, session, ranks))
+            target=_main, args=(words, self.output, cwd, env, session, ranks)
+        )
         self.process.start()
         self.pid = self.process.pid
 
@@ -109,9 +113,15 @@ def _main(words, output, cwd, env, session, ranks):
 def _train_on_ranks(arguments, ranks):
     """What ``torchrun`` does, but that it forks its processes, too."""
     config, *_ = torchrun.config_from_args(
-        torchrun.parse_args([
-            '--rdzv-backend=c10d', '--rdzv-endpoint=localhost:0',
-            '--rdzv-id=tests', f'--nproc-per-node={ranks}', 'train_on_gloo'
-        ]))
+        torchrun.parse_args(
+            [
+                '--rdzv-backend=c10d',
+                '--rdzv-endpoint=localhost:0',
+                '--rdzv-id=tests',
+                f'--nproc-per-node={ranks}',
+                'train_on_gloo',
+            ]
+        )
+    )
     config.start_method = 'fork'
     elastic_launch(config, train_on_gloo.main)(arguments)

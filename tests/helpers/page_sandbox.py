@@ -1,4 +1,5 @@
 """A folder in which the commands of a page can be run: a clone and data."""
+
 import pickle
 import runpy
 import shutil
@@ -19,31 +20,41 @@ from mmanchor.engine.launch import train
 DIGITS = 'configs/digits/resnet18-w16{}_digits.py'
 FOLDERS = 'configs/cifar10/resnet18-w16{}_cifar10-folders.py'
 MASKED_DIGITS = {
-    'work_dirs/resnet18-w16_anchored-masked_digits/epoch_40.pth':
-    DIGITS.format('_anchored-masked')
+    'work_dirs/resnet18-w16_anchored-masked_digits/epoch_40.pth': DIGITS.format(
+        '_anchored-masked'
+    )
 }
 THERE = {
     'README.md': {
-        f'work_dirs/demo/resnet18-w16{kind}_digits/epoch_40.pth':
-        DIGITS.format(kind)
+        f'work_dirs/demo/resnet18-w16{kind}_digits/epoch_40.pth': DIGITS.format(
+            kind
+        )
         for kind in ('', '_anchored')
     },
     'cluster.md': {
         'work_dirs/my_config/epoch_200.pth': 'my_config.py',
-        'work_dirs/my_run/epoch_200.pth': 'my_config.py'
+        'work_dirs/my_run/epoch_200.pth': 'my_config.py',
     },
     'inference.md': MASKED_DIGITS,
-    'quick-start.md': {
-        'standard.pth': 'standard_config.py'
-    },
+    'quick-start.md': {'standard.pth': 'standard_config.py'},
     'safety-suite.md': {
         'work_dirs/standard/epoch_6.pth': FOLDERS.format(''),
         'work_dirs/masked/epoch_6.pth': FOLDERS.format('_anchored-masked'),
         'work_dirs/fine-tuned/epoch_6.pth': FOLDERS.format('_anchored-masked'),
     },
 }
-CIFAR10 = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog',
-           'horse', 'ship', 'truck')
+CIFAR10 = (
+    'airplane',
+    'automobile',
+    'bird',
+    'cat',
+    'deer',
+    'dog',
+    'frog',
+    'horse',
+    'ship',
+    'truck',
+)
 WNIDS = ('n01440764', 'n01443537')
 
 
@@ -64,18 +75,16 @@ def write_data(folder: Path) -> None:
             for i, image in enumerate(images(count)):
                 save(data / f'cifar10/{split}/{name}/{i:04}.png', image)
     names = [f'data_batch_{i}' for i in range(1, 6)]
-    for batches, names, key in (('cifar10/cifar-10-batches-py',
-                                 [*names, 'test_batch'], 'labels'),
-                                ('cifar100/cifar-100-python',
-                                 ['train', 'test'], 'fine_labels')):
+    for batches, names, key in (
+        ('cifar10/cifar-10-batches-py', [*names, 'test_batch'], 'labels'),
+        ('cifar100/cifar-100-python', ['train', 'test'], 'fine_labels'),
+    ):
         (data / batches).mkdir(parents=True)
         for name in names:
             rows = images(10).transpose(0, 3, 1, 2).reshape(10, -1)
             (data / batches / name).write_bytes(
-                pickle.dumps({
-                    'data': rows,
-                    key: [*range(10)]
-                }))
+                pickle.dumps({'data': rows, key: [*range(10)]})
+            )
     for wnid in WNIDS:
         for i, image in enumerate(images(2, 256)):
             save(data / f'imagenet/val/{wnid}/{i}.JPEG', image)
@@ -106,14 +115,14 @@ def lay_out(folder: Path, page: str) -> None:
     write_data(folder)
     if page == 'convert.md':
         write_released(folder / 'ckpt-199.pth')
-    diff, = blocks('diff', 'README.md')
+    (diff,) = blocks('diff', 'README.md')
     lines = diff.splitlines()
     files = {
-        'my_config.py':
-        '\n'.join(line[1:] for line in lines),
-        'standard_config.py':
-        '\n'.join(line[1:] for line in lines if line[0] == ' '),
-        **saved_files(page)
+        'my_config.py': '\n'.join(line[1:] for line in lines),
+        'standard_config.py': '\n'.join(
+            line[1:] for line in lines if line[0] == ' '
+        ),
+        **saved_files(page),
     }
     for name, text in files.items():
         (folder / name).write_text(text)

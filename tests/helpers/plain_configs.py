@@ -1,4 +1,5 @@
 """Configs to analyse: fixtures for conftest files."""
+
 import pytest
 
 SMALL = """
@@ -19,7 +20,8 @@ def plain_config(tmp_path):
     def write(backbone='ResNet_CIFAR', arguments='', more=''):
         path = tmp_path / 'plain.py'
         path.write_text(
-            SMALL.format(backbone=backbone, arguments=arguments) + more)
+            SMALL.format(backbone=backbone, arguments=arguments) + more
+        )
         return path
 
     return write

@@ -1,4 +1,5 @@
 """Leave out what takes most of a run of a second, and is not its matter."""
+
 import functools
 import gc
 

@@ -1,4 +1,5 @@
 """The recipes, by what they have in common."""
+
 import copy
 import functools
 from pathlib import Path
@@ -11,14 +12,27 @@ ROOT = Path(__file__).parents[2]
 KINDS = ('', '_anchored', '_anchored-masked')
 # folder, what a recipe's three files start with and what they end with
 FAMILIES = [
-    *((f'cifar{n}', model, f'cifar{n}') for n in (10, 100)
-      for model in ('resnet18', 'wrn-40-2')),
+    *(
+        (f'cifar{n}', model, f'cifar{n}')
+        for n in (10, 100)
+        for model in ('resnet18', 'wrn-40-2')
+    ),
     *((f'cifar{n}', 'resnet18', f'cifar{n}-folders') for n in (10, 100)),
-    *(('cifar100', f'resnet18-{name}', 'cifar100')
-      for name in ('trivialaugment', 'randaugment', 'pixmix')),
-    *(('imagenet', model, 'imagenet')
-      for model in ('swinv2-tiny', 'swinv2-small', 'swinv2-base',
-                    'vit-base-p16', 'deit-small', 'regnety-800mf')),
+    *(
+        ('cifar100', f'resnet18-{name}', 'cifar100')
+        for name in ('trivialaugment', 'randaugment', 'pixmix')
+    ),
+    *(
+        ('imagenet', model, 'imagenet')
+        for model in (
+            'swinv2-tiny',
+            'swinv2-small',
+            'swinv2-base',
+            'vit-base-p16',
+            'deit-small',
+            'regnety-800mf',
+        )
+    ),
 ]
 
 

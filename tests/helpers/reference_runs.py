@@ -1,4 +1,5 @@
 """What tests of runs with `KReferenceHook` say and look at."""
+
 from mmpretrain.registry import DATASETS
 
 from mmanchor.datasets import draw_images
@@ -11,7 +12,8 @@ TEST_PIPELINE = [
 
 def training_images(k, select='random', seed=0, indices=50):
     dataset = DATASETS.build(
-        dict(type='Digits', pipeline=TEST_PIPELINE, indices=indices))
+        dict(type='Digits', pipeline=TEST_PIPELINE, indices=indices)
+    )
     return draw_images(dataset, k, select, seed)
 
 

@@ -1,4 +1,5 @@
 """A run on a few digits that takes a second: fixtures for conftest files."""
+
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -10,25 +11,28 @@ def config_maker(folder):
     """What makes configs of short runs, which share a work dir."""
 
     def make(name='anchored-masked_', **options) -> Config:
-        cfg = Config.fromfile(CONFIG_DIR / f'digits/resnet18-w16_{name}'
-                              'digits.py')
-        cfg.merge_from_dict({
-            'work_dir': str(folder / 'work'),
-            'log_level': 'ERROR',
-            'model.backbone.stem_channels': 8,
-            'model.backbone.base_channels': 8,
-            'model.head.in_channels': 64,
-            'train_dataloader.batch_size': 16,
-            'train_dataloader.dataset.indices': 50,  # 16, 16, 16 and 2
-            'val_dataloader.dataset.indices': 40,
-            'test_dataloader.dataset.indices': 40,
-            'train_cfg.max_epochs': 4,
-            'train_cfg.val_interval': 4,
-            'param_scheduler.1.end': 4,
-            'default_hooks.checkpoint.interval': 1,
-            'default_hooks.checkpoint.max_keep_ckpts': 9,
-            **options
-        })
+        cfg = Config.fromfile(
+            CONFIG_DIR / f'digits/resnet18-w16_{name}digits.py'
+        )
+        cfg.merge_from_dict(
+            {
+                'work_dir': str(folder / 'work'),
+                'log_level': 'ERROR',
+                'model.backbone.stem_channels': 8,
+                'model.backbone.base_channels': 8,
+                'model.head.in_channels': 64,
+                'train_dataloader.batch_size': 16,
+                'train_dataloader.dataset.indices': 50,  # 16, 16, 16 and 2
+                'val_dataloader.dataset.indices': 40,
+                'test_dataloader.dataset.indices': 40,
+                'train_cfg.max_epochs': 4,
+                'train_cfg.val_interval': 4,
+                'param_scheduler.1.end': 4,
+                'default_hooks.checkpoint.interval': 1,
+                'default_hooks.checkpoint.max_keep_ckpts': 9,
+                **options,
+            }
+        )
         cfg.experiment_name = f'{folder.name}_{make.count}'
         make.count += 1
         return cfg

@@ -1,4 +1,5 @@
 """Make the tools' runs short, without a word of it on the command line."""
+
 import copy
 import os
 import shutil
@@ -25,7 +26,8 @@ FEW = dict(
     num_references=2,
     num_candidates=3,
     num_residuals=3,
-    size=32)
+    size=32,
+)
 
 
 def shorten(patch) -> None:
@@ -41,8 +43,10 @@ def shorten(patch) -> None:
     from_cfg, train = Runner.from_cfg, Runner.train
     digits, patches = Digits.load_data_list, PhotoPatches.load_data_list
     kinds, points = SuiteSet.all_kinds.fget, Landscape.__post_init__
-    check, start = (BenchmarkSettings.__post_init__,
-                    torch.multiprocessing.start_processes)
+    check, start = (
+        BenchmarkSettings.__post_init__,
+        torch.multiprocessing.start_processes,
+    )
 
     def short_from_cfg(cfg):
         cfg = copy.deepcopy(cfg)
@@ -62,8 +66,10 @@ def shorten(patch) -> None:
         model = train(runner)
         folder = Path(runner.work_dir)
         if (folder / 'epoch_1.pth').is_file():
-            shutil.copy(folder / 'epoch_1.pth',
-                        folder / f'epoch_{runner.asked_epochs}.pth')
+            shutil.copy(
+                folder / 'epoch_1.pth',
+                folder / f'epoch_{runner.asked_epochs}.pth',
+            )
         return model
 
     def few_patches(dataset):
@@ -82,19 +88,27 @@ def shorten(patch) -> None:
 
     patch.setattr(Runner, 'from_cfg', staticmethod(short_from_cfg))
     patch.setattr(Runner, 'train', short_train)
-    patch.setattr(Digits, 'load_data_list',
-                  lambda dataset: digits(dataset)[:DIGITS[dataset.split]])
+    patch.setattr(
+        Digits,
+        'load_data_list',
+        lambda dataset: digits(dataset)[: DIGITS[dataset.split]],
+    )
     patch.setattr(PhotoPatches, 'load_data_list', few_patches)
     patch.setattr(SuiteSet, 'all_kinds', property(lambda one: kinds(one)[:2]))
     patch.setattr(CIFAR10, '_check_integrity', lambda dataset: True)
     patch.setattr(BenchmarkSettings, '__post_init__', few_rounds)
     # processes that have all imported already
     patch.setattr(
-        torch.multiprocessing, 'spawn',
-        lambda *args, **kwargs: start(*args, **kwargs, start_method='fork'))
-    patch.setattr('mmanchor.suite.report_files.draw_all',
-                  lambda results, folder: [])
-    patch.setattr('mmanchor.studies.cli.select',
-                  lambda cells, only: select(cells, only)[:1])
+        torch.multiprocessing,
+        'spawn',
+        lambda *args, **kwargs: start(*args, **kwargs, start_method='fork'),
+    )
+    patch.setattr(
+        'mmanchor.suite.report_files.draw_all', lambda results, folder: []
+    )
+    patch.setattr(
+        'mmanchor.studies.cli.select',
+        lambda cells, only: select(cells, only)[:1],
+    )
     patch.setattr(Landscape, '__post_init__', few_points)
     patch.setattr(os, 'cpu_count', lambda: 1)

@@ -1,9 +1,9 @@
 """The commands that the README and the pages in docs/ show."""
+
 import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -17,9 +17,10 @@ PROGRAMS = r'(?:[A-Z_]+=\S+ +)*(?:python|pip|make|mim|sbatch|git|tools/\S+) '
 @dataclass(frozen=True)
 class Shown:
     """A command as it is shown: ``VARIABLE=VALUE ... PROGRAM ARGUMENT ...``"""
+
     text: str
-    variables: Dict[str, str]
-    words: List[str]
+    variables: dict[str, str]
+    words: list[str]
 
 
 def parse(line: str) -> Shown:
@@ -32,40 +33,45 @@ def parse(line: str) -> Shown:
     return Shown(' '.join(line.split()), variables, words)
 
 
-def blocks(language: str, page: str) -> List[str]:
+def blocks(language: str, page: str) -> list[str]:
     """What is fenced as a language on a page."""
     return re.findall(rf'^```{language}\n(.*?)^```', PAGES[page], re.M | re.S)
 
 
-def shown_commands(page: str) -> List[Shown]:
+def shown_commands(page: str) -> list[Shown]:
     """The commands in a page's ``bash`` blocks, in order."""
     lines = [
-        line for block in blocks('bash', page)
+        line
+        for block in blocks('bash', page)
         for line in block.replace('\\\n', ' ').splitlines()
     ]
     return [found for line in lines if (found := parse(line)).words]
 
 
-def inline_commands(page: str) -> List[Shown]:
+def inline_commands(page: str) -> list[Shown]:
     """The commands within a page's sentences; N stands for a number."""
     text = re.sub(r'^```.*?^```', '', PAGES[page], flags=re.M | re.S)
     found = re.findall(r'`((?:[A-Z_]+=\S+ )*python tools/[^`]+)`', text)
-    return [parse(re.sub(r'\bN\b', '1', ' '.join(line.split())))
-            for line in found]  # yapf: disable
+    return [
+        parse(re.sub(r'\bN\b', '1', ' '.join(line.split()))) for line in found
+    ]
 
 
-def saved_files(page: str) -> Dict[str, str]:
+def saved_files(page: str) -> dict[str, str]:
     """The files that a page asks its reader to save: name -> text."""
     return dict(
-        re.findall(r'`(\w+\.py)`:\n\n```python\n(.*?)^```', PAGES[page],
-                   re.M | re.S))
+        re.findall(
+            r'`(\w+\.py)`:\n\n```python\n(.*?)^```', PAGES[page], re.M | re.S
+        )
+    )
 
 
-def unseen_commands(page: str) -> List[str]:
+def unseen_commands(page: str) -> list[str]:
     """Lines that look like commands and are in no ``bash`` block."""
     rest = re.sub(
         r'^```(?:bash|python|diff)\n.*?^```',
         '',
         PAGES[page],
-        flags=re.M | re.S)
+        flags=re.M | re.S,
+    )
     return re.findall(rf'^(?: {{4}})?{PROGRAMS}.*$', rest, re.M)

@@ -3,6 +3,7 @@
 The first half is there for a while before the second, so that a run that is
 killed at random is often killed in between.
 """
+
 import os
 import time
 
@@ -13,10 +14,10 @@ SECONDS = float(os.environ.get('SLOW_DISK_SECONDS', 0))
 
 def put(self, obj, filepath):
     with open(filepath, 'wb') as file:
-        file.write(obj[:len(obj) // 2])
+        file.write(obj[: len(obj) // 2])
         file.flush()
         time.sleep(SECONDS)
-        file.write(obj[len(obj) // 2:])
+        file.write(obj[len(obj) // 2 :])
 
 
 if SECONDS:  # collecting doctests imports it as well

@@ -1,4 +1,5 @@
 """Jobs on the Slurm that ``make test-cluster`` starts: for conftest files."""
+
 import os
 import subprocess
 import sys
@@ -16,19 +17,19 @@ def slurm(tmp_path, monkeypatch):
     assert 'SLURM_CONF' in os.environ, 'run `make test-cluster`'
     monkeypatch.chdir(tmp_path)
     for name, value in dict(
-            GPUS='2',
-            CPUS_PER_TASK='1',
-            OMP_NUM_THREADS='1',
-            PYTHON=sys.executable).items():
+        GPUS='2', CPUS_PER_TASK='1', OMP_NUM_THREADS='1', PYTHON=sys.executable
+    ).items():
         monkeypatch.setenv(name, value)
 
 
 def command(*arguments) -> str:
     """What it prints."""
-    done = subprocess.run([str(argument) for argument in arguments],
-                          capture_output=True,
-                          text=True,
-                          timeout=300)
+    done = subprocess.run(
+        [str(argument) for argument in arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 

@@ -1,23 +1,48 @@
 """Results of the safety suite, made up."""
+
 import numpy as np
 
-KINDS = ('gaussian_noise', 'shot_noise', 'impulse_noise', 'defocus_blur',
-         'glass_blur', 'motion_blur', 'zoom_blur', 'snow', 'frost', 'fog',
-         'brightness', 'contrast', 'elastic_transform', 'pixelate',
-         'jpeg_compression', 'speckle_noise', 'gaussian_blur', 'spatter',
-         'saturate')
-NAMES = ('standard', 'anchored, K = 1', 'anchored, K = 10',
-         'anchored, K = 10, adaptive', 'anchored, masked, K = 1',
-         'anchored, masked, K = 10', 'anchored, masked, K = 10, adaptive',
-         'resnet18-w16_anchored-masked_cifar10-folders, epoch 200, K = 10')
+KINDS = (
+    'gaussian_noise',
+    'shot_noise',
+    'impulse_noise',
+    'defocus_blur',
+    'glass_blur',
+    'motion_blur',
+    'zoom_blur',
+    'snow',
+    'frost',
+    'fog',
+    'brightness',
+    'contrast',
+    'elastic_transform',
+    'pixelate',
+    'jpeg_compression',
+    'speckle_noise',
+    'gaussian_blur',
+    'spatter',
+    'saturate',
+)
+NAMES = (
+    'standard',
+    'anchored, K = 1',
+    'anchored, K = 10',
+    'anchored, K = 10, adaptive',
+    'anchored, masked, K = 1',
+    'anchored, masked, K = 10',
+    'anchored, masked, K = 10, adaptive',
+    'resnet18-w16_anchored-masked_cifar10-folders, epoch 200, K = 10',
+)
 
 
-def fake_results(num_models=3,
-                 corrupted=('CIFAR-10-C', ),
-                 plain=('CIFAR-10.1', ),
-                 ood=('Textures', 'SVHN'),
-                 num_kinds=15,
-                 **changes) -> dict:
+def fake_results(
+    num_models=3,
+    corrupted=('CIFAR-10-C',),
+    plain=('CIFAR-10.1',),
+    ood=('Textures', 'SVHN'),
+    num_kinds=15,
+    **changes,
+) -> dict:
     """Results of ``num_models``, the first a standard one.
 
     Args:
@@ -30,30 +55,26 @@ def fake_results(num_models=3,
     """
     rng = np.random.default_rng(0)
     return {
-        'suite':
-        dict(name='cifar10', title='CIFAR-10'),
-        'conventions':
-        dict(confidence='the largest probability'),
-        'versions':
-        dict(mmanchor='1.0'),
+        'suite': dict(name='cifar10', title='CIFAR-10'),
+        'conventions': dict(confidence='the largest probability'),
+        'versions': dict(mmanchor='1.0'),
         'models': [
             _model(i, rng, corrupted, plain, ood, KINDS[:num_kinds])
             for i in range(num_models)
         ],
         'missing': [],
         'failed': [],
-        **changes
+        **changes,
     }
 
 
 def _model(i, rng, corrupted, plain, ood, kinds) -> dict:
     anchored = i > 0
     k = None if not anchored else 1 if i % 3 == 1 else 10
-    skill, spread = 0.5 * i, None if not anchored else 0. if k == 1 else 0.1
+    skill, spread = 0.5 * i, None if not anchored else 0.0 if k == 1 else 0.1
     name = NAMES[i % len(NAMES)] + (' again' if i >= len(NAMES) else '')
     shifts = {
-        name: _corrupted(rng, skill, spread, kinds)
-        for name in corrupted
+        name: _corrupted(rng, skill, spread, kinds) for name in corrupted
     }
     for set_name in plain:
         shifts[set_name] = dict(
@@ -61,7 +82,8 @@ def _model(i, rng, corrupted, plain, ood, kinds) -> dict:
             by_severity=None,
             by_kind=None,
             cells=None,
-            reliability=_reliability(rng, 0.1))
+            reliability=_reliability(rng, 0.1),
+        )
     return dict(
         name=name,
         num_references=k,
@@ -69,17 +91,18 @@ def _model(i, rng, corrupted, plain, ood, kinds) -> dict:
         clean=dict(
             name='CIFAR-10',
             num_images=10000,
-            figures=_figures(rng, 5 - 0.2 * skill, spread)),
+            figures=_figures(rng, 5 - 0.2 * skill, spread),
+        ),
         shifts=shifts,
         reliability=_reliability(rng, 0.03),
         smooth_ece=dict(mean=0.08 - 0.002 * i, std=0.021) if shifts else None,
         mce=None,
-        ood={name: _anomalies(rng, skill, anchored)
-             for name in ood},
-        temperature=None)
+        ood={name: _anomalies(rng, skill, anchored) for name in ood},
+        temperature=None,
+    )
 
 
-def _figures(rng, error, spread, wider=1.) -> dict:
+def _figures(rng, error, spread, wider=1.0) -> dict:
     error = float(np.clip(error + rng.normal(0, 0.3), 0.5, 95))
     return dict(
         top1=100 - error,
@@ -92,14 +115,15 @@ def _figures(rng, error, spread, wider=1.) -> dict:
         aurc=error / 1000,
         excess_aurc=error / 2000,
         spread=spread and spread * wider * float(rng.uniform(0.9, 1.1)),
-        mean_used=None if spread is None else 10. if spread else 1.)
+        mean_used=None if spread is None else 10.0 if spread else 1.0,
+    )
 
 
 def _mean(figures) -> dict:
     return {
-        name:
-        None if value is None else float(
-            np.mean([found[name] for found in figures]))
+        name: None
+        if value is None
+        else float(np.mean([found[name] for found in figures]))
         for name, value in figures[0].items()
     }
 
@@ -109,9 +133,12 @@ def _corrupted(rng, skill, spread, kinds) -> dict:
     hard = hard + rng.normal(0, 0.5, len(kinds))
     cells = {
         kind: {
-            str(severity):
-            _figures(rng, 5 + (h - skill) * severity * 0.9, spread,
-                     1 + 0.01 * h * severity)
+            str(severity): _figures(
+                rng,
+                5 + (h - skill) * severity * 0.9,
+                spread,
+                1 + 0.01 * h * severity,
+            )
             for severity in range(1, 6)
         }
         for kind, h in zip(kinds, hard)
@@ -119,16 +146,17 @@ def _corrupted(rng, skill, spread, kinds) -> dict:
     return dict(
         mean=_mean([f for row in cells.values() for f in row.values()]),
         by_severity={
-            str(severity):
-            _mean([row[str(severity)] for row in cells.values()])
+            str(severity): _mean(
+                [row[str(severity)] for row in cells.values()]
+            )
             for severity in range(1, 6)
         },
         by_kind={
-            kind: _mean(list(row.values()))
-            for kind, row in cells.items()
+            kind: _mean(list(row.values())) for kind, row in cells.items()
         },
         cells=cells,
-        reliability=_reliability(rng, 0.15))
+        reliability=_reliability(rng, 0.15),
+    )
 
 
 def _reliability(rng, gap) -> dict:
@@ -140,11 +168,12 @@ def _reliability(rng, gap) -> dict:
         edges=edges.tolist(),
         count=count.tolist(),
         confidence=[float(m) if c else None for m, c in zip(middle, count)],
-        accuracy=[float(a) if c else None for a, c in zip(accuracy, count)])
+        accuracy=[float(a) if c else None for a, c in zip(accuracy, count)],
+    )
 
 
 def _anomalies(rng, skill, anchored) -> dict:
-    names = ('energy', 'msp', 'spread') if anchored else ('msp', )
+    names = ('energy', 'msp', 'spread') if anchored else ('msp',)
     found = {}
     for name in names:
         inside = rng.normal(-9, 2, 2000)
@@ -161,6 +190,7 @@ def _anomalies(rng, skill, anchored) -> dict:
             histogram={
                 'edges': edges.tolist(),
                 'in': np.histogram(inside, edges)[0].tolist(),
-                'out': np.histogram(outside, edges)[0].tolist()
-            })
+                'out': np.histogram(outside, edges)[0].tolist(),
+            },
+        )
     return dict(num_images=1000, scores=found)

@@ -1,4 +1,5 @@
 """A study of seconds: fixtures for conftest files."""
+
 import json
 
 import pytest
@@ -22,11 +23,13 @@ GROUND = dict(
     configs=dict(
         standard='digits/resnet18-w16_digits.py',
         anchored='digits/resnet18-w16_anchored_digits.py',
-        masked='digits/resnet18-w16_anchored-masked_digits.py'),
+        masked='digits/resnet18-w16_anchored-masked_digits.py',
+    ),
     options=SMALL,
     shifted='Arrays',
     # models of seconds are no better than chance: no temperature fits them
-    settings=dict(batch_size=40, scores=['energy'], temperature=False))
+    settings=dict(batch_size=40, scores=['energy'], temperature=False),
+)
 STUDY = dict(
     title='Tiny study',
     seeds=[0, 1],
@@ -34,16 +37,19 @@ STUDY = dict(
         dict(name='standard', method='standard'),
         dict(name='masked', method='masked'),
         dict(
-            name='masked, K = 2', method='masked', test={'num_references': 2})
+            name='masked, K = 2', method='masked', test={'num_references': 2}
+        ),
     ],
     test=dict(num_references=1),
-    metrics=['clean', 'corrupted', 'ece', 'auroc'])
+    metrics=['clean', 'corrupted', 'ece', 'auroc'],
+)
 
 
 def dump(path, values) -> str:
     """A config file of some values."""
-    path.write_text('\n'.join(f'{key} = {value!r}'
-                              for key, value in values.items()))
+    path.write_text(
+        '\n'.join(f'{key} = {value!r}' for key, value in values.items())
+    )
     assert Config.fromfile(path)
     return str(path)
 
@@ -81,9 +87,16 @@ def words(tmp_path, data):
 
     def make(study, *flags, work_dir='work'):
         return [
-            study, '--work-dir',
-            str(tmp_path / work_dir), '--data-root',
-            str(data), '--device', 'cpu', '--workers', '1', *map(str, flags)
+            study,
+            '--work-dir',
+            str(tmp_path / work_dir),
+            '--data-root',
+            str(data),
+            '--device',
+            'cpu',
+            '--workers',
+            '1',
+            *map(str, flags),
         ]
 
     return make
@@ -95,6 +108,7 @@ def study(study_file, words):
 
     def run(*flags, work_dir='work', on=None, **changes) -> int:
         return run_study(
-            words(study_file(**changes), *flags, work_dir=work_dir))
+            words(study_file(**changes), *flags, work_dir=work_dir)
+        )
 
     return run

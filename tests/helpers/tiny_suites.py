@@ -1,4 +1,5 @@
 """A suite of a second, with two models: fixtures for conftest files."""
+
 import json
 import shutil
 from types import SimpleNamespace
@@ -47,12 +48,16 @@ def write_arrays(folder, count=20, size=16, seed=0):
             type='Digits',
             split='test',
             indices=count,
-            pipeline=[dict(type='Resize', scale=size)]))
+            pipeline=[dict(type='Resize', scale=size)],
+        )
+    )
     images = np.stack([digits[i]['img'] for i in range(count)] * 5)
     for kind in KINDS:
         noise = rng.normal(0, 40, images.shape)
-        np.save(folder / f'{kind}.npy',
-                (images + noise).clip(0, 255).astype(np.uint8))
+        np.save(
+            folder / f'{kind}.npy',
+            (images + noise).clip(0, 255).astype(np.uint8),
+        )
     np.save(folder / 'labels.npy', np.tile(digits.get_gt_labels(), 5))
     return folder
 
@@ -64,10 +69,10 @@ def trained(tmp_path_factory):
     The anchored one holds three references.
     """
     found = SimpleNamespace()
-    for word, name, options in (('standard', '', {}),
-                                ('anchored', 'anchored_', {
-                                    'custom_hooks.0.num_references': 3
-                                })):
+    for word, name, options in (
+        ('standard', '', {}),
+        ('anchored', 'anchored_', {'custom_hooks.0.num_references': 3}),
+    ):
         folder = tmp_path_factory.mktemp(word)
         options = {
             'train_cfg.max_epochs': 4,
@@ -75,14 +80,16 @@ def trained(tmp_path_factory):
             'param_scheduler.1.end': 4,
             'train_dataloader.dataset.indices': 400,
             'default_hooks.checkpoint.interval': 4,
-            **options
+            **options,
         }
         cfg = config_maker(folder)(name, **options)
         cfg.dump(folder / f'{word}.py')
         Runner.from_cfg(cfg).train()
-        setattr(found, word,
-                [str(folder / f'{word}.py'),
-                 str(folder / 'work/epoch_4.pth')])
+        setattr(
+            found,
+            word,
+            [str(folder / f'{word}.py'), str(folder / 'work/epoch_4.pth')],
+        )
         setattr(found, f'{word}_cfg', cfg)
     return found
 
@@ -91,8 +98,9 @@ def trained(tmp_path_factory):
 def undrawn(monkeypatch):
     """Leave figures out, and garbage: they take most of the time."""
     monkeypatch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: 0)
-    monkeypatch.setattr('mmanchor.suite.report_files.draw_all',
-                        lambda results, folder: [])
+    monkeypatch.setattr(
+        'mmanchor.suite.report_files.draw_all', lambda results, folder: []
+    )
 
 
 @pytest.fixture
@@ -137,15 +145,21 @@ def command(tmp_path, suite_file, data):
         found = [str(part) for model in models for part in model]
         found += [
             '--suite',
-            str(suite_file(more)), '--data-root',
-            str(data), '--out',
-            str(tmp_path / out), '--device', 'cpu', '--workers', '2'
+            str(suite_file(more)),
+            '--data-root',
+            str(data),
+            '--out',
+            str(tmp_path / out),
+            '--device',
+            'cpu',
+            '--workers',
+            '2',
         ]
         for name, value in flags.items():
             values = value if isinstance(value, (list, tuple)) else [value]
             found += [
                 '--' + name.replace('_', '-'),
-                *(str(one) for one in values if one is not True)
+                *(str(one) for one in values if one is not True),
             ]
         return found
 
@@ -166,16 +180,23 @@ def measured(command):
 def outcome(trained, suite_file, data, tmp_path):
     """Measure without a report."""
 
-    def run(more='', words=('standard', ), checkpoint=None, **settings):
+    def run(more='', words=('standard',), checkpoint=None, **settings):
         candidates = [
-            Candidate(word, getattr(trained, f'{word}_cfg'), checkpoint
-                      or getattr(trained, word)[1], f'{word}.py')
+            Candidate(
+                word,
+                getattr(trained, f'{word}_cfg'),
+                checkpoint or getattr(trained, word)[1],
+                f'{word}.py',
+            )
             for word in words
         ]
         settings.setdefault('scores', ('energy', 'msp'))
         return run_suite(
-            load_suite(suite_file(more), data), candidates,
-            Parts(tmp_path / 'parts'), Settings(**settings))
+            load_suite(suite_file(more), data),
+            candidates,
+            Parts(tmp_path / 'parts'),
+            Settings(**settings),
+        )
 
     return run
 

@@ -1,4 +1,5 @@
 """``tools/train.py`` in a process group on the CPU, for ``torchrun``."""
+
 import datetime
 import os
 
@@ -12,6 +13,8 @@ def main(arguments) -> None:
     dist.init_process_group(
         'gloo',
         timeout=datetime.timedelta(
-            seconds=float(os.environ.get('GLOO_TIMEOUT', 60))))
+            seconds=float(os.environ.get('GLOO_TIMEOUT', 60))
+        ),
+    )
     train([*arguments, '--launcher', 'pytorch'])
     dist.destroy_process_group()

@@ -1,4 +1,5 @@
 """Runs of a second, a trained checkpoint, and the host's tools."""
+
 import runpy
 import sys
 from pathlib import Path
@@ -18,9 +19,8 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp('trained')
     cfg = config_maker(folder)(
         custom_hooks=[dict(type='KReferenceHook', num_references=3)],
-        **{
-            'train_cfg.max_epochs': 1
-        })
+        **{'train_cfg.max_epochs': 1},
+    )
     Runner.from_cfg(cfg).train()
     cfg.experiment_name = None  # who reads the config runs anew
     cfg.dump(folder / 'config.py')

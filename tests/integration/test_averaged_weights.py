@@ -1,4 +1,5 @@
 """EMAHook: what its checkpoints answer, and resuming."""
+
 import pytest
 import torch
 from helpers.builders import image_bytes
@@ -7,12 +8,12 @@ from mmpretrain import get_model
 
 HOOKS = [
     dict(type='EMAHook', momentum=0.2),
-    dict(type='KReferenceHook', num_references=3)
+    dict(type='KReferenceHook', num_references=3),
 ]
 # cropping draws from the global random state, which is not resumed
 PIPELINE = [
     dict(type='Resize', scale=16, interpolation='bicubic'),
-    dict(type='PackInputs')
+    dict(type='PackInputs'),
 ]
 
 
@@ -29,10 +30,11 @@ def train(run, tmp_path):
                 'data_preprocessor.mask_prob': 0.5,
                 'train_cfg.max_epochs': epochs,
                 'train_cfg.val_interval': 1,
-                **options
-            })
+                **options,
+            },
+        )
         runner.train()
-        hook, = (h for h in runner.hooks if isinstance(h, EMAHook))
+        (hook,) = (h for h in runner.hooks if isinstance(h, EMAHook))
         return runner, hook.ema_model.module
 
     return make
@@ -41,13 +43,15 @@ def train(run, tmp_path):
 def test_a_checkpoint_answers_as_the_averaged_model(train, tmp_path):
     runner, averaged = train(2, 'work')
     model = get_model(runner.cfg, str(tmp_path / 'work/epoch_2.pth'))
-    assert torch.equal(model.reference_bank.images,
-                       averaged.reference_bank.images)
+    assert torch.equal(
+        model.reference_bank.images, averaged.reference_bank.images
+    )
     assert len(model.reference_bank) == 3
     images = model.data_preprocessor(dict(inputs=image_bytes(4)))['inputs']
     with torch.no_grad():
         answer, expected, current = (
-            each.eval()(images) for each in (model, averaged, runner.model))
+            each.eval()(images) for each in (model, averaged, runner.model)
+        )
     assert torch.equal(answer, expected)
     assert not torch.allclose(answer, current)
 
@@ -61,7 +65,8 @@ def test_testing_it_needs_no_averaging_hook(train, run, tmp_path):
     for hooks in (HOOKS, HOOKS[1:]):
         tester = run(
             load_from=str(tmp_path / 'work/epoch_2.pth'),
-            custom_hooks=[dict(hook) for hook in hooks])
+            custom_hooks=[dict(hook) for hook in hooks],
+        )
         assert tester.test() == pytest.approx(expected)
 
 
@@ -70,7 +75,9 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(train):
     train(1, 'parts')
     parts, parts_averaged = train(3, 'parts', resume=True)
     assert parts.iter == whole.iter == 12
-    torch.testing.assert_close(parts.model.state_dict(),
-                               whole.model.state_dict())
-    torch.testing.assert_close(parts_averaged.state_dict(),
-                               whole_averaged.state_dict())
+    torch.testing.assert_close(
+        parts.model.state_dict(), whole.model.state_dict()
+    )
+    torch.testing.assert_close(
+        parts_averaged.state_dict(), whole_averaged.state_dict()
+    )

@@ -1,4 +1,5 @@
 """Mixup and its kin: mixed by the host, then anchored and masked."""
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +13,8 @@ SEEDS = range(6)
 def augments(name):
     """A new config each time: the host appends to the list of ``probs``."""
     mixup, cutmix, resizemix = (
-        dict(type=kind, alpha=0.8)
-        for kind in ('Mixup', 'CutMix', 'ResizeMix'))
+        dict(type=kind, alpha=0.8) for kind in ('Mixup', 'CutMix', 'ResizeMix')
+    )
     return {
         'mixup': dict(augments=mixup),
         'cutmix': dict(augments=[cutmix]),
@@ -32,7 +33,8 @@ def preprocessed(model, seed):
     data = model.data_preprocessor(make_batch(8), training=True)
     scores = torch.stack([s.gt_score for s in data['data_samples']])
     mask = torch.tensor(
-        [s.get('reference_masked', False) for s in data['data_samples']])
+        [s.get('reference_masked', False) for s in data['data_samples']]
+    )
     return data, scores, mask
 
 
@@ -61,14 +63,20 @@ def test_reference_and_residual_make_up_the_mixed_image(name):
 
 
 @pytest.mark.parametrize(
-    'loss', [dict(type='CrossEntropyLoss', use_soft=True),
-             dict(type='CrossEntropyLoss')],
-    ids=['soft', 'default'])  # yapf: disable
+    'loss',
+    [
+        dict(type='CrossEntropyLoss', use_soft=True),
+        dict(type='CrossEntropyLoss'),
+    ],
+    ids=['soft', 'default'],
+)
 @pytest.mark.parametrize('name', NAMES)
 def test_masked_rows_are_uniform_and_the_rest_keeps_its_soft_labels(
-        name, loss):
+    name, loss
+):
     model = build_model(
-        preprocessor=MASK_SOME, head=dict(loss=loss), train_cfg=augments(name))
+        preprocessor=MASK_SOME, head=dict(loss=loss), train_cfg=augments(name)
+    )
     shares = []
     for seed in SEEDS:
         data, target, mask = preprocessed(model, seed)
@@ -86,10 +94,12 @@ def test_masked_rows_are_uniform_and_the_rest_keeps_its_soft_labels(
 def test_without_masking_the_loss_is_the_plain_run_s(name):
     host = build_model(type='ImageClassifier', train_cfg=augments(name))
     model = build_model(
-        preprocessor=dict(mask_prob=0), train_cfg=augments(name))
+        preprocessor=dict(mask_prob=0), train_cfg=augments(name)
+    )
     model.load_state_dict(host.state_dict())
     for seed in SEEDS:
         ours, theirs = (
             each(**preprocessed(each, seed)[0], mode='loss')['loss']
-            for each in (model, host))
+            for each in (model, host)
+        )
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

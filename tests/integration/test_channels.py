@@ -1,4 +1,5 @@
 """Images of other than three channels, from a dataset to a prediction."""
+
 import numpy as np
 import pytest
 import torch
@@ -82,4 +83,5 @@ def test_a_run_with_images_of_other_channels(channels, tmp_path):
         runner.model(anchor(images, references)),
         plain(images),
         rtol=1e-4,
-        atol=1e-5)
+        atol=1e-5,
+    )

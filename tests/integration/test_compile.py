@@ -1,4 +1,5 @@
 """``cfg.compile``: the network in one graph, compiled once for each case."""
+
 import pytest
 import torch
 import torch._dynamo
@@ -17,11 +18,14 @@ class TwoConvolutions(nn.Sequential):
 
     def __init__(self):
         super().__init__(
-            nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(),
-            nn.Conv2d(8, 8, 3))
+            nn.Conv2d(3, 8, 3),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3),
+        )
 
     def forward(self, x):
-        return (super().forward(x), )
+        return (super().forward(x),)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +53,8 @@ def train(mask_by, compiler=None):
     """Losses and shares of masked rows; compiling anew late is an error."""
     torch.manual_seed(0)
     cfg = model_config(
-        preprocessor=dict(mask_prob=0.5, mask_by=mask_by, seed=3))
+        preprocessor=dict(mask_prob=0.5, mask_by=mask_by, seed=3)
+    )
     cfg['backbone'] = dict(type='TwoConvolutions')
     cfg['head']['in_channels'] = 8
     model = MODELS.build(cfg)
@@ -92,8 +97,9 @@ def test_a_run(run):
                 'train_dataloader.dataset.indices': 32,
                 'train_cfg.max_epochs': 1,
                 'train_cfg.val_interval': 1,
-                'data_preprocessor.mask_prob': 0.5
-            })
+                'data_preprocessor.mask_prob': 0.5,
+            },
+        )
         runner.train()
         losses.append(runner.message_hub.get_scalar('train/loss').data[0])
     assert losses[0].tolist() == pytest.approx(losses[1].tolist(), rel=1e-5)

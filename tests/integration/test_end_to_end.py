@@ -1,4 +1,5 @@
 """What a user does: train, interrupt, resume, test; with both tools."""
+
 import os
 import pickle
 import subprocess
@@ -42,6 +43,7 @@ def digits_config(name='anchored-masked_') -> Path:
 @MODELS.register_module()
 class RecordingPreprocessor(AnchoringDataPreprocessor):
     """Keeps what is drawn in each iteration."""
+
     record = {}
 
     def _draw_from_batch(self, images, generator):
@@ -54,7 +56,8 @@ class RecordingPreprocessor(AnchoringDataPreprocessor):
         data = super().forward(data, training)
         if training:
             self.record[int(self.iteration)].append(
-                [sample.reference_masked for sample in data['data_samples']])
+                [sample.reference_masked for sample in data['data_samples']]
+            )
         return data
 
 
@@ -72,28 +75,24 @@ class StopAfter(Hook):
 @pytest.mark.parametrize('seed', [0, None], ids=['seeded', 'unseeded'])
 @pytest.mark.parametrize('mask_by', ['batch', 'sample'])
 def test_a_resumed_run_draws_what_an_uninterrupted_one_draws(
-        tmp_path, mask_by, seed):
+    tmp_path, mask_by, seed
+):
 
     def run(work_dir, stop=None, resume=False, seed=seed):
         cfg = Config.fromfile(digits_config())
-        cfg.merge_from_dict({
-            **SMALL, 'work_dir':
-            str(tmp_path / work_dir),
-            'log_level':
-            'ERROR',
-            'data_preprocessor.type':
-            'RecordingPreprocessor',
-            'data_preprocessor.mask_by':
-            mask_by,
-            'data_preprocessor.mask_prob':
-            0.5,
-            'resume':
-            resume,
-            'randomness.seed':
-            seed,
-            'experiment_name':
-            f'{tmp_path.name}_{work_dir}_{stop}_{resume}'
-        })
+        cfg.merge_from_dict(
+            {
+                **SMALL,
+                'work_dir': str(tmp_path / work_dir),
+                'log_level': 'ERROR',
+                'data_preprocessor.type': 'RecordingPreprocessor',
+                'data_preprocessor.mask_by': mask_by,
+                'data_preprocessor.mask_prob': 0.5,
+                'resume': resume,
+                'randomness.seed': seed,
+                'experiment_name': f'{tmp_path.name}_{work_dir}_{stop}_{resume}',
+            }
+        )
         RecordingPreprocessor.record = {}
         runner = Runner.from_cfg(cfg)
         if stop:
@@ -124,26 +123,27 @@ def forked(*arguments, cwd):
 def command(*arguments, cwd):
     """Run a program as a user would, from another folder."""
     environment = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
-    done = subprocess.run([sys.executable, *map(str, arguments)],
-                          cwd=cwd,
-                          env=environment,
-                          text=True,
-                          capture_output=True)
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        text=True,
+        capture_output=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
 def options(**more):
     return [
-        '--cfg-options', *(f'{key}={value}' for key, value in {
-            **SMALL,
-            **more
-        }.items())
+        '--cfg-options',
+        *(f'{key}={value}' for key, value in {**SMALL, **more}.items()),
     ]
 
 
 @pytest.mark.parametrize(
-    'tools', [ROOT / 'tools', HOST_TOOLS], ids=['ours', 'host'])
+    'tools', [ROOT / 'tools', HOST_TOOLS], ids=['ours', 'host']
+)
 def test_training_and_testing_with_either_tools(tools, tmp_path):
     short = options(**{'train_cfg.max_epochs': 2})
     log = forked(
@@ -152,7 +152,8 @@ def test_training_and_testing_with_either_tools(tools, tmp_path):
         '--work-dir',
         'run',
         *short,
-        cwd=tmp_path)
+        cwd=tmp_path,
+    )
     for key in ('masked_share', 'masked_entropy', 'accuracy_top-1'):
         assert key in log
     assert 'Reference bank: 10 image(s)' in log
@@ -163,7 +164,8 @@ def test_training_and_testing_with_either_tools(tools, tmp_path):
         '--work-dir',
         'tested',
         *options(**{'train_dataloader.dataset.data_root': 'gone'}),
-        cwd=tmp_path)
+        cwd=tmp_path,
+    )
     assert 'accuracy/top1' in log and 'calibration/ece' in log
 
 
@@ -195,7 +197,8 @@ def test_the_host_s_config_and_tools_with_the_four_lines(tmp_path):
         HOST_TOOLS / 'test.py',
         'mine.py',
         'work_dirs/mine/epoch_1.pth',
-        cwd=tmp_path)
+        cwd=tmp_path,
+    )
     assert 'accuracy/top1' in log
 
 
@@ -203,20 +206,22 @@ def test_a_plain_checkpoint_starts_an_anchored_run_where_it_was(tmp_path):
     plain = digits_config('')
     common = [
         '--work-dir',
-        str(tmp_path), *options(**{
-            'train_cfg.max_epochs': 2,
-            'log_level': 'ERROR'
-        })
+        str(tmp_path),
+        *options(**{'train_cfg.max_epochs': 2, 'log_level': 'ERROR'}),
     ]
     launch.train([str(plain), *common])
     results = []
     for config in (plain, digits_config()):
         out = tmp_path / f'{config.stem}.pkl'
-        launch.test([
-            str(config),
-            str(tmp_path / 'epoch_2.pth'), '--out',
-            str(out), *common
-        ])
+        launch.test(
+            [
+                str(config),
+                str(tmp_path / 'epoch_2.pth'),
+                '--out',
+                str(out),
+                *common,
+            ]
+        )
         samples = pickle.loads(out.read_bytes())
         results.append(torch.stack([s['pred_score'] for s in samples]))
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
@@ -231,33 +236,53 @@ def test_adaptive_says_what_ten_references_say_for_half_the_cost(tmp_path):
     """
     config = str(digits_config('anchored_'))
     checkpoint = str(tmp_path / 'epoch_8.pth')
-    launch.train([
-        config, '--work-dir',
-        str(tmp_path), '--cfg-options', 'train_cfg.max_epochs=8',
-        'train_cfg.val_interval=8', 'param_scheduler.1.end=8',
-        'randomness.seed=0', 'log_level=ERROR',
-        'custom_hooks.0.num_references=10'
-    ])
+    launch.train(
+        [
+            config,
+            '--work-dir',
+            str(tmp_path),
+            '--cfg-options',
+            'train_cfg.max_epochs=8',
+            'train_cfg.val_interval=8',
+            'param_scheduler.1.end=8',
+            'randomness.seed=0',
+            'log_level=ERROR',
+            'custom_hooks.0.num_references=10',
+        ]
+    )
     out = tmp_path / 'predictions.pkl'
     common = [
-        config, checkpoint, '--work-dir',
-        str(tmp_path), '--out',
-        str(out), '--cfg-options', 'log_level=ERROR',
-        'custom_hooks.0.redraw=True'
+        config,
+        checkpoint,
+        '--work-dir',
+        str(tmp_path),
+        '--out',
+        str(out),
+        '--cfg-options',
+        'log_level=ERROR',
+        'custom_hooks.0.redraw=True',
     ]
     differ = 0
     for draw in range(3):
         labels = []
         for protocol in ('mean', 'adaptive'):
-            metrics = launch.test([
-                *common, f'custom_hooks.0.seed={draw}', '--protocol', protocol
-            ])
+            metrics = launch.test(
+                [
+                    *common,
+                    f'custom_hooks.0.seed={draw}',
+                    '--protocol',
+                    protocol,
+                ]
+            )
             assert metrics['accuracy/top1'] > 90
             labels.append(
-                torch.cat([
-                    sample['pred_label']
-                    for sample in pickle.loads(out.read_bytes())
-                ]))
+                torch.cat(
+                    [
+                        sample['pred_label']
+                        for sample in pickle.loads(out.read_bytes())
+                    ]
+                )
+            )
         assert metrics['references/mean_used'] <= 5
         assert len(labels[0]) == 500
         differ += (labels[0] != labels[1]).sum().item()

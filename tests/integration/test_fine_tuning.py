@@ -1,4 +1,5 @@
 """From a standard checkpoint to an anchored model with other classes."""
+
 import pytest
 import torch
 from helpers.builders import image_bytes
@@ -26,6 +27,7 @@ def standard(small_config, tmp_path):
 
 class Stop(Hook):
     """Ends a run when everything is loaded."""
+
     priority = 'LOWEST'
 
     def before_train(self, runner):
@@ -41,8 +43,9 @@ def start(run):
             **{
                 'model.head.num_classes': num_classes,
                 'data_preprocessor.num_classes': num_classes,
-                **options
-            })
+                **options,
+            }
+        )
         runner.register_hook(Stop())
         with pytest.raises(KeyboardInterrupt):
             runner.train()
@@ -58,12 +61,8 @@ def ways(path):
         'backbone': {
             'model.backbone.init_cfg': dict(pretrained, prefix='backbone.')
         },
-        'model': {
-            'model.init_cfg': pretrained
-        },
-        'pretrained': {
-            'model.pretrained': path
-        },
+        'model': {'model.init_cfg': pretrained},
+        'pretrained': {'model.pretrained': path},
     }
 
 
@@ -71,17 +70,21 @@ def ways(path):
 def assert_same_features(model, standard):
     images = image_bytes(5, seed=3)
     for stage in ('backbone', 'neck'):
-        expected, = standard.extract_feat(
-            standard.data_preprocessor(dict(inputs=images))['inputs'], stage)
-        feats, = model.extract_feat(
-            model.data_preprocessor(dict(inputs=images))['inputs'], stage)
+        (expected,) = standard.extract_feat(
+            standard.data_preprocessor(dict(inputs=images))['inputs'], stage
+        )
+        (feats,) = model.extract_feat(
+            model.data_preprocessor(dict(inputs=images))['inputs'], stage
+        )
         torch.testing.assert_close(feats, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('way',
-                         ['load_from', 'backbone', 'model', 'pretrained'])
+@pytest.mark.parametrize(
+    'way', ['load_from', 'backbone', 'model', 'pretrained']
+)
 def test_the_backbone_starts_where_it_was_and_the_head_afresh(
-        standard, start, way):
+    standard, start, way
+):
     plain, path = standard
     model = start(**ways(path)[way])
     assert_same_features(model, plain)  # for the references of the run
@@ -103,10 +106,14 @@ def test_with_the_same_classes_the_head_is_taken_too(standard, start, way):
     assert torch.equal(model.head.fc.weight, plain.head.fc.weight)
     with torch.no_grad():
         ours, theirs = (
-            torch.stack([
-                s.pred_score
-                for s in each.test_step(dict(inputs=image_bytes(5)))
-            ]) for each in (model, plain))
+            torch.stack(
+                [
+                    s.pred_score
+                    for s in each.test_step(dict(inputs=image_bytes(5)))
+                ]
+            )
+            for each in (model, plain)
+        )
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 

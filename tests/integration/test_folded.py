@@ -1,4 +1,5 @@
 """A folded model in the host's tools and inferencers."""
+
 import json
 
 import pytest
@@ -6,8 +7,11 @@ import torch
 from helpers.builders import image_bytes
 from mmcv import imwrite
 from mmengine.config import Config
-from mmpretrain import (FeatureExtractor, ImageClassificationInferencer,
-                        get_model)
+from mmpretrain import (
+    FeatureExtractor,
+    ImageClassificationInferencer,
+    get_model,
+)
 
 from mmanchor.engine import launch
 from mmanchor.export.fold import write_folded
@@ -23,11 +27,17 @@ def folded(trained, tmp_path):
 
 
 def test_the_host_s_test_tool_gives_the_anchored_model_s_metrics(
-        tool, trained, folded, tmp_path):
-    expected = launch.test([
-        *trained, '--num-references', '1', '--work-dir',
-        str(tmp_path / 'anchored')
-    ])
+    tool, trained, folded, tmp_path
+):
+    expected = launch.test(
+        [
+            *trained,
+            '--num-references',
+            '1',
+            '--work-dir',
+            str(tmp_path / 'anchored'),
+        ]
+    )
     out = tmp_path / 'metrics.json'
     tool('test.py', *folded, '--out', out, '--out-item', 'metrics')
     found = json.loads(out.read_text())
@@ -40,11 +50,14 @@ def test_inferencers(trained, folded, tmp_path):
     imwrite(image_bytes(1, seed=7)[0].permute(1, 2, 0).numpy(), photo)
     model = get_model(*trained)
     model.reference_bank.use(1)
-    for inferencer, key in ((ImageClassificationInferencer, 'pred_scores'),
-                            (FeatureExtractor, 0)):
+    for inferencer, key in (
+        (ImageClassificationInferencer, 'pred_scores'),
+        (FeatureExtractor, 0),
+    ):
         ours, theirs = (
             torch.as_tensor(each(photo)[0][key])
-            for each in (inferencer(*folded), inferencer(model)))
+            for each in (inferencer(*folded), inferencer(model))
+        )
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 

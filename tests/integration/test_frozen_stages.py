@@ -1,4 +1,5 @@
 """Frozen layers stay as they were loaded, masked batches or not."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,10 +10,12 @@ from mmpretrain.registry import MODELS
 VIT = dict(
     type='VisionTransformer',
     arch=dict(
-        embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32),
+        embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32
+    ),
     img_size=16,
     patch_size=4,
-    frozen_stages=1)
+    frozen_stages=1,
+)
 
 
 def make(backbone, masked_norm_stats=None, **preprocessor):
@@ -23,14 +26,15 @@ def make(backbone, masked_norm_stats=None, **preprocessor):
     cfg = model_config(
         type='AnchoredImageClassifier' if options else 'ImageClassifier',
         preprocessor=preprocessor,
-        **options)
+        **options,
+    )
     if backbone.get('type') == 'VisionTransformer':
         cfg.update(
             neck=None,
             head=dict(
-                type='VisionTransformerClsHead',
-                num_classes=10,
-                in_channels=16))
+                type='VisionTransformerClsHead', num_classes=10, in_channels=16
+            ),
+        )
         cfg['backbone'] = dict(backbone)
     else:
         cfg['backbone'].update(backbone)
@@ -41,8 +45,10 @@ def make(backbone, masked_norm_stats=None, **preprocessor):
 def train(model, steps=4):
     """Whether batches were masked."""
     optim = OptimWrapper(
-        torch.optim.SGD([p for p in model.parameters() if p.requires_grad],
-                        lr=0.1))
+        torch.optim.SGD(
+            [p for p in model.parameters() if p.requires_grad], lr=0.1
+        )
+    )
     model.train()
     return [
         float(model.train_step(make_batch(8, seed=i), optim)['masked_share'])
@@ -56,9 +62,12 @@ def trained_names(model):
 
 FROZEN = {
     'ResNet': (dict(frozen_stages=1), 'conv1', ('bn1.', 'layer1.')),
-    'ViT': (VIT, 'patch_embed.projection', ('patch_embed.', 'layers.0.',
-                                            'cls_token', 'pos_embed')),
-}  # yapf: disable
+    'ViT': (
+        VIT,
+        'patch_embed.projection',
+        ('patch_embed.', 'layers.0.', 'cls_token', 'pos_embed'),
+    ),
+}
 
 
 @pytest.mark.parametrize('norm_stats', ['skip', 'update'])
@@ -81,19 +90,24 @@ def test_frozen_layers_stay_as_loaded(name, norm_stats):
     weight = plain.backbone.get_submodule(stem).weight
     assert torch.equal(
         model.backbone.get_submodule(stem).weight,
-        torch.cat([weight, weight], dim=1))
+        torch.cat([weight, weight], dim=1),
+    )
 
 
 @pytest.mark.parametrize('mask_prob', [0, 1])
 def test_frozen_norms_use_what_they_remember(mask_prob):
     model = make(
-        dict(frozen_stages=0), 'skip', mask_prob=mask_prob, seed=1).train()
+        dict(frozen_stages=0), 'skip', mask_prob=mask_prob, seed=1
+    ).train()
     norms = [model.backbone.bn1, model.backbone.layer1[0].bn1]
     seen = {}
     for norm in norms:
         norm.running_mean.normal_()
-        norm.register_forward_hook(lambda m, inputs, output: seen.update(
-            {m: (inputs[0], output.clone())}))  # ReLU is in place
+        norm.register_forward_hook(
+            lambda m, inputs, output: seen.update(
+                {m: (inputs[0], output.clone())}
+            )
+        )  # ReLU is in place
     frozen, other = norms
     data = model.data_preprocessor(make_batch(8), training=True)
     model(**data, mode='loss')
@@ -101,13 +115,21 @@ def test_frozen_norms_use_what_they_remember(mask_prob):
     inputs, output = seen[frozen]
     torch.testing.assert_close(
         output,
-        F.batch_norm(inputs, frozen.running_mean, frozen.running_var,
-                     frozen.weight, frozen.bias))
+        F.batch_norm(
+            inputs,
+            frozen.running_mean,
+            frozen.running_var,
+            frozen.weight,
+            frozen.bias,
+        ),
+    )
     inputs, output = seen[other]
     torch.testing.assert_close(
         output,
         F.batch_norm(
-            inputs, None, None, other.weight, other.bias, training=True))
+            inputs, None, None, other.weight, other.bias, training=True
+        ),
+    )
 
 
 def test_norm_eval_keeps_all_statistics():
@@ -118,4 +140,4 @@ def test_norm_eval_keeps_all_statistics():
     after = dict(model.named_buffers())
     assert {k for k in after if not torch.equal(after[k], before[k])} == {
         'data_preprocessor.iteration'
-    }  # yapf: disable
+    }

@@ -1,4 +1,5 @@
 """All of MMPretrain's classification configs build with the four lines."""
+
 import logging
 from pathlib import Path
 
@@ -16,40 +17,37 @@ from mmanchor.models.data_preprocessor import check_settings_reach_the_model
 
 CONFIGS = sorted(
     path.relative_to(HOST_CONFIGS).as_posix()
-    for path in HOST_CONFIGS.glob('[!_]*/**/*.py'))
+    for path in HOST_CONFIGS.glob('[!_]*/**/*.py')
+)
 DOCS = Path(__file__).parents[2] / 'docs'
 FOLDERS = sorted({name.partition('/')[0] for name in CONFIGS})
 # what MMPretrain can't load or build itself, with its own error
 HOST_ERRORS = {
-    'byol/benchmarks/mask-rcnn_r50-c4_ms-1x_coco.py':
-    'ModuleNotFoundError: mmdet is not installed',
-    'byol/benchmarks/mask-rcnn_r50_fpn_ms-1x_coco.py':
-    'ModuleNotFoundError: mmdet is not installed',
+    'byol/benchmarks/mask-rcnn_r50-c4_ms-1x_coco.py': 'ModuleNotFoundError: mmdet is not installed',
+    'byol/benchmarks/mask-rcnn_r50_fpn_ms-1x_coco.py': 'ModuleNotFoundError: mmdet is not installed',
     **{
-        f'levit/deploy/levit-{width}_8xb256_in1k.py':
-        'TypeError: LeViTClsHead.switch_to_deploy() takes 1 positional '
+        f'levit/deploy/levit-{width}_8xb256_in1k.py': 'TypeError: LeViTClsHead.switch_to_deploy() takes 1 positional '
         'argument but 2 were given'
         for width in ('128', '128s', '192', '256', '384')
     },
     **{
-        f'replknet/{name}_32xb64_in1k{size}.py':
-        'RuntimeError: The configuration file type in the inheritance chain '
+        f'replknet/{name}_32xb64_in1k{size}.py': 'RuntimeError: The configuration file type in the inheritance chain '
         'must match'
         for name in ('replknet-31B', 'deploy/replknet-31B-deploy')
         for size in ('', '-384px')
     },
     **{
-        f'swin_transformer_v2/swinv2-{size}-w12_8xb128_in21k-192px.py':
-        "KeyError: 'test_pipeline'"
+        f'swin_transformer_v2/swinv2-{size}-w12_8xb128_in21k-192px.py': "KeyError: 'test_pipeline'"
         for size in ('base', 'large')
     },
 }
 # several labels an image, so that no softmax could say "don't know"
 REFUSED = {
-    'csra/resnet101-csra_1xb16_voc07-448px.py', 'vgg/vgg16_8xb16_voc.py',
+    'csra/resnet101-csra_1xb16_voc07-448px.py',
+    'vgg/vgg16_8xb16_voc.py',
     'resnet/resnet50_8xb16-mixup_cifar10.py',
     'resnet/resnet50_8xb32-cutmix_in1k.py',
-    'resnet/resnet50_8xb32-mixup_in1k.py'
+    'resnet/resnet50_8xb32-mixup_in1k.py',
 }
 # they keep their data preprocessor inside `model`
 INNER_PREPROCESSOR = {
@@ -112,8 +110,10 @@ def outcome(name, folder):
     if not model.stem:
         return 'built for 2C channels'
     layers = dict(model.backbone.named_modules())
-    return {(layers[layer].in_channels, layers[layer].weight.shape[1])
-            for layer in model.stem}
+    return {
+        (layers[layer].in_channels, layers[layer].weight.shape[1])
+        for layer in model.stem
+    }
 
 
 def expected_outcome(name):
@@ -133,12 +133,14 @@ def test_configs_build_with_the_stem_widened(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(logging.root.manager, 'disable', logging.WARNING)
     outcomes = {
         name: outcome(name, tmp_path)
-        for name in CONFIGS if name.startswith(folder + '/')
+        for name in CONFIGS
+        if name.startswith(folder + '/')
     }
     classifiers = {k: v for k, v in outcomes.items() if v != 'no classifier'}
     wrong = {
         name: got
-        for name, got in classifiers.items() if got != expected_outcome(name)
+        for name, got in classifiers.items()
+        if got != expected_outcome(name)
         and not str(got).startswith(str(expected_outcome(name)))
     }
     assert outcomes
@@ -155,7 +157,8 @@ def test_the_line_that_the_refusal_writes_works(name, tmp_path):
         build(Config.fromfile(anchored))
     line = str(caught.value).split('Write `')[1].split('` and drop')[0]
     kept = [
-        text for text in lines.splitlines()
+        text
+        for text in lines.splitlines()
         if not text.startswith(('model', 'data_preprocessor'))
     ]
     anchored.write_text('\n'.join([*kept, line]))
@@ -179,8 +182,12 @@ def test_the_numbers_in_the_docs():
     widened = classifiers - unbuilt - t2t
     assert REFUSED <= classifiers
     assert unloadable == set(HOST_ERRORS) - unbuilt
-    assert (len(classifiers), len(widened), len(t2t),
-            len(unbuilt)) == (432, 419, 3, 10)
+    assert (len(classifiers), len(widened), len(t2t), len(unbuilt)) == (
+        432,
+        419,
+        3,
+        10,
+    )
     assert 'of the 432 classifiers that load, 419 have' in page
 
 

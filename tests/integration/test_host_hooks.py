@@ -1,4 +1,5 @@
 """The host's hooks that change the loss or the statistics on the way."""
+
 import copy
 
 import pytest
@@ -18,17 +19,19 @@ def test_a_switched_loss_still_masks(run, target):
     recipe = dict(
         action_epoch=2,
         batch_augments=dict(augments=dict(type='Mixup', alpha=0.8)),
-        loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1))
+        loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1),
+    )
     runner = run(
         custom_hooks=[
             dict(type='KReferenceHook'),
-            dict(type='SwitchRecipeHook', schedule=[recipe])
+            dict(type='SwitchRecipeHook', schedule=[recipe]),
         ],
         **{
             'train_cfg.max_epochs': 2,
             'train_cfg.val_interval': 2,
-            'model.head.masked_target': target
-        })
+            'model.head.masked_target': target,
+        },
+    )
     runner.train()
     loss = runner.model.head.loss_module
     assert isinstance(loss, ReferenceMaskingLoss)
@@ -53,7 +56,7 @@ def test_a_switched_loss_is_the_new_one_on_rows_that_are_not_masked():
 
 
 def test_precise_statistics_are_those_of_the_bank():
-    model = build_model(preprocessor=dict(mask_prob=1.))
+    model = build_model(preprocessor=dict(mask_prob=1.0))
     model.train()
     batch = make_batch(8)
     model.reference_bank.fill(make_batch(1, seed=5)['inputs'])
@@ -64,10 +67,11 @@ def test_precise_statistics_are_those_of_the_bank():
     with torch.no_grad():
         for module in expected.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.track_running_stats, module.momentum = True, 1.
+                module.track_running_stats, module.momentum = True, 1.0
         plain = expected.data_preprocessor(copy.deepcopy(batch))['inputs']
         reference = expected.data_preprocessor(
-            dict(inputs=expected.reference_bank.images))['inputs']
+            dict(inputs=expected.reference_bank.images)
+        )['inputs']
         expected(anchor(plain, reference.expand_as(plain)))
 
     loader = DataLoader(range(8), batch_size=8, collate_fn=lambda _: batch)
@@ -75,5 +79,6 @@ def test_precise_statistics_are_those_of_the_bank():
     for name in ('running_mean', 'running_var'):
         torch.testing.assert_close(
             getattr(model.backbone.bn1, name),
-            getattr(expected.backbone.bn1, name))
+            getattr(expected.backbone.bn1, name),
+        )
     assert int(model.data_preprocessor.iteration) == drawn

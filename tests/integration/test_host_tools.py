@@ -1,4 +1,5 @@
 """The host's tools on anchored models: FLOPs, CAM, publishing."""
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,7 @@ def config(small_config, tmp_path):
         cfg = small_config(name)
         cfg.test_dataloader.dataset.pipeline = [
             dict(type='LoadImageFromFile'),
-            *cfg.test_dataloader.dataset.pipeline
+            *cfg.test_dataloader.dataset.pipeline,
         ]
         path = tmp_path / f'{name}config.py'
         cfg.dump(path)
@@ -35,7 +36,8 @@ def build(config_file):
 
 @pytest.mark.parametrize('references', [0, 1, 3])
 def test_flops_are_the_plain_ones_and_the_wider_stem_for_each_reference(
-        config, references):
+    config, references
+):
     flops = []
     for name in ('', 'anchored_'):
         model = build(config(name))
@@ -53,10 +55,13 @@ def test_flops_tool(tool, config, capsys):
     for name in ('', 'anchored_'):
         tool('analysis_tools/get_flops.py', config(name), '--shape', 16)
         lines.append(capsys.readouterr().out)
-    (plain, plain_parameters), (flops, parameters) = ([
-        float(text.split(f'{what}: ')[1].split('M')[0])
-        for what in ('Flops', 'Params')
-    ] for text in lines)
+    (plain, plain_parameters), (flops, parameters) = (
+        [
+            float(text.split(f'{what}: ')[1].split('M')[0])
+            for what in ('Flops', 'Params')
+        ]
+        for text in lines
+    )
     assert flops - plain == pytest.approx(0.055, abs=0.002)
     assert parameters == pytest.approx(plain_parameters, abs=0.002)
 
@@ -82,23 +87,33 @@ def checkpoints(small_config, tmp_path):
     return paths
 
 
-def test_cam_shows_what_the_plain_model_looks_at(tool, config, checkpoints,
-                                                 tmp_path):
+def test_cam_shows_what_the_plain_model_looks_at(
+    tool, config, checkpoints, tmp_path
+):
     photo = tmp_path / 'photo.png'
     imwrite(image_bytes(1, seed=7)[0].permute(1, 2, 0).numpy(), str(photo))
     maps = []
     for name, checkpoint in zip(('', 'anchored_'), checkpoints, strict=True):
         out = tmp_path / f'{name}cam.png'
-        tool('visualization/vis_cam.py', photo, config(name), checkpoint,
-             '--save-path', out, '--target-category', 4)
+        tool(
+            'visualization/vis_cam.py',
+            photo,
+            config(name),
+            checkpoint,
+            '--save-path',
+            out,
+            '--target-category',
+            4,
+        )
         maps.append(imread(str(out)).astype(int))
     assert maps[0].shape == (16, 16, 3)
     assert np.ptp(maps[0], axis=(0, 1)).max() > 20  # there is something
     assert np.abs(maps[0] - maps[1]).max() <= 2
 
 
-def test_cam_is_that_of_the_first_reference(tool, config, checkpoints,
-                                            tmp_path):
+def test_cam_is_that_of_the_first_reference(
+    tool, config, checkpoints, tmp_path
+):
     _, anchored = checkpoints
     saved = torch.load(anchored)
     state = saved['state_dict']
@@ -113,8 +128,16 @@ def test_cam_is_that_of_the_first_reference(tool, config, checkpoints,
         state['reference_bank.images'] = bank.clone()
         torch.save(saved, anchored)
         out = tmp_path / f'{len(maps)}.png'
-        tool('visualization/vis_cam.py', photo, config('anchored_'), anchored,
-             '--save-path', out, '--target-category', 4)
+        tool(
+            'visualization/vis_cam.py',
+            photo,
+            config('anchored_'),
+            anchored,
+            '--save-path',
+            out,
+            '--target-category',
+            4,
+        )
         maps.append(imread(str(out)).astype(int))
     assert np.abs(maps[0] - maps[1]).max() <= 2
     assert np.abs(maps[0] - maps[2]).max() > 20
@@ -122,20 +145,25 @@ def test_cam_is_that_of_the_first_reference(tool, config, checkpoints,
 
 @pytest.mark.filterwarnings('ignore:Environment variable TORCH_FORCE')
 @pytest.mark.parametrize(
-    'hooks', [[], [dict(type='EMAHook', momentum=0.2)]], ids=['', 'averaged'])
-def test_a_published_checkpoint_gives_the_same_answers(tool, run, tmp_path,
-                                                       monkeypatch, hooks):
+    'hooks', [[], [dict(type='EMAHook', momentum=0.2)]], ids=['', 'averaged']
+)
+def test_a_published_checkpoint_gives_the_same_answers(
+    tool, run, tmp_path, monkeypatch, hooks
+):
     # the tool can't read any checkpoint of MMEngine otherwise: PyTorch >= 2.6
     monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
     runner = run(
-        custom_hooks=[*hooks,
-                      dict(type='KReferenceHook', num_references=3)],
-        **{'train_cfg.max_epochs': 1})
+        custom_hooks=[*hooks, dict(type='KReferenceHook', num_references=3)],
+        **{'train_cfg.max_epochs': 1},
+    )
     runner.train()
     checkpoint = tmp_path / 'work/epoch_1.pth'
-    tool('model_converters/publish_model.py', checkpoint,
-         tmp_path / 'published.pth')
-    published, = tmp_path.glob('published*.pth')
+    tool(
+        'model_converters/publish_model.py',
+        checkpoint,
+        tmp_path / 'published.pth',
+    )
+    (published,) = tmp_path.glob('published*.pth')
     assert published.stat().st_size < checkpoint.stat().st_size
     saved = torch.load(published, weights_only=True)  # nothing but weights
     assert 'optimizer' not in saved and 'ema_state_dict' not in saved

@@ -1,12 +1,17 @@
 """The host's ways to predict with a trained checkpoint and image files."""
+
 from types import SimpleNamespace
 
 import pytest
 import torch
 from mmcv import imwrite
 from mmengine.dataset import Compose
-from mmpretrain import (FeatureExtractor, ImageClassificationInferencer,
-                        get_model, inference_model)
+from mmpretrain import (
+    FeatureExtractor,
+    ImageClassificationInferencer,
+    get_model,
+    inference_model,
+)
 from mmpretrain.registry import DATASETS, TRANSFORMS
 
 K = 3  # of `trained`
@@ -17,7 +22,8 @@ NUM_IMAGES = 4
 def files(tmp_path):
     """Digits as image files."""
     dataset = DATASETS.build(
-        dict(type='Digits', split='test', indices=NUM_IMAGES, pipeline=[]))
+        dict(type='Digits', split='test', indices=NUM_IMAGES, pipeline=[])
+    )
     paths = [str(tmp_path / f'{i}.png') for i in range(NUM_IMAGES)]
     for path, digit in zip(paths, dataset, strict=True):
         imwrite(digit['img'], path)
@@ -34,7 +40,8 @@ def inputs(model):
     """The same digits as bytes, through the test pipeline."""
     steps = model._config.test_dataloader.dataset.pipeline
     dataset = DATASETS.build(
-        dict(type='Digits', split='test', indices=NUM_IMAGES, pipeline=[]))
+        dict(type='Digits', split='test', indices=NUM_IMAGES, pipeline=[])
+    )
     pipeline = Compose([TRANSFORMS.build(step) for step in steps])
     return torch.stack([pipeline(dict(d))['inputs'] for d in dataset])
 
@@ -46,9 +53,9 @@ def by_hand(model, inputs, function):
     x = normalise(dict(inputs=inputs))['inputs']
     bank = normalise(dict(inputs=model.reference_bank.images))['inputs']
     assert len(bank) == K
-    return torch.stack([
-        function(torch.cat([r.expand_as(x), x - r], dim=1)) for r in bank
-    ]).mean(0)
+    return torch.stack(
+        [function(torch.cat([r.expand_as(x), x - r], dim=1)) for r in bank]
+    ).mean(0)
 
 
 @torch.no_grad()
@@ -57,14 +64,17 @@ def scores(samples):
 
 
 def test_get_model_has_the_references_of_the_checkpoint(
-        trained, model, inputs):
+    trained, model, inputs
+):
     saved = torch.load(trained[1], weights_only=False)['state_dict']
-    assert torch.equal(model.reference_bank.images,
-                       saved['reference_bank.images'])
+    assert torch.equal(
+        model.reference_bank.images, saved['reference_bank.images']
+    )
     assert len(model.reference_bank) == K
     expected = by_hand(model, inputs, model).softmax(1)
     torch.testing.assert_close(
-        scores(model.test_step(dict(inputs=inputs))), expected)
+        scores(model.test_step(dict(inputs=inputs))), expected
+    )
 
 
 @pytest.mark.parametrize('batch_size', [1, 3])
@@ -83,8 +93,9 @@ def test_inferencer(trained, files, inputs, model, batch_size):
 
 
 @pytest.mark.parametrize('stage', ['backbone', 'neck', 'pre_logits'])
-def test_features_are_averaged_over_references(trained, files, inputs, model,
-                                               stage):
+def test_features_are_averaged_over_references(
+    trained, files, inputs, model, stage
+):
     found = FeatureExtractor(*trained)(files, stage=stage, batch_size=3)
     if stage != 'pre_logits':
         found = [feats[-1] for feats in found]
@@ -97,7 +108,8 @@ def test_features_are_averaged_over_references(trained, files, inputs, model,
         torch.stack(found),
         by_hand(model, inputs, extract),
         rtol=1e-4,
-        atol=1e-5)
+        atol=1e-5,
+    )
 
 
 def test_inference_model(model, files):
@@ -107,6 +119,6 @@ def test_inference_model(model, files):
     task = SimpleNamespace(task='Image Classification')
     model._metainfo = SimpleNamespace(results=[task])
     result = inference_model(model, files[0])
-    expected, = ImageClassificationInferencer(model)(files[0])
+    (expected,) = ImageClassificationInferencer(model)(files[0])
     assert result['pred_label'] == expected['pred_label']
     assert result['pred_score'] == pytest.approx(expected['pred_score'])

@@ -1,4 +1,5 @@
 """``mim train`` and ``mim test``; their tools run in this process."""
+
 import runpy
 import sys
 from importlib import import_module
@@ -23,12 +24,16 @@ def mim(monkeypatch):
             return 0
 
         monkeypatch.setattr(
-            module, 'subprocess',
+            module,
+            'subprocess',
             SimpleNamespace(
                 check_call=run_here,
-                check_output=lambda command: b'help: there is no such flag'))
+                check_output=lambda command: b'help: there is no such flag',
+            ),
+        )
         return getattr(module, name)(
-            package='mmpretrain', gpus=0, launcher='none', **arguments)
+            package='mmpretrain', gpus=0, launcher='none', **arguments
+        )
 
     return call
 
@@ -41,7 +46,8 @@ def test_mim_trains_and_tests(mim, small_config, tmp_path, capsys):
     config = str(tmp_path / 'config.py')
     cfg.dump(config)
     success, message = mim(
-        'train', config=config, other_args=('--work-dir', str(tmp_path / 'w')))
+        'train', config=config, other_args=('--work-dir', str(tmp_path / 'w'))
+    )
     assert success, message
     checkpoint = str(tmp_path / 'w/epoch_1.pth')
     state = torch.load(checkpoint, weights_only=False)['state_dict']
@@ -51,6 +57,7 @@ def test_mim_trains_and_tests(mim, small_config, tmp_path, capsys):
         'test',
         config=config,
         checkpoint=checkpoint,
-        other_args=('--work-dir', str(tmp_path / 't')))
+        other_args=('--work-dir', str(tmp_path / 't')),
+    )
     assert success, message
     assert 'accuracy/top1' in capsys.readouterr().out

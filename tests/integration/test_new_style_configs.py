@@ -1,4 +1,5 @@
 """Python configs with ``read_base``, where a type is a class."""
+
 from pathlib import Path
 
 import pytest
@@ -77,14 +78,16 @@ def test_it_trains_and_tests_with_our_tools(config_file, tmp_path):
     assert saved['backbone.conv1.weight'].shape[1] == 6
     assert saved['reference_bank.images'].shape[0] == 2
     metrics = launch.test(
-        [config_file, checkpoint, *arguments, '--num-references', '1'])
+        [config_file, checkpoint, *arguments, '--num-references', '1']
+    )
     assert 'accuracy/top1' in metrics
 
 
 def test_it_means_what_strings_mean(config_file):
     cfg = Config.fromfile(config_file)
     runner = Runner.from_cfg(
-        Config(dict(cfg.to_dict(), work_dir=config_file[:-3])))
+        Config(dict(cfg.to_dict(), work_dir=config_file[:-3]))
+    )
     head = type(runner.model.head)
     assert head.__name__ == 'ReferenceMaskingLinearClsHead'
 
@@ -120,11 +123,15 @@ def test_it_can_be_folded_and_exported(config_file, tmp_path):
     cfg = Config.fromfile(config_file)
     write_folded(cfg, checkpoint, tmp_path / 'folded')
     expected = launch.test(
-        [config_file, checkpoint, *arguments, '--num-references', '1'])
-    found = launch.test([
-        str(tmp_path / 'folded/folded.py'),
-        str(tmp_path / 'folded/folded.pth'), *arguments
-    ])
+        [config_file, checkpoint, *arguments, '--num-references', '1']
+    )
+    found = launch.test(
+        [
+            str(tmp_path / 'folded/folded.py'),
+            str(tmp_path / 'folded/folded.pth'),
+            *arguments,
+        ]
+    )
     assert found == expected and 'accuracy/top1' in found
     compared, _ = write_export(cfg, checkpoint, tmp_path / 'model.pt2')
     assert compared.difference < 1e-5

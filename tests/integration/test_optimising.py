@@ -1,4 +1,5 @@
 """Optimiser options: they see the anchored model's gradients, all of them."""
+
 import pytest
 import torch
 from helpers.builders import build_model, make_batch
@@ -45,7 +46,8 @@ def test_accumulation_averages_masked_and_other_batches():
     torch.testing.assert_close(weights(model), before, rtol=0, atol=0)
     model.train_step(make_batch(8, seed=2), optim)
     torch.testing.assert_close(
-        weights(model), [w - LR * g for w, g in zip(before, grads)])
+        weights(model), [w - LR * g for w, g in zip(before, grads)]
+    )
     # the running statistics left the masked batch out, and had the other
     assert model.backbone.bn1.num_batches_tracked == 1
 
@@ -61,7 +63,8 @@ def test_clipping_takes_the_norm_of_all_gradients(max_norm):
     model.train_step(make_batch(8), optim)
     torch.testing.assert_close(
         weights(model),
-        [w - LR * p.grad for w, p in zip(before, by_hand.parameters())])
+        [w - LR * p.grad for w, p in zip(before, by_hand.parameters())],
+    )
 
 
 def test_a_masked_batch_moves_the_residual_half_of_the_stem_alone():
@@ -79,6 +82,7 @@ def test_auto_scale_lr_counts_images_not_references(run, name):
         name,
         param_scheduler=None,
         auto_scale_lr=dict(base_batch_size=64, enable=True),
-        **{'train_cfg.max_epochs': 1})  # 16 images a batch, lr=0.1
+        **{'train_cfg.max_epochs': 1},
+    )  # 16 images a batch, lr=0.1
     runner.train()
     assert runner.optim_wrapper.get_lr()['lr'] == [0.1 * 16 / 64]

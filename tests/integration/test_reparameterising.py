@@ -1,4 +1,5 @@
 """Backbones that fold their branches for deployment, the stem's as well."""
+
 import pytest
 import torch
 from mmpretrain.registry import MODELS
@@ -6,11 +7,13 @@ from torch import nn
 
 
 @pytest.mark.parametrize(
-    'backbone,width', [
-        (dict(type='RepVGG', arch='A0', out_indices=(3, )), 1280),
-        (dict(type='MobileOne', arch='s0', out_indices=(3, )), 1024),
+    'backbone,width',
+    [
+        (dict(type='RepVGG', arch='A0', out_indices=(3,)), 1280),
+        (dict(type='MobileOne', arch='s0', out_indices=(3,)), 1024),
     ],
-    ids=lambda x: x['type'] if isinstance(x, dict) else x)
+    ids=lambda x: x['type'] if isinstance(x, dict) else x,
+)
 @torch.no_grad()
 def test_folded_branches_answer_the_same(backbone, width):
     model = MODELS.build(
@@ -18,7 +21,9 @@ def test_folded_branches_answer_the_same(backbone, width):
             type='AnchoredImageClassifier',
             backbone=backbone,
             neck=dict(type='GlobalAveragePooling'),
-            head=dict(type='LinearClsHead', num_classes=5, in_channels=width)))
+            head=dict(type='LinearClsHead', num_classes=5, in_channels=width),
+        )
+    )
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)

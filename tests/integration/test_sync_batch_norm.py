@@ -3,6 +3,7 @@
 In a process group its layers refuse to train on CPU; without one they train
 as others do, and they always predict.
 """
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -15,15 +16,17 @@ CONVERSIONS = {
     'none': lambda model: model,
     'sync': convert_sync_batchnorm,
     'reverted': lambda model: revert_sync_batchnorm(
-        convert_sync_batchnorm(model)),
-}  # yapf: disable
+        convert_sync_batchnorm(model)
+    ),
+}
 
 
 def train(conversion, norm_stats):
     """Statistics after a masked batch and one that is not, and the losses."""
     torch.manual_seed(0)
     model = build_model(
-        preprocessor=dict(mask_prob=0.5, seed=1), masked_norm_stats=norm_stats)
+        preprocessor=dict(mask_prob=0.5, seed=1), masked_norm_stats=norm_stats
+    )
     model = CONVERSIONS[conversion](model)
     optim = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
     statistics, losses = [], []
@@ -31,8 +34,12 @@ def train(conversion, norm_stats):
         out = model.train_step(make_batch(8, seed=i), optim)
         losses.append([out['loss'].item(), out['masked_share'].item()])
         statistics.append(
-            {k: v.clone() for k, v in model.state_dict().items()
-             if 'running' in k or 'tracked' in k})  # yapf: disable
+            {
+                k: v.clone()
+                for k, v in model.state_dict().items()
+                if 'running' in k or 'tracked' in k
+            }
+        )
     return model, statistics, torch.tensor(losses)
 
 
@@ -42,17 +49,20 @@ def test_converted_layers_train_as_they_did(conversion, norm_stats):
     _, expected, losses = train('none', norm_stats)
     model, statistics, converted_losses = train(conversion, norm_stats)
     synced = sum(
-        isinstance(m, torch.nn.SyncBatchNorm) for m in model.modules())
+        isinstance(m, torch.nn.SyncBatchNorm) for m in model.modules()
+    )
     assert bool(synced) == (conversion == 'sync')
     assert not any(type(m) is torch.nn.BatchNorm2d for m in model.modules())
     torch.testing.assert_close(converted_losses, losses)
     torch.testing.assert_close(statistics, expected)
     assert losses[:, 1].tolist() == [1, 0]  # masked, then not
-    masked, then = ({v.item()
-                     for k, v in step.items() if 'tracked' in k}
-                    for step in statistics)
-    assert (masked, then) == (({0}, {1}) if norm_stats == 'skip' else
-                              ({1}, {2}))
+    masked, then = (
+        {v.item() for k, v in step.items() if 'tracked' in k}
+        for step in statistics
+    )
+    assert (masked, then) == (
+        ({0}, {1}) if norm_stats == 'skip' else ({1}, {2})
+    )
 
 
 @MODEL_WRAPPERS.register_module()
@@ -69,7 +79,8 @@ class OnlyWrapper(torch.nn.Module):
 def one_process(tmp_path, monkeypatch):
     monkeypatch.setenv('LOCAL_RANK', '0')
     dist.init_process_group(
-        'gloo', f'file://{tmp_path}/store', rank=0, world_size=1)
+        'gloo', f'file://{tmp_path}/store', rank=0, world_size=1
+    )
     yield
     dist.destroy_process_group()
 
@@ -87,10 +98,16 @@ def test_sync_bn_of_the_config_tests_as_without(run, one_process, tmp_path):
         load_from=path,
         launcher='pytorch',
         sync_bn='torch',
-        model_wrapper_cfg=dict(type='OnlyWrapper'))
-    assert sum(
-        isinstance(m, torch.nn.SyncBatchNorm)
-        for m in synced.model.modules()) == 20
+        model_wrapper_cfg=dict(type='OnlyWrapper'),
+    )
+    assert (
+        sum(
+            isinstance(m, torch.nn.SyncBatchNorm)
+            for m in synced.model.modules()
+        )
+        == 20
+    )
     assert synced.test() == pytest.approx(plain.test())
-    assert torch.equal(synced.model.module.reference_bank.images,
-                       image_bytes(10))
+    assert torch.equal(
+        synced.model.module.reference_bank.images, image_bytes(10)
+    )

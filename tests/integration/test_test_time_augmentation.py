@@ -1,4 +1,5 @@
 """``--tta`` of both tools: every reference sees every augmented image."""
+
 import pickle
 
 import pytest
@@ -29,13 +30,17 @@ def flipped_scores(config, checkpoint):
 
 
 @pytest.mark.parametrize('whose', ['ours', 'host'])
-def test_scores_are_averaged_over_flips_and_references(trained, tool, tmp_path,
-                                                       whose):
+def test_scores_are_averaged_over_flips_and_references(
+    trained, tool, tmp_path, whose
+):
     out = tmp_path / 'out.pkl'
     arguments = [
-        *trained, '--tta', '--out',
-        str(out), '--work-dir',
-        str(tmp_path / 'tested')
+        *trained,
+        '--tta',
+        '--out',
+        str(out),
+        '--work-dir',
+        str(tmp_path / 'tested'),
     ]
     if whose == 'ours':
         launch.test(arguments)
@@ -46,5 +51,6 @@ def test_scores_are_averaged_over_flips_and_references(trained, tool, tmp_path,
     plain, flipped = flipped_scores(*trained)
     assert len(scores) == 40
     torch.testing.assert_close(
-        scores, (plain + flipped) / 2, rtol=1e-4, atol=1e-5)
+        scores, (plain + flipped) / 2, rtol=1e-4, atol=1e-5
+    )
     assert (plain - flipped).abs().max() > 1e-3

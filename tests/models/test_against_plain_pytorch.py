@@ -1,4 +1,5 @@
 """The whole of training is what a plain script does by hand."""
+
 import copy
 
 import numpy as np
@@ -15,8 +16,14 @@ B = 6
 PARTNERS = [[1, 2, 3, 4, 5, 0], [3, 3, 1, 0, 2, 4], [5, 4, 3, 2, 1, 0]] * 2
 COINS = {
     'batch': [[0] * B, [1] * B, [1] * B, [0] * B, [1] * B, [0] * B],
-    'sample': [[0, 1, 0, 0, 1, 1], [1] * B, [0] * B, [1, 0, 0, 0, 0, 0],
-               [1, 1, 1, 1, 1, 0], [0, 0, 1, 0, 1, 0]],
+    'sample': [
+        [0, 1, 0, 0, 1, 1],
+        [1] * B,
+        [0] * B,
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 1, 1, 1, 0],
+        [0, 0, 1, 0, 1, 0],
+    ],
 }
 SGD = dict(lr=0.05, momentum=0.9, weight_decay=5e-4)
 
@@ -24,11 +31,13 @@ SGD = dict(lr=0.05, momentum=0.9, weight_decay=5e-4)
 def plain_copy(model, dtype):
     """The plain network with a model's weights and statistics."""
     net = PlainResNet18(width=8, classes=NUM_CLASSES).to(dtype)
-    net.load_state_dict({
-        theirs(name): weight
-        for name, weight in model.state_dict().items()
-        if name.startswith(('backbone.', 'head.'))
-    })
+    net.load_state_dict(
+        {
+            theirs(name): weight
+            for name, weight in model.state_dict().items()
+            if name.startswith(('backbone.', 'head.'))
+        }
+    )
     return net.train()
 
 
@@ -47,7 +56,8 @@ def follow(optimizer):
 
     def look(optimizer, *_):
         steps.append(
-            [p.grad.clone() for p in optimizer.param_groups[0]['params']])
+            [p.grad.clone() for p in optimizer.param_groups[0]['params']]
+        )
 
     optimizer.register_step_pre_hook(look)
     return steps
@@ -60,10 +70,16 @@ def batches():
 def train_ours(model, mask_by, monkeypatch):
     """Losses and gradients of mmanchor's steps, with these draws."""
     partners, coins = iter(PARTNERS), iter(COINS[mask_by])
-    monkeypatch.setattr(data_preprocessor, 'draw_partners',
-                        lambda *_: torch.tensor(next(partners)))
-    monkeypatch.setattr(data_preprocessor, 'draw_mask',
-                        lambda *_: np.array(next(coins), dtype=bool))
+    monkeypatch.setattr(
+        data_preprocessor,
+        'draw_partners',
+        lambda *_: torch.tensor(next(partners)),
+    )
+    monkeypatch.setattr(
+        data_preprocessor,
+        'draw_mask',
+        lambda *_: np.array(next(coins), dtype=bool),
+    )
     model.train()
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), **SGD))
     gradients = follow(wrapper.optimizer)
@@ -80,9 +96,17 @@ def train_plain(net, dtype, mask_by, target, norm_stats):
     for batch, partners, coins in zip(batches(), PARTNERS, COINS[mask_by]):
         images = normalised(batch['inputs'], dtype)
         losses.append(
-            train_step(net, sgd, images, torch.arange(B), images[partners],
-                       torch.tensor(coins, dtype=torch.bool), target,
-                       norm_stats))
+            train_step(
+                net,
+                sgd,
+                images,
+                torch.arange(B),
+                images[partners],
+                torch.tensor(coins, dtype=torch.bool),
+                target,
+                norm_stats,
+            )
+        )
     return losses, gradients
 
 
@@ -91,17 +115,20 @@ def model_of(dtype, mask_by='batch', target='uniform', norm_stats='skip'):
     model = build_model(
         preprocessor=dict(mask_prob=0.5, mask_by=mask_by),
         head=dict(masked_target=target),
-        masked_norm_stats=norm_stats)
+        masked_norm_stats=norm_stats,
+    )
     return model.to(dtype)
 
 
 @pytest.mark.parametrize('norm_stats', ['skip', 'update'])
 @pytest.mark.parametrize('target', ['uniform', 'label'])
 @pytest.mark.parametrize('mask_by', ['batch', 'sample'])
-@pytest.mark.parametrize('dtype,tolerance', [(torch.float64, 1e-9),
-                                             (torch.float32, 1e-5)])
-def test_training_is_the_plain_script_s(dtype, tolerance, mask_by, target,
-                                        norm_stats, monkeypatch):
+@pytest.mark.parametrize(
+    'dtype,tolerance', [(torch.float64, 1e-9), (torch.float32, 1e-5)]
+)
+def test_training_is_the_plain_script_s(
+    dtype, tolerance, mask_by, target, norm_stats, monkeypatch
+):
     close = dict(rtol=tolerance, atol=tolerance)
     model = model_of(dtype, mask_by, target, norm_stats)
     net = plain_copy(model, dtype)
@@ -114,18 +141,24 @@ def test_training_is_the_plain_script_s(dtype, tolerance, mask_by, target,
     for ours, plain in zip(gradients, theirs_):
         torch.testing.assert_close(ours, plain, **close)
     torch.testing.assert_close(
-        plain_copy(model, dtype).state_dict(), net.state_dict(), **close)
+        plain_copy(model, dtype).state_dict(), net.state_dict(), **close
+    )
 
     # and at test, over two references
     references, images = image_bytes(2, seed=77), image_bytes(4, seed=78)
     model.eval().reference_bank.fill(references)
     net.eval()
     x, (first, second) = (
-        normalised(pixels, dtype) for pixels in (images, references))
+        normalised(pixels, dtype) for pixels in (images, references)
+    )
     with torch.no_grad():
-        by_hand = sum(
-            net(torch.cat([r.expand_as(x), x - r], 1))
-            for r in (first, second)) / 2
+        by_hand = (
+            sum(
+                net(torch.cat([r.expand_as(x), x - r], 1))
+                for r in (first, second)
+            )
+            / 2
+        )
         torch.testing.assert_close(model(x), by_hand, **close)
 
 
@@ -140,11 +173,15 @@ def test_the_settings_matter_to_the_plain_script():
                 train_plain(net, torch.float64, mask_by, target, stats)
                 ends[mask_by, target, stats] = net
     for mask_by in ('batch', 'sample'):
-        skip, update, label = (ends[mask_by, 'uniform', 'skip'],
-                               ends[mask_by, 'uniform',
-                                    'update'], ends[mask_by, 'label', 'skip'])
+        skip, update, label = (
+            ends[mask_by, 'uniform', 'skip'],
+            ends[mask_by, 'uniform', 'update'],
+            ends[mask_by, 'label', 'skip'],
+        )
         assert (skip.bn1.running_var - update.bn1.running_var).norm() > 1e-3
         assert torch.equal(skip.fc.weight, update.fc.weight)
         assert (skip.fc.weight - label.fc.weight).norm() > 1e-3
-    assert (ends['batch', 'uniform', 'skip'].fc.weight -
-            ends['sample', 'uniform', 'skip'].fc.weight).norm() > 1e-3
+    assert (
+        ends['batch', 'uniform', 'skip'].fc.weight
+        - ends['sample', 'uniform', 'skip'].fc.weight
+    ).norm() > 1e-3

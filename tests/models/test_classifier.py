@@ -48,13 +48,18 @@ def test_exact_warm_start_from_a_plain_checkpoint():
         torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('wrapped', [
-    lambda weights: weights,
-    lambda weights: dict(state_dict=weights, meta={}),
-    lambda weights: {f'module.{k}': v for k, v in weights.items()},
-    lambda weights: dict(
-        state_dict={f'module.{k}': v for k, v in weights.items()}),
-], ids=['bare', 'state_dict', 'module', 'both'])  # yapf: disable
+@pytest.mark.parametrize(
+    'wrapped',
+    [
+        lambda weights: weights,
+        lambda weights: dict(state_dict=weights, meta={}),
+        lambda weights: {f'module.{k}': v for k, v in weights.items()},
+        lambda weights: dict(
+            state_dict={f'module.{k}': v for k, v in weights.items()}
+        ),
+    ],
+    ids=['bare', 'state_dict', 'module', 'both'],
+)
 def test_exact_warm_start_however_the_file_wraps_weights(wrapped, tmp_path):
     plain, model = plain_model(), build_model()
     torch.save(wrapped(plain.state_dict()), tmp_path / 'plain.pth')
@@ -64,7 +69,8 @@ def test_exact_warm_start_however_the_file_wraps_weights(wrapped, tmp_path):
         model.eval()(anchor(images, references)),
         plain(images),
         rtol=1e-4,
-        atol=1e-5)
+        atol=1e-5,
+    )
 
 
 def test_the_bank_is_saved_but_no_hook_averages_it():
@@ -72,13 +78,15 @@ def test_the_bank_is_saved_but_no_hook_averages_it():
     assert 'reference_bank.images' in model.state_dict()
     assert 'reference_bank.images' not in dict(model.named_buffers())
     assert copy.deepcopy(model).reference_bank.images.equal(
-        model.reference_bank.images)
+        model.reference_bank.images
+    )
 
 
 def test_state_dict_keys_are_the_host_s_and_two_more():
     keys = set(build_model().state_dict())
     assert keys - set(plain_model().state_dict()) == {
-        'reference_bank.images', 'data_preprocessor.iteration'
+        'reference_bank.images',
+        'data_preprocessor.iteration',
     }
     assert keys >= set(plain_model().state_dict())
 
@@ -101,17 +109,20 @@ def test_k_references_are_the_mean_of_single_ones():
     model = with_bank(build_model(), k=5)
     images = torch.randn(4, 3, 16, 16)
     references = model.data_preprocessor(
-        dict(inputs=model.reference_bank.images))['inputs']
+        dict(inputs=model.reference_bank.images)
+    )['inputs']
     single = torch.stack(
-        [model(anchor(images, r.expand_as(images))) for r in references])
+        [model(anchor(images, r.expand_as(images))) for r in references]
+    )
     for rows_per_pass in (1, 8, 64):  # one, two and all five at a time
         model.rows_per_pass = rows_per_pass
         torch.testing.assert_close(model.reference_logits(images), single)
         torch.testing.assert_close(model(images), single.mean(0))
     sample = model.predict(images)[1]
     torch.testing.assert_close(sample.pred_logits, single[:, 1].mean(0))
-    torch.testing.assert_close(sample.pred_std, single[:,
-                                                       1].std(0, correction=0))
+    torch.testing.assert_close(
+        sample.pred_std, single[:, 1].std(0, correction=0)
+    )
     model.reference_bank.use(1)
     torch.testing.assert_close(model(images), single[0])
 
@@ -120,7 +131,8 @@ def test_memory_does_not_grow_with_k():
     model = with_bank(build_model(), k=9)
     rows = []
     model.backbone.layer1.register_forward_pre_hook(
-        lambda _, inputs: rows.append(len(inputs[0])))
+        lambda _, inputs: rows.append(len(inputs[0]))
+    )
     model.rows_per_pass = 8
     model(torch.randn(4, 3, 16, 16))
     assert rows == [8, 8, 8, 8, 4]
@@ -162,7 +174,8 @@ def test_features_of_plain_images_are_averaged(stage):
     model = with_bank(build_model(), k=3)
     images = torch.randn(2, 3, 16, 16)
     references = model.data_preprocessor(
-        dict(inputs=model.reference_bank.images))['inputs']
+        dict(inputs=model.reference_bank.images)
+    )['inputs']
     single = [
         model.extract_feat(anchor(images, r.expand_as(images)), stage)
         for r in references
@@ -172,8 +185,8 @@ def test_features_of_plain_images_are_averaged(stage):
     assert type(found) is type(single[0])
     last = (lambda x: x) if stage == 'pre_logits' else (lambda x: x[-1])
     torch.testing.assert_close(
-        last(found),
-        torch.stack([last(x) for x in single]).mean(0))
+        last(found), torch.stack([last(x) for x in single]).mean(0)
+    )
 
 
 def test_an_image_does_not_disturb_the_others():
@@ -193,7 +206,8 @@ def test_running_statistics_and_masked_batches(policy, norm, monkeypatch):
     monkeypatch.setattr(nn.SyncBatchNorm, 'forward', nn.BatchNorm2d.forward)
     monkeypatch.setattr(nn.SyncBatchNorm, '_check_input_dim', lambda *_: None)
     config = model_config(
-        preprocessor=dict(mask_prob=1, seed=0), masked_norm_stats=policy)
+        preprocessor=dict(mask_prob=1, seed=0), masked_norm_stats=policy
+    )
     config['backbone']['norm_cfg'] = dict(type=norm)
     model = MODELS.build(config).train()
     before = norm_state(model)
@@ -206,7 +220,7 @@ def test_running_statistics_and_masked_batches(policy, norm, monkeypatch):
     }
     assert moved == (set() if policy == 'skip' else set(before))
     # an unmasked batch moves them all, also right after a masked one
-    model.data_preprocessor.mask_prob = 0.
+    model.data_preprocessor.mask_prob = 0.0
     before = norm_state(model)
     model.train_step(make_batch(8), optimizer(model))
     after = norm_state(model)
@@ -249,10 +263,12 @@ def test_features_taken_after_a_masked_step_move_running_statistics(then):
 
 
 @pytest.mark.parametrize('others_masked', [True, False])
-@pytest.mark.parametrize('masks', [
-    dict(mask_by='sample'), dict(mask_coin='rank')], ids=str)  # yapf: disable
+@pytest.mark.parametrize(
+    'masks', [dict(mask_by='sample'), dict(mask_coin='rank')], ids=str
+)
 def test_ranks_decide_together_on_synchronised_statistics(
-        masks, others_masked, monkeypatch):
+    masks, others_masked, monkeypatch
+):
     """Another rank's rows are masked too, or not."""
     monkeypatch.setattr(nn.SyncBatchNorm, 'forward', nn.BatchNorm2d.forward)
     monkeypatch.setattr(nn.SyncBatchNorm, '_check_input_dim', lambda *_: None)
@@ -275,7 +291,8 @@ def test_ranks_decide_together_on_synchronised_statistics(
 
 def test_mixed_batches_move_running_statistics():
     model = build_model(
-        preprocessor=dict(mask_prob=0.5, mask_by='sample', seed=0)).train()
+        preprocessor=dict(mask_prob=0.5, mask_by='sample', seed=0)
+    ).train()
     before = norm_state(model)
     logged = model.train_step(make_batch(8), optimizer(model))
     assert 0 < logged['masked_share'] < 1
@@ -313,7 +330,7 @@ def test_half_precision_is_averaged_in_full():
 def test_grey_images():
     config = model_config()
     config['backbone']['in_channels'] = 1
-    config['data_preprocessor'].update(mean=[127.5], std=[64.])
+    config['data_preprocessor'].update(mean=[127.5], std=[64.0])
     model = MODELS.build(config)
     assert model.image_channels == 1
     model.reference_bank.fill(image_bytes(2, channels=1))
@@ -330,14 +347,15 @@ def test_preprocessor_type_defaults_to_the_anchoring_one():
 
 def test_bad_arguments():
     with pytest.raises(
-            TypeError,
-            match='AnchoringDataPreprocessor, but got '
-            'ClsDataPreprocessor'):
+        TypeError,
+        match='AnchoringDataPreprocessor, but got ClsDataPreprocessor',
+    ):
         build_model(preprocessor=dict(type='ClsDataPreprocessor'))
     with pytest.raises(ValueError, match="'skip' or 'update', but got 'no'"):
         build_model(masked_norm_stats='no')
     with pytest.raises(
-            ValueError, match="'probabilities' or 'calibrated', but got 'v"):
+        ValueError, match="'probabilities' or 'calibrated', but got 'v"
+    ):
         build_model(average='votes')
     with pytest.raises(ValueError, match='positive integer, but got 0'):
         build_model(rows_per_pass=0)

@@ -10,7 +10,8 @@ from mmanchor.datasets import ReferenceSet
 from mmanchor.models import AnchoringDataPreprocessor
 
 HOST = dict(
-    mean=[120.] * 3, std=[60.] * 3, to_rgb=True, num_classes=NUM_CLASSES)
+    mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True, num_classes=NUM_CLASSES
+)
 
 
 def preprocessor(**kwargs):
@@ -52,9 +53,9 @@ def test_masking_blanks_after_normalisation_and_keeps_the_residual():
 
 
 def test_mask_by_sample_masks_rows_of_a_batch():
-    out = preprocessor(
-        mask_prob=0.5, mask_by='sample')(
-            make_batch(64), training=True)
+    out = preprocessor(mask_prob=0.5, mask_by='sample')(
+        make_batch(64), training=True
+    )
     blank = (out['inputs'][:, :3] == 0).flatten(1).all(1)
     assert blank.tolist() == masks(out)
     assert 16 < blank.sum() < 48
@@ -63,8 +64,8 @@ def test_mask_by_sample_masks_rows_of_a_batch():
 def test_mixup_happens_before_anchoring():
     out = preprocessor(
         mask_prob=0,
-        batch_augments=dict(augments=[dict(type='Mixup', alpha=1.)]))(
-            make_batch(4), training=True)
+        batch_augments=dict(augments=[dict(type='Mixup', alpha=1.0)]),
+    )(make_batch(4), training=True)
     r, d = out['inputs'].chunk(2, dim=1)
     images = ClsDataPreprocessor(**HOST)(make_batch(4))['inputs']
     mixed = r + d
@@ -85,7 +86,8 @@ def draws(model, iterations, size=8):
 def same(first, second):
     return all(
         torch.equal(a, b) and m == n
-        for (a, m), (b, n) in zip(first, second, strict=True))
+        for (a, m), (b, n) in zip(first, second, strict=True)
+    )
 
 
 @pytest.mark.parametrize('mask_by', ['batch', 'sample'])
@@ -116,8 +118,10 @@ def test_a_plain_checkpoint_has_no_iteration():
 
 
 def take_rank(monkeypatch, rank, world_size=2):
-    monkeypatch.setattr('mmanchor.models.data_preprocessor.get_dist_info',
-                        lambda: (rank, world_size))
+    monkeypatch.setattr(
+        'mmanchor.models.data_preprocessor.get_dist_info',
+        lambda: (rank, world_size),
+    )
 
 
 def test_ranks_share_the_coin_and_draw_their_own_references(monkeypatch):
@@ -135,10 +139,14 @@ def test_ranks_mask_their_own_samples(monkeypatch):
     by_rank = []
     for rank in (0, 1):
         take_rank(monkeypatch, rank)
-        by_rank.append([
-            mask for _, mask in draws(
-                preprocessor(mask_prob=0.5, mask_by='sample'), 4)
-        ])
+        by_rank.append(
+            [
+                mask
+                for _, mask in draws(
+                    preprocessor(mask_prob=0.5, mask_by='sample'), 4
+                )
+            ]
+        )
     assert not any(a == b for a, b in zip(*by_rank))
 
 
@@ -151,7 +159,8 @@ def test_processes_share_out_the_draws_of_one(monkeypatch):
         model = preprocessor(
             mask_prob=0.5,
             mask_by='sample',
-            references=dict(type='ReferenceSet'))
+            references=dict(type='ReferenceSet'),
+        )
         model.reference_set.load(references)
         own = images[rank::world_size][:size]
         return [
@@ -164,7 +173,8 @@ def test_processes_share_out_the_draws_of_one(monkeypatch):
         rows = of_rank(1, 4, size)
         assert all(
             torch.equal(a, b[1::4][:size])
-            for a, b in zip(rows, whole, strict=True))
+            for a, b in zip(rows, whole, strict=True)
+        )
 
 
 def test_one_image_is_kept_for_a_batch_of_one_not_the_batch():
@@ -201,11 +211,13 @@ class Images(list):
 def test_references_from_a_reference_set():
     images = image_bytes(5, seed=3)
     model = preprocessor(
-        mask_prob=0, references=dict(type='ReferenceSet', size=3))
+        mask_prob=0, references=dict(type='ReferenceSet', size=3)
+    )
     model.reference_set.load(Images(dict(inputs=image) for image in images))
     assert model.reference_set.images.dtype == torch.uint8
     known = ClsDataPreprocessor(**HOST)(
-        dict(inputs=model.reference_set.images))['inputs']
+        dict(inputs=model.reference_set.images)
+    )['inputs']
     r = model(make_batch(64), training=True)['inputs'][:, :3]
     used = (r[:, None] == known[None]).flatten(2).all(2)
     assert used.sum(1).eq(1).all()
@@ -218,7 +230,8 @@ def test_references_from_a_reference_set():
 def test_references_of_another_size_are_refused():
     model = preprocessor(references=dict(type='ReferenceSet'))
     model.reference_set.load(
-        Images(dict(inputs=image) for image in image_bytes(4, size=8)))
+        Images(dict(inputs=image) for image in image_bytes(4, size=8))
+    )
     with pytest.raises(ValueError, match='same resizing and cropping'):
         model(make_batch(4), training=True)
 
@@ -226,7 +239,8 @@ def test_references_of_another_size_are_refused():
 @pytest.mark.parametrize('value', [-0.1, 1.5, math.nan, math.inf])
 def test_mask_prob_out_of_range(value):
     with pytest.raises(
-            ValueError, match=r'`mask_prob` to be in \[0, 1\], but got '):
+        ValueError, match=r'`mask_prob` to be in \[0, 1\], but got '
+    ):
         preprocessor(mask_prob=value)
 
 
@@ -246,9 +260,11 @@ def test_other_bad_arguments():
     with pytest.raises(TypeError, match='non-negative integer.*-1'):
         preprocessor(seed=-1)
     with pytest.raises(
-            TypeError, match='of AnchoringData.*std, .*got mask_probability'):
+        TypeError, match='of AnchoringData.*std, .*got mask_probability'
+    ):
         MODELS.build(
-            dict(type='AnchoringDataPreprocessor', mask_probability=0.2))
+            dict(type='AnchoringDataPreprocessor', mask_probability=0.2)
+        )
 
 
 @pytest.mark.parametrize('training', [True, False])
@@ -271,7 +287,7 @@ def test_anchored_inputs_belong_to_the_model(as_list):
 
 
 def test_one_mean_serves_all_channels_as_in_the_host():
-    one = dict(mean=[120.], std=[60.])
+    one = dict(mean=[120.0], std=[60.0])
     expected = ClsDataPreprocessor(**one)(make_batch(2))['inputs']
     out = AnchoringDataPreprocessor(**one)(make_batch(2))
     assert torch.equal(out['inputs'], expected)
@@ -280,10 +296,12 @@ def test_one_mean_serves_all_channels_as_in_the_host():
 def test_reference_set_can_be_given_by_type():
     assert isinstance(
         preprocessor(references=dict(type=ReferenceSet)).reference_set,
-        ReferenceSet)
+        ReferenceSet,
+    )
 
 
 def test_mask_coin_is_a_word_that_is_known():
     with pytest.raises(
-            ValueError, match="`mask_coin` to be 'shared' or 'rank'.*'both'"):
+        ValueError, match="`mask_coin` to be 'shared' or 'rank'.*'both'"
+    ):
         AnchoringDataPreprocessor(mask_coin='both')

@@ -19,13 +19,17 @@ def from_disk(name, stem, **kwargs):
             neck=neck and dict(type=neck),
             head=dict(
                 type='VisionTransformerClsHead'
-                if neck is None else 'LinearClsHead',
+                if neck is None
+                else 'LinearClsHead',
                 num_classes=7,
-                in_channels=width),
-            data_preprocessor=dict(mean=[120.] * 3, std=[60.] * 3),
+                in_channels=width,
+            ),
+            data_preprocessor=dict(mean=[120.0] * 3, std=[60.0] * 3),
             image_shape=[3, 32, 32],
             stem=stem,
-            **kwargs)).eval()
+            **kwargs,
+        )
+    ).eval()
 
 
 @pytest.mark.parametrize('name', BACKBONES)
@@ -34,7 +38,8 @@ def test_it_answers_as_what_was_saved(name, tmp_path):
     model = build(name, k=1)
     folded = fold_reference(model)
     save_checkpoint(
-        dict(state_dict=folded.state_dict()), str(tmp_path / 'f.pth'))
+        dict(state_dict=folded.state_dict()), str(tmp_path / 'f.pth')
+    )
     read = from_disk(name, model.stem)
     load_checkpoint(read, str(tmp_path / 'f.pth'), strict=True)
     images = torch.randn(3, 3, 32, 32)
@@ -60,7 +65,8 @@ def test_it_refuses_weights_without_a_map_for_each_layer():
     folded = fold_reference(build('two branches', k=1))
     weights = folded.state_dict()
     stem = [
-        key[len('backbone.'):-len('.reference_map')] for key in weights
+        key[len('backbone.') : -len('.reference_map')]
+        for key in weights
         if key.endswith('.reference_map')
     ]
     assert len(stem) == 2
@@ -89,10 +95,9 @@ def test_it_refuses_a_stem_that_is_not_there():
 def test_it_can_be_wrapped_and_its_maps_move_with_it():
     folded = fold_reference(build('convolution', k=1)).double()
     wrapper = torch.nn.Sequential(from_disk('convolution', ['conv1']).double())
-    wrapper.load_state_dict({
-        f'0.{key}': value
-        for key, value in folded.state_dict().items()
-    })
+    wrapper.load_state_dict(
+        {f'0.{key}': value for key, value in folded.state_dict().items()}
+    )
     assert isinstance(wrapper[0], FoldedImageClassifier)
     images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     assert torch.equal(wrapper(images), folded(images))

@@ -32,7 +32,8 @@ def test_a_folded_model_is_a_plain_one_with_the_same_answers(name):
     batch = make_batch(3, inputs=image_bytes(3, size=32, seed=4))
     ours, theirs = (
         torch.stack([s.pred_score for s in m.test_step(copy.deepcopy(batch))])
-        for m in (folded, model))
+        for m in (folded, model)
+    )
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
     # and nothing was done to the model itself
@@ -52,7 +53,9 @@ def test_it_has_a_plain_model_s_weights_and_cost():
             type='ImageClassifier',
             backbone=backbone,
             neck=dict(type=neck),
-            head=dict(type='LinearClsHead', num_classes=7, in_channels=width)))
+            head=dict(type='LinearClsHead', num_classes=7, in_channels=width),
+        )
+    )
     shapes = {k: v.shape for k, v in folded.state_dict().items()}
     map_ = shapes.pop('backbone.conv1.reference_map')
     assert map_ == (8, 32, 32)
@@ -71,8 +74,11 @@ def test_it_can_be_copied_pickled_and_loaded():
     folded, images = fold_reference(model), torch.randn(2, 3, 32, 32)
     other = fold_reference(build('convolution', k=1))
     other.load_state_dict(folded.state_dict())
-    for again in (copy.deepcopy(folded), pickle.loads(pickle.dumps(folded)),
-                  other):
+    for again in (
+        copy.deepcopy(folded),
+        pickle.loads(pickle.dumps(folded)),
+        other,
+    ):
         assert torch.equal(again(images), folded(images))
 
 
@@ -113,7 +119,8 @@ def test_merged_branches_cannot_be_folded():
     model = build('two branches', k=1)
     model.backbone.switch_to_deploy()
     with pytest.raises(
-            ValueError, match='branch_3x3.conv, stem.branch_1x1.conv is gone'):
+        ValueError, match='branch_3x3.conv, stem.branch_1x1.conv is gone'
+    ):
         fold_reference(model)
 
 
@@ -130,7 +137,8 @@ def test_what_depends_on_the_image_cannot_be_folded(folding, protocol):
     model = build('convolution', k=1)
     model.protocol = protocol
     with pytest.raises(
-            ValueError, match=f"but got '{protocol}', where.*'mean'. with K"):
+        ValueError, match=f"but got '{protocol}', where.*'mean'. with K"
+    ):
         folding(model)
     model.protocol = 'single'
     folding(model)
@@ -143,7 +151,8 @@ def test_a_single_reference_of_many_is_folded():
         expected = model(images)
         for folded in (fold_reference(model), FoldedReferences(model)):
             torch.testing.assert_close(
-                folded(images), expected, rtol=1e-4, atol=1e-5)
+                folded(images), expected, rtol=1e-4, atol=1e-5
+            )
 
 
 def test_calibrated_logits_of_one_reference_are_no_plain_model_s():
@@ -156,7 +165,8 @@ def test_calibrated_logits_of_one_reference_are_no_plain_model_s():
             FoldedReferences(model)(images),
             model(images),
             rtol=1e-4,
-            atol=1e-5)
+            atol=1e-5,
+        )
 
 
 def test_references_per_pass_out_of_range():
@@ -172,8 +182,10 @@ def test_no_image_is_left_in_folded_references():
     folded = FoldedReferences(model)
     saved = io.BytesIO()
     torch.save(folded, saved)
-    for image in (model.data_preprocessor._last_image,
-                  model.reference_bank.images[0]):
+    for image in (
+        model.data_preprocessor._last_image,
+        model.reference_bank.images[0],
+    ):
         assert image.numpy().tobytes() not in saved.getvalue()
 
 
@@ -182,7 +194,8 @@ def test_autocast_stays_in_half_precision_behind_a_folded_stem():
     folded = fold_reference(model)
     kinds = []
     folded.backbone.bn1.register_forward_pre_hook(
-        lambda _, args: kinds.append(args[0].dtype))
+        lambda _, args: kinds.append(args[0].dtype)
+    )
     with torch.autocast('cpu', torch.bfloat16):
         folded(images)
     assert kinds == [torch.bfloat16]

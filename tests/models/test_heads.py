@@ -11,31 +11,47 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 from mmanchor.functional import uniform_cross_entropy
-from mmanchor.models.heads import (ReferenceMasking, mask_head,
-                                   reference_masking)
+from mmanchor.models.heads import (
+    ReferenceMasking,
+    mask_head,
+    reference_masking,
+)
 
 # name -> config, features of a batch of 4
 HEADS = {
-    'ClsHead': (dict(), lambda: (torch.randn(4, 10, requires_grad=True), )),
-    'LinearClsHead': (dict(num_classes=10, in_channels=8), lambda:
-                      (torch.randn(4, 8), )),
-    'VisionTransformerClsHead': (dict(num_classes=10, in_channels=8), lambda:
-                                 (torch.randn(4, 8), )),
-    'StackedLinearClsHead':
-    (dict(num_classes=10, in_channels=8, mid_channels=[6]), lambda:
-     (torch.randn(4, 8), )),
-    'ConformerHead':
-    (dict(num_classes=10, in_channels=[8, 6]), lambda:
-     ([torch.randn(4, 8), torch.randn(4, 6)], )),
-    'DeiTClsHead': (dict(num_classes=10, in_channels=8), lambda:
-                    ([torch.randn(4, 8), torch.randn(4, 8)], )),
-    'EfficientFormerClsHead':
-    (dict(num_classes=10, in_channels=8, distillation=False), lambda:
-     (torch.randn(4, 8), )),
-    'LeViTClsHead': (dict(num_classes=10, in_channels=8,
-                          distillation=False), lambda: (torch.randn(4, 8), )),
-    'VigClsHead': (dict(num_classes=10, in_channels=8, hidden_dim=6), lambda:
-                   (torch.randn(4, 8), )),
+    'ClsHead': (dict(), lambda: (torch.randn(4, 10, requires_grad=True),)),
+    'LinearClsHead': (
+        dict(num_classes=10, in_channels=8),
+        lambda: (torch.randn(4, 8),),
+    ),
+    'VisionTransformerClsHead': (
+        dict(num_classes=10, in_channels=8),
+        lambda: (torch.randn(4, 8),),
+    ),
+    'StackedLinearClsHead': (
+        dict(num_classes=10, in_channels=8, mid_channels=[6]),
+        lambda: (torch.randn(4, 8),),
+    ),
+    'ConformerHead': (
+        dict(num_classes=10, in_channels=[8, 6]),
+        lambda: ([torch.randn(4, 8), torch.randn(4, 6)],),
+    ),
+    'DeiTClsHead': (
+        dict(num_classes=10, in_channels=8),
+        lambda: ([torch.randn(4, 8), torch.randn(4, 8)],),
+    ),
+    'EfficientFormerClsHead': (
+        dict(num_classes=10, in_channels=8, distillation=False),
+        lambda: (torch.randn(4, 8),),
+    ),
+    'LeViTClsHead': (
+        dict(num_classes=10, in_channels=8, distillation=False),
+        lambda: (torch.randn(4, 8),),
+    ),
+    'VigClsHead': (
+        dict(num_classes=10, in_channels=8, hidden_dim=6),
+        lambda: (torch.randn(4, 8),),
+    ),
 }
 
 
@@ -45,7 +61,7 @@ def samples(mask, soft=False):
         sample = DataSample().set_gt_label(i)
         sample.set_field(masked, 'reference_masked', dtype=bool)
         if soft:
-            sample.set_gt_score(torch.full((10, ), 0.1))
+            sample.set_gt_score(torch.full((10,), 0.1))
         made.append(sample)
     return made
 
@@ -54,7 +70,8 @@ def build(name, **kwargs):
     torch.manual_seed(0)
     config, feats = HEADS[name]
     head = MODELS.build(
-        dict(type=f'ReferenceMasking{name}', **config, **kwargs))
+        dict(type=f'ReferenceMasking{name}', **config, **kwargs)
+    )
     head.eval()  # batch norm and dropout would differ between calls
     return head, feats()
 
@@ -78,11 +95,17 @@ def test_masked_rows_answer_to_the_uniform_target(name):
     mask = [True, False, True, False]
     losses = head.loss(feats, samples(mask))
     scores = head(feats)
-    parts = scores if isinstance(scores, tuple) else (scores, )
+    parts = scores if isinstance(scores, tuple) else (scores,)
     expected = sum(
-        (uniform_cross_entropy(part[[0, 2]]).sum() + torch.nn.functional.
-         cross_entropy(part[[1, 3]], torch.tensor([1, 3]), reduction='sum')) /
-        4 for part in parts)
+        (
+            uniform_cross_entropy(part[[0, 2]]).sum()
+            + torch.nn.functional.cross_entropy(
+                part[[1, 3]], torch.tensor([1, 3]), reduction='sum'
+            )
+        )
+        / 4
+        for part in parts
+    )
     torch.testing.assert_close(losses['loss'], expected)
     assert losses['masked_share'] == 0.5
     whole = head.loss(feats, samples([True] * 4))
@@ -111,18 +134,20 @@ def test_k_references_are_folded_into_one_prediction_an_image():
     out = head.predict_from_logits(logits, given, 'probabilities')
     assert out[2] is given[2]
     torch.testing.assert_close(out[2].pred_logits, logits[:, 2].mean(0))
-    torch.testing.assert_close(out[2].pred_score, logits[:,
-                                                         2].softmax(1).mean(0))
-    torch.testing.assert_close(out[2].pred_std, logits[:,
-                                                       2].std(0, correction=0))
+    torch.testing.assert_close(
+        out[2].pred_score, logits[:, 2].softmax(1).mean(0)
+    )
+    torch.testing.assert_close(
+        out[2].pred_std, logits[:, 2].std(0, correction=0)
+    )
 
 
 def test_accuracy_leaves_masked_rows_out():
     head, _ = build('ClsHead', cal_acc=True)
     scores = 5 * torch.eye(10)[[0, 1, 9, 3]]  # row 2 is wrong
-    losses = head.loss((scores, ), samples([False, False, True, False]))
+    losses = head.loss((scores,), samples([False, False, True, False]))
     assert losses['accuracy_top-1'][0] == 100
-    losses = head.loss((scores, ), samples([True, False, False, True]))
+    losses = head.loss((scores,), samples([True, False, False, True]))
     assert losses['accuracy_top-1'][0] == 50
     assert head.cal_acc
 
@@ -131,11 +156,11 @@ def test_log_tells_whether_masked_rows_say_dont_know():
     head, _ = build('ClsHead')
     scores = torch.zeros(4, 10)
     scores[1] = 50 * torch.eye(10)[4]
-    unsure = head.loss((scores, ), samples([True, False, True, True]))
+    unsure = head.loss((scores,), samples([True, False, True, True]))
     assert unsure['masked_entropy'] == pytest.approx(1)
-    sure = head.loss((scores, ), samples([False, True, False, False]))
+    sure = head.loss((scores,), samples([False, True, False, False]))
     assert sure['masked_entropy'] < 1e-6
-    assert 'masked_entropy' not in head.loss((scores, ), samples([False] * 4))
+    assert 'masked_entropy' not in head.loss((scores,), samples([False] * 4))
 
 
 def test_logged_keys_are_not_added_up_as_losses():
@@ -147,7 +172,8 @@ def test_logged_keys_are_not_added_up_as_losses():
 
 def test_soft_labels_with_and_without_cal_acc():
     head, feats = build(
-        'LinearClsHead', loss=dict(type='CrossEntropyLoss', use_soft=True))
+        'LinearClsHead', loss=dict(type='CrossEntropyLoss', use_soft=True)
+    )
     losses = head.loss(feats, samples([True, False] * 2, soft=True))
     assert losses['loss'] > 0
     assert 'accuracy_top-1' not in losses
@@ -163,27 +189,28 @@ def test_masked_target_label_keeps_the_labels():
     assert masked['masked_share'] == 1
 
 
-@pytest.mark.parametrize('topk,classes', [((1, 5), 3), ((1, ), 3)])
+@pytest.mark.parametrize('topk,classes', [((1, 5), 3), ((1,), 3)])
 def test_fewer_classes_than_topk(topk, classes):
     config = dict(num_classes=classes, in_channels=8, topk=topk)
     head = MODELS.build(dict(type='ReferenceMaskingLinearClsHead', **config))
-    losses = head.loss((torch.randn(3, 8), ), samples([False] * 3))
-    assert {key
-            for key in losses
-            if key.startswith('accuracy')} == {'accuracy_top-1'}
+    losses = head.loss((torch.randn(3, 8),), samples([False] * 3))
+    assert {key for key in losses if key.startswith('accuracy')} == {
+        'accuracy_top-1'
+    }
 
 
 def test_half_precision_is_logged_in_full():
     head, _ = build('ClsHead')
     scores = torch.randn(4, 10).bfloat16()
-    losses = head.loss((scores, ), samples([True, False] * 2))
+    losses = head.loss((scores,), samples([True, False] * 2))
     assert losses['masked_entropy'].dtype == torch.float32
 
 
 def test_a_users_masked_head_can_be_pickled():
     head = MODELS.build(
-        mask_head(dict(type='UsersHead', num_classes=3, in_channels=8)))
-    feats = (torch.randn(2, 8), )
+        mask_head(dict(type='UsersHead', num_classes=3, in_channels=8))
+    )
+    feats = (torch.randn(2, 8),)
     again = pickle.loads(pickle.dumps(head))
     assert type(again) is type(head)
     assert torch.equal(again(feats), head(feats))
@@ -191,15 +218,16 @@ def test_a_users_masked_head_can_be_pickled():
 
 def test_loss_may_be_a_masking_one_already():
     head, _ = build(
-        'LinearClsHead',
-        loss=dict(type='ReferenceMaskingLoss', target='label'))
+        'LinearClsHead', loss=dict(type='ReferenceMaskingLoss', target='label')
+    )
     assert head.loss_module.target == 'label'
     assert not hasattr(head.loss_module.loss, 'target')
     with pytest.raises(ValueError, match='but got both. Drop `masked_targ'):
         build(
             'LinearClsHead',
             masked_target='label',
-            loss=dict(type='ReferenceMaskingLoss'))
+            loss=dict(type='ReferenceMaskingLoss'),
+        )
     with pytest.raises(ValueError, match="'uniform' or 'label', but got 'x'"):
         build('LinearClsHead', masked_target='x')
 
@@ -214,12 +242,15 @@ class UsersHead(host_heads.LinearClsHead):
 
 def test_a_users_head_is_masked_by_name_class_or_instance():
     config = dict(num_classes=NUM_CLASSES, in_channels=8)
-    feats = (torch.randn(4, 8), )
-    for head in (mask_head(dict(type='UsersHead', **config)),
-                 mask_head(dict(type=UsersHead,
-                                **config)), mask_head(UsersHead(**config))):
-        head = head if isinstance(head,
-                                  torch.nn.Module) else MODELS.build(head)
+    feats = (torch.randn(4, 8),)
+    for head in (
+        mask_head(dict(type='UsersHead', **config)),
+        mask_head(dict(type=UsersHead, **config)),
+        mask_head(UsersHead(**config)),
+    ):
+        head = (
+            head if isinstance(head, torch.nn.Module) else MODELS.build(head)
+        )
         assert isinstance(head, ReferenceMasking)
         assert isinstance(head, UsersHead)
         torch.testing.assert_close(head.logits(feats), 2 * head(feats))
@@ -234,9 +265,13 @@ def test_a_users_head_is_masked_by_name_class_or_instance():
         'MultiTaskHead',
         'MultiLabelClsHead',
         'MultiLabelLinearClsHead',
-        *(['LinearRegressionHead']  # the fork's only
-          if hasattr(host_heads, 'LinearRegressionHead') else [])
-    ])
+        *(
+            ['LinearRegressionHead']  # the fork's only
+            if hasattr(host_heads, 'LinearRegressionHead')
+            else []
+        ),
+    ],
+)
 def test_heads_without_one_softmax_are_refused(name):
     with pytest.raises(TypeError, match=f'one softmax.*got {name}'):
         mask_head(dict(type=name))
@@ -257,7 +292,7 @@ class PlainSignatureHead(host_heads.LinearClsHead):
 def test_a_users_head_need_not_know_of_masks():
     config = dict(num_classes=NUM_CLASSES, in_channels=8)
     head = MODELS.build(mask_head(dict(type='PlainSignatureHead', **config)))
-    feats = (torch.randn(4, 8), )
+    feats = (torch.randn(4, 8),)
     mask = [True, False, True, True]
     losses = head.loss(feats, samples(mask))
     scores = head(feats)
@@ -288,9 +323,10 @@ class DirectHead(host_heads.LinearClsHead):
 
 def test_a_head_that_would_ignore_masks_is_refused():
     head = MODELS.build(
-        mask_head(dict(type='DirectHead', num_classes=3, in_channels=8)))
+        mask_head(dict(type='DirectHead', num_classes=3, in_channels=8))
+    )
     with pytest.raises(TypeError, match='`loss` of DirectHead to go through'):
-        head.loss((torch.randn(2, 8), ), samples([True] * 2))
+        head.loss((torch.randn(2, 8),), samples([True] * 2))
 
 
 def test_an_unknown_head_is_left_to_the_host():
@@ -311,4 +347,4 @@ def test_one_logit_is_refused():
         mask_head(MODELS.build(config))
     head = MODELS.build(dict(type='ReferenceMaskingClsHead'))  # of any number
     with pytest.raises(ValueError, match=r'two classes.*= \(2, 1\). Set'):
-        head.loss((torch.zeros(2, 1), ), samples([True, True]))
+        head.loss((torch.zeros(2, 1),), samples([True, True]))

@@ -1,4 +1,5 @@
 """The control: a plain model that trains on differences of images."""
+
 import copy
 
 import pytest
@@ -6,12 +7,15 @@ import torch
 from helpers.builders import NUM_CLASSES, build_model, image_bytes, make_batch
 from mmpretrain.models import ClsDataPreprocessor
 
-from mmanchor.models import (AnchoringDataPreprocessor,
-                             SubtractiveMixDataPreprocessor)
+from mmanchor.models import (
+    AnchoringDataPreprocessor,
+    SubtractiveMixDataPreprocessor,
+)
 from mmanchor.models.masked_norm_stats import MASKED_NORM_STATS
 
 HOST = dict(
-    mean=[120.] * 3, std=[60.] * 3, to_rgb=True, num_classes=NUM_CLASSES)
+    mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True, num_classes=NUM_CLASSES
+)
 
 
 def preprocessor(kind=SubtractiveMixDataPreprocessor, **kwargs):
@@ -36,7 +40,8 @@ def running(model):
     """Copies of all running statistics."""
     return {
         name: value.clone()
-        for name, value in model.named_buffers() if 'running' in name
+        for name, value in model.named_buffers()
+        if 'running' in name
     }
 
 
@@ -51,7 +56,8 @@ def test_without_subtracting_batches_are_the_hosts():
 
 def test_without_subtracting_losses_and_gradients_are_the_hosts():
     host = build_model(
-        type='ImageClassifier', preprocessor=dict(type='ClsDataPreprocessor'))
+        type='ImageClassifier', preprocessor=dict(type='ClsDataPreprocessor')
+    )
     model = control(preprocessor=dict(mask_prob=0))
     model.load_state_dict(host.state_dict())
     losses = [train_batch(one)['loss'] for one in (host, model)]
@@ -70,8 +76,11 @@ def test_masked_rows_are_differences_from_another_row_with_their_labels():
     images = ClsDataPreprocessor(**HOST)(dict(inputs=image_bytes(6)))['inputs']
     out = preprocessor(mask_prob=1)(make_batch(6), training=True)
     references = images - out['inputs']
-    same = torch.isclose(
-        references[:, None], images[None], atol=1e-5).flatten(2).all(2)
+    same = (
+        torch.isclose(references[:, None], images[None], atol=1e-5)
+        .flatten(2)
+        .all(2)
+    )
     assert same.sum(1).eq(1).all()  # each is an image of the batch
     assert not same.diagonal().any()  # and never the image itself
     assert masks(out) == [True] * 6
@@ -104,7 +113,8 @@ def test_a_checkpoint_continues_the_draws():
     second.load_state_dict(first.state_dict())
     for _ in range(4):
         one, other = (
-            each(make_batch(8), training=True) for each in (first, second))
+            each(make_batch(8), training=True) for each in (first, second)
+        )
         assert masks(one) == masks(other)
         assert torch.equal(one['inputs'], other['inputs'])
 
@@ -124,10 +134,12 @@ def test_batches_of_differences_move_running_statistics_where_asked(stats):
     after = running(model)
     moved = [not torch.equal(before[name], after[name]) for name in before]
     assert moved == [stats == 'update'] * len(before)
-    model.data_preprocessor.mask_prob = 0.
+    model.data_preprocessor.mask_prob = 0.0
     train_batch(model)
-    assert all(not torch.equal(value, after[name])
-               for name, value in running(model).items())
+    assert all(
+        not torch.equal(value, after[name])
+        for name, value in running(model).items()
+    )
 
 
 def test_one_row_that_is_no_difference_moves_running_statistics():
@@ -136,32 +148,39 @@ def test_one_row_that_is_no_difference_moves_running_statistics():
     data['data_samples'][3].reference_masked = False
     before = running(model)
     model(**data, mode='loss')
-    assert all(not torch.equal(value, before[name])
-               for name, value in running(model).items())
+    assert all(
+        not torch.equal(value, before[name])
+        for name, value in running(model).items()
+    )
 
 
 def test_predictions_are_the_hosts():
     host = build_model(
-        type='ImageClassifier', preprocessor=dict(type='ClsDataPreprocessor'))
+        type='ImageClassifier', preprocessor=dict(type='ClsDataPreprocessor')
+    )
     model = control()
     model.load_state_dict(copy.deepcopy(host.state_dict()))
     one, other = (
-        each.eval().test_step(make_batch(4)) for each in (host, model))
+        each.eval().test_step(make_batch(4)) for each in (host, model)
+    )
     assert all(
         torch.equal(a.pred_score, b.pred_score)
-        for a, b in zip(one, other, strict=True))
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 def test_other_preprocessors_and_words_are_refused():
     with pytest.raises(
-            TypeError, match='SubtractiveMixDataPreprocessor, but got Cls'):
+        TypeError, match='SubtractiveMixDataPreprocessor, but got Cls'
+    ):
         control(preprocessor=dict(type='ClsDataPreprocessor'))
     with pytest.raises(
-            TypeError, match='AnchoringDataPreprocessor, but got Subtractive'):
+        TypeError, match='AnchoringDataPreprocessor, but got Subtractive'
+    ):
         build_model(preprocessor=dict(type='SubtractiveMixDataPreprocessor'))
     with pytest.raises(ValueError, match="'skip' or 'update', but got 'no'"):
         control(masked_norm_stats='no')
     with pytest.raises(
-            TypeError,
-            match='of SubtractiveMixDataPreprocessor .* mean mask_prob'):
+        TypeError, match='of SubtractiveMixDataPreprocessor .* mean mask_prob'
+    ):
         preprocessor(mask_probability=0.5)

@@ -18,7 +18,7 @@ class UnfoldingBackbone(nn.Module):
 
     def forward(self, x):
         patches = nn.functional.unfold(x, 2, stride=2).transpose(1, 2)
-        return (self.project(self.norm(patches)).mean(1), )
+        return (self.project(self.norm(patches)).mean(1),)
 
 
 @MODELS.register_module()
@@ -26,16 +26,17 @@ class PoolingBackbone(nn.Module):
     """Reads the image through no layer at all, and has no in_channels."""
 
     def forward(self, x):
-        return (x.mean((2, 3)), )
+        return (x.mean((2, 3)),)
 
 
-def config(type_='AnchoredImageClassifier',
-           backbone='UnfoldingBackbone',
-           **kwargs):
+def config(
+    type_='AnchoredImageClassifier', backbone='UnfoldingBackbone', **kwargs
+):
     return dict(
         type=type_,
         backbone=dict(type=backbone, **kwargs),
-        head=dict(type='LinearClsHead', num_classes=5, in_channels=8))
+        head=dict(type='LinearClsHead', num_classes=5, in_channels=8),
+    )
 
 
 @pytest.mark.parametrize('channels', [3, 13])
@@ -49,15 +50,18 @@ def test_a_backbone_without_convolution_is_built_for_2c_channels(channels):
 
 
 @pytest.mark.parametrize(
-    'load', [nn.Module.load_state_dict, load_state_dict],
-    ids=['torch', 'mmengine'])
+    'load',
+    [nn.Module.load_state_dict, load_state_dict],
+    ids=['torch', 'mmengine'],
+)
 def test_it_refuses_a_plain_model_and_takes_an_anchored_one(load):
     model, again = MODELS.build(config()), MODELS.build(config())
     plain = MODELS.build(config('ImageClassifier'))
     with pytest.raises(
-            ValueError,
-            match=r'UnfoldingBackbone for anchored.*backbone.norm.weight.*'
-            r'\(12,\) rather than \(24,\).*from scratch'):
+        ValueError,
+        match=r'UnfoldingBackbone for anchored.*backbone.norm.weight.*'
+        r'\(12,\) rather than \(24,\).*from scratch',
+    ):
         load(model, plain.state_dict(), strict=False)
     load(again, model.state_dict(), strict=True)
     assert torch.equal(again.backbone.norm.weight, model.backbone.norm.weight)
@@ -67,8 +71,8 @@ def test_other_widths_are_left_to_the_host_to_report():
     model = MODELS.build(config())
     with pytest.raises(RuntimeError, match='size mismatch for backbone.norm'):
         model.load_state_dict(
-            MODELS.build(config('ImageClassifier',
-                                in_channels=5)).state_dict())
+            MODELS.build(config('ImageClassifier', in_channels=5)).state_dict()
+        )
 
 
 def test_a_backbone_that_reads_the_image_through_no_linear_layer():
@@ -79,16 +83,21 @@ def test_a_backbone_that_reads_the_image_through_no_linear_layer():
 
 
 def test_the_first_convolution_reads_something_else():
-    backbone = nn.Sequential(nn.Flatten(), nn.Linear(12, 64),
-                             nn.Unflatten(1, (16, 2, 2)), nn.Conv2d(16, 8, 1),
-                             nn.Flatten())
+    backbone = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(12, 64),
+        nn.Unflatten(1, (16, 2, 2)),
+        nn.Conv2d(16, 8, 1),
+        nn.Flatten(),
+    )
     with pytest.raises(
-            ValueError,
-            match='of 3 channels, as many as `mean`.*but 3 of.*16'):
+        ValueError, match='of 3 channels, as many as `mean`.*but 3 of.*16'
+    ):
         AnchoredImageClassifier(
             backbone,
             head=config()['head'],
-            data_preprocessor=dict(mean=[0.] * 3, std=[1.] * 3))
+            data_preprocessor=dict(mean=[0.0] * 3, std=[1.0] * 3),
+        )
 
 
 def lora(kind, path):
@@ -96,17 +105,26 @@ def lora(kind, path):
     module = dict(
         type='VisionTransformer',
         arch=dict(
-            embed_dims=16, num_layers=1, num_heads=2, feedforward_channels=32),
+            embed_dims=16, num_layers=1, num_heads=2, feedforward_channels=32
+        ),
         img_size=16,
-        patch_size=4)
-    backbone = module if path is None else dict(
-        type='LoRAModel',
-        module=dict(
-            module,
-            init_cfg=dict(
-                type='Pretrained', checkpoint=path, prefix='backbone.')),
-        rank=4,
-        targets=[dict(type='qkv')])
+        patch_size=4,
+    )
+    backbone = (
+        module
+        if path is None
+        else dict(
+            type='LoRAModel',
+            module=dict(
+                module,
+                init_cfg=dict(
+                    type='Pretrained', checkpoint=path, prefix='backbone.'
+                ),
+            ),
+            rank=4,
+            targets=[dict(type='qkv')],
+        )
+    )
     head = dict(type='VisionTransformerClsHead', num_classes=4, in_channels=16)
     return MODELS.build(dict(type=kind, backbone=backbone, head=head))
 

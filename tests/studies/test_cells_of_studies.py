@@ -1,4 +1,5 @@
 """What a cell keeps of a model, and whether that goes to other machines."""
+
 import json
 import shutil
 from statistics import mean, pstdev
@@ -38,22 +39,34 @@ def grid(tmp_path_factory):
     folder = tmp_path_factory.mktemp('grid')
     write_arrays(folder / 'arrays')
     (folder / 'tiny.py').write_text(SUITE)
-    ground = dump(folder / 'ground.py',
-                  dict(GROUND, suite=str(folder / 'tiny.py')))
+    ground = dump(
+        folder / 'ground.py', dict(GROUND, suite=str(folder / 'tiny.py'))
+    )
     study = dump(
         folder / 'tiny_study.py',
         dict(
             STUDY,
             on=ground,
             seeds=[0, 1, 2],
-            settings=[STUDY['settings'][0], BOTH]))
+            settings=[STUDY['settings'][0], BOTH],
+        ),
+    )
 
     def run(*flags, work_dir='work'):
-        return run_study([
-            study, '--work-dir',
-            str(folder / work_dir), '--data-root',
-            str(folder), '--device', 'cpu', '--workers', '1', *flags
-        ])
+        return run_study(
+            [
+                study,
+                '--work-dir',
+                str(folder / work_dir),
+                '--data-root',
+                str(folder),
+                '--device',
+                'cpu',
+                '--workers',
+                '1',
+                *flags,
+            ]
+        )
 
     assert run('--only', 'both') == 0
     return SimpleNamespace(folder=folder, work=folder / 'work', run=run)
@@ -64,36 +77,49 @@ def fitted_ground(ground_file, tmp_path):
     """A ground whose models have temperatures."""
     suite = tmp_path / 'held_out.py'
     suite.write_text(
-        SUITE.replace('_count = 40', '_count = 100') +
-        'held_out = dict(share=0.5)')
+        SUITE.replace('_count = 40', '_count = 100')
+        + 'held_out = dict(share=0.5)'
+    )
     return ground_file(
         'fitted',
         suite=str(suite),
-        settings=dict(batch_size=40, scores=['energy', 'msp']))
+        settings=dict(batch_size=40, scores=['energy', 'msp']),
+    )
 
 
 def test_a_cell_has_every_metric_whatever_the_table_shows(
-        study, fitted_ground, tmp_path):
+    study, fitted_ground, tmp_path
+):
     settings = [
         dict(
             name='masked',
             method='masked',
             options=LONGER,
-            test=dict(num_references=3))
+            test=dict(num_references=3),
+        )
     ]
-    assert study(
-        '--on',
-        fitted_ground,
-        settings=settings,
-        seeds=[0],
-        metrics=['clean', 'auroc_photographs']) == 0
+    assert (
+        study(
+            '--on',
+            fitted_ground,
+            settings=settings,
+            seeds=[0],
+            metrics=['clean', 'auroc_photographs'],
+        )
+        == 0
+    )
     path = tmp_path / 'work/cells/masked_seed0.json'
     cell = read(path)
     values = values_of(cell['model'], 'Arrays')
     absent = set(metric_names(['Photographs'])) - set(values)
     # of the corrupted arrays there are two severities, and fog and frost
     assert absent == NOT_OF_SUITES | set(cell['times']) & set(METRICS) | {
-        'severity_2', 'severity_4', 'severity_5', 'noise', 'blur', 'digital'
+        'severity_2',
+        'severity_4',
+        'severity_5',
+        'noise',
+        'blur',
+        'digital',
     }
     assert cell['times']['seconds'] > 0
     assert cell['times']['training_seconds'] > 0
@@ -112,23 +138,35 @@ def test_a_cell_has_every_metric_whatever_the_table_shows(
     assert values['corrupted_nll_scaled'] == arrays[1]['mean']['nll']
     assert values['corrupted'] == arrays[1]['mean']['top1']
     assert values['weather'] == pytest.approx(
-        mean(arrays[0]['cells'][kind][severity] for kind in ('fog', 'frost')
-             for severity in '13'))
-    assert values['auroc'] == values['auroc_photographs'] == pytest.approx(
-        100 * model['ood']['Photographs']['scores']['energy']['auroc'])
+        mean(
+            arrays[0]['cells'][kind][severity]
+            for kind in ('fog', 'frost')
+            for severity in '13'
+        )
+    )
+    assert (
+        values['auroc']
+        == values['auroc_photographs']
+        == pytest.approx(
+            100 * model['ood']['Photographs']['scores']['energy']['auroc']
+        )
+    )
     alone = [
         model['clean']['figures'][f'top1_reference_{i}'] for i in (1, 2, 3)
     ]
     assert values['single_clean'] == pytest.approx(mean(alone))
     assert values['single_clean_std'] == pytest.approx(pstdev(alone))
-    path, = (tmp_path / 'work').glob('trained/*/epoch_4.pth')
+    (path,) = (tmp_path / 'work').glob('trained/*/epoch_4.pth')
     saved = torch.load(path, weights_only=False)['state_dict']
     wr, wd = saved['backbone.conv1.weight'].chunk(2, 1)
     assert values['stem_distance'] == pytest.approx(
-        ((wr - wd).norm() / wd.norm()).item(), rel=1e-5)
+        ((wr - wd).norm() / wd.norm()).item(), rel=1e-5
+    )
     lines = (tmp_path / 'work/report.md').read_text().splitlines()
-    assert '| setting | seeds | clean accuracy (%) | AUROC by energy, ' \
+    assert (
+        '| setting | seeds | clean accuracy (%) | AUROC by energy, '
         'photographs (%) |' in lines
+    )
 
 
 def test_groups_hold_every_kind_once():
@@ -148,26 +186,28 @@ def test_a_group_is_the_mean_of_its_kinds():
     assert values_of(row, 'other') == {}
 
 
-def test_a_model_without_a_temperature_stays_as_it_is(study, fitted_ground,
-                                                      tmp_path):
+def test_a_model_without_a_temperature_stays_as_it_is(
+    study, fitted_ground, tmp_path
+):
     """As one that learns nothing."""
     settings = [
         dict(
             name='standard',
             method='standard',
-            options={'optim_wrapper.optimizer.lr': 1e-12})
+            options={'optim_wrapper.optimizer.lr': 1e-12},
+        )
     ]
     assert study('--on', fitted_ground, settings=settings, seeds=[0]) == 0
     cell = read(tmp_path / 'work/cells/standard_seed0.json')
     assert cell['state'] == 'done' and cell['missing'] == []
-    one, = cell['unfitted']
+    (one,) = cell['unfitted']
     assert one['name'] == 'temperature on Digits'
-    assert cell['model']['temperature'] == dict(temperature=1.)
+    assert cell['model']['temperature'] == dict(temperature=1.0)
     values = values_of(cell['model'], 'Arrays')
     assert values['ece_scaled'] == values['ece']
     assert values['corrupted_nll_scaled'] == values['corrupted_nll']
     assert 'stem_distance' not in values
-    missing, = read(tmp_path / 'work/results.json')['missing']
+    (missing,) = read(tmp_path / 'work/results.json')['missing']
     assert missing['state'] == 'unfitted: temperature on Digits'
 
 
@@ -189,7 +229,8 @@ def test_cells_say_nothing_of_the_machine(study, tmp_path, data):
         dict(
             name='broken',
             method='standard',
-            options={'optim_wrapper.optimizer.lr': 1e30})
+            options={'optim_wrapper.optimizer.lr': 1e30},
+        ),
     ]
     (data / 'arrays').rename(tmp_path / 'away')
     assert study(settings=settings, seeds=[0]) == 1
@@ -207,45 +248,50 @@ def test_cells_say_nothing_of_the_machine(study, tmp_path, data):
 
 
 def test_what_a_cell_depends_on_does_not_differ_between_machines(
-        study_file, tmp_path):
+    study_file, tmp_path
+):
     cell = all_cells(load_study(study_file()))[0]
     depends = json.dumps(cell.depends)
     assert str(tmp_path) not in depends.replace(
-        json.dumps(cell.study.on.suite), '')
+        json.dumps(cell.study.on.suite), ''
+    )
     # the representation of a function has its place in memory
     assert plain(read_config) == 'mmanchor.utils.config.read_config'
     assert plain(slice(1)) == 'slice(None, 1, None)'
 
 
 def test_changed_cells_are_not_in_the_table_and_it_is_said_why(
-        study, tmp_path):
+    study, tmp_path
+):
     one = dict(settings=STUDY['settings'][:1], seeds=[0])
     assert study(**one) == 0
     changed = [
-        dict(
-            STUDY['settings'][0], options={'optim_wrapper.optimizer.lr': 0.3})
+        dict(STUDY['settings'][0], options={'optim_wrapper.optimizer.lr': 0.3})
     ]
     assert study('--report', settings=changed, seeds=[0]) == 0
     results = read(tmp_path / 'work/results.json')
     assert results['settings'][0]['n'] == 0
-    missing, = results['missing']
+    (missing,) = results['missing']
     assert missing['state'] == 'changed'
     assert missing['reason'] == (
-        'training.config.optim_wrapper.optimizer.lr: 0.1 then, 0.3 now')
+        'training.config.optim_wrapper.optimizer.lr: 0.1 then, 0.3 now'
+    )
 
 
 def test_an_ensemble_of_anchored_models_comes_behind_them_on_slurm(study_file):
     settings = [STUDY['settings'][1], dict(BOTH, method='masked')]
     cells = all_cells(load_study(study_file(settings=settings)))
-    assert [[str(cell) for cell in wave]
-            for wave in waves(cells)] == [['masked, seed 0', 'masked, seed 1'],
-                                          ['both, seed 0', 'both, seed 1']]
+    assert [[str(cell) for cell in wave] for wave in waves(cells)] == [
+        ['masked, seed 0', 'masked, seed 1'],
+        ['both, seed 0', 'both, seed 1'],
+    ]
 
 
 def test_training_that_was_stopped_counts_all_its_epochs(
-        study, study_file, tmp_path, monkeypatch):
+    study, study_file, tmp_path, monkeypatch
+):
     one = dict(settings=STUDY['settings'][:1], seeds=[0])
-    cell, = all_cells(load_study(study_file(**one)))
+    (cell,) = all_cells(load_study(study_file(**one)))
     folder = cell.training.folder(tmp_path / 'work')
     folder.mkdir(parents=True)
     (folder / 'seconds.json').write_text('{"-4": 1000.0}')  # of another start
@@ -256,10 +302,13 @@ def test_training_that_was_stopped_counts_all_its_epochs(
 
 
 def test_an_ensemble_trains_what_is_not_there_and_nothing_else(
-        grid, monkeypatch):
+    grid, monkeypatch
+):
     assert len(list(grid.work.glob('trained/*/epoch_2.pth'))) == 3
-    monkeypatch.setattr('mmanchor.studies.training.launch.train',
-                        lambda *args: pytest.fail('trained'))
+    monkeypatch.setattr(
+        'mmanchor.studies.training.launch.train',
+        lambda *args: pytest.fail('trained'),
+    )
     assert grid.run() == 0
     with pytest.raises(ValueError, match="'both' has members, 2, but got 1"):
         grid.run('--seeds', '0')
@@ -274,22 +323,30 @@ def test_an_ensemble_averages_models_of_several_seeds(grid):
     assert cell['trained'] == ' + '.join(one['trained'] for one in alone)
     assert cell['weights'] == ' + '.join(one['weights'] for one in alone)
     assert cell['times']['training_seconds'] == pytest.approx(
-        sum(one['times']['training_seconds'] for one in alone))
+        sum(one['times']['training_seconds'] for one in alone)
+    )
     members = []
     for one in alone:
         folder = work / one['trained']
         members.append(
-            Candidate('one', read_config(folder / 'config.py'),
-                      str(folder / 'epoch_2.pth'), 'config.py'))
+            Candidate(
+                'one',
+                read_config(folder / 'config.py'),
+                str(folder / 'epoch_2.pth'),
+                'config.py',
+            )
+        )
     ready = EnsembleCandidate('both', tuple(members)).load('cpu')
     batches = ImageBatches(
         Cell('Digits', dict(type='Digits', split='test', indices=40)),
-        ready.pipeline)
-    found, = measure(ready, batches, 'cpu')
+        ready.pipeline,
+    )
+    (found,) = measure(ready, batches, 'cpu')
     figures = cell['model']['clean']['figures']
     assert figures['nll'] == pytest.approx(found.figures['nll'], rel=1e-5)
-    assert figures['nll'] < mean(one['model']['clean']['figures']['nll']
-                                 for one in alone)
+    assert figures['nll'] < mean(
+        one['model']['clean']['figures']['nll'] for one in alone
+    )
     results = read(work / 'results.json')
     assert 'share members' in results['conventions']['ensembles']
     both = results['settings'][1]['difference']
@@ -300,11 +357,18 @@ def test_cells_alone_make_the_tables_on_another_machine(grid, monkeypatch):
     assert grid.run() == 0
     other = grid.folder / 'evidence'
     shutil.copytree(grid.work / 'cells', other / 'cells')
-    monkeypatch.setattr('mmanchor.studies.training.Training.train',
-                        lambda *args: pytest.fail('trained'))
+    monkeypatch.setattr(
+        'mmanchor.studies.training.Training.train',
+        lambda *args: pytest.fail('trained'),
+    )
     assert grid.run('--report', work_dir='evidence') == 0
-    for name in ('results.json', 'results.csv', 'report.md', 'tiny_study.png',
-                 'tiny_study_differences.png'):
+    for name in (
+        'results.json',
+        'results.csv',
+        'report.md',
+        'tiny_study.png',
+        'tiny_study_differences.png',
+    ):
         assert (other / name).read_bytes() == (grid.work / name).read_bytes()
     assert not (other / 'trained').exists()
     # nor is there anything left to do

@@ -1,4 +1,5 @@
 """What could not be trained is refused before anything is."""
+
 import pytest
 from helpers.tiny_studies import STUDY
 from mmengine.config import Config
@@ -8,44 +9,64 @@ from mmanchor.studies.checks import _CHECKS, arguments, check_trainable
 from mmanchor.studies.spec_file import load_study
 from mmanchor.studies.training import Training
 
-NOISE = dict(type='SymmetricLabelNoise', rate=.5)
+NOISE = dict(type='SymmetricLabelNoise', rate=0.5)
 PIPELINE = 'train_dataloader.dataset.pipeline'
 
 
 def options(**changes):
     return {
         'options': {
-            key.replace('__', '.'): value
-            for key, value in changes.items()
+            key.replace('__', '.'): value for key, value in changes.items()
         }
     }
 
 
-@pytest.mark.parametrize('change,message', [
-    (options(data_preprocessor__mask_porb=.5), "data_preprocessor`.*mask_por"),
-    (options(data_preprocessor__mask_prob=5), r'\[0, 1\], but got 5'),
-    (options(model__backbone__depht=18), "`model`.*'depht'"),
-    (options(model__head__loss=dict(type='No')), '`model`.*No is not in'),
-    (options(optim_wrapper__optimizer__lrr=.1), "optim_wrapper`.*'lrr'"),
-    (options(param_scheduler__1__bigin=3), "param_scheduler`.*'bigin'"),
-    (options(train_cfg__max_epoch=3),
-     "`train_cfg`: EpochBasedTrainLoop .*Is 'max_epochs' meant"),
-    (options(default_hooks__timer__x=3), "IterTimerHook has no argument 'x'"),
-    (options(train_dataloader__batchsize=3), "Is 'batch_size' meant"),
-    (options(train_dataloader__sampler__shufle=3), "Is 'shuffle' meant"),
-    (options(train_dataloader__dataset__splt=3), "Digits .*Is 'split' meant"),
-    ({
-        'options': {
-            PIPELINE: [dict(type='Resize', scal=3)]
-        }
-    }, "Resize has .*Is 'scale' meant"),
-    (dict(wrap_dataset=dict(NOISE, rate=1.5)), r'in \[0, 1\], but got 1.5'),
-    (dict(wrap_dataset=dict(NOISE, rat=.5)), "Is 'rate' meant"),
-    (dict(start=dict(method='anchored', options={'train_cfg.epochs': 3})),
-     "'epochs'. Is 'max_epochs' meant"),
-])
-def test_nothing_is_trained_where_one_setting_is_wrong(change, message, study,
-                                                       tmp_path):
+@pytest.mark.parametrize(
+    'change,message',
+    [
+        (
+            options(data_preprocessor__mask_porb=0.5),
+            'data_preprocessor`.*mask_por',
+        ),
+        (options(data_preprocessor__mask_prob=5), r'\[0, 1\], but got 5'),
+        (options(model__backbone__depht=18), "`model`.*'depht'"),
+        (options(model__head__loss=dict(type='No')), '`model`.*No is not in'),
+        (options(optim_wrapper__optimizer__lrr=0.1), "optim_wrapper`.*'lrr'"),
+        (options(param_scheduler__1__bigin=3), "param_scheduler`.*'bigin'"),
+        (
+            options(train_cfg__max_epoch=3),
+            "`train_cfg`: EpochBasedTrainLoop .*Is 'max_epochs' meant",
+        ),
+        (
+            options(default_hooks__timer__x=3),
+            "IterTimerHook has no argument 'x'",
+        ),
+        (options(train_dataloader__batchsize=3), "Is 'batch_size' meant"),
+        (options(train_dataloader__sampler__shufle=3), "Is 'shuffle' meant"),
+        (
+            options(train_dataloader__dataset__splt=3),
+            "Digits .*Is 'split' meant",
+        ),
+        (
+            {'options': {PIPELINE: [dict(type='Resize', scal=3)]}},
+            "Resize has .*Is 'scale' meant",
+        ),
+        (
+            dict(wrap_dataset=dict(NOISE, rate=1.5)),
+            r'in \[0, 1\], but got 1.5',
+        ),
+        (dict(wrap_dataset=dict(NOISE, rat=0.5)), "Is 'rate' meant"),
+        (
+            dict(
+                start=dict(method='anchored', options={'train_cfg.epochs': 3})
+            ),
+            "'epochs'. Is 'max_epochs' meant",
+        ),
+    ],
+)
+def test_nothing_is_trained_where_one_setting_is_wrong(
+    change, message, study, tmp_path
+):
     odd = dict(name='odd', method='masked', **change)
     with pytest.raises(ValueError, match=f'(?s)Expected .*odd.*{message}'):
         study(settings=[STUDY['settings'][0], odd])
@@ -54,8 +75,11 @@ def test_nothing_is_trained_where_one_setting_is_wrong(change, message, study,
 
 def test_each_setting_is_looked_at_once(study_file, monkeypatch):
     built = []
-    monkeypatch.setitem(_CHECKS, ('model', 'optim_wrapper', 'param_scheduler'),
-                        lambda **parts: built.append(parts))
+    monkeypatch.setitem(
+        _CHECKS,
+        ('model', 'optim_wrapper', 'param_scheduler'),
+        lambda **parts: built.append(parts),
+    )
     cells = all_cells(load_study(study_file()))
     check_trainable([cell.training for cell in cells], 'data')
     assert len(built) == 2  # standard and masked
@@ -69,7 +93,8 @@ def test_data_that_is_not_there_is_left_for_training():
 def test_mixed_precision_may_be_left_to_another_machine(monkeypatch):
     monkeypatch.setattr(
         'mmengine.optim.optimizer.amp_optimizer_wrapper.is_cuda_available',
-        lambda: False)
+        lambda: False,
+    )
     study = load_study('evidence', 'cifar10-folders-30e', [0])
     trainings = [one.training for one in all_cells(study)[:1]]
     with pytest.raises(ValueError, match='only available training on gpu'):
@@ -86,7 +111,6 @@ def test_mixed_precision_may_be_left_to_another_machine(monkeypatch):
 def test_a_class_may_take_any_argument():
 
     class Any:
-
         def __init__(self, a, **kwargs):
             pass
 

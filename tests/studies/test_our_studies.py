@@ -1,4 +1,5 @@
 """Every study that comes with mmanchor runs on the digits."""
+
 import json
 
 import pytest
@@ -12,8 +13,15 @@ from mmanchor.studies.spec_file import load_study, study_names
 # of a method is not like another
 SETTINGS = dict(
     reference_size=('standard', 'anchored, 50', 'masked, 50'),
-    evidence=('standard', 'masked, uniform, by image', 'released',
-              'subtractive control', 'Mixup', 'AugMix + masked, labels'))
+    evidence=(
+        'standard',
+        'masked, uniform, by image',
+        'released',
+        'subtractive control',
+        'Mixup',
+        'AugMix + masked, labels',
+    ),
+)
 
 
 @pytest.mark.parametrize('name', study_names())
@@ -21,13 +29,14 @@ def test_our_studies_run_on_the_digits(name, ground_file, words, tmp_path):
     """One setting of each method; the digits' variant by the name."""
     ground = ground_file(
         'digits',
-        options=dict(GROUND['options'], **{'train_cfg.max_epochs': 1}))
+        options=dict(GROUND['options'], **{'train_cfg.max_epochs': 1}),
+    )
     study = load_study(name, ground)
     assert len(study.settings) < 12  # for minutes on a CPU
     assert study.landscape or set(study.plot.metrics) <= set(study.metrics)
-    settings = SETTINGS.get(name,
-                            {one.method: one.name
-                             for one in study.settings}.values())
+    settings = SETTINGS.get(
+        name, {one.method: one.name for one in study.settings}.values()
+    )
     flags = ['--on', ground, '--seeds', '0', '--only', *settings]
     assert run_study(words(name, *flags)) == 0
     results = json.loads((tmp_path / 'work/results.json').read_text())
@@ -41,8 +50,9 @@ def test_our_studies_run_on_the_digits(name, ground_file, words, tmp_path):
     assert not results['missing']
 
 
-@pytest.mark.parametrize('ground',
-                         ['digits', 'cifar10-5k', 'cifar10-folders-30e'])
+@pytest.mark.parametrize(
+    'ground', ['digits', 'cifar10-5k', 'cifar10-folders-30e']
+)
 def test_evidence_is_of_what_its_settings_say(ground):
     cells = all_cells(load_study('evidence', ground))
     cfgs = {cell.setting.name: cell.training.cfg for cell in cells[::5]}
@@ -55,7 +65,8 @@ def test_evidence_is_of_what_its_settings_say(ground):
     for name in anchored:
         assert cfgs[name].model.type == 'AnchoredImageClassifier'
         assert cfgs[name].data_preprocessor.mask_prob == (
-            0 if name == 'anchored' else 0.25)
+            0 if name == 'anchored' else 0.25
+        )
         # the spread over single references has several to compare
         assert cfgs[name].custom_hooks[0].num_references == 10
     labels = {name for name in anchored if 'labels' in name} | {'released'}
@@ -64,9 +75,9 @@ def test_evidence_is_of_what_its_settings_say(ground):
         for name in anchored
         if cfgs[name].model.head.get('masked_target') == 'label'
     } == labels and len(labels) == 3
-    assert {name
-            for name in cfgs
-            if 'masked_norm_stats' in cfgs[name].model} == {'released'}
+    assert {
+        name for name in cfgs if 'masked_norm_stats' in cfgs[name].model
+    } == {'released'}
     released = cfgs['released']
     assert released.model.masked_norm_stats == 'update'
     assert released.data_preprocessor.references.type == 'ReferenceSet'
@@ -77,15 +88,20 @@ def test_evidence_is_of_what_its_settings_say(ground):
     assert {
         name
         for name in cfgs
-        if any('AugMix' in step.type
-               for step in cfgs[name].train_dataloader.dataset.pipeline)
+        if any(
+            'AugMix' in step.type
+            for step in cfgs[name].train_dataloader.dataset.pipeline
+        )
     } == {'AugMix', 'AugMix + masked, labels'}
     # all else is the ground's
-    schedules = [(one.optim_wrapper, one.param_scheduler, one.train_cfg)
-                 for one in cfgs.values()]
+    schedules = [
+        (one.optim_wrapper, one.param_scheduler, one.train_cfg)
+        for one in cfgs.values()
+    ]
     assert all(one == schedules[0] for one in schedules)
     flips = [
-        step.type for one in cfgs.values()
+        step.type
+        for one in cfgs.values()
         for step in one.train_dataloader.dataset.pipeline
         if step.type == 'RandomFlip'
     ]

@@ -1,4 +1,5 @@
 """Differences from a baseline, seed by seed, and their intervals."""
+
 import csv
 import json
 
@@ -32,7 +33,9 @@ def made_up(study_file, tmp_path):
                 ],
                 seeds=seeds,
                 **({} if baseline is None else dict(baseline=baseline)),
-                metrics=['clean', 'ece', 'seconds']))
+                metrics=['clean', 'ece', 'seconds'],
+            )
+        )
         cells, kept = all_cells(study), Kept(tmp_path / 'made_up')
         for cell in cells:
             if cell.seed in values[cell.setting.name]:
@@ -41,13 +44,14 @@ def made_up(study_file, tmp_path):
                     cell,
                     'done',
                     model=dict(
-                        clean=dict(
-                            figures=dict(top1=top1, ece=1 - top1 / 100))),
+                        clean=dict(figures=dict(top1=top1, ece=1 - top1 / 100))
+                    ),
                     missing=[],
-                    times=dict(seconds=1., training=1., measuring=1.),
+                    times=dict(seconds=1.0, training=1.0, measuring=1.0),
                     versions={},
                     commit='a',
-                    device='cpu')
+                    device='cpu',
+                )
         return assemble(study, cells, kept)
 
     return make
@@ -61,13 +65,9 @@ def test_the_interval_is_that_of_a_paired_t_test():
     one, other = 74 + NOISE[:2]
     expected = ttest_rel(one, other).confidence_interval(0.95)
     found = paired_difference(
-        {
-            str(i): dict(clean=value)
-            for i, value in enumerate(one)
-        }, {
-            str(i): dict(clean=value)
-            for i, value in enumerate(other)
-        })
+        {str(i): dict(clean=value) for i, value in enumerate(one)},
+        {str(i): dict(clean=value) for i, value in enumerate(other)},
+    )
     clean = found['metrics']['clean']
     assert clean['interval'] == pytest.approx(list(expected))
     assert clean['mean'] == pytest.approx((one - other).mean())
@@ -77,15 +77,16 @@ def test_the_interval_is_that_of_a_paired_t_test():
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
-@pytest.mark.parametrize('shift,level', [(0., True), (-0.1, True), (5., False),
-                                         (-5., False)])
+@pytest.mark.parametrize(
+    'shift,level', [(0.0, True), (-0.1, True), (5.0, False), (-5.0, False)]
+)
 def test_level_is_said_where_the_interval_holds_zero(shift, level, made_up):
-    results = made_up({
-        'standard':
-        of_seeds(74 + 0 * NOISE[0]),
-        'other':
-        of_seeds(74 + shift + NOISE[1] - NOISE[1].mean())
-    })
+    results = made_up(
+        {
+            'standard': of_seeds(74 + 0 * NOISE[0]),
+            'other': of_seeds(74 + shift + NOISE[1] - NOISE[1].mean()),
+        }
+    )
     assert results['baseline'] == 'standard'
     first, second = results['settings']
     assert first['difference'] is None
@@ -98,16 +99,21 @@ def test_level_is_said_where_the_interval_holds_zero(shift, level, made_up):
     assert table.rows[0][2].startswith(f'{shift:+.1f} [')
     # times differ from run to run and have no paired difference
     assert table.header == [
-        'setting', 'pairs', 'clean accuracy (%)', 'ECE, clean'
+        'setting',
+        'pairs',
+        'clean accuracy (%)',
+        'ECE, clean',
     ]
 
 
 def test_pairing_takes_out_what_seeds_have_in_common(made_up):
     common = 10 * NOISE[0]
-    results = made_up({
-        'standard': of_seeds(60 + common),
-        'other': of_seeds(61 + common + 0.1 * NOISE[1])
-    })
+    results = made_up(
+        {
+            'standard': of_seeds(60 + common),
+            'other': of_seeds(61 + common + 0.1 * NOISE[1]),
+        }
+    )
     found = results['settings'][1]['difference']['metrics']['clean']
     assert results['settings'][1]['std']['clean'] > 4
     assert found['interval'][1] - found['interval'][0] < 0.5
@@ -115,22 +121,13 @@ def test_pairing_takes_out_what_seeds_have_in_common(made_up):
 
 
 def test_seeds_of_one_of_the_two_are_left_out_and_counted(made_up):
-    results = made_up({
-        'standard': {
-            0: 70.,
-            1: 71.,
-            2: 72.
-        },
-        'other': {
-            1: 72.,
-            2: 74.,
-            3: 99.,
-            4: 99.
-        },
-        'apart': {
-            4: 50.
-        },
-    })
+    results = made_up(
+        {
+            'standard': {0: 70.0, 1: 71.0, 2: 72.0},
+            'other': {1: 72.0, 2: 74.0, 3: 99.0, 4: 99.0},
+            'apart': {4: 50.0},
+        }
+    )
     _, other, apart = results['settings']
     assert other['difference']['left_out'] == ['3', '4', '0']
     assert other['difference']['metrics']['clean']['mean'] == 1.5
@@ -142,9 +139,9 @@ def test_seeds_of_one_of_the_two_are_left_out_and_counted(made_up):
 
 
 def test_of_one_seed_there_is_no_interval_and_the_report_says_so(made_up):
-    results = made_up({'standard': {0: 70.}, 'other': {0: 71.}})
+    results = made_up({'standard': {0: 70.0}, 'other': {0: 71.0}})
     found = results['settings'][1]['difference']['metrics']['clean']
-    assert found == dict(mean=1., interval=None, n=1, level=None)
+    assert found == dict(mean=1.0, interval=None, n=1, level=None)
     assert difference_table(results).rows[0][2] == '+1.0'
     text = markdown_report(results, [])
     assert 'Of one seed there is no interval.' in text
@@ -154,10 +151,9 @@ def test_of_one_seed_there_is_no_interval_and_the_report_says_so(made_up):
 
 
 def test_tables_and_lines_have_differences(made_up):
-    results = made_up({
-        'standard': of_seeds(70 + NOISE[0]),
-        'other': of_seeds(75 + NOISE[1])
-    })
+    results = made_up(
+        {'standard': of_seeds(70 + NOISE[0]), 'other': of_seeds(75 + NOISE[1])}
+    )
     found = results['settings'][1]['difference']['metrics']['clean']
     text = markdown_report(results, [])
     shown = f'{found["mean"]:+.1f} [{found["interval"][0]:+.1f}, '
@@ -165,13 +161,13 @@ def test_tables_and_lines_have_differences(made_up):
     assert 't-interval' in results['conventions']['difference']
     lines = list(csv.DictReader(csv_text(results).splitlines()))
     clean = {
-        line['setting']: line
-        for line in lines if line['metric'] == 'clean'
+        line['setting']: line for line in lines if line['metric'] == 'clean'
     }
     assert clean['standard']['difference'] == ''
     assert float(clean['other']['difference']) == found['mean']
-    assert [float(clean['other'][end])
-            for end in ('low', 'high')] == found['interval']
+    assert [float(clean['other'][end]) for end in ('low', 'high')] == found[
+        'interval'
+    ]
     assert clean['other']['pairs'] == '5'
 
 
@@ -184,31 +180,38 @@ def test_any_setting_can_be_the_baseline(made_up):
     assert difference_table(made_up(values)) is None
     results = made_up(values, baseline='b')
     assert results['baseline'] == 'b'
-    assert results['settings'][0][
-        'difference'] and not results['settings'][1]['difference']
+    assert (
+        results['settings'][0]['difference']
+        and not results['settings'][1]['difference']
+    )
 
 
 def test_a_baseline_that_was_not_asked_for_is_not_compared_with(
-        study, study_file, tmp_path):
+    study, study_file, tmp_path
+):
     assert study('--report', '--only', 'masked') == 0
     results = read(tmp_path / 'work/results.json')
     assert results['baseline'] is None
     with pytest.raises(
-            ValueError,
-            match="`baseline` of .* got 'standrad'. Is "
-            "'standard' meant"):
+        ValueError,
+        match="`baseline` of .* got 'standrad'. Is 'standard' meant",
+    ):
         load_study(study_file(baseline='standrad'))
 
 
 def test_a_figure_has_intervals_and_tells_level_ones(made_up):
-    results = made_up({
-        'standard': of_seeds(70 + NOISE[0]),
-        'better': of_seeds(75 + NOISE[1]),
-        'level': of_seeds(70.1 + NOISE[2]),
-    })
+    results = made_up(
+        {
+            'standard': of_seeds(70 + NOISE[0]),
+            'better': of_seeds(75 + NOISE[1]),
+            'level': of_seeds(70.1 + NOISE[2]),
+        }
+    )
     figure = difference_figure(results, ['clean', 'ece', 'seconds'])
-    assert [axes.get_title()
-            for axes in figure.axes] == ['clean accuracy (%)', 'ECE, clean']
+    assert [axes.get_title() for axes in figure.axes] == [
+        'clean accuracy (%)',
+        'ECE, clean',
+    ]
     axes = figure.axes[0]
     bars = [one.get_segments()[0][:, 0].tolist() for one in axes.collections]
     found = [
@@ -217,12 +220,17 @@ def test_a_figure_has_intervals_and_tells_level_ones(made_up):
     ]
     assert bars == [pytest.approx(one['interval']) for one in found]
     marks = [line for line in axes.get_lines() if line.get_marker() != 'None']
-    assert [line.get_xdata()[0]
-            for line in marks] == [one['mean'] for one in found]
-    assert [line.get_markerfacecolor() == 'white'
-            for line in marks] == [False, True]
-    assert [text.get_text()
-            for text in axes.get_yticklabels()] == ['better', 'level']
+    assert [line.get_xdata()[0] for line in marks] == [
+        one['mean'] for one in found
+    ]
+    assert [line.get_markerfacecolor() == 'white' for line in marks] == [
+        False,
+        True,
+    ]
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        'better',
+        'level',
+    ]
     low, high = axes.get_ylim()
     assert low > high  # the first on top
 
@@ -235,7 +243,8 @@ def test_a_study_ends_in_differences(study, tmp_path, capsys):
     masked = results['settings'][1]['difference']['metrics']
     assert set(masked) > {'clean', 'corrupted', 'ece', 'nll', 'auroc'}
     assert masked['nll']['mean'] == pytest.approx(
-        np.mean([seeds[1][i]['nll'] - seeds[0][i]['nll'] for i in '01']))
+        np.mean([seeds[1][i]['nll'] - seeds[0][i]['nll'] for i in '01'])
+    )
     report = (work / 'report.md').read_text()
     assert '](tiny_study_differences.png)' in report
     for name in ('tiny_study_differences.png', 'tiny_study_differences.pdf'):
@@ -249,5 +258,5 @@ def test_a_study_ends_in_differences(study, tmp_path, capsys):
 def test_without_scipy_it_is_said_what_to_install(without_package):
     without_package('scipy')
     with pytest.raises(ImportError, match=r'pip install "mmanchor\[eval\]"'):
-        t_interval([1., 2.])
-    assert t_interval([1.]) is None
+        t_interval([1.0, 2.0])
+    assert t_interval([1.0]) is None

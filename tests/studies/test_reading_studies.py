@@ -1,4 +1,5 @@
 """Studies' files: what is refused, and what comes with mmanchor."""
+
 import pytest
 from helpers.tiny_studies import STUDY, dump
 from mmengine.config import Config
@@ -13,39 +14,58 @@ from mmanchor.utils.config import reference_hooks, type_name
 ONE = dict(name='one', method='standard')
 
 
-@pytest.mark.parametrize('changes,message', [
-    (dict(settings=[ONE, ONE]), "a name of its own.* got 'one' and 'one'"),
-    (dict(settings=[ONE, dict(ONE, name='One!')]), "got 'one' and 'One!'"),
-    (dict(settings=[]), 'to have settings, but got none'),
-    (dict(seeds=[0, 1, 0]), 'each seed of .* once, but got 0, 1, 0'),
-    (dict(seeds=[]), 'once, but got none'),
-    (dict(seeds=[-1]), 'seeds to be integers from 0 on, but got -1'),
-    (dict(metrics=['auroc_photograph']), "Is 'auroc_photographs' meant"),
-    (dict(settings=[dict(ONE, ensemble=0)]), '1 or more, but got 0'),
-    (dict(settings=[dict(ONE, ensemble=True)]), '1 or more, but got True'),
-    (dict(settings=[dict(ONE, ensemble=2)], landscape=dict(points=3)),
-     'no `ensemble` in .*, which has a `landscape`'),
-    (dict(metrics=['claen']), "among .* got 'claen'. Is 'clean' meant"),
-    (dict(plot=dict(kind='pie')), "among lines, points, landscape.* 'pie'"),
-    (dict(plot=dict(colour=1)), "`plot` of .* got 'colour'. Remove it"),
-    (dict(setings=[]), "got 'setings'. Is 'settings' meant"),
-    (dict(settings=[dict(name='one')]), 'setting 0 of .* to set method'),
-    (dict(settings=[dict(ONE, method='maskt')]), "Is 'masked' meant"),
-    (dict(settings=[dict(ONE, start='two')]),
-     "another setting, but got 'two'"),
-    (dict(settings=[dict(ONE, start='one')]),
-     "another setting, but got 'one'"),
-    (dict(settings=[dict(ONE, start=dict(method='m'))]), "but got 'm'"),
-    (dict(landscape=dict(points=4)), 'an odd number from 3 on, but got 4'),
-    (dict(landscape=dict(images=0)), '`reach` above 0, `images`.* 1.0, 0'),
-    (dict(plot=dict(log=True), settings=[dict(
-        ONE, x=0)]), "above 0 for a logarithmic axis, but got 0"),
-    (dict(variants=dict(digit={})), "`variants` of .* Is 'digits' meant"),
-    (dict(settings=[dict(ONE, paper=dict(cifar1o={}))]), "Is 'cifar10' meant"),
-    (dict(settings=[dict(ONE, paper=dict(cifar10=dict(claen=1)))]),
-     "`paper` of 'one' in .* Is 'clean' meant"),
-    (dict(grounds=['digits']), 'on digits, .* but got --on tiny_ground'),
-])
+@pytest.mark.parametrize(
+    'changes,message',
+    [
+        (dict(settings=[ONE, ONE]), "a name of its own.* got 'one' and 'one'"),
+        (dict(settings=[ONE, dict(ONE, name='One!')]), "got 'one' and 'One!'"),
+        (dict(settings=[]), 'to have settings, but got none'),
+        (dict(seeds=[0, 1, 0]), 'each seed of .* once, but got 0, 1, 0'),
+        (dict(seeds=[]), 'once, but got none'),
+        (dict(seeds=[-1]), 'seeds to be integers from 0 on, but got -1'),
+        (dict(metrics=['auroc_photograph']), "Is 'auroc_photographs' meant"),
+        (dict(settings=[dict(ONE, ensemble=0)]), '1 or more, but got 0'),
+        (dict(settings=[dict(ONE, ensemble=True)]), '1 or more, but got True'),
+        (
+            dict(settings=[dict(ONE, ensemble=2)], landscape=dict(points=3)),
+            'no `ensemble` in .*, which has a `landscape`',
+        ),
+        (dict(metrics=['claen']), "among .* got 'claen'. Is 'clean' meant"),
+        (
+            dict(plot=dict(kind='pie')),
+            "among lines, points, landscape.* 'pie'",
+        ),
+        (dict(plot=dict(colour=1)), "`plot` of .* got 'colour'. Remove it"),
+        (dict(setings=[]), "got 'setings'. Is 'settings' meant"),
+        (dict(settings=[dict(name='one')]), 'setting 0 of .* to set method'),
+        (dict(settings=[dict(ONE, method='maskt')]), "Is 'masked' meant"),
+        (
+            dict(settings=[dict(ONE, start='two')]),
+            "another setting, but got 'two'",
+        ),
+        (
+            dict(settings=[dict(ONE, start='one')]),
+            "another setting, but got 'one'",
+        ),
+        (dict(settings=[dict(ONE, start=dict(method='m'))]), "but got 'm'"),
+        (dict(landscape=dict(points=4)), 'an odd number from 3 on, but got 4'),
+        (dict(landscape=dict(images=0)), '`reach` above 0, `images`.* 1.0, 0'),
+        (
+            dict(plot=dict(log=True), settings=[dict(ONE, x=0)]),
+            'above 0 for a logarithmic axis, but got 0',
+        ),
+        (dict(variants=dict(digit={})), "`variants` of .* Is 'digits' meant"),
+        (
+            dict(settings=[dict(ONE, paper=dict(cifar1o={}))]),
+            "Is 'cifar10' meant",
+        ),
+        (
+            dict(settings=[dict(ONE, paper=dict(cifar10=dict(claen=1)))]),
+            "`paper` of 'one' in .* Is 'clean' meant",
+        ),
+        (dict(grounds=['digits']), 'on digits, .* but got --on tiny_ground'),
+    ],
+)
 def test_what_a_file_may_not_say(changes, message, study_file):
     with pytest.raises(ValueError, match=message):
         load_study(study_file(**changes))
@@ -54,7 +74,7 @@ def test_what_a_file_may_not_say(changes, message, study_file):
 def test_two_settings_may_not_start_from_each_other(study_file):
     circle = [
         dict(ONE, start='two'),
-        dict(name='two', method='standard', start='one')
+        dict(name='two', method='standard', start='one'),
     ]
     with pytest.raises(ValueError, match='one → two → one'):
         load_study(study_file(settings=circle))
@@ -71,16 +91,25 @@ def test_what_is_not_there(study_file, ground_file, tmp_path):
         load_study(file, on=ground)
     with pytest.raises(ValueError, match='to set configs'):
         load_study(
-            study_file(), on=dump(tmp_path / 'bad.py', dict(title='bad')))
+            study_file(), on=dump(tmp_path / 'bad.py', dict(title='bad'))
+        )
 
 
-@pytest.mark.parametrize('changes,message', [
-    (dict(configs=dict(standard=dict(config='a.py', option={}))),
-     "standard in .* to set config, options, .* Is 'options' meant"),
-    (dict(configs=dict(standard=dict(options={}))), 'to set config, but got'),
-    (dict(settings=dict(batchsize=3)), "Is 'batch_size' meant"),
-    (dict(shifted='Array'), "`shifted` of .* Is 'Arrays' meant"),
-])
+@pytest.mark.parametrize(
+    'changes,message',
+    [
+        (
+            dict(configs=dict(standard=dict(config='a.py', option={}))),
+            "standard in .* to set config, options, .* Is 'options' meant",
+        ),
+        (
+            dict(configs=dict(standard=dict(options={}))),
+            'to set config, but got',
+        ),
+        (dict(settings=dict(batchsize=3)), "Is 'batch_size' meant"),
+        (dict(shifted='Array'), "`shifted` of .* Is 'Arrays' meant"),
+    ],
+)
 def test_what_a_ground_may_not_say(changes, message, study_file, ground_file):
     with pytest.raises(ValueError, match=message):
         load_study(study_file(), on=ground_file('bad', **changes))
@@ -94,8 +123,10 @@ def test_variants_may_be_of_a_ground_beside_the_study(study_file, ground_file):
 def test_settings_that_are_asked_for_have_to_be_there(study_file):
     cells = all_cells(load_study(study_file(), seeds=[5]))
     found = select(cells, ['masked, K = 2', 'standard'])
-    assert [str(cell) for cell in found
-            ] == ['standard, seed 5', 'masked, K = 2, seed 5']
+    assert [str(cell) for cell in found] == [
+        'standard, seed 5',
+        'masked, K = 2, seed 5',
+    ]
     assert [cell.number for cell in found] == [0, 2]
     with pytest.raises(ValueError, match="got 'maskd'. Is 'masked' meant"):
         select(cells, ['maskd'])
@@ -104,33 +135,47 @@ def test_settings_that_are_asked_for_have_to_be_there(study_file):
 def test_an_ensemble_needs_as_many_seeds(study_file):
     settings = [ONE, dict(name='many', method='standard', ensemble=3)]
     file = study_file(settings=settings, seeds=[4, 5, 6])
-    members = [[one.cfg.randomness.seed for one in cell.trainings]
-               for cell in all_cells(load_study(file))]
+    members = [
+        [one.cfg.randomness.seed for one in cell.trainings]
+        for cell in all_cells(load_study(file))
+    ]
     assert members == [[4], [5], [6], [4, 5, 6], [5, 6, 4], [6, 4, 5]]
     cells = all_cells(load_study(file, seeds=[4, 5]))
     with pytest.raises(
-            ValueError, match="'many' has members, 3, but got 2. Add seeds"):
+        ValueError, match="'many' has members, 3, but got 2. Add seeds"
+    ):
         select(cells, None)
     assert len(select(cells, ['one'])) == 2
 
 
-@pytest.mark.parametrize('path,message', [
-    ('model.backbon.depth',
-     "`model.backbon.depth`, which mine sets, .* `model` has no 'backbon'. "
-     'Is backbone meant'),
-    ('custom_hook.0.num_references', "the config has no 'custom_hook'. Is "
-     'custom_hooks'),
-    ('custom_hooks.1.seed', "`custom_hooks` has no '1'. There is 0"),
-    ('model.backbone.depth.deep', '`model.backbone.depth` is 18'),
-    ('model.backbone.depth.a.b', "`model.backbone.depth` has no 'a'. There "
-     'is nothing'),
-    ('optimwrapper', "the config has no 'optimwrapper'"),
-])
+@pytest.mark.parametrize(
+    'path,message',
+    [
+        (
+            'model.backbon.depth',
+            "`model.backbon.depth`, which mine sets, .* `model` has no 'backbon'. "
+            'Is backbone meant',
+        ),
+        (
+            'custom_hook.0.num_references',
+            "the config has no 'custom_hook'. Is custom_hooks",
+        ),
+        ('custom_hooks.1.seed', "`custom_hooks` has no '1'. There is 0"),
+        ('model.backbone.depth.deep', '`model.backbone.depth` is 18'),
+        (
+            'model.backbone.depth.a.b',
+            "`model.backbone.depth` has no 'a'. There is nothing",
+        ),
+        ('optimwrapper', "the config has no 'optimwrapper'"),
+    ],
+)
 def test_a_path_that_leads_nowhere_is_refused(path, message):
     cfg = Config(
         dict(
             model=dict(backbone=dict(depth=18)),
-            custom_hooks=[dict(type='KReferenceHook')]))
+            custom_hooks=[dict(type='KReferenceHook')],
+        )
+    )
     with pytest.raises(ValueError, match=message):
         override(cfg, {path: 1}, 'mine')
 
@@ -138,27 +183,35 @@ def test_a_path_that_leads_nowhere_is_refused(path, message):
 def test_values_take_the_place_of_others():
     cfg = Config(dict(model=dict(head=dict(a=1)), hooks=[dict(b=1), 2]))
     override(
-        cfg, {
+        cfg,
+        {
             'model.head': dict(c=dict(d=1)),
             'model.head.c.e': 2,
             'hooks.0.b': 3,
             'hooks.1': 4,
-            'load_from': 'x.pth'
-        }, 'mine')
+            'load_from': 'x.pth',
+        },
+        'mine',
+    )
     assert cfg.model.head.c.to_dict() == dict(d=1, e=2)
     assert cfg.hooks[0].b == 3 and cfg.hooks[1] == 4
     assert cfg.load_from == 'x.pth' and 'a' not in cfg.model.head
 
 
-@pytest.mark.parametrize('test,message', [
-    (dict(num_reference=2), "'num_reference'"),
-    (dict(num_references=0), 'a positive integer, but got 0'),
-])
+@pytest.mark.parametrize(
+    'test,message',
+    [
+        (dict(num_reference=2), "'num_reference'"),
+        (dict(num_references=0), 'a positive integer, but got 0'),
+    ],
+)
 def test_how_references_are_used_is_checked_before_training(
-        test, message, study, tmp_path):
+    test, message, study, tmp_path
+):
     one = dict(name='odd', method='masked', test=test)
     with pytest.raises(
-            ValueError, match=f"`test` of 'odd', .*KReferenceHook.*{message}"):
+        ValueError, match=f"`test` of 'odd', .*KReferenceHook.*{message}"
+    ):
         study(settings=[one])
     assert not (tmp_path / 'work').exists()
 
@@ -178,7 +231,12 @@ def test_data_is_looked_for_where_it_is():
                     type='SymmetricLabelNoise',
                     dataset=dict(
                         data_root='data/cifar10/train',
-                        pipeline=[dict(mixing_set='data/mix')])))))
+                        pipeline=[dict(mixing_set='data/mix')],
+                    ),
+                )
+            )
+        )
+    )
     moved = with_data_root(cfg, '/disk').train_dataloader.dataset.dataset
     assert moved.data_root == '/disk/cifar10/train'
     assert moved.pipeline[0].mixing_set == '/disk/mix'
@@ -200,9 +258,9 @@ def test_our_studies_can_be_made_where_they_say(name):
         assert len({repr(cell.depends) for cell in cells}) == len(cells)
         firsts = [cell for cell in cells if cell.seed == cells[0].seed]
         # neither data nor a GPU may be there
-        check_trainable([cell.training for cell in firsts],
-                        'nowhere',
-                        here=False)
+        check_trainable(
+            [cell.training for cell in firsts], 'nowhere', here=False
+        )
         for cell in firsts:
             check_method(cell.setting, cell.training.cfg)
         for cell in cells:
@@ -213,8 +271,11 @@ def test_our_studies_can_be_made_where_they_say(name):
 
 def check_method(setting, cfg):
     assert type_name(cfg.model) == setting.options.get(
-        'model.type', 'ImageClassifier'
-        if setting.method == 'standard' else 'AnchoredImageClassifier')
+        'model.type',
+        'ImageClassifier'
+        if setting.method == 'standard'
+        else 'AnchoredImageClassifier',
+    )
     if 'data_preprocessor.mask_prob' not in setting.options:
         # of the anchored ones, those that mask are "masked"
         masks = cfg.data_preprocessor.get('mask_prob', 0) > 0
@@ -232,7 +293,15 @@ def test_seeds_also_decide_which_images_are_references():
 
 def test_there_are_studies():
     assert {
-        'reference_size', 'alpha', 'protocols', 'augmentation', 'label_noise',
-        'masking', 'mask_by', 'capacity', 'landscape', 'linear_probe',
-        'warm_start'
+        'reference_size',
+        'alpha',
+        'protocols',
+        'augmentation',
+        'label_noise',
+        'masking',
+        'mask_by',
+        'capacity',
+        'landscape',
+        'linear_probe',
+        'warm_start',
     } <= set(study_names())

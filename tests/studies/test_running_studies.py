@@ -1,4 +1,5 @@
 """Grids of tiny models, done, resumed, changed and shared."""
+
 import json
 import os
 import re
@@ -39,9 +40,12 @@ def test_a_grid_ends_in_json_a_table_and_a_figure(study, tmp_path, capsys):
     for one in by_name.values():
         top1 = []
         for seed in (0, 1):
-            cell = read(work / 'cells' /
-                        f'{one["name"].replace(", K = ", "-k-")}_seed{seed}'
-                        '.json')
+            cell = read(
+                work
+                / 'cells'
+                / f'{one["name"].replace(", K = ", "-k-")}_seed{seed}'
+                '.json'
+            )
             assert cell['state'] == 'done'
             top1.append(cell['model']['clean']['figures']['top1'])
         assert one['mean']['clean'] == pytest.approx(mean(top1))
@@ -49,8 +53,10 @@ def test_a_grid_ends_in_json_a_table_and_a_figure(study, tmp_path, capsys):
     # what differs at test alone is trained once
     assert len(list((work / 'trained').iterdir())) == 4
     spread = [
-        read(work / f'cells/masked{k}_seed0.json')['model']['clean']['figures']
-        ['spread'] for k in ('', '-k-2')
+        read(work / f'cells/masked{k}_seed0.json')['model']['clean'][
+            'figures'
+        ]['spread']
+        for k in ('', '-k-2')
     ]
     assert spread[0] == 0 < spread[1]
     weights = {
@@ -73,12 +79,14 @@ def test_a_grid_ends_in_json_a_table_and_a_figure(study, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in work.rglob('*_seed*')}
     assert study() == 0
     after = {path: path.stat().st_mtime_ns for path in work.rglob('*_seed*')}
-    assert {p: t for p, t in before.items() if p.suffix == '.json'} \
-        == {p: t for p, t in after.items() if p.suffix == '.json'}
+    assert {p: t for p, t in before.items() if p.suffix == '.json'} == {
+        p: t for p, t in after.items() if p.suffix == '.json'
+    }
 
 
 def test_killed_and_started_again_it_is_the_same_but_for_times(
-        study, study_file, words, tmp_path):
+    study, study_file, words, tmp_path
+):
     settings = STUDY['settings'][:2]
     longer = dict(settings=settings, seeds=[0])
     file = study_file(**longer)
@@ -88,7 +96,8 @@ def test_killed_and_started_again_it_is_the_same_but_for_times(
             [sys.executable, 'tools/study.py', *words(file)],
             cwd=ROOT,
             env=dict(os.environ, PYTHONPATH=str(ROOT)),
-            stdout=subprocess.DEVNULL)
+            stdout=subprocess.DEVNULL,
+        )
 
     work = tmp_path / 'work'
     process = start()
@@ -106,7 +115,8 @@ def test_killed_and_started_again_it_is_the_same_but_for_times(
     assert study(**longer) == 0
     assert study(work_dir='whole', **longer) == 0
     assert without_times(work / 'results.json') == without_times(
-        tmp_path / 'whole/results.json')
+        tmp_path / 'whole/results.json'
+    )
     for name in ('standard_seed0.json', 'masked_seed0.json'):
         cells = [
             read(folder / 'cells' / name)
@@ -123,51 +133,62 @@ def test_changed_cells_are_refused_or_redone_knowingly(study, tmp_path):
     first = {path.name: path.stat().st_mtime_ns for path in cells.iterdir()}
     wider = dict(settings[1], options={'optim_wrapper.optimizer.lr': 0.05})
     with pytest.raises(
-            ValueError,
-            match=r'1 of 2 are not. masked, seed 0: '
-            r'training.config.optim_wrapper.optimizer.lr: 0.1 then, 0.05 now. '
-            'Name another folder with --work-dir, or add `--redo changed`'):
+        ValueError,
+        match=r'1 of 2 are not. masked, seed 0: '
+        r'training.config.optim_wrapper.optimizer.lr: 0.1 then, 0.05 now. '
+        'Name another folder with --work-dir, or add `--redo changed`',
+    ):
         study(settings=[settings[0], wider], seeds=[0])
-    assert study(
-        '--redo', 'changed', settings=[settings[0], wider], seeds=[0]) == 0
+    assert (
+        study('--redo', 'changed', settings=[settings[0], wider], seeds=[0])
+        == 0
+    )
     after = {path.name: path.stat().st_mtime_ns for path in cells.iterdir()}
-    assert [name for name in first
-            if first[name] != after[name]] == ['masked_seed0.json']
+    assert [name for name in first if first[name] != after[name]] == [
+        'masked_seed0.json'
+    ]
 
 
 def test_what_was_only_begun_is_not_mixed_either(study, study_file, tmp_path):
-    cell, = all_cells(
-        load_study(study_file(settings=STUDY['settings'][:1], seeds=[0])))
+    (cell,) = all_cells(
+        load_study(study_file(settings=STUDY['settings'][:1], seeds=[0]))
+    )
     Kept(tmp_path / 'work').keep(cell, 'started')
     with pytest.raises(
-            ValueError, match='standard, seed 0: .*.lr: 0.1 then, 1.0'):
+        ValueError, match='standard, seed 0: .*.lr: 0.1 then, 1.0'
+    ):
         study(
             settings=[
                 dict(
                     STUDY['settings'][0],
-                    options={'optim_wrapper.optimizer.lr': 1.})
+                    options={'optim_wrapper.optimizer.lr': 1.0},
+                )
             ],
-            seeds=[0])
+            seeds=[0],
+        )
 
 
 def test_a_cell_that_fails_is_told_and_the_others_go_on(
-        study, tmp_path, capsys):
+    study, tmp_path, capsys
+):
     reason = 'ValueError: Expected finite weights'
     options = {'optim_wrapper.optimizer.lr': 1e30}
     settings = [
         dict(name='broken', method='masked', options=options),
-        STUDY['settings'][0]
+        STUDY['settings'][0],
     ]
     assert study(settings=settings, seeds=[0]) == 1
     work = tmp_path / 'work'
     cell = read(work / 'cells/broken_seed0.json')
     assert cell['state'] == 'failed' and reason in cell['failed'][0]['reason']
     assert read(work / 'cells/standard_seed0.json')['state'] == 'done'
-    missing, = read(work / 'results.json')['missing']
-    assert missing['cells'] == ['broken, seed 0'
-                                ] and reason in missing['reason']
+    (missing,) = read(work / 'results.json')['missing']
+    assert (
+        missing['cells'] == ['broken, seed 0'] and reason in missing['reason']
+    )
     assert 'Failed: broken, seed 0' in capsys.readouterr().out.replace(
-        '\n', ' ')
+        '\n', ' '
+    )
     assert reason.split()[-1] in (work / 'report.md').read_text()
     # mended, it is done without a word: there is nothing to mix it with
     mended = [dict(settings[0], options={}), settings[1]]
@@ -178,7 +199,7 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(
 def test_code_in_a_trained_checkpoint_is_not_run(study, tmp_path, capsys):
     grid = dict(settings=STUDY['settings'][:1], seeds=[0])
     assert study(**grid) == 0
-    path, = (tmp_path / 'work/trained').glob('*/*.pth')
+    (path,) = (tmp_path / 'work/trained').glob('*/*.pth')
     saved = torch.load(path, weights_only=False)
     saved['meta']['more'] = CreatesAFile(tmp_path / 'created')
     torch.save(saved, path)
@@ -189,11 +210,13 @@ def test_code_in_a_trained_checkpoint_is_not_run(study, tmp_path, capsys):
 
 
 def test_one_cell_by_its_number_and_a_report_of_what_is_there(
-        study, tmp_path, capsys, monkeypatch):
+    study, tmp_path, capsys, monkeypatch
+):
     assert study('--cell', 3) == 0  # masked, seed 1
     work = tmp_path / 'work'
-    assert [path.name
-            for path in (work / 'cells').iterdir()] == ['masked_seed1.json']
+    assert [path.name for path in (work / 'cells').iterdir()] == [
+        'masked_seed1.json'
+    ]
     assert not (work / 'results.json').exists()
     assert study('--report') == 0
     results = read(work / 'results.json')
@@ -216,14 +239,17 @@ def test_one_cell_by_its_number_and_a_report_of_what_is_there(
 
 
 def test_all_settings_of_a_seed_come_before_the_next_seed(
-        study, tmp_path, capsys):
+    study, tmp_path, capsys
+):
     grid = dict(settings=STUDY['settings'][:2])
     options = ['--cfg-options', 'train_cfg.max_epochs=1']
     assert study('--train-only', *options, **grid) == 0
     told = re.findall(r'^\d of 4: (.*)$', capsys.readouterr().out, re.M)
     assert told == [
-        'standard, seed 0', 'masked, seed 0', 'standard, seed 1',
-        'masked, seed 1'
+        'standard, seed 0',
+        'masked, seed 0',
+        'standard, seed 1',
+        'masked, seed 1',
     ]
     # trained, not measured, and nothing is kept that the suite decides
     work = tmp_path / 'work'
@@ -235,11 +261,12 @@ def test_all_settings_of_a_seed_come_before_the_next_seed(
     assert not (work / 'cells').exists()
     assert not (work / 'report.md').exists()
     assert study('--list', *options, **grid) == 0
-    assert re.findall(r'(\d)  (.*): trained',
-                      capsys.readouterr().out) == [('0', 'standard, seed 0'),
-                                                   ('1', 'standard, seed 1'),
-                                                   ('2', 'masked, seed 0'),
-                                                   ('3', 'masked, seed 1')]
+    assert re.findall(r'(\d)  (.*): trained', capsys.readouterr().out) == [
+        ('0', 'standard, seed 0'),
+        ('1', 'standard, seed 1'),
+        ('2', 'masked, seed 0'),
+        ('3', 'masked, seed 1'),
+    ]
     # the same command without the flag measures these models
     assert study('--only', 'masked', *options, **grid) == 0
     assert len(list((work / 'cells').iterdir())) == 2
@@ -255,14 +282,16 @@ def test_a_warm_start_takes_the_weights_of_the_same_seed(study, tmp_path):
             method='standard',
             # of another set of classes
             start=dict(
-                method='standard', options={'model.head.num_classes': 12}),
-            options={'model.backbone.frozen_stages': 4}),
+                method='standard', options={'model.head.num_classes': 12}
+            ),
+            options={'model.backbone.frozen_stages': 4},
+        ),
     ]
     assert study(settings=settings, seeds=[0]) == 0
     folders = {
-        name:
-        tmp_path / 'work' /
-        read(tmp_path / f'work/cells/{name}_seed0.json')['trained']
+        name: tmp_path
+        / 'work'
+        / read(tmp_path / f'work/cells/{name}_seed0.json')['trained']
         for name in ('warm', 'standard', 'probe')
     }
     assert len(list((tmp_path / 'work/trained').iterdir())) == 4
@@ -273,18 +302,22 @@ def test_a_warm_start_takes_the_weights_of_the_same_seed(study, tmp_path):
     assert starts['warm'] == str(folders['standard'] / 'epoch_2.pth')
     before, after = (
         torch.load(path, weights_only=False)['state_dict']
-        for path in (starts['probe'], folders['probe'] / 'epoch_2.pth'))
-    assert torch.equal(before['backbone.conv1.weight'],
-                       after['backbone.conv1.weight'])
+        for path in (starts['probe'], folders['probe'] / 'epoch_2.pth')
+    )
+    assert torch.equal(
+        before['backbone.conv1.weight'], after['backbone.conv1.weight']
+    )
     assert before['head.fc.weight'].shape == (12, 64)
     assert after['head.fc.weight'].shape == (10, 64)
 
 
 @pytest.mark.parametrize('content', [b'', b'{', b'[]', b'{}', b'\xff'])
 def test_damaged_files_of_a_study_are_as_good_as_not_there(
-        study_file, tmp_path, content):
-    cell, = all_cells(
-        load_study(study_file(settings=STUDY['settings'][:1], seeds=[0])))
+    study_file, tmp_path, content
+):
+    (cell,) = all_cells(
+        load_study(study_file(settings=STUDY['settings'][:1], seeds=[0]))
+    )
     kept = Kept(tmp_path)
     kept.keep(cell, 'started')
     assert kept.state(cell) == 'started'
@@ -299,8 +332,9 @@ def test_damaged_files_of_a_study_are_as_good_as_not_there(
     assert cell.training.checkpoint(tmp_path) is None
 
 
-def test_missing_sets_are_told_and_measured_when_asked(study, data, tmp_path,
-                                                       capsys):
+def test_missing_sets_are_told_and_measured_when_asked(
+    study, data, tmp_path, capsys
+):
     one = dict(settings=STUDY['settings'][:1], seeds=[0])
     (data / 'arrays').rename(tmp_path / 'away')
     assert study(**one) == 0

@@ -1,4 +1,5 @@
 """Several processes with one work dir."""
+
 import errno
 import fcntl
 import multiprocessing
@@ -21,8 +22,10 @@ def test_two_processes_do_not_do_the_same_cell(study, tmp_path, capsys):
         assert study('--list', **settings) == 0
         assert 'standard, seed 0: running' in capsys.readouterr().out
         assert study(**settings) == 0
-        assert ('standard, seed 0: another process does it'
-                in capsys.readouterr().out)
+        assert (
+            'standard, seed 0: another process does it'
+            in capsys.readouterr().out
+        )
     names = [path.name for path in (tmp_path / 'work/cells').iterdir()]
     assert names == ['masked_seed0.json']
     assert study('--list', **settings) == 0
@@ -43,7 +46,7 @@ def test_a_cell_that_is_only_looked_at_is_done_all_the_same(study, tmp_path):
 
 def test_a_lock_ends_before_the_workers_that_were_started_under_it(tmp_path):
     context = multiprocessing.get_context('fork')
-    worker = context.Process(target=time.sleep, args=(60, ), daemon=True)
+    worker = context.Process(target=time.sleep, args=(60,), daemon=True)
     with lock(tmp_path / 'lock') as mine:
         assert mine
         worker.start()
@@ -63,7 +66,8 @@ def test_a_file_system_without_locks_is_named(study, tmp_path, monkeypatch):
 
 
 def test_a_model_that_another_process_trains_is_left_for_last(
-        study, study_file, tmp_path):
+    study, study_file, tmp_path
+):
     grid = dict(settings=STUDY['settings'][:2], seeds=[0])
     first, _ = all_cells(load_study(study_file(**grid)))
     held = lock(tmp_path / f'work/locks/training-{first.training.key}')
@@ -71,15 +75,21 @@ def test_a_model_that_another_process_trains_is_left_for_last(
     cells = tmp_path / 'work/cells'
 
     def release():  # once the other is done
-        until(lambda: (cells / 'masked_seed0.json').exists() and read(
-            cells / 'masked_seed0.json')['state'] == 'done')
+        until(
+            lambda: (
+                (cells / 'masked_seed0.json').exists()
+                and read(cells / 'masked_seed0.json')['state'] == 'done'
+            )
+        )
         held.__exit__(None, None, None)
 
     thread = threading.Thread(target=release)
     thread.start()
     assert study(**grid) == 0
     thread.join()
-    times = [(cells / f'{name}_seed0.json').stat().st_mtime_ns
-             for name in ('masked', 'standard')]
+    times = [
+        (cells / f'{name}_seed0.json').stat().st_mtime_ns
+        for name in ('masked', 'standard')
+    ]
     assert times == sorted(times)
     assert read(cells / 'standard_seed0.json')['state'] == 'done'

@@ -1,4 +1,5 @@
 """Accuracy around weights."""
+
 import json
 
 import pytest
@@ -11,16 +12,19 @@ from mmanchor.functional import moved_weights, random_direction
 from mmanchor.studies.landscape import accuracies, directions_of, load_trained
 
 WEIGHTS = dict(
-    conv=torch.arange(1., 25.).view(2, 3, 2, 2),
-    linear=torch.tensor([[3., 4.], [0., 0.], [6., 8.]]),
-    bias=torch.ones(3))
+    conv=torch.arange(1.0, 25.0).view(2, 3, 2, 2),
+    linear=torch.tensor([[3.0, 4.0], [0.0, 0.0], [6.0, 8.0]]),
+    bias=torch.ones(3),
+)
 
 
 def test_filters_of_a_direction_have_the_norms_of_the_weights():
     found = random_direction(WEIGHTS, seed=3)
     for name in ('conv', 'linear'):
-        torch.testing.assert_close(found[name].flatten(1).norm(dim=1),
-                                   WEIGHTS[name].flatten(1).norm(dim=1))
+        torch.testing.assert_close(
+            found[name].flatten(1).norm(dim=1),
+            WEIGHTS[name].flatten(1).norm(dim=1),
+        )
     assert not found['bias'].any()
     again = random_direction(WEIGHTS, seed=3)
     other = random_direction(WEIGHTS, seed=4)
@@ -35,12 +39,13 @@ def test_a_raw_direction_has_the_norm_of_all_filters():
         for of in (found, WEIGHTS)
     ]
     torch.testing.assert_close(*norms)
-    ratio = (found['linear'].norm(dim=1) / WEIGHTS['linear'].norm(dim=1))
+    ratio = found['linear'].norm(dim=1) / WEIGHTS['linear'].norm(dim=1)
     assert ratio[0] != pytest.approx(ratio[2].item(), rel=1e-3)
     normalised = random_direction(WEIGHTS, seed=3)
     for a, b in zip(found['conv'], normalised['conv']):  # the same way
         assert torch.cosine_similarity(
-            a.flatten(), b.flatten(), dim=0).item() == pytest.approx(1)
+            a.flatten(), b.flatten(), dim=0
+        ).item() == pytest.approx(1)
 
 
 def test_a_draw_depends_on_the_name_and_not_on_what_was_drawn_before():
@@ -62,9 +67,13 @@ def test_standard_and_anchored_models_move_the_same_way(name):
                 neck=neck and dict(type=neck),
                 head=dict(
                     type='LinearClsHead'
-                    if neck else 'VisionTransformerClsHead',
+                    if neck
+                    else 'VisionTransformerClsHead',
                     num_classes=7,
-                    in_channels=width)))
+                    in_channels=width,
+                ),
+            )
+        )
         for kind in ('ImageClassifier', 'AnchoredImageClassifier')
     ]
     stem = [f'backbone.{one}.weight' for one in models[1].stem]
@@ -77,17 +86,21 @@ def test_standard_and_anchored_models_move_the_same_way(name):
             other = anchored[weight]
             if weight in stem:
                 reference, other = other.chunk(2, 1)
-                assert _cosines(one, reference).mean() < .5
+                assert _cosines(one, reference).mean() < 0.5
             assert one.shape == other.shape
             if one.dim() > 1 and one.any():
                 torch.testing.assert_close(
-                    _cosines(one, other),
-                    other.flatten(1).any(1).to(other))
+                    _cosines(one, other), other.flatten(1).any(1).to(other)
+                )
     raw = [directions_of(one, False)[1] for one in models]
-    ratios = [(raw[1][weight] / raw[0][weight]).flatten() for weight in raw[0]
-              if weight not in stem and raw[0][weight].any()]
+    ratios = [
+        (raw[1][weight] / raw[0][weight]).flatten()
+        for weight in raw[0]
+        if weight not in stem and raw[0][weight].any()
+    ]
     torch.testing.assert_close(
-        torch.cat(ratios), ratios[0][0].expand(sum(map(len, ratios))))
+        torch.cat(ratios), ratios[0][0].expand(sum(map(len, ratios)))
+    )
 
 
 def _cosines(one, other):
@@ -97,12 +110,14 @@ def _cosines(one, other):
 
 def test_steps_are_in_directions():
     ways = [random_direction(WEIGHTS, seed) for seed in (0, 1)]
-    found = moved_weights(WEIGHTS, ways, [.5, -2.])
+    found = moved_weights(WEIGHTS, ways, [0.5, -2.0])
     torch.testing.assert_close(
         found['conv'],
-        WEIGHTS['conv'] + ways[0]['conv'] / 2 - 2 * ways[1]['conv'])
+        WEIGHTS['conv'] + ways[0]['conv'] / 2 - 2 * ways[1]['conv'],
+    )
     assert torch.equal(
-        moved_weights(WEIGHTS, ways, [0, 0])['conv'], WEIGHTS['conv'])
+        moved_weights(WEIGHTS, ways, [0, 0])['conv'], WEIGHTS['conv']
+    )
     with pytest.raises(ValueError, match='each of 2 directions, but got 1'):
         moved_weights(WEIGHTS, ways, [1])
     with pytest.raises(ValueError, match='of two axes or more, but got b'):
@@ -114,12 +129,12 @@ def test_a_model_is_measured_around_its_weights_and_left_as_it_was():
     images = image_bytes(12, seed=1)
     model.reference_bank.fill(image_bytes(1, seed=2))
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    labels = torch.stack([
-        sample.pred_label for sample in model.test_step(dict(inputs=images))
-    ]).flatten()
-    found = accuracies(model, [images[:5], images[5:]], labels, [(0, 0),
-                                                                 (8., 8.)],
-                       True)
+    labels = torch.stack(
+        [sample.pred_label for sample in model.test_step(dict(inputs=images))]
+    ).flatten()
+    found = accuracies(
+        model, [images[:5], images[5:]], labels, [(0, 0), (8.0, 8.0)], True
+    )
     assert found[0] == 100 > found[1]
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
@@ -127,11 +142,14 @@ def test_a_model_is_measured_around_its_weights_and_left_as_it_was():
 
 @pytest.mark.parametrize('name', ['', 'anchored_'])
 def test_weights_that_were_not_trained_have_no_landscape(
-        name, small_config, tmp_path):
-    cfg = small_config(name,
-                       **{'custom_hooks.0.num_references': 1} if name else {})
+    name, small_config, tmp_path
+):
+    cfg = small_config(
+        name, **{'custom_hooks.0.num_references': 1} if name else {}
+    )
     model = MODELS.build(
-        dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+        dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
+    )
     if name:
         model.reference_bank.fill(image_bytes(1, seed=2))
     path = str(tmp_path / 'untrained.pth')
@@ -147,29 +165,30 @@ def test_weights_that_were_not_trained_have_no_landscape(
 
 def test_weights_without_batchnorm_have_to_be_trained_too(run, tmp_path):
     runner = run(
-        '', **{
-            'model.backbone':
-            dict(
+        '',
+        **{
+            'model.backbone': dict(
                 _delete_=True,
                 type='VisionTransformer',
                 arch=dict(
                     embed_dims=24,
                     num_layers=1,
                     num_heads=2,
-                    feedforward_channels=48),
+                    feedforward_channels=48,
+                ),
                 img_size=16,
-                patch_size=8),
-            'model.neck':
-            None,
-            'model.head':
-            dict(
+                patch_size=8,
+            ),
+            'model.neck': None,
+            'model.head': dict(
                 _delete_=True,
                 type='VisionTransformerClsHead',
                 num_classes=10,
-                in_channels=24),
-            'train_cfg.max_epochs':
-            1,
-        })
+                in_channels=24,
+            ),
+            'train_cfg.max_epochs': 1,
+        },
+    )
     cfg, folder = runner.cfg, str(tmp_path)
     assert not any('running_mean' in one for one in runner.model.state_dict())
     runner.model.init_weights()
@@ -205,12 +224,13 @@ def test_a_study_of_landscapes(study, tmp_path, monkeypatch):
     changes = dict(
         settings=[
             dict(name='standard', method='standard'),
-            dict(name='masked', method='masked')
+            dict(name='masked', method='masked'),
         ],
         seeds=[0],
         landscape=dict(points=3, images=20),
         metrics=['centre', 'around', 'around_raw'],
-        plot=dict(kind='landscape'))
+        plot=dict(kind='landscape'),
+    )
     assert study(**changes) == 0
     work = tmp_path / 'work'
     results = json.loads((work / 'results.json').read_text())
@@ -225,8 +245,10 @@ def test_a_study_of_landscapes(study, tmp_path, monkeypatch):
 
     # rows are kept: what is left after a kill is all that is done again
     (work / 'cells/masked_seed0.json').unlink()
-    monkeypatch.setattr('mmanchor.studies.landscape.accuracies',
-                        lambda *args: pytest.fail('measured again'))
+    monkeypatch.setattr(
+        'mmanchor.studies.landscape.accuracies',
+        lambda *args: pytest.fail('measured again'),
+    )
     assert study(**changes) == 0
     again = json.loads((work / 'results.json').read_text())
     assert again['settings'] == results['settings']

@@ -1,4 +1,5 @@
 """Studies on Slurm, with programs that stand in for Slurm's."""
+
 import os
 import signal
 import subprocess
@@ -28,8 +29,12 @@ def slurm(tmp_path, monkeypatch):
     folder = tmp_path / 'bin'
     folder.mkdir()
     put(
-        folder, 'sbatch', 'echo "$@" >> ' + str(tmp_path / 'submitted') +
-        f'\necho "$((10 + $(wc -l < {tmp_path}/submitted)));cluster"')
+        folder,
+        'sbatch',
+        'echo "$@" >> '
+        + str(tmp_path / 'submitted')
+        + f'\necho "$((10 + $(wc -l < {tmp_path}/submitted)));cluster"',
+    )
     put(folder, 'sinfo', 'echo "${GRES:-(null)}"')
     monkeypatch.setenv('PATH', f'{folder}:{os.environ["PATH"]}')
     for name in ('SRUN_ARGS', 'CPUS_PER_TASK', 'GRES'):
@@ -50,7 +55,8 @@ def has(command, *expected):
 
 
 def test_what_is_left_is_an_array_and_then_what_needs_its_models(
-        slurm, study, study_file, tmp_path, monkeypatch, capsys):
+    slurm, study, study_file, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv('GRES', 'gpu:a100:8')
     monkeypatch.setenv('SRUN_ARGS', '--time 60 --qos high')
     monkeypatch.setenv('CPUS_PER_TASK', '3')
@@ -65,19 +71,23 @@ def test_what_is_left_is_an_array_and_then_what_needs_its_models(
         missing=[],
         versions={},
         commit='',
-        device='cpu')
+        device='cpu',
+    )
     assert study('--slurm', 'part', '--at-once', 2) == 0
     first, second, report = slurm()
     # standard seed 0, masked 0 and 1; then masked, K = 2
     assert has(first, '--partition part --job-name study-tiny_study')
     assert has(
-        first, '--cpus-per-task 3 --gres gpu:1 --time 60 --qos high '
+        first,
+        '--cpus-per-task 3 --gres gpu:1 --time 60 --qos high '
         '--array 0,2,3%2 '
-        f'--output {work}/slurm/%A_%a.log study.sbatch')
-    assert has(second, '--array 4,5%2') and has(second,
-                                                '--dependency afterany:11')
+        f'--output {work}/slurm/%A_%a.log study.sbatch',
+    )
+    assert has(second, '--array 4,5%2') and has(
+        second, '--dependency afterany:11'
+    )
     for array in (first, second):
-        words = array[array.index('study.sbatch') + 1:]
+        words = array[array.index('study.sbatch') + 1 :]
         assert words[0].endswith('tiny_study.py')
         assert words[-1] == '--cell' and '--slurm' not in words
         assert has(words, f'--work-dir {work}') and '--at-once' not in words
@@ -89,22 +99,26 @@ def test_what_is_left_is_an_array_and_then_what_needs_its_models(
 
 
 def test_nodes_without_gpus_and_some_settings_alone(slurm, study):
-    assert study('--slurm', 'part', '--only', 'masked, K = 2', '--seeds',
-                 '1') == 0
+    assert (
+        study('--slurm', 'part', '--only', 'masked, K = 2', '--seeds', '1')
+        == 0
+    )
     array, report = slurm()
     assert '--gres' not in array and has(array, '--array 2')
-    words = array[array.index('study.sbatch') + 1:]
+    words = array[array.index('study.sbatch') + 1 :]
     # cells are counted in the whole grid of these seeds
     assert has(words, '--seeds 1') and '--only' not in words
     assert '--only' in report
 
 
 def test_nothing_is_submitted_where_one_setting_is_wrong(
-        slurm, study, tmp_path):
+    slurm, study, tmp_path
+):
     odd = dict(
         name='odd',
         method='masked',
-        options={'data_preprocessor.mask_porb': .5})
+        options={'data_preprocessor.mask_porb': 0.5},
+    )
     with pytest.raises(ValueError, match='(?s)Expected .*odd.*mask_porb'):
         study('--slurm', 'part', settings=[STUDY['settings'][0], odd])
     assert not (tmp_path / 'submitted').exists()
@@ -144,14 +158,11 @@ def test_what_starts_from_others_comes_behind_them(study_file):
 def start(tmp_path):
     """Start the batch script as Slurm would; ``srun`` ends as it is told."""
     fakes = {
-        'srun':
-        'echo srun "$@"; [ -z "$TASK" ] || exit $TASK\n'
+        'srun': 'echo srun "$@"; [ -z "$TASK" ] || exit $TASK\n'
         'trap "exit ${TOLD:-75}" USR1; echo $$ > pid\n'
         'while :; do sleep 0.1; done',
-        'scancel':
-        'echo scancel "$@"; kill -USR1 $(cat pid)',
-        'scontrol':
-        'echo scontrol "$@"; echo "PreemptTime=${PREEMPTED:-None}"',
+        'scancel': 'echo scancel "$@"; kill -USR1 $(cat pid)',
+        'scontrol': 'echo scontrol "$@"; echo "PreemptTime=${PREEMPTED:-None}"',
     }
     for name, lines in fakes.items():
         put(tmp_path, name, lines)
@@ -164,12 +175,14 @@ def start(tmp_path):
             text=True,
             cwd=tmp_path,
             env={
-                **os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}',
+                **os.environ,
+                'PATH': f'{tmp_path}:{os.environ["PATH"]}',
                 'SLURM_JOB_ID': '7',
                 'TOOLS': str(ROOT / 'tools'),
                 'PYTHON': 'python',
-                **variables
-            })
+                **variables,
+            },
+        )
 
     return start
 
@@ -180,9 +193,11 @@ def start(tmp_path):
         ({}, '7'),
         (dict(SLURM_ARRAY_JOB_ID='5', SLURM_ARRAY_TASK_ID='2'), '5_2'),
         (dict(TOLD='138'), '7'),  # before Python listened
-    ])
+    ],
+)
 def test_near_the_limit_a_task_is_told_and_the_job_requeued(
-        start, tmp_path, array, job):
+    start, tmp_path, array, job
+):
     process = start('masking', '--work-dir', 'w', '--cell', **array)
     until((tmp_path / 'pid').exists, 30)
     time.sleep(0.3)
@@ -206,7 +221,8 @@ def test_near_the_limit_a_task_is_told_and_the_job_requeued(
         ('0', 0, False),
         ('1', 1, False),  # a cell failed
         ('75', 0, True),  # it had to make way
-    ])
+    ],
+)
 def test_a_job_goes_on_where_its_task_can(task, status, requeued, start):
     process = start('masking', TASK=task)
     printed, _ = process.communicate(timeout=30)
@@ -222,16 +238,20 @@ def test_a_task_that_had_to_make_way_before_python_listened(start):
 
 def test_there_is_an_end_to_requeueing(start):
     process = start(
-        'masking', TASK='75', SLURM_RESTART_COUNT='2', MAX_REQUEUES='2')
+        'masking', TASK='75', SLURM_RESTART_COUNT='2', MAX_REQUEUES='2'
+    )
     printed, _ = process.communicate(timeout=30)
     assert process.returncode == 1 and 'scontrol' not in printed
     assert 'Started 3 times: not requeued. Raise MAX_REQUEUES?' in printed
 
 
-@pytest.mark.parametrize('words,variables,message', [
-    ([], {}, 'usage: sbatch tools/study.sbatch STUDY'),
-    (['masking'], dict(TOOLS='/nowhere'), 'Expected tools/study.py in'),
-])
+@pytest.mark.parametrize(
+    'words,variables,message',
+    [
+        ([], {}, 'usage: sbatch tools/study.sbatch STUDY'),
+        (['masking'], dict(TOOLS='/nowhere'), 'Expected tools/study.py in'),
+    ],
+)
 def test_how_it_is_not_started(words, variables, message, start):
     process = start(*words, SLURM_SUBMIT_DIR='/home', **variables)
     assert message in process.communicate(timeout=30)[0]

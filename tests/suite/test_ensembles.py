@@ -1,4 +1,5 @@
 """Several checkpoints of one config, measured as one model."""
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -22,8 +23,11 @@ def change(path, cfg=None, classes=None):
     generator = torch.Generator().manual_seed(0)
     for name, weight in saved['state_dict'].items():
         if weight.is_floating_point() and name.endswith('.weight'):
-            weight += 0.1 * weight.std() * torch.randn(
-                weight.shape, generator=generator)
+            weight += (
+                0.1
+                * weight.std()
+                * torch.randn(weight.shape, generator=generator)
+            )
     if cfg is not None:
         before = saved['meta']['cfg']
         saved['meta']['cfg'] = cfg(before)
@@ -42,14 +46,16 @@ def two(trained, copied):
         change(path, **changes)
         return tuple(
             Candidate(word, getattr(trained, f'{word}_cfg'), str(one), 'a.py')
-            for one in (getattr(trained, word)[1], path))
+            for one in (getattr(trained, word)[1], path)
+        )
 
     return make
 
 
 @pytest.mark.parametrize('word', ['standard', 'anchored'])
 def test_probabilities_are_averaged_and_scores_made_from_mean_logits(
-        word, two):
+    word, two
+):
     members = two(word)
     ready = EnsembleCandidate('both', members).load('cpu')
     images = next(iter(ImageBatches(DIGITS, ready.pipeline)))
@@ -82,8 +88,8 @@ def test_members_have_their_own_references(two, trained, copied):
 def test_a_temperature_divides_the_logarithm_of_the_mean(two):
     ready = EnsembleCandidate('both', two()).load('cpu')
     batches = ImageBatches(DIGITS, ready.pipeline)
-    before, after = measure(ready, batches, 'cpu', (1., 2.))
-    images, = batches
+    before, after = measure(ready, batches, 'cpu', (1.0, 2.0))
+    (images,) = batches
     mean = predict_batch(ready.model, images)['pred_score'].double()
     shrunk = mean.sqrt() / mean.sqrt().sum(1, keepdim=True)
     rows = torch.arange(60)
@@ -99,8 +105,8 @@ def test_two_equal_members_are_the_one(trained):
     twice = ready._replace(model=DeepEnsemble([ready.model, ready.model]))
     batches = ImageBatches(DIGITS, ready.pipeline)
     options = dict(device='cpu', single_references=True)
-    first, = measure(ready, batches, **options)
-    second, = measure(twice, batches, **options)
+    (first,) = measure(ready, batches, **options)
+    (second,) = measure(twice, batches, **options)
     assert first.figures['top1_reference_3'] > 0
     assert second.figures == pytest.approx(first.figures, abs=1e-5)
 
@@ -112,16 +118,19 @@ def test_the_halves_of_stems_are_as_far_apart_as_on_average():
     assert DeepEnsemble([models[0], nn.Module()]).stem_distance is None
 
 
-def test_the_command_takes_checkpoints_with_plus_signs(trained, copied,
-                                                       measured, tmp_path):
+def test_the_command_takes_checkpoints_with_plus_signs(
+    trained, copied, measured, tmp_path
+):
     config, path = copied()
     change(path)
-    results = measured([*trained.standard, '+', path],
-                       trained.standard,
-                       trained.anchored,
-                       num_references=3,
-                       temperature=True,
-                       more='\nheld_out = dict(share=0.5)')
+    results = measured(
+        [*trained.standard, '+', path],
+        trained.standard,
+        trained.anchored,
+        num_references=3,
+        temperature=True,
+        more='\nheld_out = dict(share=0.5)',
+    )
     assert not results['failed']
     both, scaled, alone, *_ = results['models']
     assert both['name'] == 'standard, ensemble of 2'
@@ -138,16 +147,20 @@ def test_the_command_takes_checkpoints_with_plus_signs(trained, copied,
     assert not path.with_suffix('.temperature.json').exists()
 
 
-@pytest.mark.parametrize('words', [
-    ['+', 'a.py', '1.pth'],
-    ['a.py', '+', '1.pth'],
-    ['a.py', '1.pth', '+'],
-    ['a.py', '1.pth', '+', '+', '2.pth'],
-    ['a.py', '1.pth', '+', '2.pth', 'b.py'],
-])
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['+', 'a.py', '1.pth'],
+        ['a.py', '+', '1.pth'],
+        ['a.py', '1.pth', '+'],
+        ['a.py', '1.pth', '+', '+', '2.pth'],
+        ['a.py', '1.pth', '+', '2.pth', 'b.py'],
+    ],
+)
 def test_a_plus_sign_without_two_checkpoints(words):
     with pytest.raises(
-            ValueError, match=f'but got {len(words)} arguments: .*CHECKPOINT'):
+        ValueError, match=f'but got {len(words)} arguments: .*CHECKPOINT'
+    ):
         split_models(words)
 
 
@@ -157,47 +170,67 @@ def test_one_checkpoint_twice_or_one_alone(trained, copied, measured):
         measured([*trained.standard, '+', path])
     one = Candidate('one', trained.standard_cfg, trained.standard[1], 'a.py')
     with pytest.raises(ValueError, match='Expected two checkpoints.* got 1:'):
-        EnsembleCandidate('alone', (one, ))
+        EnsembleCandidate('alone', (one,))
 
 
-@pytest.mark.parametrize('changes,message', [
-    (dict(classes=tuple('abcdefghij')), "`classes.0` = '0' in .*, and 'a' in"),
-    (dict(cfg=lambda text: text.replace('lr=0.1', 'lr=0.3')),
-     '`config.optim_wrapper.optimizer.lr` = 0.1 in .*, and 0.3 in'),
-])
-def test_checkpoints_that_were_not_trained_alike(changes, message, two,
-                                                 measured, trained):
+@pytest.mark.parametrize(
+    'changes,message',
+    [
+        (
+            dict(classes=tuple('abcdefghij')),
+            "`classes.0` = '0' in .*, and 'a' in",
+        ),
+        (
+            dict(cfg=lambda text: text.replace('lr=0.1', 'lr=0.3')),
+            '`config.optim_wrapper.optimizer.lr` = 0.1 in .*, and 0.3 in',
+        ),
+    ],
+)
+def test_checkpoints_that_were_not_trained_alike(
+    changes, message, two, measured, trained
+):
     members = two(**changes)
     with pytest.raises(ValueError, match=f'of one config.*{message}'):
         EnsembleCandidate('both', members).check_members()
     with pytest.raises(ValueError, match=message):
-        measured([
-            trained.standard[0], members[0].checkpoint, '+',
-            members[1].checkpoint
-        ])
+        measured(
+            [
+                trained.standard[0],
+                members[0].checkpoint,
+                '+',
+                members[1].checkpoint,
+            ]
+        )
 
 
-@pytest.mark.parametrize('cfg', [
-    lambda text: f'{text}\nrandomness = dict(seed=7)\nwork_dir = "elsewhere"',
-    lambda text: text.replace('num_workers=0', 'num_workers=3'),
-    lambda text: 'model = made_by(another, tool)',
-    lambda text: 'print("run")',
-    lambda text: None,
-])
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        lambda text: (
+            f'{text}\nrandomness = dict(seed=7)\nwork_dir = "elsewhere"'
+        ),
+        lambda text: text.replace('num_workers=0', 'num_workers=3'),
+        lambda text: 'model = made_by(another, tool)',
+        lambda text: 'print("run")',
+        lambda text: None,
+    ],
+)
 def test_seeds_and_folders_may_differ_and_configs_are_not_run(
-        cfg, two, capsys):
+    cfg, two, capsys
+):
     EnsembleCandidate('both', two(cfg=cfg)).check_members()
     assert capsys.readouterr().out == ''
 
 
 def test_a_member_of_another_architecture_fails_by_name(
-        trained, copied, measured, tmp_path):
+    trained, copied, measured, tmp_path
+):
     _, path = copied()
     saved = torch.load(path, weights_only=False)
     saved['state_dict'].pop('backbone.conv1.weight')
     torch.save(saved, path)
     results = measured([*trained.standard, '+', path])
-    one, = results['failed']
+    (one,) = results['failed']
     assert one['name'] == 'the model' and str(path) in one['reason']
 
 
@@ -206,5 +239,7 @@ def test_the_config_of_a_trained_checkpoint_can_be_compared(trained):
     cfg = Config.fromfile(trained.anchored[0])
     assert found['classes'] == list('0123456789')
     assert found['config']['model']['type'] == 'AnchoredImageClassifier'
-    assert found['config']['data_preprocessor'][
-        'mask_prob'] == cfg.data_preprocessor.mask_prob
+    assert (
+        found['config']['data_preprocessor']['mask_prob']
+        == cfg.data_preprocessor.mask_prob
+    )

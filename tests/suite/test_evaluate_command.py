@@ -1,4 +1,5 @@
 """The command from its line to what it leaves behind."""
+
 import csv
 import json
 import re
@@ -16,15 +17,27 @@ NAMES = ['standard', 'anchored, K = 1', 'anchored, K = 3']
 def once(trained, tmp_path_factory):
     """One run with three models, looked at by several tests."""
     from helpers.tiny_suites import SUITE, write_arrays
+
     folder = tmp_path_factory.mktemp('once')
     write_arrays(folder / 'arrays')
     (folder / 'tiny.py').write_text(SUITE)
-    results = evaluate([
-        *trained.standard, *trained.anchored, '--suite',
-        str(folder / 'tiny.py'), '--data-root',
-        str(folder), '--out',
-        str(folder / 'out'), '--num-references', '1', '3', '--device', 'cpu'
-    ])
+    results = evaluate(
+        [
+            *trained.standard,
+            *trained.anchored,
+            '--suite',
+            str(folder / 'tiny.py'),
+            '--data-root',
+            str(folder),
+            '--out',
+            str(folder / 'out'),
+            '--num-references',
+            '1',
+            '3',
+            '--device',
+            'cpu',
+        ]
+    )
     return results, folder / 'out'
 
 
@@ -32,18 +45,18 @@ def test_results_have_every_model_and_set(once):
     results, out = once
     assert json.loads((out / 'results.json').read_text()) == results
     assert [model['name'] for model in results['models']] == NAMES
-    assert [model['num_references']
-            for model in results['models']] == [None, 1, 3]
+    assert [model['num_references'] for model in results['models']] == [
+        None,
+        1,
+        3,
+    ]
     assert results['missing'] == results['failed'] == []
     for model in results['models']:
         assert model['clean']['num_images'] == 40
         cells = model['shifts']['Arrays']['cells']
-        assert {
-            kind: list(by)
-            for kind, by in cells.items()
-        } == {
+        assert {kind: list(by) for kind, by in cells.items()} == {
             'fog': ['1', '3'],
-            'frost': ['1', '3']
+            'frost': ['1', '3'],
         }
         assert model['ood']['Photographs']['num_images'] == 30
         assert len(model['sha256']) == 64
@@ -55,19 +68,23 @@ def test_results_have_every_model_and_set(once):
 def test_scores_that_a_model_has_none_of_are_left_out(once):
     standard, single, several = (
         list(model['ood']['Photographs']['scores'])
-        for model in once[0]['models'])
+        for model in once[0]['models']
+    )
     assert several == list(DEFAULT_SCORES)
     # one reference has no spread
-    assert standard == single == [
-        name for name in DEFAULT_SCORES if name != 'spread'
-    ]
+    assert (
+        standard
+        == single
+        == [name for name in DEFAULT_SCORES if name != 'spread']
+    )
 
 
 def test_a_report_with_differences_and_figures(once):
     results, out = once
     text = (out / 'report.md').read_text()
-    row = next(line for line in text.splitlines()
-               if line.startswith('| anchored, K'))
+    row = next(
+        line for line in text.splitlines() if line.startswith('| anchored, K')
+    )
     tops = [
         model['shifts']['Arrays']['mean']['top1']
         for model in results['models']
@@ -78,11 +95,9 @@ def test_a_report_with_differences_and_figures(once):
     assert len(links) >= 8
     for link in links:
         assert (out / unquote(link)).stat().st_size > 1000
-    assert {unquote(link)
-            for link in links} == {
-                f'figures/{path.name}'
-                for path in (out / 'figures').iterdir()
-            }
+    assert {unquote(link) for link in links} == {
+        f'figures/{path.name}' for path in (out / 'figures').iterdir()
+    }
 
 
 def test_lines_of_figures(once):
@@ -90,9 +105,11 @@ def test_lines_of_figures(once):
     with open(out / 'results.csv', newline='') as file:
         lines = list(csv.DictReader(file))
     assert {line['model'] for line in lines} == set(NAMES)
-    found, = (
-        float(line['value']) for line in lines
-        if list(line.values())[:5] == [NAMES[2], 'Arrays', 'fog', '3', 'ece'])
+    (found,) = (
+        float(line['value'])
+        for line in lines
+        if list(line.values())[:5] == [NAMES[2], 'Arrays', 'fog', '3', 'ece']
+    )
     cells = results['models'][2]['shifts']['Arrays']['cells']
     assert found == cells['fog']['3']['ece']
 
@@ -100,8 +117,12 @@ def test_lines_of_figures(once):
 def test_nothing_is_left_half_written(once):
     out = once[1]
     assert sorted(path.name for path in out.iterdir()) == [
-        '.running', 'figures', 'parts', 'report.md', 'results.csv',
-        'results.json'
+        '.running',
+        'figures',
+        'parts',
+        'report.md',
+        'results.csv',
+        'results.json',
     ]
     endings = {path.suffix for path in (out / 'parts').iterdir()}
     assert endings == {'.json', '.npz'}
@@ -119,24 +140,35 @@ def test_tables_are_printed(trained, measured, capsys):
 def test_same_names_get_numbers(trained, measured):
     three, clean = [trained.standard] * 3, 'shifts, ood = [], []'
     results = measured(*three, more=clean)
-    assert [model['name'] for model in results['models']
-            ] == ['standard', 'standard (2)', 'standard (3)']
+    assert [model['name'] for model in results['models']] == [
+        'standard',
+        'standard (2)',
+        'standard (3)',
+    ]
     names = ['a (2)', 'a', 'a']
     results = measured(*three, names=names, more=clean)
-    assert [model['name']
-            for model in results['models']] == ['a (2)', 'a', 'a (3)']
+    assert [model['name'] for model in results['models']] == [
+        'a (2)',
+        'a',
+        'a (3)',
+    ]
 
 
-@pytest.mark.parametrize('flags, label', [
-    (dict(), 'K = 3'),
-    (dict(protocol='single'), 'K = 1'),
-    (dict(protocol='adaptive', num_references=3), 'K ≤ 3'),
-    (dict(protocol='transduction', num_candidates=3), 'best of 3'),
-])
-def test_how_references_are_used_is_in_the_name(trained, measured, flags,
-                                                label):
-    model, = measured(
-        trained.anchored, more='shifts, ood = [], []', **flags)['models']
+@pytest.mark.parametrize(
+    'flags, label',
+    [
+        (dict(), 'K = 3'),
+        (dict(protocol='single'), 'K = 1'),
+        (dict(protocol='adaptive', num_references=3), 'K ≤ 3'),
+        (dict(protocol='transduction', num_candidates=3), 'best of 3'),
+    ],
+)
+def test_how_references_are_used_is_in_the_name(
+    trained, measured, flags, label
+):
+    (model,) = measured(
+        trained.anchored, more='shifts, ood = [], []', **flags
+    )['models']
     assert model['name'] == f'anchored, {label}'
     assert model['protocol'] == flags.get('protocol', 'mean')
     used = model['clean']['figures']['mean_used']
@@ -144,29 +176,40 @@ def test_how_references_are_used_is_in_the_name(trained, measured, flags,
 
 
 def test_options_change_the_config(trained, measured):
-    model, = measured(
+    (model,) = measured(
         trained.anchored,
         cfg_options='custom_hooks.0.num_references=2',
-        more='shifts, ood = [], []')['models']
+        more='shifts, ood = [], []',
+    )['models']
     assert model['num_references'] == 2
 
 
 @pytest.mark.parametrize('scores', ['msp', ['max_logit', 'spread']])
 def test_scores_as_asked(trained, measured, scores):
-    model, = measured(
-        trained.anchored, scores=scores, more='shifts = []')['models']
+    (model,) = measured(trained.anchored, scores=scores, more='shifts = []')[
+        'models'
+    ]
     asked = [scores] if isinstance(scores, str) else scores
     assert list(model['ood']['Photographs']['scores']) == asked
 
 
-@pytest.mark.parametrize('flags, message', [
-    (dict(scores='confidence'), 'score among energy.*but got .confidence'),
-    (dict(batch_size=0), 'Expected --batch-size to be at least 1, but got 0'),
-    (dict(workers=-1), 'Expected --workers to be at least 1, but got -1'),
-    (dict(names=['a', 'b']), 'many --names as models, 1, but got 2. Change'),
-    (dict(num_references=3), 'KReferenceHook.* for --num-references to'),
-    (dict(protocol='single'), 'KReferenceHook.* for --protocol to change'),
-])
+@pytest.mark.parametrize(
+    'flags, message',
+    [
+        (dict(scores='confidence'), 'score among energy.*but got .confidence'),
+        (
+            dict(batch_size=0),
+            'Expected --batch-size to be at least 1, but got 0',
+        ),
+        (dict(workers=-1), 'Expected --workers to be at least 1, but got -1'),
+        (
+            dict(names=['a', 'b']),
+            'many --names as models, 1, but got 2. Change',
+        ),
+        (dict(num_references=3), 'KReferenceHook.* for --num-references to'),
+        (dict(protocol='single'), 'KReferenceHook.* for --protocol to change'),
+    ],
+)
 def test_flags_that_do_not_fit(trained, measured, tmp_path, flags, message):
     with pytest.raises(ValueError, match=message):
         measured(trained.standard, **flags)
@@ -178,9 +221,12 @@ def test_flags_need_one_model_that_takes_them(trained, measured):
         trained.standard,
         trained.anchored,
         num_references=1,
-        more='shifts, ood = [], []')
-    assert [model['num_references']
-            for model in results['models']] == [None, 1]
+        more='shifts, ood = [], []',
+    )
+    assert [model['num_references'] for model in results['models']] == [
+        None,
+        1,
+    ]
 
 
 def test_a_config_without_its_checkpoint(trained, measured):
@@ -217,8 +263,9 @@ def ended_by(monkeypatch, evaluate):
 def test_the_exit_status_tells_of_failures(monkeypatch):
     failed = [dict(model=None, name='Digits', reason='')]
     assert ended_by(monkeypatch, lambda: dict(failed=failed)) == 1
-    monkeypatch.setattr('mmanchor.suite.cli.evaluate',
-                        lambda: dict(failed=[], missing=failed))
+    monkeypatch.setattr(
+        'mmanchor.suite.cli.evaluate', lambda: dict(failed=[], missing=failed)
+    )
     assert main() is None
 
 

@@ -1,4 +1,5 @@
 """Images in batches, against the host's own way to read them."""
+
 import pickle
 
 import numpy as np
@@ -20,18 +21,21 @@ FILES = [dict(type='LoadImageFromFile')]
 @pytest.fixture
 def images():
     return np.random.default_rng(0).integers(
-        256, size=(70, 16, 16, 3), dtype=np.uint8)
+        256, size=(70, 16, 16, 3), dtype=np.uint8
+    )
 
 
 @pytest.fixture
 def arrays(tmp_path, images):
     """All images as the second severity of a corrupted set."""
-    np.save(tmp_path / 'fog.npy',
-            np.concatenate([255 - images, images, images, images, images]))
+    np.save(
+        tmp_path / 'fog.npy',
+        np.concatenate([255 - images, images, images, images, images]),
+    )
     np.save(tmp_path / 'labels.npy', np.arange(70) % 10)
     return dict(
-        type='CorruptedArrays', data_root=str(tmp_path), kind='fog',
-        severity=2)  # yapf: disable
+        type='CorruptedArrays', data_root=str(tmp_path), kind='fog', severity=2
+    )
 
 
 @pytest.fixture
@@ -52,7 +56,8 @@ def in_memory(tmp_path, images, monkeypatch):
     big = images.repeat(2, 1).repeat(2, 2)
     rows = big.transpose(0, 3, 1, 2).reshape(70, -1)
     (folder / 'test_batch').write_bytes(
-        pickle.dumps(dict(data=rows, labels=[i % 10 for i in range(70)])))
+        pickle.dumps(dict(data=rows, labels=[i % 10 for i in range(70)]))
+    )
     monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)
     return dict(type='CIFAR10', data_root=str(tmp_path), split='test')
 
@@ -64,8 +69,10 @@ def dataset(request):
 
 def in_suite(dataset, pipeline=PACK, steps=(), **options):
     return ImageBatches(
-        Cell('a set', dataset, steps), TestPipeline(pipeline),
-        **{'batch_size': 32, **options})  # yapf: disable
+        Cell('a set', dataset, steps),
+        TestPipeline(pipeline),
+        **{'batch_size': 32, **options},
+    )
 
 
 def from_host(dataset, pipeline, **options):
@@ -74,11 +81,15 @@ def from_host(dataset, pipeline, **options):
             batch_size=32,
             num_workers=0,
             sampler=dict(type='DefaultSampler', shuffle=False),
-            dataset=dict(dataset, pipeline=pipeline, **options)))
+            dataset=dict(dataset, pipeline=pipeline, **options),
+        )
+    )
     batches = list(loader)
     labels = [s.gt_label for batch in batches for s in batch['data_samples']]
-    return (torch.stack([one for batch in batches
-                         for one in batch['inputs']]), torch.cat(labels))
+    return (
+        torch.stack([one for batch in batches for one in batch['inputs']]),
+        torch.cat(labels),
+    )
 
 
 @pytest.mark.parametrize('steps', [[], RESIZE], ids=['as is', 'resized'])
@@ -205,10 +216,15 @@ def test_images_of_several_sizes(files, tmp_path):
 
 
 @pytest.mark.parametrize('content', [b'', b'no image', None])
-@pytest.mark.parametrize('load', [
-    FILES, [], [dict(type='LoadImageFromFile', imdecode_backend='pillow')],
-    [dict(type='LoadImageFromFile', ignore_empty=True)]
-])
+@pytest.mark.parametrize(
+    'load',
+    [
+        FILES,
+        [],
+        [dict(type='LoadImageFromFile', imdecode_backend='pillow')],
+        [dict(type='LoadImageFromFile', ignore_empty=True)],
+    ],
+)
 def test_files_that_are_no_images(files, tmp_path, load, content):
     path = tmp_path / 'files' / '3' / '003.png'
     batches = in_suite(files, [*load, *PACK])
@@ -219,11 +235,14 @@ def test_files_that_are_no_images(files, tmp_path, load, content):
         list(batches)
 
 
-@pytest.mark.parametrize('pipeline, got', [
-    ([], 'none'),
-    (FILES, 'LoadImageFromFile'),
-    (PACK + RESIZE, 'PackInputs, Resize'),
-])
+@pytest.mark.parametrize(
+    'pipeline, got',
+    [
+        ([], 'none'),
+        (FILES, 'LoadImageFromFile'),
+        (PACK + RESIZE, 'PackInputs, Resize'),
+    ],
+)
 def test_pipelines_that_pack_nothing(pipeline, got):
     expected = f'ends with PackInputs, but got {got}. Change the config'
     with pytest.raises(ValueError, match=expected):
@@ -240,6 +259,7 @@ def test_sets_that_are_not_there(name, tmp_path):
 
 def test_a_reader_that_stops_early_leaves_no_thread(arrays):
     import threading
+
     before = threading.active_count()
     batches = iter(in_suite(arrays, RESIZE + PACK, batch_size=8))
     next(batches)

@@ -1,4 +1,5 @@
 """Suites out of files."""
+
 import numpy as np
 import pytest
 from helpers.tiny_suites import SUITE
@@ -6,8 +7,14 @@ from helpers.tiny_suites import SUITE
 from mmanchor.datasets import ALL_C_KINDS
 from mmanchor.suite.spec import FOLDER, HeldOut, load_suite
 
-BUILT_IN = ('cifar10', 'cifar10-folders', 'cifar10-folders-2k', 'cifar100',
-            'digits', 'imagenet')
+BUILT_IN = (
+    'cifar10',
+    'cifar10-folders',
+    'cifar10-folders-2k',
+    'cifar100',
+    'digits',
+    'imagenet',
+)
 
 
 @pytest.fixture
@@ -32,23 +39,37 @@ def test_built_in_suites_load(name):
         assert one.dataset.get('data_root', 'data/').startswith('data/')
 
 
-@pytest.mark.parametrize('name, sets', [
-    ('cifar10', 'CIFAR-10-C CIFAR-10-C̄ CIFAR-10.1 Textures Places365 iSUN'),
-    ('cifar100', 'CIFAR-100-C CIFAR-100-C̄ Textures Places365 iSUN'),
-    ('imagenet', 'ImageNet-C ImageNet-C̄ ImageNet-R ImageNet-A '
-     'ImageNet-Sketch ImageNetV2 NINCO iSUN Textures Places365 ImageNet-O'),
-    ('digits', 'Digits-C Photographs'),
-])
+@pytest.mark.parametrize(
+    'name, sets',
+    [
+        (
+            'cifar10',
+            'CIFAR-10-C CIFAR-10-C̄ CIFAR-10.1 Textures Places365 iSUN',
+        ),
+        ('cifar100', 'CIFAR-100-C CIFAR-100-C̄ Textures Places365 iSUN'),
+        (
+            'imagenet',
+            'ImageNet-C ImageNet-C̄ ImageNet-R ImageNet-A '
+            'ImageNet-Sketch ImageNetV2 NINCO iSUN Textures Places365 ImageNet-O',
+        ),
+        ('digits', 'Digits-C Photographs'),
+    ],
+)
 def test_what_built_in_suites_have(name, sets):
     suite = load_suite(name)
     assert [one.name for one in suite.sets[1:]] == sets.split()
 
 
-@pytest.mark.parametrize('name, images', [('digits', None),
-                                          ('cifar10-folders', None),
-                                          ('cifar10-folders-2k', 2000)])
+@pytest.mark.parametrize(
+    'name, images',
+    [
+        ('digits', None),
+        ('cifar10-folders', None),
+        ('cifar10-folders-2k', 2000),
+    ],
+)
 def test_small_images_are_corrupted_with_the_settings_of_cifar_c(name, images):
-    made, = load_suite(name).shifts
+    (made,) = load_suite(name).shifts
     assert made.make and made.settings == 'cifar-c'
     assert made.images == images
     assert made.dataset['data_root'] == f'data/{name}-cifar-c'
@@ -58,26 +79,30 @@ def test_a_corrupted_set_is_a_cell_for_each_kind_and_severity():
     suite = load_suite('cifar10', 'elsewhere')
     cells = list(suite.shifts[0].cells())
     assert len(cells) == len(ALL_C_KINDS) * 5
-    assert [(cell.kind, cell.severity)
-            for cell in cells[4:6]] == [(ALL_C_KINDS[0], 5),
-                                        (ALL_C_KINDS[1], 1)]
+    assert [(cell.kind, cell.severity) for cell in cells[4:6]] == [
+        (ALL_C_KINDS[0], 5),
+        (ALL_C_KINDS[1], 1),
+    ]
     assert cells[4].dataset == dict(
         type='CIFAR10C',
         data_root='elsewhere/CIFAR-10-C',
         kind=ALL_C_KINDS[0],
-        severity=5)
+        severity=5,
+    )
     assert str(cells[4]) == f'CIFAR-10-C, {ALL_C_KINDS[0]}, severity 5'
-    plain, = suite.shifts[2].cells()
+    (plain,) = suite.shifts[2].cells()
     assert plain.kind is plain.severity is None
     assert str(plain) == 'CIFAR-10.1'
 
 
 def test_some_kinds_and_severities(load):
     cells = list(load().shifts[0].cells())
-    assert [(cell.kind, cell.severity) for cell in cells] == [('fog', 1),
-                                                              ('fog', 3),
-                                                              ('frost', 1),
-                                                              ('frost', 3)]
+    assert [(cell.kind, cell.severity) for cell in cells] == [
+        ('fog', 1),
+        ('fog', 3),
+        ('frost', 1),
+        ('frost', 3),
+    ]
 
 
 def test_what_is_made_went_through_the_steps_already():
@@ -93,9 +118,11 @@ def test_images_of_no_class(load):
 
 
 def test_data_roots_begin_where_asked(load, tmp_path):
-    more = (f"ood[0]['dataset'] = dict(type='OODFolder', data_root='{tmp_path}"
-            "/iSUN')\nclean['dataset'] = dict(type='OODFolder', "
-            "data_root='~/x')")
+    more = (
+        f"ood[0]['dataset'] = dict(type='OODFolder', data_root='{tmp_path}"
+        "/iSUN')\nclean['dataset'] = dict(type='OODFolder', "
+        "data_root='~/x')"
+    )
     suite = load(more, data_root='/disk')
     assert suite.shifts[0].dataset['data_root'] == '/disk/arrays'
     assert suite.ood[0].dataset['data_root'] == f'{tmp_path}/iSUN'
@@ -107,8 +134,10 @@ def test_data_roots_begin_where_asked(load, tmp_path):
 def test_a_file_on_another(tmp_path):
     (tmp_path / 'tiny.py').write_text(SUITE)
     path = tmp_path / 'more.py'
-    path.write_text("_base_ = './tiny.py'\n_own = 3\nood = []\n"
-                    'held_out = dict(share=_own / 10)\n')
+    path.write_text(
+        "_base_ = './tiny.py'\n_own = 3\nood = []\n"
+        'held_out = dict(share=_own / 10)\n'
+    )
     suite = load_suite(path)
     assert (suite.name, suite.title) == ('more', 'Tiny')
     assert suite.clean.dataset['indices'] == 40 and suite.ood == ()
@@ -127,43 +156,74 @@ def test_a_module_of_one_s_own(tmp_path, monkeypatch):
         'from mmpretrain.registry import DATASETS\n'
         'from mmanchor.datasets import Digits\n'
         '@DATASETS.register_module(force=True)\n'
-        'class MineForSuites(Digits):\n    pass\n')
+        'class MineForSuites(Digits):\n    pass\n'
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     path = tmp_path / 'suite.py'
     path.write_text(
         "custom_imports = dict(imports=['mine_for_suites'])\n"
-        "clean = dict(name='Mine', dataset=dict(type='MineForSuites'))")
+        "clean = dict(name='Mine', dataset=dict(type='MineForSuites'))"
+    )
     assert load_suite(path).clean.dataset == dict(type='MineForSuites')
 
 
-@pytest.mark.parametrize('more, message', [
-    ('shift = []', "set title, clean, shifts.*got 'shift'. Is 'shifts' meant"),
-    ('banana = 1', "tiny.py to set title.*but got 'banana'. Remove it"),
-    ("clean['data_set'] = {}", "name, dataset.*'data_set'. Is 'dataset' mea"),
-    ("clean.pop('dataset')", 'to set dataset, but got name. Add dataset'),
-    ("ood[0].pop('name')", 'to set name, but got dataset. Add name'),
-    ('ood = [{}]', 'to set name, dataset, but got nothing. Add name'),
-    ('del clean', 'to set clean, but got title, shifts, ood. Add clean'),
-    ("ood[0]['name'] = 'Digits'", "own, but got two called 'Digits'. Change"),
-    ("ood[0]['dataset']['type'] = 'Photos'",
-     "Photographs in .* registered type, but got 'Photos'. Change it, or nam"),
-    ("clean['dataset'].pop('type')", 'Digits in .* type, but got None'),
-    ('ood = shifts\nshifts = []',
-     'Arrays in .* one set of images, but got all kinds.*Add `kind` and'),
-    ('held_out = dict(share=1)', 'between 0 and 1, but got 1. Change it'),
-    ('held_out = dict(part=1)', "to set share, seed, but got 'part'"),
-    ("ood[0]['make'] = True\nshifts = ood\nood = []",
-     'be CorruptedArrays of all kinds, but got PhotoPatches. Change its'),
-    ("shifts[0].update(make=True)\nshifts[0]['dataset']['kind'] = 'fog'",
-     'Arrays in .*, which is to be made, to be .* or drop `make`'),
-    ("shifts[0]['settings'] = 'cifar-c'",
-     '`settings` of a set that is made, but got it for Arrays.*Add `make'),
-    ("shifts[0]['images'] = 20", '`images` of a set that is made, but got'),
-    ("shifts[0].update(make=True, settings='cifar')",
-     "imagenet-c or cifar-c, but got 'cifar'. Change"),
-    ("shifts[0].update(make=True, images=0)",
-     '`images` of Arrays .* at least 1, but got 0. Change'),
-])
+@pytest.mark.parametrize(
+    'more, message',
+    [
+        (
+            'shift = []',
+            "set title, clean, shifts.*got 'shift'. Is 'shifts' meant",
+        ),
+        ('banana = 1', "tiny.py to set title.*but got 'banana'. Remove it"),
+        (
+            "clean['data_set'] = {}",
+            "name, dataset.*'data_set'. Is 'dataset' mea",
+        ),
+        ("clean.pop('dataset')", 'to set dataset, but got name. Add dataset'),
+        ("ood[0].pop('name')", 'to set name, but got dataset. Add name'),
+        ('ood = [{}]', 'to set name, dataset, but got nothing. Add name'),
+        ('del clean', 'to set clean, but got title, shifts, ood. Add clean'),
+        (
+            "ood[0]['name'] = 'Digits'",
+            "own, but got two called 'Digits'. Change",
+        ),
+        (
+            "ood[0]['dataset']['type'] = 'Photos'",
+            "Photographs in .* registered type, but got 'Photos'. Change it, or nam",
+        ),
+        ("clean['dataset'].pop('type')", 'Digits in .* type, but got None'),
+        (
+            'ood = shifts\nshifts = []',
+            'Arrays in .* one set of images, but got all kinds.*Add `kind` and',
+        ),
+        ('held_out = dict(share=1)', 'between 0 and 1, but got 1. Change it'),
+        ('held_out = dict(part=1)', "to set share, seed, but got 'part'"),
+        (
+            "ood[0]['make'] = True\nshifts = ood\nood = []",
+            'be CorruptedArrays of all kinds, but got PhotoPatches. Change its',
+        ),
+        (
+            "shifts[0].update(make=True)\nshifts[0]['dataset']['kind'] = 'fog'",
+            'Arrays in .*, which is to be made, to be .* or drop `make`',
+        ),
+        (
+            "shifts[0]['settings'] = 'cifar-c'",
+            '`settings` of a set that is made, but got it for Arrays.*Add `make',
+        ),
+        (
+            "shifts[0]['images'] = 20",
+            '`images` of a set that is made, but got',
+        ),
+        (
+            "shifts[0].update(make=True, settings='cifar')",
+            "imagenet-c or cifar-c, but got 'cifar'. Change",
+        ),
+        (
+            'shifts[0].update(make=True, images=0)',
+            '`images` of Arrays .* at least 1, but got 0. Change',
+        ),
+    ],
+)
 def test_what_a_file_can_not_say(load, more, message):
     with pytest.raises(ValueError, match=message):
         load(more)

@@ -1,4 +1,5 @@
 """Corrupted sets that a suite makes by itself."""
+
 import errno
 import fcntl
 import json
@@ -13,8 +14,11 @@ from mmpretrain.registry import DATASETS
 
 from mmanchor.datasets.corruptions.imagenet_c import corrupt
 from mmanchor.suite import corrupted_sets as making
-from mmanchor.suite.corrupted_sets import (clean_mask, describe_corruptions,
-                                           make_corrupted)
+from mmanchor.suite.corrupted_sets import (
+    clean_mask,
+    describe_corruptions,
+    make_corrupted,
+)
 from mmanchor.suite.spec import load_suite
 from mmanchor.utils.locks import only_run
 
@@ -31,8 +35,13 @@ shifts = [
 ]
 """
 FILES = [
-    'brightness.npy', 'clean_images.npy', 'clean_labels.npy', 'contrast.npy',
-    'labels.npy', 'made_by.json', 'made_from.json'
+    'brightness.npy',
+    'clean_images.npy',
+    'clean_labels.npy',
+    'contrast.npy',
+    'labels.npy',
+    'made_by.json',
+    'made_from.json',
 ]
 
 
@@ -51,7 +60,8 @@ def make(suite_file, tmp_path):
 def contents(folder):
     return {
         path.name: path.read_bytes()
-        for path in sorted(folder.iterdir()) if path.name != '.running'
+        for path in sorted(folder.iterdir())
+        if path.name != '.running'
     }
 
 
@@ -65,9 +75,12 @@ def digits():
             type='Digits',
             split='test',
             indices=40,
-            pipeline=[dict(type='Resize', scale=16, interpolation='bicubic')]))
-    return np.stack([dataset[i]['img']
-                     for i in range(40)]), dataset.get_gt_labels()
+            pipeline=[dict(type='Resize', scale=16, interpolation='bicubic')],
+        )
+    )
+    return np.stack(
+        [dataset[i]['img'] for i in range(40)]
+    ), dataset.get_gt_labels()
 
 
 def test_clean_images_are_corrupted_after_the_steps(make, tmp_path):
@@ -79,9 +92,10 @@ def test_clean_images_are_corrupted_after_the_steps(make, tmp_path):
     assert made.shape == (200, 16, 16, 3)
     for severity in (1, 5):
         for i in (0, 39):
-            assert np.array_equal(made[(severity - 1) * 40 + i],
-                                  corrupt(images[i], 'contrast', severity, 0,
-                                          i))  # yapf: disable
+            assert np.array_equal(
+                made[(severity - 1) * 40 + i],
+                corrupt(images[i], 'contrast', severity, 0, i),
+            )
     assert np.array_equal(np.load(folder / 'labels.npy'), np.tile(labels, 5))
     assert np.array_equal(np.load(folder / 'clean_images.npy'), images)
 
@@ -121,14 +135,19 @@ def test_more_kinds_are_made_later(make, tmp_path):
     before = times(tmp_path / 'data' / 'made')
     make()
     assert sorted(contents(tmp_path / 'data' / 'made')) == FILES
-    assert times(tmp_path / 'data' /
-                 'made')['contrast.npy'] == before['contrast.npy']
+    assert (
+        times(tmp_path / 'data' / 'made')['contrast.npy']
+        == before['contrast.npy']
+    )
 
 
-@pytest.mark.parametrize('more', [
-    "clean['dataset']['indices'] = 30",
-    "shifts[0]['steps'][0]['scale'] = 20",
-])
+@pytest.mark.parametrize(
+    'more',
+    [
+        "clean['dataset']['indices'] = 30",
+        "shifts[0]['steps'][0]['scale'] = 20",
+    ],
+)
 def test_a_set_of_other_images_is_left_alone(make, outcome, tmp_path, more):
     make()
     before = contents(tmp_path / 'data' / 'made')
@@ -137,18 +156,30 @@ def test_a_set_of_other_images_is_left_alone(make, outcome, tmp_path, more):
         make(more)
     assert contents(tmp_path / 'data' / 'made') == before
     found = outcome(MORE + more)
-    one, = found.failed
+    (one,) = found.failed
     assert (one['model'], one['name']) == (None, 'Made')
     assert found.models[0]['shifts'] == {}
     assert found.models[0]['ood']['Photographs']
 
 
-@pytest.mark.parametrize('before, after, message', [
-    ('imagenet-c', 'cifar-c', 'settings cifar-c, but got a set with imagenet'),
-    ('cifar-c', 'imagenet-c', 'settings imagenet-c, but got a set with cifar'),
-])
-def test_a_set_with_other_settings_is_refused_by_name(make, tmp_path, before,
-                                                      after, message):
+@pytest.mark.parametrize(
+    'before, after, message',
+    [
+        (
+            'imagenet-c',
+            'cifar-c',
+            'settings cifar-c, but got a set with imagenet',
+        ),
+        (
+            'cifar-c',
+            'imagenet-c',
+            'settings imagenet-c, but got a set with cifar',
+        ),
+    ],
+)
+def test_a_set_with_other_settings_is_refused_by_name(
+    make, tmp_path, before, after, message
+):
     make(f"shifts[0]['settings'] = {before!r}")
     folder = tmp_path / 'data' / 'made'
     kept = contents(folder)
@@ -177,20 +208,22 @@ def test_some_of_the_images_are_corrupted_with_the_settings(make, tmp_path):
     assert sorted(contents(folder)) == sorted([*FILES, 'clean_mask.npy'])
     images, labels = digits()
     mask = clean_mask(folder)
-    assert mask.shape == (40, ) and mask.sum() == 23
+    assert mask.shape == (40,) and mask.sum() == 23
     taken = np.bincount(labels[mask], minlength=10)
     there = np.bincount(labels, minlength=10)
     # as even as it goes: a class has less only where it has no more
     assert (taken >= np.minimum(there, taken.max() - 1)).all()
     assert np.array_equal(np.load(folder / 'clean_images.npy'), images[mask])
     assert np.array_equal(
-        np.load(folder / 'labels.npy'), np.tile(labels[mask], 5))
+        np.load(folder / 'labels.npy'), np.tile(labels[mask], 5)
+    )
     made = np.load(folder / 'brightness.npy')
     assert len(made) == 5 * 23
     for i in (0, 22):
         assert np.array_equal(
             made[4 * 23 + i],
-            corrupt(images[mask][i], 'brightness', 5, 0, i, 'cifar-c'))
+            corrupt(images[mask][i], 'brightness', 5, 0, i, 'cifar-c'),
+        )
     before = times(folder)
     make(more)
     assert times(folder) == before
@@ -210,7 +243,8 @@ def test_a_set_of_another_number_of_images_is_left_alone(make, tmp_path):
 
 
 def test_settings_are_said_of_what_was_made_or_published(
-        make, suite_file, data, tmp_path):
+    make, suite_file, data, tmp_path
+):
     make("shifts[0].update(settings='cifar-c', images=20)")
     more = """
 shifts = [
@@ -229,7 +263,8 @@ shifts = [
         CorruptedArrays=dict(settings='cifar-c', images=20),
         CIFAR10C=dict(settings='cifar-c', images=None),
         ImageNetC=dict(settings='imagenet-c', images=None),
-        CorruptedFolders=dict(settings=None, images=None))
+        CorruptedFolders=dict(settings=None, images=None),
+    )
 
 
 def test_reports_name_the_settings(trained, measured, tmp_path):
@@ -273,15 +308,17 @@ def test_models_are_measured_on_it(outcome):
 
 
 def test_a_wrong_kind_of_image(make, outcome):
-    more = ("shifts[0]['steps'].append(dict(type='Normalize', mean=[0.] * 3, "
-            'std=[1.] * 3))')
+    more = (
+        "shifts[0]['steps'].append(dict(type='Normalize', mean=[0.] * 3, "
+        'std=[1.] * 3))'
+    )
     with pytest.raises(ValueError, match='uint8 after `steps` of Made.*float'):
         make(more)
 
 
 def test_an_unknown_kind(outcome):
     found = outcome(MORE + "shifts[0]['kinds'] = ['foggy']")
-    one, = found.failed
+    (one,) = found.failed
     assert one['model'] is None and "got 'foggy'" in one['reason']
 
 
@@ -320,7 +357,7 @@ def test_two_runs_do_not_make_the_same(make, outcome, tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX)
         expected = 'no other run .*made, .* Wait for it, or change `data_root'
         found = outcome(MORE)
-    one, = found.failed
+    (one,) = found.failed
     assert one['name'] == 'Made' and found.models[0]['shifts'] == {}
     assert re.search(expected, one['reason'])
 
@@ -348,7 +385,8 @@ def test_progress_of_making_is_told(trained, measured, capsys, tmp_path):
     results = measured(trained.standard, more=MORE)
     assert results['seeds']['corruptions'] == 0
     record = json.loads(
-        (tmp_path / 'data' / 'made' / 'made_by.json').read_text())
+        (tmp_path / 'data' / 'made' / 'made_by.json').read_text()
+    )
     assert record['seed'] == 0
     shown = capsys.readouterr().out
     assert 'Tiny: all' in shown and '100 %' in shown

@@ -1,4 +1,5 @@
 """One pass over a set: files, fewer classes, temperatures and so on."""
+
 import numpy as np
 import pytest
 import torch
@@ -35,7 +36,8 @@ def ready(trained):
 
     def load(word='standard'):
         cfg, (_, path) = (
-            getattr(trained, name) for name in (f'{word}_cfg', word))
+            getattr(trained, name) for name in (f'{word}_cfg', word)
+        )
         return Candidate(word, cfg, path, f'{word}.py').load('cpu')
 
     return load
@@ -68,15 +70,16 @@ def test_files_are_measured_as_by_the_runner(small_config, tmp_path):
     for i in range(40):
         path = tmp_path / 'files' / str(i % 10) / f'{i}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (9, 11, 3),
-                                     dtype=np.uint8)).save(path)
+        Image.fromarray(rng.integers(0, 256, (9, 11, 3), dtype=np.uint8)).save(
+            path
+        )
     cfg = small_config(**{'train_cfg.max_epochs': 1})
     Runner.from_cfg(cfg).train()
     cfg.load_from = f'{cfg.work_dir}/epoch_1.pth'
     pipeline = [
         dict(type='LoadImageFromFile'),
         dict(type='Resize', scale=(16, 16)),
-        dict(type='PackInputs')
+        dict(type='PackInputs'),
     ]
     # what the pipeline reads, the model gets: BGR
     cfg.val_dataloader.dataset.pipeline = pipeline
@@ -96,29 +99,33 @@ def test_fewer_classes_are_measured_as_by_the_runner(trained, word):
     found = in_suite(cfg, cfg.load_from, Cell('some', dataset))
     cfg.experiment_name += f'_{word}_test'
     expected = in_runner(
-        cfg, dict(dataset, pipeline=cfg.val_dataloader.dataset.pipeline))
+        cfg, dict(dataset, pipeline=cfg.val_dataloader.dataset.pipeline)
+    )
     assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_fewer_classes_alone_compete(of, ready):
     dataset = dict(type='FewerDigits', ann_file='', test_mode=True)
-    found, = of(dataset, scores=('msp', 'energy'))
+    (found,) = of(dataset, scores=('msp', 'energy'))
     logits, labels = answers_of(ready(), Cell('some', dataset))
     kept = logits[:, list(KEPT)]
     right = torch.tensor(KEPT)[kept.argmax(1)] == labels
     assert found.figures['top1'] == pytest.approx(100 * right.float().mean())
     assert found.scores['msp'] == pytest.approx(
-        (-kept.double().softmax(1).amax(1)).log1p().numpy(), rel=1e-5)
+        (-kept.double().softmax(1).amax(1)).log1p().numpy(), rel=1e-5
+    )
     assert found.scores['energy'] == pytest.approx(
-        -kept.logsumexp(1).numpy(), rel=1e-5)
+        -kept.logsumexp(1).numpy(), rel=1e-5
+    )
 
 
 def test_classes_to_keep_whatever_the_set_says(of):
     dataset = dict(type='FewerDigits', ann_file='', test_mode=True)
-    own, = of(dataset)
-    same, = of(dict(dataset, metainfo=dict(kept_classes=None)),
-               kept_classes=KEPT)  # yapf: disable
-    every, = of(dataset, kept_classes=tuple(range(10)))
+    (own,) = of(dataset)
+    (same,) = of(
+        dict(dataset, metainfo=dict(kept_classes=None)), kept_classes=KEPT
+    )
+    (every,) = of(dataset, kept_classes=tuple(range(10)))
     assert own.figures == same.figures
     assert own.figures['top1'] > every.figures['top1']
 
@@ -130,26 +137,27 @@ def test_a_label_that_is_not_kept(of):
 
 @pytest.mark.parametrize('word', ['standard', 'anchored'])
 def test_a_temperature_divides_logits(of, ready, word):
-    one, two = of(word=word, temperatures=(1., 2.), scores=('msp', 'energy'))
-    logits, labels = of(
-        word=word,
-        keep_answers=True)[0].answers, answers_of(ready(),
-                                                  Cell('digits', DIGITS))[1]
+    one, two = of(word=word, temperatures=(1.0, 2.0), scores=('msp', 'energy'))
+    logits, labels = (
+        of(word=word, keep_answers=True)[0].answers,
+        answers_of(ready(), Cell('digits', DIGITS))[1],
+    )
     softer = (logits / 2).softmax(1).double()
     nll = -softer[torch.arange(40), labels].log().mean()
     assert two.figures['nll'] == pytest.approx(nll.item(), rel=1e-5)
     assert two.scores['msp'] == pytest.approx(
-        (-softer.amax(1)).log1p().numpy(), rel=1e-5)
+        (-softer.amax(1)).log1p().numpy(), rel=1e-5
+    )
     assert np.array_equal(one.scores['energy'], two.scores['energy'])
     assert one.figures['top1'] == two.figures['top1']
     assert one.figures['nll'] != two.figures['nll']
-    alone, = of(word=word)
+    (alone,) = of(word=word)
     assert one.figures == alone.figures
 
 
 def test_plain_logits_are_the_model_s(of, ready):
     expected, _ = answers_of(ready(), Cell('digits', DIGITS))
-    found, = of(keep_answers=True)
+    (found,) = of(keep_answers=True)
     assert torch.allclose(found.answers, expected, atol=1e-5)
 
 
@@ -161,7 +169,10 @@ def test_batches_change_nothing(ready):
             model,
             ImageBatches(cell, model.pipeline, batch_size=size),
             'cpu',
-            scores=('energy', ))[0] for size in (7, 40))
+            scores=('energy',),
+        )[0]
+        for size in (7, 40)
+    )
     assert one.figures == pytest.approx(other.figures, rel=1e-5)
     assert one.scores['energy'] == pytest.approx(other.scores['energy'])
 
@@ -180,11 +191,12 @@ def test_half_precision_is_close(of):
 
 def test_images_of_no_class_have_scores_only(of):
     photos = dict(type='PhotoPatches', count=20)
-    found, = of(photos, is_ood=True, figures=False, scores=('msp', 'spread'))
+    (found,) = of(photos, is_ood=True, figures=False, scores=('msp', 'spread'))
     assert found.figures == found.reliability == {}
     assert list(found.scores) == ['msp'] and len(found.scores['msp']) == 20
-    found, = of(
-        photos, 'anchored', is_ood=True, figures=False, scores=('spread', ))
+    (found,) = of(
+        photos, 'anchored', is_ood=True, figures=False, scores=('spread',)
+    )
     assert found.scores['spread'].min() > 0
 
 
@@ -202,10 +214,11 @@ def test_no_image_at_all(ready):
 
 
 def test_bins_of_confidence_are_those_of_the_calibration_error(of):
-    found, = of(dict(DIGITS, indices=200))
+    (found,) = of(dict(DIGITS, indices=200))
     count, confidence, right = (
         np.array(found.reliability[key])
-        for key in ('count', 'confidence', 'right'))
+        for key in ('count', 'confidence', 'right')
+    )
     assert count.sum() == 200
     assert right.sum() / 2 == found.figures['top1']
     full = count > 0
@@ -214,20 +227,22 @@ def test_bins_of_confidence_are_those_of_the_calibration_error(of):
     edges = np.arange(16) / 15
     means = confidence[full] / count[full]
     assert np.all(means >= edges[:-1][full]) and np.all(
-        means <= edges[1:][full])
+        means <= edges[1:][full]
+    )
 
 
 def test_another_number_of_classes(of, trained):
     dataset = dict(DIGITS, metainfo=dict(classes=list('abc')))
     with pytest.raises(ValueError, match='for the 3 classes.*got one for 10'):
         of(dataset)
-    found, = of(dataset, is_ood=True, figures=False, scores=('msp', ))
+    (found,) = of(dataset, is_ood=True, figures=False, scores=('msp',))
     assert len(found.scores['msp']) == 40
 
 
 def test_single_references_are_what_each_of_them_gives_alone(
-        of, ready, monkeypatch):
-    whole, = of(word='anchored', single_references=True)
+    of, ready, monkeypatch
+):
+    (whole,) = of(word='anchored', single_references=True)
     model = ready('anchored')
     references = model.model.reference_bank.images.clone()
     assert len(references) == 3
@@ -236,25 +251,27 @@ def test_single_references_are_what_each_of_them_gives_alone(
         model.model.reference_bank.fill(one[None])
         model.model.reference_bank.use(1)
         batches = ImageBatches(Cell('a set', DIGITS), model.pipeline)
-        found, = measure(model, batches, 'cpu', single_references=True)
+        (found,) = measure(model, batches, 'cpu', single_references=True)
         # one reference alone is the answer itself
         assert 'top1_reference_1' not in found.figures
         alone.append(found.figures['top1'])
-    assert [whole.figures[f'top1_reference_{i}']
-            for i in (1, 2, 3)] == pytest.approx(alone)
+    assert [
+        whole.figures[f'top1_reference_{i}'] for i in (1, 2, 3)
+    ] == pytest.approx(alone)
     assert 'top1_reference_1' not in of(word='anchored')[0].figures
-    plain, = of(single_references=True)
+    (plain,) = of(single_references=True)
     assert 'top1_reference_1' not in plain.figures
 
 
 def test_single_references_of_fewer_classes(of):
     dataset = dict(type='FewerDigits', ann_file='', test_mode=True)
-    found, = of(dataset, 'anchored', single_references=True)
-    everything, = of(
+    (found,) = of(dataset, 'anchored', single_references=True)
+    (everything,) = of(
         dataset,
         'anchored',
         single_references=True,
-        kept_classes=tuple(range(10)))
+        kept_classes=tuple(range(10)),
+    )
     for i in (1, 2, 3):
         name = f'top1_reference_{i}'
         assert found.figures[name] > everything.figures[name]

@@ -1,4 +1,5 @@
 """A suite goes on where it was stopped, and measures nothing twice."""
+
 import json
 import os
 import signal
@@ -16,7 +17,8 @@ from mmanchor.suite import passes
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'evaluate.py'
 ARRAYS = [
-    f'Arrays, {kind}, severity {severity}' for kind in ('fog', 'frost')
+    f'Arrays, {kind}, severity {severity}'
+    for kind in ('fog', 'frost')
     for severity in (1, 3)
 ]
 EVERY = ['Digits', *ARRAYS, 'Photographs']
@@ -83,14 +85,18 @@ def test_another_model_is_all_that_is_measured(trained, measured, counted):
     assert len(results['models']) == 2
 
 
-@pytest.mark.parametrize('change, expected', [
-    ('data', ARRAYS[:2]),
-    ('time', ARRAYS[2:]),
-    ('labels', ARRAYS),
-    ('nothing', []),
-])
-def test_other_data_is_measured_anew(trained, measured, counted, data, change,
-                                     expected):
+@pytest.mark.parametrize(
+    'change, expected',
+    [
+        ('data', ARRAYS[:2]),
+        ('time', ARRAYS[2:]),
+        ('labels', ARRAYS),
+        ('nothing', []),
+    ],
+)
+def test_other_data_is_measured_anew(
+    trained, measured, counted, data, change, expected
+):
     first = measured(trained.standard)
     counted()
     if change == 'data':
@@ -105,18 +111,22 @@ def test_other_data_is_measured_anew(trained, measured, counted, data, change,
     assert counted() == expected
     one, other = (
         found['models'][0]['shifts']['Arrays']['mean']
-        for found in (first, again))
+        for found in (first, again)
+    )
     assert (one == other) == (change in ('time', 'nothing'))
 
 
 def test_other_files_of_a_set_without_kinds_are_measured_anew(
-        trained, measured, counted, data, tmp_path):
+    trained, measured, counted, data, tmp_path
+):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
     np.save(data / 'cifar10.1_v6_data.npy', images)
     np.save(data / 'cifar10.1_v6_labels.npy', np.arange(9))
-    more = ("shifts.append(dict(name='New', dataset=dict("
-            "type='CIFAR10_1', data_root='.')))")
+    more = (
+        "shifts.append(dict(name='New', dataset=dict("
+        "type='CIFAR10_1', data_root='.')))"
+    )
     measured(trained.standard, more=more)
     assert counted() == [*EVERY[:-1], 'New', 'Photographs']
     np.save(data / 'cifar10.1_v6_data.npy', 255 - images)
@@ -125,25 +135,30 @@ def test_other_files_of_a_set_without_kinds_are_measured_anew(
     assert counted() == ['New']
 
 
-@pytest.mark.parametrize('flags, expected', [
-    (dict(num_references=2), EVERY),
-    (dict(protocol='single'), EVERY),
-    (dict(batch_size=7), EVERY),
-    (dict(amp=True), EVERY),
-    (dict(scores=['msp', 'energy']), ['Digits', 'Photographs']),
-    (dict(cfg_options='model.average=probabilities'), EVERY),
-    (dict(workers=1, names='another'), []),
-])
-def test_other_settings_are_measured_anew(trained, measured, counted, flags,
-                                          expected):
+@pytest.mark.parametrize(
+    'flags, expected',
+    [
+        (dict(num_references=2), EVERY),
+        (dict(protocol='single'), EVERY),
+        (dict(batch_size=7), EVERY),
+        (dict(amp=True), EVERY),
+        (dict(scores=['msp', 'energy']), ['Digits', 'Photographs']),
+        (dict(cfg_options='model.average=probabilities'), EVERY),
+        (dict(workers=1, names='another'), []),
+    ],
+)
+def test_other_settings_are_measured_anew(
+    trained, measured, counted, flags, expected
+):
     measured(trained.anchored)
     counted()
     measured(trained.anchored, **flags)
     assert counted() == expected
 
 
-def test_another_checkpoint_is_measured_anew(trained, measured, counted,
-                                             copied):
+def test_another_checkpoint_is_measured_anew(
+    trained, measured, counted, copied
+):
     config, path = copied()
     measured([config, path])
     counted()
@@ -172,7 +187,8 @@ def started(arguments, folder):
         *arguments,
         output=folder / 'printed',
         cwd=folder,
-        env=dict(DAWDLE='0.1'))  # so that there is time to stop it
+        env=dict(DAWDLE='0.1'),
+    )  # so that there is time to stop it
 
 
 def stop(process, parts, with_signal):
@@ -187,7 +203,7 @@ def stop(process, parts, with_signal):
     return process.output.read_text()
 
 
-DAWDLING = '''
+DAWDLING = """
 import os
 import time
 
@@ -201,25 +217,32 @@ class Dawdle(BaseTransform):
     def transform(self, results):
         time.sleep(float(os.environ.get('DAWDLE', 0)))
         return results
-'''
+"""
 
 
 @pytest.mark.parametrize('with_signal', [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_was_stopped_goes_on(trained, command, measured, counted,
-                                        tmp_path, monkeypatch, with_signal):
+def test_a_run_that_was_stopped_goes_on(
+    trained, command, measured, counted, tmp_path, monkeypatch, with_signal
+):
     (tmp_path / 'dawdling.py').write_text(DAWDLING)
     monkeypatch.syspath_prepend(str(tmp_path))
-    more = ("custom_imports = dict(imports=['dawdling'])\n"
-            "shifts[0]['steps'] = [dict(type='Dawdle')]")
+    more = (
+        "custom_imports = dict(imports=['dawdling'])\n"
+        "shifts[0]['steps'] = [dict(type='Dawdle')]"
+    )
     arguments = command(trained.standard, more=more)
     monkeypatch.setattr(sys, 'argv', [str(TOOL), *arguments])
     parts = tmp_path / 'out' / 'parts'
     shown = stop(started(arguments, tmp_path), parts, with_signal)
     assert not (tmp_path / 'out' / 'results.json').exists()
     assert with_signal == signal.SIGKILL or shown.rstrip().endswith(
-        'Stopped. Run the same command again and it goes on.')
-    kept = {path.name: path.stat().st_mtime_ns for path in parts.iterdir()
-            if path.suffix == '.json'}  # yapf: disable
+        'Stopped. Run the same command again and it goes on.'
+    )
+    kept = {
+        path.name: path.stat().st_mtime_ns
+        for path in parts.iterdir()
+        if path.suffix == '.json'
+    }
     for path in kept:
         json.loads((parts / path).read_text())
     assert 2 <= len(kept) < 6
@@ -228,12 +251,13 @@ def test_a_run_that_was_stopped_goes_on(trained, command, measured, counted,
     measured(trained.standard, more=more)
     again = counted()
     assert len(again) == 6 - len(kept)
-    assert again == EVERY[len(kept):]
+    assert again == EVERY[len(kept) :]
     assert not list((tmp_path / 'out').rglob('.partial-*'))
     for name, when in kept.items():
         assert (parts / name).stat().st_mtime_ns == when
     measured(trained.standard, more=more, out='other')
     assert counted() == EVERY
     one, other = (
-        without_times(tmp_path / folder) for folder in ('out', 'other'))
+        without_times(tmp_path / folder) for folder in ('out', 'other')
+    )
     assert one == other

@@ -1,4 +1,5 @@
 """The suite's figures against those of the registered metrics in a runner."""
+
 import numpy as np
 import pytest
 from mmengine.runner import Runner
@@ -13,7 +14,7 @@ PROTOCOLS = [
     dict(num_references=1),
     dict(num_references=3),
     dict(num_references=3, protocol='adaptive'),
-    dict(protocol='transduction', num_references=3)
+    dict(protocol='transduction', num_references=3),
 ]
 
 
@@ -23,8 +24,10 @@ def arrays(tmp_path):
     rng = np.random.default_rng(0)
     folder = tmp_path / 'arrays'
     folder.mkdir()
-    np.save(folder / 'fog.npy',
-            rng.integers(0, 256, (300, 16, 16, 3)).astype(np.uint8))
+    np.save(
+        folder / 'fog.npy',
+        rng.integers(0, 256, (300, 16, 16, 3)).astype(np.uint8),
+    )
     np.save(folder / 'labels.npy', rng.integers(0, 10, 300))
     return dict(type='CorruptedArrays', data_root=str(folder))
 
@@ -45,18 +48,16 @@ def in_runner(cfg, dataset, how=None):
 def in_suite(cfg, checkpoint, cell):
     ready = Candidate('model', cfg, checkpoint, 'config.py').load('cpu')
     batches = ImageBatches(cell, ready.pipeline, batch_size=32)
-    found, = measure(ready, batches, 'cpu')
+    (found,) = measure(ready, batches, 'cpu')
     return {
-        key: value
-        for key, value in found.figures.items() if value is not None
+        key: value for key, value in found.figures.items() if value is not None
     }
 
 
 @pytest.mark.parametrize('how', PROTOCOLS, ids=repr)
 def test_figures_are_those_of_the_runner(small_config, arrays, how):
     options = {
-        f'custom_hooks.0.{key}': value
-        for key, value in (how or {}).items()
+        f'custom_hooks.0.{key}': value for key, value in (how or {}).items()
     }
     name = '' if how is None else 'anchored-masked_'
     cfg = small_config(name, **options)
@@ -67,7 +68,9 @@ def test_figures_are_those_of_the_runner(small_config, arrays, how):
     found = in_suite(cfg, checkpoint, cell)
     cfg.experiment_name += '_test'
     expected = in_runner(
-        cfg, dict(cell.dataset, pipeline=cfg.test_dataloader.dataset.pipeline),
-        how)
+        cfg,
+        dict(cell.dataset, pipeline=cfg.test_dataloader.dataset.pipeline),
+        how,
+    )
     assert len(found) >= 9
     assert found == pytest.approx(expected, rel=1e-6)

@@ -1,4 +1,5 @@
 """Full disks, folders that can't be written to, and two runs in one."""
+
 import errno
 import fcntl
 import json
@@ -39,7 +40,7 @@ def parts(tmp_path):
     return Parts(tmp_path / 'parts')
 
 
-ARRAYS = dict(energy=np.arange(3.))
+ARRAYS = dict(energy=np.arange(3.0))
 
 
 def test_what_is_kept_is_found(parts):
@@ -90,9 +91,9 @@ def test_a_folder_of_parts_that_can_not_be(tmp_path):
 
 
 @pytest.mark.parametrize('count', [0, 3, 8])
-def test_a_full_disk_stops_a_run_that_goes_on_later(trained, measured,
-                                                    tmp_path, monkeypatch,
-                                                    count):
+def test_a_full_disk_stops_a_run_that_goes_on_later(
+    trained, measured, tmp_path, monkeypatch, count
+):
     out = tmp_path / 'out'
     with monkeypatch.context() as patch:
         patch.setattr(os, 'replace', full_after(os.replace, count))
@@ -100,8 +101,9 @@ def test_a_full_disk_stops_a_run_that_goes_on_later(trained, measured,
             measured(trained.standard)
     left = files_in(out)
     assert not [name for name in left if 'partial' in name]
-    assert len([name for name in left
-                if name.startswith('parts/')]) == min(count, 8)
+    assert len([name for name in left if name.startswith('parts/')]) == min(
+        count, 8
+    )
     for path in out.glob('parts/*.json'):
         json.loads(path.read_text())
     measured(trained.standard)
@@ -116,8 +118,11 @@ def test_a_report_that_finds_no_room(trained, measured, tmp_path, monkeypatch):
     write_text = Path.write_text
 
     def no_room(path, text, *args, **kwargs):
-        return full() if path.name == 'report.md' else write_text(
-            path, text, *args, **kwargs)
+        return (
+            full()
+            if path.name == 'report.md'
+            else write_text(path, text, *args, **kwargs)
+        )
 
     monkeypatch.setattr(Path, 'write_text', no_room)
     expected = 'room for the report in .*out, but got: No space left.* Make'
@@ -153,7 +158,7 @@ def test_data_that_one_may_not_read(outcome, monkeypatch):
 
     monkeypatch.setattr('mmanchor.datasets.shifts.cifar.MappedImages', denied)
     found = outcome()
-    one, = found.failed
+    (one,) = found.failed
     assert one['name'] == 'Arrays' and 'Permission denied' in one['reason']
     assert found.models[0]['ood']['Photographs']
 
@@ -187,12 +192,23 @@ def test_a_run_says_who_it_is(tmp_path):
 
 
 def test_what_a_killed_run_left_goes(tmp_path):
-    for name in ('.partial-a', 'parts/.partial-b', 'figures/.partial-c',
-                 'mine/.partial-d', 'parts/whole'):
+    for name in (
+        '.partial-a',
+        'parts/.partial-b',
+        'figures/.partial-c',
+        'mine/.partial-d',
+        'parts/whole',
+    ):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / 'file').write_text('')
     with only_run(tmp_path):
         assert files_in(tmp_path) == [
-            '.running', 'figures', 'mine', 'mine/.partial-d',
-            'mine/.partial-d/file', 'parts', 'parts/whole', 'parts/whole/file'
+            '.running',
+            'figures',
+            'mine',
+            'mine/.partial-d',
+            'mine/.partial-d/file',
+            'parts',
+            'parts/whole',
+            'parts/whole/file',
         ]

@@ -1,4 +1,5 @@
 """ImageNet-C's mean corruption error, on a set of two classes."""
+
 import pytest
 from PIL import Image
 
@@ -31,8 +32,13 @@ def write(data):
             for severity in range(1, 6):
                 for wnid in imagenet_wnids()[:2]:
                     path = (
-                        data / 'imagenet-c' / kind / str(severity) / wnid /
-                        'a.png')
+                        data
+                        / 'imagenet-c'
+                        / kind
+                        / str(severity)
+                        / wnid
+                        / 'a.png'
+                    )
                     path.parent.mkdir(parents=True)
                     path.hardlink_to(one)
         return MORE.format(kinds=tuple(kinds))
@@ -43,17 +49,17 @@ def write(data):
 def test_errors_are_relative_to_alexnet(trained, measured, write, tmp_path):
     results = measured(trained.standard, more=write(C_KINDS), mce=True)
     assert results['failed'] == []
-    row, = results['models']
+    (row,) = results['models']
     by_kind = row['shifts']['ImageNet-C']['by_kind']
     assert set(by_kind) == set(C_KINDS)
-    expected = mean_corruption_error({
-        kind: 100 - one['top1']
-        for kind, one in by_kind.items()
-    })
+    expected = mean_corruption_error(
+        {kind: 100 - one['top1'] for kind, one in by_kind.items()}
+    )
     assert row['mce'] == pytest.approx(expected) and row['mce'] > 0
     assert 'mCE' in (tmp_path / 'out' / 'report.md').read_text()
-    again, = measured(
-        trained.standard, more=MORE.format(kinds=C_KINDS))['models']
+    (again,) = measured(trained.standard, more=MORE.format(kinds=C_KINDS))[
+        'models'
+    ]
     assert again['mce'] is None
     assert 'mCE' not in (tmp_path / 'out' / 'report.md').read_text()
 
@@ -67,7 +73,8 @@ def test_two_classes_alone_compete(outcome, write):
 
 def test_some_kinds_have_none(outcome, write):
     with pytest.raises(
-            ValueError, match='ImageNet-C, 15 kinds or more at 5 severities'):
+        ValueError, match='ImageNet-C, 15 kinds or more at 5 severities'
+    ):
         outcome(write(['fog', 'snow']), mce=True)
 
 

@@ -1,4 +1,5 @@
 """Means, pooled bins and curves, by hand."""
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +8,16 @@ from mmanchor.datasets import C_KINDS, SEVERITIES
 from mmanchor.evaluation.metrics.corruption_error import mean_corruption_error
 from mmanchor.suite.alexnet import set_for_mce
 from mmanchor.suite.spec import Suite, SuiteSet
-from mmanchor.suite.summary import (compare_scores, mean_figures,
-                                    relative_to_alexnet, reliability,
-                                    smooth_ece_over_sets, summarise_shift)
+from mmanchor.suite.summary import (
+    compare_scores,
+    mean_figures,
+    relative_to_alexnet,
+    reliability,
+    smooth_ece_over_sets,
+    summarise_shift,
+)
 
-BINS = dict(count=[2., 0.], confidence=[.5, 0.], right=[1., 0.])
+BINS = dict(count=[2.0, 0.0], confidence=[0.5, 0.0], right=[1.0, 0.0])
 
 
 def cell(top1, spread=None, bins=BINS):
@@ -20,22 +26,22 @@ def cell(top1, spread=None, bins=BINS):
 
 def test_means_over_kinds_then_severities():
     cells = {
-        ('fog', 1): cell(90., 1.),
-        ('fog', 5): cell(50., 3.),
-        ('snow', 1): cell(70., 2.),
-        ('snow', 5): cell(20., 6.),
+        ('fog', 1): cell(90.0, 1.0),
+        ('fog', 5): cell(50.0, 3.0),
+        ('snow', 1): cell(70.0, 2.0),
+        ('snow', 5): cell(20.0, 6.0),
     }
     found = summarise_shift(cells)
     assert found['by_severity'] == {
-        '1': dict(top1=80., spread=1.5),
-        '5': dict(top1=35., spread=4.5)
+        '1': dict(top1=80.0, spread=1.5),
+        '5': dict(top1=35.0, spread=4.5),
     }
     assert found['by_kind'] == {
-        'fog': dict(top1=70., spread=2.),
-        'snow': dict(top1=45., spread=4.)
+        'fog': dict(top1=70.0, spread=2.0),
+        'snow': dict(top1=45.0, spread=4.0),
     }
-    assert found['mean'] == dict(top1=57.5, spread=3.)
-    assert found['cells']['snow']['5'] == dict(top1=20., spread=6.)
+    assert found['mean'] == dict(top1=57.5, spread=3.0)
+    assert found['cells']['snow']['5'] == dict(top1=20.0, spread=6.0)
     assert found['reliability']['count'] == [8, 0]
 
 
@@ -46,14 +52,14 @@ def test_severities_are_in_order_whatever_came_first():
 
 
 def test_a_set_without_kinds_is_its_own_mean():
-    found = summarise_shift({(None, None): cell(88.)})
-    assert found['mean'] == dict(top1=88., spread=None)
+    found = summarise_shift({(None, None): cell(88.0)})
+    assert found['mean'] == dict(top1=88.0, spread=None)
     assert found['by_severity'] is found['by_kind'] is found['cells'] is None
-    assert found['reliability']['accuracy'] == [.5, None]
+    assert found['reliability']['accuracy'] == [0.5, None]
 
 
 def test_what_one_lacks_has_no_mean():
-    found = mean_figures([dict(a=1., b=None), dict(a=2., b=3.)])
+    found = mean_figures([dict(a=1.0, b=None), dict(a=2.0, b=3.0)])
     assert found == dict(a=1.5, b=None)
 
 
@@ -67,7 +73,8 @@ def test_bins_of_several_sets_are_those_of_all_images():
         return dict(
             count=np.bincount(place[rows], minlength=15),
             confidence=np.bincount(place[rows], confidence[rows], 15),
-            right=np.bincount(place[rows], right[rows], 15))
+            right=np.bincount(place[rows], right[rows], 15),
+        )
 
     pooled = reliability([sums(slice(0, 40)), sums(slice(40, 300))])
     direct = reliability([sums(slice(0, 300))])
@@ -76,40 +83,42 @@ def test_bins_of_several_sets_are_those_of_all_images():
     for key in ('confidence', 'accuracy', 'edges'):
         assert pooled[key] == pytest.approx(direct[key])
     assert pooled['accuracy'] == pytest.approx(
-        [right[place == i].mean() for i in range(15)])
+        [right[place == i].mean() for i in range(15)]
+    )
     assert pooled['confidence'] == pytest.approx(
-        [confidence[place == i].mean() for i in range(15)])
+        [confidence[place == i].mean() for i in range(15)]
+    )
     assert len(pooled['edges']) == 16 and pooled['edges'][-1] == 1
 
 
 def test_bins_without_images_are_empty():
     found = reliability([BINS, BINS])
     assert found == dict(
-        edges=[0., .5, 1.],
+        edges=[0.0, 0.5, 1.0],
         count=[4, 0],
-        confidence=[.25, None],
-        accuracy=[.5, None])
+        confidence=[0.25, None],
+        accuracy=[0.5, None],
+    )
 
 
 def test_calibration_over_sets():
     shifts = {
         name: dict(mean=dict(smooth_ece=value))
-        for name, value in (('a', .1), ('b', .2), ('c', .6))
+        for name, value in (('a', 0.1), ('b', 0.2), ('c', 0.6))
     }
     found = smooth_ece_over_sets(shifts)
-    assert found['mean'] == pytest.approx(.3)
-    assert found['std'] == pytest.approx(np.std([.1, .2, .6], ddof=1))
+    assert found['mean'] == pytest.approx(0.3)
+    assert found['std'] == pytest.approx(np.std([0.1, 0.2, 0.6], ddof=1))
     one = smooth_ece_over_sets(dict(a=shifts['a']))
-    assert one == dict(mean=.1, std=None)
+    assert one == dict(mean=0.1, std=None)
     assert smooth_ece_over_sets({}) is None
 
 
 def test_errors_over_those_of_alexnet():
-    by_kind = {kind: dict(top1=40. + i) for i, kind in enumerate(C_KINDS)}
-    expected = mean_corruption_error({
-        kind: 60. - i
-        for i, kind in enumerate(C_KINDS)
-    })
+    by_kind = {kind: dict(top1=40.0 + i) for i, kind in enumerate(C_KINDS)}
+    expected = mean_corruption_error(
+        {kind: 60.0 - i for i, kind in enumerate(C_KINDS)}
+    )
     assert relative_to_alexnet(dict(by_kind=by_kind)) == expected
     del by_kind['frost']
     with pytest.raises(ValueError, match='all 15 kinds .* none of frost'):
@@ -124,18 +133,23 @@ def scores(request):
         apart=(inside, outside),
         ties=(inside.round(), outside.round()),
         same=(inside, inside),
-        few=(inside[:3], outside[:2]))[request.param]
+        few=(inside[:3], outside[:2]),
+    )[request.param]
 
 
-@pytest.mark.parametrize('kinds, severities', [
-    (C_KINDS[1:], SEVERITIES),
-    (None, SEVERITIES[1:]),
-])
+@pytest.mark.parametrize(
+    'kinds, severities',
+    [
+        (C_KINDS[1:], SEVERITIES),
+        (None, SEVERITIES[1:]),
+    ],
+)
 def test_errors_over_those_of_alexnet_need_all(kinds, severities):
 
     def suite(**options):
-        of_kind = SuiteSet('C', dict(type='ImageNetC', data_root='c'),
-                           **options)
+        of_kind = SuiteSet(
+            'C', dict(type='ImageNetC', data_root='c'), **options
+        )
         return Suite('mine', 'Mine', of_kind, [of_kind])
 
     assert set_for_mce(suite()).name == 'C'
@@ -156,12 +170,12 @@ def test_curves_rise_and_enclose_the_area(scores):
 
 
 def test_points_are_shares_at_a_threshold():
-    inside, outside = np.arange(101.), np.array([-1., 50.5, 99.5, 200.])
+    inside, outside = np.arange(101.0), np.array([-1.0, 50.5, 99.5, 200.0])
     found = compare_scores(inside, outside)
     # all above 100; then 99.5 as well
-    assert found['roc']['tpr'][:2] == [.25, .5]
+    assert found['roc']['tpr'][:2] == [0.25, 0.5]
     assert found['roc']['fpr'][1] == pytest.approx(2 / 101)
-    assert found['roc']['tpr'][-1] == .75
+    assert found['roc']['tpr'][-1] == 0.75
     assert found['auroc'] == pytest.approx((51 + 100 + 101) / 404)
 
 

@@ -1,4 +1,5 @@
 """Temperatures, fitted on images that are held out."""
+
 import csv
 
 import numpy as np
@@ -14,20 +15,25 @@ from mmanchor.suite.passes import Passes
 from mmanchor.suite.spec import Cell, HeldOut
 
 MORE = "clean['dataset']['indices'] = 200\nheld_out = dict(share=.25, seed=3)"
-HELD = HeldOut(.25, 3)
+HELD = HeldOut(0.25, 3)
 ARRAYS, CELLS = 20, 4  # images a severity; kinds and severities
 
 
 def by_hand(trained, word, rows):
     """Answers on some of the clean images, and labels."""
-    candidate = Candidate(word, getattr(trained, f'{word}_cfg'),
-                          getattr(trained, word)[1], 'config.py')
+    candidate = Candidate(
+        word,
+        getattr(trained, f'{word}_cfg'),
+        getattr(trained, word)[1],
+        'config.py',
+    )
     ready = candidate.load('cpu')
     batches = ImageBatches(
         Cell('Digits', dict(type='Digits', split='test', indices=200)),
-        ready.pipeline)
+        ready.pipeline,
+    )
     batches.select(rows)
-    found, = measure(ready, batches, 'cpu', keep_answers=True)
+    (found,) = measure(ready, batches, 'cpu', keep_answers=True)
     return found, batches.labels
 
 
@@ -39,11 +45,16 @@ def test_before_and_after(outcome, trained, word):
     held, labels = by_hand(trained, word, HELD.rows(200, True))
     fitted = before['temperature']
     assert fitted['temperature'] == fit_temperature(held.answers, labels)
-    assert (fitted['num_images'], fitted['share'], fitted['seed']) == (50, .25,
-                                                                       3)
+    assert (fitted['num_images'], fitted['share'], fitted['seed']) == (
+        50,
+        0.25,
+        3,
+    )
     assert after['name'] == f'{word}, T = {fitted["temperature"]:.2f}'
-    assert (before['logits_divided_by'],
-            after['logits_divided_by']) == (1, fitted['temperature'])
+    assert (before['logits_divided_by'], after['logits_divided_by']) == (
+        1,
+        fitted['temperature'],
+    )
     assert after['temperature'] is None
     assert fitted['before'] == before['clean']['figures']
     assert fitted['after'] == after['clean']['figures']
@@ -71,13 +82,15 @@ def test_shifts_and_scores_come_with_it(outcome):
     assert one['mean']['top1'] == other['mean']['top1']
     assert one['mean']['nll'] != other['mean']['nll']
     one, other = (
-        row['ood']['Photographs']['scores'] for row in (before, after))
+        row['ood']['Photographs']['scores'] for row in (before, after)
+    )
     assert one['energy'] == other['energy']  # of logits
     assert one['msp'] != other['msp']
 
 
 def test_copies_of_images_that_are_held_out_are_left_out(
-        outcome, monkeypatch, tmp_path):
+    outcome, monkeypatch, tmp_path
+):
     """Of a set that has copies of some of the clean images."""
     seen = {}
     inner = Passes._batches
@@ -111,7 +124,7 @@ shifts = [
 
 
 def test_without_it_all_images_are_tested(outcome):
-    row, = outcome(MORE).models
+    (row,) = outcome(MORE).models
     assert row['clean']['num_images'] == 200 and row['temperature'] is None
 
 
@@ -125,20 +138,24 @@ def test_it_is_kept_and_found_again(outcome, monkeypatch):
 def test_another_draw_is_fitted_anew(outcome, change):
     first = outcome(MORE, temperature=True).models[0]['temperature']
     again = outcome(
-        MORE + f'\nheld_out.update({change})',
-        temperature=True).models[0]['temperature']
+        MORE + f'\nheld_out.update({change})', temperature=True
+    ).models[0]['temperature']
     assert first['temperature'] != again['temperature']
     assert again['num_images'] == (50 if 'seed' in change else 100)
 
 
 def test_tables_and_lines_of_it(trained, measured, tmp_path):
-    before, after = measured(
-        trained.standard, more=MORE, temperature=True)['models']
+    before, after = measured(trained.standard, more=MORE, temperature=True)[
+        'models'
+    ]
     text = (tmp_path / 'out' / 'report.md').read_text()
     assert f'| {after["name"]} |' in text
     with open(tmp_path / 'out' / 'results.csv', newline='') as file:
-        lines = [line for line in csv.DictReader(file)
-                 if 'temperature' in line['figure']]  # yapf: disable
+        lines = [
+            line
+            for line in csv.DictReader(file)
+            if 'temperature' in line['figure']
+        ]
     found = {line['figure']: float(line['value']) for line in lines}
     assert found['temperature'] == before['temperature']['temperature']
     assert found['ece_after_temperature'] == after['clean']['figures']['ece']
@@ -147,7 +164,8 @@ def test_tables_and_lines_of_it(trained, measured, tmp_path):
 
 def test_an_image_to_fit_on_and_none_to_test(outcome):
     found = outcome(
-        "clean['dataset']['indices'] = 1\nshifts = ood = []", temperature=True)
+        "clean['dataset']['indices'] = 1\nshifts = ood = []", temperature=True
+    )
     one = found.failed[-1]
     assert one['name'] == 'Digits'
     assert 'one image or more to measure on, but got none' in one['reason']
@@ -158,12 +176,15 @@ def test_held_out_images_are_never_tested(outcome, monkeypatch):
     seen = []
     select = ImageBatches.select
     monkeypatch.setattr(
-        ImageBatches, 'select', lambda self, rows:
-        (seen.append(rows), select(self, rows)))
+        ImageBatches,
+        'select',
+        lambda self, rows: (seen.append(rows), select(self, rows)),
+    )
     outcome(
         MORE + "\nood[0]['dataset'].update("
         'metainfo=dict(kept_classes=tuple(range(10))))',
-        temperature=True)
+        temperature=True,
+    )
     held, *tested = seen
     assert np.array_equal(held, HELD.rows(200, True))
     # the clean set, alone and with the classes of an ood set

@@ -1,4 +1,5 @@
 """What a suite lacks is told, and the rest of it goes on."""
+
 import re
 
 import numpy as np
@@ -34,22 +35,50 @@ class NothingAtAll(BaseDataset):
         return []
 
 
-@pytest.mark.parametrize('dataset, official, layout', [
-    (dict(type='CIFAR10C', data_root='c'), 'CIFAR-10-C ', 'KIND.npy, .50000'),
-    (dict(type='CIFAR10_1', data_root='c'), 'CIFAR-10.1 ', 'cifar10.1_v6_'),
-    (dict(type='ImageNetC', data_root='c'), 'ImageNet-C ', 'KIND/SEVERITY'),
-    (dict(type='ImageNetR', data_root='c'), 'ImageNet-R ', 'WNID/'),
-    (dict(type='OODFolder', data_root='c', name='NINCO'), 'NINCO ', r'\*\*/'),
-    (dict(type='CIFAR100', data_root='c', split='test', download=False),
-     'More as CIFAR100 reads it', 'DATA_ROOT/cifar-100-python/test, but got'),
-    (dict(type='ImageNet', data_root='c', split='val'),
-     'More as ImageNet reads it', 'layout DATA_ROOT/val/WNID/.*/c/val'),
-    (dict(type='CustomDataset', data_root='c'),
-     'More as CustomDataset reads it', 'layout DATA_ROOT/CLASS/.*/c/'),
-])
+@pytest.mark.parametrize(
+    'dataset, official, layout',
+    [
+        (
+            dict(type='CIFAR10C', data_root='c'),
+            'CIFAR-10-C ',
+            'KIND.npy, .50000',
+        ),
+        (
+            dict(type='CIFAR10_1', data_root='c'),
+            'CIFAR-10.1 ',
+            'cifar10.1_v6_',
+        ),
+        (
+            dict(type='ImageNetC', data_root='c'),
+            'ImageNet-C ',
+            'KIND/SEVERITY',
+        ),
+        (dict(type='ImageNetR', data_root='c'), 'ImageNet-R ', 'WNID/'),
+        (
+            dict(type='OODFolder', data_root='c', name='NINCO'),
+            'NINCO ',
+            r'\*\*/',
+        ),
+        (
+            dict(type='CIFAR100', data_root='c', split='test', download=False),
+            'More as CIFAR100 reads it',
+            'DATA_ROOT/cifar-100-python/test, but got',
+        ),
+        (
+            dict(type='ImageNet', data_root='c', split='val'),
+            'More as ImageNet reads it',
+            'layout DATA_ROOT/val/WNID/.*/c/val',
+        ),
+        (
+            dict(type='CustomDataset', data_root='c'),
+            'More as CustomDataset reads it',
+            'layout DATA_ROOT/CLASS/.*/c/',
+        ),
+    ],
+)
 def test_a_set_that_is_not_there(outcome, dataset, official, layout):
     found = outcome(more(**dataset))
-    one, = found.missing
+    (one,) = found.missing
     assert one['name'] == 'More' and found.failed == []
     assert one['reason'].startswith(f'Expected {official}')
     assert one['reason'].rstrip('.').endswith('or change `data_root`')
@@ -59,7 +88,8 @@ def test_a_set_that_is_not_there(outcome, dataset, official, layout):
 
 def test_what_is_missing_is_told_once(outcome):
     found = outcome(
-        more(type='CIFAR10C', data_root='c'), ['standard', 'anchored'])
+        more(type='CIFAR10C', data_root='c'), ['standard', 'anchored']
+    )
     assert len(found.missing) == 1 and len(found.models) == 2
     assert sets_of(found, 1) == [True, 'Arrays', 'Photographs']
 
@@ -67,8 +97,9 @@ def test_what_is_missing_is_told_once(outcome):
 def test_clean_images_that_are_not_there(outcome):
     found = outcome(
         "clean['dataset'] = dict(type='OODFolder', data_root='c')",
-        temperature=True)
-    one, = found.missing
+        temperature=True,
+    )
+    (one,) = found.missing
     assert one['name'] == 'Digits' and found.failed == []
     # nothing to compare scores with
     assert sets_of(found) == [False, 'Arrays']
@@ -84,20 +115,41 @@ def write(data, name, content):
 
 
 BROKEN = {
-    'cut short': ('frost.npy', lambda image: image.tobytes()[:900],
-                  'whole .npy file, but got one that can\'t be read'),
-    'five severities': ('frost.npy', lambda image: image[:-1],
-                        'five severities .* but got 99 images and 100'),
-    'dtype': ('fog.npy', lambda image: image.astype(float),
-              r'\(N, H, W, 3\) in uint8, but got \(100, 16.* in float64'),
-    'shape': ('fog.npy', lambda image: image[..., 0],
-              r'\(N, H, W, 3\) in uint8, but got \(100, 16, 16\) in uint8'),
-    'labels': ('labels.npy', lambda image: np.zeros(7, int),
-               'got 100 images and 7 labels. Download or write both again'),
-    'no label': ('labels.npy', lambda image: np.full(100, 11),
-                 'labels from 0 to 9, but got 11'),
-    'kinds of label': ('labels.npy', lambda image: np.zeros(100),
-                       r'labels of shape \(N,\) in integers, but got .* in f'),
+    'cut short': (
+        'frost.npy',
+        lambda image: image.tobytes()[:900],
+        "whole .npy file, but got one that can't be read",
+    ),
+    'five severities': (
+        'frost.npy',
+        lambda image: image[:-1],
+        'five severities .* but got 99 images and 100',
+    ),
+    'dtype': (
+        'fog.npy',
+        lambda image: image.astype(float),
+        r'\(N, H, W, 3\) in uint8, but got \(100, 16.* in float64',
+    ),
+    'shape': (
+        'fog.npy',
+        lambda image: image[..., 0],
+        r'\(N, H, W, 3\) in uint8, but got \(100, 16, 16\) in uint8',
+    ),
+    'labels': (
+        'labels.npy',
+        lambda image: np.zeros(7, int),
+        'got 100 images and 7 labels. Download or write both again',
+    ),
+    'no label': (
+        'labels.npy',
+        lambda image: np.full(100, 11),
+        'labels from 0 to 9, but got 11',
+    ),
+    'kinds of label': (
+        'labels.npy',
+        lambda image: np.zeros(100),
+        r'labels of shape \(N,\) in integers, but got .* in f',
+    ),
 }
 
 
@@ -106,9 +158,10 @@ def test_a_broken_set(outcome, data, case):
     name, make, message = BROKEN[case]
     write(data, name, make(np.load(data / 'arrays' / 'fog.npy')))
     found = outcome(words=('standard', 'anchored'))
-    assert [(one['model'], one['name'])
-            for one in found.failed] == [('standard', 'Arrays'),
-                                         ('anchored', 'Arrays')]
+    assert [(one['model'], one['name']) for one in found.failed] == [
+        ('standard', 'Arrays'),
+        ('anchored', 'Arrays'),
+    ]
     assert re.search(message, found.failed[1]['reason'])
     assert sets_of(found, 0) == sets_of(found, 1) == [True, 'Photographs']
 
@@ -117,22 +170,25 @@ def test_an_npy_file_cut_short(outcome, data):
     path = data / 'arrays' / 'frost.npy'
     path.write_bytes(path.read_bytes()[:-100])
     found = outcome()
-    one, = found.failed
+    (one,) = found.failed
     assert 'frost.npy to be a whole .npy file, but got' in one['reason']
     assert sets_of(found) == [True, 'Photographs']
 
 
-@pytest.mark.parametrize('change, message', [
-    ('missing', '200 in all, but got 1 missing'),
-    ('extra', 'but got 1 unknown (n00000000)'),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        ('missing', '200 in all, but got 1 missing'),
+        ('extra', 'but got 1 unknown (n00000000)'),
+    ],
+)
 def test_class_folders_missing_or_extra(outcome, data, change, message):
     wnids = imagenet_wnids('a')
     names = wnids[1:] if change == 'missing' else (*wnids, 'n00000000')
     for name in names:
         (data / 'a' / name).mkdir(parents=True)
     found = outcome(more(type='ImageNetA', data_root='a'))
-    one, = found.failed
+    (one,) = found.failed
     assert one['name'] == 'More' and message in one['reason']
     assert sets_of(found) == [True, 'Arrays', 'Photographs']
 
@@ -143,30 +199,35 @@ def test_an_image_that_can_not_be_read(outcome, data):
         Image.new('RGB', (16, 16)).save(data / 'files' / str(i) / 'a.png')
     (data / 'files' / '7' / 'a.png').write_text('no image')
     found = outcome(more(type='CustomDataset', data_root='files'))
-    one, = found.failed
+    (one,) = found.failed
     assert 'files/7/a.png to be an image, but got a file' in one['reason']
     assert sets_of(found) == [True, 'Arrays', 'Photographs']
 
 
-@pytest.mark.parametrize('part, left', [
-    ('clean', [False, 'Arrays']),
-    ('ood[0]', [True, 'Arrays']),
-])
+@pytest.mark.parametrize(
+    'part, left',
+    [
+        ('clean', [False, 'Arrays']),
+        ('ood[0]', [True, 'Arrays']),
+    ],
+)
 def test_no_image_at_all(outcome, part, left):
     line = f"{part}['dataset'] = dict(type='NothingAtAll', ann_file='')"
     found = outcome(line)
-    one, = found.failed
+    (one,) = found.failed
     assert 'Expected images in ' in one['reason']
     assert 'but got none. Change the data set' in one['reason']
     assert sets_of(found) == left
 
 
 def test_no_clean_image_of_the_classes_that_a_set_has(outcome):
-    line = ("ood[0]['dataset'].update(metainfo=dict(kept_classes=(1, 2)))\n"
-            "clean['dataset'].update(indices={})")
+    line = (
+        "ood[0]['dataset'].update(metainfo=dict(kept_classes=(1, 2)))\n"
+        "clean['dataset'].update(indices={})"
+    )
     labels = DATASETS.build(dict(type='Digits', split='test')).get_gt_labels()
     found = outcome(line.format(np.flatnonzero(labels > 2)[:9].tolist()))
-    one, = found.failed
+    (one,) = found.failed
     assert 'one image or more to measure on, but got none' in one['reason']
     assert sets_of(found) == [True, 'Arrays']
     found = outcome(line.format(np.flatnonzero(labels > 0)[:90].tolist()))
@@ -174,11 +235,13 @@ def test_no_clean_image_of_the_classes_that_a_set_has(outcome):
     assert sets_of(found) == [True, 'Arrays', 'Photographs']
 
 
-def test_everything_that_is_wrong_is_in_the_report(trained, measured, tmp_path,
-                                                   data, capsys):
+def test_everything_that_is_wrong_is_in_the_report(
+    trained, measured, tmp_path, data, capsys
+):
     (data / 'arrays' / 'labels.npy').write_bytes(b'[no] array')
     results = measured(
-        trained.standard, more=more(type='CIFAR10C', data_root='[gone]'))
+        trained.standard, more=more(type='CIFAR10C', data_root='[gone]')
+    )
     assert len(results['missing']) == len(results['failed']) == 1
     text = (tmp_path / 'out' / 'report.md').read_text()
     shown = ''.join(capsys.readouterr().out.split())  # however it is cut
@@ -199,12 +262,14 @@ def test_progress_ends_at_the_end(outcome, data, trained, suite_file):
     counts = []
     (data / 'arrays' / 'frost.npy').unlink()
     suite = load_suite(
-        suite_file(more(type='CIFAR10C', data_root='gone')), data)
+        suite_file(more(type='CIFAR10C', data_root='gone')), data
+    )
     run_suite(
         suite,
         [Candidate('a', trained.standard_cfg, trained.standard[1], 'a.py')],
         Parts(data / 'parts'),
         Settings(),
-        done=counts.append)
+        done=counts.append,
+    )
     # clean; four of arrays; all of CIFAR-10-C; one of no class
     assert sum(counts) == 1 + 4 + 19 * 5 + 1

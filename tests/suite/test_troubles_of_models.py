@@ -1,4 +1,5 @@
 """Models that can't be tested, or not on everything."""
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +41,7 @@ def test_scores_that_are_not_finite(outcome, monkeypatch):
 def test_a_model_that_is_right_on_what_it_holds_out(outcome, copied):
     # the label of most images out of one class, whatever is shown
     _, path = copied()
-    poison(path, 'head.fc.weight', 0.)
+    poison(path, 'head.fc.weight', 0.0)
     saved = torch.load(path, weights_only=False)
     saved['state_dict']['head.fc.bias'][...] = torch.eye(10)[3]
     torch.save(saved, path)
@@ -49,22 +50,24 @@ def test_a_model_that_is_right_on_what_it_holds_out(outcome, copied):
     found = outcome(
         f"clean['dataset'].update(indices={threes})",
         checkpoint=str(path),
-        temperature=True)
-    one, = found.failed
+        temperature=True,
+    )
+    (one,) = found.failed
     assert one['name'] == 'temperature on Digits'
     assert 'right on 2 of 2. Change to more held-out' in one['reason']
     assert sets_of(found)[:2] == [True, 'Arrays']
     assert len(found.models) == 1 and found.models[0]['temperature'] is None
 
 
-def test_a_checkpoint_for_another_number_of_classes(trained, measured,
-                                                    tmp_path):
+def test_a_checkpoint_for_another_number_of_classes(
+    trained, measured, tmp_path
+):
     config, checkpoint = trained.standard
     cfg = Config.fromfile(config)
     cfg.model.head.num_classes = 7
     cfg.dump(tmp_path / 'seven.py')
     results = measured([tmp_path / 'seven.py', checkpoint], trained.standard)
-    one, = results['failed']
+    (one,) = results['failed']
     assert (one['model'], one['name']) == ('seven', 'the model')
     assert 'differs in 2: size mismatch for head.fc.weight' in one['reason']
     bad, good = results['models']
@@ -78,7 +81,7 @@ def test_a_model_for_another_number_of_classes(outcome):
     classes = [str(i) for i in range(12)]
     line = f"clean['dataset'].update(metainfo=dict(classes={classes}))"
     found = outcome(line)
-    one, = found.failed
+    (one,) = found.failed
     assert 'model for the 12 classes of the data set, but' in one['reason']
     assert sets_of(found) == [False, 'Arrays']
 
@@ -90,8 +93,9 @@ def candidate(trained):
     def make(word='anchored', checkpoint=None, **options):
         cfg = Config(getattr(trained, f'{word}_cfg').to_dict())
         cfg.merge_from_dict(options)
-        return Candidate(word, cfg, checkpoint or getattr(trained, word)[1],
-                         f'{word}.py')
+        return Candidate(
+            word, cfg, checkpoint or getattr(trained, word)[1], f'{word}.py'
+        )
 
     return make
 
@@ -119,12 +123,12 @@ def test_an_anchored_model_without_a_hook(candidate):
 
 def test_models_of_several_answers(candidate):
     head = {
-        'model.head':
-        dict(
+        'model.head': dict(
             _delete_=True,
             type='MultiLabelLinearClsHead',
             num_classes=10,
-            in_channels=64)
+            in_channels=64,
+        )
     }
     found = candidate('standard')
     found.cfg.model.head = head['model.head']
@@ -133,15 +137,18 @@ def test_models_of_several_answers(candidate):
         found.load('cpu')
 
 
-def test_such_a_model_is_told_once_and_others_go_on(trained, measured,
-                                                    tmp_path):
+def test_such_a_model_is_told_once_and_others_go_on(
+    trained, measured, tmp_path
+):
     cfg = Config.fromfile(trained.standard[0])
     cfg.model.head = dict(
-        type='MultiLabelLinearClsHead', num_classes=10, in_channels=64)
+        type='MultiLabelLinearClsHead', num_classes=10, in_channels=64
+    )
     cfg.dump(tmp_path / 'several.py')
-    results = measured([tmp_path / 'several.py', trained.standard[1]],
-                       trained.standard)
-    one, = results['failed']
+    results = measured(
+        [tmp_path / 'several.py', trained.standard[1]], trained.standard
+    )
+    (one,) = results['failed']
     assert one['name'] == 'the model' and 'softmax' in one['reason']
     assert results['models'][1]['ood']['Photographs']
 
@@ -154,8 +161,9 @@ def test_references_that_nothing_has(candidate, tmp_path):
         candidate(
             **{
                 'custom_hooks.0.num_references': 300,
-                'train_dataloader.dataset.indices': 200
-            }).load('cpu')
+                'train_dataloader.dataset.indices': 200,
+            }
+        ).load('cpu')
 
 
 def test_more_references_than_the_checkpoint_holds_are_drawn(candidate):
@@ -167,10 +175,9 @@ def test_more_references_than_the_checkpoint_holds_are_drawn(candidate):
 
 
 def test_what_is_said_of_a_model(candidate):
-    found = candidate(**{
-        'custom_hooks.0.num_references': 2,
-        'custom_hooks.0.seed': 7
-    }).describe()
+    found = candidate(
+        **{'custom_hooks.0.num_references': 2, 'custom_hooks.0.seed': 7}
+    ).describe()
     assert found['classifier'] == 'AnchoredImageClassifier'
     assert (found['num_references'], found['protocol']) == (2, 'mean')
     assert (found['average'], found['reference_seed']) == ('logits', 7)
@@ -178,28 +185,26 @@ def test_what_is_said_of_a_model(candidate):
     plain = candidate('standard').describe()
     assert {
         plain[key]
-        for key in ('num_references', 'protocol', 'average', 'select',
-                    'reference_seed')
+        for key in (
+            'num_references',
+            'protocol',
+            'average',
+            'select',
+            'reference_seed',
+        )
     } == {None}
 
 
-@pytest.mark.parametrize('options', [
-    {
-        'custom_hooks.0.num_references': 2
-    },
-    {
-        'custom_hooks.0.protocol': 'single'
-    },
-    {
-        'model.average': 'probabilities'
-    },
-    {
-        'val_dataloader.dataset.pipeline.0.scale': 12
-    },
-    {
-        'data_preprocessor.mean': [81.] * 3
-    },
-])
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'custom_hooks.0.num_references': 2},
+        {'custom_hooks.0.protocol': 'single'},
+        {'model.average': 'probabilities'},
+        {'val_dataloader.dataset.pipeline.0.scale': 12},
+        {'data_preprocessor.mean': [81.0] * 3},
+    ],
+)
 def test_what_decides_the_figures(candidate, options):
     assert candidate(**options).settings != candidate().settings
     assert candidate().settings == candidate(work_dir='elsewhere').settings
@@ -208,5 +213,5 @@ def test_what_decides_the_figures(candidate, options):
 def test_another_file_is_another_model(candidate, copied):
     _, path = copied('anchored')
     assert candidate(checkpoint=str(path)).settings == candidate().settings
-    poison(path, value=1.)
+    poison(path, value=1.0)
     assert candidate(checkpoint=str(path)).settings != candidate().settings

@@ -1,4 +1,5 @@
 """What the shell scripts run, with programs that only say how they are run."""
+
 import os
 import shutil
 import subprocess
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 
 TOOLS = Path(__file__).parents[2] / 'tools'
-SCRIPTS = sorted(path for path in TOOLS.iterdir()
-                 if path.suffix in ('.sh', '.sbatch'))
+SCRIPTS = sorted(
+    path for path in TOOLS.iterdir() if path.suffix in ('.sh', '.sbatch')
+)
 
 
 @pytest.fixture
@@ -19,23 +21,32 @@ def ran(tmp_path, monkeypatch):
         fake.write_text('#!/bin/sh\necho "$(basename "$0")" "$@"\n')
         fake.chmod(0o755)
     monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
-    for name in ('GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK', 'SRUN_ARGS',
-                 'PY_ARGS', 'REQUEUE', 'NNODES', 'NODE_RANK', 'PORT',
-                 'MASTER_ADDR', 'PYTHON'):
+    for name in (
+        'GPUS',
+        'GPUS_PER_NODE',
+        'CPUS_PER_TASK',
+        'SRUN_ARGS',
+        'PY_ARGS',
+        'REQUEUE',
+        'NNODES',
+        'NODE_RANK',
+        'PORT',
+        'MASTER_ADDR',
+        'PYTHON',
+    ):
         monkeypatch.delenv(name, raising=False)
 
     def run(script, *arguments, gres='(null)', **variables):
         sinfo = tmp_path / 'sinfo'
         sinfo.write_text(f'#!/bin/sh\necho "{gres}"\n')
         sinfo.chmod(0o755)
-        done = subprocess.run([TOOLS / script, *arguments],
-                              stdout=subprocess.PIPE,
-                              text=True,
-                              check=True,
-                              env={
-                                  **os.environ,
-                                  **variables
-                              })
+        done = subprocess.run(
+            [TOOLS / script, *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            env={**os.environ, **variables},
+        )
         return done.stdout.replace(f'{TOOLS}/', '').split()
 
     return run
@@ -52,14 +63,20 @@ def test_scripts_are_sound(script):
         subprocess.run(['shellcheck', '-x', script], check=True)
 
 
-@pytest.mark.parametrize('script', [
-    'dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh',
-    'train.sbatch'
-])
+@pytest.mark.parametrize(
+    'script',
+    [
+        'dist_train.sh',
+        'dist_test.sh',
+        'slurm_train.sh',
+        'slurm_test.sh',
+        'train.sbatch',
+    ],
+)
 def test_too_few_arguments_show_the_usage(script):
-    done = subprocess.run([TOOLS / script, 'config.py'],
-                          capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        [TOOLS / script, 'config.py'], capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert f'tools/{script} ' in done.stderr and 'CONFIG' in done.stderr
     assert os.access(TOOLS / script, os.X_OK)
@@ -68,18 +85,37 @@ def test_too_few_arguments_show_the_usage(script):
 def test_one_node_takes_a_free_port(ran):
     command = ran('dist_train.sh', 'c.py', '4', '--amp', '--resume')
     assert command == [
-        'python', '-m', 'torch.distributed.run', '--standalone',
-        '--local-addr', '127.0.0.1', '--nproc-per-node', '4', 'train.py',
-        'c.py', '--amp', '--resume', '--launcher', 'pytorch'
+        'python',
+        '-m',
+        'torch.distributed.run',
+        '--standalone',
+        '--local-addr',
+        '127.0.0.1',
+        '--nproc-per-node',
+        '4',
+        'train.py',
+        'c.py',
+        '--amp',
+        '--resume',
+        '--launcher',
+        'pytorch',
     ]
 
 
-@pytest.mark.parametrize('variables,meet', [
-    (dict(PORT='29501'), '--nnodes 1 --node-rank 0 --master-addr 127.0.0.1 '
-     '--master-port 29501'),
-    (dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='n1'),
-     '--nnodes 2 --node-rank 1 --master-addr n1 --master-port 29500'),
-])
+@pytest.mark.parametrize(
+    'variables,meet',
+    [
+        (
+            dict(PORT='29501'),
+            '--nnodes 1 --node-rank 0 --master-addr 127.0.0.1 '
+            '--master-port 29501',
+        ),
+        (
+            dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='n1'),
+            '--nnodes 2 --node-rank 1 --master-addr n1 --master-port 29500',
+        ),
+    ],
+)
 def test_where_processes_meet(ran, variables, meet):
     command = ran('dist_test.sh', 'c.py', 'e.pth', '2', '--tta', **variables)
     assert has(command, *meet.split())
@@ -96,12 +132,15 @@ def test_slurm_tasks_have_a_gpu_each(ran):
         '--amp',
         gres='gpu:a100:8(S:0-1)',
         GPUS='16',
-        SRUN_ARGS='--time 60 --qos high')
+        SRUN_ARGS='--time 60 --qos high',
+    )
     assert has(
-        command, 'srun --partition part --job-name job --ntasks 16 '
+        command,
+        'srun --partition part --job-name job --ntasks 16 '
         '--ntasks-per-node 8 --cpus-per-task 5 --gres gpu:8 --time 60 '
         '--qos high --kill-on-bad-exit=1 python -u train.py c.py '
-        '--work-dir work --amp --launcher slurm')
+        '--work-dir work --amp --launcher slurm',
+    )
 
 
 def test_nodes_without_gpus_are_not_asked_for_them(ran):
@@ -113,11 +152,14 @@ def test_nodes_without_gpus_are_not_asked_for_them(ran):
         'e.pth',
         GPUS='2',
         CPUS_PER_TASK='1',
-        PY_ARGS='--tta --amp')
+        PY_ARGS='--tta --amp',
+    )
     assert has(
-        command, 'srun --partition part --job-name job --ntasks 2 '
+        command,
+        'srun --partition part --job-name job --ntasks 2 '
         '--ntasks-per-node 2 --cpus-per-task 1 --kill-on-bad-exit=1 '
-        'python -u test.py c.py e.pth --tta --amp --launcher slurm')
+        'python -u test.py c.py e.pth --tta --amp --launcher slurm',
+    )
 
 
 def test_a_run_that_requeues_is_submitted(ran, tmp_path):
@@ -131,22 +173,30 @@ def test_a_run_that_requeues_is_submitted(ran, tmp_path):
         '--amp',
         GPUS='8',
         GPUS_PER_NODE='4',
-        REQUEUE='1')
+        REQUEUE='1',
+    )
     assert has(
-        command, f'sbatch --output {work}/slurm-%j.log --partition '
+        command,
+        f'sbatch --output {work}/slurm-%j.log --partition '
         'part --job-name job --ntasks 8 --ntasks-per-node 4 '
-        f'--cpus-per-task 5 train.sbatch c.py {work} --amp')
+        f'--cpus-per-task 5 train.sbatch c.py {work} --amp',
+    )
     assert Path(work).is_dir()
 
 
 def test_a_job_out_of_the_clone_is_told_so(tmp_path):
-    done = subprocess.run(['bash', TOOLS / 'train.sbatch', 'c.py', 'work'],
-                          capture_output=True,
-                          text=True,
-                          env={
-                              **os.environ, 'SLURM_JOB_ID': '1',
-                              'SLURM_SUBMIT_DIR': str(tmp_path)
-                          })
+    done = subprocess.run(
+        ['bash', TOOLS / 'train.sbatch', 'c.py', 'work'],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            'SLURM_JOB_ID': '1',
+            'SLURM_SUBMIT_DIR': str(tmp_path),
+        },
+    )
     assert done.returncode == 2
-    assert (f'Expected tools/train.py in {tmp_path}, where sbatch ran, but it '
-            'is not there. Run sbatch in the clone' in done.stderr)
+    assert (
+        f'Expected tools/train.py in {tmp_path}, where sbatch ran, but it '
+        'is not there. Run sbatch in the clone' in done.stderr
+    )

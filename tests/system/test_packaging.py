@@ -22,17 +22,27 @@ def wheel(tmp_path_factory):
         ROOT,
         source,
         symlinks=True,
-        ignore=shutil.ignore_patterns('.venv*', '.git', 'build', 'data',
-                                      'work_dirs', '*.egg-info'))
-    subprocess.run([
-        sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps',
-        '--no-build-isolation', '--wheel-dir',
-        str(folder),
-        str(source)
-    ],
-                   check=True,
-                   cwd=folder)
-    found, = folder.glob('mmanchor-*.whl')
+        ignore=shutil.ignore_patterns(
+            '.venv*', '.git', 'build', 'data', 'work_dirs', '*.egg-info'
+        ),
+    )
+    subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'pip',
+            'wheel',
+            '--quiet',
+            '--no-deps',
+            '--no-build-isolation',
+            '--wheel-dir',
+            str(folder),
+            str(source),
+        ],
+        check=True,
+        cwd=folder,
+    )
+    (found,) = folder.glob('mmanchor-*.whl')
     return found
 
 
@@ -53,31 +63,49 @@ def test_configs_and_tools_travel_in_the_wheel(wheel):
 
 def test_mim_searches_the_installed_package(wheel, tmp_path):
     site = tmp_path / 'site'
-    subprocess.run([
-        sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps',
-        '--no-index', '--target',
-        str(site),
-        str(wheel)
-    ],
-                   check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'pip',
+            'install',
+            '--quiet',
+            '--no-deps',
+            '--no-index',
+            '--target',
+            str(site),
+            str(wheel),
+        ],
+        check=True,
+    )
     root = site / 'mmanchor' / '.mim'
     if 'onedl-mim' in {d.name for d in metadata.distributions()}:
         # it looks for a wheel's files in its dist-info, but knows what
         # `pip install -e` leaves
-        info, = site.glob('mmanchor-*.dist-info')
+        (info,) = site.glob('mmanchor-*.dist-info')
         (info / 'direct_url.json').write_text(
-            json.dumps(dict(url=ROOT.as_uri(), dir_info=dict(editable=True))))
+            json.dumps(dict(url=ROOT.as_uri(), dir_info=dict(editable=True)))
+        )
         root = ROOT
-    shown, = re.findall(r'^mim (search mmanchor .*)$',
-                        (ROOT / 'docs/recipes.md').read_text(), re.M)
+    (shown,) = re.findall(
+        r'^mim (search mmanchor .*)$',
+        (ROOT / 'docs/recipes.md').read_text(),
+        re.M,
+    )
     found = tmp_path / 'found.json'
-    subprocess.run([
-        sys.executable, '-m', 'mim', *shlex.split(shown), '--json',
-        str(found)
-    ],
-                   check=True,
-                   cwd=tmp_path,
-                   env=dict(os.environ, PYTHONPATH=str(site)))
+    subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'mim',
+            *shlex.split(shown),
+            '--json',
+            str(found),
+        ],
+        check=True,
+        cwd=tmp_path,
+        env=dict(os.environ, PYTHONPATH=str(site)),
+    )
     fields = json.loads(found.read_text())
     name = 'wrn-40-2_anchored_cifar100'
     assert fields['epochs'][name] == 200

@@ -1,4 +1,5 @@
 """``tools/train.sbatch`` with programs that stand in for Slurm's."""
+
 import os
 import signal
 import subprocess
@@ -36,11 +37,13 @@ def start(tmp_path, monkeypatch):
             stderr=subprocess.STDOUT,
             text=True,
             env={
-                **os.environ, 'SLURM_JOB_ID': '7',
+                **os.environ,
+                'SLURM_JOB_ID': '7',
                 'TOOLS': str(TOOLS),
                 'PYTHON': 'python',
-                **variables
-            })
+                **variables,
+            },
+        )
 
     return start
 
@@ -95,7 +98,7 @@ def test_a_restart_goes_on_rather_than_from_where_the_first_start_did(start):
     assert '--resume a.pth --resume --launcher slurm' in printed
     words = printed.split()
     parser = launch.train_parser()
-    assert parser.parse_args(words[words.index('c.py'):]).resume == 'auto'
+    assert parser.parse_args(words[words.index('c.py') :]).resume == 'auto'
 
 
 def test_a_task_of_an_array_stops_and_requeues_itself_alone(start):

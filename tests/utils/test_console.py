@@ -8,13 +8,19 @@ from mmanchor.utils.console import commit, write_json
 def test_the_commit_is_that_of_the_file_s_own_repository(tmp_path):
 
     def git(*arguments):
-        subprocess.run([
-            'git', '-c', 'user.name=a', '-c', 'user.email=a@b.example',
-            *arguments
-        ],
-                       cwd=tmp_path,
-                       check=True,
-                       capture_output=True)
+        subprocess.run(
+            [
+                'git',
+                '-c',
+                'user.name=a',
+                '-c',
+                'user.email=a@b.example',
+                *arguments,
+            ],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
 
     path = tmp_path / 'own.py'
     path.write_text('1')

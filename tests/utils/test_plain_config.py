@@ -9,7 +9,8 @@ from mmanchor.utils.plain_config import take_off
 
 
 @pytest.mark.parametrize(
-    'changes', [
+    'changes',
+    [
         dict(masked_target='label'),
         dict(type='ReferenceMaskingLinearClsHead'),
         dict(type=ReferenceMaskingLinearClsHead),
@@ -17,9 +18,12 @@ from mmanchor.utils.plain_config import take_off
         dict(
             loss=dict(
                 type='ReferenceMaskingLoss',
-                loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1))),
+                loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1),
+            )
+        ),
     ],
-    ids=str)
+    ids=str,
+)
 def test_a_head_becomes_the_host_s_again(changes):
     anchored = model_config(stem=['conv1'], average='probabilities')
     anchored['head'].update(changes)
@@ -30,6 +34,7 @@ def test_a_head_becomes_the_host_s_again(changes):
     assert type(plain.head).__name__ == 'LinearClsHead'
     wanted = changes.get('loss', {}).get('loss', {}).get('type')
     assert type(plain.head.loss_module).__name__ == (
-        wanted or 'CrossEntropyLoss')
+        wanted or 'CrossEntropyLoss'
+    )
     assert type(plain.data_preprocessor) is ClsDataPreprocessor
     assert cfg.model.type == 'AnchoredImageClassifier'  # as it was

@@ -1,4 +1,5 @@
 """Draws that depend on what is done, whoever does it."""
+
 import copy
 import pickle
 import random
@@ -7,8 +8,11 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, SequentialSampler
 
-from mmanchor.utils.seeding import (SeededBatches, SeededIndices,
-                                    seed_generators)
+from mmanchor.utils.seeding import (
+    SeededBatches,
+    SeededIndices,
+    seed_generators,
+)
 
 
 def draws():
@@ -21,13 +25,13 @@ def read(indices):
 
 def batches(begin=(0, 0)):
     seeded = SeededBatches(BatchSampler(SequentialSampler(range(7)), 3, False))
-    seeded.begin((5, ), *begin)
+    seeded.begin((5,), *begin)
     return seeded
 
 
 def test_all_three_generators_are_seeded_by_any_part():
     found = []
-    for entropy in ((0, 1), (1, 0), (0, 1, 0), (0, )):
+    for entropy in ((0, 1), (1, 0), (0, 1, 0), (0,)):
         seed_generators(*entropy)
         found.append(draws())
     assert len({number for drawn in found for number in drawn}) == 12
@@ -55,7 +59,10 @@ def test_batches_are_those_of_the_sampler_each_with_its_seed():
     seeded = batches()
     found = [read(batch) for batch in seeded]
     assert [[i for i, _ in batch] for batch in found] == [
-        [0, 1, 2], [3, 4, 5], [6]]  # yapf: disable
+        [0, 1, 2],
+        [3, 4, 5],
+        [6],
+    ]
     assert len({d for batch in found for _, d in batch}) == 7
     assert len(seeded) == 3 and seeded.batch_size == 3
     assert len(copy.copy(seeded)) == 3

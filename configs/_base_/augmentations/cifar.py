@@ -1,4 +1,5 @@
 """Training pipelines for MMPretrain's CIFAR datasets, whose images are RGB."""
+
 crop_flip = [
     dict(type='RandomCrop', crop_size=32, padding=4),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
@@ -35,8 +36,7 @@ pixmix = [
     dict(type='RandomCrop', crop_size=32, padding=4),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(
-        type='PixMix',
-        mixing_set='data/fractals_and_fvis',
-        channel_order='rgb'),
+        type='PixMix', mixing_set='data/fractals_and_fvis', channel_order='rgb'
+    ),
     dict(type='PackInputs'),
 ]

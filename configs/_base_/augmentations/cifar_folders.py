@@ -1,4 +1,5 @@
 """Training pipelines for images read from files, which come as BGR."""
+
 crop_flip = [
     dict(type='LoadImageFromFile'),
     dict(type='RandomCrop', crop_size=32, padding=4),

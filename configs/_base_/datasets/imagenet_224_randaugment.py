@@ -1,4 +1,5 @@
 """ImageNet-1K at 224 px as torchvision's ViT-B/16 has it: 3 repeats."""
+
 _base_ = 'mmpretrain::_base_/datasets/imagenet_bs64.py'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -6,7 +7,8 @@ train_pipeline = [
         type='RandomResizedCrop',
         scale=224,
         backend='pillow',
-        interpolation='bilinear'),
+        interpolation='bilinear',
+    ),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='NumpyToPIL', to_rgb=True),
     dict(type='torchvision/RandAugment', interpolation='bilinear'),
@@ -20,13 +22,15 @@ test_pipeline = [
         scale=256,
         edge='short',
         backend='pillow',
-        interpolation='bilinear'),
+        interpolation='bilinear',
+    ),
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
     batch_size=512,
     dataset=dict(pipeline=train_pipeline),
-    sampler=dict(type='RepeatAugSampler', num_repeats=3))
+    sampler=dict(type='RepeatAugSampler', num_repeats=3),
+)
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

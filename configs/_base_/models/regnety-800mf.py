@@ -1,4 +1,5 @@
 """torchvision's RegNetY-800MF, 6.4 million parameters."""
+
 model = dict(
     type='ImageClassifier',
     backbone=dict(type='RegNetY', arch='800mf'),
@@ -8,4 +9,6 @@ model = dict(
         num_classes=1000,
         in_channels=784,
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
-        topk=(1, 5)))
+        topk=(1, 5),
+    ),
+)

@@ -1,6 +1,8 @@
 """SGD, 6 epochs with a cosine: a first look, not the paper's 200."""
+
 optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4))
+    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4)
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, end=1, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', begin=1, end=6, convert_to_iter_based=True),

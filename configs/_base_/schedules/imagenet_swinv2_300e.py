@@ -1,4 +1,5 @@
 """torchvision's for SwinV2: AdamW on 8 x 128 images, averaged weights."""
+
 _base_ = 'mmpretrain::_base_/schedules/imagenet_bs1024_adamw_swin.py'
 optim_wrapper = dict(clip_grad=dict(max_norm=5.0))
 param_scheduler = [
@@ -11,5 +12,6 @@ custom_hooks = [
         type='EMAHook',
         momentum=2e-5 * 1024 * 32 / 300,
         interval=32,
-        begin_epoch=20),
+        begin_epoch=20,
+    ),
 ]

@@ -1,7 +1,9 @@
 """torchvision's for ViT-B/16: AdamW on 8 x 512 images, averaged weights."""
+
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.3),
-    clip_grad=dict(max_norm=1.0))
+    clip_grad=dict(max_norm=1.0),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.033, end=30),
     dict(type='CosineAnnealingLR', begin=30, end=300),
@@ -16,5 +18,6 @@ custom_hooks = [
         type='EMAHook',
         momentum=2e-5 * 4096 * 32 / 300,
         interval=32,
-        begin_epoch=30),
+        begin_epoch=30,
+    ),
 ]

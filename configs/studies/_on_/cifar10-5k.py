@@ -2,6 +2,7 @@
 
 The first 500 training images of each class by name, as JPEG in class folders.
 """
+
 title = 'CIFAR-10 (JPEG, 5,000 images), ResNet-18 of width 16, 40 epochs'
 _fitted = {
     'train_dataloader.dataset.type': 'FirstOfEachClass',
@@ -21,11 +22,12 @@ _fitted = {
 _masked = 'cifar10/resnet18-w16_anchored-masked_cifar10-folders.py'
 configs = dict(
     standard=dict(
-        config='cifar10/resnet18-w16_cifar10-folders.py', options=_fitted),
+        config='cifar10/resnet18-w16_cifar10-folders.py', options=_fitted
+    ),
     anchored=dict(
-        config=_masked, options={
-            **_fitted, 'data_preprocessor.mask_prob': 0.
-        }),
-    masked=dict(config=_masked, options=_fitted))
+        config=_masked, options={**_fitted, 'data_preprocessor.mask_prob': 0.0}
+    ),
+    masked=dict(config=_masked, options=_fitted),
+)
 suite = 'cifar10-folders-2k'
 shifted = 'corrupted'

@@ -2,6 +2,7 @@
 
 12 minutes of training and 7 of measuring a model on a core of 2023.
 """
+
 title = 'CIFAR-10 (JPEG), ResNet-18 of width 8, 10 epochs'
 _small = {
     'model.backbone.stem_channels': 8,
@@ -14,11 +15,12 @@ _small = {
 _masked = 'cifar10/resnet18-w16_anchored-masked_cifar10-folders.py'
 configs = dict(
     standard=dict(
-        config='cifar10/resnet18-w16_cifar10-folders.py', options=_small),
+        config='cifar10/resnet18-w16_cifar10-folders.py', options=_small
+    ),
     anchored=dict(
-        config=_masked, options={
-            **_small, 'data_preprocessor.mask_prob': 0.
-        }),
-    masked=dict(config=_masked, options=_small))
+        config=_masked, options={**_small, 'data_preprocessor.mask_prob': 0.0}
+    ),
+    masked=dict(config=_masked, options=_small),
+)
 suite = 'cifar10-folders'
 shifted = 'corrupted'

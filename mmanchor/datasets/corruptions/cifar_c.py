@@ -2,10 +2,11 @@
 
 Everything here needs the extra ``mmanchor[corruptions]``.
 """
+
 import io
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources
-from typing import Callable, Dict, Tuple
 
 import cv2
 import numpy as np
@@ -18,40 +19,61 @@ from .seeded_numpy import seeded_numpy
 
 # What each kind's function takes after the image and the generator, at the
 # severities 1 to 5; the units are in the functions' docstrings.
-CIFAR_C: Dict[str, Tuple[tuple, ...]] = dict(
-    gaussian_noise=((.04, ), (.06, ), (.08, ), (.09, ), (.10, )),
-    shot_noise=((500, ), (250, ), (100, ), (75, ), (50, )),
-    impulse_noise=((.01, ), (.02, ), (.03, ), (.05, ), (.07, )),
-    defocus_blur=((.3, .4), (.4, .5), (.5, .6), (1, .2), (1.5, .1)),
-    glass_blur=((.05, 1, 1), (.25, 1, 1), (.4, 1, 1), (.25, 1, 2), (.4, 1, 2)),
+CIFAR_C: dict[str, tuple[tuple, ...]] = dict(
+    gaussian_noise=((0.04,), (0.06,), (0.08,), (0.09,), (0.10,)),
+    shot_noise=((500,), (250,), (100,), (75,), (50,)),
+    impulse_noise=((0.01,), (0.02,), (0.03,), (0.05,), (0.07,)),
+    defocus_blur=((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
+    glass_blur=(
+        (0.05, 1, 1),
+        (0.25, 1, 1),
+        (0.4, 1, 1),
+        (0.25, 1, 2),
+        (0.4, 1, 2),
+    ),
     motion_blur=((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
-    zoom_blur=((5, ), (10, ), (15, ), (20, ), (25, )),
-    snow=((.1, .2, 1, .6, 8, 3, .95), (.1, .2, 1, .5, 10, 4,
-                                       .9), (.15, .3, 1.75, .55, 10, 4, .9),
-          (.25, .3, 2.25, .6, 12, 6, .85), (.3, .3, 1.25, .65, 14, 12, .8)),
-    frost=((1, .2), (1, .3), (.9, .4), (.85, .4), (.75, .45)),
-    fog=((.2, 3), (.5, 3), (.75, 2.5), (1, 2), (1.5, 1.75)),
-    brightness=((.05, ), (.1, ), (.15, ), (.2, ), (.3, )),
-    contrast=((.75, ), (.5, ), (.4, ), (.3, ), (.15, )),
-    elastic_transform=((0, 0, .08), (.05, .2, .07), (.08, .06, .06),
-                       (.1, .04, .05), (.1, .03, .03)),
-    pixelate=((.95, ), (.9, ), (.85, ), (.75, ), (.65, )),
-    jpeg_compression=((80, ), (65, ), (58, ), (50, ), (40, )),
-    speckle_noise=((.06, ), (.10, ), (.12, ), (.16, ), (.20, )),
-    gaussian_blur=((.4, ), (.6, ), (.7, ), (.8, ), (1.0, )),
-    spatter=((.62, .1, .7, .7, .5, False), (.65, .1, .8, .7, .5, False),
-             (.65, .3, 1, .69, .5, False), (.65, .1, .7, .69, .6, True),
-             (.65, .1, .5, .68, .6, True)),
-    saturate=((.3, 0), (.1, 0), (1.5, 0), (2, .1), (2.5, .2)))
+    zoom_blur=((5,), (10,), (15,), (20,), (25,)),
+    snow=(
+        (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
+        (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
+        (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
+        (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
+        (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
+    ),
+    frost=((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
+    fog=((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
+    brightness=((0.05,), (0.1,), (0.15,), (0.2,), (0.3,)),
+    contrast=((0.75,), (0.5,), (0.4,), (0.3,), (0.15,)),
+    elastic_transform=(
+        (0, 0, 0.08),
+        (0.05, 0.2, 0.07),
+        (0.08, 0.06, 0.06),
+        (0.1, 0.04, 0.05),
+        (0.1, 0.03, 0.03),
+    ),
+    pixelate=((0.95,), (0.9,), (0.85,), (0.75,), (0.65,)),
+    jpeg_compression=((80,), (65,), (58,), (50,), (40,)),
+    speckle_noise=((0.06,), (0.10,), (0.12,), (0.16,), (0.20,)),
+    gaussian_blur=((0.4,), (0.6,), (0.7,), (0.8,), (1.0,)),
+    spatter=(
+        (0.62, 0.1, 0.7, 0.7, 0.5, False),
+        (0.65, 0.1, 0.8, 0.7, 0.5, False),
+        (0.65, 0.3, 1, 0.69, 0.5, False),
+        (0.65, 0.1, 0.7, 0.69, 0.6, True),
+        (0.65, 0.1, 0.5, 0.68, 0.6, True),
+    ),
+    saturate=((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)),
+)
 
 NUM_FROST = 5  # of the six pictures of the library, as in CIFAR-10-C
-FROST_SCALE = .2
+FROST_SCALE = 0.2
 WATER = np.array([175, 238, 238]) / 255  # pale turquoise
 MUD = np.array([63, 42, 20]) / 255
 
 
-def corrupt_as_cifar_c(image: np.ndarray, kind: str, severity: int,
-                       rng: np.random.Generator) -> np.ndarray:
+def corrupt_as_cifar_c(
+    image: np.ndarray, kind: str, severity: int, rng: np.random.Generator
+) -> np.ndarray:
     """Corrupt an image with the settings of CIFAR-10-C.
 
     Lengths are in pixels of an image of any size, but for elastic transforms,
@@ -69,8 +91,9 @@ def corrupt_as_cifar_c(image: np.ndarray, kind: str, severity: int,
 
     Example:
         >>> grey = np.full((32, 32, 3), 100, np.uint8)
-        >>> brighter = corrupt_as_cifar_c(grey, 'brightness', 2,
-        ...                               np.random.default_rng(0))
+        >>> brighter = corrupt_as_cifar_c(
+        ...     grey, 'brightness', 2, np.random.default_rng(0)
+        ... )
         >>> brighter[0, 0].round(2)
         array([125.5, 125.5, 125.5])
 
@@ -96,8 +119,8 @@ def shot_noise(image, rng, photons):
 def impulse_noise(image, rng, share):
     """Replace a share of all values, half by black and half by white."""
     drawn = rng.random(image.shape)
-    noisy = np.where(drawn < share / 2, 0., image)
-    return np.where(drawn >= 1 - share / 2, 1., noisy)
+    noisy = np.where(drawn < share / 2, 0.0, image)
+    return np.where(drawn >= 1 - share / 2, 1.0, noisy)
 
 
 def speckle_noise(image, rng, std):
@@ -107,7 +130,7 @@ def speckle_noise(image, rng, std):
 
 def blurred(image, std):
     """Convolve with a Gaussian of a standard deviation in pixels."""
-    stds = (std, std) + (0, ) * (image.ndim - 2)
+    stds = (std, std) + (0,) * (image.ndim - 2)
     return ndimage.gaussian_filter(image, stds, mode='nearest')
 
 
@@ -126,8 +149,9 @@ def glass_blur(image, rng, std, reach, passes):
     height, width = image.shape[:2]
     # the script rounds here, and downwards
     image = np.floor(255 * blurred(image, std)) / 255
-    rows, columns = np.mgrid[reach + 1:height - reach + 1,
-                             reach + 1:width - reach + 1]
+    rows, columns = np.mgrid[
+        reach + 1 : height - reach + 1, reach + 1 : width - reach + 1
+    ]
     for _ in range(passes):
         up, left = rng.integers(-reach, reach, (2, *rows.shape))
         moved = image.copy()
@@ -139,7 +163,7 @@ def glass_blur(image, rng, std, reach, passes):
 def defocus_blur(image, rng, radius, alias_std):
     """Convolve with a disk, smoothed with a Gaussian on 3×3 pixels."""
     reach = np.arange(-8, 9)
-    disk = np.float32(reach[:, None]**2 + reach**2 <= radius**2)
+    disk = np.float32(reach[:, None] ** 2 + reach**2 <= radius**2)
     kernel = cv2.GaussianBlur(disk / disk.sum(), (3, 3), alias_std)
     return cv2.filter2D(image, -1, kernel)
 
@@ -151,16 +175,17 @@ def moved_blur(image, radius, std, angle):
     border's own value.
     """
     steps = np.arange(2 * radius + 1)
-    weights = np.exp(-steps**2 / (2 * std**2))
-    offsets = np.ceil(np.outer((np.sin(angle), np.cos(angle)), steps) -
-                      .5).astype(int)
+    weights = np.exp(-(steps**2) / (2 * std**2))
+    offsets = np.ceil(
+        np.outer((np.sin(angle), np.cos(angle)), steps) - 0.5
+    ).astype(int)
     height, width = image.shape[:2]
     margin = 2 * radius
-    padding = ((margin, margin), ) * 2 + ((0, 0), ) * (image.ndim - 2)
+    padding = ((margin, margin),) * 2 + ((0, 0),) * (image.ndim - 2)
     padded = np.pad(image, padding, mode='edge')
     total = np.zeros_like(image)
     for weight, (down, right) in zip(weights, offsets.T + margin):
-        total += weight * padded[down:down + height, right:right + width]
+        total += weight * padded[down : down + height, right : right + width]
     return total / weights.sum()
 
 
@@ -179,13 +204,20 @@ def zoomed(image, factor):
         start = (side - size) // 2
         middle.append(slice(start, start + size))
     larger = ndimage.zoom(
-        image[tuple(middle)], (factor, factor) + (1, ) * (image.ndim - 2),
-        order=1)
-    starts = [(large - side) // 2
-              for large, side in zip(larger.shape, image.shape[:2])]
-    return larger[tuple(
-        slice(start, start + side)
-        for start, side in zip(starts, image.shape[:2]))]
+        image[tuple(middle)],
+        (factor, factor) + (1,) * (image.ndim - 2),
+        order=1,
+    )
+    starts = [
+        (large - side) // 2
+        for large, side in zip(larger.shape, image.shape[:2])
+    ]
+    return larger[
+        tuple(
+            slice(start, start + side)
+            for start, side in zip(starts, image.shape[:2])
+        )
+    ]
 
 
 def zoom_blur(image, rng, steps):
@@ -200,8 +232,8 @@ def snow(image, rng, mean, std, zoom, threshold, radius, blur_std, blend):
     flakes = np.where(flakes < threshold, 0, flakes).clip(0, 1)
     angle = np.radians(rng.uniform(-135, -45))
     flakes = moved_blur(flakes, radius, blur_std, angle)[..., None]
-    grey = image @ (.299, .587, .114)
-    white = np.maximum(image, 1.5 * grey[..., None] + .5)
+    grey = image @ (0.299, 0.587, 0.114)
+    white = np.maximum(image, 1.5 * grey[..., None] + 0.5)
     return blend * image + (1 - blend) * white + flakes + flakes[::-1, ::-1]
 
 
@@ -216,12 +248,17 @@ def frost_picture(number: int, height: int, width: int) -> np.ndarray:
         - output: (at least height, at least width, 3), in [0, 1]
     """
     suffix = 'png' if number <= 3 else 'jpg'
-    file = resources.files('imagecorruptions') / 'frost' / (
-        f'frost{number}.{suffix}')
+    file = (
+        resources.files('imagecorruptions')
+        / 'frost'
+        / (f'frost{number}.{suffix}')
+    )
     picture = cv2.imdecode(
-        np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    scale = max(FROST_SCALE, height / picture.shape[0],
-                width / picture.shape[1])
+        np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR
+    )
+    scale = max(
+        FROST_SCALE, height / picture.shape[0], width / picture.shape[1]
+    )
     size = [round(scale * side) for side in picture.shape[1::-1]]
     return cv2.resize(picture, size)[..., ::-1] / 255
 
@@ -230,9 +267,11 @@ def frost(image, rng, image_weight, frost_weight):
     """Add a cut of a picture of frost."""
     height, width = image.shape[:2]
     picture = frost_picture(int(rng.integers(NUM_FROST)) + 1, height, width)
-    top, left = (rng.integers(large - side + 1)
-                 for large, side in zip(picture.shape, (height, width)))
-    cut = picture[top:top + height, left:left + width]
+    top, left = (
+        rng.integers(large - side + 1)
+        for large, side in zip(picture.shape, (height, width))
+    )
+    cut = picture[top : top + height, left : left + width]
     return image_weight * image + frost_weight * cut
 
 
@@ -288,24 +327,38 @@ def elastic_transform(image, rng, amplitude, std, shift):
     centre, arm = np.array([width // 2, height // 2]), side // 3
     corners = np.float32(centre + arm * np.array([[1, 1], [1, -1], [-1, -1]]))
     moved = corners + np.float32(
-        rng.uniform(-shift * side, shift * side, corners.shape))
+        rng.uniform(-shift * side, shift * side, corners.shape)
+    )
     image = cv2.warpAffine(
         image,
-        cv2.getAffineTransform(corners, moved), (width, height),
-        borderMode=cv2.BORDER_REFLECT_101)
+        cv2.getAffineTransform(corners, moved),
+        (width, height),
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
     down, right = (
-        amplitude * side * ndimage.gaussian_filter(
+        amplitude
+        * side
+        * ndimage.gaussian_filter(
             rng.uniform(-1, 1, (height, width)),
             std * side,
             mode='reflect',
-            truncate=3) for _ in range(2))
+            truncate=3,
+        )
+        for _ in range(2)
+    )
     rows, columns = np.mgrid[:height, :width]
-    return np.stack([
-        ndimage.map_coordinates(
-            image[..., channel], (rows + down, columns + right),
-            order=1,
-            mode='reflect') for channel in range(3)
-    ], -1)
+    return np.stack(
+        [
+            ndimage.map_coordinates(
+                image[..., channel],
+                (rows + down, columns + right),
+                order=1,
+                mode='reflect',
+            )
+            for channel in range(3)
+        ],
+        -1,
+    )
 
 
 def _as_pil(image: np.ndarray) -> Image.Image:
@@ -335,8 +388,8 @@ def spatter(image, rng, mean, std, blur_std, threshold, strength, is_mud):
     """
     liquid = blurred(rng.normal(mean, std, image.shape[:2]), blur_std)
     if is_mud:
-        cover = blurred(np.where(liquid > threshold, 1., 0.), strength)
-        cover = np.where(cover < .8, 0, cover)[..., None]
+        cover = blurred(np.where(liquid > threshold, 1.0, 0.0), strength)
+        cover = np.where(cover < 0.8, 0, cover)[..., None]
         return (1 - cover) * image + cover * MUD
     liquid[liquid < threshold] = 0
     light = _lit_drops((255 * liquid.clip(0, 1)).astype(np.uint8))
@@ -352,12 +405,13 @@ def _lit_drops(liquid: np.ndarray) -> np.ndarray:
         - liquid: (H, W), uint8
         - output: (H, W), float32
     """
-    depth = cv2.distanceTransform(255 - cv2.Canny(liquid, 50, 150),
-                                  cv2.DIST_L2, 5)
+    depth = cv2.distanceTransform(
+        255 - cv2.Canny(liquid, 50, 150), cv2.DIST_L2, 5
+    )
     depth = cv2.blur(np.minimum(depth, 20), (3, 3)).astype(np.uint8)
     emboss = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
     light = cv2.filter2D(cv2.equalizeHist(depth), cv2.CV_8U, emboss)
     return liquid * cv2.blur(light, (3, 3)).astype(np.float32)
 
 
-_FUNCTIONS: Dict[str, Callable] = {kind: globals()[kind] for kind in CIFAR_C}
+_FUNCTIONS: dict[str, Callable] = {kind: globals()[kind] for kind in CIFAR_C}

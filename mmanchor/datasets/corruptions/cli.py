@@ -1,6 +1,7 @@
 """``tools/make_corruptions.py``: a corrupted set, and how far it is."""
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
 
 from rich.console import Console
 
@@ -10,15 +11,17 @@ from ..shifts.kinds import IMAGENET_C
 from .corrupted_sets import ArraySource, FolderSource, write_corrupted_set
 
 
-def make_corruptions(source: str,
-                     out: str,
-                     labels: Optional[str],
-                     size: Optional[int],
-                     kinds: Sequence[str],
-                     seed: int,
-                     workers: int,
-                     console: Optional[Console] = None,
-                     settings: str = IMAGENET_C) -> None:
+def make_corruptions(
+    source: str,
+    out: str,
+    labels: str | None,
+    size: int | None,
+    kinds: Sequence[str],
+    seed: int,
+    workers: int,
+    console: Console | None = None,
+    settings: str = IMAGENET_C,
+) -> None:
     """Corrupt an array or a folder, with a bar that tells the time left.
 
     Args:
@@ -43,18 +46,22 @@ def make_corruptions(source: str,
     if not Path(source).exists():
         raise FileNotFoundError(
             'Expected a .npy file of images or a folder with class folders, '
-            f'but {source} is not there. Change it.')
+            f'but {source} is not there. Change it.'
+        )
     if Path(source).is_dir():
         if labels:
-            raise ValueError('Expected no labels with a folder, whose class '
-                             f'folders tell them, but got {labels}. Leave '
-                             'them out.')
+            raise ValueError(
+                'Expected no labels with a folder, whose class '
+                f'folders tell them, but got {labels}. Leave '
+                'them out.'
+            )
         images = FolderSource(source, size)
     else:
         if size or not labels:
             raise ValueError(
                 'Expected labels and no size with an array, but got '
-                f'labels={labels} and size={size}. Change them.')
+                f'labels={labels} and size={size}. Change them.'
+            )
         images = ArraySource(source, labels)
     with only_run(Path(out), 'name another'), progress_bars(console) as bars:
         task = bars.add_task('', total=None)
@@ -62,8 +69,9 @@ def make_corruptions(source: str,
         def report(kind, done, total):
             bars.update(task, description=kind, completed=done, total=total)
 
-        made = write_corrupted_set(images, out, kinds, seed, workers, report,
-                                   settings)
+        made = write_corrupted_set(
+            images, out, kinds, seed, workers, report, settings
+        )
         bars.update(task, visible=False)
     console.print(f'Written: {", ".join(made["written"]) or "nothing"}')
     if made['kept']:

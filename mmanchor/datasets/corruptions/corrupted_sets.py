@@ -1,19 +1,25 @@
 """Whole corrupted sets on disk, in the published layouts."""
+
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 
 from ..image_folders import list_folders, list_images, listed
 from ..mapped_arrays import open_images, open_labels
-from ..shifts.kinds import (ALL_C_KINDS, IMAGENET_C, SEVERITIES, check_kind,
-                            check_settings)
+from ..shifts.kinds import (
+    ALL_C_KINDS,
+    IMAGENET_C,
+    SEVERITIES,
+    check_kind,
+    check_settings,
+)
 from .imagenet_c import SMALLEST, load_library
 from .jobs import corrupt_files, corrupt_rows, jobs_of, run_jobs
 
@@ -37,12 +43,14 @@ def _take_room(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     except OSError as error:
         path.unlink()
-        raise OSError(f'Expected room for corrupted images in {path.parent}, '
-                      f'but got: {error.strerror}. Make room, and run the '
-                      'same command again: it goes on.') from error
+        raise OSError(
+            f'Expected room for corrupted images in {path.parent}, '
+            f'but got: {error.strerror}. Make room, and run the '
+            'same command again: it goes on.'
+        ) from error
 
 
-def read_record(folder: Union[str, Path]) -> Optional[dict]:
+def read_record(folder: str | Path) -> dict | None:
     """How a corrupted set was made.
 
     Args:
@@ -70,7 +78,8 @@ def _check_same(source, out: Path, made_by: dict) -> None:
                 raise ValueError(
                     f'Expected {out} to hold kinds made with the same '
                     f'{key}, but got {known.get(key)!r} there and {value!r} '
-                    'now. Change the folder, or remove it.')
+                    'now. Change the folder, or remove it.'
+                )
         return
     others = [
         kind for kind in ALL_C_KINDS if source.target(out, kind).exists()
@@ -79,7 +88,8 @@ def _check_same(source, out: Path, made_by: dict) -> None:
         raise ValueError(
             f'Expected {out} to hold what was made here, with {RECORD}, or '
             f'nothing, but got {listed(others)} without it. Change the '
-            'folder.')
+            'folder.'
+        )
     versions = {}
     for name in ('numpy', 'scipy', 'scikit-image', 'opencv-python', 'pillow'):
         try:
@@ -102,18 +112,21 @@ class ArraySource:
         ValueError: A file is not as above.
     """
 
-    def __init__(self, images: Union[str, Path], labels: Union[str, Path]):
+    def __init__(self, images: str | Path, labels: str | Path):
         self.path = Path(images)
         self.images, self.labels = open_images(images), open_labels(labels)
         if len(self.images) != len(self.labels):
             raise ValueError(
                 f'Expected as many labels in {labels} as {images} has images,'
                 f' {len(self.images)}, but got {len(self.labels)}. Change '
-                'either.')
+                'either.'
+            )
         if min(self.images.shape[1:3]) < SMALLEST:
-            raise ValueError(f'Expected images of at least {SMALLEST} pixels '
-                             f'a side, but got {self.images.shape}. Resize '
-                             'them.')
+            raise ValueError(
+                f'Expected images of at least {SMALLEST} pixels '
+                f'a side, but got {self.images.shape}. Resize '
+                'them.'
+            )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -131,9 +144,11 @@ class ArraySource:
         needed = len(kinds) * len(SEVERITIES) * self.images.nbytes
         free = shutil.disk_usage(out).free
         if needed > free:
-            raise ValueError(f'Expected {needed / 2**30:.1f} GiB of room in '
-                             f'{out}, but got {free / 2**30:.1f}. Change the '
-                             'folder, or name fewer kinds.')
+            raise ValueError(
+                f'Expected {needed / 2**30:.1f} GiB of room in '
+                f'{out}, but got {free / 2**30:.1f}. Change the '
+                'folder, or name fewer kinds.'
+            )
         partial = out / '.labels.npy.partial'
         with open(partial, 'wb') as file:
             np.save(file, np.tile(self.labels, len(SEVERITIES)))
@@ -143,16 +158,20 @@ class ArraySource:
         """Where a kind goes."""
         return out / f'{kind}.npy'
 
-    def write(self, partial: Path, kind: str, seed: int, settings: str,
-              workers: int):
+    def write(
+        self, partial: Path, kind: str, seed: int, settings: str, workers: int
+    ):
         """Write a kind, yielding the number of images as they are done."""
         shape = (len(SEVERITIES) * len(self), *self.images.shape[1:])
         np.lib.format.open_memmap(
-            partial, mode='w+', dtype=np.uint8, shape=shape).flush()
+            partial, mode='w+', dtype=np.uint8, shape=shape
+        ).flush()
         _take_room(partial)
-        jobs = [(self.path, partial, kind, severity, rows, seed, settings)
-                for severity in SEVERITIES
-                for rows in jobs_of(len(self), self.images[0].nbytes)]
+        jobs = [
+            (self.path, partial, kind, severity, rows, seed, settings)
+            for severity in SEVERITIES
+            for rows in jobs_of(len(self), self.images[0].nbytes)
+        ]
         yield from run_jobs(corrupt_rows, jobs, workers)
 
 
@@ -170,27 +189,33 @@ class FolderSource:
             small.
     """
 
-    def __init__(self, folder: Union[str, Path], size: Optional[int] = None):
+    def __init__(self, folder: str | Path, size: int | None = None):
         self.folder, self.size = Path(folder), size
         if size is not None and size < SMALLEST:
-            raise ValueError(f'Expected `size` to be at least {SMALLEST}, but '
-                             f'got {size}. Change it.')
+            raise ValueError(
+                f'Expected `size` to be at least {SMALLEST}, but '
+                f'got {size}. Change it.'
+            )
         self.classes = list_folders(folder)
-        self.names: List[str] = [
-            str(path.relative_to(self.folder)) for name in self.classes
+        self.names: list[str] = [
+            str(path.relative_to(self.folder))
+            for name in self.classes
             for path in list_images(self.folder / name)
         ]
         if not self.names:
-            raise ValueError(f'Expected {folder} to hold images in class '
-                             'folders, but got none. Change the folder.')
+            raise ValueError(
+                f'Expected {folder} to hold images in class '
+                'folders, but got none. Change the folder.'
+            )
 
     def __len__(self) -> int:
         return len(self.names)
 
     def fingerprint(self) -> str:
         """A hash of all names and sizes of files, and of ``size``."""
-        files = [(name, os.path.getsize(self.folder / name))
-                 for name in self.names]
+        files = [
+            (name, os.path.getsize(self.folder / name)) for name in self.names
+        ]
         # sets that were cut otherwise, by an older version, are not added to
         cut = self.size and f'torchvision {self.size}'
         return hashlib.sha256(repr((files, cut)).encode()).hexdigest()
@@ -202,8 +227,9 @@ class FolderSource:
         """Where a kind goes."""
         return out / kind
 
-    def write(self, partial: Path, kind: str, seed: int, settings: str,
-              workers: int):
+    def write(
+        self, partial: Path, kind: str, seed: int, settings: str, workers: int
+    ):
         """Write a kind, yielding the number of images as they are done."""
         # a class without images has to be counted among the classes too
         for severity in SEVERITIES:
@@ -211,20 +237,32 @@ class FolderSource:
                 folder = partial / str(severity) / name
                 folder.mkdir(parents=True, exist_ok=True)
         images = list(enumerate(self.names))
-        jobs = [(self.folder, partial, kind, severity,
-                 images[rows.start:rows.stop], seed, settings, self.size)
-                for severity in SEVERITIES
-                for rows in jobs_of(len(self), 2**19)]
+        jobs = [
+            (
+                self.folder,
+                partial,
+                kind,
+                severity,
+                images[rows.start : rows.stop],
+                seed,
+                settings,
+                self.size,
+            )
+            for severity in SEVERITIES
+            for rows in jobs_of(len(self), 2**19)
+        ]
         yield from run_jobs(corrupt_files, jobs, workers)
 
 
-def write_corrupted_set(source: Union[ArraySource, FolderSource],
-                        out: Union[str, Path],
-                        kinds: Sequence[str] = ALL_C_KINDS,
-                        seed: int = 0,
-                        workers: int = 1,
-                        report: Optional[Report] = None,
-                        settings: str = IMAGENET_C) -> Dict[str, List[str]]:
+def write_corrupted_set(
+    source: ArraySource | FolderSource,
+    out: str | Path,
+    kinds: Sequence[str] = ALL_C_KINDS,
+    seed: int = 0,
+    workers: int = 1,
+    report: Report | None = None,
+    settings: str = IMAGENET_C,
+) -> dict[str, list[str]]:
     """Write kinds of corruption at all severities; those there are kept.
 
     Files do not depend on ``workers``, nor on where a run was stopped.
@@ -255,16 +293,21 @@ def write_corrupted_set(source: Union[ArraySource, FolderSource],
         check_kind(kind, ALL_C_KINDS, LIBRARY)
     for name, value, least in (('seed', seed, 0), ('workers', workers, 1)):
         if value < least:
-            raise ValueError(f'Expected `{name}` to be at least {least}, but '
-                             f'got {value}. Change it.')
+            raise ValueError(
+                f'Expected `{name}` to be at least {least}, but '
+                f'got {value}. Change it.'
+            )
     out = Path(out)
     _check_same(
-        source, out,
+        source,
+        out,
         dict(
             settings=settings,
             seed=seed,
             images=source.fingerprint(),
-            library=f'{LIBRARY} {version(LIBRARY)}'))
+            library=f'{LIBRARY} {version(LIBRARY)}',
+        ),
+    )
     kinds = list(dict.fromkeys(kinds))
     kept = [kind for kind in kinds if source.target(out, kind).exists()]
     todo = [kind for kind in kinds if kind not in kept]
@@ -273,8 +316,9 @@ def write_corrupted_set(source: Union[ArraySource, FolderSource],
     for kind in todo:
         partial = out / f'.{kind}.partial'
         # closed at once where `report` stops it, with its processes
-        with closing(source.write(partial, kind, seed, settings,
-                                  workers)) as counts:
+        with closing(
+            source.write(partial, kind, seed, settings, workers)
+        ) as counts:
             for count in counts:
                 done += count
                 if report:

@@ -1,4 +1,5 @@
 """Corruptions for tests that need no other package."""
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmpretrain.registry import TRANSFORMS
@@ -21,8 +22,9 @@ class SeededGaussianNoise(BaseTransform):
 
     def __init__(self, std: float, seed: int = 0):
         if not std >= 0:
-            raise ValueError('Expected `std` to be at least 0 grey levels, '
-                             f'but got {std}.')
+            raise ValueError(
+                f'Expected `std` to be at least 0 grey levels, but got {std}.'
+            )
         self.std = std
         self.seed = seed
 
@@ -30,8 +32,9 @@ class SeededGaussianNoise(BaseTransform):
         """Add the noise and clip to [0, 255]."""
         rng = np.random.default_rng([self.seed, results['sample_idx']])
         noise = rng.normal(0, self.std, results['img'].shape)
-        results['img'] = np.rint(results['img'] + noise).clip(0, 255).astype(
-            np.uint8)
+        results['img'] = (
+            np.rint(results['img'] + noise).clip(0, 255).astype(np.uint8)
+        )
         return results
 
     def __repr__(self) -> str:

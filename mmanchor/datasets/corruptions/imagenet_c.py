@@ -1,4 +1,5 @@
 """The corruptions of ImageNet-C and CIFAR-10-C, the same on every run."""
+
 import inspect
 import io
 import zlib
@@ -7,8 +8,13 @@ from contextlib import redirect_stdout
 import numpy as np
 from PIL import Image
 
-from ..shifts.kinds import (ALL_C_KINDS, IMAGENET_C, check_kind,
-                            check_settings, check_severity)
+from ..shifts.kinds import (
+    ALL_C_KINDS,
+    IMAGENET_C,
+    check_kind,
+    check_settings,
+    check_severity,
+)
 from .seeded_numpy import seeded_numpy
 
 SMALLEST = 8  # pixels; one of the kinds shrinks images to a quarter
@@ -26,16 +32,19 @@ def load_library() -> dict:
         raise ImportError(
             'Corruptions come with imagecorruptions-imaug, which is not '
             'installed. Install it with `pip install '
-            '"mmanchor[corruptions]"`.') from error
+            '"mmanchor[corruptions]"`.'
+        ) from error
     return corruption_dict
 
 
-def corrupt(image: np.ndarray,
-            kind: str,
-            severity: int,
-            seed: int = 0,
-            index: int = 0,
-            settings: str = IMAGENET_C) -> np.ndarray:
+def corrupt(
+    image: np.ndarray,
+    kind: str,
+    severity: int,
+    seed: int = 0,
+    index: int = 0,
+    settings: str = IMAGENET_C,
+) -> np.ndarray:
     """Corrupt an image.
 
     The result is that of the arguments alone: not of images corrupted
@@ -71,26 +80,36 @@ def corrupt(image: np.ndarray,
     check_settings(settings)
     check_kind(kind, ALL_C_KINDS, 'ImageNet-C')
     check_severity(severity)
-    if (image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3
-            or min(image.shape[:2]) < SMALLEST):
+    if (
+        image.dtype != np.uint8
+        or image.ndim != 3
+        or image.shape[2] != 3
+        or min(image.shape[:2]) < SMALLEST
+    ):
         raise ValueError(
             f'Expected an image of shape (H, W, 3), H and W at least '
             f'{SMALLEST}, in uint8, but got {image.shape} in {image.dtype}. '
-            'Change the image.')
+            'Change the image.'
+        )
     if min(seed, index) < 0:
-        raise ValueError('Expected `seed` and `index` to be at least 0, but '
-                         f'got {seed} and {index}. Change them.')
+        raise ValueError(
+            'Expected `seed` and `index` to be at least 0, but '
+            f'got {seed} and {index}. Change them.'
+        )
     function = load_library()[kind]
     words = np.random.SeedSequence(
-        [seed, zlib.crc32(kind.encode()), severity, index]).generate_state(4)
+        [seed, zlib.crc32(kind.encode()), severity, index]
+    ).generate_state(4)
     with np.errstate(all='ignore'):
         if settings == IMAGENET_C:
             found = _corrupt_as_imagenet_c(function, image, severity, words)
         else:
             # needs SciPy, which comes with the library
             from .cifar_c import corrupt_as_cifar_c
-            found = corrupt_as_cifar_c(image, kind, severity,
-                                       np.random.default_rng(words))
+
+            found = corrupt_as_cifar_c(
+                image, kind, severity, np.random.default_rng(words)
+            )
     return np.clip(found, 0, 255).astype(np.uint8)
 
 
@@ -100,6 +119,7 @@ def _corrupt_as_imagenet_c(function, image, severity, words) -> np.ndarray:
         seeded['seed'] = int(words[0])
     with seeded_numpy(words), redirect_stdout(io.StringIO()):
         found = np.asarray(
-            function(Image.fromarray(image), severity, **seeded))
+            function(Image.fromarray(image), severity, **seeded)
+        )
     # `spatter` divides by 0 where no drop falls on a small image
     return np.where(np.isfinite(found), found, image)

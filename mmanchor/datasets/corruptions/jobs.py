@@ -1,10 +1,11 @@
 """Corrupting many images, in processes of their own."""
+
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Callable, Iterable, Iterator, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -24,8 +25,9 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def run_jobs(function: Callable[..., int], jobs: Iterable[tuple],
-             workers: int) -> Iterator[int]:
+def run_jobs(
+    function: Callable[..., int], jobs: Iterable[tuple], workers: int
+) -> Iterator[int]:
     """Call a function with each job's arguments, in any order.
 
     Args:
@@ -40,10 +42,12 @@ def run_jobs(function: Callable[..., int], jobs: Iterable[tuple],
         yield from (function(*job) for job in jobs)
         return
     methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context('fork' if 'fork' in
-                                          methods else None)
+    context = multiprocessing.get_context(
+        'fork' if 'fork' in methods else None
+    )
     with ProcessPoolExecutor(
-            workers, context, initializer=_start_worker) as pool:
+        workers, context, initializer=_start_worker
+    ) as pool:
         futures = [pool.submit(function, *job) for job in jobs]
         try:
             for future in as_completed(futures):
@@ -65,8 +69,15 @@ def jobs_of(count: int, image_bytes: int = 1) -> Iterator[range]:
         yield range(start, min(start + size, count))
 
 
-def corrupt_rows(source: Path, target: Path, kind: str, severity: int,
-                 rows: range, seed: int, settings: str) -> int:
+def corrupt_rows(
+    source: Path,
+    target: Path,
+    kind: str,
+    severity: int,
+    rows: range,
+    seed: int,
+    settings: str,
+) -> int:
     """Corrupt rows of an array into another, both on disk.
 
     Args:
@@ -85,13 +96,14 @@ def corrupt_rows(source: Path, target: Path, kind: str, severity: int,
     corrupted = np.lib.format.open_memmap(target, mode='r+')
     start = (severity - 1) * len(images)
     for row in rows:
-        corrupted[start + row] = corrupt(images[row], kind, severity, seed,
-                                         row, settings)
+        corrupted[start + row] = corrupt(
+            images[row], kind, severity, seed, row, settings
+        )
     corrupted.flush()
     return len(rows)
 
 
-def read_image(path: Path, size: Optional[int] = None) -> np.ndarray:
+def read_image(path: Path, size: int | None = None) -> np.ndarray:
     """Read an image as RGB, cut to a square if one is asked for.
 
     Args:
@@ -119,16 +131,24 @@ def write_image(image: np.ndarray, path: Path) -> None:
     kind = Image.registered_extensions()[path.suffix.lower()]
     settings = dict(
         JPEG=dict(quality=85, optimize=True),  # as ImageNet-C
-        WEBP=dict(lossless=True)).get(kind, {})
+        WEBP=dict(lossless=True),
+    ).get(kind, {})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'.{path.name}.partial')
     Image.fromarray(image).save(partial, kind, **settings)
     os.replace(partial, path)
 
 
-def corrupt_files(source: Path, target: Path, kind: str, severity: int,
-                  images: Sequence[Tuple[int, str]], seed: int, settings: str,
-                  size: Optional[int]) -> int:
+def corrupt_files(
+    source: Path,
+    target: Path,
+    kind: str,
+    severity: int,
+    images: Sequence[tuple[int, str]],
+    seed: int,
+    settings: str,
+    size: int | None,
+) -> int:
     """Corrupt images of a folder into another; those there are kept.
 
     Args:

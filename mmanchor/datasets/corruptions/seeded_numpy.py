@@ -1,6 +1,7 @@
 """NumPy's global generator, for libraries that draw from it."""
+
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator
 
 import numpy as np
 

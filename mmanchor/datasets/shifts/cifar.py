@@ -1,14 +1,21 @@
 """CIFAR's shifted test sets, in the layout they are published in."""
+
 from pathlib import Path
-from typing import List, Optional, Tuple
 
 import numpy as np
 from mmpretrain.datasets import CIFAR10, CIFAR100, BaseDataset
 from mmpretrain.registry import DATASETS
 
 from ..mapped_arrays import MappedImages, open_labels
-from .kinds import (ALL_C_KINDS, CIFAR_C, CIFAR_C_BAR_KINDS, SEVERITIES,
-                    check_kind, check_severity, missing)
+from .kinds import (
+    ALL_C_KINDS,
+    CIFAR_C,
+    CIFAR_C_BAR_KINDS,
+    SEVERITIES,
+    check_kind,
+    check_severity,
+    missing,
+)
 
 ORDERS = ('rgb', 'bgr')
 
@@ -36,8 +43,10 @@ class ImageArrays(BaseDataset):
 
     def __init__(self, data_root: str, channel_order: str = 'rgb', **kwargs):
         if channel_order not in ORDERS:
-            raise ValueError("Expected `channel_order` to be 'rgb' or 'bgr', "
-                             f'but got {channel_order!r}. Change it.')
+            raise ValueError(
+                "Expected `channel_order` to be 'rgb' or 'bgr', "
+                f'but got {channel_order!r}. Change it.'
+            )
         self.channel_order = channel_order
         # rows and labels only: packing them would take longer than reading
         kwargs = dict(dict(test_mode=True, serialize_data=False), **kwargs)
@@ -58,13 +67,14 @@ class ImageArrays(BaseDataset):
         """
         return open_labels(
             self.file(name),
-            None if self.CLASSES is None else len(self.CLASSES))
+            None if self.CLASSES is None else len(self.CLASSES),
+        )
 
-    def rows_and_labels(self) -> Tuple[range, np.ndarray]:
+    def rows_and_labels(self) -> tuple[range, np.ndarray]:
         """Which rows of ``self.images`` are samples, and their labels."""
         raise NotImplementedError
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """The row and the label of each sample."""
         self._rows, self.labels = self.rows_and_labels()
         return [
@@ -72,7 +82,7 @@ class ImageArrays(BaseDataset):
             for row, label in zip(self._rows, self.labels, strict=True)
         ]
 
-    def whole_arrays(self) -> Optional[np.ndarray]:
+    def whole_arrays(self) -> np.ndarray | None:
         """All images, mapped from disk; None where only some are samples.
 
         Shape:
@@ -114,17 +124,18 @@ class CorruptedArrays(ImageArrays):
     """
 
     NAME = 'a set of corrupted images'
-    LAYOUT = ('DATA_ROOT/KIND.npy, (5·N, H, W, 3) uint8, and '
-              'DATA_ROOT/labels.npy')
+    LAYOUT = (
+        'DATA_ROOT/KIND.npy, (5·N, H, W, 3) uint8, and DATA_ROOT/labels.npy'
+    )
     KINDS = ALL_C_KINDS
-    SETTINGS: Optional[str] = None  # as the set was published
+    SETTINGS: str | None = None  # as the set was published
 
     def __init__(self, data_root: str, kind: str, severity: int, **kwargs):
         self.kind = check_kind(kind, self.KINDS, self.NAME)
         self.severity = check_severity(severity)
         super().__init__(data_root, **kwargs)
 
-    def rows_and_labels(self) -> Tuple[range, np.ndarray]:
+    def rows_and_labels(self) -> tuple[range, np.ndarray]:
         self.images = MappedImages(self.file(f'{self.kind}.npy'), self.SIZE)
         labels = self.labels_in('labels.npy')
         size, rest = divmod(len(self.images), len(SEVERITIES))
@@ -133,7 +144,8 @@ class CorruptedArrays(ImageArrays):
                 f'Expected {self.images.path} to hold five severities of as '
                 'many images as labels.npy has labels, or a fifth of them, '
                 f'but got {len(self.images)} images and {len(labels)} labels. '
-                'Download or write both again.')
+                'Download or write both again.'
+            )
         start = (self.severity - 1) * size
         rows = range(start, start + size)
         return rows, labels if len(labels) == size else labels[rows]
@@ -142,8 +154,10 @@ class CorruptedArrays(ImageArrays):
 class PublishedArrays(CorruptedArrays):
     """What CIFAR's corrupted sets share."""
 
-    LAYOUT = ('DATA_ROOT/KIND.npy, (50000, 32, 32, 3) uint8, and '
-              'DATA_ROOT/labels.npy')
+    LAYOUT = (
+        'DATA_ROOT/KIND.npy, (50000, 32, 32, 3) uint8, and '
+        'DATA_ROOT/labels.npy'
+    )
     SIZE = 32
 
 
@@ -213,19 +227,23 @@ class CIFAR10_1(ImageArrays):
     """
 
     NAME = 'CIFAR-10.1'
-    LAYOUT = ('DATA_ROOT/cifar10.1_v6_data.npy, (2000, 32, 32, 3) uint8, and '
-              'DATA_ROOT/cifar10.1_v6_labels.npy')
+    LAYOUT = (
+        'DATA_ROOT/cifar10.1_v6_data.npy, (2000, 32, 32, 3) uint8, and '
+        'DATA_ROOT/cifar10.1_v6_labels.npy'
+    )
     METAINFO = CIFAR10.METAINFO
     SIZE = 32
 
     def __init__(self, data_root: str, version: str = 'v6', **kwargs):
         if version not in ('v4', 'v6'):
-            raise ValueError("Expected `version` to be 'v6' or 'v4', but got "
-                             f'{version!r}. Change it.')
+            raise ValueError(
+                "Expected `version` to be 'v6' or 'v4', but got "
+                f'{version!r}. Change it.'
+            )
         self.version = version
         super().__init__(data_root, **kwargs)
 
-    def rows_and_labels(self) -> Tuple[range, np.ndarray]:
+    def rows_and_labels(self) -> tuple[range, np.ndarray]:
         stem = f'cifar10.1_{self.version}'
         self.images = MappedImages(self.file(f'{stem}_data.npy'), self.SIZE)
         labels = self.labels_in(f'{stem}_labels.npy')
@@ -233,5 +251,6 @@ class CIFAR10_1(ImageArrays):
             raise ValueError(
                 f'Expected as many labels in {stem}_labels.npy as '
                 f'{self.images.path} has images, {len(self.images)}, but got '
-                f'{len(labels)}. Download both again.')
+                f'{len(labels)}. Download both again.'
+            )
         return range(len(labels)), labels

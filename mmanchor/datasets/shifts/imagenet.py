@@ -1,14 +1,19 @@
 """ImageNet's shifted test sets, in the layout they are published in."""
+
 from pathlib import Path
-from typing import Dict, List, Tuple
 
 from mmpretrain.datasets import ImageNet
 from mmpretrain.registry import DATASETS
 
 from ..image_folders import ClassFolders, listed
 from .imagenet_wnids import imagenet_wnids
-from .kinds import (ALL_C_KINDS, IMAGENET_C, IMAGENET_C_BAR_KINDS, check_kind,
-                    check_severity)
+from .kinds import (
+    ALL_C_KINDS,
+    IMAGENET_C,
+    IMAGENET_C_BAR_KINDS,
+    check_kind,
+    check_severity,
+)
 
 
 class ImageNetFolders(ClassFolders):
@@ -33,12 +38,12 @@ class ImageNetFolders(ClassFolders):
     subset = False
 
     @property
-    def expected(self) -> Tuple[str, ...]:
+    def expected(self) -> tuple[str, ...]:
         """The class folders of the set."""
         return imagenet_wnids()
 
     @property
-    def kept_classes(self) -> Tuple[int, ...]:
+    def kept_classes(self) -> tuple[int, ...]:
         """The indices of the classes the set has, in ascending order."""
         self.full_init()
         return self._metainfo['kept_classes']
@@ -47,7 +52,7 @@ class ImageNetFolders(ClassFolders):
         """The index of a class folder among the 1,000 classes."""
         return imagenet_wnids().index(name)
 
-    def labels_of(self, names: List[str]) -> Dict[str, int]:
+    def labels_of(self, names: list[str]) -> dict[str, int]:
         lacking = set() if self.subset else set(self.expected) - set(names)
         extra = set(names) - set(self.expected)
         if lacking or extra:
@@ -60,7 +65,8 @@ class ImageNetFolders(ClassFolders):
                 f'Expected {self.folder} to hold the class folders of '
                 f'{self.NAME}, {len(self.expected)} in all, but got '
                 f'{" and ".join(told)}. Extract the set again, or change '
-                '`data_root`.')
+                '`data_root`.'
+            )
         labels = {name: self.index_of(name) for name in names}
         self._metainfo['kept_classes'] = tuple(sorted(labels.values()))
         return labels
@@ -92,12 +98,14 @@ class ImageNetC(ImageNetFolders):
     KINDS = ALL_C_KINDS
     SETTINGS = IMAGENET_C
 
-    def __init__(self,
-                 data_root: str,
-                 kind: str,
-                 severity: int,
-                 subset: bool = False,
-                 **kwargs):
+    def __init__(
+        self,
+        data_root: str,
+        kind: str,
+        severity: int,
+        subset: bool = False,
+        **kwargs,
+    ):
         self.kind = check_kind(kind, self.KINDS, self.NAME)
         self.severity = check_severity(severity)
         self.subset = subset
@@ -135,7 +143,7 @@ class ImageNetR(ImageNetFolders):
     NAME = 'ImageNet-R'
 
     @property
-    def expected(self) -> Tuple[str, ...]:
+    def expected(self) -> tuple[str, ...]:
         return imagenet_wnids('r')
 
 
@@ -151,7 +159,7 @@ class ImageNetA(ImageNetFolders):
     NAME = 'ImageNet-A'
 
     @property
-    def expected(self) -> Tuple[str, ...]:
+    def expected(self) -> tuple[str, ...]:
         return imagenet_wnids('a')
 
 
@@ -182,7 +190,7 @@ class ImageNetV2(ImageNetFolders):
     LAYOUT = 'DATA_ROOT/INDEX/*.jpeg, INDEX from 0 to 999'
 
     @property
-    def expected(self) -> Tuple[str, ...]:
+    def expected(self) -> tuple[str, ...]:
         return tuple(map(str, range(1000)))
 
     def index_of(self, name: str) -> int:
@@ -202,5 +210,5 @@ class ImageNetO(ImageNetFolders):
     NAME = 'ImageNet-O'
     subset = True
 
-    def labels_of(self, names: List[str]) -> Dict[str, int]:
+    def labels_of(self, names: list[str]) -> dict[str, int]:
         return dict.fromkeys(super().labels_of(names), -1)

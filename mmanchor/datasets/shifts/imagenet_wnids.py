@@ -1,13 +1,13 @@
 """ImageNet's classes by WordNet id, in the order of their indices."""
+
 from functools import lru_cache
 from pathlib import Path
-from typing import Tuple
 
 FOLDER = Path(__file__).parent / 'wnids'
 
 
-@lru_cache()
-def imagenet_wnids(subset: str = '') -> Tuple[str, ...]:
+@lru_cache
+def imagenet_wnids(subset: str = '') -> tuple[str, ...]:
     """The WordNet ids of ImageNet's classes, the first of index 0.
 
     Sorted, as are the class folders by which every library numbers them.
@@ -31,7 +31,9 @@ def imagenet_wnids(subset: str = '') -> Tuple[str, ...]:
     ImageNet-R and ImageNet-A (D. Hendrycks et al., 2021).
     """
     if subset not in ('', 'a', 'r'):
-        raise ValueError("Expected `subset` to be '', 'a' or 'r', but got "
-                         f'{subset!r}. Change it.')
+        raise ValueError(
+            "Expected `subset` to be '', 'a' or 'r', but got "
+            f'{subset!r}. Change it.'
+        )
     name = f'imagenet_{subset}' if subset else 'imagenet'
     return tuple((FOLDER / f'{name}.txt').read_text().split())

@@ -1,14 +1,28 @@
 """Kinds of corruption, by the names of the published sets."""
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence, Union
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
 # of CIFAR-10-C, CIFAR-100-C and ImageNet-C
-C_KINDS = ('gaussian_noise', 'shot_noise', 'impulse_noise', 'defocus_blur',
-           'glass_blur', 'motion_blur', 'zoom_blur', 'snow', 'frost', 'fog',
-           'brightness', 'contrast', 'elastic_transform', 'pixelate',
-           'jpeg_compression')
+C_KINDS = (
+    'gaussian_noise',
+    'shot_noise',
+    'impulse_noise',
+    'defocus_blur',
+    'glass_blur',
+    'motion_blur',
+    'zoom_blur',
+    'snow',
+    'frost',
+    'fog',
+    'brightness',
+    'contrast',
+    'elastic_transform',
+    'pixelate',
+    'jpeg_compression',
+)
 C_EXTRA_KINDS = ('speckle_noise', 'gaussian_blur', 'spatter', 'saturate')
 ALL_C_KINDS = C_KINDS + C_EXTRA_KINDS
 
@@ -21,22 +35,48 @@ SETTINGS = {IMAGENET_C: "ImageNet-C's settings", CIFAR_C: "CIFAR-C's settings"}
 # its kind from the four extra ones (their Appendix B)
 C_GROUPS = dict(
     noise=('gaussian_noise', 'shot_noise', 'impulse_noise', 'speckle_noise'),
-    blur=('defocus_blur', 'glass_blur', 'motion_blur', 'zoom_blur',
-          'gaussian_blur'),
+    blur=(
+        'defocus_blur',
+        'glass_blur',
+        'motion_blur',
+        'zoom_blur',
+        'gaussian_blur',
+    ),
     weather=('snow', 'frost', 'fog', 'brightness', 'spatter'),
-    digital=('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression',
-             'saturate'))
+    digital=(
+        'contrast',
+        'elastic_transform',
+        'pixelate',
+        'jpeg_compression',
+        'saturate',
+    ),
+)
 
 # so spelt in the files; those of CIFAR and ImageNet differ
-CIFAR_C_BAR_KINDS = ('blue_noise_sample', 'brownish_noise',
-                     'checkerboard_cutout', 'circular_motion_blur',
-                     'inverse_sparkles', 'lines', 'pinch_and_twirl', 'ripple',
-                     'sparkles', 'transverse_chromatic_abberation')
-IMAGENET_C_BAR_KINDS = ('blue_noise_sample', 'brownish_noise',
-                        'caustic_refraction', 'checkerboard_cutout',
-                        'cocentric_sine_waves', 'inverse_sparkles',
-                        'perlin_noise', 'plasma_noise',
-                        'single_frequency_greyscale', 'sparkles')
+CIFAR_C_BAR_KINDS = (
+    'blue_noise_sample',
+    'brownish_noise',
+    'checkerboard_cutout',
+    'circular_motion_blur',
+    'inverse_sparkles',
+    'lines',
+    'pinch_and_twirl',
+    'ripple',
+    'sparkles',
+    'transverse_chromatic_abberation',
+)
+IMAGENET_C_BAR_KINDS = (
+    'blue_noise_sample',
+    'brownish_noise',
+    'caustic_refraction',
+    'checkerboard_cutout',
+    'cocentric_sine_waves',
+    'inverse_sparkles',
+    'perlin_noise',
+    'plasma_noise',
+    'single_frequency_greyscale',
+    'sparkles',
+)
 
 
 def check_kind(kind: str, kinds: Sequence[str], name: str) -> str:
@@ -55,8 +95,10 @@ def check_kind(kind: str, kinds: Sequence[str], name: str) -> str:
         'fog'
     """
     if kind not in kinds:
-        raise ValueError(f'Expected `kind` to be one that {name} has, '
-                         f'{", ".join(kinds)}, but got {kind!r}. Change it.')
+        raise ValueError(
+            f'Expected `kind` to be one that {name} has, '
+            f'{", ".join(kinds)}, but got {kind!r}. Change it.'
+        )
     return kind
 
 
@@ -73,7 +115,8 @@ def check_settings(settings: str) -> str:
     if settings not in SETTINGS:
         raise ValueError(
             f'Expected `settings` of corruptions to be {IMAGENET_C} or '
-            f'{CIFAR_C}, but got {settings!r}. Change it.')
+            f'{CIFAR_C}, but got {settings!r}. Change it.'
+        )
     return settings
 
 
@@ -88,13 +131,14 @@ def check_severity(severity: int) -> int:
         5
     """
     if isinstance(severity, bool) or severity not in SEVERITIES:
-        raise ValueError('Expected `severity` to be 1, 2, 3, 4 or 5, but got '
-                         f'{severity!r}. Change it.')
+        raise ValueError(
+            'Expected `severity` to be 1, 2, 3, 4 or 5, but got '
+            f'{severity!r}. Change it.'
+        )
     return int(severity)
 
 
-def missing(name: str, layout: str, path: Union[str,
-                                                Path]) -> FileNotFoundError:
+def missing(name: str, layout: str, path: str | Path) -> FileNotFoundError:
     """The error to raise where a set is not on disk.
 
     Args:
@@ -105,6 +149,8 @@ def missing(name: str, layout: str, path: Union[str,
     Returns:
         FileNotFoundError: With a message that says all three.
     """
-    return FileNotFoundError(f'Expected {name} with the layout {layout}, but '
-                             f'{path} is not there. Download it, or change '
-                             '`data_root`.')
+    return FileNotFoundError(
+        f'Expected {name} with the layout {layout}, but '
+        f'{path} is not there. Download it, or change '
+        '`data_root`.'
+    )

@@ -1,4 +1,5 @@
 """Images that are none of a model's classes."""
+
 from mmcv.transforms import BaseTransform
 from mmpretrain.registry import TRANSFORMS
 

@@ -1,4 +1,5 @@
 """The pictures that PixMix mixes in."""
+
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +21,23 @@ class MixingImages:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        what = ('Expected `mixing_set` to be a folder of pictures to mix in, '
-                'as the fractals and feature visualisations that PixMix '
-                'publishes,')
+        what = (
+            'Expected `mixing_set` to be a folder of pictures to mix in, '
+            'as the fractals and feature visualisations that PixMix '
+            'publishes,'
+        )
         if not self.folder.is_dir():
             raise FileNotFoundError(
                 f'{what} but {self.folder} is not there. Download and unpack '
-                'them, or change `mixing_set`.')
+                'them, or change `mixing_set`.'
+            )
         self.files = list_images(self.folder)
         if not self.files:
             raise ValueError(
                 f'{what} but {self.folder} has no file that ends '
                 f'in {", ".join(EXTENSIONS)}. Unpack the archive in it, '
-                'or change `mixing_set`.')
+                'or change `mixing_set`.'
+            )
 
     def __len__(self) -> int:
         return len(self.files)
@@ -54,8 +59,10 @@ class MixingImages:
         picture = open_rgb(path)
         # at least as large as the crop, and an eighth more
         scale = 9 / 8 * max(height / picture.height, width / picture.width)
-        size = (max(width, round(scale * picture.width)),
-                max(height, round(scale * picture.height)))
+        size = (
+            max(width, round(scale * picture.width)),
+            max(height, round(scale * picture.height)),
+        )
         picture = picture.resize(size, Image.BILINEAR)
         left = np.random.randint(size[0] - width + 1)
         top = np.random.randint(size[1] - height + 1)

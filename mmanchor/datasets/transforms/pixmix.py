@@ -1,5 +1,4 @@
 """PixMix: training images mixed with pictures of no class."""
-from typing import Tuple
 
 import cv2
 import numpy as np
@@ -18,38 +17,37 @@ def _affine(image, *matrix):
 
 # a strength in [0, 1] and a sign -> the image changed that much
 OPERATIONS = {
-    'autocontrast':
-    lambda image, strength, sign: ImageOps.autocontrast(image),
-    'equalize':
-    lambda image, strength, sign: ImageOps.equalize(image),
-    'posterize':
-    lambda image, strength, sign: ImageOps.posterize(
-        image, max(1, 4 - int(4 * strength))),
-    'rotate':
-    lambda image, strength, sign: image.rotate(sign * int(30 * strength), Image
-                                               .BILINEAR),
-    'solarize':
-    lambda image, strength, sign: ImageOps.solarize(image, 256 - int(
-        256 * strength)),
-    'shear_x':
-    lambda image, strength, sign: _affine(image, 1, sign * 0.3 * strength, 0,
-                                          0, 1, 0),
-    'shear_y':
-    lambda image, strength, sign: _affine(image, 1, 0, 0, sign * 0.3 *
-                                          strength, 1, 0),
-    'translate_x':
-    lambda image, strength, sign: _affine(
-        image, 1, 0, sign * int(image.width / 3 * strength), 0, 1, 0),
-    'translate_y':
-    lambda image, strength, sign: _affine(
-        image, 1, 0, 0, 0, 1, sign * int(image.height / 3 * strength)),
+    'autocontrast': lambda image, strength, sign: ImageOps.autocontrast(image),
+    'equalize': lambda image, strength, sign: ImageOps.equalize(image),
+    'posterize': lambda image, strength, sign: ImageOps.posterize(
+        image, max(1, 4 - int(4 * strength))
+    ),
+    'rotate': lambda image, strength, sign: image.rotate(
+        sign * int(30 * strength), Image.BILINEAR
+    ),
+    'solarize': lambda image, strength, sign: ImageOps.solarize(
+        image, 256 - int(256 * strength)
+    ),
+    'shear_x': lambda image, strength, sign: _affine(
+        image, 1, sign * 0.3 * strength, 0, 0, 1, 0
+    ),
+    'shear_y': lambda image, strength, sign: _affine(
+        image, 1, 0, 0, sign * 0.3 * strength, 1, 0
+    ),
+    'translate_x': lambda image, strength, sign: _affine(
+        image, 1, 0, sign * int(image.width / 3 * strength), 0, 1, 0
+    ),
+    'translate_y': lambda image, strength, sign: _affine(
+        image, 1, 0, 0, 0, 1, sign * int(image.height / 3 * strength)
+    ),
 }
 
 
 def _enhance(kind):
     # a factor from 0.1 to 1.9
-    return lambda image, strength, sign: kind(image).enhance(0.1 + 1.8 *
-                                                             strength)
+    return lambda image, strength, sign: kind(image).enhance(
+        0.1 + 1.8 * strength
+    )
 
 
 # they resemble corruptions of the test sets, so are left out by default
@@ -61,7 +59,7 @@ MORE_OPERATIONS = {
 }
 
 
-def _weights(beta: float) -> Tuple[float, float]:
+def _weights(beta: float) -> tuple[float, float]:
     """Of the image and of what is mixed in: a mean, or a difference."""
     much, little = np.random.beta(beta, 1), np.random.beta(1, beta)
     if np.random.random() < 0.5:
@@ -69,8 +67,9 @@ def _weights(beta: float) -> Tuple[float, float]:
     return 1 + np.random.beta(1, beta), -little
 
 
-def mix_additively(one: np.ndarray, other: np.ndarray,
-                   weights: Tuple[float, float]) -> np.ndarray:
+def mix_additively(
+    one: np.ndarray, other: np.ndarray, weights: tuple[float, float]
+) -> np.ndarray:
     """A weighted sum of two images about mid-grey.
 
     Args:
@@ -89,8 +88,9 @@ def mix_additively(one: np.ndarray, other: np.ndarray,
     return np.clip(0.5 + a * (one - 0.5) + b * (other - 0.5), 0, 1)
 
 
-def mix_multiplicatively(one: np.ndarray, other: np.ndarray,
-                         weights: Tuple[float, float]) -> np.ndarray:
+def mix_multiplicatively(
+    one: np.ndarray, other: np.ndarray, weights: tuple[float, float]
+) -> np.ndarray:
     """A weighted geometric mean of two images, mid-grey being 1.
 
     Arguments and result are those of :func:`mix_additively`.
@@ -101,7 +101,7 @@ def mix_multiplicatively(one: np.ndarray, other: np.ndarray,
     """
     a, b = weights
     # black to a negative power is white, not infinite
-    product = (2 * one)**a * np.maximum(2 * other, 1e-37)**b
+    product = (2 * one) ** a * np.maximum(2 * other, 1e-37) ** b
     return np.clip(product / 2, 0, 1)
 
 
@@ -137,25 +137,34 @@ class PixMix(BaseTransform):
     all_operations=True``.
     """
 
-    def __init__(self,
-                 mixing_set: str,
-                 rounds: int = 4,
-                 beta: float = 3,
-                 severity: float = 3,
-                 all_operations: bool = False,
-                 channel_order: str = 'bgr'):
+    def __init__(
+        self,
+        mixing_set: str,
+        rounds: int = 4,
+        beta: float = 3,
+        severity: float = 3,
+        all_operations: bool = False,
+        channel_order: str = 'bgr',
+    ):
         if not isinstance(rounds, int) or rounds < 0:
-            raise ValueError('Expected `rounds` to be an integer of at least '
-                             f'0, but got {rounds!r}.')
+            raise ValueError(
+                'Expected `rounds` to be an integer of at least '
+                f'0, but got {rounds!r}.'
+            )
         if not beta > 0:
-            raise ValueError('Expected `beta` to be greater than 0, but got '
-                             f'{beta}.')
+            raise ValueError(
+                f'Expected `beta` to be greater than 0, but got {beta}.'
+            )
         if not 0 < severity <= MAX_SEVERITY:
-            raise ValueError(f'Expected `severity` to be in (0, '
-                             f'{MAX_SEVERITY}], but got {severity}.')
+            raise ValueError(
+                f'Expected `severity` to be in (0, '
+                f'{MAX_SEVERITY}], but got {severity}.'
+            )
         if channel_order not in ('bgr', 'rgb'):
-            raise ValueError("Expected `channel_order` to be 'bgr' or 'rgb', "
-                             f'but got {channel_order!r}.')
+            raise ValueError(
+                "Expected `channel_order` to be 'bgr' or 'rgb', "
+                f'but got {channel_order!r}.'
+            )
         self.pictures = MixingImages(mixing_set)
         self.rounds = rounds
         self.beta = beta
@@ -173,7 +182,8 @@ class PixMix(BaseTransform):
             raise ValueError(
                 'Expected an image of shape (H, W, 3) in uint8, but got '
                 f'{image.shape} in {image.dtype}. Move PixMix to before '
-                'images become tensors or other numbers.')
+                'images become tensors or other numbers.'
+            )
         if self.channel_order == 'bgr':
             image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         image = self._mix(Image.fromarray(image))
@@ -206,7 +216,8 @@ class PixMix(BaseTransform):
             f', pictures={len(self.pictures)}, rounds={self.rounds}, '
             f'beta={self.beta}, severity={self.severity}, '
             f'operations={len(self.operations)}, '
-            f'channel_order={self.channel_order!r})')
+            f'channel_order={self.channel_order!r})'
+        )
 
 
 def _unit(image: Image.Image) -> np.ndarray:

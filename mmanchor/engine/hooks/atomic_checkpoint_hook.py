@@ -1,9 +1,9 @@
 """Checkpoints that are there whole, or not at all."""
+
 import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
 
 import torch
 from mmengine.dist import all_reduce, is_main_process
@@ -69,7 +69,8 @@ class AtomicCheckpointHook(CheckpointHook):
             INTERRUPTED,
             meta=meta,
             by_epoch=False,
-            backend_args=self.backend_args)
+            backend_args=self.backend_args,
+        )
         if is_main_process():
             with staged.folder(path):
                 Path(staged.work_dir, LAST).write_text(path)
@@ -97,15 +98,19 @@ class AtomicCheckpointHook(CheckpointHook):
         if not count:
             return
         last = last_checkpoint(runner.work_dir)
-        whole = (f'the checkpoint before, {last}, is whole. Go on from it '
-                 'with `--resume` and other settings, or start anew'
-                 if last else 'there is none before it. Start anew')
+        whole = (
+            f'the checkpoint before, {last}, is whole. Go on from it '
+            'with `--resume` and other settings, or start anew'
+            if last
+            else 'there is none before it. Start anew'
+        )
         raise ValueError(
             f'Expected finite weights to save after iteration {iteration}, '
-            f'but got NaN or infinity in {int(count)} of the model\'s '
+            f"but got NaN or infinity in {int(count)} of the model's "
             f'tensors{f", {wrong[0]} first" if wrong else ""}: training '
             f'diverged. Nothing was saved; {whole}, with a lower learning '
-            'rate, say.')
+            'rate, say.'
+        )
 
     @contextmanager
     def _old_ones_last(self):
@@ -119,7 +124,7 @@ class AtomicCheckpointHook(CheckpointHook):
         later.remove_now()
 
 
-def last_checkpoint(work_dir: str) -> Optional[str]:
+def last_checkpoint(work_dir: str) -> str | None:
     """What a work dir names as its last checkpoint, if anything.
 
     Example:
@@ -137,7 +142,8 @@ def _not_finite(model: torch.nn.Module) -> list:
     Buffers may be infinite by design: masks of attention are.
     """
     wrong = [
-        name for name, value in model.named_parameters()
+        name
+        for name, value in model.named_parameters()
         if not value.isfinite().all()
     ]
     return wrong + [
@@ -175,7 +181,8 @@ class _StagedRunner:
         self._last = last_checkpoint(runner.work_dir)
         self._local = isinstance(
             getattr(hook.file_backend, '_backend', hook.file_backend),
-            LocalBackend) and isinstance(runner, Runner)
+            LocalBackend,
+        ) and isinstance(runner, Runner)
 
     def __getattr__(self, name):
         return getattr(self.unstaged, name)
@@ -209,12 +216,16 @@ class _StagedRunner:
             cause = error.__cause__ or error
             if not isinstance(cause, OSError) or hasattr(error, 'explained'):
                 raise
-            before = (f'The one before, {self._last}, is whole'
-                      if self._last else 'There is none before it')
+            before = (
+                f'The one before, {self._last}, is whole'
+                if self._last
+                else 'There is none before it'
+            )
             explained = OSError(
                 f'The checkpoint {path} could not be written: '
                 f'{cause.strerror or cause}. {before}. Make room or name '
                 'another `--work-dir`, and start the same command with '
-                '`--resume` to go on from there.')
+                '`--resume` to go on from there.'
+            )
             explained.explained = True
             raise explained from error

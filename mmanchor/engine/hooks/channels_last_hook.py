@@ -1,4 +1,5 @@
 """Convolutions in the order of memory that processors are fast in."""
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner

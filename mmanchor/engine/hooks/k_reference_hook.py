@@ -1,6 +1,7 @@
 """Filling the reference bank, and telling the model how much of it to use."""
+
+from collections.abc import Sequence
 from logging import Logger
-from typing import Optional, Sequence, Union
 
 import torch
 from mmengine.config import Config
@@ -13,8 +14,11 @@ from mmpretrain.registry import HOOKS, METRICS
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 
-from ...checkpoints.verification import (BANK_KEY, RESIDUALS_KEY,
-                                         check_architecture)
+from ...checkpoints.verification import (
+    BANK_KEY,
+    RESIDUALS_KEY,
+    check_architecture,
+)
 from ...datasets import draw_images, draw_pairs
 from ...datasets.reference_sampling import SELECT, describe
 from ...functional import check_seed, check_uncertainty
@@ -22,9 +26,13 @@ from ...models import AnchoredImageClassifier
 from ...models.data_preprocessor import check_settings_reach_the_model
 from ...models.inference.protocols import build_protocol, check_measures
 from ..rank_agreement import check_start
-from ..reference_source import (anchored_model, is_training,
-                                loaded_training_set, source_dataset,
-                                training_set)
+from ..reference_source import (
+    anchored_model,
+    is_training,
+    loaded_training_set,
+    source_dataset,
+    training_set,
+)
 
 # others hold pieces of weights, under other names
 _NOT_SHARDED = (AnchoredImageClassifier, BaseTTAModel, DistributedDataParallel)
@@ -83,22 +91,30 @@ class KReferenceHook(Hook):
 
     priority = 'HIGH'  # before EMAHook copies the model
 
-    def __init__(self,
-                 num_references: int = 1,
-                 select: str = 'random',
-                 source: Union[dict, str, None] = None,
-                 seed: int = 0,
-                 redraw: bool = False,
-                 protocol: Union[str, dict] = 'mean',
-                 uncertainty: Union[str, Sequence[str]] = ()):
-        if (not isinstance(num_references, int)
-                or isinstance(num_references, bool) or num_references < 1):
-            raise ValueError('Expected `num_references` to be a positive '
-                             f'integer, but got {num_references!r}.')
+    def __init__(
+        self,
+        num_references: int = 1,
+        select: str = 'random',
+        source: dict | str | None = None,
+        seed: int = 0,
+        redraw: bool = False,
+        protocol: str | dict = 'mean',
+        uncertainty: str | Sequence[str] = (),
+    ):
+        if (
+            not isinstance(num_references, int)
+            or isinstance(num_references, bool)
+            or num_references < 1
+        ):
+            raise ValueError(
+                'Expected `num_references` to be a positive '
+                f'integer, but got {num_references!r}.'
+            )
         if select not in SELECT:
             raise ValueError(
                 "Expected `select` to be 'random', 'per_class' or 'mean', "
-                f'but got {select!r}.')
+                f'but got {select!r}.'
+            )
         self.protocol = build_protocol(protocol)
         self.uncertainty = check_uncertainty(uncertainty)
         check_measures(self.protocol, self.uncertainty)
@@ -107,12 +123,14 @@ class KReferenceHook(Hook):
             raise ValueError(
                 'Expected `num_references` of at least 3 for the protocol '
                 "'adaptive', which starts with 2, but got "
-                f'{num_references}. Raise it.')
+                f'{num_references}. Raise it.'
+            )
         if select == 'mean' and self.needed > 1:
             raise ValueError(
                 "Expected one reference with `select='mean'`, since a mean is "
                 f'one image, but got {self.needed}. Set `num_references=1`, '
-                "or `protocol='single'`.")
+                "or `protocol='single'`."
+            )
         self.select = select
         self.source = source
         self.seed = check_seed(seed)
@@ -140,8 +158,10 @@ class KReferenceHook(Hook):
         bank = model.reference_bank
         if len(bank) < self.needed or self.redraw:
             self._fill(model, runner.cfg, runner.logger, training)
-        if (len(bank.residual_pairs) < self.protocol.num_residuals
-                or self.redraw):
+        if (
+            len(bank.residual_pairs) < self.protocol.num_residuals
+            or self.redraw
+        ):
             self._fill_residuals(model, runner.cfg, runner.logger, training)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -150,13 +170,16 @@ class KReferenceHook(Hook):
             return
         if isinstance(runner.model, _NOT_SHARDED):
             check_architecture(
-                anchored_model(runner), checkpoint.get('state_dict',
-                                                       checkpoint),
-                runner._load_from or 'the checkpoint')
+                anchored_model(runner),
+                checkpoint.get('state_dict', checkpoint),
+                runner._load_from or 'the checkpoint',
+            )
         if not is_training(runner):
             return
-        for state_dict in (checkpoint.get('state_dict', checkpoint),
-                           checkpoint.get('ema_state_dict', {})):
+        for state_dict in (
+            checkpoint.get('state_dict', checkpoint),
+            checkpoint.get('ema_state_dict', {}),
+        ):
             self._keep_or_leave(runner, state_dict)
 
     @staticmethod
@@ -168,16 +191,21 @@ class KReferenceHook(Hook):
         """
         model = getattr(runner.model, 'module', runner.model)
         return not runner.cfg.get('model') and not isinstance(
-            model, (BaseClassifier, BaseTTAModel))
+            model, (BaseClassifier, BaseTTAModel)
+        )
 
     def _keep_or_leave(self, runner, state_dict) -> None:
         """Keep what a resumed run may keep; what else it holds is ours."""
         bank = anchored_model(runner).reference_bank
-        for ending, what, count, ours in ((BANK_KEY, 'reference(s)',
-                                           self.needed, bank.images),
-                                          (RESIDUALS_KEY, 'residual(s)',
-                                           self.protocol.num_residuals,
-                                           bank.residual_pairs)):
+        for ending, what, count, ours in (
+            (BANK_KEY, 'reference(s)', self.needed, bank.images),
+            (
+                RESIDUALS_KEY,
+                'residual(s)',
+                self.protocol.num_residuals,
+                bank.residual_pairs,
+            ),
+        ):
             for bank_key in [k for k in state_dict if k.endswith(BANK_KEY)]:
                 key = bank_key.replace(BANK_KEY, ending)
                 saved = state_dict.get(key, ours[:0])
@@ -188,7 +216,8 @@ class KReferenceHook(Hook):
                 if len(saved):
                     runner.logger.warning(
                         f'The {len(saved)} {what} of the checkpoint are left, '
-                        f'for {count} drawn anew.')
+                        f'for {count} drawn anew.'
+                    )
 
     def before_train(self, runner: Runner) -> None:
         """Start the training draws, or go on where the checkpoint was."""
@@ -207,7 +236,8 @@ class KReferenceHook(Hook):
             raise ValueError(
                 'Expected a `batch_size` of at least 2 to draw references '
                 'from the batch, but got 1. Enlarge it, or set '
-                "`references=dict(type='ReferenceSet', ...)`.")
+                "`references=dict(type='ReferenceSet', ...)`."
+            )
         if runner.val_loop is not None:
             self._check_size(model, runner.val_dataloader.dataset)
 
@@ -221,21 +251,29 @@ class KReferenceHook(Hook):
 
     def _set_protocol(self, runner, evaluator) -> None:
         model = anchored_model(runner)
-        self.set_references(model, runner.cfg, runner.logger,
-                            loaded_training_set(runner))
+        self.set_references(
+            model, runner.cfg, runner.logger, loaded_training_set(runner)
+        )
         # test-time augmentation passes on what the first view used only
-        if (self.protocol.name == 'adaptive'
-                and not isinstance(runner.model, BaseTTAModel) and not any(
-                    type(metric).__name__ == 'ReferencesUsed'
-                    for metric in evaluator.metrics)):
+        if (
+            self.protocol.name == 'adaptive'
+            and not isinstance(runner.model, BaseTTAModel)
+            and not any(
+                type(metric).__name__ == 'ReferencesUsed'
+                for metric in evaluator.metrics
+            )
+        ):
             evaluator.metrics.append(
-                METRICS.build(dict(type='ReferencesUsed')))
+                METRICS.build(dict(type='ReferencesUsed'))
+            )
 
-    def set_references(self,
-                       model: AnchoredImageClassifier,
-                       cfg: Config,
-                       logger: Logger,
-                       training: Optional[Dataset] = None) -> None:
+    def set_references(
+        self,
+        model: AnchoredImageClassifier,
+        cfg: Config,
+        logger: Logger,
+        training: Dataset | None = None,
+    ) -> None:
         """Set K, the protocol and measures of uncertainty of a model.
 
         References that it lacks are drawn.
@@ -250,23 +288,29 @@ class KReferenceHook(Hook):
             ValueError: There are not enough images to draw from.
         """
         bank = model.reference_bank
-        for have, wanted, what, fill in ((len(bank), self.needed,
-                                          'reference(s)', self._fill),
-                                         (len(bank.residual_pairs),
-                                          self.protocol.num_residuals,
-                                          'residual(s)',
-                                          self._fill_residuals)):
+        for have, wanted, what, fill in (
+            (len(bank), self.needed, 'reference(s)', self._fill),
+            (
+                len(bank.residual_pairs),
+                self.protocol.num_residuals,
+                'residual(s)',
+                self._fill_residuals,
+            ),
+        ):
             if have < wanted or (self.redraw and training is None):
                 held = f'{have} {what}'
                 if fill == self._fill and not have:
-                    held = 'no reference bank (is it a plain model\'s?)'
+                    held = "no reference bank (is it a plain model's?)"
                 logger.warning(
                     f'The checkpoint has {held}, and {wanted} are asked for: '
-                    'drawing them anew.')
+                    'drawing them anew.'
+                )
                 fill(model, cfg, logger, training)
             elif wanted and training is None:
-                logger.info(f'Testing with {wanted} of the model\'s '
-                            f'{have} {what}; `redraw=True` draws others.')
+                logger.info(
+                    f"Testing with {wanted} of the model's "
+                    f'{have} {what}; `redraw=True` draws others.'
+                )
         bank.use(self.needed)
         model.protocol = self.protocol
         model.uncertainty = self.uncertainty
@@ -276,22 +320,26 @@ class KReferenceHook(Hook):
         image = dataset[0]['inputs'].shape
         if references != image:
             raise ValueError(
-                'Expected references of the test images\' size (C, H, W) = '
+                "Expected references of the test images' size (C, H, W) = "
                 f'{tuple(image)}, but got {tuple(references)}. Let the '
                 'pipeline of `source` end as the test pipeline does, or the '
-                'test pipeline at one size.')
+                'test pipeline at one size.'
+            )
 
     def _fill(self, model, cfg, logger, training) -> None:
-        dataset = source_dataset(cfg, self.source, training,
-                                 model.data_preprocessor.reference_set)
+        dataset = source_dataset(
+            cfg, self.source, training, model.data_preprocessor.reference_set
+        )
         images = draw_images(dataset, self.needed, self.select, self.seed)
         images = images.to(next(model.parameters()).device)
         broadcast(images)  # from rank 0
         model.reference_bank.fill(images)
-        logger.info(f'Reference bank: {len(images)} image(s) of (C, H, W) = '
-                    f'{tuple(images.shape[1:])}, select={self.select!r}, '
-                    f'seed={self.seed}, from the {len(dataset)} of '
-                    f'{describe(dataset)}.')
+        logger.info(
+            f'Reference bank: {len(images)} image(s) of (C, H, W) = '
+            f'{tuple(images.shape[1:])}, select={self.select!r}, '
+            f'seed={self.seed}, from the {len(dataset)} of '
+            f'{describe(dataset)}.'
+        )
 
     def _fill_residuals(self, model, cfg, logger, training) -> None:
         """Pairs of images of the source, which residuals are between."""
@@ -305,4 +353,5 @@ class KReferenceHook(Hook):
         model.reference_bank.fill_residuals(pairs)
         logger.info(
             f'Residuals: {count} between images of {describe(dataset)}, '
-            f'{pairs.nbytes / 2**20:.1f} MiB in every checkpoint.')
+            f'{pairs.nbytes / 2**20:.1f} MiB in every checkpoint.'
+        )

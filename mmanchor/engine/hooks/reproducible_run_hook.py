@@ -1,5 +1,4 @@
 """Training as a pure function of config and seed, however often stopped."""
-from typing import Optional
 
 import torch
 from mmengine.dist import broadcast, get_rank, get_world_size
@@ -7,8 +6,13 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 
-from ...utils.seeding import (EPOCH, LOADING, STEP, SeededBatches,
-                              seed_generators)
+from ...utils.seeding import (
+    EPOCH,
+    LOADING,
+    STEP,
+    SeededBatches,
+    seed_generators,
+)
 
 META_KEY = 'reproducible_run'
 
@@ -44,8 +48,8 @@ class ReproducibleRunHook(Hook):
 
     def __init__(self):
         self._seed = 0
-        self._resumed: Optional[dict] = None
-        self._batches: Optional[SeededBatches] = None
+        self._resumed: dict | None = None
+        self._batches: SeededBatches | None = None
         self._skip = 0
         self._begun = None
         self._epoch = self._epoch_began_at = 0
@@ -59,14 +63,17 @@ class ReproducibleRunHook(Hook):
         """Say what has to be the same for an exact resume."""
         meta = checkpoint['meta']
         seen = (
-            meta['iter'] -
-            self._epoch_began_at if meta['epoch'] == self._epoch else 0)
+            meta['iter'] - self._epoch_began_at
+            if meta['epoch'] == self._epoch
+            else 0
+        )
         meta[META_KEY] = dict(self._state(runner), seen=seen)
         if not runner.optim_wrapper.should_update():
             runner.logger.warning(
                 'This checkpoint lies between two steps of accumulated '
                 'gradients, which it does not hold: resuming from it is not '
-                'exact. Save at a multiple of `accumulative_counts`.')
+                'exact. Save at a multiple of `accumulative_counts`.'
+            )
 
     def before_train(self, runner: Runner) -> None:
         """Seed the batches; find where in the epoch a run goes on."""
@@ -79,8 +86,9 @@ class ReproducibleRunHook(Hook):
             self._resumed = None
         if not isinstance(loader.batch_sampler, SeededBatches):
             # loaders refuse another one; all else reads it as it was
-            object.__setattr__(loader, 'batch_sampler',
-                               SeededBatches(loader.batch_sampler))
+            object.__setattr__(
+                loader, 'batch_sampler', SeededBatches(loader.batch_sampler)
+            )
         self._batches = loader.batch_sampler
         loop = runner.train_loop
         if not isinstance(loop, EpochBasedTrainLoop):
@@ -89,7 +97,8 @@ class ReproducibleRunHook(Hook):
             # it draws from: an infinite sampler shares that with the next.
             before = loop.dataloader_iterator
             self._begun = getattr(
-                getattr(before, '_iterator', None), '_sampler_iter', None)
+                getattr(before, '_iterator', None), '_sampler_iter', None
+            )
             loop.dataloader_iterator = type(before)(loader)
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -106,8 +115,9 @@ class ReproducibleRunHook(Hook):
         seed_generators(self._seed, get_rank(), STEP, runner.iter)
 
     def _begin(self, epoch: int, number: int, skip: int) -> None:
-        self._batches.begin((self._seed, get_rank(), LOADING, epoch), number,
-                            skip)
+        self._batches.begin(
+            (self._seed, get_rank(), LOADING, epoch), number, skip
+        )
 
     @staticmethod
     def _first_number(runner) -> int:
@@ -118,7 +128,8 @@ class ReproducibleRunHook(Hook):
         """
         loop = runner.train_loop
         skips = hasattr(runner.train_dataloader.sampler, 'skip') and hasattr(
-            loop.dataloader_iterator, 'skip_iter')
+            loop.dataloader_iterator, 'skip_iter'
+        )
         return runner.iter if skips else 0
 
     @staticmethod
@@ -129,7 +140,8 @@ class ReproducibleRunHook(Hook):
             world_size=get_world_size(),
             batch_size=getattr(loader.batch_sampler, 'batch_size', None),
             batches=len(loader),
-            sampler_seed=None if sampler_seed is None else int(sampler_seed))
+            sampler_seed=None if sampler_seed is None else int(sampler_seed),
+        )
 
     def _seen(self, runner) -> int:
         """Batches of the epoch that the checkpoint had seen."""
@@ -139,7 +151,8 @@ class ReproducibleRunHook(Hook):
             runner.logger.warning(
                 'The checkpoint was written without ReproducibleRunHook: '
                 'from here on the run is a function of config and seed, but '
-                'not the one that an uninterrupted run would have been.')
+                'not the one that an uninterrupted run would have been.'
+            )
             return 0
         if saved['sampler_seed'] is not None:
             # drawn at random where the config has no seed
@@ -153,7 +166,8 @@ class ReproducibleRunHook(Hook):
         if seen:
             runner.logger.info(
                 f'Going on in the middle of epoch {runner.epoch + 1}, after '
-                f'{seen} of its {now["batches"]} batches.')
+                f'{seen} of its {now["batches"]} batches.'
+            )
         return seen
 
     @staticmethod
@@ -174,5 +188,6 @@ class ReproducibleRunHook(Hook):
                 'interrupted, to the bit. Iterations are counted on from '
                 f'{runner.iter}, and schedules by iteration with them; the '
                 'learning rate is not scaled. Resume with the same number of '
-                'processes and `batch_size` to be exact.')
+                'processes and `batch_size` to be exact.'
+            )
         return differs

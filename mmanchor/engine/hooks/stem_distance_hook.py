@@ -1,4 +1,5 @@
 """How much weight the stem puts on references, along training."""
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
@@ -32,18 +33,18 @@ class StemDistanceHook(Hook):
             raise ValueError(
                 'Expected a widened stem for StemDistanceHook, but got '
                 f'{type(anchored_model(runner).backbone).__name__}, which was '
-                'built for 2C channels. Take the hook out of `custom_hooks`.')
+                'built for 2C channels. Take the hook out of `custom_hooks`.'
+            )
         self._log(runner)
 
-    def after_train_iter(self,
-                         runner: Runner,
-                         batch_idx: int,
-                         data_batch=None,
-                         outputs=None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
         """Log at the end of an epoch, before the loggers write its line."""
         if (runner.iter + 1) % len(runner.train_dataloader) == 0:
             self._log(runner)
 
     def _log(self, runner: Runner) -> None:
-        runner.message_hub.update_scalar(TAG,
-                                         anchored_model(runner).stem_distance)
+        runner.message_hub.update_scalar(
+            TAG, anchored_model(runner).stem_distance
+        )

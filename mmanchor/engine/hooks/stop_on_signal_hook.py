@@ -1,10 +1,10 @@
 """Saving and leaving when the cluster says so."""
+
 import atexit
 import multiprocessing
 import os
 import signal
 import threading
-from typing import Optional
 
 import torch
 import torch.distributed as dist
@@ -51,10 +51,12 @@ class StopOnSignalHook(Hook):
 
     priority = 'LOWEST'  # after what belongs to the iteration
 
-    def __init__(self, command: Optional[str] = None, vote_interval: int = 10):
+    def __init__(self, command: str | None = None, vote_interval: int = 10):
         if not isinstance(vote_interval, int) or vote_interval < 1:
-            raise ValueError('Expected `vote_interval` to be a positive '
-                             f'integer, but got {vote_interval!r}.')
+            raise ValueError(
+                'Expected `vote_interval` to be a positive '
+                f'integer, but got {vote_interval!r}.'
+            )
         self.vote_interval = vote_interval
         self.command = command or 'the same command with `--resume`'
         self._signal = 0
@@ -64,18 +66,25 @@ class StopOnSignalHook(Hook):
         self._leaving = None
         # torchrun's, if it started this process
         self._parent = (
-            os.getppid() if 'TORCHELASTIC_RUN_ID' in os.environ else None)
+            os.getppid() if 'TORCHELASTIC_RUN_ID' in os.environ else None
+        )
 
     def before_train(self, runner: Runner) -> None:
         """Listen from now on."""
-        self._checkpoints = next((hook for hook in runner.hooks
-                                  if isinstance(hook, AtomicCheckpointHook)),
-                                 None)
+        self._checkpoints = next(
+            (
+                hook
+                for hook in runner.hooks
+                if isinstance(hook, AtomicCheckpointHook)
+            ),
+            None,
+        )
         if self._checkpoints is None:
             raise ValueError(
                 'Expected an AtomicCheckpointHook for StopOnSignalHook to '
                 'save with, but there is none. Set `default_hooks = dict('
-                "checkpoint=dict(type='AtomicCheckpointHook'))`.")
+                "checkpoint=dict(type='AtomicCheckpointHook'))`."
+            )
         if is_distributed():
             # on the CPU, so that nothing waits for a GPU
             self._group = dist.new_group(backend='gloo')
@@ -84,8 +93,9 @@ class StopOnSignalHook(Hook):
         atexit.register(setattr, self._leaving, 'value', 1)
         loops = [runner.train_loop, runner.val_loop]
         for loader in [loop.dataloader for loop in loops if loop is not None]:
-            loader.worker_init_fn = _Undisturbed(loader.worker_init_fn,
-                                                 self._leaving)
+            loader.worker_init_fn = _Undisturbed(
+                loader.worker_init_fn, self._leaving
+            )
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 self._handlers[number] = signal.signal(number, self._told)
@@ -99,7 +109,8 @@ class StopOnSignalHook(Hook):
         if self._stop and runner.optim_wrapper.should_update():
             self._leave(runner)
         if self._group is not None and self.every_n_train_iters(
-                runner, self.vote_interval):
+            runner, self.vote_interval
+        ):
             self._begin_vote()
 
     def after_train(self, runner: Runner) -> None:
@@ -120,8 +131,12 @@ class StopOnSignalHook(Hook):
 
     def _begin_vote(self):
         told = torch.tensor(self._signal)
-        self._vote = told, dist.all_reduce(
-            told, dist.ReduceOp.MAX, group=self._group, async_op=True)
+        self._vote = (
+            told,
+            dist.all_reduce(
+                told, dist.ReduceOp.MAX, group=self._group, async_op=True
+            ),
+        )
 
     def _agreed(self) -> int:
         """The signal that any rank was told by the last vote, or 0."""
@@ -142,15 +157,21 @@ class StopOnSignalHook(Hook):
 
     def _leave(self, runner) -> None:
         path = self._checkpoints.save_now(runner)
-        exact = '' if any(
-            isinstance(hook, ReproducibleRunHook)
-            for hook in runner.hooks) else (
+        exact = (
+            ''
+            if any(
+                isinstance(hook, ReproducibleRunHook) for hook in runner.hooks
+            )
+            else (
                 ' Without ReproducibleRunHook it begins the epoch again: not '
-                'exactly the same run.')
+                'exactly the same run.'
+            )
+        )
         runner.logger.info(
             f'Stopped {self._reason} after iteration '
             f'{runner.iter + 1}: saved {path}. Go on with {self.command}.'
-            f'{exact}')
+            f'{exact}'
+        )
         self._leaving.value = 1
         runner.visualizer.close()
         if is_distributed():

@@ -1,4 +1,5 @@
 """Is the first choice right?"""
+
 import torch
 from mmpretrain.registry import METRICS
 

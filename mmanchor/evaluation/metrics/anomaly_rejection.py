@@ -1,6 +1,7 @@
 """Does a model tell images of other kinds from its own?"""
+
 import math
-from typing import Optional, Sequence, Union
+from collections.abc import Sequence
 
 import torch
 from mmpretrain.registry import METRICS
@@ -12,9 +13,9 @@ from .predicted_batch import check_images
 POSITIVE = ('ood', 'id')
 
 
-def anomaly_rejection(scores: torch.Tensor,
-                      is_ood: torch.Tensor,
-                      positive: str = 'ood') -> dict:
+def anomaly_rejection(
+    scores: torch.Tensor, is_ood: torch.Tensor, positive: str = 'ood'
+) -> dict:
     """How well scores part images in and out of distribution.
 
     torchmetrics does the sums of the first two, on the scores' ranks: it
@@ -42,7 +43,7 @@ def anomaly_rejection(scores: torch.Tensor,
             infinity, shapes are others, or ``positive`` is another word.
 
     Example:
-        >>> scores = torch.tensor([-9., -8., -7., 40., 50.])
+        >>> scores = torch.tensor([-9.0, -8.0, -7.0, 40.0, 50.0])
         >>> anomaly_rejection(scores, scores > 0)
         {'auroc': 1.0, 'aupr': 1.0, 'fpr95': 0.0}
 
@@ -55,7 +56,8 @@ def anomaly_rejection(scores: torch.Tensor,
     if scores.dim() != 1 or is_ood.shape != scores.shape:
         raise ValueError(
             'Expected `scores` and `is_ood` of shape (N,), but got '
-            f'{tuple(scores.shape)} and {tuple(is_ood.shape)}. Change either.')
+            f'{tuple(scores.shape)} and {tuple(is_ood.shape)}. Change either.'
+        )
     check_images(scores)
     scores = scores.double()  # may be negated: bytes would wrap
     is_ood = is_ood.bool()
@@ -64,16 +66,19 @@ def anomaly_rejection(scores: torch.Tensor,
         raise ValueError(
             'Expected images in distribution and out of it, but got '
             f'{len(is_ood) - num_ood} in and {num_ood} out. Change the data '
-            'set: a label below 0 says out of distribution.')
-    scores, target = (scores, is_ood) if positive == 'ood' else (-scores,
-                                                                 ~is_ood)
+            'set: a label below 0 says out of distribution.'
+        )
+    scores, target = (
+        (scores, is_ood) if positive == 'ood' else (-scores, ~is_ood)
+    )
     rank = torch.unique(scores, return_inverse=True)[1].double()
     rank /= rank.max().clamp(min=1)
     return dict(
         auroc=auroc(rank, target.long()).item(),
         # sums in single precision, which may round to more than 1
         aupr=average_precision(rank, target.long()).clamp(max=1).item(),
-        fpr95=_fpr_at_tpr(scores, target, 0.95))
+        fpr95=_fpr_at_tpr(scores, target, 0.95),
+    )
 
 
 def _fpr_at_tpr(scores, target, tpr) -> float:
@@ -84,14 +89,18 @@ def _fpr_at_tpr(scores, target, tpr) -> float:
 
 def _check_positive(positive) -> None:
     if positive not in POSITIVE:
-        raise ValueError("Expected `positive` to be 'ood' or 'id', but got "
-                         f'{positive!r}. Change it.')
+        raise ValueError(
+            "Expected `positive` to be 'ood' or 'id', but got "
+            f'{positive!r}. Change it.'
+        )
 
 
 def _load_torchmetrics():
     try:
         from torchmetrics.functional.classification import (
-            binary_auroc, binary_average_precision)
+            binary_auroc,
+            binary_average_precision,
+        )
     except ImportError as error:
         raise ImportError(
             'AUROC and AUPR are computed by torchmetrics, which is not '
@@ -128,16 +137,20 @@ class AnomalyRejection(PerImageMetric):
 
     default_prefix = 'ood'
 
-    def __init__(self,
-                 scores: Union[str, Sequence[str]] = 'energy',
-                 positive: str = 'ood',
-                 collect_device: str = 'cpu',
-                 prefix: Optional[str] = None):
+    def __init__(
+        self,
+        scores: str | Sequence[str] = 'energy',
+        positive: str = 'ood',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ):
         super().__init__(collect_device=collect_device, prefix=prefix)
         names = [scores] if isinstance(scores, str) else list(scores)
         if not names:
-            raise ValueError('Expected `scores` to be one score or more, but '
-                             "got none. Change it to 'energy', for example.")
+            raise ValueError(
+                'Expected `scores` to be one score or more, but '
+                "got none. Change it to 'energy', for example."
+            )
         _check_positive(positive)
         _load_torchmetrics()  # say now what is missing, not after training
         self.scores = {name: find_score(name) for name in names}
@@ -156,6 +169,7 @@ class AnomalyRejection(PerImageMetric):
         return {
             f'{name}_{key}': value
             for name, column in zip(self.scores, columns)
-            for key, value in anomaly_rejection(column, is_ood,
-                                                self.positive).items()
+            for key, value in anomaly_rejection(
+                column, is_ood, self.positive
+            ).items()
         }

@@ -1,5 +1,7 @@
 """How odd an image is, by name: larger is more anomalous."""
-from typing import Callable, NamedTuple
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
@@ -13,6 +15,7 @@ class AnomalyScore(NamedTuple):
         field (str): Of the predictions, what it is made from.
         function (Callable): From (B, ...) to (B,).
     """
+
     field: str
     function: Callable[[torch.Tensor], torch.Tensor]
 
@@ -28,23 +31,21 @@ def _log_doubt(logs: torch.Tensor) -> torch.Tensor:
 
 
 SCORES = {
-    'energy':
-    AnomalyScore('pred_logits', energy),
-    'max_logit':
-    AnomalyScore('pred_logits', max_logit),
-    'anchor_score':
-    AnomalyScore('pred_logits', anchor_score),
-    'msp':
-    AnomalyScore('log_scores', _log_doubt),
-    'entropy':
-    AnomalyScore('log_scores', lambda logs: -(logs.exp() * logs).sum(-1)),
-    'spread':
-    AnomalyScore('pred_std', lambda stds: stds.mean(-1)),
+    'energy': AnomalyScore('pred_logits', energy),
+    'max_logit': AnomalyScore('pred_logits', max_logit),
+    'anchor_score': AnomalyScore('pred_logits', anchor_score),
+    'msp': AnomalyScore('log_scores', _log_doubt),
+    'entropy': AnomalyScore(
+        'log_scores', lambda logs: -(logs.exp() * logs).sum(-1)
+    ),
+    'spread': AnomalyScore('pred_std', lambda stds: stds.mean(-1)),
     # where KReferenceHook(uncertainty=...) has predictions carry them
-    'mutual_information':
-    AnomalyScore('mutual_information', lambda values: values),
-    'predictive_entropy':
-    AnomalyScore('predictive_entropy', lambda values: values),
+    'mutual_information': AnomalyScore(
+        'mutual_information', lambda values: values
+    ),
+    'predictive_entropy': AnomalyScore(
+        'predictive_entropy', lambda values: values
+    ),
 }
 
 
@@ -61,7 +62,7 @@ def find_score(name: str) -> AnomalyScore:
         ValueError: There is no such score.
 
     Example:
-        >>> find_score('max_logit').function(torch.tensor([[1., 3.]])).item()
+        >>> find_score('max_logit').function(torch.tensor([[1.0, 3.0]])).item()
         -3.0
     """
     if name in SCORES:
@@ -73,10 +74,14 @@ def find_score(name: str) -> AnomalyScore:
         raise ImportError(
             f'Expected a score among {", ".join(SCORES)}, but got {name!r}. '
             "Change it, or install pytorch-ood for its detectors' scores: "
-            '`pip install "mmanchor[ood]"`.') from error
+            '`pip install "mmanchor[ood]"`.'
+        ) from error
     found = getattr(detector, str(name), None)
-    if isinstance(found, type) and issubclass(
-            found, LogitsDetector) and not found.requires_fit:
+    if (
+        isinstance(found, type)
+        and issubclass(found, LogitsDetector)
+        and not found.requires_fit
+    ):
         try:
             return AnomalyScore('pred_logits', found(None).predict_logits)
         except TypeError:  # it wants more than the model
@@ -84,4 +89,5 @@ def find_score(name: str) -> AnomalyScore:
     raise ValueError(
         f'Expected a score among {", ".join(SCORES)}, or a detector of '
         'pytorch-ood that needs logits only and no fitting, but got '
-        f'{name!r}. Change it.')
+        f'{name!r}. Change it.'
+    )

@@ -1,5 +1,6 @@
 """Does a model know when it is wrong?"""
-from typing import Optional, Sequence
+
+from collections.abc import Sequence
 
 import torch
 from mmpretrain.registry import METRICS
@@ -11,10 +12,12 @@ NORMS = ('l1', 'l2', 'max')
 CELLS = 2**14  # of smECE, which is never off by more than their width
 
 
-def calibration_error(scores: torch.Tensor,
-                      labels: torch.Tensor,
-                      num_bins: int = 15,
-                      norm: str = 'l1') -> float:
+def calibration_error(
+    scores: torch.Tensor,
+    labels: torch.Tensor,
+    num_bins: int = 15,
+    norm: str = 'l1',
+) -> float:
     """Top-label calibration error of a whole data set.
 
     Bins of equal width; torchmetrics does the sums. It puts a confidence of
@@ -43,7 +46,7 @@ def calibration_error(scores: torch.Tensor,
             probabilities, or a label is missing or none of the classes.
 
     Example:
-        >>> scores = torch.tensor([[1., 0.], [1., 0.]])
+        >>> scores = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
         >>> round(calibration_error(scores, torch.tensor([0, 1])), 4)
         0.5
 
@@ -55,8 +58,9 @@ def calibration_error(scores: torch.Tensor,
     return _binned(*top_label(scores, labels), num_bins, norm)
 
 
-def smoothed_calibration_error(scores: torch.Tensor,
-                               labels: torch.Tensor) -> float:
+def smoothed_calibration_error(
+    scores: torch.Tensor, labels: torch.Tensor
+) -> float:
     """Top-label calibration error without bins (smECE), of a data set.
 
     Residuals (1 or 0 for right or wrong, less confidence) are smoothed along
@@ -84,7 +88,7 @@ def smoothed_calibration_error(scores: torch.Tensor,
             probabilities, or a label is missing or none of the classes.
 
     Example:
-        >>> scores = torch.tensor([[1., 0.], [1., 0.]])
+        >>> scores = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
         >>> round(smoothed_calibration_error(scores, torch.tensor([0, 1])), 2)
         0.5
 
@@ -97,27 +101,36 @@ def smoothed_calibration_error(scores: torch.Tensor,
 
 def _check_norms(norms) -> None:
     if not norms or any(norm not in NORMS for norm in norms):
-        raise ValueError(f'Expected `norms` to be some of {NORMS}, but '
-                         f'got {norms!r}. Change it.')
+        raise ValueError(
+            f'Expected `norms` to be some of {NORMS}, but '
+            f'got {norms!r}. Change it.'
+        )
 
 
 def _check_num_bins(num_bins) -> None:
-    if (not isinstance(num_bins, int) or isinstance(num_bins, bool)
-            or num_bins < 1):
-        raise ValueError('Expected `num_bins` to be a positive integer, but '
-                         f'got {num_bins!r}. Change it.')
+    if (
+        not isinstance(num_bins, int)
+        or isinstance(num_bins, bool)
+        or num_bins < 1
+    ):
+        raise ValueError(
+            'Expected `num_bins` to be a positive integer, but '
+            f'got {num_bins!r}. Change it.'
+        )
 
 
 def _binned(confidence, right, num_bins, norm) -> float:
     # its "binary" error bins the probability given and compares the bin's
     # mean with the share of ones: here, of right answers
     below_one = torch.nextafter(
-        confidence.new_tensor(1.), confidence.new_tensor(0.))
+        confidence.new_tensor(1.0), confidence.new_tensor(0.0)
+    )
     return _load_torchmetrics()(
         confidence.clamp(max=below_one),
         right.long(),
         n_bins=num_bins,
-        norm=norm).item()
+        norm=norm,
+    ).item()
 
 
 def _smoothed(confidence, right) -> float:
@@ -130,18 +143,19 @@ def _smoothed(confidence, right) -> float:
         shrunk = waves * (-decay * width**2).exp()
         return torch.fft.irfft(shrunk).abs().sum().item() / 2
 
-    low, high = 0., 1.
+    low, high = 0.0, 1.0
     for _ in range(30):  # a wider Gaussian leaves less
         middle = (low + high) / 2
-        low, high = ((middle, high) if smoothed(middle) > middle else
-                     (low, middle))
+        low, high = (
+            (middle, high) if smoothed(middle) > middle else (low, middle)
+        )
     return low
 
 
 def _residuals(confidence, right):
     """Their sums in cells of confidence, shared by the two nearest ones."""
     # a rounding error above 1 would be outside
-    place = confidence.double().clamp(max=1) * CELLS - .5
+    place = confidence.double().clamp(max=1) * CELLS - 0.5
     residuals = (right.double() - confidence) / len(right)
     below = place.floor()
     upper = place - below
@@ -154,8 +168,9 @@ def _residuals(confidence, right):
 
 def _load_torchmetrics():
     try:
-        from torchmetrics.functional.classification import \
-            binary_calibration_error
+        from torchmetrics.functional.classification import (
+            binary_calibration_error,
+        )
     except ImportError as error:
         raise ImportError(
             'Calibration errors are computed by torchmetrics, which is not '
@@ -183,11 +198,13 @@ class CalibrationError(TopLabelMetric):
     default_prefix = 'calibration'
     NAMES = dict(l1='ece', l2='rmsce', max='mce')
 
-    def __init__(self,
-                 num_bins: int = 15,
-                 norms: Sequence[str] = ('l1', ),
-                 collect_device: str = 'cpu',
-                 prefix: Optional[str] = None):
+    def __init__(
+        self,
+        num_bins: int = 15,
+        norms: Sequence[str] = ('l1',),
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ):
         super().__init__(collect_device=collect_device, prefix=prefix)
         _check_norms(norms)
         _check_num_bins(num_bins)

@@ -1,5 +1,4 @@
 """The number published for ImageNet-C: mean corruption error."""
-from typing import Dict
 
 from ...datasets.shifts.kinds import C_KINDS
 
@@ -24,10 +23,11 @@ ALEXNET_ERRORS = dict(
     speckle_noise=84.5388,
     gaussian_blur=78.7108,
     spatter=71.7512,
-    saturate=65.8248)
+    saturate=65.8248,
+)
 
 
-def mean_corruption_error(errors: Dict[str, float]) -> float:
+def mean_corruption_error(errors: dict[str, float]) -> float:
     """Errors on ImageNet-C over AlexNet's, mean over the 15 kinds.
 
     100 is AlexNet's (torchvision's). Other data sets have no such number:
@@ -56,10 +56,13 @@ def mean_corruption_error(errors: Dict[str, float]) -> float:
         raise ValueError(
             f'Expected the errors of all {len(C_KINDS)} kinds of corruption, '
             f'but got none of {", ".join(missing)}. Change to a test of '
-            'these too, or give the mean error instead.')
+            'these too, or give the mean error instead.'
+        )
     for kind in C_KINDS:
         if not 0 <= errors[kind] <= 100:  # nor is NaN
-            raise ValueError('Expected errors from 0 to 100 %, but got '
-                             f'{errors[kind]!r} of {kind}. Change it.')
+            raise ValueError(
+                'Expected errors from 0 to 100 %, but got '
+                f'{errors[kind]!r} of {kind}. Change it.'
+            )
     relative = [errors[kind] / ALEXNET_ERRORS[kind] for kind in C_KINDS]
     return 100 * sum(relative) / len(relative)

@@ -1,5 +1,6 @@
 """What metrics over a whole data set share: a few numbers an image."""
-from typing import List, Sequence
+
+from collections.abc import Sequence
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -48,7 +49,7 @@ class PerImageMetric(BaseMetric):
             batch = PredictedBatch.of_samples(data_samples, kept)
             self.results += self.rows_of(batch).tolist()
 
-    def compute_metrics(self, results: List[list]) -> dict:
+    def compute_metrics(self, results: list[list]) -> dict:
         """The metrics over all images."""
         return self.of_rows(torch.tensor(results, dtype=torch.float64))
 
@@ -61,7 +62,7 @@ def marked(numbers: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         - values: (B, ...)
 
     Example:
-        >>> marked(torch.ones(2), torch.tensor([[0., 1.], [0., torch.inf]]))
+        >>> marked(torch.ones(2), torch.tensor([[0.0, 1.0], [0.0, torch.inf]]))
         tensor([1., nan])
     """
     return numbers.where(all_finite(values), torch.nan)

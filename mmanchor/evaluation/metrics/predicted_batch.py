@@ -1,7 +1,8 @@
 """The predictions of a batch, each field one tensor."""
+
 import math
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Dict, Optional, Sequence, Tuple
 
 import torch
 
@@ -12,9 +13,12 @@ HINTS = dict(
     pred_std='Only anchored models have it, unless their protocol is '
     "'adaptive'. Change to another score.",
     num_references='Only anchored models have it. Leave the metric out.',
-    gt_label='Change the data set to one with labels.')
-CARRIED = ('Change `uncertainty` of KReferenceHook to name it, and test '
-           'without test-time augmentation.')
+    gt_label='Change the data set to one with labels.',
+)
+CARRIED = (
+    'Change `uncertainty` of KReferenceHook to name it, and test '
+    'without test-time augmentation.'
+)
 OF_CLASSES = ('pred_score', 'pred_logits', 'pred_std', 'reference_logits')
 # whose softmax `pred_score` may be, the likelier ones first
 LOGITS = ('answer', 'pred_logits')
@@ -35,22 +39,28 @@ class PredictedBatch:
 
     Example:
         >>> batch = PredictedBatch(
-        ...     dict(pred_score=torch.tensor([[.2, .2, .6]]),
-        ...          gt_label=torch.tensor([1])), kept_classes=(0, 1))
+        ...     dict(
+        ...         pred_score=torch.tensor([[0.2, 0.2, 0.6]]),
+        ...         gt_label=torch.tensor([1]),
+        ...     ),
+        ...     kept_classes=(0, 1),
+        ... )
         >>> batch['pred_score'], batch.labels
         (tensor([[0.5000, 0.5000]]), tensor([1]))
     """
 
-    def __init__(self,
-                 fields: Dict[str, torch.Tensor],
-                 kept_classes: Optional[Sequence[int]] = None):
+    def __init__(
+        self,
+        fields: dict[str, torch.Tensor],
+        kept_classes: Sequence[int] | None = None,
+    ):
         self._fields = fields
         self._kept = kept_classes
 
     @classmethod
-    def of_samples(cls,
-                   samples: Sequence[dict],
-                   kept_classes: Optional[Sequence[int]] = None):
+    def of_samples(
+        cls, samples: Sequence[dict], kept_classes: Sequence[int] | None = None
+    ):
         """The predictions of a batch as evaluators give them.
 
         Raises:
@@ -61,7 +71,8 @@ class PredictedBatch:
                 raise ValueError(
                     'Expected one label an image, but got '
                     f'{len(sample["gt_label"])}. Change the data set: these '
-                    'metrics are of single-label classification.')
+                    'metrics are of single-label classification.'
+                )
         return cls(_Stacked(samples), kept_classes)
 
     def __getitem__(self, name: str) -> torch.Tensor:
@@ -77,10 +88,15 @@ class PredictedBatch:
         if name == 'log_scores':
             return self.log_scores
         if name not in self._fields:
-            got = (f'{self._fields.lacking(name)} without it' if isinstance(
-                self._fields, _Stacked) else ', '.join(self._fields))
-            raise ValueError(f'Expected predictions with `{name}`, but got '
-                             f'{got}. {HINTS.get(name, CARRIED)}')
+            got = (
+                f'{self._fields.lacking(name)} without it'
+                if isinstance(self._fields, _Stacked)
+                else ', '.join(self._fields)
+            )
+            raise ValueError(
+                f'Expected predictions with `{name}`, but got '
+                f'{got}. {HINTS.get(name, CARRIED)}'
+            )
         values = self._fields[name]
         if name not in OF_CLASSES or not self._drops_classes(values):
             return values
@@ -95,7 +111,8 @@ class PredictedBatch:
             raise ValueError(
                 f'Expected predictions for {max(self._kept) + 1} classes or '
                 f'more, some of which alone compete, but got {values.size(1)}.'
-                ' Name another checkpoint, or mend `kept_classes`.')
+                ' Name another checkpoint, or mend `kept_classes`.'
+            )
         return True
 
     @cached_property
@@ -114,10 +131,12 @@ class PredictedBatch:
             ValueError: There are no logits, and the probabilities of all kept
                 classes underflowed.
         """
-        scores = self['pred_score'] if self._kept is None else self._fields[
-            'pred_score']
-        kept = (
-            list(self._kept) if self._drops_classes(scores) else slice(None))
+        scores = (
+            self['pred_score']
+            if self._kept is None
+            else self._fields['pred_score']
+        )
+        kept = list(self._kept) if self._drops_classes(scores) else slice(None)
         smallest = torch.finfo(scores.dtype).tiny
         logs = scores.double().clamp(min=smallest).log()
         logs = logs.where(scores.isfinite(), math.nan)
@@ -130,17 +149,19 @@ class PredictedBatch:
             if logits.shape != scores.shape:
                 continue
             expected = logits.log_softmax(1).clamp(min=math.log(smallest))
-            same = (expected - logs).abs() <= .02 + .01 * logs.abs()
+            same = (expected - logs).abs() <= 0.02 + 0.01 * logs.abs()
             usable = lost | same.all(1)
-            found = logits[:,
-                           kept].log_softmax(1).where(usable[:, None], found)
+            found = (
+                logits[:, kept].log_softmax(1).where(usable[:, None], found)
+            )
             lost = lost & ~usable
         if lost.any():
             raise ValueError(
                 'Expected probabilities above 0 for some of the kept classes, '
                 f'but got 0 for all of them for {lost.sum().item()} images: '
                 'they underflowed. Test with `tools/evaluate.py`, which works '
-                'from logits.')
+                'from logits.'
+            )
         return found
 
     def __contains__(self, name: str) -> bool:
@@ -167,17 +188,19 @@ class PredictedBatch:
             raise ValueError(
                 f'Expected labels among the {len(kept)} classes that the '
                 f'data set says it has, but got {wrong[0].item()}. Mend '
-                '`kept_classes` of its `metainfo`.')
+                '`kept_classes` of its `metainfo`.'
+            )
         return places.where(labels >= 0, labels)
 
     @cached_property
-    def top_label(self) -> Tuple[torch.Tensor, torch.Tensor]:
+    def top_label(self) -> tuple[torch.Tensor, torch.Tensor]:
         """See :func:`top_label`."""
         return top_label(self['pred_score'], self.labels)
 
 
-def check_predictions(scores: torch.Tensor,
-                      labels: torch.Tensor) -> torch.Tensor:
+def check_predictions(
+    scores: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
     """Refuse scores that are no probabilities, and labels of other images.
 
     Probabilities may be off by 0.001 and their sum by 0.02, as rounding to
@@ -201,30 +224,36 @@ def check_predictions(scores: torch.Tensor,
             infinity, or a row is not of probabilities.
 
     Example:
-        >>> check_predictions(torch.tensor([[.5, .5]]),
-        ...                   torch.tensor([1], dtype=torch.uint8))
+        >>> check_predictions(
+        ...     torch.tensor([[0.5, 0.5]]),
+        ...     torch.tensor([1], dtype=torch.uint8),
+        ... )
         tensor([1])
     """
     if not scores.is_floating_point():
-        raise TypeError('Expected `scores` to be floating-point probabilities,'
-                        f' but got {scores.dtype}. Convert them.')
+        raise TypeError(
+            'Expected `scores` to be floating-point probabilities,'
+            f' but got {scores.dtype}. Convert them.'
+        )
     labels = integer_labels(labels)
     if scores.dim() != 2 or labels.shape != scores.shape[:1]:
         raise ValueError(
             'Expected `scores` of shape (N, num_classes) and `labels` of '
             f'shape (N,), but got {tuple(scores.shape)} and '
-            f'{tuple(labels.shape)}. Change either.')
+            f'{tuple(labels.shape)}. Change either.'
+        )
     check_images(scores)
     total = scores.double().sum(1)
     wrong = ((scores < -1e-3) | (scores > 1 + 1e-3)).any(1)
-    wrong |= (total - 1).abs() > .02
+    wrong |= (total - 1).abs() > 0.02
     if wrong.any():
         row = scores[wrong][0]
         raise ValueError(
             'Expected `scores` to be probabilities, which are in [0, 1] and '
             f'add up to 1, but got values from {row.min().item():.4g} to '
             f'{row.max().item():.4g} that add up to {row.sum().item():.4g}. '
-            'Give `logits.softmax(1)`, or divide percentages by 100.')
+            'Give `logits.softmax(1)`, or divide percentages by 100.'
+        )
     return labels
 
 
@@ -239,8 +268,10 @@ def integer_labels(labels: torch.Tensor) -> torch.Tensor:
         torch.int64
     """
     if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise TypeError('Expected `labels` to be integers, but got '
-                        f'{labels.dtype}. Convert them.')
+        raise TypeError(
+            'Expected `labels` to be integers, but got '
+            f'{labels.dtype}. Convert them.'
+        )
     return labels.long()
 
 
@@ -259,11 +290,13 @@ def check_labels(labels: torch.Tensor, num_classes: int) -> None:
             f'Expected labels from 0 to {num_classes - 1}, but got '
             f'{wrong[0].item()}. Change the data set or the evaluator: '
             'images out of distribution (labels below 0) are for '
-            'AnomalyRejection only.')
+            'AnomalyRejection only.'
+        )
 
 
-def top_label(scores: torch.Tensor,
-              labels: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+def top_label(
+    scores: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """How sure of its first choice, and whether that is right.
 
     Args:
@@ -279,7 +312,7 @@ def top_label(scores: torch.Tensor,
         ValueError: A label is none of the classes.
 
     Example:
-        >>> top_label(torch.tensor([[.25, .75]]), torch.tensor([0]))
+        >>> top_label(torch.tensor([[0.25, 0.75]]), torch.tensor([0]))
         (tensor([0.7500], dtype=torch.float64), tensor([False]))
     """
     check_labels(labels, scores.size(1))
@@ -300,15 +333,18 @@ def check_images(values: torch.Tensor) -> None:
         >>> check_images(torch.zeros(2, 3))
     """
     if not len(values):
-        raise ValueError('Expected predictions of one image or more, but got '
-                         'none. Change the data set, or call `process` '
-                         'before `evaluate`.')
+        raise ValueError(
+            'Expected predictions of one image or more, but got '
+            'none. Change the data set, or call `process` '
+            'before `evaluate`.'
+        )
     bad = (~all_finite(values)).sum().item()
     if bad:
         raise ValueError(
             f'Expected finite predictions, but got NaN or infinity for {bad} '
             f'of {len(values)} images. Change the checkpoint or the '
-            'precision it is tested in.')
+            'precision it is tested in.'
+        )
 
 
 def all_finite(values: torch.Tensor) -> torch.Tensor:
@@ -335,5 +371,6 @@ class _Stacked:
         return sum(name not in sample for sample in self.samples)
 
     def __getitem__(self, name):
-        return torch.stack([torch.as_tensor(s[name])
-                            for s in self.samples]).cpu()
+        return torch.stack(
+            [torch.as_tensor(s[name]) for s in self.samples]
+        ).cpu()

@@ -1,4 +1,5 @@
 """Are the predicted probabilities good ones? Proper scoring rules."""
+
 import torch
 from mmpretrain.registry import METRICS
 
@@ -6,8 +7,9 @@ from .per_image import PerImageMetric, marked
 from .predicted_batch import check_labels, check_predictions
 
 
-def negative_log_likelihood(scores: torch.Tensor,
-                            labels: torch.Tensor) -> torch.Tensor:
+def negative_log_likelihood(
+    scores: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
     """-log of the probability of the true class, in nats, for each image.
 
     Probabilities are what the model answers with, whatever it averaged over
@@ -30,7 +32,7 @@ def negative_log_likelihood(scores: torch.Tensor,
             probabilities, or a label is missing or none of the classes.
 
     Example:
-        >>> scores = torch.tensor([[0.5, 0.5], [0., 1.]])
+        >>> scores = torch.tensor([[0.5, 0.5], [0.0, 1.0]])
         >>> negative_log_likelihood(scores, torch.tensor([0, 0]))
         tensor([ 0.6931, 87.3365], dtype=torch.float64)
     """
@@ -60,7 +62,7 @@ def brier_score(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             probabilities, or a label is missing or none of the classes.
 
     Example:
-        >>> brier_score(torch.tensor([[0., 1.]]), torch.tensor([0])).item()
+        >>> brier_score(torch.tensor([[0.0, 1.0]]), torch.tensor([0])).item()
         2.0
 
     Source: Brier, Verification of forecasts expressed in terms of

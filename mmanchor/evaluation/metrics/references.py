@@ -1,5 +1,4 @@
 """What the references of anchored models tell over a whole data set."""
-from typing import Dict
 
 import torch
 from mmpretrain.registry import METRICS
@@ -69,7 +68,7 @@ class SingleReferenceAccuracy(PerImageMetric):
         right = logits.argmax(1) == batch.labels[:, None]
         return [marked(one.double(), logits) for one in right.unbind(1)]
 
-    def of_images(self, *right: torch.Tensor) -> Dict[str, float]:
+    def of_images(self, *right: torch.Tensor) -> dict[str, float]:
         """The shares over all images."""
         return {
             f'top1_reference_{i}': 100 * one.mean().item()

@@ -1,4 +1,5 @@
 """Is a model wrong where it is unsure? Selective classification."""
+
 from typing import NamedTuple
 
 import torch
@@ -16,12 +17,14 @@ class RiskCoverage(NamedTuple):
         excess (float): The same less that of the best order, which has all
             errors last; 0 is best.
     """
+
     aurc: float
     excess: float
 
 
-def risk_coverage(confidence: torch.Tensor,
-                  right: torch.Tensor) -> RiskCoverage:
+def risk_coverage(
+    confidence: torch.Tensor, right: torch.Tensor
+) -> RiskCoverage:
     """Mean error rate of the n most confident images, over n = 1 ... N.
 
     Images of the same confidence count as the mean over all their orders.
@@ -43,7 +46,9 @@ def risk_coverage(confidence: torch.Tensor,
             are others.
 
     Example:
-        >>> risk_coverage(torch.tensor([.9, .8]), torch.tensor([True, False]))
+        >>> risk_coverage(
+        ...     torch.tensor([0.9, 0.8]), torch.tensor([True, False])
+        ... )
         RiskCoverage(aurc=0.25, excess=0.0)
 
     Source: Geifman et al., Bias-Reduced Uncertainty Estimation for Deep
@@ -53,12 +58,14 @@ def risk_coverage(confidence: torch.Tensor,
         raise ValueError(
             'Expected `confidence` and `right` of shape (N,), but got '
             f'{tuple(confidence.shape)} and {tuple(right.shape)}. Change '
-            'either.')
+            'either.'
+        )
     check_images(confidence)
     confidence = confidence.double()  # negated below: bytes would wrap
     wrong = 1 - right.double()
     group, size = torch.unique(
-        -confidence, return_inverse=True, return_counts=True)[1:]
+        -confidence, return_inverse=True, return_counts=True
+    )[1:]
     share = wrong.new_zeros(len(size)).scatter_add(0, group, wrong) / size
     aurc = _mean_risk(share.repeat_interleave(size))
     return RiskCoverage(aurc, aurc - _mean_risk(wrong.sort().values))

@@ -1,5 +1,4 @@
 """RegNetY, which MMPretrain lacks and torchvision has."""
-from typing import Tuple
 
 import torch
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
@@ -39,16 +38,17 @@ class RegNetY(BaseBackbone):
 
     def __init__(self, arch: str = '800mf', init_cfg=None):
         known = [
-            name[len(PREFIX):] for name in list_models(include=f'{PREFIX}*')
+            name[len(PREFIX) :] for name in list_models(include=f'{PREFIX}*')
         ]
         if arch not in known:
-            raise ValueError(f'Expected `arch` to be one of {known}, but got '
-                             f'{arch!r}.')
+            raise ValueError(
+                f'Expected `arch` to be one of {known}, but got {arch!r}.'
+            )
         super().__init__(init_cfg)
         network = get_model(PREFIX + arch, weights=None)
         self.stem = network.stem
         self.trunk_output = network.trunk_output
 
-    def forward(self, x: torch.Tensor) -> Tuple[torch.Tensor]:
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
         """Features of the last stage."""
-        return (self.trunk_output(self.stem(x)), )
+        return (self.trunk_output(self.stem(x)),)

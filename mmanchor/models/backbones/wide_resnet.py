@@ -1,5 +1,4 @@
 """Wide residual networks for small images."""
-from typing import Tuple
 
 import torch
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
@@ -14,14 +13,16 @@ class _Block(nn.Module):
         super().__init__()
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.conv1 = nn.Conv2d(
-            in_channels, channels, 3, stride, padding=1, bias=False)
+            in_channels, channels, 3, stride, padding=1, bias=False
+        )
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.relu = nn.ReLU(inplace=True)
         self.shortcut = None
         if stride != 1 or in_channels != channels:
             self.shortcut = nn.Conv2d(
-                in_channels, channels, 1, stride, bias=False)
+                in_channels, channels, 1, stride, bias=False
+            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         active = self.relu(self.bn1(x))
@@ -61,19 +62,26 @@ class WideResNet_CIFAR(BaseBackbone):
         torch.Size([2, 64, 8, 8])
     """
 
-    def __init__(self,
-                 depth: int = 40,
-                 widen_factor: int = 2,
-                 in_channels: int = 3,
-                 init_cfg=(dict(
-                     type='Kaiming', layer='Conv2d', mode='fan_out'),
-                           dict(type='Constant', val=1, layer='BatchNorm2d'))):
+    def __init__(
+        self,
+        depth: int = 40,
+        widen_factor: int = 2,
+        in_channels: int = 3,
+        init_cfg=(
+            dict(type='Kaiming', layer='Conv2d', mode='fan_out'),
+            dict(type='Constant', val=1, layer='BatchNorm2d'),
+        ),
+    ):
         if depth < 10 or depth % 6 != 4:
-            raise ValueError('Expected `depth` to be 6n + 4 with n at least '
-                             f'1, as 16, 28 or 40, but got {depth}.')
+            raise ValueError(
+                'Expected `depth` to be 6n + 4 with n at least '
+                f'1, as 16, 28 or 40, but got {depth}.'
+            )
         if widen_factor < 1:
-            raise ValueError('Expected `widen_factor` to be at least 1, but '
-                             f'got {widen_factor}.')
+            raise ValueError(
+                'Expected `widen_factor` to be at least 1, but '
+                f'got {widen_factor}.'
+            )
         super().__init__(init_cfg and list(init_cfg))
         blocks = (depth - 4) // 6
         self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
@@ -84,12 +92,14 @@ class WideResNet_CIFAR(BaseBackbone):
             stages.append(
                 nn.Sequential(
                     _Block(channels, width, stride),
-                    *(_Block(width, width, 1) for _ in range(blocks - 1))))
+                    *(_Block(width, width, 1) for _ in range(blocks - 1)),
+                )
+            )
             channels = width
         self.stages = nn.Sequential(*stages)
         self.bn = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
 
-    def forward(self, x: torch.Tensor) -> Tuple[torch.Tensor]:
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
         """Features of the last stage."""
-        return (self.relu(self.bn(self.stages(self.conv1(x)))), )
+        return (self.relu(self.bn(self.stages(self.conv1(x)))),)

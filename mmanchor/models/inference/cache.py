@@ -1,5 +1,7 @@
 """What was made from tensors, kept as long as they have the same values."""
-from typing import Any, Callable, List, Optional, Sequence, Tuple
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -20,10 +22,11 @@ class Kept:
 
     def __init__(self):
         # one attribute for both: threads must not see one without the other
-        self._entry: Optional[Tuple[List[torch.Tensor], Any]] = None
+        self._entry: tuple[list[torch.Tensor], Any] | None = None
 
-    def get(self, made_from: Sequence[torch.Tensor],
-            make: Callable[[], Any]) -> Any:
+    def get(
+        self, made_from: Sequence[torch.Tensor], make: Callable[[], Any]
+    ) -> Any:
         """The thing, made anew where a tensor is another.
 
         Args:
@@ -31,8 +34,10 @@ class Kept:
             make (Callable): Makes it.
         """
         entry = self._entry
-        if entry is None or not (len(entry[0]) == len(made_from)
-                                 and all(map(_same, entry[0], made_from))):
+        if entry is None or not (
+            len(entry[0]) == len(made_from)
+            and all(map(_same, entry[0], made_from))
+        ):
             # copied first: what changes meanwhile must not look up to date
             copies = [tensor.detach().clone() for tensor in made_from]
             entry = self._entry = (copies, make())
@@ -46,5 +51,9 @@ class Kept:
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return (a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
-            and torch.equal(a, b))
+    return (
+        a.shape == b.shape
+        and a.dtype == b.dtype
+        and a.device == b.device
+        and torch.equal(a, b)
+    )

@@ -1,5 +1,6 @@
 """The search of transduction, with what it keeps between batches."""
-from typing import Iterator
+
+from collections.abc import Iterator
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -50,7 +51,8 @@ class CandidateSearch:
             made_from.append(_fingerprint(model))
         references, *known = self._kept.get(
             [*made_from, images.new_empty(0)],  # its type, and device
-            lambda: self._make(model, images))
+            lambda: self._make(model, images),
+        )
         check_same_size(images, references)
         with torch.autocast(images.device.type, enabled=False):
             points = self._points(model, images, references[:1])
@@ -64,36 +66,52 @@ class CandidateSearch:
             raise ValueError(
                 f'Expected {self.num_candidates} candidates in the reference '
                 f'bank, but it has {len(bank.in_use)} in use. Lower '
-                '`num_candidates`, or let `KReferenceHook` draw more.')
+                '`num_candidates`, or let `KReferenceHook` draw more.'
+            )
         if len(bank.residual_pairs) == 0:
             raise ValueError(
                 'Expected residuals seen in training for transduction, but '
                 'the checkpoint kept none. Test with `KReferenceHook('
                 "protocol='transduction')` and the training set at hand, "
-                'which draws them, or use another protocol.')
+                'which draws them, or use another protocol.'
+            )
         if len(bank.residual_pairs) < self.num_residuals:
             raise ValueError(
                 f'Expected {self.num_residuals} residuals in the reference '
                 f'bank, but it has {len(bank.residual_pairs)}. Lower '
-                '`num_residuals`, or let `KReferenceHook` draw more.')
+                '`num_residuals`, or let `KReferenceHook` draw more.'
+            )
 
-        references = normalised(model, bank.in_use[:self.num_candidates],
-                                images)
+        references = normalised(
+            model, bank.in_use[: self.num_candidates], images
+        )
         first = references[:1]
         with torch.autocast(images.device.type, enabled=False):
-            candidates = torch.cat([
-                self._points(model, block, first)
-                for block in references.split(_BLOCK)
-            ])
-            residuals = torch.cat([
-                self._points(model, normalised(
-                    model, pairs[:, 0], images), first) - self._points(
-                        model, normalised(model, pairs[:, 1], images), first)
-                for pairs in bank.residual_pairs[:self.num_residuals].split(
-                    _BLOCK)
-            ])
-        return (references, candidates, residuals,
-                pair_norms(candidates, residuals))
+            candidates = torch.cat(
+                [
+                    self._points(model, block, first)
+                    for block in references.split(_BLOCK)
+                ]
+            )
+            residuals = torch.cat(
+                [
+                    self._points(
+                        model, normalised(model, pairs[:, 0], images), first
+                    )
+                    - self._points(
+                        model, normalised(model, pairs[:, 1], images), first
+                    )
+                    for pairs in bank.residual_pairs[
+                        : self.num_residuals
+                    ].split(_BLOCK)
+                ]
+            )
+        return (
+            references,
+            candidates,
+            residuals,
+            pair_norms(candidates, residuals),
+        )
 
     def _points(self, model, images, reference) -> torch.Tensor:
         """Images as points of the space, (B, D)."""
@@ -106,11 +124,14 @@ class CandidateSearch:
 
 def _fingerprint(model) -> torch.Tensor:
     """Sum and norm of all weights and statistics."""
-    return torch.stack([
-        value for tensor in (*model.parameters(), *model.buffers())
-        if tensor.is_floating_point()
-        for value in (tensor.double().sum(), tensor.double().norm())
-    ])
+    return torch.stack(
+        [
+            value
+            for tensor in (*model.parameters(), *model.buffers())
+            if tensor.is_floating_point()
+            for value in (tensor.double().sum(), tensor.double().norm())
+        ]
+    )
 
 
 def _tensors(tree) -> Iterator[torch.Tensor]:

@@ -1,7 +1,9 @@
 """How frozen references are used at test: the inference protocols."""
+
 import difflib
 import inspect
-from typing import List, NamedTuple, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -18,7 +20,8 @@ class Answers(NamedTuple):
             all of them, in order.
         logits (torch.Tensor): (k, b, num_classes).
     """
-    rows: Optional[torch.Tensor]
+
+    rows: torch.Tensor | None
     logits: torch.Tensor
 
 
@@ -32,6 +35,7 @@ class Protocol:
         same_number (bool): Whether all images are answered with the same
             number of references, so that their spreads can be compared.
     """
+
     name: str
     same_number = True
     num_residuals = 0
@@ -41,16 +45,17 @@ class Protocol:
         """References it needs in the bank, where K are asked for."""
         return num_references
 
-    def choose(self, model, images: torch.Tensor) -> Optional[torch.Tensor]:
+    def choose(self, model, images: torch.Tensor) -> torch.Tensor | None:
         """The one reference of each image, (B, C, H, W), if it has one."""
 
-    def answer(self, model, images: torch.Tensor) -> List[Answers]:
+    def answer(self, model, images: torch.Tensor) -> list[Answers]:
         """The logits of normalised images (B, C, H, W)."""
         raise NotImplementedError
 
 
 class Mean(Protocol):
     """The average over K references."""
+
     name = 'mean'
 
     def answer(self, model, images):
@@ -60,6 +65,7 @@ class Mean(Protocol):
 
 class Single(Protocol):
     """The first reference of the bank."""
+
     name = 'single'
     features_of = slice(1)
 
@@ -92,17 +98,22 @@ class Transduction(Protocol):
     Source: arXiv 2406.00529, which names neither metric nor space; BLT's own
     code compares raw inputs.
     """
+
     name = 'transduction'
 
-    def __init__(self,
-                 num_candidates: int = 50,
-                 num_residuals: int = 200,
-                 space: str = 'images'):
+    def __init__(
+        self,
+        num_candidates: int = 50,
+        num_residuals: int = 200,
+        space: str = 'images',
+    ):
         _check_positive('num_candidates', num_candidates)
         _check_positive('num_residuals', num_residuals)
         if space not in SPACES:
-            raise ValueError("Expected `space` to be 'images' or 'features', "
-                             f'but got {space!r}.')
+            raise ValueError(
+                "Expected `space` to be 'images' or 'features', "
+                f'but got {space!r}.'
+            )
         self.num_candidates = num_candidates
         self.num_residuals = num_residuals
         self.space = space
@@ -137,14 +148,20 @@ class Adaptive(Protocol):
     Raises:
         ValueError: ``standard_errors`` is negative.
     """
+
     name = 'adaptive'
     same_number = False
 
-    def __init__(self, standard_errors: float = 3.):
-        if isinstance(standard_errors, bool) or not isinstance(
-                standard_errors, (int, float)) or not standard_errors >= 0:
-            raise ValueError('Expected `standard_errors` to be a number of at '
-                             f'least 0, but got {standard_errors!r}.')
+    def __init__(self, standard_errors: float = 3.0):
+        if (
+            isinstance(standard_errors, bool)
+            or not isinstance(standard_errors, (int, float))
+            or not standard_errors >= 0
+        ):
+            raise ValueError(
+                'Expected `standard_errors` to be a number of at '
+                f'least 0, but got {standard_errors!r}.'
+            )
         self.standard_errors = standard_errors
 
     def answer(self, model, images):
@@ -154,15 +171,17 @@ class Adaptive(Protocol):
         open_rows = torch.arange(len(images), device=images.device)
         groups = []
         for seen in range(2, num_references):
-            done = settled(logits, num_references, self.standard_errors,
-                           model.average)
+            done = settled(
+                logits, num_references, self.standard_errors, model.average
+            )
             if done.any():
                 groups.append(Answers(open_rows[done], logits[:, done]))
             open_rows, logits = open_rows[~done], logits[:, ~done]
             if not len(open_rows):
                 return groups
-            more = model.reference_logits(images[open_rows],
-                                          slice(seen, seen + 1))
+            more = model.reference_logits(
+                images[open_rows], slice(seen, seen + 1)
+            )
             logits = torch.cat([logits, more])
         return [*groups, Answers(open_rows, logits)]
 
@@ -173,7 +192,7 @@ PROTOCOLS = {
 }
 
 
-def build_protocol(config: Union[str, dict, Protocol]) -> Protocol:
+def build_protocol(config: str | dict | Protocol) -> Protocol:
     """A protocol by name, or by name and arguments.
 
     Args:
@@ -198,18 +217,20 @@ def build_protocol(config: Union[str, dict, Protocol]) -> Protocol:
         raise ValueError(
             f'Expected `protocol` to be {", ".join(map(repr, PROTOCOLS))}, or '
             f'a dict with one as `type`, but got {name!r}.'
-            f'{f" Did you mean {near[0]!r}?" if near else ""}')
+            f'{f" Did you mean {near[0]!r}?" if near else ""}'
+        )
     known = list(inspect.signature(PROTOCOLS[name]).parameters)
     for argument in sorted(set(arguments) - set(known)):
         raise TypeError(
             f'Expected arguments of the protocol {name!r} to be among '
-            f'{", ".join(known) or "none"}, but got {argument}. Drop it.')
+            f'{", ".join(known) or "none"}, but got {argument}. Drop it.'
+        )
     return PROTOCOLS[name](**arguments)
 
 
-def check_measures(protocol: Protocol,
-                   uncertainty: Sequence[str],
-                   average: str = 'logits') -> None:
+def check_measures(
+    protocol: Protocol, uncertainty: Sequence[str], average: str = 'logits'
+) -> None:
     """Refuse measures that can't be compared between a protocol's images.
 
     Args:
@@ -234,10 +255,12 @@ def check_measures(protocol: Protocol,
             'Expected no measure of the spread over references with the '
             f'protocol {protocol.name!r}, which answers images with unlike '
             f'numbers of references, but got {", ".join(wrong)}. Set '
-            "`protocol='mean'`, or leave the measure out.")
+            "`protocol='mean'`, or leave the measure out."
+        )
 
 
 def _check_positive(name: str, value) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f'Expected `{name}` to be a positive integer, but '
-                         f'got {value!r}.')
+        raise ValueError(
+            f'Expected `{name}` to be a positive integer, but got {value!r}.'
+        )

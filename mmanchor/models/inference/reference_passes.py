@@ -1,6 +1,7 @@
 """Images through the backbone once for each reference, with a shared stem."""
+
 import warnings
-from typing import Callable, List
+from collections.abc import Callable
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -11,8 +12,9 @@ from .shared_stem import SharedStem, make_maps
 MAX_KEPT = 64  # references whose share of the stem is kept
 
 
-def normalised(model, packed: torch.Tensor,
-               images: torch.Tensor) -> torch.Tensor:
+def normalised(
+    model, packed: torch.Tensor, images: torch.Tensor
+) -> torch.Tensor:
     """Images of a bank, as the backbone is to see them.
 
     Shape:
@@ -23,19 +25,19 @@ def normalised(model, packed: torch.Tensor,
     return model.data_preprocessor(dict(inputs=packed))['inputs'].to(images)
 
 
-def settings_of(model) -> List[torch.Tensor]:
+def settings_of(model) -> list[torch.Tensor]:
     """What normalising depends on."""
     preprocessor = model.data_preprocessor
     return [
-        getattr(preprocessor, name) for name in ('mean', 'std')
+        getattr(preprocessor, name)
+        for name in ('mean', 'std')
         if isinstance(getattr(preprocessor, name, None), torch.Tensor)
     ]
 
 
-def each_pass(model,
-              images: torch.Tensor,
-              function: Callable,
-              which: slice = slice(None)):
+def each_pass(
+    model, images: torch.Tensor, function: Callable, which: slice = slice(None)
+):
     """Call a function on what goes through the backbone at once.
 
     A pass has as many rows as there are images, or the model's
@@ -69,33 +71,39 @@ def each_pass(model,
         yield [
             function(
                 anchor_to_all(images, normalised(model, chunk, images)),
-                len(chunk))
+                len(chunk),
+            )
             for chunk in _references(model, images)[which].split(rows // batch)
         ]
         return
     packed = model.reference_bank.in_use
     together = batch
     if len(packed) <= MAX_KEPT:
-        of_chunks = [[
-            of_layer[which] for of_layer in _kept_maps(model, images, packed)
-        ]]
+        of_chunks = [
+            [of_layer[which] for of_layer in _kept_maps(model, images, packed)]
+        ]
         together = rows // len(packed[which]) or batch
     else:  # read once: there is one group of images
         of_chunks = (
             _make_maps(model, images, chunk)
-            for chunk in packed[which].split(MAX_KEPT))
+            for chunk in packed[which].split(MAX_KEPT)
+        )
     for group in images.split(together):
         yield [
-            result for maps in of_chunks
+            result
+            for maps in of_chunks
             for result in SharedStem(stem, maps).each(
-                group, function, rows // max(1, len(group)))
+                group, function, rows // max(1, len(group))
+            )
         ]
 
 
 def _references(model, images):
     if torch.jit.is_tracing() and len(model.reference_bank) == 0:
-        warnings.warn('The reference bank is empty: tracing with a blank '
-                      'reference, to count operations and no more.')
+        warnings.warn(
+            'The reference bank is empty: tracing with a blank '
+            'reference, to count operations and no more.'
+        )
         return torch.zeros_like(images[:1])
     return model.reference_bank.in_use
 
@@ -107,8 +115,12 @@ def _kept_maps(model, images, packed):
         model.backbone.get_submodule(name).weight for name in model.stem
     ]
     maps, reference = model.kept_maps.get(
-        [packed, *settings_of(model), *weights], lambda: (_make_maps(
-            model, images, packed), normalised(model, packed[:1], images)))
+        [packed, *settings_of(model), *weights],
+        lambda: (
+            _make_maps(model, images, packed),
+            normalised(model, packed[:1], images),
+        ),
+    )
     check_same_size(images, reference)
     return maps
 
@@ -134,10 +146,13 @@ def mean_features(model, images: torch.Tensor, stage: str, which: slice):
     total, of_groups = [], []
 
     def add(rows, k):
-        feats = _map_tensors(lambda x: fold(x, k).sum(0),
-                             ImageClassifier.extract_feat(model, rows, stage))
-        total[:] = [_map_tensors(torch.add, *total, feats)
-                    ] if total else [feats]
+        feats = _map_tensors(
+            lambda x: fold(x, k).sum(0),
+            ImageClassifier.extract_feat(model, rows, stage),
+        )
+        total[:] = (
+            [_map_tensors(torch.add, *total, feats)] if total else [feats]
+        )
         return k
 
     for counts in each_pass(model, images, add, which):
@@ -149,5 +164,6 @@ def _map_tensors(function, *trees):
     """Apply a function to the tensors of nested tuples and lists."""
     if isinstance(trees[0], (tuple, list)):
         return type(trees[0])(
-            _map_tensors(function, *branches) for branches in zip(*trees))
+            _map_tensors(function, *branches) for branches in zip(*trees)
+        )
     return function(*trees)

@@ -1,11 +1,15 @@
 """The stem of one image and many references, computed once for each."""
-from typing import Callable, List, Sequence
+
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
-from ...functional.folding import (replaced_forward, residual_half,
-                                   trace_reference_maps)
+from ...functional.folding import (
+    replaced_forward,
+    residual_half,
+    trace_reference_maps,
+)
 
 
 class SharedStem:
@@ -21,16 +25,22 @@ class SharedStem:
         - maps: (K, out, H', W') each
     """
 
-    def __init__(self,
-                 layers: Sequence[nn.Conv2d],
-                 maps: Sequence[torch.Tensor],
-                 half: Callable = residual_half):
+    def __init__(
+        self,
+        layers: Sequence[nn.Conv2d],
+        maps: Sequence[torch.Tensor],
+        half: Callable = residual_half,
+    ):
         self.layers = list(layers)
         self.maps = list(maps)
         self.half = half
 
-    def each(self, images: torch.Tensor, function: Callable,
-             references_per_pass: int) -> list:
+    def each(
+        self,
+        images: torch.Tensor,
+        function: Callable,
+        references_per_pass: int,
+    ) -> list:
         """Call a function for some references at a time.
 
         Args:
@@ -48,13 +58,15 @@ class SharedStem:
         """
         halves, results = {}, []
         chunks = list(
-            zip(*(maps.split(references_per_pass) for maps in self.maps)))
+            zip(*(maps.split(references_per_pass) for maps in self.maps))
+        )
         for index, maps in enumerate(chunks, 1):
             k = len(maps[0])
             last = index == len(chunks)
             replaced = {
-                layer: self._forward(layer, of_layer, images.size(0), halves,
-                                     last)
+                layer: self._forward(
+                    layer, of_layer, images.size(0), halves, last
+                )
                 for layer, of_layer in zip(self.layers, maps)
             }
             rows = images.expand(k, *images.shape).flatten(0, 1)
@@ -76,8 +88,9 @@ class SharedStem:
         return forward
 
 
-def make_maps(backbone: nn.Module, stem: Sequence[str],
-              references: torch.Tensor) -> List[torch.Tensor]:
+def make_maps(
+    backbone: nn.Module, stem: Sequence[str], references: torch.Tensor
+) -> list[torch.Tensor]:
     """What each layer of a stem adds for references, in full precision.
 
     Shape:

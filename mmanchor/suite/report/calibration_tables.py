@@ -1,20 +1,21 @@
 """Calibration, likelihood and selective classification by set."""
-from typing import List
 
 from .reading import clean, figure_of, names_of, shift
 from .table import Table, number
 
 FIGURES = {
     'ece': ('Expected calibration error', 'ECE; smaller is better.'),
-    'smooth_ece':
-    ('Smoothed calibration error', 'smECE, without bins; smaller is better.'),
+    'smooth_ece': (
+        'Smoothed calibration error',
+        'smECE, without bins; smaller is better.',
+    ),
     'nll': ('Negative log-likelihood', 'In nats; smaller is better.'),
     'brier': ('Brier score', 'In [0, 2]; smaller is better.'),
     'aurc': ('Area under the risk-coverage curve', 'AURC; smaller is better.'),
 }
 
 
-def calibration_tables(results: dict) -> List[Table]:
+def calibration_tables(results: dict) -> list[Table]:
     """One for each figure, with clean and shifted sets in columns.
 
     Args:
@@ -26,7 +27,8 @@ def calibration_tables(results: dict) -> List[Table]:
 def _table(results: dict, figure: str) -> Table:
     models, names = results['models'], names_of(results, 'shifts')
     summed = figure == 'smooth_ece' and any(
-        model.get('smooth_ece') for model in models)
+        model.get('smooth_ece') for model in models
+    )
     rows = []
     for model in models:
         points = [clean(model)]
@@ -37,8 +39,12 @@ def _table(results: dict, figure: str) -> Table:
     title, caption = FIGURES[figure]
     if summed:
         caption += ' Last column: over shifted sets.'
-    return Table(title, caption,
-                 ['model', 'clean', *names] + ['mean ± std'] * summed, rows)
+    return Table(
+        title,
+        caption,
+        ['model', 'clean', *names] + ['mean ± std'] * summed,
+        rows,
+    )
 
 
 def _mean_and_std(found) -> str:
@@ -63,12 +69,17 @@ def temperature_table(results: dict) -> Table:
         row = [model['name'], number(found['temperature'], 2)]
         row += [
             number(figure_of(found[when], figure), 3)
-            for figure in shown.values() for when in ('before', 'after')
+            for figure in shown.values()
+            for when in ('before', 'after')
         ]
         rows.append(row)
     header = ['model', 'T']
     header += [
         f'{name} {when}' for name in shown for when in ('before', 'after')
     ]
-    return Table('Temperature scaling',
-                 'On clean images that T was not fitted to.', header, rows)
+    return Table(
+        'Temperature scaling',
+        'On clean images that T was not fitted to.',
+        header,
+        rows,
+    )

@@ -1,7 +1,7 @@
 """All figures of the suite, on disk."""
+
 import re
 from pathlib import Path
-from typing import Dict, List, Optional, Union
 
 from matplotlib import style
 from matplotlib.figure import Figure
@@ -19,7 +19,7 @@ from .spread_figure import spread_figure
 METADATA = {'png': {'Software': None}, 'pdf': {'CreationDate': None}}
 
 
-def draw_all(results: dict, folder: Union[str, Path]) -> List[Path]:
+def draw_all(results: dict, folder: str | Path) -> list[Path]:
     """Draw what there is to draw, each as PNG and as PDF.
 
     They appear together, once all are drawn.
@@ -45,24 +45,26 @@ def draw_all(results: dict, folder: Union[str, Path]) -> List[Path]:
                 figure.set_layout_engine('none')  # once is enough
                 for ending, metadata in METADATA.items():
                     figure.savefig(
-                        partial / f'{name}.{ending}', metadata=metadata)
+                        partial / f'{name}.{ending}', metadata=metadata
+                    )
     return [Path(folder) / name for name in names]
 
 
-def all_figures(results: dict) -> Dict[str, Figure]:
+def all_figures(results: dict) -> dict[str, Figure]:
     """Build the figures, by the name of their file without its ending.
 
     Args:
         results (dict): See ``results.json``.
     """
-    found: Dict[str, Figure] = {}
+    found: dict[str, Figure] = {}
 
-    def add(name: str, figure: Optional[Figure]) -> None:
+    def add(name: str, figure: Figure | None) -> None:
         name = _file_name(name)
         if figure is not None:
             same = sum(
                 re.fullmatch(f'{name}(-again)*', other) is not None
-                for other in found)
+                for other in found
+            )
             found[name + '-again' * same] = figure
 
     add('accuracy-by-severity', severity_figure(results))

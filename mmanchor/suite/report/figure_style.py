@@ -1,5 +1,6 @@
 """What all figures of the suite have in common."""
-from typing import List, Sequence
+
+from collections.abc import Sequence
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -8,11 +9,18 @@ from matplotlib.lines import Line2D
 from .table import wrap
 
 # of Okabe and Ito's palette, told apart by the colour-blind
-COLOURS = ('#000000', '#0072b2', '#d55e00', '#009e73', '#e69f00', '#56b4e9',
-           '#cc79a7')
+COLOURS = (
+    '#000000',
+    '#0072b2',
+    '#d55e00',
+    '#009e73',
+    '#e69f00',
+    '#56b4e9',
+    '#cc79a7',
+)
 MARKERS = 'os^Dv<>p'
 INSIDE = '0.72'  # images in distribution
-WIDTH = 7.  # inches: a page's text
+WIDTH = 7.0  # inches: a page's text
 
 STYLE = {
     'font.size': 8,
@@ -46,7 +54,8 @@ def model_style(index: int) -> dict:
     return dict(
         color=colour_of(index),
         marker=MARKERS[index % len(MARKERS)],
-        linestyle='-' if index < len(COLOURS) else '--')
+        linestyle='-' if index < len(COLOURS) else '--',
+    )
 
 
 def colour_of(index: int) -> str:
@@ -62,16 +71,19 @@ def label(name: str, width: int = 40) -> str:
 def legend_below(figure: Figure, handles: Sequence, width: float) -> None:
     """A legend under all panels, in as many columns as there is room for."""
     longest = max(
-        len(line) for handle in handles
-        for line in handle.get_label().split('\n'))
+        len(line)
+        for handle in handles
+        for line in handle.get_label().split('\n')
+    )
     columns = int(width / (0.062 * longest + 0.5))
     figure.legend(
         handles=handles,
         loc='outside lower center',
-        ncols=max(1, min(columns, len(handles))))
+        ncols=max(1, min(columns, len(handles))),
+    )
 
 
-def model_handles(models: List[dict], shown: Sequence[int]) -> List[Line2D]:
+def model_handles(models: list[dict], shown: Sequence[int]) -> list[Line2D]:
     """Entries of a legend."""
     return [
         Line2D([], [], label=label(models[i]['name']), **model_style(i))

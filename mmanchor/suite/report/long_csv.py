@@ -1,7 +1,8 @@
 """Every figure in a line of its own."""
+
 import csv
 import io
-from typing import Iterator, Tuple
+from collections.abc import Iterator
 
 HEADER = ('model', 'set', 'kind', 'severity', 'figure', 'value')
 
@@ -28,7 +29,7 @@ def csv_text(results: dict) -> str:
     return text.getvalue()
 
 
-def _lines(model: dict) -> Iterator[Tuple]:
+def _lines(model: dict) -> Iterator[tuple]:
     """All but the model."""
     clean = model.get('clean') or {}
     for figure, value in (clean.get('figures') or {}).items():
@@ -47,7 +48,7 @@ def _lines(model: dict) -> Iterator[Tuple]:
     yield from _temperature_lines(model, clean.get('name', ''))
 
 
-def _points(found: dict) -> Iterator[Tuple[str, str, dict]]:
+def _points(found: dict) -> Iterator[tuple[str, str, dict]]:
     """Kind, severity and figures."""
     yield '', '', found.get('mean')
     for severity, figures in (found.get('by_severity') or {}).items():
@@ -59,7 +60,7 @@ def _points(found: dict) -> Iterator[Tuple[str, str, dict]]:
             yield kind, severity, figures
 
 
-def _temperature_lines(model: dict, name: str) -> Iterator[Tuple]:
+def _temperature_lines(model: dict, name: str) -> Iterator[tuple]:
     found = model.get('temperature') or {}
     yield name, '', '0', 'temperature', found.get('temperature')
     for when in ('before', 'after'):

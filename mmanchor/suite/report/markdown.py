@@ -1,39 +1,40 @@
 """The suite's report, in Markdown."""
+
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Sequence, Union
 from urllib.parse import quote
 
 from .table import Table, to_markdown
 
 # by the start of the file's name
 CAPTIONS = {
-    'accuracy-by-severity':
-    'Accuracy by severity of corruption',
-    'heat-map':
-    'Accuracy by kind and severity of the first model, and of the others '
-    'the difference from it',
-    'reliability':
-    'Accuracy against confidence, with the share of images by confidence '
-    'underneath; of corrupted sets, all images together',
-    'ood':
-    'Anomaly scores of images in and out of distribution, and how well they '
-    'tell them apart',
-    'spread-and-error':
-    'Error against the spread of logits over references',
+    'accuracy-by-severity': 'Accuracy by severity of corruption',
+    'heat-map': 'Accuracy by kind and severity of the first model, and of '
+    'the others the difference from it',
+    'reliability': 'Accuracy against confidence, with the share of images by '
+    'confidence underneath; of corrupted sets, all images together',
+    'ood': 'Anomaly scores of images in and out of distribution, and how '
+    'well they tell them apart',
+    'spread-and-error': 'Error against the spread of logits over references',
 }
 
 
-def report(results: dict, tables: Sequence[Table],
-           figures: Sequence[Union[str, Path]], folder: Union[str,
-                                                              Path]) -> str:
+def report(
+    results: dict,
+    tables: Sequence[Table],
+    figures: Sequence[str | Path],
+    folder: str | Path,
+) -> str:
     """Put all into one text; see :func:`~.tables.markdown_report`."""
     parts = [f'# Safety suite: {results["suite"]["title"]}']
     parts += map(to_markdown, tables)
     parts += _not_measured(results)
     parts += _figures([Path(path) for path in figures], folder)
-    for title, name in (('Conventions', 'conventions'), ('Versions',
-                                                         'versions')):
+    for title, name in (
+        ('Conventions', 'conventions'),
+        ('Versions', 'versions'),
+    ):
         if results.get(name):
             lines = [
                 f'- {key}: {one_line(text)}'
@@ -43,26 +44,30 @@ def report(results: dict, tables: Sequence[Table],
     return '\n\n'.join(parts) + '\n'
 
 
-def _not_measured(results: dict) -> List[str]:
+def _not_measured(results: dict) -> list[str]:
     lines = [
         f'- {found["name"]}: {one_line(found["reason"])}'
         for found in results.get('missing') or ()
     ]
     lines += [
         f'- {found["name"]} by {found["model"] or "all"}: '
-        f'{one_line(found["reason"])}' for found in results.get('failed') or ()
+        f'{one_line(found["reason"])}'
+        for found in results.get('failed') or ()
     ]
     return ['\n'.join(['## Not measured', '', *lines])] if lines else []
 
 
-def _figures(paths: List[Path], folder: Union[str, Path]) -> List[str]:
+def _figures(paths: list[Path], folder: str | Path) -> list[str]:
     """Images to look at, each with the same for papers."""
     parts = []
     for path in paths:
         if path.suffix != '.png':
             continue
-        caption = next(text for start, text in CAPTIONS.items()
-                       if path.name.startswith(start))
+        caption = next(
+            text
+            for start, text in CAPTIONS.items()
+            if path.name.startswith(start)
+        )
         text = f'![{caption}]({_link(path, folder)})'
         text += f'\n\n{caption}'
         if path.with_suffix('.pdf') in paths:
@@ -71,7 +76,7 @@ def _figures(paths: List[Path], folder: Union[str, Path]) -> List[str]:
     return ['## Figures', *parts] if parts else []
 
 
-def _link(path: Path, folder: Union[str, Path]) -> str:
+def _link(path: Path, folder: str | Path) -> str:
     return quote(Path(os.path.relpath(path, folder or '.')).as_posix())
 
 

@@ -1,5 +1,4 @@
 """Images out of distribution: by set, of the default and of every score."""
-from typing import List
 
 from .reading import default_score, names_of, scores
 from .table import Table, number
@@ -7,7 +6,7 @@ from .table import Table, number
 FIGURES = {'auroc': 'AUROC', 'fpr95': 'FPR95', 'aupr': 'AUPR'}
 
 
-def ood_tables(results: dict) -> List[Table]:
+def ood_tables(results: dict) -> list[Table]:
     """Default score: AUROC, FPR95 and AUPR; then AUROC of every score.
 
     Args:
@@ -20,24 +19,36 @@ def ood_tables(results: dict) -> List[Table]:
     tables = [
         Table(
             f'Out of distribution: {title}, %',
-            'Each model\'s default score; ' +
-            ('smaller' if figure == 'fpr95' else 'larger') + ' is better.',
-            header, [
+            "Each model's default score; "
+            + ('smaller' if figure == 'fpr95' else 'larger')
+            + ' is better.',
+            header,
+            [
                 _default_row(model, names, figure)
-                for model in results['models'] if model.get('ood')
-            ], 2) for figure, title in FIGURES.items()
+                for model in results['models']
+                if model.get('ood')
+            ],
+            2,
+        )
+        for figure, title in FIGURES.items()
     ]
     every = [
         row for model in results['models'] for row in _every_row(model, names)
     ]
     if len(every) > len(tables[0].rows):
         tables.append(
-            Table('Out of distribution: AUROC of every score, %',
-                  'Larger is better.', header, every, 2))
+            Table(
+                'Out of distribution: AUROC of every score, %',
+                'Larger is better.',
+                header,
+                every,
+                2,
+            )
+        )
     return tables
 
 
-def _default_row(model: dict, names: List[str], figure: str) -> List[str]:
+def _default_row(model: dict, names: list[str], figure: str) -> list[str]:
     defaults = [default_score(model, name) for name in names]
     used = '/'.join(dict.fromkeys(score for score in defaults if score))
     return [model['name'], used or '–'] + [
@@ -46,12 +57,15 @@ def _default_row(model: dict, names: List[str], figure: str) -> List[str]:
     ]
 
 
-def _every_row(model: dict, names: List[str]) -> List[List[str]]:
+def _every_row(model: dict, names: list[str]) -> list[list[str]]:
     found = dict.fromkeys(
-        score for name in names for score in scores(model, name))
-    return [[model['name'], score] +
-            [_percent(model, name, score, 'auroc') for name in names]
-            for score in found]
+        score for name in names for score in scores(model, name)
+    )
+    return [
+        [model['name'], score]
+        + [_percent(model, name, score, 'auroc') for name in names]
+        for score in found
+    ]
 
 
 def _percent(model: dict, name: str, score: str, figure: str) -> str:

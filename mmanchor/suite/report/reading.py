@@ -1,10 +1,9 @@
 """What the models of a suite's results have, whichever of them has it."""
-from typing import Dict, List, Optional
 
 from ...datasets.shifts.kinds import SETTINGS
 
 
-def names_of(results: dict, group: str) -> List[str]:
+def names_of(results: dict, group: str) -> list[str]:
     """The sets that any model was measured on, in order.
 
     Args:
@@ -16,8 +15,12 @@ def names_of(results: dict, group: str) -> List[str]:
         ['NINCO']
     """
     return list(
-        dict.fromkeys(name for model in results['models']
-                      for name in model.get(group) or ()))
+        dict.fromkeys(
+            name
+            for model in results['models']
+            for name in model.get(group) or ()
+        )
+    )
 
 
 def shift(model: dict, name: str) -> dict:
@@ -30,15 +33,19 @@ def clean(model: dict) -> dict:
     return (model.get('clean') or {}).get('figures') or {}
 
 
-def kinds_of(results: dict, name: str) -> List[str]:
+def kinds_of(results: dict, name: str) -> list[str]:
     """Kinds of a corrupted set that any model has, in order."""
     return list(
-        dict.fromkeys(kind for model in results['models']
-                      for part in ('by_kind', 'cells')
-                      for kind in shift(model, name).get(part) or ()))
+        dict.fromkeys(
+            kind
+            for model in results['models']
+            for part in ('by_kind', 'cells')
+            for kind in shift(model, name).get(part) or ()
+        )
+    )
 
 
-def severities_of(results: dict, name: str) -> List[str]:
+def severities_of(results: dict, name: str) -> list[str]:
     """Severities of a corrupted set that any model has, from low to high."""
     found = {
         severity
@@ -56,12 +63,13 @@ def corruptions(results: dict, name: str) -> str:
         name (str): Of a set with kinds and severities.
     """
     return corruption_words(
-        len(kinds_of(results, name)), len(severities_of(results, name)),
-        results.get('corruptions', {}).get(name))
+        len(kinds_of(results, name)),
+        len(severities_of(results, name)),
+        results.get('corruptions', {}).get(name),
+    )
 
 
-def corruption_words(kinds: int, severities: int,
-                     about: Optional[dict]) -> str:
+def corruption_words(kinds: int, severities: int, about: dict | None) -> str:
     """What corrupted sets have to be named with, for captions.
 
     Args:
@@ -77,8 +85,10 @@ def corruption_words(kinds: int, severities: int,
         >>> corruption_words(1, 1, dict(settings=None, images=None))
         '1 kind × 1 severity, settings not recorded'
     """
-    words = (f'{kinds} kind{"s" * (kinds > 1)} × {severities} '
-             f'severit{"ies" if severities > 1 else "y"}')
+    words = (
+        f'{kinds} kind{"s" * (kinds > 1)} × {severities} '
+        f'severit{"ies" if severities > 1 else "y"}'
+    )
     if about is None:
         return words
     words += ', ' + SETTINGS.get(about['settings'], 'settings not recorded')
@@ -87,25 +97,25 @@ def corruption_words(kinds: int, severities: int,
     return words
 
 
-def corrupted_sets(results: dict) -> List[str]:
+def corrupted_sets(results: dict) -> list[str]:
     """Those of the shifted sets that have severities."""
     return [
-        name for name in names_of(results, 'shifts')
+        name
+        for name in names_of(results, 'shifts')
         if severities_of(results, name)
     ]
 
 
-def figure_of(figures: Optional[Dict[str, float]],
-              name: str) -> Optional[float]:
+def figure_of(figures: dict[str, float] | None, name: str) -> float | None:
     """A figure that may not be there."""
     return (figures or {}).get(name)
 
 
-def default_score(model: dict, name: str) -> Optional[str]:
+def default_score(model: dict, name: str) -> str | None:
     """The first of a model's anomaly scores on a set."""
     return next(iter(scores(model, name)), None)
 
 
-def scores(model: dict, name: str) -> Dict[str, dict]:
+def scores(model: dict, name: str) -> dict[str, dict]:
     """A model's figures on a set out of distribution, by score."""
     return ((model.get('ood') or {}).get(name) or {}).get('scores') or {}

@@ -1,17 +1,22 @@
 """Accuracy by severity of corruption."""
-from typing import List, Optional
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from .figure_style import (WIDTH, label, legend_below, model_handles,
-                           model_style, new_figure)
+from .figure_style import (
+    WIDTH,
+    label,
+    legend_below,
+    model_handles,
+    model_style,
+    new_figure,
+)
 from .reading import clean, corrupted_sets, figure_of, severities_of, shift
 
 PER_ROW = 3
 
 
-def severity_figure(results: dict) -> Optional[Figure]:
+def severity_figure(results: dict) -> Figure | None:
     """Draw a panel for each corrupted set and a line for each model.
 
     Args:
@@ -30,13 +35,14 @@ def severity_figure(results: dict) -> Optional[Figure]:
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
     for axes, name in zip(panels, names):
         _draw_panel(axes, results, name)
-    for axes in panels[len(names):]:
+    for axes in panels[len(names) :]:
         axes.set_visible(False)
-    for axes in panels[:len(names):columns]:
+    for axes in panels[: len(names) : columns]:
         axes.set_ylabel('top-1 accuracy (%)')
     shown = [
-        i for i, model in enumerate(models) if any(
-            shift(model, name).get('by_severity') for name in names)
+        i
+        for i, model in enumerate(models)
+        if any(shift(model, name).get('by_severity') for name in names)
     ]
     legend_below(figure, model_handles(models, shown), width)
     return figure
@@ -55,6 +61,6 @@ def _draw_panel(axes, results: dict, name: str) -> None:
     axes.grid(axis='y', alpha=0.3)
 
 
-def _values(points: List[Optional[dict]]) -> np.ndarray:
+def _values(points: list[dict | None]) -> np.ndarray:
     """What is missing leaves a gap."""
     return np.array([figure_of(point, 'top1') for point in points], float)

@@ -1,5 +1,6 @@
 """Error against the spread of logits over references."""
-from typing import Iterator, List, Optional, Tuple
+
+from collections.abc import Iterator
 
 from matplotlib import colormaps
 from matplotlib.figure import Figure
@@ -12,10 +13,11 @@ PER_ROW = 3
 NO_SEVERITY = '#d55e00'
 POINT = dict(markersize=4, markeredgewidth=0.3, markeredgecolor='white')
 CLEAN = dict(
-    markersize=9, markeredgewidth=0.5, markeredgecolor='black', zorder=3)
+    markersize=9, markeredgewidth=0.5, markeredgecolor='black', zorder=3
+)
 
 
-def spread_figure(results: dict) -> Optional[Figure]:
+def spread_figure(results: dict) -> Figure | None:
     """Draw a panel for each model: a point a set, kind and severity.
 
     Args:
@@ -24,10 +26,15 @@ def spread_figure(results: dict) -> Optional[Figure]:
     Returns:
         matplotlib.figure.Figure | None: None where no model has a spread.
     """
-    found = [(model, list(_points(model, names_of(results, 'shifts'))))
-             for model in results['models']]
-    found = [(model, points) for model, points in found
-             if any(point[0] for point in points)]
+    found = [
+        (model, list(_points(model, names_of(results, 'shifts'))))
+        for model in results['models']
+    ]
+    found = [
+        (model, points)
+        for model, points in found
+        if any(point[0] for point in points)
+    ]
     if not found:
         return None
     columns = min(len(found), PER_ROW)
@@ -36,15 +43,22 @@ def spread_figure(results: dict) -> Optional[Figure]:
         {
             point[3]
             for _, points in found
-            for point in points if point[3] is not None
+            for point in points
+            if point[3] is not None
         },
-        key=float)
+        key=float,
+    )
     colours = dict(
         zip(
-            severities, colormaps['viridis_r']([
-                0.08 + 0.92 * i / max(len(severities) - 1, 1)
-                for i in range(len(severities))
-            ])))
+            severities,
+            colormaps['viridis_r'](
+                [
+                    0.08 + 0.92 * i / max(len(severities) - 1, 1)
+                    for i in range(len(severities))
+                ]
+            ),
+        )
+    )
     width = max(2.2 * columns + 0.4, 3.5)
     figure = new_figure(width, 2.2 * rows + 0.9)
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
@@ -57,18 +71,20 @@ def spread_figure(results: dict) -> Optional[Figure]:
                 linestyle='',
                 marker=_marker(names, name),
                 color=colours.get(severity, NO_SEVERITY),
-                **POINT if name else CLEAN)
+                **POINT if name else CLEAN,
+            )
         axes.set_title(label(model['name'], 32))
         axes.set_xlabel('mean spread of logits')
         axes.grid(alpha=0.3)
         axes.set_ylim(bottom=0)
-    for axes in panels[len(found):]:
+    for axes in panels[len(found) :]:
         axes.set_visible(False)
-    for axes in panels[:len(found):columns]:
+    for axes in panels[: len(found) : columns]:
         axes.set_ylabel('error (%)')
     sets, degrees = _handles(names, colours, found)
     blanks = [Line2D([], [], linestyle='', label=' ')] * abs(
-        len(sets) - len(degrees))  # to fill a column
+        len(sets) - len(degrees)
+    )  # to fill a column
     if len(sets) < len(degrees):
         sets += blanks
     else:
@@ -77,14 +93,16 @@ def spread_figure(results: dict) -> Optional[Figure]:
     return figure
 
 
-def _points(model: dict, names: List[str]) -> Iterator[Tuple]:
+def _points(model: dict, names: list[str]) -> Iterator[tuple]:
     """Spread, error, name of the set and severity, as far as they are."""
     parts = [(clean(model), None, '0')]
     for name in names:
         found = shift(model, name)
-        cells = [(figures, name, severity)
-                 for row in (found.get('cells') or {}).values()
-                 for severity, figures in row.items()]
+        cells = [
+            (figures, name, severity)
+            for row in (found.get('cells') or {}).values()
+            for severity, figures in row.items()
+        ]
         parts += cells or [(found.get('mean'), name, None)]
     for figures, name, severity in parts:
         spread = figure_of(figures, 'spread')
@@ -93,36 +111,40 @@ def _points(model: dict, names: List[str]) -> Iterator[Tuple]:
             yield spread, 100 - top1, name, severity
 
 
-def _marker(names: List[str], name: Optional[str]) -> str:
+def _marker(names: list[str], name: str | None) -> str:
     return '*' if name is None else MARKERS[names.index(name) % len(MARKERS)]
 
 
-def _handles(names: List[str], colours: dict,
-             found: List[Tuple]) -> Tuple[List[Line2D], List[Line2D]]:
+def _handles(
+    names: list[str], colours: dict, found: list[tuple]
+) -> tuple[list[Line2D], list[Line2D]]:
     """Entries of a legend: sets, and severities."""
     points = [point for _, points in found for point in points]
-    sets, with_severities = ({
-        point[2]
-        for point in points if point[3] or not severe
-    } for severe in (False, True))
-    shown = [_handle('clean', '*', colours['0'], CLEAN)
-             ] if None in sets else []
+    sets, with_severities = (
+        {point[2] for point in points if point[3] or not severe}
+        for severe in (False, True)
+    )
+    shown = (
+        [_handle('clean', '*', colours['0'], CLEAN)] if None in sets else []
+    )
     shown += [
         _handle(
-            label(name), _marker(names, name),
-            '0.4' if name in with_severities else NO_SEVERITY, POINT)
-        for name in names if name in sets
+            label(name),
+            _marker(names, name),
+            '0.4' if name in with_severities else NO_SEVERITY,
+            POINT,
+        )
+        for name in names
+        if name in sets
     ]
     return shown, [
         _handle(f'severity {severity}', 'o', colour, POINT)
-        for severity, colour in colours.items() if severity != '0'
+        for severity, colour in colours.items()
+        if severity != '0'
     ]
 
 
 def _handle(text: str, marker: str, colour, style: dict) -> Line2D:
-    return Line2D([], [],
-                  linestyle='',
-                  marker=marker,
-                  color=colour,
-                  label=text,
-                  **style)
+    return Line2D(
+        [], [], linestyle='', marker=marker, color=colour, label=text, **style
+    )

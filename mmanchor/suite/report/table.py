@@ -1,7 +1,7 @@
 """Tables between the results and the form they are shown in."""
+
 import re
 from dataclasses import dataclass
-from typing import List, Optional
 
 from rich import table as rich_table
 from rich.box import SIMPLE_HEAD
@@ -22,19 +22,21 @@ class Table:
         num_names (int): Columns, from the left, that name the row.
             Defaults to 1.
     """
+
     title: str
     caption: str
-    header: List[str]
-    rows: List[List[str]]
+    header: list[str]
+    rows: list[list[str]]
     num_names: int = 1
 
     def is_empty(self) -> bool:
         """Whether there is nothing but names."""
-        return all(cell == '–' for row in self.rows
-                   for cell in row[self.num_names:])
+        return all(
+            cell == '–' for row in self.rows for cell in row[self.num_names :]
+        )
 
 
-def number(value: Optional[float], digits: int = 1) -> str:
+def number(value: float | None, digits: int = 1) -> str:
     """A number to read, a dash for none.
 
     Example:
@@ -44,7 +46,7 @@ def number(value: Optional[float], digits: int = 1) -> str:
     return '–' if value is None else f'{value:.{digits}f}'
 
 
-def with_difference(value: Optional[float], base: Optional[float]) -> str:
+def with_difference(value: float | None, base: float | None) -> str:
     """A number and, in parentheses, how far it is from another.
 
     Example:
@@ -70,7 +72,8 @@ def signed(value: float) -> str:
 def to_markdown(table: Table) -> str:
     """A heading, the caption, and the table."""
     ruler = ['---'] * table.num_names + ['---:'] * (
-        len(table.header) - table.num_names)
+        len(table.header) - table.num_names
+    )
     lines = [
         '| ' + ' | '.join(map(_one_line, row)) + ' |'
         for row in (table.header, ruler, *table.rows)
@@ -83,7 +86,7 @@ def _one_line(text: str) -> str:
     return ' '.join(text.split()).replace('|', '\\|')
 
 
-def to_rich(table: Table, width: int = 80) -> List[rich_table.Table]:
+def to_rich(table: Table, width: int = 80) -> list[rich_table.Table]:
     """A table for the terminal, or several if it is too wide for one.
 
     Args:
@@ -95,15 +98,15 @@ def to_rich(table: Table, width: int = 80) -> List[rich_table.Table]:
     """
     names = range(table.num_names)
     columns = [
-        [wrap(title, HEADER)] +
-        [wrap(row[i], NAME) if i in names else row[i] for row in table.rows]
+        [wrap(title, HEADER)]
+        + [wrap(row[i], NAME) if i in names else row[i] for row in table.rows]
         for i, title in enumerate(table.header)
     ]
     widths = [
         max(len(line) for cell in column for line in cell.split('\n')) + 2
         for column in columns
     ]
-    parts: List[List[int]] = [[]]
+    parts: list[list[int]] = [[]]
     left = room = width - sum(widths[i] for i in names)
     for i in range(table.num_names, len(columns)):
         if widths[i] > left and parts[-1]:
@@ -112,29 +115,34 @@ def to_rich(table: Table, width: int = 80) -> List[rich_table.Table]:
         parts[-1].append(i)
         left -= widths[i]
     return [
-        _rich_part([columns[i]
-                    for i in (*names, *part)], table, part is parts[0])
+        _rich_part(
+            [columns[i] for i in (*names, *part)], table, part is parts[0]
+        )
         for part in parts
     ]
 
 
-def _rich_part(columns: List[List[str]], table: Table,
-               first: bool) -> rich_table.Table:
+def _rich_part(
+    columns: list[list[str]], table: Table, first: bool
+) -> rich_table.Table:
     shown = rich_table.Table(
         title=Text(table.title if first else f'{table.title} (continued)'),
         caption=Text(f'{table.caption}\n')
-        if first and table.caption else None,
+        if first and table.caption
+        else None,
         title_justify='left',
         caption_justify='left',
         box=SIMPLE_HEAD,
         pad_edge=False,
-        collapse_padding=True)
+        collapse_padding=True,
+    )
     for i, (title, *_) in enumerate(columns):
         shown.add_column(
             Text(title),
             justify='left' if i < table.num_names else 'right',
             vertical='bottom',
-            no_wrap=True)
+            no_wrap=True,
+        )
     above = ''
     for name, *row in list(zip(*columns))[1:]:
         repeats = table.num_names > 1 and name == above
@@ -161,11 +169,12 @@ def wrap(text: str, width: int) -> str:
     return '\n'.join(lines).strip()
 
 
-def _pieces(word: str, width: int) -> List[str]:
+def _pieces(word: str, width: int) -> list[str]:
     """A word, or what it may be broken into."""
     if len(word) <= width:
         return [word]
     return [
-        part[i:i + width] for part in re.split('(?<=[-_])', word)
+        part[i : i + width]
+        for part in re.split('(?<=[-_])', word)
         for i in range(0, len(part), width)
     ]

@@ -1,10 +1,13 @@
 """The tables of the safety suite, for the terminal, Markdown and CSV."""
-from typing import List
 
 from rich import table as rich_table
 
-from .accuracy_tables import (accuracy_table, kind_tables, reference_tables,
-                              severity_tables)
+from .accuracy_tables import (
+    accuracy_table,
+    kind_tables,
+    reference_tables,
+    severity_tables,
+)
 from .calibration_tables import calibration_tables, temperature_table
 from .long_csv import csv_text
 from .markdown import report
@@ -14,22 +17,24 @@ from .table import Table, to_rich
 __all__ = ['all_tables', 'csv_text', 'markdown_report', 'terminal_tables']
 
 
-def all_tables(results: dict) -> List[Table]:
+def all_tables(results: dict) -> list[Table]:
     """Every table that has something in it.
 
     Args:
         results (dict): See ``results.json``.
     """
     tables = [
-        accuracy_table(results), *severity_tables(results),
+        accuracy_table(results),
+        *severity_tables(results),
         *calibration_tables(results),
-        temperature_table(results), *ood_tables(results),
-        *reference_tables(results)
+        temperature_table(results),
+        *ood_tables(results),
+        *reference_tables(results),
     ]
     return [table for table in tables if not table.is_empty()]
 
 
-def terminal_tables(results: dict, width: int = 80) -> List[rich_table.Table]:
+def terminal_tables(results: dict, width: int = 80) -> list[rich_table.Table]:
     """The tables to print; wide ones are split.
 
     Args:
@@ -37,8 +42,7 @@ def terminal_tables(results: dict, width: int = 80) -> List[rich_table.Table]:
         width (int): Of the terminal. Defaults to 80.
     """
     return [
-        part for table in all_tables(results)
-        for part in to_rich(table, width)
+        part for table in all_tables(results) for part in to_rich(table, width)
     ]
 
 
@@ -52,5 +56,6 @@ def markdown_report(results: dict, figures, folder='') -> str:
         folder (str | Path): The report's, which links start from. Defaults
             to the one that the figures' paths are relative to.
     """
-    return report(results,
-                  all_tables(results) + kind_tables(results), figures, folder)
+    return report(
+        results, all_tables(results) + kind_tables(results), figures, folder
+    )

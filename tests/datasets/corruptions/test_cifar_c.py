@@ -1,4 +1,5 @@
 """CIFAR-C's settings, kind by kind, against independent computations."""
+
 import colorsys
 import io
 
@@ -28,9 +29,11 @@ def rng(seed=0):
 def photo(height=32, width=32, seed=0, detail=5):
     """A smooth image with some of everything."""
     coarse = rng(seed).integers(
-        20, 236, size=(detail, detail, 3), dtype=np.uint8)
+        20, 236, size=(detail, detail, 3), dtype=np.uint8
+    )
     return np.asarray(
-        Image.fromarray(coarse).resize((width, height), Image.BICUBIC))
+        Image.fromarray(coarse).resize((width, height), Image.BICUBIC)
+    )
 
 
 def grey(value=128, side=256):
@@ -75,11 +78,18 @@ def test_the_result_is_that_of_the_arguments_alone(kind):
     assert np.array_equal(state, np.random.get_state()[1])
     others = [
         corrupt(image, kind, 5, 2, 2, 'cifar-c'),
-        corrupt(image, kind, 5, 1, 3, 'cifar-c')
+        corrupt(image, kind, 5, 1, 3, 'cifar-c'),
     ]
-    drawn = kind not in ('gaussian_blur', 'defocus_blur', 'zoom_blur',
-                         'brightness', 'contrast', 'saturate', 'pixelate',
-                         'jpeg_compression')
+    drawn = kind not in (
+        'gaussian_blur',
+        'defocus_blur',
+        'zoom_blur',
+        'brightness',
+        'contrast',
+        'saturate',
+        'pixelate',
+        'jpeg_compression',
+    )
     same = [np.array_equal(first, other) for other in others]
     assert same == [not drawn] * 2
 
@@ -88,24 +98,41 @@ def test_the_result_is_that_of_the_arguments_alone(kind):
 def test_no_kind_is_as_strong_as_in_imagenet_c(kind):
     image = photo()
     mean = [
-        np.mean([
-            distance(corrupt(image, kind, severity, 0, i, settings), image)
-            for severity in (3, 4, 5) for i in range(8)
-        ]) for settings in ('cifar-c', 'imagenet-c')
+        np.mean(
+            [
+                distance(corrupt(image, kind, severity, 0, i, settings), image)
+                for severity in (3, 4, 5)
+                for i in range(8)
+            ]
+        )
+        for settings in ('cifar-c', 'imagenet-c')
     ]
     assert 0 < mean[0] < mean[1]
 
 
-@pytest.mark.parametrize('kind', [
-    'gaussian_noise', 'shot_noise', 'impulse_noise', 'speckle_noise',
-    'gaussian_blur', 'defocus_blur', 'zoom_blur', 'contrast', 'brightness',
-    'jpeg_compression', 'fog', 'snow'
-])
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'gaussian_noise',
+        'shot_noise',
+        'impulse_noise',
+        'speckle_noise',
+        'gaussian_blur',
+        'defocus_blur',
+        'zoom_blur',
+        'contrast',
+        'brightness',
+        'jpeg_compression',
+        'fog',
+        'snow',
+    ],
+)
 def test_severities_get_worse(kind):
     image = photo(detail=12)
     distances = [
         np.mean(
-            [distance(corrupted(image, kind, s, i), image) for i in range(30)])
+            [distance(corrupted(image, kind, s, i), image) for i in range(30)]
+        )
         for s in SEVERITIES
     ]
     assert distances == sorted(distances)
@@ -114,53 +141,59 @@ def test_severities_get_worse(kind):
 # Half a grey level is lost on average where values are cut to integers.
 
 
-@pytest.mark.parametrize('severity, std',
-                         zip(SEVERITIES, (.04, .06, .08, .09, .10)))
+@pytest.mark.parametrize(
+    'severity, std', zip(SEVERITIES, (0.04, 0.06, 0.08, 0.09, 0.10))
+)
 def test_gaussian_noise_has_its_standard_deviation(severity, std):
     found = corrupted(grey(), 'gaussian_noise', severity) / 255
-    assert found.std() == pytest.approx(std, rel=.01)
-    assert found.mean() == pytest.approx(127.5 / 255, abs=.001)
+    assert found.std() == pytest.approx(std, rel=0.01)
+    assert found.mean() == pytest.approx(127.5 / 255, abs=0.001)
 
 
-@pytest.mark.parametrize('severity, photons',
-                         zip(SEVERITIES, (500, 250, 100, 75, 50)))
+@pytest.mark.parametrize(
+    'severity, photons', zip(SEVERITIES, (500, 250, 100, 75, 50))
+)
 def test_shot_noise_has_the_variance_of_counted_photons(severity, photons):
     found = corrupted(grey(64), 'shot_noise', severity) / 255
     expected = 64 / 255 / photons + 1 / 12 / 255**2
-    assert found.var() == pytest.approx(expected, rel=.03)
-    assert found.mean() == pytest.approx(63.5 / 255, abs=.001)
+    assert found.var() == pytest.approx(expected, rel=0.03)
+    assert found.mean() == pytest.approx(63.5 / 255, abs=0.001)
 
 
-@pytest.mark.parametrize('severity, share',
-                         zip(SEVERITIES, (.01, .02, .03, .05, .07)))
+@pytest.mark.parametrize(
+    'severity, share', zip(SEVERITIES, (0.01, 0.02, 0.03, 0.05, 0.07))
+)
 def test_impulse_noise_makes_a_share_black_and_white(severity, share):
     found = corrupted(grey(side=512), 'impulse_noise', severity)
     assert set(np.unique(found)) == {0, 128, 255}
     for value in (0, 255):
-        assert (found == value).mean() == pytest.approx(share / 2, rel=.05)
+        assert (found == value).mean() == pytest.approx(share / 2, rel=0.05)
 
 
-@pytest.mark.parametrize('severity, std',
-                         zip(SEVERITIES, (.06, .10, .12, .16, .20)))
+@pytest.mark.parametrize(
+    'severity, std', zip(SEVERITIES, (0.06, 0.10, 0.12, 0.16, 0.20))
+)
 @pytest.mark.parametrize('value', [40, 120])
 def test_speckle_noise_is_in_proportion_to_the_image(severity, std, value):
     found = corrupted(grey(value), 'speckle_noise', severity)
-    expected = np.sqrt((std * value)**2 + 1 / 12)
-    assert found.std() == pytest.approx(expected, rel=.01)
+    expected = np.sqrt((std * value) ** 2 + 1 / 12)
+    assert found.std() == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.parametrize('severity, std', zip(SEVERITIES,
-                                              (.4, .6, .7, .8, 1.0)))
+@pytest.mark.parametrize(
+    'severity, std', zip(SEVERITIES, (0.4, 0.6, 0.7, 0.8, 1.0))
+)
 def test_gaussian_blur_is_that_of_scikit_image(severity, std):
     expected = 255 * gaussian(photo() / 255, std, channel_axis=-1)
     found = corrupted(photo(), 'gaussian_blur', severity)
     assert np.abs(found - np.floor(expected + 1e-9)).max() <= 1
-    assert distance(found, np.floor(expected)) < .01
+    assert distance(found, np.floor(expected)) < 0.01
 
 
 @pytest.mark.parametrize(
     'severity, std, passes',
-    zip(SEVERITIES, (.05, .25, .4, .25, .4), (1, 1, 1, 2, 2)))
+    zip(SEVERITIES, (0.05, 0.25, 0.4, 0.25, 0.4), (1, 1, 1, 2, 2)),
+)
 def test_glass_blur_takes_values_from_up_and_left(severity, std, passes):
     """With a blur on each side that scikit-image has."""
     rows, columns = np.mgrid[:32, :32]
@@ -186,9 +219,11 @@ def test_glass_blur_moves_pixels_as_the_library_does():
     share = []
     for seed in range(20):
         theirs = library._shuffle_pixels_njit_glass_blur(
-            32, 32, numbers.copy(), (0, 1, 1), seed)
-        mine = np.rint(255 *
-                       ours.glass_blur(numbers / 255, rng(seed), 0, 1, 1))
+            32, 32, numbers.copy(), (0, 1, 1), seed
+        )
+        mine = np.rint(
+            255 * ours.glass_blur(numbers / 255, rng(seed), 0, 1, 1)
+        )
         share.append([])
         for found in (theirs, mine):
             row, column = np.divmod(found[..., 0] // 3, 32)
@@ -197,28 +232,31 @@ def test_glass_blur_moves_pixels_as_the_library_does():
             assert not moved[:, :2].any() and not moved[:, :, :2].any()
             share[-1].append((moved[:, 2:, 2:] == -1).mean())
     theirs, mine = np.mean(share, 0)
-    assert theirs == pytest.approx(.5, abs=.01)
-    assert mine == pytest.approx(.5, abs=.01)
+    assert theirs == pytest.approx(0.5, abs=0.01)
+    assert mine == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize(
     'severity, radius, std',
-    zip(SEVERITIES, (.3, .4, .5, 1, 1.5), (.4, .5, .6, .2, .1)))
+    zip(SEVERITIES, (0.3, 0.4, 0.5, 1, 1.5), (0.4, 0.5, 0.6, 0.2, 0.1)),
+)
 def test_defocus_blur_spreads_a_dot_over_a_smoothed_disk(
-        severity, radius, std):
+    severity, radius, std
+):
     found = corrupted(dot(), 'defocus_blur', severity)[..., 0]
     rows, columns = np.mgrid[-8:9, -8:9]
     disk = (rows**2 + columns**2 <= radius**2).astype(float)
-    kernel = np.exp(-np.arange(-1, 2)**2 / (2 * std**2))
-    kernel = np.outer(kernel, kernel) / kernel.sum()**2
+    kernel = np.exp(-(np.arange(-1, 2) ** 2) / (2 * std**2))
+    kernel = np.outer(kernel, kernel) / kernel.sum() ** 2
     expected = 255 * signal.convolve2d(disk / disk.sum(), kernel, 'same')
     assert np.abs(found[8:25, 8:25] - expected).max() <= 1.01
     library_kernel = library.disk(radius, std)
     assert np.allclose(expected / 255, library_kernel, atol=1e-4)
 
 
-@pytest.mark.parametrize('radius, std', [(6, 1), (6, 1.5), (6, 2), (8, 2),
-                                         (9, 2.5)])
+@pytest.mark.parametrize(
+    'radius, std', [(6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)]
+)
 @pytest.mark.parametrize('angle', [-45, -20, 0, 33])
 def test_motion_blur_is_that_of_the_library(radius, std, angle):
     image = photo() / 255
@@ -229,7 +267,7 @@ def test_motion_blur_is_that_of_the_library(radius, std, angle):
 
 @pytest.mark.parametrize('severity, std', zip(SEVERITIES, (1, 1.5, 2, 2, 2.5)))
 def test_motion_blur_makes_trails_within_45_degrees(severity, std):
-    weight = np.exp(-np.arange(30)**2 / (2 * std**2))
+    weight = np.exp(-(np.arange(30) ** 2) / (2 * std**2))
     for index in range(20):
         found = corrupted(dot(49), 'motion_blur', severity, index)[..., 0]
         assert found[24, 24] == round(255 / weight.sum())
@@ -238,8 +276,9 @@ def test_motion_blur_makes_trails_within_45_degrees(severity, std):
         assert (abs(rows - 24) <= 24 - columns).all()
 
 
-@pytest.mark.parametrize('severity, most', zip(SEVERITIES,
-                                               (5, 10, 15, 20, 25)))
+@pytest.mark.parametrize(
+    'severity, most', zip(SEVERITIES, (5, 10, 15, 20, 25))
+)
 def test_zoom_blur_is_the_mean_of_the_library_s_zooms(severity, most):
     image = photo() / 255
     layers = [image]
@@ -262,9 +301,13 @@ def test_zooms_are_of_the_middle(factor, side):
     assert abs(found.mean()) <= 101
 
 
-SNOW = [(.1, .2, 1, .6, 8, 3, .95), (.1, .2, 1, .5, 10, 4, .9),
-        (.15, .3, 1.75, .55, 10, 4, .9), (.25, .3, 2.25, .6, 12, 6, .85),
-        (.3, .3, 1.25, .65, 14, 12, .8)]
+SNOW = [
+    (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
+    (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
+    (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
+    (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
+    (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
+]
 
 
 @pytest.mark.parametrize('severity, settings', zip(SEVERITIES, SNOW))
@@ -273,13 +316,13 @@ def test_snow_is_made_of_the_library_s_parts(severity, settings):
     mean, std, zoom, threshold, radius, blur, blend = settings
     image = np.float32(photo() / 255)
     level = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
-    white = np.maximum(image, 1.5 * level + .5)
+    white = np.maximum(image, 1.5 * level + 0.5)
     for index in range(5):
         draws = rng(index)
         drawn = draws.normal(mean, std, (32, 32, 1))
         flakes = library.clipped_zoom(drawn, zoom)[..., 0]
         trim = (len(flakes) - 32) // 2
-        flakes = flakes[trim:trim + 32, trim:trim + 32].copy()
+        flakes = flakes[trim : trim + 32, trim : trim + 32].copy()
         flakes[flakes < threshold] = 0
         angle = draws.uniform(-135, -45)
         flakes = library._motion_blur(flakes.clip(0, 1), radius, blur, angle)
@@ -295,7 +338,10 @@ def corrupt_float(image, kind, severity, index):
 
 @pytest.mark.parametrize(
     'severity, weights',
-    zip(SEVERITIES, [(1, .2), (1, .3), (.9, .4), (.85, .4), (.75, .45)]))
+    zip(
+        SEVERITIES, [(1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)]
+    ),
+)
 def test_frost_adds_a_cut_of_a_picture_with_its_weights(severity, weights):
     black = np.zeros((32, 32, 3), np.uint8)
     for index in range(5):
@@ -305,9 +351,11 @@ def test_frost_adds_a_cut_of_a_picture_with_its_weights(severity, weights):
         ]
         nearest = min(
             cv2.matchTemplate(
-                np.float32(picture), np.float32(cut), cv2.TM_SQDIFF).min()
-            for picture in pictures)
-        assert nearest / cut.size < .1
+                np.float32(picture), np.float32(cut), cv2.TM_SQDIFF
+            ).min()
+            for picture in pictures
+        )
+        assert nearest / cut.size < 0.1
         image = photo(seed=index)
         expected = weights[0] * image + weights[1] * cut
         found = corrupt_float(image, 'frost', severity, index)
@@ -316,8 +364,13 @@ def test_frost_adds_a_cut_of_a_picture_with_its_weights(severity, weights):
 
 def test_frost_pictures_are_at_a_fifth_or_cover_the_image():
     small = [ours.frost_picture(i, 32, 32).shape for i in range(1, 6)]
-    assert small == [(120, 180, 3), (63, 112, 3), (63, 112, 3), (70, 105, 3),
-                     (99, 132, 3)]
+    assert small == [
+        (120, 180, 3),
+        (63, 112, 3),
+        (63, 112, 3),
+        (70, 105, 3),
+        (99, 132, 3),
+    ]
     for height, width in ((63, 112), (64, 32), (32, 150), (224, 300)):
         for i in range(1, 6):
             shape = ours.frost_picture(i, height, width).shape
@@ -330,11 +383,12 @@ def test_frost_pictures_are_at_a_fifth_or_cover_the_image():
 def test_frost_is_blue_rather_than_red():
     found = np.mean(
         [corrupted(grey(60, 32), 'frost', 5, i) for i in range(20)],
-        axis=(0, 1, 2))
+        axis=(0, 1, 2),
+    )
     assert found[2] > found[0]
 
 
-FOG = [(.2, 3), (.5, 3), (.75, 2.5), (1, 2), (1.5, 1.75)]
+FOG = [(0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)]
 
 
 @pytest.mark.parametrize('severity, settings', zip(SEVERITIES, FOG))
@@ -378,28 +432,36 @@ def in_hsv(image, change):
     return 255 * np.reshape(found, image.shape)
 
 
-@pytest.mark.parametrize('severity, more',
-                         zip(SEVERITIES, (.05, .1, .15, .2, .3)))
+@pytest.mark.parametrize(
+    'severity, more', zip(SEVERITIES, (0.05, 0.1, 0.15, 0.2, 0.3))
+)
 def test_brightness_adds_to_the_value(severity, more):
     expected = in_hsv(photo(), lambda h, s, v: (h, s, min(v + more, 1)))
     found = corrupt_float(photo(), 'brightness', severity, 0)
     assert np.allclose(found, expected)
-    assert distance(
-        corrupted(photo(), 'brightness', severity), np.floor(expected)) < .01
+    assert (
+        distance(
+            corrupted(photo(), 'brightness', severity), np.floor(expected)
+        )
+        < 0.01
+    )
 
 
 @pytest.mark.parametrize(
     'severity, factor, more',
-    zip(SEVERITIES, (.3, .1, 1.5, 2, 2.5), (0, 0, 0, .1, .2)))
+    zip(SEVERITIES, (0.3, 0.1, 1.5, 2, 2.5), (0, 0, 0, 0.1, 0.2)),
+)
 def test_saturate_changes_the_saturation(severity, factor, more):
-    expected = in_hsv(photo(), lambda h, s, v:
-                      (h, min(factor * s + more, 1), v))
+    expected = in_hsv(
+        photo(), lambda h, s, v: (h, min(factor * s + more, 1), v)
+    )
     found = corrupt_float(photo(), 'saturate', severity, 0)
     assert np.allclose(found, expected)
 
 
-@pytest.mark.parametrize('severity, factor',
-                         zip(SEVERITIES, (.75, .5, .4, .3, .15)))
+@pytest.mark.parametrize(
+    'severity, factor', zip(SEVERITIES, (0.75, 0.5, 0.4, 0.3, 0.15))
+)
 def test_contrast_is_about_the_mean_of_each_channel(severity, factor):
     image = photo().astype(float)
     mean = image.mean((0, 1))
@@ -408,26 +470,34 @@ def test_contrast_is_about_the_mean_of_each_channel(severity, factor):
     assert np.allclose(found.mean((0, 1)), mean)
 
 
-@pytest.mark.parametrize('severity, quality',
-                         zip(SEVERITIES, (80, 65, 58, 50, 40)))
+@pytest.mark.parametrize(
+    'severity, quality', zip(SEVERITIES, (80, 65, 58, 50, 40))
+)
 def test_jpeg_compression_is_that_of_pil(severity, quality):
     file = io.BytesIO()
     Image.fromarray(photo()).save(file, 'JPEG', quality=quality)
     assert np.array_equal(
         corrupted(photo(), 'jpeg_compression', severity),
-        np.asarray(Image.open(file)))
+        np.asarray(Image.open(file)),
+    )
 
 
-@pytest.mark.parametrize('severity, size', zip(SEVERITIES,
-                                               (30, 28, 27, 24, 20)))
+@pytest.mark.parametrize(
+    'severity, size', zip(SEVERITIES, (30, 28, 27, 24, 20))
+)
 def test_pixelate_goes_through_a_smaller_image(severity, size):
     small = Image.fromarray(photo()).resize((size, size), Image.BOX)
     expected = np.asarray(small.resize((32, 32), Image.BOX))
     assert np.array_equal(corrupted(photo(), 'pixelate', severity), expected)
 
 
-ELASTIC = [(0, 0, .08), (.05, .2, .07), (.08, .06, .06), (.1, .04, .05),
-           (.1, .03, .03)]
+ELASTIC = [
+    (0, 0, 0.08),
+    (0.05, 0.2, 0.07),
+    (0.08, 0.06, 0.06),
+    (0.1, 0.04, 0.05),
+    (0.1, 0.03, 0.03),
+]
 
 
 @pytest.mark.parametrize('side', [16, 32])
@@ -445,7 +515,7 @@ def test_elastic_transforms_stay_within_their_bounds(severity, settings, side):
         moved.append(offsets[middle, middle])
     # the affine map moves the centre by the mean of two of its points
     assert np.abs(moved).max() <= 2 * shift + amplitude
-    assert np.abs(moved).max() >= .4 * shift
+    assert np.abs(moved).max() >= 0.4 * shift
     # of uniform noise on [-1, 1], smoothed; without the affine map
     fields = [
         ours.elastic_transform(image, rng(seed), amplitude, std, 0) - image
@@ -454,9 +524,10 @@ def test_elastic_transforms_stay_within_their_bounds(severity, settings, side):
     inner = np.array(fields)[:, 4:-4, 4:-4, :2]
     noise = rng(5).uniform(-1, 1, (400, side, side))
     smooth = gaussian(
-        noise, (0, std * side, std * side), mode='reflect', truncate=3)
+        noise, (0, std * side, std * side), mode='reflect', truncate=3
+    )
     expected = amplitude * smooth.std() if amplitude else 0
-    assert inner.std() == pytest.approx(expected, rel=.25, abs=1e-4)
+    assert inner.std() == pytest.approx(expected, rel=0.25, abs=1e-4)
 
 
 def test_elastic_transforms_of_no_strength_change_nothing():
@@ -465,8 +536,12 @@ def test_elastic_transforms_of_no_strength_change_nothing():
     assert np.allclose(found, image)
 
 
-WATER = [(.62, .1, .7, .7, .5), (.65, .1, .8, .7, .5), (.65, .3, 1, .69, .5)]
-MUD = [(.65, .1, .7, .69, .6), (.65, .1, .5, .68, .6)]
+WATER = [
+    (0.62, 0.1, 0.7, 0.7, 0.5),
+    (0.65, 0.1, 0.8, 0.7, 0.5),
+    (0.65, 0.3, 1, 0.69, 0.5),
+]
+MUD = [(0.65, 0.1, 0.7, 0.69, 0.6), (0.65, 0.1, 0.5, 0.68, 0.6)]
 
 
 @pytest.mark.parametrize('severity, settings', zip((1, 2, 3), WATER))
@@ -495,16 +570,16 @@ def test_mud_covers_what_is_under_its_splashes(severity, settings):
         found = corrupt_float(grey(200, 32), 'spatter', severity, index)
         liquid = gaussian(rng(index).normal(mean, std, (32, 32)), blur)
         splashes = gaussian((liquid > threshold).astype(float), smoothing)
-        share = np.where(splashes < .8, 0, splashes)[..., None]
+        share = np.where(splashes < 0.8, 0, splashes)[..., None]
         assert np.allclose(found, (1 - share) * 200 + share * colour)
         covered += (share > 0).mean() / 30
-    assert 0 < covered < .5
+    assert 0 < covered < 0.5
 
 
 @pytest.mark.parametrize('is_mud', [False, True])
 def test_images_no_drop_falls_on_stay_as_they_are(is_mud):
     image = photo(16, 16) / 255
-    found = ours.spatter(image, rng(), .62, .1, .7, 2, .5, is_mud)
+    found = ours.spatter(image, rng(), 0.62, 0.1, 0.7, 2, 0.5, is_mud)
     assert np.array_equal(found, image)
 
 
@@ -513,7 +588,7 @@ def test_blurs_take_the_border_s_own_value_beyond_it():
     flat[:, :8] = 1
     expected = ndimage.gaussian_filter(flat, (1, 1, 0), mode='nearest')
     assert np.allclose(ours.blurred(flat, 1), expected)
-    assert np.allclose(ours.moved_blur(np.ones((9, 9)), 9, 5, 1.), 1)
+    assert np.allclose(ours.moved_blur(np.ones((9, 9)), 9, 5, 1.0), 1)
 
 
 def test_unknown_settings_are_refused():

@@ -7,10 +7,12 @@ import pytest
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
-from mmanchor.datasets.corruptions.corrupted_sets import (ArraySource,
-                                                          FolderSource,
-                                                          read_record,
-                                                          write_corrupted_set)
+from mmanchor.datasets.corruptions.corrupted_sets import (
+    ArraySource,
+    FolderSource,
+    read_record,
+    write_corrupted_set,
+)
 from mmanchor.datasets.corruptions.imagenet_c import corrupt
 from mmanchor.datasets.corruptions.jobs import read_image
 
@@ -20,7 +22,8 @@ KINDS = ('shot_noise', 'frost')
 @pytest.fixture
 def images():
     coarse = np.random.default_rng(0).integers(
-        256, size=(6, 4, 4, 3), dtype=np.uint8)
+        256, size=(6, 4, 4, 3), dtype=np.uint8
+    )
     return np.kron(coarse, np.ones((1, 4, 4, 1), np.uint8))
 
 
@@ -61,7 +64,10 @@ def test_arrays_are_written_as_cifar_c_is(array, images, tmp_path):
     made = write_corrupted_set(array, out, KINDS, seed=3)
     assert made == dict(written=list(KINDS), kept=[])
     assert set(contents(out)) == {
-        'shot_noise.npy', 'frost.npy', 'labels.npy', 'made_by.json'
+        'shot_noise.npy',
+        'frost.npy',
+        'labels.npy',
+        'made_by.json',
     }
     for severity in (1, 5):
         dataset = DATASETS.build(
@@ -69,7 +75,9 @@ def test_arrays_are_written_as_cifar_c_is(array, images, tmp_path):
                 type='CorruptedArrays',
                 data_root=str(out),
                 kind='frost',
-                severity=severity))
+                severity=severity,
+            )
+        )
         assert dataset.get_gt_labels().tolist() == [0, 1, 2, 0, 1, 2]
         for i in range(6):
             expected = corrupt(images[i], 'frost', severity, 3, i)
@@ -85,7 +93,9 @@ def test_folders_are_written_as_imagenet_c_is(folder, tmp_path):
             type='CorruptedFolders',
             data_root=str(out),
             kind='shot_noise',
-            severity=4))
+            severity=4,
+        )
+    )
     assert dataset.metainfo['classes'] == ('a', 'b')
     assert dataset.get_gt_labels().tolist() == [0, 0, 0, 1, 1, 1]
     lossless = out / 'shot_noise' / '4' / 'b' / '1.png'
@@ -101,9 +111,9 @@ def test_bytes_do_not_depend_on_processes_or_order(source, tmp_path):
     assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
     write_corrupted_set(source, tmp_path / 'other', KINDS, seed=1)
     one, other = contents(tmp_path / 'one'), contents(tmp_path / 'other')
-    assert {name
-            for name in one
-            if one[name] == other[name]} == set(one) & {'labels.npy'}
+    assert {name for name in one if one[name] == other[name]} == set(one) & {
+        'labels.npy'
+    }
 
 
 @pytest.mark.parametrize('workers', [1, 2])
@@ -138,8 +148,10 @@ def test_images_of_a_stopped_kind_are_kept(folder, tmp_path, monkeypatch):
     kept = contents(out / '.frost.partial')
     assert len(kept) == 4
     made = []
-    monkeypatch.setattr('mmanchor.datasets.corruptions.jobs.corrupt',
-                        lambda *args: made.append(args) or corrupt(*args))
+    monkeypatch.setattr(
+        'mmanchor.datasets.corruptions.jobs.corrupt',
+        lambda *args: made.append(args) or corrupt(*args),
+    )
     write_corrupted_set(folder, out, ['frost'])
     assert len(made) == 5 * 6 - 4
     assert kept.items() <= contents(out / 'frost').items()
@@ -168,10 +180,12 @@ def test_other_settings_do_not_mix(array, folder, tmp_path):
 def test_a_set_has_the_settings_that_were_asked_for(source, tmp_path):
     for settings in ('cifar-c', 'imagenet-c'):
         write_corrupted_set(
-            source, tmp_path / settings, ['contrast'], settings=settings)
+            source, tmp_path / settings, ['contrast'], settings=settings
+        )
         assert read_record(tmp_path / settings)['settings'] == settings
     one, other = (
-        contents(tmp_path / name) for name in ('cifar-c', 'imagenet-c'))
+        contents(tmp_path / name) for name in ('cifar-c', 'imagenet-c')
+    )
     differ = {name for name in one if one[name] != other[name]}
     assert differ == set(one) - {'labels.npy'}
 
@@ -197,7 +211,8 @@ def test_other_strengths_do_not_mix(array, tmp_path):
 
 
 def test_a_set_without_recorded_settings_has_those_of_imagenet_c(
-        array, tmp_path):
+    array, tmp_path
+):
     out = tmp_path / 'out'
     assert read_record(out) is None
     write_corrupted_set(array, out, ['fog'])
@@ -246,7 +261,8 @@ def test_images_are_cut_to_a_square(tmp_path):
     cut = read_image(path, 28)  # the shorter side stays 32
     assert np.array_equal(cut, np.full((28, 28, 3), 255))
     write_corrupted_set(
-        FolderSource(tmp_path / 'source', 28), tmp_path / 'out', ['contrast'])
+        FolderSource(tmp_path / 'source', 28), tmp_path / 'out', ['contrast']
+    )
     written = tmp_path / 'out' / 'contrast' / '1' / 'a' / 'wide.png'
     assert Image.open(written).size == (28, 28)
 
@@ -281,7 +297,8 @@ def test_bad_arguments(array, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="but got 'rain'. Change it"):
         write_corrupted_set(array, tmp_path / 'out', ['rain'])
     assert not (tmp_path / 'out').exists()
-    monkeypatch.setattr('shutil.disk_usage',
-                        lambda path: type('', (), dict(free=0)))
+    monkeypatch.setattr(
+        'shutil.disk_usage', lambda path: type('', (), dict(free=0))
+    )
     with pytest.raises(ValueError, match='GiB of room in .*, but got 0.0'):
         write_corrupted_set(array, tmp_path / 'out', ['fog'])

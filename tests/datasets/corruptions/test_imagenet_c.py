@@ -9,17 +9,29 @@ from mmanchor.datasets import ALL_C_KINDS
 from mmanchor.datasets.corruptions.imagenet_c import corrupt
 from mmanchor.datasets.corruptions.imagenet_c import imagenet_c as corruptions
 
-DRAWN = ('gaussian_noise', 'shot_noise', 'impulse_noise', 'speckle_noise',
-         'glass_blur', 'motion_blur', 'snow', 'frost', 'fog',
-         'elastic_transform', 'spatter')
+DRAWN = (
+    'gaussian_noise',
+    'shot_noise',
+    'impulse_noise',
+    'speckle_noise',
+    'glass_blur',
+    'motion_blur',
+    'snow',
+    'frost',
+    'fog',
+    'elastic_transform',
+    'spatter',
+)
 
 
 def photo(height, width, seed=0):
     """A smooth image with some of everything."""
     coarse = np.random.default_rng(seed).integers(
-        40, 216, size=(4, 4, 3), dtype=np.uint8)
+        40, 216, size=(4, 4, 3), dtype=np.uint8
+    )
     return np.asarray(
-        Image.fromarray(coarse).resize((width, height), Image.BICUBIC))
+        Image.fromarray(coarse).resize((width, height), Image.BICUBIC)
+    )
 
 
 def distance(one, other):
@@ -44,16 +56,29 @@ def test_every_kind_at_every_severity(kind, shape):
     assert len({corrupted.tobytes() for corrupted in found}) > 2
 
 
-@pytest.mark.parametrize('kind', [
-    'gaussian_noise', 'shot_noise', 'impulse_noise', 'speckle_noise',
-    'gaussian_blur', 'defocus_blur', 'motion_blur', 'zoom_blur', 'contrast',
-    'brightness', 'pixelate', 'jpeg_compression'
-])
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'gaussian_noise',
+        'shot_noise',
+        'impulse_noise',
+        'speckle_noise',
+        'gaussian_blur',
+        'defocus_blur',
+        'motion_blur',
+        'zoom_blur',
+        'contrast',
+        'brightness',
+        'pixelate',
+        'jpeg_compression',
+    ],
+)
 def test_severities_get_worse(kind):
     image = photo(32, 32)
     distances = [
         np.mean(
-            [distance(corrupt(image, kind, s, 0, i), image) for i in range(9)])
+            [distance(corrupt(image, kind, s, 0, i), image) for i in range(9)]
+        )
         for s in (1, 3, 5)
     ]
     assert distances == sorted(distances)
@@ -83,15 +108,20 @@ def test_images_no_drop_falls_on_stay_as_they_are():
 
 def test_frost_is_blue_rather_than_red():
     image = np.full((32, 32, 3), 60, np.uint8)
-    found = np.mean([corrupt(image, 'frost', 5, 0, i) for i in range(20)],
-                    axis=(0, 1, 2))
+    found = np.mean(
+        [corrupt(image, 'frost', 5, 0, i) for i in range(20)], axis=(0, 1, 2)
+    )
     assert found[2] > found[0]
 
 
 def test_bad_images_and_numbers():
     image = photo(16, 16)
-    for wrong in (image.astype(float), image[...,
-                                             0], image[:7], image[..., :2]):
+    for wrong in (
+        image.astype(float),
+        image[..., 0],
+        image[:7],
+        image[..., :2],
+    ):
         with pytest.raises(ValueError, match=r'H and W at least 8.*but got'):
             corrupt(wrong, 'fog', 1)
     with pytest.raises(ValueError, match="but got 'rain'. Change it"):
@@ -110,13 +140,16 @@ def test_a_missing_library_names_the_extra(without_package, settings):
         corrupt(photo(16, 16), 'fog', 1, settings=settings)
 
 
-@pytest.mark.parametrize('package',
-                         ['imagecorruptions', 'scipy', 'skimage', 'numba'])
+@pytest.mark.parametrize(
+    'package', ['imagecorruptions', 'scipy', 'skimage', 'numba']
+)
 def test_nothing_of_the_extra_is_needed_before_it_is_used(
-        without_package, package):
+    without_package, package
+):
     without_package(package)
-    spec = spec_from_file_location('mmanchor.datasets.corruptions.again',
-                                   corruptions.__file__)
+    spec = spec_from_file_location(
+        'mmanchor.datasets.corruptions.again', corruptions.__file__
+    )
     again = module_from_spec(spec)
     spec.loader.exec_module(again)
     assert again.SMALLEST == corruptions.SMALLEST

@@ -8,8 +8,12 @@ from mmengine.runner import Runner
 from mmpretrain.datasets import CIFAR10
 from mmpretrain.registry import DATASETS, MODELS
 
-from mmanchor.datasets import (ALL_C_KINDS, C_EXTRA_KINDS, C_KINDS,
-                               CIFAR_C_BAR_KINDS)
+from mmanchor.datasets import (
+    ALL_C_KINDS,
+    C_EXTRA_KINDS,
+    C_KINDS,
+    CIFAR_C_BAR_KINDS,
+)
 
 PACK = [dict(type='PackInputs')]
 SETS = ('CIFAR10C', 'CIFAR100C', 'CIFAR10CBar', 'CIFAR100CBar')
@@ -28,13 +32,16 @@ def build(name, root, kind=None, severity=2, **kwargs):
             data_root=str(root),
             kind=kind or kind_of(name),
             severity=severity,
-            **kwargs))
+            **kwargs,
+        )
+    )
 
 
 @pytest.fixture
 def images():
     return np.random.default_rng(0).integers(
-        256, size=(5 * N, 32, 32, 3), dtype=np.uint8)
+        256, size=(5 * N, 32, 32, 3), dtype=np.uint8
+    )
 
 
 @pytest.fixture
@@ -59,7 +66,7 @@ def test_a_severity_is_its_block(name, severity, root, images):
     assert len(dataset.metainfo['classes']) == (100 if '100' in name else 10)
     for i in range(N):
         sample = dataset[i]
-        block = images[(severity - 1) * N:]
+        block = images[(severity - 1) * N :]
         assert np.array_equal(sample['img'], block[i])
         assert sample['gt_label'] == LABELS[i]
 
@@ -75,7 +82,7 @@ def test_labels_of_a_severity_are_those_of_its_block(root):
     labels = np.arange(5 * N) % 10
     np.save(root / 'labels.npy', labels)
     found = build('CIFAR10C', root, severity=4).get_gt_labels()
-    assert found.tolist() == labels[3 * N:4 * N].tolist()
+    assert found.tolist() == labels[3 * N : 4 * N].tolist()
 
 
 def clean_set(root, images, monkeypatch):
@@ -84,34 +91,42 @@ def clean_set(root, images, monkeypatch):
     folder.mkdir()
     rows = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
     (folder / 'test_batch').write_bytes(
-        pickle.dumps(dict(data=rows, labels=LABELS.tolist())))
+        pickle.dumps(dict(data=rows, labels=LABELS.tolist()))
+    )
     monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)
     return DATASETS.build(
-        dict(type='CIFAR10', data_root=str(root), split='test', pipeline=PACK))
+        dict(type='CIFAR10', data_root=str(root), split='test', pipeline=PACK)
+    )
 
 
 def test_identical_images_become_identical_tensors(root, images, monkeypatch):
-    clean = clean_set(root, images[N:2 * N], monkeypatch)
+    clean = clean_set(root, images[N : 2 * N], monkeypatch)
     shifted = build('CIFAR10C', root, pipeline=PACK)
     preprocessor = MODELS.build(
         dict(
             type='ClsDataPreprocessor',
             mean=[125.307, 122.961, 113.8575],
             std=[51.5865, 50.847, 51.255],
-            to_rgb=False))
+            to_rgb=False,
+        )
+    )
 
     def tensors(dataset):
         batch = [dataset[i] for i in range(N)]
         return preprocessor(
             dict(
                 inputs=[sample['inputs'] for sample in batch],
-                data_samples=[sample['data_samples'] for sample in batch]))
+                data_samples=[sample['data_samples'] for sample in batch],
+            )
+        )
 
     one, other = tensors(clean), tensors(shifted)
     assert one['inputs'].shape == (N, 3, 32, 32)
     assert torch.equal(one['inputs'], other['inputs'])
-    labels = [[s.gt_label.item() for s in batch['data_samples']]
-              for batch in (one, other)]
+    labels = [
+        [s.gt_label.item() for s in batch['data_samples']]
+        for batch in (one, other)
+    ]
     assert labels[0] == labels[1] == LABELS.tolist()
 
 
@@ -140,9 +155,11 @@ def test_processes_read_it_for_a_run(root, images):
             batch_size=3,
             num_workers=2,
             sampler=dict(type='DefaultSampler', shuffle=False),
-            dataset=build('CIFAR10C', root, severity=5, pipeline=PACK)))
+            dataset=build('CIFAR10C', root, severity=5, pipeline=PACK),
+        )
+    )
     found = [image.numpy() for batch in loader for image in batch['inputs']]
-    assert np.array_equal(found, images[4 * N:].transpose(0, 3, 1, 2))
+    assert np.array_equal(found, images[4 * N :].transpose(0, 3, 1, 2))
 
 
 def test_samples_may_be_written_on(root, images):
@@ -151,12 +168,15 @@ def test_samples_may_be_written_on(root, images):
     assert np.array_equal(dataset[0]['img'], images[N])
 
 
-@pytest.mark.parametrize('name, official', [
-    ('CIFAR10C', 'CIFAR-10-C '),
-    ('CIFAR100C', 'CIFAR-100-C '),
-    ('CIFAR10CBar', r'CIFAR-10-C̄ \(CIFAR-10-C-bar\)'),
-    ('CIFAR100CBar', r'CIFAR-100-C̄ \(CIFAR-100-C-bar\)'),
-])
+@pytest.mark.parametrize(
+    'name, official',
+    [
+        ('CIFAR10C', 'CIFAR-10-C '),
+        ('CIFAR100C', 'CIFAR-100-C '),
+        ('CIFAR10CBar', r'CIFAR-10-C̄ \(CIFAR-10-C-bar\)'),
+        ('CIFAR100CBar', r'CIFAR-100-C̄ \(CIFAR-100-C-bar\)'),
+    ],
+)
 def test_missing_sets_tell_name_and_layout(name, official, tmp_path):
     expected = f'{official}.*KIND.npy.*labels.npy.*is not there. Download'
     with pytest.raises(FileNotFoundError, match=expected):

@@ -27,7 +27,8 @@ def write(folder, classes, name='an image.JPEG'):
 
 def build(kind_of_set, root, **kwargs):
     return DATASETS.build(
-        dict(type=kind_of_set, data_root=str(root), **kwargs))
+        dict(type=kind_of_set, data_root=str(root), **kwargs)
+    )
 
 
 def test_indices_are_those_of_the_host_s_classes():
@@ -47,8 +48,10 @@ def test_subsets_are_of_the_thousand():
         imagenet_wnids('o')
 
 
-@pytest.mark.parametrize('name, kind', [('ImageNetC', 'glass_blur'),
-                                        ('ImageNetCBar', 'perlin_noise')])
+@pytest.mark.parametrize(
+    'name, kind',
+    [('ImageNetC', 'glass_blur'), ('ImageNetCBar', 'perlin_noise')],
+)
 def test_a_kind_and_severity_is_its_folder(name, kind, tmp_path):
     write(tmp_path / kind / '3', ALL)
     dataset = build(name, tmp_path, kind=kind, severity=3, pipeline=LOAD)
@@ -59,7 +62,8 @@ def test_a_kind_and_severity_is_its_folder(name, kind, tmp_path):
     assert sample['inputs'].shape == (3, 5, 6)
     assert sample['inputs'][2].min() > 200  # red is last, as the host loads
     assert sample['data_samples'].img_path.endswith(
-        f'{kind}/3/n01440764/an image.JPEG')
+        f'{kind}/3/n01440764/an image.JPEG'
+    )
     with pytest.raises(FileNotFoundError, match='/4 is not there. Download'):
         build(name, tmp_path, kind=kind, severity=4)
 
@@ -74,9 +78,10 @@ def test_part_of_the_classes_if_asked(tmp_path):
     assert dataset.kept_classes == dataset.metainfo['kept_classes'] == (7, 8)
 
 
-@pytest.mark.parametrize('name, classes', [('ImageNetR', SOME_R),
-                                           ('ImageNetA', SOME_A),
-                                           ('ImageNetSketch', ALL)])
+@pytest.mark.parametrize(
+    'name, classes',
+    [('ImageNetR', SOME_R), ('ImageNetA', SOME_A), ('ImageNetSketch', ALL)],
+)
 def test_labels_are_indices_of_the_thousand_classes(name, classes, tmp_path):
     dataset = build(name, write(tmp_path, classes), lazy_init=True)
     indices = [ALL.index(wnid) for wnid in classes]
@@ -99,19 +104,23 @@ def test_samples_of_o_have_no_class(tmp_path):
     assert dataset.kept_classes == tuple(range(5, 205))
 
 
-@pytest.mark.parametrize('name, official, layout', [
-    ('ImageNetC', 'ImageNet-C ', 'KIND/SEVERITY/WNID'),
-    ('ImageNetCBar', 'ImageNet-C̄ ', 'KIND/SEVERITY/WNID'),
-    ('ImageNetR', 'ImageNet-R ', 'WNID'),
-    ('ImageNetA', 'ImageNet-A ', 'WNID'),
-    ('ImageNetSketch', 'ImageNet-Sketch ', 'WNID'),
-    ('ImageNetV2', 'ImageNetV2 ', 'INDEX'),
-    ('ImageNetO', 'ImageNet-O ', 'WNID'),
-])
+@pytest.mark.parametrize(
+    'name, official, layout',
+    [
+        ('ImageNetC', 'ImageNet-C ', 'KIND/SEVERITY/WNID'),
+        ('ImageNetCBar', 'ImageNet-C̄ ', 'KIND/SEVERITY/WNID'),
+        ('ImageNetR', 'ImageNet-R ', 'WNID'),
+        ('ImageNetA', 'ImageNet-A ', 'WNID'),
+        ('ImageNetSketch', 'ImageNet-Sketch ', 'WNID'),
+        ('ImageNetV2', 'ImageNetV2 ', 'INDEX'),
+        ('ImageNetO', 'ImageNet-O ', 'WNID'),
+    ],
+)
 def test_missing_sets_tell_name_and_layout(name, official, layout, tmp_path):
     kinds = dict(
         ImageNetC=dict(kind='fog', severity=1),
-        ImageNetCBar=dict(kind=IMAGENET_C_BAR_KINDS[0], severity=1))
+        ImageNetCBar=dict(kind=IMAGENET_C_BAR_KINDS[0], severity=1),
+    )
     expected = f'{official}.*DATA_ROOT/{layout}/.*gone.* is not there. Downl'
     with pytest.raises(FileNotFoundError, match=expected):
         build(name, tmp_path / 'gone', **kinds.get(name, {}))
@@ -171,8 +180,9 @@ def test_any_folder_is_out_of_distribution(tmp_path):
     dataset = build('OODFolder', tmp_path, name='NINCO', pipeline=LOAD)
     assert len(dataset) == 3
     for i in range(3):
-        assert torch.equal(dataset[i]['data_samples'].gt_label,
-                           torch.tensor([-1]))
+        assert torch.equal(
+            dataset[i]['data_samples'].gt_label, torch.tensor([-1])
+        )
     assert np.all(dataset.get_gt_labels() == -1)
 
 

@@ -8,8 +8,10 @@ def test_a_marked_data_set_has_labels_below_0():
             indices=5,
             pipeline=[
                 dict(type='MarkOutOfDistribution'),
-                dict(type='PackInputs')
-            ]))
+                dict(type='PackInputs'),
+            ],
+        )
+    )
     labels = [packed['data_samples'].gt_label.tolist() for packed in dataset]
     assert labels == [[-1]] * 5
     assert 'MarkOutOfDistribution()' in repr(dataset.pipeline)

@@ -6,9 +6,12 @@ from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
 from mmanchor.datasets.transforms.mixing_images import MixingImages
-from mmanchor.datasets.transforms.pixmix import (MORE_OPERATIONS, OPERATIONS,
-                                                 mix_additively,
-                                                 mix_multiplicatively)
+from mmanchor.datasets.transforms.pixmix import (
+    MORE_OPERATIONS,
+    OPERATIONS,
+    mix_additively,
+    mix_multiplicatively,
+)
 
 
 @pytest.fixture
@@ -26,14 +29,17 @@ def mixing_set(tmp_path):
 
 def photo(size=32, seed=0):
     coarse = np.random.default_rng(seed).integers(
-        256, size=(4, 4, 3), dtype=np.uint8)
+        256, size=(4, 4, 3), dtype=np.uint8
+    )
     return np.asarray(
-        Image.fromarray(coarse).resize((size, size), Image.BICUBIC))
+        Image.fromarray(coarse).resize((size, size), Image.BICUBIC)
+    )
 
 
 def mixer(folder, **kwargs):
     return TRANSFORMS.build(
-        dict(type='PixMix', mixing_set=str(folder), **kwargs))
+        dict(type='PixMix', mixing_set=str(folder), **kwargs)
+    )
 
 
 def mixed(transform, image, seed):
@@ -44,8 +50,9 @@ def mixed(transform, image, seed):
 def test_images_are_mixed_by_numpy_s_generator(mixing_set):
     transform, image = mixer(mixing_set), photo()
     found = [mixed(transform, image, seed) for seed in range(40)]
-    assert {(one.shape, one.dtype)
-            for one in found} == {((32, 32, 3), np.dtype('uint8'))}
+    assert {(one.shape, one.dtype) for one in found} == {
+        ((32, 32, 3), np.dtype('uint8'))
+    }
     # no round and no change: once in ten
     same = sum(np.array_equal(one, image) for one in found)
     assert 1 <= same <= 12
@@ -68,8 +75,10 @@ def test_a_picture_comes_in(tmp_path):
     grey = np.full((32, 32, 3), 128, np.uint8)
     for order, red in (('rgb', 0), ('bgr', 2)):
         transform = mixer(tmp_path, channel_order=order, beta=1)
-        found = np.mean([mixed(transform, grey, seed) for seed in range(300)],
-                        axis=(0, 1, 2))
+        found = np.mean(
+            [mixed(transform, grey, seed) for seed in range(300)],
+            axis=(0, 1, 2),
+        )
         assert found[red] > found[2 - red] + 3
 
 
@@ -79,8 +88,9 @@ def test_a_large_beta_stays_near_the_image(mixing_set):
     def distance(beta):
         transform = mixer(mixing_set, rounds=1, beta=beta, severity=0.01)
         found = [mixed(transform, image, seed) for seed in range(200)]
-        return np.median([abs(one - image.astype(float)).mean()
-                          for one in found])  # yapf: disable
+        return np.median(
+            [abs(one - image.astype(float)).mean() for one in found]
+        )
 
     assert distance(1000) < distance(3) / 3
 
@@ -94,7 +104,8 @@ def test_operations_grow_with_their_strength(name):
         changed = operation(image, strength, 1)
         assert changed.size == image.size and changed.mode == 'RGB'
         distances.append(
-            abs(np.asarray(changed, float) - np.asarray(image)).mean())
+            abs(np.asarray(changed, float) - np.asarray(image)).mean()
+        )
     assert distances[1] > 0
     if name not in ('autocontrast', 'equalize', *MORE_OPERATIONS):
         assert distances[0] < distances[1]
@@ -117,8 +128,10 @@ def test_mixing_in_numbers():
         wild = mix(image, image, (1.9, -0.9))
         assert np.isfinite(wild).all() and 0 <= wild.min() <= wild.max() <= 1
     assert mix_additively(image, image, (1, 1))[3] == 1
-    assert mix_multiplicatively(np.array([.25]), np.array([.25]),
-                                (1, 1)) == .125
+    assert (
+        mix_multiplicatively(np.array([0.25]), np.array([0.25]), (1, 1))
+        == 0.125
+    )
 
 
 def test_pictures_are_cropped_from_a_little_more(mixing_set):
@@ -127,8 +140,9 @@ def test_pictures_are_cropped_from_a_little_more(mixing_set):
     for height, width in ((32, 32), (60, 20), (100, 200)):
         np.random.seed(0)
         crops = [pictures.draw(height, width) for _ in range(12)]
-        assert {(crop.size, crop.mode)
-                for crop in crops} == {((width, height), 'RGB')}
+        assert {(crop.size, crop.mode) for crop in crops} == {
+            ((width, height), 'RGB')
+        }
         assert len({crop.tobytes() for crop in crops}) > 2
 
 
@@ -141,8 +155,9 @@ def test_workers_can_be_sent_it(mixing_set):
 
 def test_without_its_mixing_set(tmp_path, mixing_set):
     with pytest.raises(
-            FileNotFoundError,
-            match='folder of pictures.*nowhere is not there. Download'):
+        FileNotFoundError,
+        match='folder of pictures.*nowhere is not there. Download',
+    ):
         mixer(tmp_path / 'nowhere')
     empty = tmp_path / 'empty'
     empty.mkdir()
@@ -151,23 +166,28 @@ def test_without_its_mixing_set(tmp_path, mixing_set):
         mixer(empty)
 
 
-@pytest.mark.parametrize('arguments,message', [
-    (dict(rounds=-1), '`rounds` to be an integer of at least 0, but got -1'),
-    (dict(rounds=1.5), 'but got 1.5'),
-    (dict(beta=0), '`beta` to be greater than 0, but got 0'),
-    (dict(severity=0), r'`severity` to be in \(0, 10\], but got 0'),
-    (dict(severity=11), 'but got 11'),
-    (dict(channel_order='RGB'), "'bgr' or 'rgb', but got 'RGB'"),
-])
+@pytest.mark.parametrize(
+    'arguments,message',
+    [
+        (
+            dict(rounds=-1),
+            '`rounds` to be an integer of at least 0, but got -1',
+        ),
+        (dict(rounds=1.5), 'but got 1.5'),
+        (dict(beta=0), '`beta` to be greater than 0, but got 0'),
+        (dict(severity=0), r'`severity` to be in \(0, 10\], but got 0'),
+        (dict(severity=11), 'but got 11'),
+        (dict(channel_order='RGB'), "'bgr' or 'rgb', but got 'RGB'"),
+    ],
+)
 def test_bad_arguments(mixing_set, arguments, message):
     with pytest.raises(ValueError, match=message):
         mixer(mixing_set, **arguments)
 
 
 @pytest.mark.parametrize(
-    'image', [photo().astype(np.float32),
-              photo()[..., 0],
-              photo()[..., :2]])
+    'image', [photo().astype(np.float32), photo()[..., 0], photo()[..., :2]]
+)
 def test_bad_images(mixing_set, image):
     with pytest.raises(ValueError, match=r'\(H, W, 3\) in uint8, but got'):
         mixer(mixing_set)(dict(img=image))

@@ -1,4 +1,5 @@
 """A failed write costs nothing that was there before."""
+
 import errno
 import os
 
@@ -36,10 +37,11 @@ def test_a_full_disk_leaves_the_checkpoint_before(run, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         full_disk_from(patch, 3)
         with pytest.raises(
-                OSError,
-                match='work/epoch_3.pth could not be written: No space left '
-                'on device. The one before, .*epoch_2.pth, is whole. Make '
-                'room .*`--resume`'):
+            OSError,
+            match='work/epoch_3.pth could not be written: No space left '
+            'on device. The one before, .*epoch_2.pth, is whole. Make '
+            'room .*`--resume`',
+        ):
             run(**KEEP_ONE).train()
     work = tmp_path / 'work'
     assert files(work) == ['epoch_2.pth']
@@ -63,22 +65,26 @@ def test_no_room_for_the_name_of_the_last(run, tmp_path, monkeypatch):
     replace = os.replace
 
     def fail(source, target):
-        if str(target).endswith('last_checkpoint') and (
-                tmp_path / 'work/epoch_2.pth').exists():
+        if (
+            str(target).endswith('last_checkpoint')
+            and (tmp_path / 'work/epoch_2.pth').exists()
+        ):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         replace(source, target)
 
     monkeypatch.setattr(os, 'replace', fail)
     with pytest.raises(
-            OSError,
-            match='epoch_2.pth could not be written: Input/output error.*'
-            'The one before, .*epoch_1.pth, is whole'):
+        OSError,
+        match='epoch_2.pth could not be written: Input/output error.*'
+        'The one before, .*epoch_1.pth, is whole',
+    ):
         run(**KEEP_ONE).train()
     assert files(tmp_path / 'work') == ['epoch_1.pth', 'epoch_2.pth']
 
 
 def test_the_disk_has_a_checkpoint_before_it_has_its_name(
-        run, tmp_path, monkeypatch):
+    run, tmp_path, monkeypatch
+):
     """In this order: checkpoint, last_checkpoint, removal of the one before"""
     events = []
     replace, remove, sync = os.replace, LocalBackend.remove, os.fsync
@@ -100,9 +106,19 @@ def test_the_disk_has_a_checkpoint_before_it_has_its_name(
     monkeypatch.setattr(LocalBackend, 'remove', note_remove)
     run(**KEEP_ONE, **{'train_cfg.max_epochs': 2}).train()
     assert events == [
-        'sync', 'epoch_1.pth', 'sync', 'sync', 'last_checkpoint', 'sync',
-        'sync', 'epoch_2.pth', 'sync', 'sync', 'last_checkpoint', 'sync',
-        'remove epoch_1.pth'
+        'sync',
+        'epoch_1.pth',
+        'sync',
+        'sync',
+        'last_checkpoint',
+        'sync',
+        'sync',
+        'epoch_2.pth',
+        'sync',
+        'sync',
+        'last_checkpoint',
+        'sync',
+        'remove epoch_1.pth',
     ]
 
 
@@ -110,7 +126,7 @@ def test_the_best_checkpoint_is_whole_too(run, tmp_path, monkeypatch):
     options = {
         'default_hooks.checkpoint.save_best': 'accuracy/top1',
         'train_cfg.val_interval': 1,
-        **KEEP_ONE
+        **KEEP_ONE,
     }
     run(**options).train()
     work = tmp_path / 'work'
@@ -135,8 +151,9 @@ def test_a_folder_for_checkpoints(run, tmp_path):
     run(
         **{
             'train_cfg.max_epochs': 2,
-            'default_hooks.checkpoint.out_dir': str(tmp_path / 'other')
-        }).train()
+            'default_hooks.checkpoint.out_dir': str(tmp_path / 'other'),
+        }
+    ).train()
     assert files(tmp_path / 'other/work') == ['epoch_1.pth', 'epoch_2.pth']
     named = (tmp_path / 'work/last_checkpoint').read_text()
     assert named == str(tmp_path / 'other/work/epoch_2.pth')
@@ -145,7 +162,7 @@ def test_a_folder_for_checkpoints(run, tmp_path):
 def test_saving_between_iterations(run, tmp_path):
     runner = run(**{'train_cfg.max_epochs': 1})
     runner.train()
-    hook, = (h for h in runner.hooks if isinstance(h, AtomicCheckpointHook))
+    (hook,) = (h for h in runner.hooks if isinstance(h, AtomicCheckpointHook))
     path = hook.save_now(runner)
     assert path == str(tmp_path / 'work/interrupted.pth')
     assert (tmp_path / 'work/last_checkpoint').read_text() == path

@@ -1,4 +1,5 @@
 """A run in another order of memory is the same run."""
+
 import pytest
 import torch
 from helpers.exact_runs import differences
@@ -16,11 +17,14 @@ def test_convolutions_get_images_of_that_order(small_config, name):
         if module.in_channels > 8:
             orders.update(
                 x.is_contiguous(memory_format=torch.channels_last)
-                for x in (*given, module.weight))
+                for x in (*given, module.weight)
+            )
 
     for module in runner.model.modules():
-        if isinstance(module,
-                      torch.nn.Conv2d) and module.kernel_size != (1, 1):
+        if isinstance(module, torch.nn.Conv2d) and module.kernel_size != (
+            1,
+            1,
+        ):
             module.register_forward_pre_hook(look)
     runner.train()
     assert orders == {True}
@@ -58,7 +62,6 @@ def test_resumed_it_ends_the_same(small_config, tmp_path):
 
     whole = train(tmp_path / 'whole')
     resumed = train(
-        tmp_path / 'resumed',
-        load_from=str(whole / 'epoch_2.pth'),
-        resume=True)
+        tmp_path / 'resumed', load_from=str(whole / 'epoch_2.pth'), resume=True
+    )
     assert not differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')

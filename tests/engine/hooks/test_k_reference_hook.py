@@ -1,44 +1,57 @@
 import pytest
 import torch
-from helpers.reference_runs import (TEST_PIPELINE, after_test, bank, hook,
-                                    training_images)
+from helpers.reference_runs import (
+    TEST_PIPELINE,
+    after_test,
+    bank,
+    hook,
+    training_images,
+)
 from mmcv import imwrite
 from mmpretrain.registry import HOOKS
 
 from mmanchor.engine import KReferenceHook
 
 
-@pytest.mark.parametrize('select,k', [('random', 3), ('per_class', 10),
-                                      ('mean', 1)])
+@pytest.mark.parametrize(
+    'select,k', [('random', 3), ('per_class', 10), ('mean', 1)]
+)
 def test_every_checkpoint_carries_references_of_the_training_set(
-        run, select, k, tmp_path):
-    runner = run(**{
-        'train_cfg.max_epochs': 1,
-        'train_cfg.val_interval': 1
-    }, **hook(num_references=k, select=select, seed=4))
+    run, select, k, tmp_path
+):
+    runner = run(
+        **{'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1},
+        **hook(num_references=k, select=select, seed=4),
+    )
     runner.train()
     checkpoint = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=False)
     expected = training_images(k, select, seed=4)
-    assert torch.equal(checkpoint['state_dict']['reference_bank.images'],
-                       expected)
+    assert torch.equal(
+        checkpoint['state_dict']['reference_bank.images'], expected
+    )
     assert torch.equal(bank(runner).in_use, expected)
 
 
 def test_fewer_references_are_the_first_ones_of_the_bank(run, checkpoint):
     runner, _ = after_test(
-        run, checkpoint, **hook(num_references=2), **{
+        run,
+        checkpoint,
+        **hook(num_references=2),
+        **{
             'train_dataloader': None,
             'train_cfg': None,
             'optim_wrapper': None,
-            'param_scheduler': None
-        })  # no training data at hand
+            'param_scheduler': None,
+        },
+    )  # no training data at hand
     assert torch.equal(bank(runner).in_use, training_images(3)[:2])
 
 
 def test_same_checkpoint_same_answer_whatever_the_hook_s_seed(run, checkpoint):
     first, metrics = after_test(run, checkpoint, **hook(num_references=3))
-    second, again = after_test(run, checkpoint,
-                               **hook(num_references=3, seed=9))
+    second, again = after_test(
+        run, checkpoint, **hook(num_references=3, seed=9)
+    )
     assert metrics == again
     assert torch.equal(bank(first).images, bank(second).images)
 
@@ -49,8 +62,9 @@ def test_more_references_are_drawn_anew(run, checkpoint):
 
 
 def test_redraw_on_request(run, checkpoint):
-    runner, _ = after_test(run, checkpoint,
-                           **hook(num_references=3, seed=7, redraw=True))
+    runner, _ = after_test(
+        run, checkpoint, **hook(num_references=3, seed=7, redraw=True)
+    )
     assert torch.equal(bank(runner).in_use, training_images(3, seed=7))
 
 
@@ -66,23 +80,32 @@ def test_a_checkpoint_without_bank(run, checkpoint):
 
 def test_no_training_data_and_too_few_references(run, checkpoint):
     gone = {
-        'train_dataloader.dataset':
-        dict(
+        'train_dataloader.dataset': dict(
             _delete_=True,
             type='CustomDataset',
             data_root='/nowhere',
-            pipeline=[]),
+            pipeline=[],
+        ),
     }
     with pytest.raises(
-            ValueError,
-            match='training set could not be read.*'
-            'lower `num_references`'):
+        ValueError,
+        match='training set could not be read.*lower `num_references`',
+    ):
         after_test(run, checkpoint, **hook(num_references=5), **gone)
     with pytest.raises(ValueError, match='`train_dataloader` in the config'):
         after_test(
-            run, checkpoint, **hook(num_references=5),
-            **dict.fromkeys(('train_dataloader', 'train_cfg', 'optim_wrapper',
-                             'param_scheduler')))
+            run,
+            checkpoint,
+            **hook(num_references=5),
+            **dict.fromkeys(
+                (
+                    'train_dataloader',
+                    'train_cfg',
+                    'optim_wrapper',
+                    'param_scheduler',
+                )
+            ),
+        )
 
 
 def test_a_folder_of_images_as_source(run, tmp_path):
@@ -98,22 +121,29 @@ def test_a_folder_of_images_as_source(run, tmp_path):
                 type='CustomDataset',
                 data_root=str(tmp_path / 'f'),
                 with_label=False,
-                pipeline=[loading, *TEST_PIPELINE])))
+                pipeline=[loading, *TEST_PIPELINE],
+            ),
+        ),
+    )
     runner.train()
-    assert sorted(image.sum().item() for image in bank(runner).images) == \
-        sorted(image.sum().item() for image in images)
+    assert sorted(
+        image.sum().item() for image in bank(runner).images
+    ) == sorted(image.sum().item() for image in images)
 
 
 def test_a_folder_goes_through_the_test_pipeline(run, tmp_path):
     folder = tmp_path / 'f'
     for i, image in enumerate(training_images(4)):
         imwrite(image.permute(1, 2, 0).numpy(), str(folder / f'{i}.png'))
-    runner = run(**{'train_cfg.max_epochs': 1},
-                 **hook(num_references=2, source=str(folder)))
+    runner = run(
+        **{'train_cfg.max_epochs': 1},
+        **hook(num_references=2, source=str(folder)),
+    )
     with pytest.raises(ValueError, match='has no LoadImageFromFile.*Custom'):
         runner.train()
     runner.cfg.val_dataloader.dataset.pipeline = [
-        dict(type='LoadImageFromFile'), *TEST_PIPELINE
+        dict(type='LoadImageFromFile'),
+        *TEST_PIPELINE,
     ]
     runner.train()
     assert bank(runner).images.shape == (2, 3, 16, 16)
@@ -123,11 +153,15 @@ def test_a_folder_goes_through_the_test_pipeline(run, tmp_path):
     with pytest.raises(ValueError, match="got '/nowhere', which is no folde"):
         run(**hook(source='/nowhere')).train()
     with pytest.raises(ValueError, match='`source` could not be read'):
-        run(**hook(
-            source=dict(
-                type='CustomDataset',
-                data_root=str(tmp_path / 'none'),
-                with_label=False))).train()
+        run(
+            **hook(
+                source=dict(
+                    type='CustomDataset',
+                    data_root=str(tmp_path / 'none'),
+                    with_label=False,
+                )
+            )
+        ).train()
 
 
 def test_more_references_than_images_are_refused_before_training(run):
@@ -154,21 +188,24 @@ def test_batches_of_one_are_refused_before_training(run):
     with pytest.raises(ValueError, match='`batch_size` of at least 2.*got 1'):
         runner.train()
     assert runner.iter == 0
-    run(data_preprocessor=dict(references=dict(type='ReferenceSet')),
+    run(
+        data_preprocessor=dict(references=dict(type='ReferenceSet')),
         **{
             'train_dataloader.batch_size': 1,
             'train_dataloader.dataset.indices': 3,
-            'train_cfg.max_epochs': 1
+            'train_cfg.max_epochs': 1,
         },
-        **hook()).train()
+        **hook(),
+    ).train()
 
 
 def test_anchoring_data_for_a_plain_model_is_refused(run):
     runner = run(model=dict(type='ImageClassifier'))
     with pytest.raises(
-            TypeError,
-            match='got ImageClassifier, whose Anchoring'
-            "DataPreprocessor would.*model = dict.type='Anchored"):
+        TypeError,
+        match='got ImageClassifier, whose Anchoring'
+        "DataPreprocessor would.*model = dict.type='Anchored",
+    ):
         runner.train()
     with pytest.raises(TypeError, match='got ImageClassifier. Set'):
         run('', **hook()).train()
@@ -176,16 +213,27 @@ def test_anchoring_data_for_a_plain_model_is_refused(run):
 
 def test_plain_data_for_an_anchored_model_is_refused(run):
     with pytest.raises(TypeError, match='to be an AnchoringDataPreprocessor'):
-        run('',
+        run(
+            '',
             model=dict(type='AnchoredImageClassifier'),
             data_preprocessor=dict(type='ClsDataPreprocessor'),
-            **hook())
+            **hook(),
+        )
 
 
 def test_no_test_pipeline_is_said(run):
-    runner = run(**dict.fromkeys(('val_dataloader', 'val_cfg', 'val_evaluator',
-                                  'test_dataloader', 'test_cfg',
-                                  'test_evaluator')))
+    runner = run(
+        **dict.fromkeys(
+            (
+                'val_dataloader',
+                'val_cfg',
+                'val_evaluator',
+                'test_dataloader',
+                'test_cfg',
+                'test_evaluator',
+            )
+        )
+    )
     with pytest.raises(ValueError, match='Give `source` a `pipeline`'):
         runner.train()
 
@@ -210,8 +258,9 @@ def test_other_bad_arguments():
 def test_settings_that_a_runner_would_ignore_are_refused(run):
     runner = run(
         **{
-            'model.data_preprocessor': dict(mean=[0.], std=[255.]),
-            'data_preprocessor.mask_prob': 0.9
-        })
+            'model.data_preprocessor': dict(mean=[0.0], std=[255.0]),
+            'data_preprocessor.mask_prob': 0.9,
+        }
+    )
     with pytest.raises(ValueError, match='mask_prob=0.9.*would be ignored'):
         runner.train()

@@ -1,4 +1,5 @@
 """A run ends the same wherever it was interrupted."""
+
 import gc
 import logging
 
@@ -10,15 +11,12 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS, TRANSFORMS
 
 EVERYTHING = {
-    'model.train_cfg':
-    dict(augments=dict(type='Mixup', alpha=0.8)),
-    'data_preprocessor.references':
-    dict(type='ReferenceSet', size=20),
-    'data_preprocessor.mask_prob':
-    0.5,
+    'model.train_cfg': dict(augments=dict(type='Mixup', alpha=0.8)),
+    'data_preprocessor.references': dict(type='ReferenceSet', size=20),
+    'data_preprocessor.mask_prob': 0.5,
     'custom_hooks': [
         dict(type='EMAHook', momentum=0.1),
-        dict(type='KReferenceHook', num_references=2)
+        dict(type='KReferenceHook', num_references=2),
     ],
 }
 
@@ -31,6 +29,7 @@ class DrawFromAll:
         import random
 
         import numpy as np
+
         drawn = [
             random.random(),
             np.random.rand(),
@@ -45,7 +44,7 @@ def loading(num_workers, persistent=False):
         dict(type='Resize', scale=16, interpolation='bicubic'),
         dict(type='RandomCrop', crop_size=16, padding=2),
         dict(type='DrawFromAll'),
-        dict(type='PackInputs')
+        dict(type='PackInputs'),
     ]
     return {
         'train_dataloader.num_workers': num_workers,
@@ -69,11 +68,12 @@ def whole(small_config, tmp_path):
     return train(small_config, tmp_path / 'whole', **EVERYTHING, **loading(0))
 
 
-@pytest.mark.parametrize('num_workers,persistent', [(0, False), (2, False),
-                                                    (2, True)])
-def test_resumed_after_any_epoch_with_any_workers(small_config, whole,
-                                                  tmp_path, num_workers,
-                                                  persistent):
+@pytest.mark.parametrize(
+    'num_workers,persistent', [(0, False), (2, False), (2, True)]
+)
+def test_resumed_after_any_epoch_with_any_workers(
+    small_config, whole, tmp_path, num_workers, persistent
+):
     options = dict(EVERYTHING, **loading(num_workers, persistent))
     for epoch in (1, 3):
         resumed = train(
@@ -81,7 +81,8 @@ def test_resumed_after_any_epoch_with_any_workers(small_config, whole,
             tmp_path / f'resumed{epoch}',
             load_from=str(whole / f'epoch_{epoch}.pth'),
             resume=True,
-            **options)
+            **options,
+        )
         assert not differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
 
 
@@ -91,33 +92,43 @@ class NoHook(Hook):
 
 
 def test_without_the_hook_it_is_another_run(small_config, tmp_path):
-    options = dict(EVERYTHING, **loading(0),
-                   **{'default_hooks.reproducible': dict(type='NoHook')})
+    options = dict(
+        EVERYTHING,
+        **loading(0),
+        **{'default_hooks.reproducible': dict(type='NoHook')},
+    )
     whole = train(small_config, tmp_path / 'whole', **options)
     resumed = train(
         small_config,
         tmp_path / 'resumed',
         load_from=str(whole / 'epoch_1.pth'),
         resume=True,
-        **options)
+        **options,
+    )
     assert differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
 
 
 @pytest.mark.parametrize('num_workers,iteration', [(0, 1), (0, 8), (2, 6)])
-def test_resumed_in_the_middle_of_an_epoch(small_config, whole, tmp_path,
-                                           num_workers, iteration):
+def test_resumed_in_the_middle_of_an_epoch(
+    small_config, whole, tmp_path, num_workers, iteration
+):
     options = dict(EVERYTHING, **loading(num_workers))
     middle = train(
-        small_config, tmp_path / 'middle', **{
-            **options, 'default_hooks.checkpoint.by_epoch': False,
-            'default_hooks.checkpoint.max_keep_ckpts': 99
-        })
+        small_config,
+        tmp_path / 'middle',
+        **{
+            **options,
+            'default_hooks.checkpoint.by_epoch': False,
+            'default_hooks.checkpoint.max_keep_ckpts': 99,
+        },
+    )
     resumed = train(
         small_config,
         tmp_path / 'resumed',
         load_from=str(middle / f'iter_{iteration}.pth'),
         resume=True,
-        **options)
+        **options,
+    )
     assert not differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
 
 
@@ -126,14 +137,15 @@ def iterations(**more):
         'loop': dict(type='IterBasedTrainLoop', max_iters=10, val_interval=10),
         'default_hooks.checkpoint.by_epoch': False,
         'param_scheduler': [],
-        **more
+        **more,
     }
 
 
 @pytest.mark.parametrize('sampler', ['InfiniteSampler', 'DefaultSampler'])
 @pytest.mark.parametrize('num_workers', [0, 2])
-def test_loops_of_iterations(small_config, tmp_path, sampler, num_workers,
-                             monkeypatch):
+def test_loops_of_iterations(
+    small_config, tmp_path, sampler, num_workers, monkeypatch
+):
     monkeypatch.setattr('time.sleep', lambda seconds: None)
     begin = Runner.call_hook
 
@@ -143,20 +155,25 @@ def test_loops_of_iterations(small_config, tmp_path, sampler, num_workers,
             gc.collect()  # which ends what is not held
 
     monkeypatch.setattr(Runner, 'call_hook', call_hook)
-    options = iterations(**EVERYTHING, **loading(num_workers),
-                         **{'train_dataloader.sampler.type': sampler})
+    options = iterations(
+        **EVERYTHING,
+        **loading(num_workers),
+        **{'train_dataloader.sampler.type': sampler},
+    )
     whole = train(small_config, tmp_path / 'whole', **options)
     resumed = train(
         small_config,
         tmp_path / 'resumed',
         load_from=str(whole / 'iter_6.pth'),
         resume=True,
-        **options)
+        **options,
+    )
     assert not differences(whole / 'iter_10.pth', resumed / 'iter_10.pth')
 
 
 def test_without_a_seed_of_the_config_the_run_s_goes_on(
-        small_config, tmp_path):
+    small_config, tmp_path
+):
     options = {**EVERYTHING, **loading(0), 'randomness.seed': None}
     whole = train(small_config, tmp_path / 'whole', **options)
     resumed = train(
@@ -164,7 +181,8 @@ def test_without_a_seed_of_the_config_the_run_s_goes_on(
         tmp_path / 'resumed',
         load_from=str(whole / 'epoch_2.pth'),
         resume=True,
-        **options)
+        **options,
+    )
     assert not differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
 
 
@@ -182,18 +200,22 @@ def warned(caplog, monkeypatch):
     return messages
 
 
-def test_another_batch_size_is_warned_of(small_config, whole, tmp_path,
-                                         warned):
+def test_another_batch_size_is_warned_of(
+    small_config, whole, tmp_path, warned
+):
     options = {**EVERYTHING, **loading(0), 'train_dataloader.batch_size': 10}
     first = train(
         small_config,
         tmp_path / 'first',
         load_from=str(whole / 'epoch_2.pth'),
         resume=True,
-        **options)
-    message, = (m for m in warned if 'The checkpoint was written by' in m)
-    assert ('by 1 process(es) with 16 images each, 4 batches an epoch; this '
-            'run has 1 process(es) with 10 images each, 5 batches') in message
+        **options,
+    )
+    (message,) = (m for m in warned if 'The checkpoint was written by' in m)
+    assert (
+        'by 1 process(es) with 16 images each, 4 batches an epoch; this '
+        'run has 1 process(es) with 10 images each, 5 batches'
+    ) in message
     assert 'counted on from 8' in message
     # from there on it is exact again
     warned.clear()
@@ -202,31 +224,33 @@ def test_another_batch_size_is_warned_of(small_config, whole, tmp_path,
         tmp_path / 'again',
         load_from=str(first / 'epoch_3.pth'),
         resume=True,
-        **options)
+        **options,
+    )
     assert not any('The checkpoint was written' in m for m in warned)
     assert not differences(first / 'epoch_4.pth', again / 'epoch_4.pth')
 
 
 def test_what_cannot_be_exact_is_warned_of(small_config, tmp_path, warned):
     plain = train(
-        small_config, tmp_path / 'plain', **{
+        small_config,
+        tmp_path / 'plain',
+        **{
             'default_hooks.reproducible': dict(type='NoHook'),
-            'train_cfg.max_epochs': 1
-        })
+            'train_cfg.max_epochs': 1,
+        },
+    )
     train(
         small_config,
         tmp_path / 'resumed',
         load_from=str(plain / 'epoch_1.pth'),
         resume=True,
-        **{
-            'train_cfg.max_epochs': 2,
-            'optim_wrapper.accumulative_counts': 3
-        })
+        **{'train_cfg.max_epochs': 2, 'optim_wrapper.accumulative_counts': 3},
+    )
     assert any('written without ReproducibleRunHook' in m for m in warned)
     assert not any('accumulated gradients' in m for m in warned)  # the last
     train(
-        small_config, tmp_path / 'accumulated', **{
-            'train_cfg.max_epochs': 2,
-            'optim_wrapper.accumulative_counts': 3
-        })
+        small_config,
+        tmp_path / 'accumulated',
+        **{'train_cfg.max_epochs': 2, 'optim_wrapper.accumulative_counts': 3},
+    )
     assert any('between two steps of accumulated' in m for m in warned)

@@ -1,4 +1,5 @@
 """The distance of the stem's halves along training."""
+
 import json
 from pathlib import Path
 
@@ -25,13 +26,15 @@ def test_it_is_logged_at_the_start_and_once_an_epoch(small_config, tmp_path):
     assert len(history) == 5  # 4 epochs
     assert 1 < history[0] < 1.8  # of independent halves
     assert history[-1] != history[0]
-    saved = torch.load(
-        tmp_path / 'work/epoch_4.pth', weights_only=False)['state_dict']
+    saved = torch.load(tmp_path / 'work/epoch_4.pth', weights_only=False)[
+        'state_dict'
+    ]
     wr, wd = saved['backbone.conv1.weight'].chunk(2, 1)
     assert history[-1] == pytest.approx(
-        ((wr - wd).norm() / wd.norm()).item(), rel=1e-5)
+        ((wr - wd).norm() / wd.norm()).item(), rel=1e-5
+    )
     # loggers have it, that of the last epoch included
-    path, = Path(runner.log_dir).glob('vis_data/scalars.json')
+    (path,) = Path(runner.log_dir).glob('vis_data/scalars.json')
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     logged = [line['stem_distance'] for line in lines if 'loss' in line]
     assert logged[-1] == pytest.approx(history[-1], abs=1e-4)
@@ -39,7 +42,8 @@ def test_it_is_logged_at_the_start_and_once_an_epoch(small_config, tmp_path):
 
 def test_iterations_are_counted_in_epochs_too(small_config):
     cfg = with_hook(
-        small_config(**{'default_hooks.checkpoint.by_epoch': False}))
+        small_config(**{'default_hooks.checkpoint.by_epoch': False})
+    )
     cfg.train_cfg = dict(by_epoch=False, max_iters=9, val_interval=9)
     runner = Runner.from_cfg(cfg)
     runner.train()  # 4 iterations an epoch
@@ -58,7 +62,8 @@ def test_a_backbone_built_for_anchored_images_has_none_either():
         backbone=torch.nn.Conv2d(6, 4, 3),
         stem=[],
         image_channels=3,
-        head=dict(type='LinearClsHead', num_classes=2, in_channels=4))
+        head=dict(type='LinearClsHead', num_classes=2, in_channels=4),
+    )
     assert model.stem_distance is None
 
     class Stub:

@@ -11,8 +11,9 @@ from mmanchor.evaluation import anomaly_rejection
 
 def drawn(count_id, count_ood, decimals=9):
     scores = torch.cat([torch.randn(count_id), torch.randn(count_ood) + 1])
-    return (20 * scores).round(
-        decimals=decimals), torch.arange(count_id + count_ood) >= count_id
+    return (20 * scores).round(decimals=decimals), torch.arange(
+        count_id + count_ood
+    ) >= count_id
 
 
 # 0.95 x 20, 60 and 100 are whole numbers; rounding to tens makes ties
@@ -27,8 +28,10 @@ def test_agrees_with_pytorch_ood_and_scikit_learn(count_ood, decimals):
         dict(
             auroc=theirs['AUROC'],
             aupr=average_precision_score(is_ood, scores),
-            fpr95=theirs['FPR95TPR']),
-        abs=1e-6)
+            fpr95=theirs['FPR95TPR'],
+        ),
+        abs=1e-6,
+    )
 
 
 @pytest.mark.parametrize('count_ood', [20, 33])
@@ -37,21 +40,25 @@ def test_images_in_distribution_can_be_the_positive_ones(count_ood):
     found = anomaly_rejection(scores, is_ood, positive='id')
     assert found['auroc'] == pytest.approx(roc_auc_score(is_ood, scores))
     assert found['aupr'] == pytest.approx(
-        average_precision_score(~is_ood, -scores))
+        average_precision_score(~is_ood, -scores)
+    )
     # the lowest threshold under which 95 % of the images in are
-    fprs = [(scores[is_ood] <= threshold).double().mean().item()
-            for threshold in scores.unique()
-            if (scores[~is_ood] <= threshold).double().mean() >= .95]
+    fprs = [
+        (scores[is_ood] <= threshold).double().mean().item()
+        for threshold in scores.unique()
+        if (scores[~is_ood] <= threshold).double().mean() >= 0.95
+    ]
     assert found['fpr95'] == pytest.approx(min(fprs))
 
 
 def test_by_hand():
-    scores = torch.tensor([1., 2., 3., 4., 2.])
+    scores = torch.tensor([1.0, 2.0, 3.0, 4.0, 2.0])
     is_ood = torch.tensor([False, False, False, True, True])
     # pairs: 4 beats 3; 2 beats 1, ties 2, loses to 3. Precision at the first
     # hit 1/1, at the second, which comes with the tie, 2/4. 95 % of two: both
     assert anomaly_rejection(scores, is_ood) == pytest.approx(
-        dict(auroc=4.5 / 6, aupr=3 / 4, fpr95=2 / 3))
+        dict(auroc=4.5 / 6, aupr=3 / 4, fpr95=2 / 3)
+    )
 
 
 def test_no_area_is_above_one():
@@ -63,27 +70,29 @@ def test_no_area_is_above_one():
 @pytest.mark.parametrize('positive', ['ood', 'id'])
 def test_equal_scores_tell_nothing(positive):
     is_ood = torch.arange(40) < 10
-    share = dict(ood=.25, id=.75)[positive]
-    assert anomaly_rejection(torch.full((40, ), -7.), is_ood,
-                             positive) == pytest.approx(
-                                 dict(auroc=.5, aupr=share, fpr95=1))
+    share = dict(ood=0.25, id=0.75)[positive]
+    assert anomaly_rejection(
+        torch.full((40,), -7.0), is_ood, positive
+    ) == pytest.approx(dict(auroc=0.5, aupr=share, fpr95=1))
 
 
 def test_large_scores_of_either_sign_stay_apart():
     # a sigmoid would make them all 0, or all 1
-    scores = torch.arange(40.)
+    scores = torch.arange(40.0)
     is_ood = scores >= 20
     for shift in (-5000, 5000):
         assert anomaly_rejection(scores + shift, is_ood) == dict(
-            auroc=1, aupr=1, fpr95=0)
+            auroc=1, aupr=1, fpr95=0
+        )
 
 
 @pytest.mark.parametrize('ood', [True, False])
 def test_one_kind_of_image_alone_is_refused(ood):
     counts = '0 in and 3 out' if ood else '3 in and 0 out'
     with pytest.raises(
-            ValueError, match=f'and out of it, but got {counts}. Change the'):
-        anomaly_rejection(torch.rand(3), torch.full((3, ), ood))
+        ValueError, match=f'and out of it, but got {counts}. Change the'
+    ):
+        anomaly_rejection(torch.rand(3), torch.full((3,), ood))
 
 
 def test_nan_and_no_image_are_refused():
@@ -112,36 +121,57 @@ def test_the_metric_has_three_numbers_for_each_score():
     labels = torch.arange(50) % 3 - 1
     names = ['energy', 'spread', 'GEN']
     metric = METRICS.build(
-        dict(type='AnomalyRejection', scores=names, positive='id'))
-    metric.process({}, [
-        dict(pred_logits=row, pred_std=row**2, gt_label=label)
-        for row, label in zip(logits, labels[:, None])
-    ])
+        dict(type='AnomalyRejection', scores=names, positive='id')
+    )
+    metric.process(
+        {},
+        [
+            dict(pred_logits=row, pred_std=row**2, gt_label=label)
+            for row, label in zip(logits, labels[:, None])
+        ],
+    )
     found = metric.evaluate(50)
     assert set(found) == {
         f'ood/{name}_{key}'
         for name in names
         for key in ('auroc', 'aupr', 'fpr95')
     }
-    for key, value in anomaly_rejection(-logits.double().logsumexp(1), labels
-                                        < 0, 'id').items():
+    for key, value in anomaly_rejection(
+        -logits.double().logsumexp(1), labels < 0, 'id'
+    ).items():
         assert found[f'ood/energy_{key}'] == pytest.approx(value)
-    for key, value in anomaly_rejection((logits.double()**2).mean(1), labels
-                                        < 0, 'id').items():
+    for key, value in anomaly_rejection(
+        (logits.double() ** 2).mean(1), labels < 0, 'id'
+    ).items():
         assert found[f'ood/spread_{key}'] == pytest.approx(value)
 
 
-@pytest.mark.parametrize('name, field, hint', [
-    ('energy', 'pred_logits', "MMPretrain's own heads give `pred_score` only"),
-    ('spread', 'pred_std',
-     "Only anchored models have it, unless .* 'adaptive'. Change to another"),
-    ('mutual_information', 'mutual_information', 'Change `uncertainty` of'),
-])
+@pytest.mark.parametrize(
+    'name, field, hint',
+    [
+        (
+            'energy',
+            'pred_logits',
+            "MMPretrain's own heads give `pred_score` only",
+        ),
+        (
+            'spread',
+            'pred_std',
+            "Only anchored models have it, unless .* 'adaptive'. Change to another",
+        ),
+        (
+            'mutual_information',
+            'mutual_information',
+            'Change `uncertainty` of',
+        ),
+    ],
+)
 def test_a_plain_model_is_told_which_scores_it_lacks(name, field, hint):
     metric = METRICS.build(dict(type='AnomalyRejection', scores=name))
     sample = dict(pred_score=torch.ones(3) / 3, gt_label=torch.tensor([0]))
     with pytest.raises(
-            ValueError, match=f'with `{field}`, but got 1 without it. {hint}'):
+        ValueError, match=f'with `{field}`, but got 1 without it. {hint}'
+    ):
         metric.process({}, [sample])
 
 

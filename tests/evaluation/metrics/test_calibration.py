@@ -23,31 +23,34 @@ def by_numpy(scores, labels, num_bins, norm):
     return dict(
         l1=(gaps * shares).sum(),
         l2=np.sqrt((gaps**2 * shares).sum()),
-        max=gaps.max())[norm]
+        max=gaps.max(),
+    )[norm]
 
 
 @pytest.mark.parametrize('norm', ['l1', 'l2', 'max'])
 @pytest.mark.parametrize('num_bins', [10, 15])
 def test_agrees_with_an_independent_implementation(norm, num_bins):
     scores = (4 * torch.randn(500, 10)).softmax(1)
-    labels = torch.randint(10, (500, ))
+    labels = torch.randint(10, (500,))
     assert calibration_error(scores, labels, num_bins, norm) == pytest.approx(
-        by_numpy(scores, labels, num_bins, norm), abs=1e-6)
+        by_numpy(scores, labels, num_bins, norm), abs=1e-6
+    )
 
 
 def smoothed_by_images(confidence, right, points=2000):
     """smECE from its definition: Gaussians, and their mirror images."""
-    ends = (np.arange(points) + .5) / points
+    ends = (np.arange(points) + 0.5) / points
     mirrored = [
-        sign * confidence + 2 * shift for sign in (1, -1)
+        sign * confidence + 2 * shift
+        for sign in (1, -1)
         for shift in range(-3, 4)
     ]
 
     def left(width):
         kernel = sum(
-            np.exp(-((ends[:, None] - place) / width)**2 / 2)
-            for place in mirrored) / (
-                width * np.sqrt(2 * np.pi))
+            np.exp(-(((ends[:, None] - place) / width) ** 2) / 2)
+            for place in mirrored
+        ) / (width * np.sqrt(2 * np.pi))
         smoothed = kernel @ (right - confidence) / len(right)
         return np.abs(smoothed).mean() - width
 
@@ -57,76 +60,90 @@ def smoothed_by_images(confidence, right, points=2000):
 def binary(confidence, right):
     """Scores of two classes, the first of which is the answer."""
     confidence = torch.as_tensor(confidence)
-    return (torch.stack([confidence, 1 - confidence],
-                        1), torch.as_tensor(~right).long())
+    return (
+        torch.stack([confidence, 1 - confidence], 1),
+        torch.as_tensor(~right).long(),
+    )
 
 
 def smoothed_by_us(confidence, right):
     return smoothed_calibration_error(*binary(confidence, right))
 
 
-@pytest.mark.parametrize('gap', [0, .05, .2, .4])
+@pytest.mark.parametrize('gap', [0, 0.05, 0.2, 0.4])
 def test_smoothed_error_is_the_definition(gap):
     rng = np.random.default_rng(0)
-    confidence = .5 + .5 * rng.beta(4, 1, 200)
+    confidence = 0.5 + 0.5 * rng.beta(4, 1, 200)
     right = rng.random(200) < confidence - gap
     expected = smoothed_by_images(confidence, right)
-    assert expected == pytest.approx(gap, abs=.05)
+    assert expected == pytest.approx(gap, abs=0.05)
     assert smoothed_by_us(confidence, right) == pytest.approx(
-        expected, abs=1e-6)
+        expected, abs=1e-6
+    )
 
 
-@pytest.mark.parametrize('low, high', [(.1, .1), (.3, .5), (-.1, .2)])
+@pytest.mark.parametrize('low, high', [(0.1, 0.1), (0.3, 0.5), (-0.1, 0.2)])
 def test_smoothed_error_where_confidence_is_wrong_both_ways(low, high):
     rng = np.random.default_rng(0)
-    confidence = np.r_[rng.uniform(.5, .65, 100), rng.uniform(.85, 1, 100)]
+    confidence = np.r_[rng.uniform(0.5, 0.65, 100), rng.uniform(0.85, 1, 100)]
     share = np.r_[confidence[:100] + low, confidence[100:] - high]
     right = rng.random(200) < share
     assert smoothed_by_us(confidence, right) == pytest.approx(
-        smoothed_by_images(confidence, right), abs=1e-6)
+        smoothed_by_images(confidence, right), abs=1e-6
+    )
 
 
-@pytest.mark.parametrize('confidence, right', [
-    ([.6, .9], [True, False]),
-    ([.5, 1., 1., .5, .75], [True, True, False, False, True]),
-    ([.5, 1.], [False, False]),
-    ([.7], [True]),
-    ([1.], [False]),
-    ([1 - 1e-12, .5], [True, True]),
-])
+@pytest.mark.parametrize(
+    'confidence, right',
+    [
+        ([0.6, 0.9], [True, False]),
+        ([0.5, 1.0, 1.0, 0.5, 0.75], [True, True, False, False, True]),
+        ([0.5, 1.0], [False, False]),
+        ([0.7], [True]),
+        ([1.0], [False]),
+        ([1 - 1e-12, 0.5], [True, True]),
+    ],
+)
 def test_smoothed_error_of_few_images(confidence, right):
     confidence, right = np.array(confidence), np.array(right)
     assert smoothed_by_us(confidence, right) == pytest.approx(
-        smoothed_by_images(confidence, right), abs=1e-6)
+        smoothed_by_images(confidence, right), abs=1e-6
+    )
 
 
 def test_smoothed_error_of_both_signs_is_less_than_relplots():
-    confidence, right = np.array([.6, .9]), np.array([True, False])
-    assert smoothed_by_us(confidence, right) == pytest.approx(.3001, abs=1e-4)
-    assert relplot.smECE(confidence, right) == pytest.approx(.348, abs=1e-3)
+    confidence, right = np.array([0.6, 0.9]), np.array([True, False])
+    assert smoothed_by_us(confidence, right) == pytest.approx(0.3001, abs=1e-4)
+    assert relplot.smECE(confidence, right) == pytest.approx(0.348, abs=1e-3)
 
 
-@pytest.mark.parametrize('gap', [0, .02, .1])
+@pytest.mark.parametrize('gap', [0, 0.02, 0.1])
 def test_smoothed_error_agrees_with_relplot_where_that_is_right(gap):
     rng = np.random.default_rng(0)
-    confidence = .5 + .5 * rng.beta(4, 1, 3000)
+    confidence = 0.5 + 0.5 * rng.beta(4, 1, 3000)
     right = rng.random(3000) < confidence - gap
     assert smoothed_by_us(confidence, right) == pytest.approx(
-        relplot.smECE(confidence, right), abs=2e-3)
+        relplot.smECE(confidence, right), abs=2e-3
+    )
 
 
 def test_smoothed_error_by_hand():
-    always = torch.tensor([[.8, .2]] * 100)
+    always = torch.tensor([[0.8, 0.2]] * 100)
     half = torch.arange(100) % 2
     # everything is in one place, so that smoothing changes nothing
-    assert smoothed_calibration_error(always, half) == pytest.approx(.3)
+    assert smoothed_calibration_error(always, half) == pytest.approx(0.3)
     certain = torch.eye(2)
     assert smoothed_calibration_error(certain, torch.tensor([0, 1])) == 0
-    assert smoothed_calibration_error(certain,
-                                      torch.tensor([1, 0])) == pytest.approx(1)
-    # what is too high and too low in the same place cancels out
     assert smoothed_calibration_error(
-        torch.full((4, 2), .5), torch.tensor([0, 1, 0, 1])) < 1e-9
+        certain, torch.tensor([1, 0])
+    ) == pytest.approx(1)
+    # what is too high and too low in the same place cancels out
+    assert (
+        smoothed_calibration_error(
+            torch.full((4, 2), 0.5), torch.tensor([0, 1, 0, 1])
+        )
+        < 1e-9
+    )
 
 
 @pytest.mark.parametrize('size', [1e-2, 1e-3, 1e-4, 1e-5])
@@ -134,7 +151,8 @@ def test_smoothed_errors_of_less_than_a_cell(size):
     # all too low, so that smoothing changes nothing
     confidence = 1 - 2 * size * torch.rand(500).double().numpy()
     assert smoothed_by_us(confidence, np.full(500, True)) == pytest.approx(
-        (1 - confidence).mean(), rel=.02)
+        (1 - confidence).mean(), rel=0.02
+    )
 
 
 def test_a_thousand_classes_perfectly_calibrated_and_not():
@@ -152,33 +170,39 @@ def test_a_thousand_classes_perfectly_calibrated_and_not():
         for metric in metrics:
             metric.process({}, samples)
         of_batches.append(calibration_error(scores[rows], labels[rows, 0]))
-    assert metrics[0].evaluate(50_000)['calibration/ece'] < .01
-    assert metrics[1].evaluate(50_000)['calibration/smooth_ece'] < .01
-    assert np.mean(of_batches) > .1  # what an average over batches would say
+    assert metrics[0].evaluate(50_000)['calibration/ece'] < 0.01
+    assert metrics[1].evaluate(50_000)['calibration/smooth_ece'] < 0.01
+    assert np.mean(of_batches) > 0.1  # what an average over batches would say
     # a fifth of the labels made wrong takes a fifth off every accuracy
-    flipped = torch.rand(50_000) < .2
+    flipped = torch.rand(50_000) < 0.2
     labels[flipped] = scores[flipped].argmin(1, keepdim=True)
-    expected = pytest.approx(.2 * scores.amax(1).mean().item(), abs=.01)
+    expected = pytest.approx(0.2 * scores.amax(1).mean().item(), abs=0.01)
     assert calibration_error(scores, labels[:, 0]) == expected
     assert smoothed_calibration_error(scores, labels[:, 0]) == expected
 
 
 def test_a_confidence_of_one_shares_the_last_bin():
-    scores = torch.tensor([[1., 0.], [0.95, 0.05]])
+    scores = torch.tensor([[1.0, 0.0], [0.95, 0.05]])
     # one bin: accuracy 1/2, confidence 0.975
     assert calibration_error(
-        scores, torch.tensor([1, 0]), num_bins=10) == pytest.approx(0.475)
+        scores, torch.tensor([1, 0]), num_bins=10
+    ) == pytest.approx(0.475)
 
 
 def test_metric_is_the_function_on_all_images():
     metric = METRICS.build(
-        dict(type='CalibrationError', norms=('l1', 'l2', 'max')))
+        dict(type='CalibrationError', norms=('l1', 'l2', 'max'))
+    )
     scores = (4 * torch.randn(60, 10)).softmax(1)
-    labels = torch.randint(10, (60, ))
+    labels = torch.randint(10, (60,))
     for part in torch.arange(60).split(25):
-        metric.process({}, [
-            dict(pred_score=scores[i], gt_label=labels[i:i + 1]) for i in part
-        ])
+        metric.process(
+            {},
+            [
+                dict(pred_score=scores[i], gt_label=labels[i : i + 1])
+                for i in part
+            ],
+        )
     found = metric.evaluate(60)
     assert found == {
         'calibration/ece': calibration_error(scores, labels),
@@ -190,18 +214,23 @@ def test_metric_is_the_function_on_all_images():
 def test_smoothed_metric_is_the_function_on_all_images():
     metric = METRICS.build(dict(type='SmoothedCalibrationError'))
     scores = (4 * torch.randn(60, 10)).softmax(1)
-    labels = torch.randint(10, (60, ))
+    labels = torch.randint(10, (60,))
     for part in torch.arange(60).split(25):
-        metric.process({}, [
-            dict(pred_score=scores[i], gt_label=labels[i:i + 1]) for i in part
-        ])
+        metric.process(
+            {},
+            [
+                dict(pred_score=scores[i], gt_label=labels[i : i + 1])
+                for i in part
+            ],
+        )
     assert metric.evaluate(60) == {
         'calibration/smooth_ece': smoothed_calibration_error(scores, labels)
     }
 
 
-@pytest.mark.parametrize('function',
-                         [calibration_error, smoothed_calibration_error])
+@pytest.mark.parametrize(
+    'function', [calibration_error, smoothed_calibration_error]
+)
 def test_functions_refuse_what_metrics_refuse(function):
     scores, labels = torch.full((2, 3), 1 / 3), torch.tensor([0, 1])
     with pytest.raises(ValueError, match='NaN or infinity for 1 of 2 images'):

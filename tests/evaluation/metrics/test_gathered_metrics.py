@@ -1,4 +1,5 @@
 """Two processes measure what one does, to the last digit."""
+
 import datetime
 
 import pytest
@@ -34,8 +35,9 @@ def samples(count, of_no_class=False):
     logits = 2 * torch.randn(count, 5, generator=generator)
     found = []
     for i in range(count):
-        sample = DataSample().set_gt_label(-1 if of_no_class and i %
-                                           4 == 0 else i % 5)
+        sample = DataSample().set_gt_label(
+            -1 if of_no_class and i % 4 == 0 else i % 5
+        )
         sample.set_pred_score(logits[i].softmax(0))
         sample.set_pred_label(logits[i].argmax())
         sample.pred_logits = logits[i]
@@ -48,6 +50,7 @@ def samples(count, of_no_class=False):
 def measure(count, batch_size):
     """As the host's loop does, with its sampler."""
     from mmengine.dataset import DefaultSampler
+
     init_default_scope('mmpretrain')
     metrics = {}
     for config in CONFIGS:
@@ -59,7 +62,8 @@ def measure(count, batch_size):
             data,
             batch_size,
             sampler=DefaultSampler(data, shuffle=False, seed=0),
-            collate_fn=list)
+            collate_fn=list,
+        )
         for batch in loader:
             metric.process(None, batch)
         metrics.update(metric.evaluate(count))
@@ -73,7 +77,8 @@ def on_rank(rank, count, folder):
         f'file://{folder}/store',
         rank=rank,
         world_size=2,
-        timeout=datetime.timedelta(seconds=300))
+        timeout=datetime.timedelta(seconds=300),
+    )
     assert get_dist_info() == (rank, 2)
     torch.save(measure(count, 4), f'{folder}/{rank}.pt')
     dist.destroy_process_group()

@@ -1,4 +1,5 @@
 """Metrics in runs, and as docs/evaluation.md shows them."""
+
 import re
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def test_the_page_names_all_metrics_and_scores():
     named = re.findall(r'`(\w+)`', PAGE)
     metrics = {
         name
-        for name in vars(evaluation) if isinstance(METRICS.get(name), type)
+        for name in vars(evaluation)
+        if isinstance(METRICS.get(name), type)
     }
     assert len(metrics) == 9 and metrics <= set(named)
     assert set(SCORES) <= set(named)
@@ -39,15 +41,23 @@ def test_metrics_as_shown_validate_a_run(run):
     runner = run(val_evaluator=shown('val_evaluator'))
     found = runner.val()
     assert {
-        'accuracy/top1', 'calibration/ece', 'calibration/rmsce',
-        'calibration/mce', 'calibration/smooth_ece', 'probabilities/nll',
-        'probabilities/brier', 'selective/aurc', 'selective/excess_aurc'
-    } == {key
-          for key in found if '/' in key and 'time' not in key}
+        'accuracy/top1',
+        'calibration/ece',
+        'calibration/rmsce',
+        'calibration/mce',
+        'calibration/smooth_ece',
+        'probabilities/nll',
+        'probabilities/brier',
+        'selective/aurc',
+        'selective/excess_aurc',
+    } == {key for key in found if '/' in key and 'time' not in key}
     wrong = 1 - found['accuracy/top1'] / 100
     assert 0 < wrong <= 1
-    assert found['calibration/ece'] <= found['calibration/rmsce'] <= found[
-        'calibration/mce']
+    assert (
+        found['calibration/ece']
+        <= found['calibration/rmsce']
+        <= found['calibration/mce']
+    )
     assert 0 <= found['selective/excess_aurc'] < found['selective/aurc'] <= 1
     assert 0 < found['probabilities/brier'] <= 2
 
@@ -60,10 +70,13 @@ def runner_with_noise_marked(cfg, **evaluator):
         indices=30,
         pipeline=[
             dict(type='SeededGaussianNoise', std=200),
-            dict(type='MarkOutOfDistribution'), *inside['pipeline']
-        ])
+            dict(type='MarkOutOfDistribution'),
+            *inside['pipeline'],
+        ],
+    )
     cfg.test_dataloader.dataset = dict(
-        type='ConcatDataset', datasets=[inside, outside])
+        type='ConcatDataset', datasets=[inside, outside]
+    )
     return Runner.from_cfg(cfg)
 
 
@@ -75,11 +88,14 @@ def test_a_run_rejects_anomalies_by_every_score(small_config):
                 dict(
                     type='KReferenceHook',
                     num_references=2,
-                    uncertainty=['mutual_information', 'predictive_entropy'])
+                    uncertainty=['mutual_information', 'predictive_entropy'],
+                )
             ],
-            **{'train_cfg.max_epochs': 1}),
+            **{'train_cfg.max_epochs': 1},
+        ),
         type='AnomalyRejection',
-        scores=scores)
+        scores=scores,
+    )
     runner.train()
     found = runner.test()
     for score in scores:
@@ -90,26 +106,27 @@ def test_a_run_rejects_anomalies_by_every_score(small_config):
 
 def test_a_plain_model_rejects_anomalies_by_its_probabilities(small_config):
     found = runner_with_noise_marked(
-        small_config(''), type='AnomalyRejection', scores=['msp',
-                                                           'entropy']).test()
-    assert {key
-            for key in found if 'ood' in key} == {
-                f'ood/{score}_{number}'
-                for score in ('msp', 'entropy')
-                for number in NUMBERS
-            }
+        small_config(''), type='AnomalyRejection', scores=['msp', 'entropy']
+    ).test()
+    assert {key for key in found if 'ood' in key} == {
+        f'ood/{score}_{number}'
+        for score in ('msp', 'entropy')
+        for number in NUMBERS
+    }
 
 
 def test_a_plain_model_has_no_energy(small_config):
     runner = runner_with_noise_marked(
-        small_config(''), type='AnomalyRejection')
+        small_config(''), type='AnomalyRejection'
+    )
     with pytest.raises(ValueError, match="with `pred_logits`.* MMPretrain's"):
         runner.test()
 
 
 def test_other_metrics_refuse_a_data_set_with_marked_images(small_config):
     runner = runner_with_noise_marked(
-        small_config(''), type='NegativeLogLikelihood')
+        small_config(''), type='NegativeLogLikelihood'
+    )
     with pytest.raises(ValueError, match='but got -1. .*AnomalyRejection'):
         runner.test()
 
@@ -128,11 +145,14 @@ def test_a_folder_as_shown_is_out_of_distribution(tmp_path):
 
 def test_an_evaluator_takes_them():
     evaluator = Evaluator(shown('val_evaluator')[1:])
-    scores = torch.tensor([[1., 0.], [0., 1.]])
-    evaluator.process([
-        DataSample().set_gt_label(0).set_pred_score(score) for score in scores
-    ])
+    scores = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    evaluator.process(
+        [
+            DataSample().set_gt_label(0).set_pred_score(score)
+            for score in scores
+        ]
+    )
     found = evaluator.evaluate(2)
-    assert found['calibration/ece'] == pytest.approx(.5)
+    assert found['calibration/ece'] == pytest.approx(0.5)
     assert found['probabilities/brier'] == 1
-    assert found['selective/aurc'] == pytest.approx(.5)
+    assert found['selective/aurc'] == pytest.approx(0.5)

@@ -10,19 +10,26 @@ from mmanchor.evaluation.metrics.risk_coverage import risk_coverage
 from mmanchor.functional import fit_temperature
 
 OF_PROBABILITIES = [
-    evaluation.calibration_error, evaluation.smoothed_calibration_error,
-    evaluation.negative_log_likelihood, evaluation.brier_score
+    evaluation.calibration_error,
+    evaluation.smoothed_calibration_error,
+    evaluation.negative_log_likelihood,
+    evaluation.brier_score,
 ]
 of_probabilities = pytest.mark.parametrize('metric', OF_PROBABILITIES)
-LOGITS = torch.tensor([[2., 0., 1.], [0., 3., .5], [1., 1., 0.]])
+LOGITS = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.5], [1.0, 1.0, 0.0]])
 LABELS = torch.tensor([0, 1, 2])
 
 
 @of_probabilities
-@pytest.mark.parametrize('change', [
-    lambda scores: LOGITS, lambda scores: 100 * scores,
-    lambda scores: scores.log(), lambda scores: scores / 2
-])
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda scores: LOGITS,
+        lambda scores: 100 * scores,
+        lambda scores: scores.log(),
+        lambda scores: scores / 2,
+    ],
+)
 def test_what_are_no_probabilities_is_refused(metric, change):
     with pytest.raises(ValueError, match=r'softmax\(1\)'):
         metric(change(LOGITS.softmax(1)), LABELS)
@@ -72,7 +79,8 @@ def test_a_number_of_bins_is_a_positive_integer(num_bins):
         evaluation.CalibrationError(num_bins=num_bins)
     with pytest.raises(ValueError, match='`num_bins`'):
         evaluation.calibration_error(
-            LOGITS.softmax(1), LABELS, num_bins=num_bins)
+            LOGITS.softmax(1), LABELS, num_bins=num_bins
+        )
 
 
 def test_the_norm_of_the_function_is_checked_too():
@@ -101,38 +109,42 @@ def batch(logits, kept=(1, 2, 3), **fields):
     given = dict(
         pred_logits=logits,
         pred_score=logits.softmax(1),
-        gt_label=torch.full(logits.shape[:1], 2))
+        gt_label=torch.full(logits.shape[:1], 2),
+    )
     return PredictedBatch(dict(given, **fields), kept)
 
 
-@pytest.mark.parametrize('gap', [10., 103., 110., 500.])
+@pytest.mark.parametrize('gap', [10.0, 103.0, 110.0, 500.0])
 def test_kept_classes_do_not_feel_how_far_a_dropped_one_is_ahead(gap):
-    found = batch([[gap, 0., .3, -.5]])
-    expected = torch.tensor([[0., .3, -.5]]).softmax(1)
+    found = batch([[gap, 0.0, 0.3, -0.5]])
+    expected = torch.tensor([[0.0, 0.3, -0.5]]).softmax(1)
     torch.testing.assert_close(found['pred_score'], expected)
     nll = evaluation.negative_log_likelihood(found['pred_score'], found.labels)
-    assert nll.item() == pytest.approx(.784, abs=1e-3)
+    assert nll.item() == pytest.approx(0.784, abs=1e-3)
 
 
 def test_other_averages_than_logits_stay_what_they_are():
-    scores = torch.tensor([[.4, .3, .2, .1]])
-    found = batch([[5., 0., .3, -.5]], pred_score=scores)
-    torch.testing.assert_close(found['pred_score'], scores[:, 1:] / .6)
+    scores = torch.tensor([[0.4, 0.3, 0.2, 0.1]])
+    found = batch([[5.0, 0.0, 0.3, -0.5]], pred_score=scores)
+    torch.testing.assert_close(found['pred_score'], scores[:, 1:] / 0.6)
 
 
 def test_underflow_without_logits_is_refused_by_its_cause():
     found = PredictedBatch(
         dict(
-            pred_score=torch.tensor([[1., 0., 0.]]),
-            gt_label=torch.tensor([1])), (1, 2))
+            pred_score=torch.tensor([[1.0, 0.0, 0.0]]),
+            gt_label=torch.tensor([1]),
+        ),
+        (1, 2),
+    )
     with pytest.raises(ValueError, match='for 1 images: they underflowed'):
         found['pred_score']
 
 
 @pytest.mark.parametrize('name', ['msp', 'entropy'])
 def test_saturated_probabilities_keep_their_order(name):
-    gaps = [20., 40., 80., 160., 320.]
-    found = batch([[gap, 0., 0., 0.] for gap in gaps], kept=None)
+    gaps = [20.0, 40.0, 80.0, 160.0, 320.0]
+    found = batch([[gap, 0.0, 0.0, 0.0] for gap in gaps], kept=None)
     assert (found['pred_score'][:, 0] == 1).all()
     score = evaluation.find_score(name)
     values = score.function(found[score.field]).tolist()

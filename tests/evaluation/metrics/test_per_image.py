@@ -10,10 +10,17 @@ from mmpretrain.registry import METRICS
 from mmanchor import evaluation
 
 CLASSES = 4
-NAMES = ('CalibrationError', 'SmoothedCalibrationError',
-         'NegativeLogLikelihood', 'BrierScore', 'AreaUnderRiskCoverage',
-         'Top1Accuracy', 'ReferenceSpread', 'ReferencesUsed',
-         'AnomalyRejection')
+NAMES = (
+    'CalibrationError',
+    'SmoothedCalibrationError',
+    'NegativeLogLikelihood',
+    'BrierScore',
+    'AreaUnderRiskCoverage',
+    'Top1Accuracy',
+    'ReferenceSpread',
+    'ReferencesUsed',
+    'AnomalyRejection',
+)
 SUPERVISED = NAMES[:6]
 LABELLED = (*SUPERVISED, 'AnomalyRejection')
 every_metric = pytest.mark.parametrize('name', NAMES)
@@ -28,7 +35,8 @@ def predictions(count=60, ood=True):
             pred_score=row.softmax(0),
             pred_std=row.abs(),
             num_references=1 + i % 3,
-            gt_label=torch.tensor([-1 if ood and i % 3 == 0 else i % CLASSES]))
+            gt_label=torch.tensor([-1 if ood and i % 3 == 0 else i % CLASSES]),
+        )
         for i, row in enumerate(logits)
     ]
 
@@ -40,7 +48,7 @@ def predictions_for(name, **kwargs):
 def evaluate(name, samples, batch_size=25, **kwargs):
     metric = METRICS.build(dict(type=name, **kwargs))
     for start in range(0, len(samples), batch_size):
-        metric.process({}, samples[start:start + batch_size])
+        metric.process({}, samples[start : start + batch_size])
     return metric.evaluate(len(samples))
 
 
@@ -69,7 +77,8 @@ def test_a_few_numbers_are_kept_of_an_image(name):
     assert len(metric.results) == 60
     assert all(
         len(row) <= 2 and all(isinstance(number, float) for number in row)
-        for row in metric.results)
+        for row in metric.results
+    )
 
 
 @pytest.mark.parametrize('name', (*LABELLED, 'ReferenceSpread'))
@@ -81,9 +90,10 @@ def test_nan_and_infinity_are_refused_with_the_number_of_images(name, value):
             samples[i][key] = samples[i][key].clone()
             samples[i][key][1] = value
     with pytest.raises(
-            ValueError,
-            match='finite predictions, but got NaN or infinity for 3 of 60 '
-            'images. Change the checkpoint'):
+        ValueError,
+        match='finite predictions, but got NaN or infinity for 3 of 60 '
+        'images. Change the checkpoint',
+    ):
         evaluate(name, samples)
 
 
@@ -102,7 +112,8 @@ def test_predictions_without_what_is_needed_are_refused(name):
         for key in [key for key in sample if key != 'gt_label']:
             del sample[key]
     with pytest.raises(
-            ValueError, match=r'with `\w+`, but got 25 without it. '):
+        ValueError, match=r'with `\w+`, but got 25 without it. '
+    ):
         evaluate(name, samples)
 
 
@@ -111,7 +122,8 @@ def test_several_labels_an_image_are_refused(name):
     samples = predictions_for(name)
     samples[5]['gt_label'] = torch.tensor([0, 2])
     with pytest.raises(
-            ValueError, match='one label an image, but got 2. Change the'):
+        ValueError, match='one label an image, but got 2. Change the'
+    ):
         evaluate(name, samples)
 
 
@@ -120,8 +132,9 @@ def test_images_without_labels_are_refused(name):
     samples = predictions_for(name)
     del samples[5]['gt_label']
     with pytest.raises(
-            ValueError,
-            match='with `gt_label`, but got 1 without it. Change the data '):
+        ValueError,
+        match='with `gt_label`, but got 1 without it. Change the data ',
+    ):
         evaluate(name, samples)
 
 
@@ -131,16 +144,18 @@ def test_labels_that_are_no_class_are_refused(name, label):
     samples = predictions_for(name)
     samples[40]['gt_label'] = torch.tensor([label])
     with pytest.raises(
-            ValueError,
-            match=f'labels from 0 to 3, but got {label}. Change the data set '
-            'or the evaluator'):
+        ValueError,
+        match=f'labels from 0 to 3, but got {label}. Change the data set '
+        'or the evaluator',
+    ):
         evaluate(name, samples)
 
 
 def evaluate_on_rank(rank, samples_of, folder):
     torch.set_num_threads(1)
     dist.init_process_group(
-        'gloo', f'file://{folder}/store', rank=rank, world_size=2)
+        'gloo', f'file://{folder}/store', rank=rank, world_size=2
+    )
     found = {}
     for name, samples in samples_of.items():
         metric = METRICS.build(dict(type=name))
@@ -186,33 +201,40 @@ def test_only_the_classes_that_a_data_set_has_compete(name):
                 pred_logits=logits,
                 pred_score=logits.softmax(0),
                 pred_std=sample['pred_std'][[1, 3]],
-                gt_label=torch.tensor([place])))
+                gt_label=torch.tensor([place]),
+            )
+        )
     assert evaluate_kept(name, samples) == pytest.approx(
-        evaluate(name, narrow), abs=1e-4)
+        evaluate(name, narrow), abs=1e-4
+    )
 
 
 def test_a_label_that_is_not_kept_is_refused():
     with pytest.raises(
-            ValueError,
-            match='among the 2 classes that the data set says it has, but '
-            'got 0. Mend `kept_classes`'):
+        ValueError,
+        match='among the 2 classes that the data set says it has, but '
+        'got 0. Mend `kept_classes`',
+    ):
         evaluate_kept('Top1Accuracy', predictions(ood=False))
 
 
 def test_predictions_for_fewer_classes_are_refused():
     batch = evaluation.PredictedBatch(
-        dict(pred_score=torch.zeros(2, 3)), kept_classes=(0, 3))
+        dict(pred_score=torch.zeros(2, 3)), kept_classes=(0, 3)
+    )
     with pytest.raises(
-            ValueError, match='for 4 classes or more.*but got 3. Name'):
+        ValueError, match='for 4 classes or more.*but got 3. Name'
+    ):
         batch['pred_score']
 
 
 def test_accuracy_is_the_host_s():
     samples = predictions(ood=False)
-    host = METRICS.build(dict(type='Accuracy', topk=(1, )))
+    host = METRICS.build(dict(type='Accuracy', topk=(1,)))
     host.process({}, samples)
     assert evaluate('Top1Accuracy', samples) == pytest.approx(
-        host.evaluate(60), abs=1e-4)
+        host.evaluate(60), abs=1e-4
+    )
 
 
 def test_a_batch_of_tensors_says_what_it_lacks():

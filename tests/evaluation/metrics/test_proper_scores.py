@@ -10,24 +10,28 @@ from mmanchor.functional import average_references
 
 
 def scores_and_labels():
-    return (3 * torch.randn(80, 5)).softmax(1), torch.randint(5, (80, ))
+    return (3 * torch.randn(80, 5)).softmax(1), torch.randint(5, (80,))
 
 
 def by_scikit_learn(scores, labels):
     scores = scores.double()
     scores = scores / scores.sum(1, keepdim=True)  # to double's precision
     return pytest.approx(
-        log_loss(labels, scores, labels=range(scores.size(1))), rel=1e-6)
+        log_loss(labels, scores, labels=range(scores.size(1))), rel=1e-6
+    )
 
 
 def found(name, scores, labels, **more):
     metric = METRICS.build(dict(type=name))
     fields = dict(pred_score=scores, gt_label=labels[:, None], **more)
-    metric.process({}, [{
-        key: value[i]
-        for key, value in fields.items()
-    } for i in range(len(scores))])
-    (value, ) = metric.evaluate(len(scores)).values()
+    metric.process(
+        {},
+        [
+            {key: value[i] for key, value in fields.items()}
+            for i in range(len(scores))
+        ],
+    )
+    (value,) = metric.evaluate(len(scores)).values()
     return value
 
 
@@ -40,39 +44,49 @@ def test_negative_log_likelihood_is_scikit_learn_s_log_loss():
 
 def test_brier_score_is_the_sum_over_classes():
     scores, labels = scores_and_labels()
-    total = 0.
+    total = 0.0
     for row, label in zip(scores.tolist(), labels.tolist()):
-        total += sum((p - (c == label))**2 for c, p in enumerate(row))
-    assert brier_score(scores,
-                       labels).mean().item() == pytest.approx(total / 80)
+        total += sum((p - (c == label)) ** 2 for c, p in enumerate(row))
+    assert brier_score(scores, labels).mean().item() == pytest.approx(
+        total / 80
+    )
     assert found('BrierScore', scores, labels) == pytest.approx(total / 80)
 
 
 def test_by_hand():
-    scores = torch.tensor([[.7, .2, .1], [.25, .5, .25]])
+    scores = torch.tensor([[0.7, 0.2, 0.1], [0.25, 0.5, 0.25]])
     labels = torch.tensor([0, 2])
     assert negative_log_likelihood(scores, labels).tolist() == pytest.approx(
-        [-math.log(.7), math.log(4)])
+        [-math.log(0.7), math.log(4)]
+    )
     # 0.09 + 0.04 + 0.01, 0.0625 + 0.25 + 0.5625
-    assert brier_score(scores, labels).tolist() == pytest.approx([.14, .875])
+    assert brier_score(scores, labels).tolist() == pytest.approx([0.14, 0.875])
 
 
-@pytest.mark.parametrize('dtype, worst', [(torch.float32, 87.33654),
-                                          (torch.float16, 9.70406),
-                                          (torch.float64, 708.39642)])
+@pytest.mark.parametrize(
+    'dtype, worst',
+    [
+        (torch.float32, 87.33654),
+        (torch.float16, 9.70406),
+        (torch.float64, 708.39642),
+    ],
+)
 def test_a_probability_of_zero_counts_as_the_smallest_of_its_type(
-        dtype, worst):
-    scores = torch.tensor([[1., 0.]], dtype=dtype)
-    assert negative_log_likelihood(scores, torch.tensor(
-        [1])).item() == pytest.approx(worst)
+    dtype, worst
+):
+    scores = torch.tensor([[1.0, 0.0]], dtype=dtype)
+    assert negative_log_likelihood(
+        scores, torch.tensor([1])
+    ).item() == pytest.approx(worst)
 
 
 def test_the_answer_is_judged_and_not_the_mean_logits():
     logits = 4 * torch.randn(6, 80, 5)  # for six references
-    labels = torch.randint(5, (80, ))
+    labels = torch.randint(5, (80,))
     scores = average_references(logits, 'probabilities').softmax(1)
     value = found(
-        'NegativeLogLikelihood', scores, labels, pred_logits=logits.mean(0))
+        'NegativeLogLikelihood', scores, labels, pred_logits=logits.mean(0)
+    )
     assert value == by_scikit_learn(scores, labels)
     assert value != by_scikit_learn(logits.mean(0).softmax(1), labels)
 

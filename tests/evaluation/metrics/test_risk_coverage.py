@@ -10,22 +10,23 @@ from mmanchor.evaluation import risk_coverage
 
 def by_loops(right):
     """AURC of images in this order."""
-    return sum(right[:n].count(False) / n
-               for n in range(1,
-                              len(right) + 1)) / len(right)
+    return sum(
+        right[:n].count(False) / n for n in range(1, len(right) + 1)
+    ) / len(right)
 
 
 def test_by_hand():
     # error rates 0, 1/2, 1/3, 2/4; with both errors last 0, 0, 1/3, 2/4
     found = risk_coverage(
-        torch.tensor([.6, .9, .5, .8]),
-        torch.tensor([True, True, False, False]))
+        torch.tensor([0.6, 0.9, 0.5, 0.8]),
+        torch.tensor([True, True, False, False]),
+    )
     assert found.aurc == pytest.approx((1 / 2 + 1 / 3 + 1 / 2) / 4)
     assert found.excess == pytest.approx(1 / 8)
 
 
 def test_agrees_with_an_independent_implementation():
-    confidence, right = torch.rand(200), torch.rand(200) < .7
+    confidence, right = torch.rand(200), torch.rand(200) < 0.7
     ordered = right[confidence.argsort(descending=True)].tolist()
     found = risk_coverage(confidence, right)
     assert found.aurc == pytest.approx(by_loops(ordered))
@@ -34,7 +35,7 @@ def test_agrees_with_an_independent_implementation():
 
 
 def test_ties_count_as_the_mean_over_all_their_orders():
-    confidence = torch.tensor([.9, .5, .5, .5, .5, .2])
+    confidence = torch.tensor([0.9, 0.5, 0.5, 0.5, 0.5, 0.2])
     right = [True, False, True, True, False, False]
     orders = [
         by_loops([right[0], *middle, right[-1]])
@@ -48,22 +49,25 @@ def test_ties_count_as_the_mean_over_all_their_orders():
 
 @pytest.mark.parametrize('right, aurc', [(True, 0), (False, 1)])
 def test_all_right_and_all_wrong(right, aurc):
-    found = risk_coverage(torch.rand(9), torch.full((9, ), right))
+    found = risk_coverage(torch.rand(9), torch.full((9,), right))
     assert found == pytest.approx((aurc, 0))
 
 
 def test_the_metric_goes_by_the_largest_probability():
     scores = (2 * torch.randn(90, 10)).softmax(1)
-    labels = scores.argmax(1).where(torch.rand(90) < .6, torch.tensor(3))
+    labels = scores.argmax(1).where(torch.rand(90) < 0.6, torch.tensor(3))
     metric = METRICS.build(dict(type='AreaUnderRiskCoverage'))
-    metric.process({}, [
-        dict(pred_score=score, gt_label=label)
-        for score, label in zip(scores, labels[:, None])
-    ])
+    metric.process(
+        {},
+        [
+            dict(pred_score=score, gt_label=label)
+            for score, label in zip(scores, labels[:, None])
+        ],
+    )
     aurc, excess = risk_coverage(scores.amax(1), scores.argmax(1) == labels)
     assert metric.evaluate(90) == {
         'selective/aurc': pytest.approx(aurc),
-        'selective/excess_aurc': pytest.approx(excess)
+        'selective/excess_aurc': pytest.approx(excess),
     }
 
 

@@ -1,4 +1,5 @@
 """Backbones that MMPretrain lacks."""
+
 import pytest
 import torch
 import torchvision
@@ -19,14 +20,14 @@ def build(name, kind='AnchoredImageClassifier', **arguments):
     model = MODELS.build(
         dict(
             type=kind,
-            backbone=dict(type=name, **{
-                **small,
-                **arguments
-            }),
+            backbone=dict(type=name, **{**small, **arguments}),
             neck=dict(type='GlobalAveragePooling'),
             head=dict(
-                type='LinearClsHead', num_classes=10, in_channels=channels),
-            data_preprocessor=dict(mean=[120.] * 3, std=[60.] * 3)))
+                type='LinearClsHead', num_classes=10, in_channels=channels
+            ),
+            data_preprocessor=dict(mean=[120.0] * 3, std=[60.0] * 3),
+        )
+    )
     model.init_weights()
     return model
 
@@ -43,10 +44,14 @@ def test_wrn_40_2_has_2_2_million_parameters(classes, expected):
             backbone=dict(type='WideResNet_CIFAR', depth=40, widen_factor=2),
             neck=dict(type='GlobalAveragePooling'),
             head=dict(
-                type='LinearClsHead', num_classes=classes, in_channels=128)))
+                type='LinearClsHead', num_classes=classes, in_channels=128
+            ),
+        )
+    )
     assert parameters(model) / 1e6 == pytest.approx(expected, abs=0.01)
     convolutions = [
-        m for m in model.modules()
+        m
+        for m in model.modules()
         if isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3)
     ]
     # 40 layers: these and the linear one
@@ -60,7 +65,8 @@ def test_wrn_starts_with_signals_of_one_size():
     backbone.init_weights()
     convolution = backbone.stages[2][1].conv1
     assert convolution.weight.std().item() == pytest.approx(
-        (2 / (9 * 128))**0.5, rel=0.02)
+        (2 / (9 * 128)) ** 0.5, rel=0.02
+    )
     bn = backbone.stages[2][1].bn1
     assert (bn.weight == 1).all() and (bn.bias == 0).all()
 
@@ -85,13 +91,18 @@ def test_weights_outlive_the_host_s_initialisation(name):
     backbone = MODELS.build(dict(type=name))
     backbone.init_weights()
     kernels = [
-        m.weight for m in backbone.modules() if isinstance(m, torch.nn.Conv2d)
-        and m.groups == 1 and m.kernel_size == (1, 1) and m.bias is None
+        m.weight
+        for m in backbone.modules()
+        if isinstance(m, torch.nn.Conv2d)
+        and m.groups == 1
+        and m.kernel_size == (1, 1)
+        and m.bias is None
     ]
     assert kernels
     for kernel in kernels:
         assert kernel.std().item() == pytest.approx(
-            (2 / len(kernel))**0.5, rel=0.1)
+            (2 / len(kernel)) ** 0.5, rel=0.1
+        )
 
 
 @pytest.mark.parametrize('name', SMALL)
@@ -119,7 +130,7 @@ def test_anchored_they_train_and_answer(name):
     assert not torch.equal(before, after)
     model.reference_bank.fill(image_bytes(2, size=64))
     samples = model.eval().test_step(make_batch(3, 64))
-    assert [s.pred_logits.shape for s in samples] == [(10, )] * 3
+    assert [s.pred_logits.shape for s in samples] == [(10,)] * 3
 
 
 @pytest.mark.parametrize('depth', [4, 39, 0, -2])

@@ -1,4 +1,5 @@
 """The protocol that chooses a reference for each image."""
+
 import copy
 
 import pytest
@@ -20,7 +21,8 @@ def with_residuals(name='convolution'):
 
 def transduction(**kwargs):
     return dict(
-        type='transduction', num_candidates=M, num_residuals=N, **kwargs)
+        type='transduction', num_candidates=M, num_residuals=N, **kwargs
+    )
 
 
 def normalised(model, images):
@@ -34,14 +36,16 @@ def images_of(model, count=5):
 def chosen_by_definition(model, images, points):
     """A loop over images, candidates and residuals."""
     references = normalised(model, model.reference_bank.in_use)
-    pairs = normalised(model,
-                       model.reference_bank.residual_pairs.flatten(0, 1))
+    pairs = normalised(
+        model, model.reference_bank.residual_pairs.flatten(0, 1)
+    )
     residuals = points(pairs).unflatten(0, (N, 2))
     residuals = residuals[:, 0] - residuals[:, 1]
     best = []
     for x in points(images):
-        distances = [(x - r - residuals).norm(dim=1).min()
-                     for r in points(references)]
+        distances = [
+            (x - r - residuals).norm(dim=1).min() for r in points(references)
+        ]
         best.append(torch.stack(distances).argmin())
     return references[torch.stack(best)]
 
@@ -69,7 +73,8 @@ def test_transduction_takes_the_best_candidate_by_definition(name, space):
     torch.testing.assert_close(predicted, expected, rtol=1e-4, atol=1e-5)
     assert torch.equal(
         model.extract_feat(images)[0],
-        model.extract_feat(anchor(images, chosen))[0])
+        model.extract_feat(anchor(images, chosen))[0],
+    )
 
 
 @torch.no_grad()
@@ -78,30 +83,30 @@ def test_transduction_costs_one_pass_a_batch():
     images = images_of(model)
     rows = []
     model.backbone.layer1.register_forward_pre_hook(
-        lambda _, args: rows.append(len(args[0])))
+        lambda _, args: rows.append(len(args[0]))
+    )
     model.protocol = transduction()
     model(images)
     assert rows == [5]
 
 
 CHANGES = {
-    'other candidates':
-    lambda model: model.reference_bank.fill(image_bytes(M, size=32, seed=21)),
-    'other residuals':
-    lambda model: model.reference_bank.fill_residuals(
-        image_bytes(2 * N, size=32, seed=22).unflatten(0, (N, 2))),
-    'candidates in place':
-    lambda model: model.reference_bank.images.random_(0, 255),
-    'residuals in place':
-    lambda model: model.reference_bank.residual_pairs.random_(0, 255),
-    'weights':
-    lambda model: model.backbone.conv1.weight.data.mul_(-1.3),
-    'statistics':
-    lambda model: model.backbone.bn1.running_var.mul_(9),
-    'normalising':
-    lambda model: model.data_preprocessor.mean.add_(40),
-    'type':
-    lambda model: model.double(),
+    'other candidates': lambda model: model.reference_bank.fill(
+        image_bytes(M, size=32, seed=21)
+    ),
+    'other residuals': lambda model: model.reference_bank.fill_residuals(
+        image_bytes(2 * N, size=32, seed=22).unflatten(0, (N, 2))
+    ),
+    'candidates in place': lambda model: model.reference_bank.images.random_(
+        0, 255
+    ),
+    'residuals in place': lambda model: (
+        model.reference_bank.residual_pairs.random_(0, 255)
+    ),
+    'weights': lambda model: model.backbone.conv1.weight.data.mul_(-1.3),
+    'statistics': lambda model: model.backbone.bn1.running_var.mul_(9),
+    'normalising': lambda model: model.data_preprocessor.mean.add_(40),
+    'type': lambda model: model.double(),
 }
 
 
@@ -109,7 +114,8 @@ CHANGES = {
 @pytest.mark.parametrize('change', CHANGES)
 @torch.no_grad()
 def test_what_the_search_keeps_never_outlives_what_it_was_made_from(
-        change, space):
+    change, space
+):
     model = with_residuals()
     pixels = image_bytes(40, size=32, seed=8)
     model.protocol = transduction(space=space)
@@ -142,8 +148,10 @@ def test_copies_keep_the_protocol_and_not_what_it_computed():
 def test_the_bank_s_residuals_travel_with_the_weights():
     model, other = with_residuals(), build('convolution')
     other.load_state_dict(model.state_dict())
-    assert torch.equal(other.reference_bank.residual_pairs,
-                       model.reference_bank.residual_pairs)
+    assert torch.equal(
+        other.reference_bank.residual_pairs,
+        model.reference_bank.residual_pairs,
+    )
     plain = build('convolution').state_dict()
     assert 'reference_bank.residual_pairs' not in plain
     other.load_state_dict(plain)  # another bank: the residuals are not its
@@ -162,7 +170,8 @@ def test_too_few_candidates_and_no_residuals_are_told():
     with pytest.raises(ValueError, match='checkpoint kept none. Test with'):
         model(images)
     model.reference_bank.fill_residuals(
-        image_bytes(4, size=32).unflatten(0, (2, 2)))
+        image_bytes(4, size=32).unflatten(0, (2, 2))
+    )
     with pytest.raises(ValueError, match='9 residuals.*but it has 2. Lower'):
         model(images)
     model = with_residuals()

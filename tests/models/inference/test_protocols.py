@@ -1,4 +1,5 @@
 """Inference protocols on the same model and bank."""
+
 import pytest
 import torch
 from helpers.builders import build_model, image_bytes, make_batch
@@ -10,7 +11,7 @@ from mmanchor.functional.uncertainty import UNCERTAINTY
 from mmanchor.models.inference.protocols import PROTOCOLS, build_protocol
 from mmanchor.suite.predict import predict_batch
 
-UNLIKE = 2.  # standard errors: images take unlike numbers of references
+UNLIKE = 2.0  # standard errors: images take unlike numbers of references
 
 
 @torch.no_grad()
@@ -24,35 +25,40 @@ def test_single_is_the_first_reference_whatever_the_bank_holds():
     assert sample.pred_std.abs().max() == 0
     feats = model.extract_feat(images)[0]
     torch.testing.assert_close(
-        model.head.fc(feats), expected, rtol=1e-4, atol=1e-5)
+        model.head.fc(feats), expected, rtol=1e-4, atol=1e-5
+    )
 
 
-@pytest.mark.parametrize('standard_errors,used', [(UNLIKE, 2), (6., 8)])
+@pytest.mark.parametrize('standard_errors,used', [(UNLIKE, 2), (6.0, 8)])
 @torch.no_grad()
 def test_adaptive_adds_references_until_each_image_is_settled(
-        standard_errors, used):
+    standard_errors, used
+):
     model, images = disagreeing(k=8), torch.randn(40, 3, 32, 32)
     logits = one_by_one(model, images)
     logits_now = {}
     for row in range(40):
         seen = 2
-        while seen < 8 and not settled(logits[:seen, row:row + 1], 8,
-                                       standard_errors):
+        while seen < 8 and not settled(
+            logits[:seen, row : row + 1], 8, standard_errors
+        ):
             seen += 1
         logits_now[row] = (seen, logits[:seen, row].mean(0))
     counts = {seen for seen, _ in logits_now.values()}
     assert len(counts) > 1 and used in counts
     model.protocol = dict(type='adaptive', standard_errors=standard_errors)
     samples = model.predict(images)
-    assert [s.num_references
-            for s in samples] == [seen for seen, _ in logits_now.values()]
+    assert [s.num_references for s in samples] == [
+        seen for seen, _ in logits_now.values()
+    ]
     expected = torch.stack([mean for _, mean in logits_now.values()])
     torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(
         torch.stack([s.pred_logits for s in samples]),
         expected,
         rtol=1e-4,
-        atol=1e-5)
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize('k', [1, 2])
@@ -72,7 +78,8 @@ def test_adaptive_asks_of_the_model_only_what_is_open():
     used = sum(s.num_references for s in model.predict(images))
     rows = []
     model.backbone.layer1.register_forward_pre_hook(
-        lambda _, args: rows.append(len(args[0])))
+        lambda _, args: rows.append(len(args[0]))
+    )
     model(images)
     assert sum(rows) == used < 8 * 40
 
@@ -84,10 +91,12 @@ def test_samples_are_the_batch_s_own_in_its_order():
     model.eval().protocol = 'adaptive'
     batch = make_batch(12)
     samples = model.test_step(batch)
-    assert [s.gt_label.item() for s in samples
-            ] == [s.gt_label.item() for s in batch['data_samples']]
-    assert all(got is given
-               for got, given in zip(samples, batch['data_samples']))
+    assert [s.gt_label.item() for s in samples] == [
+        s.gt_label.item() for s in batch['data_samples']
+    ]
+    assert all(
+        got is given for got, given in zip(samples, batch['data_samples'])
+    )
 
 
 @torch.no_grad()
@@ -101,9 +110,10 @@ def test_predictions_carry_the_measures_asked_for():
             torch.stack([s.get(name) for s in samples]),
             measure(logits),
             rtol=1e-3,
-            atol=1e-5)
+            atol=1e-5,
+        )
     assert samples[0].mutual_information.shape == ()
-    assert samples[0].softmax_std.shape == (7, )
+    assert samples[0].softmax_std.shape == (7,)
     model.uncertainty = 'energy'
     assert 'max_logit' not in model.predict(images)[0]
     with pytest.raises(ValueError, match="softmax_std.*but got 'entropy'"):
@@ -140,7 +150,8 @@ def test_calibrated_averages_are_smaller_where_references_disagree():
         model(images),
         logits.mean(0) / (1 + spread.exp()),
         rtol=1e-4,
-        atol=1e-5)
+        atol=1e-5,
+    )
 
 
 @torch.no_grad()
@@ -148,30 +159,56 @@ def test_a_trace_takes_all_references_whatever_the_protocol(monkeypatch):
     model, images = build('convolution', k=3), torch.randn(2, 3, 32, 32)
     expected = model(images)
     calls = []
-    monkeypatch.setattr(PROTOCOLS['adaptive'], 'answer',
-                        lambda *args: calls.append(args))
+    monkeypatch.setattr(
+        PROTOCOLS['adaptive'], 'answer', lambda *args: calls.append(args)
+    )
     model.protocol = 'adaptive'
     traced = torch.jit.trace(model, images, check_trace=False)
     torch.testing.assert_close(traced(images), expected, rtol=1e-4, atol=1e-5)
     assert not calls
 
 
-@pytest.mark.parametrize('config,error,message', [
-    ('means', ValueError, "'adaptive', or a .*got 'means'. Did you mean 'm"),
-    (dict(num_candidates=3), ValueError, 'as `type`, but got None'),
-    (dict(type='mean', k=3), TypeError, "of the protocol 'mean' to be among "
-     'none, but got k. Drop it'),
-    (dict(type='transduction', candidates=3), TypeError,
-     'num_candidates, num_residuals, space, but got candidates'),
-    (dict(type='transduction', num_candidates=0), ValueError,
-     '`num_candidates` to be a positive integer, but got 0'),
-    (dict(type='transduction', num_residuals=1.5), ValueError,
-     '`num_residuals` to be a positive integer, but got 1.5'),
-    (dict(type='transduction', space='pixels'), ValueError,
-     "'images' or 'features', but got 'pixels'"),
-    (dict(type='adaptive',
-          standard_errors=-1), ValueError, 'at least 0, but got -1'),
-])
+@pytest.mark.parametrize(
+    'config,error,message',
+    [
+        (
+            'means',
+            ValueError,
+            "'adaptive', or a .*got 'means'. Did you mean 'm",
+        ),
+        (dict(num_candidates=3), ValueError, 'as `type`, but got None'),
+        (
+            dict(type='mean', k=3),
+            TypeError,
+            "of the protocol 'mean' to be among none, but got k. Drop it",
+        ),
+        (
+            dict(type='transduction', candidates=3),
+            TypeError,
+            'num_candidates, num_residuals, space, but got candidates',
+        ),
+        (
+            dict(type='transduction', num_candidates=0),
+            ValueError,
+            '`num_candidates` to be a positive integer, but got 0',
+        ),
+        (
+            dict(type='transduction', num_residuals=1.5),
+            ValueError,
+            '`num_residuals` to be a positive integer, but got 1.5',
+        ),
+        (
+            dict(type='transduction', space='pixels'),
+            ValueError,
+            "'images' or 'features', but got 'pixels'",
+        ),
+        (
+            dict(type='adaptive', standard_errors=-1),
+            ValueError,
+            'at least 0, but got -1',
+        ),
+    ],
+)
 def test_bad_protocols(config, error, message):
     with pytest.raises(error, match=message):
         build_protocol(config)

@@ -1,4 +1,5 @@
 """Images and references share the stem, and nothing else changes."""
+
 import copy
 import pickle
 import weakref
@@ -32,9 +33,11 @@ def test_the_stem_sees_every_image_once_and_references_once_in_all():
     model = build('convolution', k=4, rows_per_pass=4)
     seen, later = [], []
     model.backbone.conv1.register_forward_pre_hook(
-        lambda _, args: seen.append(tuple(args[0].shape[:2])))
+        lambda _, args: seen.append(tuple(args[0].shape[:2]))
+    )
     model.backbone.layer1.register_forward_pre_hook(
-        lambda _, args: later.append(len(args[0])))
+        lambda _, args: later.append(len(args[0]))
+    )
     for _ in range(2):
         model(torch.randn(2, 3, 32, 32))
     assert {channels for _, channels in seen} == {3}
@@ -62,7 +65,8 @@ def test_maps_of_many_references_are_never_held_at_once(monkeypatch):
     images = torch.randn(3, 3, 32, 32)
     expected = one_by_one(model, images)
     torch.testing.assert_close(
-        model.reference_logits(images), expected, rtol=1e-4, atol=1e-5)
+        model.reference_logits(images), expected, rtol=1e-4, atol=1e-5
+    )
     assert len(made) == 3
     assert max(alive) <= 1
 
@@ -73,9 +77,11 @@ def test_features_of_one_pass_are_gone_by_the_next(stage):
     model = build('convolution', rows_per_pass=1)
     alive, made = [], []
     model.backbone.layer1.register_forward_pre_hook(
-        lambda *_: alive.append(sum(ref() is not None for ref in made)))
+        lambda *_: alive.append(sum(ref() is not None for ref in made))
+    )
     model.backbone.register_forward_hook(
-        lambda _, __, feats: made.append(weakref.ref(feats[-1])))
+        lambda _, __, feats: made.append(weakref.ref(feats[-1]))
+    )
     model.extract_feat(torch.randn(2, 3, 32, 32), stage)
     assert len(made) == 5
     assert alive == [0] * 5
@@ -94,9 +100,14 @@ def test_kept_maps_never_outlive_what_they_were_made_from():
     def in_place():
         model.reference_bank.images.random_(0, 255)
 
-    changes = (swap_weights, fill, lambda: model.reference_bank.use(2),
-               in_place, lambda: model.data_preprocessor.mean.add_(9),
-               lambda: model.double())
+    changes = (
+        swap_weights,
+        fill,
+        lambda: model.reference_bank.use(2),
+        in_place,
+        lambda: model.data_preprocessor.mean.add_(9),
+        lambda: model.double(),
+    )
     for change in changes:
         model(images.to(model.head.fc.weight))
         change()
@@ -105,7 +116,8 @@ def test_kept_maps_never_outlive_what_they_were_made_from():
             model.reference_logits(inputs),
             one_by_one(model, inputs),
             rtol=1e-4,
-            atol=1e-5)
+            atol=1e-5,
+        )
 
 
 def test_copies_and_checkpoints_are_free_of_maps():
@@ -124,12 +136,14 @@ def test_gradients_reach_both_halves_through_plain_images():
     shared = model.backbone.conv1.weight.grad.clone()
     model.zero_grad()
     references = model.data_preprocessor(
-        dict(inputs=model.reference_bank.in_use))['inputs']
-    torch.stack([
-        model(anchor(images, r.expand_as(images))) for r in references
-    ]).mean(0).square().sum().backward()
+        dict(inputs=model.reference_bank.in_use)
+    )['inputs']
+    torch.stack(
+        [model(anchor(images, r.expand_as(images))) for r in references]
+    ).mean(0).square().sum().backward()
     torch.testing.assert_close(
-        shared, model.backbone.conv1.weight.grad, rtol=1e-3, atol=1e-5)
+        shared, model.backbone.conv1.weight.grad, rtol=1e-3, atol=1e-5
+    )
 
 
 def test_an_error_leaves_the_stem_as_it_was():

@@ -1,4 +1,5 @@
 """One model, or models with layers in common, called by several threads."""
+
 import copy
 import pickle
 import threading
@@ -21,13 +22,19 @@ def models_with_common_layers():
     first = build('convolution', k=3)
     models = [first]
     for seed, protocol in enumerate(
-        ('single', 'adaptive', dict(type='transduction', num_candidates=4,
-                                    num_residuals=2)), 1):  # yapf: disable
+        (
+            'single',
+            'adaptive',
+            dict(type='transduction', num_candidates=4, num_residuals=2),
+        ),
+        1,
+    ):
         model = copy.deepcopy(first)
         model.backbone, model.head = first.backbone, first.head
         model.reference_bank.fill(image_bytes(4 + seed, size=32, seed=seed))
         model.reference_bank.fill_residuals(
-            image_bytes(4, size=32, seed=seed).unflatten(0, (2, 2)))
+            image_bytes(4, size=32, seed=seed).unflatten(0, (2, 2))
+        )
         model.protocol = protocol
         models.append(model)
     return models
@@ -59,15 +66,20 @@ def check_answers(jobs):
 
 def test_threads_with_different_banks_answer_as_one_thread_does():
     models = models_with_common_layers()
-    check_answers([(models[i % 4], torch.randn(1 + i, 3, 32, 32))
-                   for i in range(THREADS)])
+    check_answers(
+        [
+            (models[i % 4], torch.randn(1 + i, 3, 32, 32))
+            for i in range(THREADS)
+        ]
+    )
 
 
 def test_threads_with_one_model_answer_as_one_thread_does():
     model = build('two branches', k=3)
-    check_answers([(model, torch.randn(1 + i, 3, 32, 32))
-                   for i in range(THREADS - 1)] +
-                  [(model, torch.randn(2, 6, 32, 32))])  # anchored already
+    check_answers(
+        [(model, torch.randn(1 + i, 3, 32, 32)) for i in range(THREADS - 1)]
+        + [(model, torch.randn(2, 6, 32, 32))]
+    )  # anchored already
 
 
 class Stop(nn.Module):

@@ -1,4 +1,5 @@
 """Figures, by what is in them; their files, as bytes."""
+
 import numpy as np
 import pytest
 from helpers.suite_results import KINDS, NAMES, fake_results
@@ -27,7 +28,8 @@ def panels(figure):
 
 def legend_texts(figure):
     return [
-        text.get_text() for legend in figure.legends
+        text.get_text()
+        for legend in figure.legends
         for text in legend.get_texts()
     ]
 
@@ -42,19 +44,23 @@ def cells(axes):
 def test_a_line_a_model_starts_with_clean_images():
     results = fake_results(3, ('a', 'b'))
     figure = severity_figure(results)
-    assert [axes.get_title(loc='left')
-            for axes in panels(figure)] == ['a', 'b']
+    assert [axes.get_title(loc='left') for axes in panels(figure)] == [
+        'a',
+        'b',
+    ]
     for name, axes in zip('ab', panels(figure)):
         assert len(axes.lines) == 3
         for i, (line, model) in enumerate(zip(axes.lines, results['models'])):
             part = model['shifts'][name]['by_severity']
             assert line.get_ydata().tolist() == [
                 model['clean']['figures']['top1'],
-                *(part[s]['top1'] for s in '12345')
+                *(part[s]['top1'] for s in '12345'),
             ]
             assert line.get_color() == COLOURS[i]
-    assert [t.get_text()
-            for t in axes.get_xticklabels()] == ['clean', *'12345']
+    assert [t.get_text() for t in axes.get_xticklabels()] == [
+        'clean',
+        *'12345',
+    ]
     assert legend_texts(figure) == list(NAMES[:3])
 
 
@@ -72,8 +78,10 @@ def test_lines_keep_their_colours_and_gaps_where_something_is_missing():
 
 def test_twelve_models_are_told_apart():
     lines = panels(severity_figure(fake_results(12)))[0].lines
-    looks = {(line.get_color(), line.get_marker(), line.get_linestyle())
-             for line in lines}
+    looks = {
+        (line.get_color(), line.get_marker(), line.get_linestyle())
+        for line in lines
+    }
     assert len(looks) == 12
 
 
@@ -81,20 +89,23 @@ def test_a_heat_map_has_accuracy_and_then_differences():
     results = fake_results(3)
     part = results['models'][0]['shifts']['CIFAR-10-C']
     other = results['models'][2]['shifts']['CIFAR-10-C']
-    part['cells']['fog']['5']['top1'] = 60.
+    part['cells']['fog']['5']['top1'] = 60.0
     other['cells']['fog']['5']['top1'] = 72.36
     other['cells']['frost']['1'] = None
     first, second, third, *_ = panels(heat_map(results, 'CIFAR-10-C'))
-    assert [t.get_text() for t in first.get_yticklabels()
-            ] == [*(kind.replace('_', ' ') for kind in KINDS[:15]), 'mean']
+    assert [t.get_text() for t in first.get_yticklabels()] == [
+        *(kind.replace('_', ' ') for kind in KINDS[:15]),
+        'mean',
+    ]
     fog, frost = KINDS.index('fog'), KINDS.index('frost')
     assert cells(first).shape == (16, 6)
     assert cells(first)[fog, 4] == '60.0'
     assert cells(third)[fog, 4] == '+12.4'
     assert cells(third)[frost, 0] == '–'
     assert cells(first)[-1, -1] == f'{part["mean"]["top1"]:.1f}'
-    difference = other['by_severity']['2']['top1'] - (
-        part['by_severity']['2']['top1'])
+    difference = (
+        other['by_severity']['2']['top1'] - (part['by_severity']['2']['top1'])
+    )
     assert cells(third)[-1, 1] == f'{difference:+.1f}'.replace('-', '−')
     assert second.images[0].get_clim() == third.images[0].get_clim()
     low, high = third.images[0].get_clim()
@@ -125,12 +136,14 @@ def test_reliability_has_bins_gaps_shares_and_the_error():
     bins.update(
         count=[0] * 13 + [30, 90],
         accuracy=[None] * 13 + [0.7, 0.8],
-        confidence=[None] * 13 + [0.9, 0.75])
+        confidence=[None] * 13 + [0.9, 0.75],
+    )
     model['shifts']['CIFAR-10-C']['mean']['ece'] = 0.0876
-    figure, = reliability_figures(results)
+    (figure,) = reliability_figures(results)
     assert len(panels(figure)) == 2 * 2 * 3  # models; sets, with histograms
-    axes, = [
-        axes for axes in panels(figure)
+    (axes,) = [
+        axes
+        for axes in panels(figure)
         if [text.get_text() for text in axes.texts] == ['ECE 0.088']
     ]
     bars, gaps = axes.containers
@@ -147,7 +160,7 @@ def test_reliability_goes_on_to_more_pages():
     assert len(reliability_figures(results)) == 4
     results = fake_results(3)
     results['models'][1]['reliability'] = None
-    figure, = reliability_figures(results)
+    (figure,) = reliability_figures(results)
     assert len(panels(figure)) == 2 * 3 * 3 - 2
     for model in results['models']:
         model.update(reliability=None, shifts={})
@@ -160,16 +173,15 @@ def test_anomaly_scores_are_densities_and_curves():
     scores['energy'].update(
         auroc=0.876,
         roc=dict(fpr=[0, 0.5, 1], tpr=[0, 0.75, 1]),
-        histogram={
-            'edges': [0, 2, 4],
-            'in': [30, 10],
-            'out': [0, 5]
-        })
+        histogram={'edges': [0, 2, 4], 'in': [30, 10], 'out': [0, 5]},
+    )
     del results['models'][2]['ood']['SVHN']
     figure = ood_figure(results, 'SVHN')
     *histograms, curves = panels(figure)
-    assert [axes.get_xlabel()
-            for axes in histograms] == ['msp score', 'energy score']
+    assert [axes.get_xlabel() for axes in histograms] == [
+        'msp score',
+        'energy score',
+    ]
     inside, outside = [
         patch.get_data().values for patch in histograms[1].patches
     ]
@@ -189,19 +201,22 @@ def test_anomaly_scores_are_densities_and_curves():
 def test_spread_has_a_point_for_each_cell():
     results = fake_results(3)  # K of the third is 10
     figure = spread_figure(results)
-    axes, = panels(figure)
+    (axes,) = panels(figure)
     assert axes.get_title(loc='left') == NAMES[2]
     assert len(axes.lines) == 1 + 15 * 5 + 1
     model = results['models'][2]
     cell = model['shifts']['CIFAR-10-C']['cells']['fog']['5']
-    line, = [
+    (line,) = [
         line for line in axes.lines if line.get_xdata()[0] == cell['spread']
     ]
     assert line.get_ydata()[0] == 100 - cell['top1']
-    assert {'clean', 'CIFAR-10-C', 'CIFAR-10.1',
-            'severity 5'} <= set(legend_texts(figure))
-    assert len({tuple(np.atleast_1d(line.get_color()))
-                for line in axes.lines}) == 1 + 5 + 1
+    assert {'clean', 'CIFAR-10-C', 'CIFAR-10.1', 'severity 5'} <= set(
+        legend_texts(figure)
+    )
+    assert (
+        len({tuple(np.atleast_1d(line.get_color())) for line in axes.lines})
+        == 1 + 5 + 1
+    )
     assert spread_figure(fake_results(2)) is None  # K = 1
 
 
@@ -211,17 +226,22 @@ def test_long_names_are_wrapped_and_no_math():
     assert text.count(r'\$') == 2
     figure = severity_figure(fake_results(8))
     assert all(
-        len(line) <= 40 for text in legend_texts(figure)
-        for line in text.split('\n'))
+        len(line) <= 40
+        for text in legend_texts(figure)
+        for line in text.split('\n')
+    )
 
 
-@pytest.mark.parametrize('build', [
-    lambda results: ood_figure(results, 'SVHN'),
-    lambda results: heat_map(results, 'CIFAR-10-C'),
-    severity_figure,
-    spread_figure,
-    lambda results: reliability_figures(results)[-1],
-])
+@pytest.mark.parametrize(
+    'build',
+    [
+        lambda results: ood_figure(results, 'SVHN'),
+        lambda results: heat_map(results, 'CIFAR-10-C'),
+        severity_figure,
+        spread_figure,
+        lambda results: reliability_figures(results)[-1],
+    ],
+)
 @pytest.mark.parametrize('num_models', [3, 12])
 def test_nothing_sticks_out_of_the_figure(build, num_models):
     figure = build(fake_results(num_models, num_kinds=4))
@@ -239,20 +259,22 @@ def test_nothing_sticks_out_of_the_figure(build, num_models):
 @pytest.fixture
 def small():
     """Results that are drawn in a second."""
-    return fake_results(3, num_kinds=2, plain=(), ood=('SVHN', ))
+    return fake_results(3, num_kinds=2, plain=(), ood=('SVHN',))
 
 
 def test_files_are_png_and_pdf_and_the_same_again(small, tmp_path):
     paths = draw_all(small, tmp_path / 'one')
     assert sorted(paths) == sorted((tmp_path / 'one').iterdir())
     assert [path.name for path in paths if path.suffix == '.png'] == [
-        'accuracy-by-severity.png', 'heat-map-cifar-10-c.png',
-        'reliability.png', 'ood-svhn.png', 'spread-and-error.png'
+        'accuracy-by-severity.png',
+        'heat-map-cifar-10-c.png',
+        'reliability.png',
+        'ood-svhn.png',
+        'spread-and-error.png',
     ]
-    with rc_context({
-            'font.size': 20,
-            'xtick.direction': 'in'
-    }):  # a user's own
+    with rc_context(
+        {'font.size': 20, 'xtick.direction': 'in'}
+    ):  # a user's own
         again = draw_all(small, tmp_path / 'two')
     for path, other in zip(paths, again):
         assert path.with_suffix('.pdf') in paths
@@ -265,7 +287,9 @@ def test_sets_of_alike_names_have_files_of_their_own():
     names = list(all_figures(fake_results(1, ('A b', 'a-b', 'a_b'), (), ())))
     maps = [name for name in names if name.startswith('heat-map')]
     assert maps == [
-        'heat-map-a-b', 'heat-map-a-b-again', 'heat-map-a-b-again-again'
+        'heat-map-a-b',
+        'heat-map-a-b-again',
+        'heat-map-a-b-again-again',
     ]
 
 

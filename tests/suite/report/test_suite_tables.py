@@ -6,8 +6,12 @@ from helpers.suite_results import NAMES, fake_results
 from rich.console import Console
 
 from mmanchor.suite.report.table import wrap
-from mmanchor.suite.report.tables import (all_tables, csv_text,
-                                          markdown_report, terminal_tables)
+from mmanchor.suite.report.tables import (
+    all_tables,
+    csv_text,
+    markdown_report,
+    terminal_tables,
+)
 
 
 @pytest.fixture
@@ -21,7 +25,7 @@ def results():
 
 
 def table(results, title):
-    found, = [t for t in all_tables(results) if t.title.startswith(title)]
+    (found,) = [t for t in all_tables(results) if t.title.startswith(title)]
     return found
 
 
@@ -44,9 +48,12 @@ def test_accuracy_has_the_difference_from_the_first_model(results):
     found = table(results, 'Top-1 accuracy, %')
     assert found.header == ['model', 'clean', 'CIFAR-10-C', 'CIFAR-10.1']
     assert column(found, 'model') == list(NAMES[:3])
-    assert column(found,
-                  'CIFAR-10-C') == ['74.7', '88.3 (+13.6)', '74.7 (+0.0)']
-    results['models'][1]['shifts']['CIFAR-10-C']['mean']['top1'] = 60.
+    assert column(found, 'CIFAR-10-C') == [
+        '74.7',
+        '88.3 (+13.6)',
+        '74.7 (+0.0)',
+    ]
+    results['models'][1]['shifts']['CIFAR-10-C']['mean']['top1'] = 60.0
     found = table(results, 'Top-1 accuracy, %')
     assert column(found, 'CIFAR-10-C')[1] == '60.0 (-14.7)'
 
@@ -56,14 +63,16 @@ def test_captions_name_the_settings(results):
     def captions():
         return [
             table(results, 'Top-1 accuracy, %').caption,
-            table(results, 'Top-1 accuracy on CIFAR-10-C by severity').caption
+            table(results, 'Top-1 accuracy on CIFAR-10-C by severity').caption,
         ]
 
     words = '15 kinds × 5 severities'
     assert [f'{words}.' in one for one in captions()] == [True, True]
-    for settings, told in (('cifar-c', "CIFAR-C's settings"),
-                           ('imagenet-c', "ImageNet-C's settings"),
-                           (None, 'settings not recorded')):
+    for settings, told in (
+        ('cifar-c', "CIFAR-C's settings"),
+        ('imagenet-c', "ImageNet-C's settings"),
+        (None, 'settings not recorded'),
+    ):
         results['corruptions'] = {
             'CIFAR-10-C': dict(settings=settings, images=None)
         }
@@ -71,13 +80,17 @@ def test_captions_name_the_settings(results):
         assert f'CIFAR-10-C: {words}, {told}.' in found[0]
         assert found[1] == f'{words}, {told}.'
         assert f'Mean over severities; {words}, {told}.' in markdown_report(
-            results, [])
+            results, []
+        )
 
 
 def test_a_set_that_a_model_lacks_leaves_a_dash(results):
     del results['models'][1]['shifts']['CIFAR-10-C']
-    assert column(table(results, 'Top-1 accuracy, %'),
-                  'CIFAR-10-C') == ['74.7', '–', '74.7 (+0.0)']
+    assert column(table(results, 'Top-1 accuracy, %'), 'CIFAR-10-C') == [
+        '74.7',
+        '–',
+        '74.7 (+0.0)',
+    ]
     del results['models'][0]['shifts']['CIFAR-10-C']
     found = table(results, 'Top-1 accuracy, %')
     assert column(found, 'CIFAR-10-C') == ['–', '–', '74.7']
@@ -99,8 +112,10 @@ def test_severities_are_between_clean_and_mean(results):
     assert found.header == ['model', 'clean', *'12345', 'mean']
     part = results['models'][1]['shifts']['CIFAR-10-C']
     assert found.rows[1] == [
-        'anchored, K = 1', '99.8',
-        *(f'{part["by_severity"][s]["top1"]:.1f}' for s in '12345'), '88.3'
+        'anchored, K = 1',
+        '99.8',
+        *(f'{part["by_severity"][s]["top1"]:.1f}' for s in '12345'),
+        '88.3',
     ]
 
 
@@ -128,7 +143,8 @@ def test_temperature_has_before_and_after(results):
     results['models'][1]['temperature'] = dict(
         temperature=1.304,
         before=dict(figures, ece=0.1, nll=0.5),
-        after=dict(figures, ece=0.02, nll=0.4))
+        after=dict(figures, ece=0.02, nll=0.4),
+    )
     found = table(results, 'Temperature')
     assert [row[0] for row in found.rows] == ['anchored, K = 1']
     assert column(found, 'T') == ['1.30']
@@ -172,15 +188,17 @@ def test_spread_is_shown_where_there_are_references(results):
 @pytest.mark.parametrize('width, continued', [(80, True), (120, False)])
 def test_tables_fit_the_terminal_and_nothing_is_cut(width, continued):
     results = fake_results(
-        8, ('CIFAR-10-C', 'CIFAR-10-C̄ (CIFAR-10-C-bar)'),
+        8,
+        ('CIFAR-10-C', 'CIFAR-10-C̄ (CIFAR-10-C-bar)'),
         ('CIFAR-10.1', 'CINIC', 'a_set_of_my_own_with_a_long_name'),
-        ('Textures (DTD)', 'SVHN', 'CIFAR-100', 'Places365', 'iSUN'))
+        ('Textures (DTD)', 'SVHN', 'CIFAR-100', 'Places365', 'iSUN'),
+    )
     text = printed(results, width)
     assert max(map(len, text.split('\n'))) <= width + 1  # a combining letter
     assert '…' not in text
     for accuracy in column(
-            table(results, 'Top-1 accuracy, %'),
-            'a_set_of_my_own_with_a_long_name'):
+        table(results, 'Top-1 accuracy, %'), 'a_set_of_my_own_with_a_long_name'
+    ):
         assert accuracy in text
     for rows in (t.rows for t in all_tables(results)):
         assert all(cell in text for row in rows for cell in row[1:])
@@ -193,12 +211,15 @@ def test_names_are_text_not_markup(results):
     assert '| a [red]b[/] \\| c | 99.8 |' in markdown_report(results, [])
 
 
-@pytest.mark.parametrize('text, lines', [
-    ('anchored, K = 10', ['anchored,', 'K = 10']),
-    ('resnet18-w16_a b', ['resnet18-', 'w16_a b']),
-    ('abcdefghijkl', ['abcdefghij', 'kl']),
-    ('short', ['short']),
-])
+@pytest.mark.parametrize(
+    'text, lines',
+    [
+        ('anchored, K = 10', ['anchored,', 'K = 10']),
+        ('resnet18-w16_a b', ['resnet18-', 'w16_a b']),
+        ('abcdefghijkl', ['abcdefghij', 'kl']),
+        ('short', ['short']),
+    ],
+)
 def test_names_break_where_they_may(text, lines):
     assert wrap(text, 10).split('\n') == lines
 
@@ -206,14 +227,15 @@ def test_names_break_where_they_may(text, lines):
 def test_markdown_has_a_cell_for_each_column(results):
     text = markdown_report(results, [])
     blocks = [
-        block.split('\n') for block in text.split('\n\n')
+        block.split('\n')
+        for block in text.split('\n\n')
         if block.startswith('|')
     ]
     assert len(blocks) == len(all_tables(results)) + 1  # by kind
     for block in blocks:
         assert len({line.count('|') for line in block}) == 1
     part = results['models'][1]['shifts']['CIFAR-10-C']['by_kind']
-    line, = [line for line in text.split('\n') if line.startswith('| fog')]
+    (line,) = [line for line in text.split('\n') if line.startswith('| fog')]
     assert line.split(' | ')[2] == f'{part["fog"]["top1"]:.1f}'
 
 
@@ -244,11 +266,12 @@ def test_csv_parses_back_to_the_values(results):
     for model in results['models']:
         name = model['name']
         part = model['shifts']['CIFAR-10-C']
-        for kind, severity, figures in [('', '', part['mean']),
-                                        ('', '3', part['by_severity']['3']),
-                                        ('fog', '', part['by_kind']['fog']),
-                                        ('fog', '5', part['cells']['fog']['5'])
-                                        ]:
+        for kind, severity, figures in [
+            ('', '', part['mean']),
+            ('', '3', part['by_severity']['3']),
+            ('fog', '', part['by_kind']['fog']),
+            ('fog', '5', part['cells']['fog']['5']),
+        ]:
             for figure, value in figures.items():
                 key = (name, 'CIFAR-10-C', kind, severity, figure)
                 assert found.get(key) == value
@@ -264,10 +287,13 @@ def test_csv_has_what_was_fitted_and_the_relative_error(results):
     results['models'][0].update(
         mce=85.2,
         temperature=dict(
-            temperature=1.3, before=figures, after=dict(figures, ece=0.01)))
+            temperature=1.3, before=figures, after=dict(figures, ece=0.01)
+        ),
+    )
     found = {
         line['figure']: line['value']
-        for line in lines_of(results) if line['model'] == 'standard'
+        for line in lines_of(results)
+        if line['model'] == 'standard'
     }
     assert found['relative_mce'] == '85.2'
     assert found['temperature'] == '1.3'

@@ -1,4 +1,5 @@
 """Runs on a real Slurm, which ``make test-cluster`` starts."""
+
 import json
 import os
 import re
@@ -41,7 +42,8 @@ def is_there(epoch):
 
 
 def test_a_run_that_is_stopped_and_requeued_ends_as_one_that_is_not(
-        config, monkeypatch):
+    config, monkeypatch
+):
     last = f'epoch_{EPOCHS}.pth'
     train = TOOLS / 'slurm_train.sh', 'test', 'digits', 'config.py'
     command(*train, 'whole')
@@ -66,12 +68,23 @@ def test_a_run_that_is_stopped_and_requeued_ends_as_one_that_is_not(
     assert not differences(f'whole/{last}', f'parts/{last}')
 
     # and two tasks test as one process does
-    command(TOOLS / 'slurm_test.sh', 'test', 'digits', 'config.py',
-            f'parts/{last}', '--work-dir', 'tested', '--out', 'metrics.json',
-            '--out-item', 'metrics')
+    command(
+        TOOLS / 'slurm_test.sh',
+        'test',
+        'digits',
+        'config.py',
+        f'parts/{last}',
+        '--work-dir',
+        'tested',
+        '--out',
+        'metrics.json',
+        '--out-item',
+        'metrics',
+    )
     expected = launch.test(['config.py', f'whole/{last}'])
-    assert json.loads(
-        Path('metrics.json').read_text()) == pytest.approx(expected)
+    assert json.loads(Path('metrics.json').read_text()) == pytest.approx(
+        expected
+    )
 
 
 def task(rank):
@@ -82,19 +95,28 @@ def task(rank):
             told = (folder / 'environ').read_bytes().split(b'\0')
         except OSError:  # it has ended
             continue
-        if (str(TOOLS / 'train.py').encode() in words
-                and f'SLURM_PROCID={rank}'.encode() in told
-                and words[0] == sys.executable.encode()):
+        if (
+            str(TOOLS / 'train.py').encode() in words
+            and f'SLURM_PROCID={rank}'.encode() in told
+            and words[0] == sys.executable.encode()
+        ):
             return int(folder.name)
     raise AssertionError(f'no task {rank}')
 
 
 def test_a_task_that_dies_ends_the_job(config):
     with open('log', 'wb') as log:
-        process = subprocess.Popen([
-            str(TOOLS / 'slurm_train.sh'), 'test', 'digits', 'config.py',
-            'parts'
-        ], stdout=log, stderr=subprocess.STDOUT)  # yapf: disable
+        process = subprocess.Popen(
+            [
+                str(TOOLS / 'slurm_train.sh'),
+                'test',
+                'digits',
+                'config.py',
+                'parts',
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
     try:
         wait_for(is_there(1), 'log')
         os.kill(task(1), signal.SIGKILL)
@@ -107,8 +129,9 @@ def test_a_task_that_dies_ends_the_job(config):
 
 def test_a_run_that_fails_is_not_requeued(config, monkeypatch):
     monkeypatch.setenv('REQUEUE', '1')
-    job = command(TOOLS / 'slurm_train.sh', 'test', 'digits', 'none.py',
-                  'parts').split()[-1]
+    job = command(
+        TOOLS / 'slurm_train.sh', 'test', 'digits', 'none.py', 'parts'
+    ).split()[-1]
     log = Path(f'parts/slurm-{job}.log')
     wait_for(lambda: has_ended(job, 'FAILED'), log)
     assert 'none.py' in log.read_text()

@@ -1,4 +1,5 @@
 """A short run of ``tools/train.py`` as a process of its own."""
+
 import os
 import signal
 from pathlib import Path
@@ -28,7 +29,8 @@ class Process:
             output=self.log,
             env=more,
             session=True,
-            ranks=ranks)
+            ranks=ranks,
+        )
 
     def kill(self, number=signal.SIGKILL):
         """All of the group: workers, too."""
@@ -91,24 +93,26 @@ def config_file(tmp_path):
     """Write the config of a run with all that is random in it."""
 
     def write(name, **options):
-        cfg = config_maker(tmp_path / name)(**{
-            'log_level':
-            'INFO',
-            'model.train_cfg':
-            dict(augments=dict(type='Mixup', alpha=0.8)),
-            'data_preprocessor.mask_prob':
-            0.5,
-            'custom_hooks': [
-                dict(type='EMAHook', momentum=0.1),
-                dict(type='KReferenceHook', num_references=2)
-            ],
-            **options
-        })
+        cfg = config_maker(tmp_path / name)(
+            **{
+                'log_level': 'INFO',
+                'model.train_cfg': dict(
+                    augments=dict(type='Mixup', alpha=0.8)
+                ),
+                'data_preprocessor.mask_prob': 0.5,
+                'custom_hooks': [
+                    dict(type='EMAHook', momentum=0.1),
+                    dict(type='KReferenceHook', num_references=2),
+                ],
+                **options,
+            }
+        )
         cfg.work_dir = str(tmp_path / name)
         cfg.model_wrapper_cfg = dict(
             type='MMDistributedDataParallel',
             device_ids=None,
-            broadcast_buffers=False)
+            broadcast_buffers=False,
+        )
         cfg.dump(tmp_path / f'{name}.py')
         return tmp_path / f'{name}.py'
 

@@ -1,4 +1,5 @@
 """kill -9 at any moment, again and again, and nothing is lost."""
+
 import random
 import time
 
@@ -46,8 +47,9 @@ def kill_again_and_again(train_process, config_file, tmp_path, kills):
         half_written.append(bool(list(folder.glob('.partial-*'))))
     process = train_process(killed, '--resume')
     assert process.wait() == 0, process.said
-    assert not differences(tmp_path / f'whole/epoch_{epochs}.pth',
-                           folder / f'epoch_{epochs}.pth')
+    assert not differences(
+        tmp_path / f'whole/epoch_{epochs}.pth', folder / f'epoch_{epochs}.pth'
+    )
     assert not list(folder.glob('.partial-*'))
     return half_written
 
@@ -58,7 +60,8 @@ def test_two_kills(train_process, config_file, tmp_path):
 
 @pytest.mark.faults
 def test_twenty_kills(train_process, config_file, tmp_path):
-    half_written = kill_again_and_again(train_process, config_file, tmp_path,
-                                        20)
+    half_written = kill_again_and_again(
+        train_process, config_file, tmp_path, 20
+    )
     print(f'{sum(half_written)} of 20 kills while a checkpoint was written')
     assert any(half_written)

@@ -1,4 +1,5 @@
 """Two processes, with all that is random, stopped after an epoch."""
+
 from helpers.exact_runs import differences
 
 EVERYTHING = {
@@ -10,8 +11,9 @@ EVERYTHING = {
 }
 
 
-def test_resumed_after_an_epoch_it_ends_the_same(train_process, config_file,
-                                                 tmp_path):
+def test_resumed_after_an_epoch_it_ends_the_same(
+    train_process, config_file, tmp_path
+):
 
     def train(name, *flags, max_epochs):
         options = {**EVERYTHING, 'train_cfg.max_epochs': max_epochs}

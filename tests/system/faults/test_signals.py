@@ -1,4 +1,5 @@
 """Signals: a checkpoint, a line in the log, status 0, and nothing lost."""
+
 import os
 import re
 import signal
@@ -26,11 +27,13 @@ def final(folder):
 
 
 @pytest.mark.parametrize(
-    'number,options', [
+    'number,options',
+    [
         (signal.SIGTERM, {}),
         (signal.SIGUSR1, WORKERS),
     ],
-    ids=['SIGTERM', 'SIGUSR1 with workers'])
+    ids=['SIGTERM', 'SIGUSR1 with workers'],
+)
 def test_one_process(train_process, config_file, tmp_path, number, options):
     assert train_process(config_file('whole', **SLOW)).wait() == 0
     config = config_file('stopped', **SLOW, **options)
@@ -41,13 +44,16 @@ def test_one_process(train_process, config_file, tmp_path, number, options):
     path = tmp_path / 'stopped/interrupted.pth'
     assert re.search(
         rf'Stopped by {number.name} after iteration \d+: saved {path}. Go on '
-        rf'with `python .*train.py {config} --resume`.', process.said)
+        rf'with `python .*train.py {config} --resume`.',
+        process.said,
+    )
     assert 'Traceback' not in process.said, process.said
     process = train_process(config, '--resume')
     assert process.wait() == 0, process.said
     assert 'Going on in the middle of epoch' in process.said
     assert not differences(
-        final(tmp_path / 'whole'), final(tmp_path / 'stopped'))
+        final(tmp_path / 'whole'), final(tmp_path / 'stopped')
+    )
 
 
 def test_two_processes_agree(train_process, config_file, tmp_path):
@@ -63,7 +69,8 @@ def test_two_processes_agree(train_process, config_file, tmp_path):
     process = train_process(config, '--resume', ranks=2)
     assert process.wait() == 0, process.said
     assert not differences(
-        final(tmp_path / 'whole'), final(tmp_path / 'stopped'))
+        final(tmp_path / 'whole'), final(tmp_path / 'stopped')
+    )
 
 
 @pytest.mark.parametrize('rank', [0, 1])
