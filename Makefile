@@ -10,7 +10,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
 FAST = $(PYTEST) -m 'not matrix and not cluster and not faults'
 
 .PHONY: demo test test-fast test-faults test-upstream test-cluster docs lint \
-    format clean
+    format lock clean
 
 demo: $(VENV)/demo
 	$(BIN)/python tools/demo.py
@@ -55,15 +55,38 @@ format: $(VENV)/dev
 clean:
 	rm -rf $(VENV) $(UPSTREAM) build dist *.egg-info
 
-# Stamp files: an extra is installed again when what it depends on changes.
-$(VENV)/demo: EXTRAS := host,demo
-$(VENV)/dev: EXTRAS := host,mim,dev
-$(UPSTREAM)/dev: EXTRAS := upstream,upstream-mim,dev
-$(VENV)/docs: EXTRAS := docs
+# A stamp file says what an environment holds: it is made again when the
+# versions in its lock file change. `uv` installs in seconds where it is on
+# the path; pip does the same from the same file.
+UV := $(shell command -v uv)
+$(VENV)/demo $(VENV)/dev $(UPSTREAM)/dev $(VENV)/docs: LOCK = $(@F)
+$(UPSTREAM)/dev: LOCK = upstream
 
-$(VENV)/demo $(VENV)/dev $(UPSTREAM)/dev $(VENV)/docs: setup.cfg \
-    pyproject.toml constraints.txt
+$(VENV)/demo $(VENV)/dev $(VENV)/docs: $(VENV)/%: requirements/%.txt
+$(UPSTREAM)/dev: requirements/upstream.txt
+$(VENV)/demo $(VENV)/dev $(UPSTREAM)/dev $(VENV)/docs: setup.cfg
+ifdef UV
+	test -x $(@D)/bin/python || uv venv --quiet --python $(PYTHON) $(@D)
+	uv pip install --quiet --python $(@D)/bin/python --require-hashes \
+	    -r requirements/$(LOCK).txt
+	uv pip install --quiet --python $(@D)/bin/python --no-deps -e .
+else
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --progress-bar on \
-	    -c constraints.txt -e '.[$(EXTRAS)]'
+	    --require-hashes -r requirements/$(LOCK).txt
+	$(@D)/bin/python -m pip install --quiet --no-deps -e .
+endif
 	touch $@
+
+# Lock files for every Python and system, with hashes: versions that are
+# locked already stay, unless UPGRADE=--upgrade. Needs `uv`.
+lock: lock-demo lock-dev lock-docs lock-upstream
+lock-demo: EXTRAS := --extra host --extra demo
+lock-dev: EXTRAS := --extra host --extra mim --extra dev
+lock-docs: EXTRAS := --extra docs
+lock-upstream: EXTRAS := --extra upstream --extra upstream-mim --extra dev
+lock-%:
+	uv pip compile --quiet --universal --generate-hashes --no-annotate \
+	    --python-version 3.10 --constraint requirements/pinned.in \
+	    --custom-compile-command 'make lock' $(UPGRADE) $(EXTRAS) \
+	    setup.cfg --output-file requirements/$*.txt
