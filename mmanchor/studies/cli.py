@@ -25,6 +25,7 @@ from .run import REDO, Grid, check_unchanged, to_train
 from .slurm import submit
 from .spec import Study
 from .spec_file import ground_names, load_study, study_names
+from .verdict import read_others
 
 STOPPED = 75  # the exit status of a run that was told to stop, and can go on
 
@@ -70,6 +71,14 @@ def study_parser() -> argparse.ArgumentParser:
         default=[],
         help='do again, and these alone: cells whose config, suite or '
         'protocol was changed since; cells whose test sets were missing',
+    )
+    parser.add_argument(
+        '--beside',
+        nargs='+',
+        default=[],
+        metavar='FOLDER',
+        help='work dirs of the same study on other grounds, which recommended '
+        'settings have to hold on too',
     )
     parser.add_argument(
         '--train-only',
@@ -148,6 +157,7 @@ def run_study(argv: Sequence[str] | None = None) -> int:
         args.work_dir or f'work_dirs/studies/{study.name}_{study.on.name}'
     )
     kept = Kept(out)
+    others = read_others(args.beside, study.name)
     if args.list:
         _list(cells, kept, console)
         return 0
@@ -187,8 +197,8 @@ def run_study(argv: Sequence[str] | None = None) -> int:
         results = assemble(
             study, cells, kept, as_published=not args.cfg_options
         )
-        write_report(results, study.plot, out)
-        print_report(results, out, console)
+        write_report(results, study.plot, out, others)
+        print_report(results, out, console, others)
     return int(bool(failed))
 
 

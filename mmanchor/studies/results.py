@@ -120,6 +120,7 @@ def assemble(
         corruptions=_corruptions(study, list(found.values())),
         metrics=list(study.metrics),
         baseline=baseline,
+        jobs=dict(study.jobs),
         settings=settings,
         missing=_missing(cells, kept),
         conventions=conventions,

@@ -14,6 +14,7 @@ from ..utils.config import check_fields, meant
 from .metrics import METRICS, metric_names
 from .slug import slug
 from .spec import BASELINE, FIGURES, Ground, Landscape, Plot, Setting, Study
+from .verdict import check_jobs
 
 FOLDER = CONFIG_DIR / 'studies'
 VARIANTS = 'variants'
@@ -111,6 +112,7 @@ def load_study(
         )
     known = metric_names(one.name for one in load_suite(ground.suite).ood)
     _check_known(study.metrics, known, f'metrics in {path}')
+    check_jobs(study.jobs, known)
     _check_known(study.plot.metrics, known, f'metrics of `plot` in {path}')
     _check_known([study.plot.kind], FIGURES, f'`kind` of `plot` in {path}')
     for one in settings if study.plot.log else ():

@@ -196,17 +196,22 @@ def csv_text(results: dict) -> str:
     return text.getvalue()
 
 
-def markdown_report(results: dict, figures: list[str]) -> str:
+def markdown_report(
+    results: dict, figures: list[str], verdict: Table | None = None
+) -> str:
     """The table, the figures and what they depend on.
 
     Args:
         results (dict): See ``results.json``.
         figures (List[str]): PNG files, as links.
+        verdict (Table, optional): Recommended settings. Defaults to None.
     """
     parts = [to_markdown(study_table(results)).replace('## ', '# ', 1)]
     differences = difference_table(results)
     if differences is not None:
         parts.append(to_markdown(differences))
+    if verdict is not None:
+        parts.append(to_markdown(verdict))
     parts += [
         f'![{results["title"]}]({figure})\n\n[PDF]({figure[:-3]}pdf)'
         for figure in figures
