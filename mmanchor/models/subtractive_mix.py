@@ -1,9 +1,7 @@
 """The control: a plain classifier that trains on differences of images."""
 
-import torch
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
-from mmpretrain.structures import DataSample
 
 from .data_preprocessor import SubtractiveMixDataPreprocessor
 from .masked_norm_stats import MaskedNormStats
@@ -66,13 +64,3 @@ class SubtractiveMixImageClassifier(MaskedNormStats, ImageClassifier):
                 "`data_preprocessor = dict(type='"
                 "SubtractiveMixDataPreprocessor')`."
             )
-
-    def forward(
-        self,
-        inputs: torch.Tensor,
-        data_samples: list[DataSample] | None = None,
-        mode: str = 'tensor',
-    ):
-        """Forward; modes and results are those of ``ImageClassifier``."""
-        self._track_running_stats(mode, data_samples)
-        return super().forward(inputs, data_samples, mode)
