@@ -25,7 +25,7 @@ from ...functional import check_seed, check_uncertainty
 from ...models import AnchoredImageClassifier
 from ...models.data_preprocessor import check_settings_reach_the_model
 from ...models.inference.protocols import build_protocol, check_measures
-from ..rank_agreement import check_start
+from ..rank_agreement import check_start, from_first_rank
 from ..reference_source import (
     anchored_model,
     is_training,
@@ -44,8 +44,8 @@ class KReferenceHook(Hook):
 
     Before training it fills the model's reference bank, so that every
     checkpoint carries it. Before validation and test it sets K; a bank with
-    fewer references than that is drawn again, with a warning. All ranks get
-    the bank of rank 0. It also checks that model and data preprocessor are
+    fewer references than that is drawn again, with a warning. Of several
+    ranks only rank 0 reads references, which the others get from it. It also checks that model and data preprocessor are
     both anchoring ones, and starts the training draws.
 
     A resumed run keeps its checkpoint's references. A run that starts from
@@ -150,11 +150,10 @@ class KReferenceHook(Hook):
         if not is_training(runner):
             return
         training = loaded_training_set(runner)
-        reference_set = model.data_preprocessor.reference_set
-        if reference_set is not None and reference_set.dataset is None:
-            reference_set.load(training_set(runner.cfg, training))
-        elif reference_set is not None:
-            reference_set.images  # reads them: errors come before training
+        if model.data_preprocessor.reference_set is not None:
+            self._load_set(
+                model.data_preprocessor.reference_set, runner.cfg, training
+            )
         bank = model.reference_bank
         if len(bank) < self.needed or self.redraw:
             self._fill(model, runner.cfg, runner.logger, training)
@@ -326,19 +325,34 @@ class KReferenceHook(Hook):
                 'test pipeline at one size.'
             )
 
+    @staticmethod
+    def _load_set(reference_set, cfg, training) -> None:
+        """Read the images of training: errors come before it begins."""
+
+        def read():
+            if reference_set.dataset is None:
+                reference_set.load(training_set(cfg, training))
+            return reference_set.images, ''
+
+        reference_set.images, _ = from_first_rank(read)
+
     def _fill(self, model, cfg, logger, training) -> None:
-        dataset = source_dataset(
-            cfg, self.source, training, model.data_preprocessor.reference_set
-        )
-        images = draw_images(dataset, self.needed, self.select, self.seed)
-        images = images.to(next(model.parameters()).device)
-        broadcast(images)  # from rank 0
-        model.reference_bank.fill(images)
+        def read():
+            dataset = source_dataset(
+                cfg,
+                self.source,
+                training,
+                model.data_preprocessor.reference_set,
+            )
+            images = draw_images(dataset, self.needed, self.select, self.seed)
+            return images, f'the {len(dataset)} of {describe(dataset)}'
+
+        images, source = from_first_rank(read)
+        model.reference_bank.fill(images.to(next(model.parameters()).device))
         logger.info(
             f'Reference bank: {len(images)} image(s) of (C, H, W) = '
             f'{tuple(images.shape[1:])}, select={self.select!r}, '
-            f'seed={self.seed}, from the {len(dataset)} of '
-            f'{describe(dataset)}.'
+            f'seed={self.seed}, from {source}.'
         )
 
     def _fill_residuals(self, model, cfg, logger, training) -> None:
@@ -346,12 +360,16 @@ class KReferenceHook(Hook):
         count = self.protocol.num_residuals
         if not count:
             return
-        dataset = source_dataset(cfg, self.source, training)
-        pairs = draw_pairs(dataset, count, self.seed)
-        pairs = pairs.to(next(model.parameters()).device)
-        broadcast(pairs)
-        model.reference_bank.fill_residuals(pairs)
+
+        def read():
+            dataset = source_dataset(cfg, self.source, training)
+            return draw_pairs(dataset, count, self.seed), describe(dataset)
+
+        pairs, source = from_first_rank(read)
+        model.reference_bank.fill_residuals(
+            pairs.to(next(model.parameters()).device)
+        )
         logger.info(
-            f'Residuals: {count} between images of {describe(dataset)}, '
+            f'Residuals: {count} between images of {source}, '
             f'{pairs.nbytes / 2**20:.1f} MiB in every checkpoint.'
         )
