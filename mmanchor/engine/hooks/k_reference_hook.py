@@ -6,7 +6,7 @@ from logging import Logger
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner
 from mmpretrain.models.classifiers.base import BaseClassifier
@@ -34,6 +34,8 @@ from ..reference_source import (
     training_set,
 )
 
+# how names in the log begin that not every batch has a value for
+_LOGGED = ('masked_share', 'masked_entropy', 'accuracy_top-')
 # others hold pieces of weights, under other names
 _NOT_SHARDED = (AnchoredImageClassifier, BaseTTAModel, DistributedDataParallel)
 
@@ -45,8 +47,11 @@ class KReferenceHook(Hook):
     Before training it fills the model's reference bank, so that every
     checkpoint carries it. Before validation and test it sets K; a bank with
     fewer references than that is drawn again, with a warning. Of several
-    ranks only rank 0 reads references, which the others get from it. It also checks that model and data preprocessor are
-    both anchoring ones, and starts the training draws.
+    ranks only rank 0 reads references, which the others get from it. It also
+    checks that model and data preprocessor are both anchoring ones, starts
+    the training draws, and lets the log show ``masked_share`` and
+    ``masked_entropy`` as means over the batches since the line before, unless
+    ``log_processor`` says otherwise.
 
     A resumed run keeps its checkpoint's references. A run that starts from
     another's weights (``load_from``) draws its own.
@@ -135,6 +140,8 @@ class KReferenceHook(Hook):
         self.source = source
         self.seed = check_seed(seed)
         self.redraw = redraw
+        self._line_was_written = False
+        self._kept_in_log: set[str] | None = set()
 
     @property
     def needed(self) -> int:
@@ -230,6 +237,7 @@ class KReferenceHook(Hook):
             preprocessor.seed = int(seed)
         preprocessor.restart(runner.iter)
         check_start(runner.epoch, model)
+        self._log_means(runner)
         loader = runner.train_dataloader
         if preprocessor.reference_set is None and loader.batch_size == 1:
             raise ValueError(
@@ -239,6 +247,49 @@ class KReferenceHook(Hook):
             )
         if runner.val_loop is not None:
             self._check_size(model, runner.val_dataloader.dataset)
+
+    def before_train_iter(self, runner: Runner, *_, **__) -> None:
+        """Forget what the log has shown: batches without it repeat nothing."""
+        if not self._line_was_written or self._kept_in_log is None:
+            return
+        self._line_was_written = False
+        scalars = runner.message_hub.log_scalars
+        for key in [*scalars]:
+            name = key.removeprefix('train/')
+            if name.startswith(_LOGGED) and name not in self._kept_in_log:
+                del scalars[key]
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        """Notice whether the loggers are about to write a line."""
+        if self._is_idle(runner):
+            return
+        self._line_was_written = any(
+            _writes_a_line(hook, runner.train_dataloader, batch_idx)
+            for hook in runner.hooks
+            if isinstance(hook, LoggerHook)
+        )
+
+    def _log_means(self, runner) -> None:
+        """Let the log show means, but where the config says what it shows."""
+        shown = getattr(runner.log_processor, 'custom_cfg', None)
+        if shown is None:  # a user's own
+            self._kept_in_log = None
+            return
+        ours = [
+            dict(data_src=name, method_name='mean', window_size='global')
+            for name in _LOGGED[:2]
+        ]
+        self._kept_in_log = {
+            config['data_src'] for config in shown if config not in ours
+        }
+        shown += [
+            config
+            for config in ours
+            if config['data_src'] not in self._kept_in_log
+            and config not in shown
+        ]
 
     def before_val(self, runner: Runner) -> None:
         """Set K and the protocol."""
@@ -373,3 +424,11 @@ class KReferenceHook(Hook):
             f'Residuals: {count} between images of {source}, '
             f'{pairs.nbytes / 2**20:.1f} MiB in every checkpoint.'
         )
+
+
+def _writes_a_line(hook: LoggerHook, loader, batch_idx: int) -> bool:
+    """Whether the host's logger writes a line after a training batch."""
+    return hook.every_n_inner_iters(batch_idx, hook.interval) or (
+        hook.end_of_epoch(loader, batch_idx)
+        and (not hook.ignore_last or len(loader) <= hook.interval)
+    )
