@@ -89,8 +89,8 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         - output, ``mode='tensor'``: (B, num_classes)
 
     Raises:
-        TypeError: The head can't be masked, or the data preprocessor does not
-            anchor.
+        TypeError: The head can't be masked, the data preprocessor does not
+            anchor, there is no backbone, or an argument is not known.
         ValueError: An argument is out of range, no layer reads the image, an
             input has neither C nor 2C channels or another size than the
             references, or the bank is empty.
@@ -113,7 +113,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
+        backbone: dict | nn.Module | None = None,
         neck: dict | None = None,
         head: dict | None = None,
         pretrained: str | None = None,
@@ -126,7 +126,9 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         masked_norm_stats: str = 'skip',
         average: str = 'logits',
         rows_per_pass: int = 8,
+        **kwargs,
     ):
+        _check_arguments(backbone, kwargs)
         if average not in AVERAGE:
             raise ValueError(
                 "Expected `average` to be 'logits', "
@@ -141,7 +143,9 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         if data_preprocessor is None:
             data_preprocessor = {}
         if isinstance(data_preprocessor, dict):
-            data_preprocessor.setdefault('type', 'AnchoringDataPreprocessor')
+            data_preprocessor.setdefault(
+                'type', 'mmpretrain.AnchoringDataPreprocessor'
+            )
         super().__init__(
             backbone,
             neck,
@@ -384,3 +388,31 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 'that many.'
             )
         return channels == 2 * self.image_channels
+
+
+def _check_arguments(backbone, others: dict) -> None:
+    """Refuse what is no argument, as other classifiers of the host have."""
+    if 'model_name' in others:
+        name = others['model_name']
+        raise TypeError(
+            'Expected a `backbone` of an AnchoredImageClassifier, but got '
+            f'`model_name={name!r}`, an argument of TimmClassifier and '
+            'HuggingFaceClassifier, whose networks are one piece with their '
+            "heads. Write `model = dict(_delete_=True, type='"
+            "AnchoredImageClassifier', backbone=dict(type='TIMMBackbone', "
+            f"model_name={name!r}), neck=dict(type='GlobalAveragePooling'), "
+            "head=dict(type='LinearClsHead', num_classes=..., "
+            "in_channels=...))`, with timm's name of the network and its "
+            '`num_features` as `in_channels`.'
+        )
+    if others:
+        raise TypeError(
+            'Expected arguments of AnchoredImageClassifier, but got '
+            f'{", ".join(sorted(others))}. Drop them, or the arguments of '
+            'another `model` with `_delete_=True`.'
+        )
+    if backbone is None:
+        raise TypeError(
+            'Expected a `backbone` of an AnchoredImageClassifier, but got '
+            'none. Inherit from a config with one, or add it.'
+        )

@@ -50,7 +50,7 @@ class SubtractiveMixImageClassifier(MaskedNormStats, ImageClassifier):
             data_preprocessor = {}
         if isinstance(data_preprocessor, dict):
             data_preprocessor.setdefault(
-                'type', 'SubtractiveMixDataPreprocessor'
+                'type', 'mmpretrain.SubtractiveMixDataPreprocessor'
             )
         super().__init__(*args, data_preprocessor=data_preprocessor, **kwargs)
         if not isinstance(

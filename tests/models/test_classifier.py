@@ -418,3 +418,24 @@ def test_bad_inputs():
     with_bank(model)
     with pytest.raises(ValueError, match=r'\(3, 32, 32\), but got \(3, 16, '):
         model(torch.randn(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    'base', ['TimmClassifier', 'HuggingFaceClassifier'], ids=str
+)
+def test_classifiers_of_other_libraries_get_the_config_that_works(base):
+    base = dict(type=base, model_name='resnet18', pretrained=True, loss={})
+    four_lines = dict(base, type='AnchoredImageClassifier')
+    with pytest.raises(
+        TypeError,
+        match="got `model_name='resnet18'`.*_delete_=True, .*backbone=dict"
+        r"\(type='TIMMBackbone', model_name='resnet18'\)",
+    ):
+        MODELS.build(four_lines)
+
+
+def test_arguments_that_are_not_known_and_no_backbone_are_refused():
+    with pytest.raises(TypeError, match='but got masked_stats. Drop'):
+        build_model(masked_stats='skip')
+    with pytest.raises(TypeError, match='Expected a `backbone`.*but got none'):
+        MODELS.build(dict(type='AnchoredImageClassifier'))

@@ -9,7 +9,6 @@ from mmengine.dist import broadcast
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner
-from mmpretrain.models.classifiers.base import BaseClassifier
 from mmpretrain.registry import HOOKS, METRICS
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
@@ -28,10 +27,11 @@ from ...models.inference.protocols import build_protocol, check_measures
 from ..rank_agreement import check_start, from_first_rank
 from ..reference_source import (
     anchored_model,
+    dataset_of_set,
     is_training,
     loaded_training_set,
+    only_plots_schedule,
     source_dataset,
-    training_set,
 )
 
 # how names in the log begin that not every batch has a value for
@@ -150,7 +150,7 @@ class KReferenceHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Check the model; before training, read references."""
-        if self._is_idle(runner):
+        if only_plots_schedule(runner):
             return
         model = anchored_model(runner)
         check_settings_reach_the_model(runner.cfg)
@@ -172,7 +172,7 @@ class KReferenceHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check it; before training, decide between its bank and ours."""
-        if self._is_idle(runner):
+        if only_plots_schedule(runner):
             return
         if isinstance(runner.model, _NOT_SHARDED):
             check_architecture(
@@ -187,18 +187,6 @@ class KReferenceHook(Hook):
             checkpoint.get('ema_state_dict', {}),
         ):
             self._keep_or_leave(runner, state_dict)
-
-    @staticmethod
-    def _is_idle(runner: Runner) -> bool:
-        """Whether the model only stands in for one, to plot a schedule.
-
-        MMPretrain's ``vis_scheduler.py`` runs all hooks of a config on a
-        model that is no classifier, with a runner that has no config.
-        """
-        model = getattr(runner.model, 'module', runner.model)
-        return not runner.cfg.get('model') and not isinstance(
-            model, (BaseClassifier, BaseTTAModel)
-        )
 
     def _keep_or_leave(self, runner, state_dict) -> None:
         """Keep what a resumed run may keep; what else it holds is ours."""
@@ -227,7 +215,7 @@ class KReferenceHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Start the training draws, or go on where the checkpoint was."""
-        if self._is_idle(runner):
+        if only_plots_schedule(runner):
             return
         model = anchored_model(runner)
         preprocessor = model.data_preprocessor
@@ -263,7 +251,7 @@ class KReferenceHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
         """Notice whether the loggers are about to write a line."""
-        if self._is_idle(runner):
+        if only_plots_schedule(runner):
             return
         self._line_was_written = any(
             _writes_a_line(hook, runner.train_dataloader, batch_idx)
@@ -314,7 +302,7 @@ class KReferenceHook(Hook):
             )
         ):
             evaluator.metrics.append(
-                METRICS.build(dict(type='ReferencesUsed'))
+                METRICS.build(dict(type='mmpretrain.ReferencesUsed'))
             )
 
     def set_references(
@@ -381,8 +369,7 @@ class KReferenceHook(Hook):
         """Read the images of training: errors come before it begins."""
 
         def read():
-            if reference_set.dataset is None:
-                reference_set.load(training_set(cfg, training))
+            reference_set.load(dataset_of_set(cfg, reference_set, training))
             return reference_set.images, ''
 
         reference_set.images, _ = from_first_rank(read)
