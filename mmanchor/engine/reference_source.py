@@ -50,9 +50,9 @@ def only_plots_schedule(runner: Runner) -> bool:
     place of a loader.
     """
     model = getattr(runner.model, 'module', runner.model)
-    return not runner.cfg.get('model') and not isinstance(
-        model, (BaseClassifier, BaseTTAModel)
-    )
+    if isinstance(model, (BaseClassifier, BaseTTAModel)):
+        return False
+    return not runner.cfg.get('model')
 
 
 def is_training(runner: Runner) -> bool:
