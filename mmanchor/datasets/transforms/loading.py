@@ -35,6 +35,6 @@ class LoadImageFromFile(HostLoadImageFromFile):
         except Exception as error:  # OpenCV's own, and an AssertionError
             path = results.get('img_path')
             raise ValueError(
-                f'Expected an image that can be decoded, but {path} can not: '
-                f'{str(error).strip()}. Mend or remove it.'
+                f"Expected {path} to be an image, but got a file that can't "
+                f'be decoded: {str(error).strip()}. Mend or remove it.'
             ) from error

@@ -24,7 +24,9 @@ def test_a_broken_training_image_is_named_by_a_config_as_it_is(
         data_root=str(tmp_path),
         pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')],
     )
-    with pytest.raises(ValueError, match='cat/broken.jpg can not.*or remove'):
+    with pytest.raises(
+        ValueError, match='cat/broken.jpg to be an image.*or remove'
+    ):
         dataset[0]
 
 
