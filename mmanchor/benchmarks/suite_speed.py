@@ -9,7 +9,6 @@ from statistics import median, quantiles
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, MODELS
 from rich.console import Console
@@ -21,7 +20,7 @@ from ..suite.measure import FIGURES, OF_REFERENCES, measure
 from ..suite.predict import predict_batch
 from ..suite.settings import Settings
 from ..suite.spec import Cell, Suite
-from ..utils.config import type_name
+from ..utils.config import scope_of, type_name
 from ..utils.console import (
     commit,
     device_name,
@@ -110,7 +109,7 @@ def save_random(cfg: Config, path: Path) -> str:
     """
     cfg = copy.deepcopy(cfg)
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
+    with scope_of(cfg):
         model = MODELS.build(cfg.model)
     torch.manual_seed(0)
     model.init_weights()

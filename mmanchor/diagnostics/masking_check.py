@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -32,6 +31,7 @@ from ..functional import (
 )
 from ..models import AnchoredImageClassifier
 from ..suite.report.table import Table, number
+from ..utils.config import scope_of
 from ..utils.seeding import seed_generators
 
 RUNNING, OF_BATCH, UPDATED = 'running', 'of the batch', 'updated'
@@ -96,7 +96,7 @@ class ImagesOfTwoSets:
                 )
         self.num_images = num_images
         self.batch_size, self.seed = batch_size, seed
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
+        with scope_of(cfg):
             self.sets = {
                 name: DATASETS.build(loader.dataset)
                 for name, loader in (

@@ -11,6 +11,7 @@ from torch import nn
 from ..functional import (
     anchor,
     average_references,
+    check_same_size,
     check_uncertainty,
     fold,
     stem_distance,
@@ -25,8 +26,8 @@ from .inference.protocols import (
     build_protocol,
     check_measures,
 )
-from .inference.reference_passes import each_pass, mean_features
-from .masked_norm_stats import MaskedNormStats
+from .inference.reference_passes import each_pass, mean_features, normalised
+from .masked_norm_stats import MaskedNormStats, has_running_stats
 from .reference_bank import ReferenceBank
 from .widening import widen_backbone
 
@@ -88,8 +89,8 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         - output, ``mode='tensor'``: (B, num_classes)
 
     Raises:
-        TypeError: The head can't be masked, or the data preprocessor does not
-            anchor.
+        TypeError: The head can't be masked, the data preprocessor does not
+            anchor, there is no backbone, or an argument is not known.
         ValueError: An argument is out of range, no layer reads the image, an
             input has neither C nor 2C channels or another size than the
             references, or the bank is empty.
@@ -112,7 +113,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
+        backbone: dict | nn.Module | None = None,
         neck: dict | None = None,
         head: dict | None = None,
         pretrained: str | None = None,
@@ -125,7 +126,9 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         masked_norm_stats: str = 'skip',
         average: str = 'logits',
         rows_per_pass: int = 8,
+        **kwargs,
     ):
+        _check_arguments(backbone, kwargs)
         if average not in AVERAGE:
             raise ValueError(
                 "Expected `average` to be 'logits', "
@@ -140,7 +143,9 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         if data_preprocessor is None:
             data_preprocessor = {}
         if isinstance(data_preprocessor, dict):
-            data_preprocessor.setdefault('type', 'AnchoringDataPreprocessor')
+            data_preprocessor.setdefault(
+                'type', 'mmpretrain.AnchoringDataPreprocessor'
+            )
         super().__init__(
             backbone,
             neck,
@@ -239,7 +244,6 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         With ``mode='tensor'`` images of C channels give the average over
         references, as the protocol has it; its softmax is the prediction.
         """
-        self._track_running_stats(mode, data_samples)
         if (
             mode == 'tensor'
             and self.with_head
@@ -260,15 +264,17 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         """Features; of plain images for their references.
 
         They are averaged over all references in use; under transduction they
-        are those for the reference chosen.
+        are those for the reference chosen. In training, where BatchNorm moves
+        its running statistics, each image has one of the references.
 
         Args:
             inputs (torch.Tensor): Images, anchored or not.
             stage (str): As for ``ImageClassifier``. Defaults to ``'neck'``.
         """
+        self._track_outside_loss()
         if self._is_anchored(inputs):
             return super().extract_feat(inputs, stage)
-        chosen = self.protocol.choose(self, inputs)
+        chosen = self._one_reference_each(inputs)
         if chosen is not None:
             return super().extract_feat(anchor(inputs, chosen), stage)
         return mean_features(self, inputs, stage, self.protocol.features_of)
@@ -286,6 +292,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             - inputs: (B, C, H, W) or (B, 2C, H, W)
             - output: (K, B, num_classes)
         """
+        self._track_outside_loss()
         if self._is_anchored(inputs):
             logits = self.logits_of_rows(inputs, 1)
         else:
@@ -331,6 +338,10 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     def answers(self, inputs: torch.Tensor) -> list[Answers]:
         """The logits for the references of the protocol; see there.
 
+        In training, where BatchNorm moves its running statistics, each image
+        has one of the references: several passes would leave the statistics
+        of the last one behind.
+
         Raises:
             ValueError: See
                 :func:`~mmanchor.models.inference.protocols.check_measures`.
@@ -339,7 +350,33 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         # a trace counts operations; it can't follow a choice
         if self._is_anchored(inputs) or torch.jit.is_tracing():
             return [Answers(None, self.reference_logits(inputs))]
+        if self._moves_running_stats:
+            inputs = anchor(inputs, self._one_reference_each(inputs))
+            return [Answers(None, self.reference_logits(inputs))]
         return self.protocol.answer(self, inputs)
+
+    @property
+    def _moves_running_stats(self) -> bool:
+        return any(
+            module.training and has_running_stats(module)
+            for module in self.modules()
+        )
+
+    def _one_reference_each(self, images: torch.Tensor) -> torch.Tensor | None:
+        """One reference of each image, where the features are not averaged.
+
+        While running statistics move, references are dealt out in a random
+        order, each as often as the others, so that a batch has the mixture of
+        references that is met at test.
+        """
+        chosen = self.protocol.choose(self, images)
+        if chosen is not None or not self._moves_running_stats:
+            return chosen
+        packed = self.reference_bank.in_use[self.protocol.features_of]
+        references = normalised(self, packed, images)
+        check_same_size(images, references)
+        order = torch.randperm(max(len(images), len(packed)))[: len(images)]
+        return references[(order % len(packed)).to(images.device)]
 
     def _is_anchored(self, inputs: torch.Tensor) -> bool:
         channels = inputs.size(1)
@@ -351,3 +388,31 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 'that many.'
             )
         return channels == 2 * self.image_channels
+
+
+def _check_arguments(backbone, others: dict) -> None:
+    """Refuse what is no argument, as other classifiers of the host have."""
+    if 'model_name' in others:
+        name = others['model_name']
+        raise TypeError(
+            'Expected a `backbone` of an AnchoredImageClassifier, but got '
+            f'`model_name={name!r}`, an argument of TimmClassifier and '
+            'HuggingFaceClassifier, whose networks are one piece with their '
+            "heads. Write `model = dict(_delete_=True, type='"
+            "AnchoredImageClassifier', backbone=dict(type='TIMMBackbone', "
+            f"model_name={name!r}), neck=dict(type='GlobalAveragePooling'), "
+            "head=dict(type='LinearClsHead', num_classes=..., "
+            "in_channels=...))`, with timm's name of the network and its "
+            '`num_features` as `in_channels`.'
+        )
+    if others:
+        raise TypeError(
+            'Expected arguments of AnchoredImageClassifier, but got '
+            f'{", ".join(sorted(others))}. Drop them, or the arguments of '
+            'another `model` with `_delete_=True`.'
+        )
+    if backbone is None:
+        raise TypeError(
+            'Expected a `backbone` of an AnchoredImageClassifier, but got '
+            'none. Inherit from a config with one, or add it.'
+        )

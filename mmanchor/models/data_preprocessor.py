@@ -148,6 +148,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
                 len(self.reference_set), size=len(images) * world_size
             )[own]
             references = self._read_references(choice)
+            _check_set_size(images, references)
         combined = self._combine(images, references, mask)
         return combined, mask.tolist()
 
@@ -334,6 +335,19 @@ class SubtractiveMixDataPreprocessor(ReferenceDrawingDataPreprocessor):
 
 def _to_device(mask: np.ndarray, images: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(mask.copy()).to(images.device)
+
+
+def _check_set_size(images: torch.Tensor, references: torch.Tensor) -> None:
+    if references.shape[1:] != images.shape[1:]:
+        raise ValueError(
+            'Expected images of the ReferenceSet to have the size (C, H, W) = '
+            f'{tuple(images.shape[1:])} of the training images, but got '
+            f'{tuple(references.shape[1:])}, as the test pipeline has it. Let '
+            'training and test pipelines end at one size. Or give '
+            '`ReferenceSet` a `dataset` whose `pipeline` ends at the training '
+            'size, and `KReferenceHook` a `source`, a dataset or a folder, '
+            'whose images go through the test pipeline.'
+        )
 
 
 def check_settings_reach_the_model(cfg: Config) -> None:

@@ -48,7 +48,7 @@ class ReferenceMaskingLoss(nn.Module):
 
     def __init__(
         self,
-        loss: dict | nn.Module = dict(type='CrossEntropyLoss'),
+        loss: dict | nn.Module = dict(type='mmpretrain.CrossEntropyLoss'),
         target: str = 'uniform',
     ):
         super().__init__()

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import (
@@ -9,6 +10,7 @@ from typing import (
 )
 
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
 
 
@@ -23,6 +25,20 @@ def type_name(config) -> str:
     """The name of what a config builds, or of what is built already."""
     kind = config['type'] if isinstance(config, dict) else type(config)
     return getattr(kind, '__name__', kind).rpartition('.')[2]
+
+
+@contextmanager
+def scope_of(cfg: Config) -> Iterator[None]:
+    """Look types up where a config says, or else among MMPretrain's.
+
+    Example:
+        >>> with scope_of(Config(dict(default_scope='mine'))):
+        ...     DefaultScope.get_current_instance().scope_name
+        'mine'
+    """
+    scope = cfg.get('default_scope') or 'mmpretrain'
+    with DefaultScope.overwrite_default_scope(scope):
+        yield
 
 
 def own_imports(cfg: Config) -> list[str]:
@@ -83,8 +99,12 @@ def evaluation_pipeline(cfg) -> list:
             dataset = inner
     raise ValueError(
         'Expected a test pipeline in `val_dataloader` or `test_dataloader` '
-        'for references to go through, but found none. Give `source` a '
-        '`pipeline`.'
+        'for references to go through, but found none. Add a '
+        '`test_dataloader`, with `test_cfg` and `test_evaluator`. Or say '
+        'where references come from and how: `source=dict(type=..., '
+        "pipeline=[..., dict(type='PackInputs')])` of `KReferenceHook`, or "
+        'the same as `dataset` of a `ReferenceSet`, with the steps that test '
+        'images are to go through.'
     )
 
 

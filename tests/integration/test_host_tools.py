@@ -9,6 +9,8 @@ from mmengine.analysis import get_model_complexity_info
 from mmpretrain import get_model
 from mmpretrain.registry import MODELS
 
+from mmanchor import engine
+
 
 @pytest.fixture
 def config(small_config, tmp_path):
@@ -175,3 +177,31 @@ def test_a_published_checkpoint_gives_the_same_answers(
         answers.append(torch.stack([s.pred_logits for s in samples]))
     assert torch.equal(*answers)
     assert model.reference_bank.images.float().std() > 0
+
+
+@pytest.mark.parametrize('name', ['anchored_', 'anchored-masked_'])
+def test_the_schedule_of_an_anchored_config_is_plotted(
+    tool, small_config, tmp_path, name
+):
+    cfg = small_config(name)
+    ours = [
+        'AtomicCheckpointHook',
+        'ChannelsLastHook',
+        'KReferenceHook',
+        'ReproducibleRunHook',
+        'StemDistanceHook',
+        'StopOnSignalHook',
+    ]
+    assert ours == sorted(engine.__all__)
+    cfg.custom_hooks = [dict(type=hook) for hook in ours]
+    cfg.dump(tmp_path / 'config.py')
+    tool(
+        'visualization/vis_scheduler.py',
+        tmp_path / 'config.py',
+        '--dataset-size=64',
+        '--not-show',
+        '--save-path',
+        tmp_path / 'schedule.png',
+    )
+    assert imread(str(tmp_path / 'schedule.png')).std() > 0
+    assert not [*(tmp_path / 'work').glob('*.pth')]

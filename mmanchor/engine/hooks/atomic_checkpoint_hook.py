@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ...utils.files import PARTIAL, whole_files
+from ..reference_source import only_plots_schedule
 
 LAST = 'last_checkpoint'
 INTERRUPTED = 'interrupted.pth'
@@ -77,6 +78,8 @@ class AtomicCheckpointHook(CheckpointHook):
         return path
 
     def _save_checkpoint_with_step(self, runner, step, meta):
+        if only_plots_schedule(runner):  # into the work dir of a real run
+            return
         self._check_finite(runner, meta.get('iter', step))
         with self._old_ones_last():
             staged = _StagedRunner(getattr(runner, 'unstaged', runner), self)

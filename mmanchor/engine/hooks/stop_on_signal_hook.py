@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..reference_source import only_plots_schedule
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .reproducible_run_hook import ReproducibleRunHook
 
@@ -71,6 +72,8 @@ class StopOnSignalHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Listen from now on."""
+        if only_plots_schedule(runner):
+            return
         self._checkpoints = next(
             (
                 hook
