@@ -4,7 +4,6 @@ import importlib
 import re
 
 import pytest
-import torch
 import yaml
 from helpers.shown_commands import PAGES, ROOT, blocks
 from mmengine.config import Config
