@@ -246,6 +246,7 @@ class Passes:
         return dict(
             candidate=self.candidate.settings,
             cell=repr(cell),
+            is_cropped=cell.is_cropped,
             stamp=stamp_of(cell),
             left_out=held_out if self.settings.temperature else None,
             batch_size=self.settings.batch_size,
