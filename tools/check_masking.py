@@ -35,7 +35,7 @@ def main() -> None:
         model, _ = load_anchored(cfg, args.checkpoint, allow_code)
     images = ImagesOfTwoSets(cfg, args.images, args.batch_size, args.seed)
     found = masked_answers(model.to(args.device), images)
-    console = Console()
+    console = Console(emoji=False)
     for part in to_rich(masking_table(found, args.images), console.width):
         console.print(part)
     if args.out:

@@ -15,6 +15,7 @@ from mmanchor.checkpoints.safe_loading import (
 )
 from mmanchor.checkpoints.torchvision_weights import ARCHITECTURES
 from mmanchor.checkpoints.weight_files import PLACES
+from mmanchor.utils.files import user_path
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -22,8 +23,12 @@ def make_parser() -> argparse.ArgumentParser:
         description="Write a checkpoint with torchvision's names, anchored "
         "(6 channels) or plain (3), as one of MMPretrain's."
     )
-    parser.add_argument('source', metavar='SOURCE', help='checkpoint file')
-    parser.add_argument('target', metavar='TARGET', help='file to write')
+    parser.add_argument(
+        'source', type=user_path, metavar='SOURCE', help='checkpoint file'
+    )
+    parser.add_argument(
+        'target', type=user_path, metavar='TARGET', help='file to write'
+    )
     parser.add_argument(
         '--arch',
         required=True,

@@ -13,14 +13,17 @@ from mmanchor.checkpoints.safe_loading import (
     checkpoint_loading,
 )
 from mmanchor.checkpoints.stripping import strip_file
+from mmanchor.utils.files import user_path
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Write a checkpoint without its reference bank.'
     )
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('out', metavar='OUT', help='checkpoint to write')
+    parser.add_argument('checkpoint', type=user_path, help='checkpoint file')
+    parser.add_argument(
+        'out', type=user_path, metavar='OUT', help='checkpoint to write'
+    )
     add_trust_flag(parser)
     return parser
 

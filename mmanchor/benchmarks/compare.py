@@ -95,6 +95,7 @@ def run_benchmark(
     draw_benchmark(results, str(folder / 'benchmark.png'))
     console.print(
         f'Written: {folder / "benchmark.json"}, {folder / "benchmark.png"}',
+        markup=False,
         soft_wrap=True,
     )
     return results

@@ -18,6 +18,7 @@ import torch.multiprocessing
 from mmengine.registry import init_default_scope
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..diagnostics.backbone_check import quiet, seeded
@@ -199,7 +200,7 @@ def ddp_table(results: dict) -> Table:
     """
     settings = results['settings']
     table = Table(
-        title=f'{os.path.basename(results["config"])}, '
+        title=f'{escape(os.path.basename(results["config"]))}, '
         f'{results["processes"]} processes of {settings["batch_size"]} '
         f'images, {settings["device"]}',
         caption='ms, sent: a standard step. ×: anchored over standard '
@@ -224,7 +225,7 @@ def ddp_table(results: dict) -> Table:
 
 def _cells(found: dict) -> list[str]:
     if 'error' in found:
-        return ['–', f'failed: {found["error"]}', '–', '–', '–']
+        return ['–', escape(f'failed: {found["error"]}'), '–', '–', '–']
     size = found['element_size']
     (calls, total), (more_calls, more) = (
         (sum(map(len, calls.values())), size * sum(map(sum, calls.values())))

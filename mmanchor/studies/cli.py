@@ -17,6 +17,7 @@ from ..checkpoints.safe_loading import checkpoint_loading
 from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
 from ..engine.hooks.stop_on_signal_hook import Stopped
 from ..suite.settings import Settings
+from ..utils.files import user_path
 from .cells import Cell, Kept, all_cells, select, suite_settings
 from .checks import check_trainable
 from .report import print_report, write_report
@@ -37,21 +38,26 @@ def study_parser() -> argparse.ArgumentParser:
         'again, it goes on where it was.',
     )
     parser.add_argument(
-        'study', help=f'{", ".join(study_names())}, or a Python file'
+        'study',
+        type=user_path,
+        help=f'{", ".join(study_names())}, or a Python file',
     )
     parser.add_argument(
         '--on',
+        type=user_path,
         metavar='GROUND',
         help=f'data and architecture: {", ".join(ground_names())}, or a file '
         "(default: the study's)",
     )
     parser.add_argument(
         '--work-dir',
+        type=user_path,
         metavar='FOLDER',
         help='where all is kept (default: work_dirs/studies/STUDY_GROUND)',
     )
     parser.add_argument(
         '--data-root',
+        type=user_path,
         default='data',
         metavar='FOLDER',
         help='where data sets are: what configs look for in `data`, and the '
@@ -140,7 +146,7 @@ def run_study(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     args = study_parser().parse_args(argv)
-    console = Console(file=sys.stdout)  # training redirects it
+    console = Console(file=sys.stdout, emoji=False)  # training redirects it
     study = load_study(args.study, args.on, args.seeds)
     whole = all_cells(study, args.cfg_options)
     cells = select(whole, args.only)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from mmpretrain.datasets.transforms import PackInputs
 from mmpretrain.registry import DATASETS, TRANSFORMS
 
 from ..utils.config import type_name
-from .spec import Cell
+from .spec import Cell, Suite
 
 CHUNK = 32  # images that a thread reads at a time
 # of the host's sets, which don't tell it themselves
@@ -253,6 +254,32 @@ class ImageBatches:
         if order == self.channel_order or images.shape[-1] != 3:
             return images
         return np.ascontiguousarray(images[..., ::-1])
+
+
+def check_clean_set(suite: Suite) -> None:
+    """Refuse a suite whose clean set is not there.
+
+    Nothing could be compared with what is measured on the other sets.
+
+    Args:
+        suite (Suite): Any.
+
+    Raises:
+        FileNotFoundError: The set is not there, with the folder that was
+            looked at.
+    """
+    cell = next(suite.clean.cells())
+    try:
+        _build(cell)
+    except FileNotFoundError as error:
+        looked = Path(cell.dataset.get('data_root', '.')).absolute()
+        raise FileNotFoundError(
+            f'Expected the clean test set of {suite.title} in {looked}, but '
+            f'got: {str(error).rstrip(".")}. Put it there, or name the folder '
+            'of all test sets with --data-root.'
+        ) from error
+    except ValueError:
+        return  # a damaged set is reported by name, as all others are
 
 
 def _compose(steps: Sequence[dict]) -> Compose:

@@ -257,7 +257,8 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
             )
         if 'data_root' in dataset:
             dataset['data_root'] = str(
-                Path(data_root) / Path(dataset['data_root']).expanduser()
+                Path(data_root).expanduser()
+                / Path(dataset['data_root']).expanduser()
             )
         made = SuiteSet(**{**of, 'dataset': dataset})
         if made.make and not (

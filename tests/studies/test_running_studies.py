@@ -346,3 +346,15 @@ def test_missing_sets_are_told_and_measured_when_asked(
     results = read(tmp_path / 'work/results.json')
     assert not results['missing']
     assert 'corrupted' in results['settings'][0]['mean']
+
+
+def test_a_missing_clean_set_ends_a_study_before_it_trains(
+    study, tmp_path, monkeypatch
+):
+    def build(cell):
+        raise FileNotFoundError('no such folder')
+
+    monkeypatch.setattr('mmanchor.suite.images._build', build)
+    with pytest.raises(FileNotFoundError, match='clean .*--data-root'):
+        study('--seeds', 0)
+    assert not (tmp_path / 'work/trained').exists()

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.cli import evaluate, evaluate_parser, main
 from mmanchor.suite.settings import DEFAULT_SCORES
 
@@ -135,6 +136,38 @@ def test_tables_are_printed(trained, measured, capsys):
     assert 'Top-1 accuracy, %' in shown
     assert '[my] model' in shown
     assert 'Report: ' in shown and 'out/report.md' in shown
+
+
+def test_brackets_of_paths_are_printed_as_they_are(trained, measured, capsys):
+    measured(trained.standard, more='shifts, ood = [], []', out='set[/x]c')
+    assert 'set[/x]c/report.md' in capsys.readouterr().out.replace('\n', '')
+
+
+def test_a_missing_clean_set_ends_it_before_a_model_is_built(
+    trained, measured, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Candidate, 'load', lambda *_: pytest.fail('built'))
+    clean = "clean['dataset'] = dict(type='CustomDataset', data_root='gone')"
+    looked = re.escape(str(tmp_path / 'data' / 'gone'))
+    with pytest.raises(
+        FileNotFoundError, match=f'clean .* in {looked}, .*--data-root'
+    ):
+        measured(trained.standard, more=clean)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_the_home_folder_is_expanded_in_flags(
+    trained, command, data, monkeypatch
+):
+    monkeypatch.setenv('HOME', str(data.parent))
+    words = command(trained.standard, more='ood = []')
+    for flag in ('--data-root', '--out'):
+        i = words.index(flag)
+        name = words[i + 1].rpartition('/')[2]
+        words[i : i + 2] = [f'{flag}=~/{name}']
+    results = evaluate(words)
+    assert list(results['models'][0]['shifts']) == ['Arrays']
+    assert (data.parent / 'out/report.md').exists()
 
 
 def test_same_names_get_numbers(trained, measured):

@@ -1,3 +1,10 @@
+import argparse
+import os
+import runpy
+import signal
+import sys
+from pathlib import Path
+
 import pytest
 
 from mmanchor.utils.files import whole_files
@@ -31,3 +38,53 @@ def test_a_file_in_the_way_is_named(tmp_path):
     with pytest.raises(ValueError, match='folder that can be.*file/new.*Name'):
         with whole_files(tmp_path / 'file/new'):
             pass
+
+
+TOOLS = sorted((Path(__file__).parents[2] / 'tools').glob('*.py'))
+PATHS = {
+    'checkpoint',
+    'config',
+    'configs',
+    'data_root',
+    'labels',
+    'models',
+    'on',
+    'out',
+    'out_dir',
+    'resume',
+    'source',
+    'study',
+    'suite',
+    'target',
+    'work_dir',
+}
+
+
+class Parser(Exception):
+    """Ends a tool where it would read its command line."""
+
+
+@pytest.mark.parametrize('tool', TOOLS, ids=lambda path: path.stem)
+def test_every_path_of_a_command_line_may_begin_with_a_tilde(
+    tool, monkeypatch
+):
+    def caught(self, *_):
+        raise Parser(self)
+
+    monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', caught)
+    monkeypatch.setattr(signal, 'signal', lambda *_: None)
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    with pytest.raises(Parser) as found:
+        runpy.run_path(str(tool), run_name='__main__')
+    (parser,) = found.value.args
+    taken = [
+        action
+        for action in parser._actions
+        if action.dest in PATHS
+        or str(action.metavar).startswith(('FILE', 'FOLDER'))
+    ]
+    assert taken
+    expanded = os.path.expanduser('~/a')
+    assert {
+        action.dest: (action.type or str)('~/a') for action in taken
+    } == dict.fromkeys((action.dest for action in taken), expanded)
