@@ -84,7 +84,9 @@ def run_ddp_benchmark(
             arguments = (processes, folder, config, settings, variant, options)
             try:
                 torch.multiprocessing.spawn(_process, arguments, processes)
-                found = json.loads(Path(folder, 'found.json').read_text())
+                found = json.loads(
+                    Path(folder, 'found.json').read_text(encoding='utf-8')
+                )
             except torch.multiprocessing.ProcessRaisedException as error:
                 found = dict(error=str(error).strip().splitlines()[-1])
         results['variants'][variant] = found
@@ -149,7 +151,9 @@ def _process(rank, processes, folder, config, settings, variant, options):
             ]
         )
     if rank == 0:
-        Path(folder, 'found.json').write_text(json.dumps(found))
+        Path(folder, 'found.json').write_text(
+            json.dumps(found), encoding='utf-8'
+        )
     dist.barrier()
     dist.destroy_process_group()
 

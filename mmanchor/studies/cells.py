@@ -124,7 +124,7 @@ class Kept:
         A damaged file counts as none, so that the cell is measured again.
         """
         try:
-            found = json.loads(self.path(cell).read_text())
+            found = json.loads(self.path(cell).read_text(encoding='utf-8'))
             done = found['state'] == DONE
             return found if _KEYS[done] <= set(found) else None
         except (OSError, ValueError, KeyError, TypeError):
@@ -152,7 +152,9 @@ class Kept:
         """Write why a cell failed, beside the cells, for whoever mends it."""
         folder = self.work_dir / 'tracebacks'
         with whole_files(folder) as partial:
-            (partial / f'{cell.file_name}.txt').write_text(text)
+            (partial / f'{cell.file_name}.txt').write_text(
+                text, encoding='utf-8'
+            )
 
     def state(self, cell: Cell) -> str:
         """A cell's state, in a word or two."""

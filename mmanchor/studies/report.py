@@ -53,10 +53,15 @@ def write_report(results: dict, plot, folder: Path) -> None:
                     )
                 names.append(f'{name}.png')
             (partial / 'results.json').write_text(
-                json.dumps(results, indent=1, ensure_ascii=False) + '\n'
+                json.dumps(results, indent=1, ensure_ascii=False) + '\n',
+                encoding='utf-8',
             )
-            (partial / 'results.csv').write_text(csv_text(results))
-            (partial / 'report.md').write_text(markdown_report(results, names))
+            (partial / 'results.csv').write_text(
+                csv_text(results), encoding='utf-8'
+            )
+            (partial / 'report.md').write_text(
+                markdown_report(results, names), encoding='utf-8'
+            )
 
 
 def print_report(results: dict, folder: Path, console: Console) -> None:

@@ -29,6 +29,16 @@ CONVENTIONS = dict(
     calibration=f'top label, of whole sets: ece (L1), rmsce (L2), mce (max) '
     f'with {NUM_BINS} bins of equal width; smooth_ece (smECE) without; over '
     'sets: mean and sample standard deviation',
+    ece_of_corrupted_sets='"mean over sets" is the mean of the errors of each '
+    'kind and severity; "pooled" (ece_pooled) is the error of all their '
+    'images together, as in reliability diagrams',
+    intervals='in brackets, and as _low and _high: 95 % confidence intervals '
+    'over images, each by itself; accuracy: Wilson; nll, brier, spread, '
+    'mean_used: normal; auroc: DeLong; of means over kinds and severities: '
+    'the means of the ends, which is wide enough although the images are the '
+    'same in all of them. Calibration errors, aurc, aupr and fpr95 have none: '
+    'their estimates are biased, and resampling adds to the bias. Seeds of '
+    'training are not in them',
     likelihood='nll in nats; brier: sum over classes, in [0, 2]',
     selective='aurc: mean error rate of the n most confident images; '
     'excess_aurc: less that of the best order',
@@ -86,11 +96,14 @@ def write_report(results: dict, out: Path) -> None:
         figures = draw_all(results, out / 'figures')
         with whole_files(out) as partial:
             (partial / 'results.json').write_text(
-                json.dumps(results, indent=1, ensure_ascii=False) + '\n'
+                json.dumps(results, indent=1, ensure_ascii=False) + '\n',
+                encoding='utf-8',
             )
-            (partial / 'results.csv').write_text(csv_text(results))
+            (partial / 'results.csv').write_text(
+                csv_text(results), encoding='utf-8'
+            )
             (partial / 'report.md').write_text(
-                markdown_report(results, figures, out)
+                markdown_report(results, figures, out), encoding='utf-8'
             )
     except OSError as error:
         raise OSError(

@@ -28,7 +28,7 @@ def write_json(results: dict, path: Path, indent: int = 2) -> None:
     """Write results at once, so that no half-written file is ever seen."""
     with whole_files(path.parent) as partial:
         (partial / path.name).write_text(
-            json.dumps(results, indent=indent) + '\n'
+            json.dumps(results, indent=indent) + '\n', encoding='utf-8'
         )
 
 
@@ -97,6 +97,7 @@ def commit(of: Path = Path(__file__)) -> str | None:
                 capture_output=True,
                 text=True,
                 check=True,
+                encoding='utf-8',
             )
     except (OSError, subprocess.CalledProcessError):
         return None  # no git, or a package among another repository's files

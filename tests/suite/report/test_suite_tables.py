@@ -185,7 +185,7 @@ def test_spread_is_shown_where_there_are_references(results):
     ]
 
 
-@pytest.mark.parametrize('width, continued', [(80, True), (120, False)])
+@pytest.mark.parametrize('width, continued', [(80, True), (140, False)])
 def test_tables_fit_the_terminal_and_nothing_is_cut(width, continued):
     results = fake_results(
         8,
