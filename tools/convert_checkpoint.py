@@ -15,6 +15,7 @@ from mmanchor.checkpoints.safe_loading import (
 )
 from mmanchor.checkpoints.torchvision_weights import ARCHITECTURES
 from mmanchor.checkpoints.weight_files import PLACES
+from mmanchor.utils.console import print_in_any_locale
 from mmanchor.utils.files import user_path
 
 
@@ -49,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
+    print_in_any_locale()
     args = make_parser().parse_args()
     allow_code = args.allow_code_in_checkpoints
     with checkpoint_loading(allow_code, FLAG_ADVICE):

@@ -3,6 +3,7 @@
 import argparse
 
 from mmanchor.demo.run import run_demo
+from mmanchor.utils.console import print_in_any_locale
 from mmanchor.utils.files import user_path
 
 if __name__ == '__main__':
@@ -16,4 +17,5 @@ if __name__ == '__main__':
         default='data',
         help='where corrupted digits go',
     )
+    print_in_any_locale()
     run_demo(**vars(parser.parse_args()))

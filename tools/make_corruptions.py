@@ -14,6 +14,7 @@ import sys
 from mmanchor.datasets import ALL_C_KINDS
 from mmanchor.datasets.corruptions.cli import make_corruptions
 from mmanchor.datasets.shifts.kinds import IMAGENET_C, SETTINGS
+from mmanchor.utils.console import print_in_any_locale
 from mmanchor.utils.files import user_path
 
 
@@ -69,6 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
+    print_in_any_locale()
     try:
         make_corruptions(**vars(make_parser().parse_args()))
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from mmanchor.checkpoints.safe_loading import (
     checkpoint_loading,
 )
 from mmanchor.checkpoints.stripping import strip_file
+from mmanchor.utils.console import print_in_any_locale
 from mmanchor.utils.files import user_path
 
 
@@ -29,6 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
+    print_in_any_locale()
     args = make_parser().parse_args()
     allow_code = args.allow_code_in_checkpoints
     with checkpoint_loading(allow_code, FLAG_ADVICE):

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from ..utils.console import commit
+from ..utils.provenance import commit
 from ..version import __version__
 from .backbone_check import BackboneReport
 

@@ -3,7 +3,6 @@
 import copy
 import functools
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -268,28 +267,6 @@ def select(cells: Sequence[Cell], only: Sequence[str] | None) -> list[Cell]:
                 'Add seeds, or leave the setting out with --only.'
             )
     return found
-
-
-def without_folders(text: str, roots: dict[str, str]) -> str:
-    """A message without the absolute folders of one machine.
-
-    Args:
-        text (str): Any.
-        roots (Dict[str, str]): Folders, and what to call them instead. Of
-            others only the last part of a path is left.
-
-    Example:
-        >>> without_folders(
-        ...     'No /disk/data/a.npy, nor /home/me/b.npy.',
-        ...     {'/disk/data': 'data'},
-        ... )
-        'No data/a.npy, nor …/b.npy.'
-    """
-    for root, name in roots.items():
-        if root.startswith('/'):
-            text = text.replace(root, name)
-    # neither what follows another letter, as in a URL
-    return re.sub(r'(?<![\w.:/…])/(?:[^\s/\'"]+/)+', '…/', text)
 
 
 def describe_changes(paths: dict[str, tuple[Any, Any]], at_most: int) -> str:

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import mmengine.device.utils
@@ -18,6 +19,7 @@ from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
 from ..engine.hooks.stop_on_signal_hook import Stopped
 from ..suite.settings import Settings
 from ..utils.files import user_path
+from ..utils.provenance import command_line
 from .cells import Cell, Kept, all_cells, select, suite_settings
 from .checks import check_trainable
 from .report import print_report, write_report
@@ -193,9 +195,33 @@ def run_study(argv: Sequence[str] | None = None) -> int:
         results = assemble(
             study, cells, kept, as_published=not args.cfg_options
         )
+        results['command'] = _command(args, argv)
         write_report(results, study.plot, out)
         print_report(results, out, console)
     return int(bool(failed))
+
+
+def _command(args: argparse.Namespace, argv: Sequence[str]) -> str:
+    """The command for all that a report has, in however many runs it was.
+
+    Without what only says where files are, or how the work is divided.
+    """
+    words = ['tools/study.py', args.study]
+    for flag, value in (
+        ('--on', args.on),
+        ('--only', args.only),
+        ('--seeds', args.seeds),
+    ):
+        if value is not None:
+            values = value if isinstance(value, list) else [value]
+            words += [flag, *map(str, values)]
+    if args.cfg_options:
+        start = argv.index('--cfg-options')
+        words += takewhile(
+            lambda word: word == '--cfg-options' or word[:2] != '--',
+            argv[start:],
+        )
+    return command_line(words)
 
 
 def _settings(study: Study, args: argparse.Namespace) -> Settings:

@@ -13,8 +13,9 @@ from ..suite.images import check_clean_set
 from ..suite.settings import Settings
 from ..suite.spec import load_suite
 from ..utils.config import changes
-from ..utils.console import commit, progress_bars, versions
+from ..utils.console import progress_bars
 from ..utils.locks import lock
+from ..utils.provenance import commit, versions, without_folders
 from .cells import (
     DONE,
     FAILED,
@@ -22,7 +23,6 @@ from .cells import (
     Cell,
     Kept,
     describe_changes,
-    without_folders,
 )
 from .checks import check_trainable
 from .landscape import measure_landscape

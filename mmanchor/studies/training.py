@@ -24,7 +24,8 @@ from .. import CONFIG_DIR
 from ..engine import launch
 from ..engine.resume import latest_checkpoint
 from ..utils.config import read_config, reference_hooks, type_name
-from ..utils.console import commit, write_json
+from ..utils.console import write_json
+from ..utils.provenance import commit
 from .data_root import with_data_root
 from .overrides import override
 from .spec import Ground, Setting, Study

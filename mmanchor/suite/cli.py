@@ -23,6 +23,7 @@ from ..utils.config import read_config, reference_hooks
 from ..utils.console import progress_bars
 from ..utils.files import user_path
 from ..utils.locks import only_run
+from ..utils.provenance import readable
 from .cache import Parts
 from .candidates import Candidate, named
 from .ensembles import EnsembleCandidate
@@ -224,6 +225,7 @@ def read_candidates(args: argparse.Namespace) -> list[Candidate]:
     """
     models = split_models(args.models)
     names = args.names or [Path(config).stem for config, _ in models]
+    names = [readable(name) for name in names]
     if len(names) != len(models):
         raise ValueError(
             f'Expected as many --names as models, {len(models)}, '

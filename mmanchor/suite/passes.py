@@ -8,7 +8,7 @@ import numpy as np
 from ..checkpoints.model_loading import check_classes
 from ..datasets import CorruptedArrays
 from ..functional import fit_temperature
-from ..utils.console import commit, versions
+from ..utils.provenance import commit, versions
 from .cache import Parts
 from .candidates import Candidate, Ready
 from .corrupted_sets import clean_mask

@@ -1,15 +1,20 @@
 """What a suite leaves behind: JSON, CSV, Markdown and figures."""
 
 import json
-import shlex
-import sys
+import os
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from ..utils.console import commit, device_name, versions
 from ..utils.files import whole_files
+from ..utils.provenance import (
+    command_line,
+    commit,
+    device_name,
+    versions,
+    without_folders,
+)
 from .corrupted_sets import SEED, describe_corruptions
 from .measure import NUM_BINS
 from .report.drawing import draw_all
@@ -63,7 +68,7 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
     """
     return dict(
         suite=dict(name=suite.name, title=suite.title),
-        command=shlex.join(['python', *sys.argv]),
+        command=command_line(),
         settings=dict(
             batch_size=settings.batch_size,
             device=device_name(settings.device),
@@ -92,6 +97,7 @@ def write_report(results: dict, out: Path) -> None:
         OSError: The disk is full.
         ValueError: The folder can't be written to.
     """
+    results = _without_folders(results)
     try:
         figures = draw_all(results, out / 'figures')
         with whole_files(out) as partial:
@@ -112,6 +118,21 @@ def write_report(results: dict, out: Path) -> None:
             'same command again: what was measured is '
             'kept.'
         ) from error
+
+
+def _without_folders(results: dict) -> dict:
+    """Results whose reasons don't say where this machine has its files."""
+    roots = {f'{os.getcwd()}/': '', str(Path.home()): '…'}
+    return dict(
+        results,
+        **{
+            part: [
+                dict(one, reason=without_folders(one['reason'], roots))
+                for one in results[part]
+            ]
+            for part in ('missing', 'failed')
+        },
+    )
 
 
 def print_report(results: dict, out: Path, console: Console) -> None:
