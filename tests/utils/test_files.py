@@ -1,4 +1,5 @@
 import argparse
+import ast
 import os
 import runpy
 import signal
@@ -88,3 +89,45 @@ def test_every_path_of_a_command_line_may_begin_with_a_tilde(
     assert {
         action.dest: (action.type or str)('~/a') for action in taken
     } == dict.fromkeys((action.dest for action in taken), expanded)
+
+
+SOURCES = [
+    path
+    for folder in ('mmanchor', 'tools')
+    for path in (Path(__file__).parents[2] / folder).rglob('*.py')
+]
+
+
+def texts_in_any_encoding(source: str) -> list[str]:
+    """Calls that read or write text in the encoding of the locale."""
+    found = []
+    for call in ast.walk(ast.parse(source)):
+        if not isinstance(call, ast.Call):
+            continue
+        name = ast.unparse(call.func)
+        words = {one.arg for one in call.keywords}
+        opens = name == 'open' or name.endswith(('.read_text', '.write_text'))
+        modes = [
+            one.value
+            for one in [*call.args, *(one.value for one in call.keywords)]
+            if isinstance(one, ast.Constant)
+            and one.value in ('rb', 'wb', 'r+b')
+        ]
+        if 'encoding' not in words and (
+            (opens and not modes) or 'text' in words and 'run' in name
+        ):
+            found.append(ast.unparse(call))
+    return found
+
+
+def test_text_is_read_and_written_as_utf_8():
+    assert texts_in_any_encoding("open('a')\npath.read_text()") == [
+        "open('a')",
+        'path.read_text()',
+    ]
+    found = {
+        str(path): texts_in_any_encoding(path.read_text(encoding='utf-8'))
+        for path in SOURCES
+    }
+    assert len(found) > 100
+    assert {path: calls for path, calls in found.items() if calls} == {}
