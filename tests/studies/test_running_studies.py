@@ -70,6 +70,14 @@ def test_a_grid_ends_in_json_a_table_and_a_figure(study, tmp_path, capsys):
     value = by_name['masked']
     shown = f'{value["mean"]["clean"]:.1f} ± {value["std"]["clean"]:.1f}'
     assert shown in report and '](tiny_study.png)' in report
+    low, high = value['interval']['clean']
+    assert f'{shown} [{low:.1f}, {high:.1f}]' in report
+    assert results['images'] == dict(clean=40, corrupted=20)
+    assert 'Images: clean 40; corrupted 20 of each kind' in report
+    assert '- command: `python tools/study.py …/tiny_study.py' in report
+    assert '- device: cpu' in report and str(tmp_path) not in report
+    weights = [one['weights'] for one in results['checkpoints']]
+    assert len(weights) == 6 and all(f'| {one} |' in report for one in weights)
     lines = (work / 'results.csv').read_text().splitlines()
     assert lines[0].startswith('setting,series,x,metric,mean,std,n')
     assert len([line for line in lines if ',clean,' in line]) == 3
