@@ -74,7 +74,7 @@ def test_a_grid_ends_in_json_a_table_and_a_figure(study, tmp_path, capsys):
     assert f'{shown} [{low:.1f}, {high:.1f}]' in report
     assert results['images'] == dict(clean=40, corrupted=20)
     assert 'Images: clean 40; corrupted 20 of each kind' in report
-    assert '- command: `python tools/study.py …/tiny_study.py' in report
+    assert "- command: `python tools/study.py '…/tiny_study.py'" in report
     assert '- device: cpu' in report and str(tmp_path) not in report
     weights = [one['weights'] for one in results['checkpoints']]
     assert len(weights) == 6 and all(f'| {one} |' in report for one in weights)
