@@ -50,7 +50,7 @@ def run_demo(
         dict: What ``results.json`` has. Run twice, all but ``times`` is the
         same.
     """
-    console = Console()
+    console = Console(emoji=False)
     runners: dict[str, Runner] = {}
     with progress_bars(console) as progress:
         for name in MODELS:
@@ -88,8 +88,8 @@ def run_demo(
         runners['standard'].val_dataloader.dataset,
         str(out / 'demo.png'),
     )
-    console.print(f'Figure: {out / "demo.png"}', soft_wrap=True)
-    console.print(f'Report: {out / "report.md"}', soft_wrap=True)
+    for what, path in (('Figure', 'demo.png'), ('Report', 'report.md')):
+        console.print(f'{what}: {out / path}', markup=False, soft_wrap=True)
     return results
 
 

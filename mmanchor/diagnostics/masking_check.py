@@ -32,6 +32,7 @@ from ..functional import (
 from ..models import AnchoredImageClassifier
 from ..suite.report.table import Table, number
 from ..utils.config import scope_of
+from ..utils.files import user_path
 from ..utils.seeding import seed_generators
 
 RUNNING, OF_BATCH, UPDATED = 'running', 'of the batch', 'updated'
@@ -280,8 +281,10 @@ def make_parser() -> argparse.ArgumentParser:
         description='Compare what a model answers where its reference is '
         'blanked with what it answered in training.'
     )
-    parser.add_argument('config', help='config of an anchored model')
-    parser.add_argument('checkpoint', help='its checkpoint')
+    parser.add_argument(
+        'config', type=user_path, help='config of an anchored model'
+    )
+    parser.add_argument('checkpoint', type=user_path, help='its checkpoint')
     parser.add_argument(
         '--images',
         type=int,
@@ -295,7 +298,9 @@ def make_parser() -> argparse.ArgumentParser:
         '--seed', type=int, default=0, help='of images and references'
     )
     add_device_flag(parser)
-    parser.add_argument('--out', metavar='FILE.json', help='write the figures')
+    parser.add_argument(
+        '--out', type=user_path, metavar='FILE.json', help='write the figures'
+    )
     add_trust_flag(parser)
     add_cfg_options(parser)
     return parser

@@ -8,6 +8,7 @@ from ..datasets.reference_sampling import SELECT
 from ..functional.uncertainty import UNCERTAINTY
 from ..models.inference.protocols import PROTOCOLS, build_protocol
 from ..utils.config import reference_hooks
+from ..utils.files import user_path
 
 _OF_HOOK = ('num_references', 'select', 'source', 'uncertainty')
 _OF_PROTOCOL = ('protocol', 'num_candidates')
@@ -53,6 +54,7 @@ def add_reference_flags(
     )
     group.add_argument(
         '--source',
+        type=user_path,
         metavar='FOLDER',
         help='draw other references than the checkpoint has, from a folder',
     )

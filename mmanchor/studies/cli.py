@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import mmengine.device.utils
@@ -17,6 +18,8 @@ from ..checkpoints.safe_loading import checkpoint_loading
 from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
 from ..engine.hooks.stop_on_signal_hook import Stopped
 from ..suite.settings import Settings
+from ..utils.files import user_path
+from ..utils.provenance import command_line
 from .cells import Cell, Kept, all_cells, select, suite_settings
 from .checks import check_trainable
 from .report import print_report, write_report
@@ -38,21 +41,26 @@ def study_parser() -> argparse.ArgumentParser:
         'again, it goes on where it was.',
     )
     parser.add_argument(
-        'study', help=f'{", ".join(study_names())}, or a Python file'
+        'study',
+        type=user_path,
+        help=f'{", ".join(study_names())}, or a Python file',
     )
     parser.add_argument(
         '--on',
+        type=user_path,
         metavar='GROUND',
         help=f'data and architecture: {", ".join(ground_names())}, or a file '
         "(default: the study's)",
     )
     parser.add_argument(
         '--work-dir',
+        type=user_path,
         metavar='FOLDER',
         help='where all is kept (default: work_dirs/studies/STUDY_GROUND)',
     )
     parser.add_argument(
         '--data-root',
+        type=user_path,
         default='data',
         metavar='FOLDER',
         help='where data sets are: what configs look for in `data`, and the '
@@ -149,7 +157,7 @@ def run_study(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     args = study_parser().parse_args(argv)
-    console = Console(file=sys.stdout)  # training redirects it
+    console = Console(file=sys.stdout, emoji=False)  # training redirects it
     study = load_study(args.study, args.on, args.seeds)
     whole = all_cells(study, args.cfg_options)
     cells = select(whole, args.only)
@@ -197,9 +205,33 @@ def run_study(argv: Sequence[str] | None = None) -> int:
         results = assemble(
             study, cells, kept, as_published=not args.cfg_options
         )
+        results['command'] = _command(args, argv)
         write_report(results, study.plot, out, others)
         print_report(results, out, console, others)
     return int(bool(failed))
+
+
+def _command(args: argparse.Namespace, argv: Sequence[str]) -> str:
+    """The command for all that a report has, in however many runs it was.
+
+    Without what only says where files are, or how the work is divided.
+    """
+    words = ['tools/study.py', args.study]
+    for flag, value in (
+        ('--on', args.on),
+        ('--only', args.only),
+        ('--seeds', args.seeds),
+    ):
+        if value is not None:
+            values = value if isinstance(value, list) else [value]
+            words += [flag, *map(str, values)]
+    if args.cfg_options:
+        start = argv.index('--cfg-options')
+        words += takewhile(
+            lambda word: word == '--cfg-options' or word[:2] != '--',
+            argv[start:],
+        )
+    return command_line(words)
 
 
 def _settings(study: Study, args: argparse.Namespace) -> Settings:

@@ -59,11 +59,17 @@ def write_report(
                     )
                 names.append(f'{name}.png')
             (partial / 'results.json').write_text(
-                json.dumps(results, indent=1, ensure_ascii=False) + '\n'
+                json.dumps(results, indent=1, ensure_ascii=False) + '\n',
+                encoding='utf-8',
             )
-            (partial / 'results.csv').write_text(csv_text(results))
+            (partial / 'results.csv').write_text(
+                csv_text(results), encoding='utf-8'
+            )
             (partial / 'report.md').write_text(
-                markdown_report(results, names, verdict_table(results, others))
+                markdown_report(
+                    results, names, verdict_table(results, others)
+                ),
+                encoding='utf-8',
             )
 
 

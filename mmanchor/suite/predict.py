@@ -1,5 +1,6 @@
 """What a classifier says of a batch, in tensors."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -136,10 +137,8 @@ def _anchored(model, images) -> dict[str, torch.Tensor]:
 
 
 def _plain_logits(model, images) -> torch.Tensor:
-    head = model.head
-    # what heads make of several scores, before it becomes samples
+    # Heads combine several scores in `predict`. A shallow copy shares the
+    # weights, so other threads never see the method that is replaced on it.
+    head = copy.copy(model.head)
     head._get_predictions = lambda scores, samples: scores
-    try:
-        return head.predict(model.extract_feat(images), None)
-    finally:
-        del head._get_predictions
+    return head.predict(model.extract_feat(images), None)

@@ -10,6 +10,22 @@ from pathlib import Path
 PARTIAL = '.partial-'
 
 
+def user_path(text: str) -> str:
+    """A path of the command line, with ``~`` expanded.
+
+    Shells expand it in ``--out ~/results``, but not in ``--out=~/results``,
+    nor do Slurm and launchers that use no shell.
+
+    Args:
+        text (str): As it was typed.
+
+    Example:
+        >>> user_path('data/cifar10')
+        'data/cifar10'
+    """
+    return os.path.expanduser(text)
+
+
 @contextmanager
 def whole_files(folder: str | Path) -> Iterator[Path]:
     """Give a folder to write to; its files move to another at the end.

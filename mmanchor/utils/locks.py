@@ -49,7 +49,7 @@ def lock(
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, 'a+')
+        file = open(path, 'a+', encoding='utf-8')
     except OSError as error:
         raise ValueError(
             f'Expected a folder that can be written to, but got {path.parent}:'
@@ -93,7 +93,7 @@ def is_locked(path: Path) -> bool:
     """Whether a process holds a lock now."""
     if not path.exists():
         return False
-    with open(path) as file:
+    with open(path, encoding='utf-8') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -120,10 +120,10 @@ def only_run(
     path = Path(folder) / '.running'
     with lock(path, wait, another) as mine:
         if not mine:
+            origin = path.read_text(encoding='utf-8') or 'of unknown origin'
             raise ValueError(
                 f'Expected no other run to write to {folder}, but got one: '
-                f'{path.read_text() or "of unknown origin"}. Wait for it, or '
-                f'{another}.'
+                f'{origin}. Wait for it, or {another}.'
             )
         for place in ('.', 'parts', 'figures'):
             for partial in (path.parent / place).glob('.partial-*'):

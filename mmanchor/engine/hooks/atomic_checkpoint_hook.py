@@ -74,7 +74,7 @@ class AtomicCheckpointHook(CheckpointHook):
         )
         if is_main_process():
             with staged.folder(path):
-                Path(staged.work_dir, LAST).write_text(path)
+                Path(staged.work_dir, LAST).write_text(path, encoding='utf-8')
         return path
 
     def _save_checkpoint_with_step(self, runner, step, meta):
@@ -134,7 +134,7 @@ def last_checkpoint(work_dir: str) -> str | None:
         >>> last_checkpoint('no/such/folder')
     """
     try:
-        return Path(work_dir, LAST).read_text().strip() or None
+        return Path(work_dir, LAST).read_text(encoding='utf-8').strip() or None
     except (OSError, UnicodeDecodeError):
         return None
 
