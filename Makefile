@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 UPSTREAM := .venv-upstream
 BIN := $(VENV)/bin
-LINTED := mmanchor configs tools tests docs/site
+LINTED := mmanchor mmanchor_cli.py configs tools tests docs/site
 # tests share two cores, and some wait: one thread each, a process more
 WORKERS ?= 3
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)

@@ -4,9 +4,10 @@ Upstream and the maintained fork share the import name ``mmpretrain``, so the
 host can't be a plain requirement: it is checked here instead.
 """
 
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 
 TESTED = {
@@ -35,7 +36,8 @@ def require_host() -> None:
         f'{TESTED["1.2.0"]}.'
     )
     try:
-        host = import_module('mmpretrain')
+        with redirect_stdout(sys.stderr):  # what it prints is no result
+            host = import_module('mmpretrain')
     except Exception as error:  # torchvision raises RuntimeError, say
         raise ImportError(
             'mmanchor needs MMPretrain, but importing it '
@@ -59,7 +61,11 @@ def require_host() -> None:
 
 @contextmanager
 def imported_quietly() -> Iterator[None]:
-    """Drop a warning of the host's import: of a part that nothing here needs.
+    """Keep what the host says at import out of the way.
+
+    What it prints, on parts that are not installed, goes to stderr: stdout
+    belongs to the program that imports mmanchor. A warning of a part that
+    nothing here needs is dropped.
 
     Filters that libraries set as they are imported stay, as they would not
     with ``warnings.catch_warnings``.
@@ -69,6 +75,7 @@ def imported_quietly() -> Iterator[None]:
     )
     ours = warnings.filters[0]
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         warnings.filters[:] = [f for f in warnings.filters if f is not ours]

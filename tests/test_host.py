@@ -74,3 +74,18 @@ def test_a_harmless_warning_at_import_is_dropped_and_no_other():
     assert [str(w.message) for w in caught] == ['another one']
     assert theirs[1].pattern == 'set by a library'
     assert rest == before
+
+
+def test_what_the_host_prints_at_import_is_not_on_stdout(monkeypatch, capsys):
+
+    def prints(name):
+        print('Could not import a part')
+        return mmpretrain
+
+    monkeypatch.setattr(host, 'import_module', prints)
+    host.require_host()
+    with host.imported_quietly():
+        print('nor this one')
+    told = capsys.readouterr()
+    assert told.err == 'Could not import a part\nnor this one\n'
+    assert not told.out

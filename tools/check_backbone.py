@@ -5,7 +5,6 @@ step with masked references and one without, saved, loaded and tried, on noise.
 """
 
 import argparse
-import shlex
 import sys
 
 from rich.console import Console
@@ -15,6 +14,7 @@ import mmanchor.diagnostics.backbone_check as checking
 import mmanchor.diagnostics.backbone_matrix as matrix
 import mmanchor.diagnostics.backbone_table as table
 from mmanchor.engine.cli import add_cfg_options, import_from_here
+from mmanchor.utils.console import command_line
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -78,8 +78,7 @@ def main() -> int:
         console.print(table.terminal_table(reports, console.width))
     console.print(table.summary(reports), soft_wrap=True)
     if args.out:
-        command = shlex.join(['python', *sys.argv])
-        table.write_markdown(reports, command, args.out)
+        table.write_markdown(reports, command_line(), args.out)
     return any(report.failure for report in reports)
 
 

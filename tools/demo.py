@@ -4,7 +4,8 @@ import argparse
 
 from mmanchor.demo.run import run_demo
 
-if __name__ == '__main__':
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--work-dir', default='work_dirs/demo')
     parser.add_argument('--max-epochs', type=int, default=40)
@@ -13,3 +14,7 @@ if __name__ == '__main__':
         '--data-root', default='data', help='where corrupted digits go'
     )
     run_demo(**vars(parser.parse_args()))
+
+
+if __name__ == '__main__':
+    main()

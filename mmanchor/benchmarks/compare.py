@@ -1,7 +1,6 @@
 """Standard against anchored, side by side: ``tools/benchmark.py``."""
 
 import random
-import shlex
 import statistics
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from rich.console import Console
 from ..diagnostics.backbone_check import quiet, seeded
 from ..engine.run_checks import check_folder
 from ..utils.console import (
+    command_line,
     commit,
     device_name,
     progress_bars,
@@ -103,7 +103,7 @@ def run_benchmark(
 def _about(settings, options) -> dict:
     """What it takes to run it again."""
     return dict(
-        command=shlex.join(['python', *sys.argv]),
+        command=command_line(),
         settings=asdict(settings),
         options=dict(options or {}),
         device=device_name(settings.device),

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shlex
 import statistics
 import sys
 import tempfile
@@ -23,7 +22,13 @@ from rich.table import Table
 from ..diagnostics.backbone_check import quiet, seeded
 from ..engine.cli import import_from_here
 from ..engine.run_checks import check_folder
-from ..utils.console import commit, device_name, versions, write_json
+from ..utils.console import (
+    command_line,
+    commit,
+    device_name,
+    versions,
+    write_json,
+)
 from .compare import _spread
 from .ddp_step import VARIANTS, communication, ddp_steps
 from .settings import BenchmarkSettings
@@ -68,7 +73,7 @@ def run_ddp_benchmark(
     _check(settings, processes, variants)
     check_folder(out, 'a folder', '--out')
     results = dict(
-        command=shlex.join(['python', *sys.argv]),
+        command=command_line(),
         settings=asdict(settings),
         config=str(config),
         options=dict(options or {}),

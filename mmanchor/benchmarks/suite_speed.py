@@ -1,8 +1,6 @@
 """The safety suite against the host's test loop, on the same images."""
 
 import copy
-import shlex
-import sys
 import time
 from pathlib import Path
 from statistics import median, quantiles
@@ -23,6 +21,7 @@ from ..suite.settings import Settings
 from ..suite.spec import Cell, Suite
 from ..utils.config import type_name
 from ..utils.console import (
+    command_line,
     commit,
     device_name,
     progress_bars,
@@ -66,7 +65,7 @@ def compare_with_runner(
         ]
     ratios = [one['loop'] / one['suite'] for one in found]
     results = dict(
-        command=shlex.join(['python', *sys.argv]),
+        command=command_line(),
         device=device_name(settings.device),
         versions=versions(),
         commit=commit(),

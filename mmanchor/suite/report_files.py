@@ -1,14 +1,12 @@
 """What a suite leaves behind: JSON, CSV, Markdown and figures."""
 
 import json
-import shlex
-import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from ..utils.console import commit, device_name, versions
+from ..utils.console import command_line, commit, device_name, versions
 from ..utils.files import whole_files
 from .corrupted_sets import SEED, describe_corruptions
 from .measure import NUM_BINS
@@ -53,7 +51,7 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
     """
     return dict(
         suite=dict(name=suite.name, title=suite.title),
-        command=shlex.join(['python', *sys.argv]),
+        command=command_line(),
         settings=dict(
             batch_size=settings.batch_size,
             device=device_name(settings.device),

@@ -2,7 +2,9 @@
 
 import json
 import platform
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import mmcv
@@ -58,6 +60,23 @@ def versions() -> dict[str, str | None]:
         numpy=np.__version__,
         python=platform.python_version(),
     )
+
+
+def program() -> list[str]:
+    """The words that started this program, before its arguments.
+
+    They are ``['mmanchor', 'train']`` for a subcommand of ``mmanchor``, and
+    ``['python', 'tools/train.py']`` for a tool.
+    """
+    name = sys.argv[0]
+    if name.startswith('mmanchor '):  # see `mmanchor_cli`
+        return name.split()
+    return ['python', name]
+
+
+def command_line() -> str:
+    """The command that started this program, for reports."""
+    return shlex.join([*program(), *sys.argv[1:]])
 
 
 def device_name(device: str) -> str:

@@ -225,6 +225,8 @@ def test_command_to_go_on(argv, monkeypatch):
     assert resuming.resume_command(None, 'a b.pth') == (
         "python my/train.py c.py --amp --resume 'a b.pth'"
     )
+    monkeypatch.setattr('sys.argv', ['mmanchor train', *argv])
+    assert resuming.resume_command() == 'mmanchor train c.py --amp --resume'
 
 
 class Own(CheckpointHook):
