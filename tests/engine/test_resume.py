@@ -152,7 +152,7 @@ def test_a_file_system_without_locks_is_warned_of(
     def fail(*args):
         raise OSError(38, 'Function not implemented')
 
-    monkeypatch.setattr('mmanchor.utils.locks.fcntl.flock', fail)
+    monkeypatch.setattr('fcntl.flock', fail)
     with pytest.warns(UserWarning, match=r'file system with locks \(flock\)'):
         launch.train([config_file, '--resume'])
 
