@@ -18,6 +18,9 @@ TESTED = {
 }
 
 OLDEST = '1.2.0'
+# older ones can't be told which functions a checkpoint may name, and load
+# files that run code although `weights_only` is set (CVE-2025-32434)
+OLDEST_TORCH = '2.6'
 
 
 def require_host() -> None:
@@ -25,7 +28,8 @@ def require_host() -> None:
 
     Raises:
         ImportError: MMPretrain is missing, can't be imported, or is older
-            than 1.2, whose models and datasets work otherwise.
+            than 1.2, whose models and datasets work otherwise; or PyTorch is
+            older than 2.6.
 
     Warns:
         UserWarning: mmanchor was not tested on this version.
@@ -44,12 +48,20 @@ def require_host() -> None:
             f'failed: {error}. {install}'
         ) from error
     version = host.__version__
-    from mmengine.utils import digit_version  # comes with the host
+    # these come with the host
+    import torch
+    from mmengine.utils import digit_version
 
     if digit_version(version) < digit_version(OLDEST):
         raise ImportError(
             f'Expected MMPretrain {OLDEST} or newer, but got '
             f'{version}. {install}'
+        )
+    if digit_version(torch.__version__) < digit_version(OLDEST_TORCH):
+        raise ImportError(
+            f'Expected PyTorch {OLDEST_TORCH} or newer, which loads '
+            f'checkpoints without running their code, but got '
+            f'{torch.__version__}. Upgrade `torch` and `torchvision`.'
         )
     if version not in TESTED:
         warnings.warn(

@@ -1,9 +1,11 @@
+import re
 import sys
 import types
 import warnings
 
 import mmpretrain
 import pytest
+import torch
 
 from mmanchor import host
 
@@ -27,6 +29,24 @@ def test_versions_that_do_not_work_are_refused(version, monkeypatch):
         ImportError, match=rf'but got {version}.*onedl-mmpretrain==1.3.6'
     ):
         host.require_host()
+
+
+@pytest.mark.parametrize('version', ['1.13.1', '2.5.1', '2.5.1+cu124'])
+def test_a_pytorch_that_runs_code_of_checkpoints_is_refused(
+    version, monkeypatch
+):
+    monkeypatch.setattr(torch, '__version__', version)
+    with pytest.raises(
+        ImportError,
+        match=f'PyTorch 2.6 or newer.*but got {re.escape(version)}',
+    ):
+        host.require_host()
+
+
+@pytest.mark.parametrize('version', ['2.6.0+cu124', '2.15.0'])
+def test_newer_versions_of_pytorch_are_taken(version, monkeypatch):
+    monkeypatch.setattr(torch, '__version__', version)
+    host.require_host()
 
 
 @pytest.mark.parametrize('version', ['1.2.1', '1.3.5', '1.4.0', '11.2.0'])
