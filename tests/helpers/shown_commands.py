@@ -15,7 +15,8 @@ PAGES = {
 VARIABLE = re.compile(r'([A-Z_]+)=(.*)', re.S)
 PROGRAMS = (
     r'(?:[A-Z_]+=\S+ +)*'
-    r'(?:python|pip|make|mim|mmanchor|sbatch|git|tools/\S+) '
+    r'(?:python|pip|make|mim|sbatch|git|tools/\S+'
+    rf'|mmanchor (?:{"|".join(COMMANDS)})) '
 )
 
 
