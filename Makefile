@@ -2,15 +2,23 @@
 PYTHON ?= python3
 VENV := .venv
 UPSTREAM := .venv-upstream
+# of `make test-python`: 3.12 or 3.13, the first that is there
+PYTHON312 ?= $(shell for one in python3.13 python3.12 \
+    $$HOME/.pyenv/versions/3.1[23].*/bin/python; do \
+    "$$one" -c '' 2> /dev/null && echo "$$one" && break; done)
+VENV312 := .venv-python312
+SMOKE := tests/test_host.py tests/test_cli.py tests/functional/test_masking.py \
+    tests/functional/test_folding.py tests/export/test_fold.py \
+    tests/checkpoints/test_run_checkpoints.py
 BIN := $(VENV)/bin
-LINTED := mmanchor configs tools tests docs/site
+LINTED := mmanchor mmanchor_cli.py configs tools tests docs/site
 # tests share two cores, and some wait: one thread each, a process more
 WORKERS ?= 3
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
 FAST = $(PYTEST) -m 'not matrix and not cluster and not faults'
 
-.PHONY: demo test test-fast test-faults test-upstream test-cluster docs lint \
-    format lock clean
+.PHONY: demo test test-fast test-faults test-upstream test-cluster \
+    test-python docs lint format lock clean
 
 demo: $(VENV)/demo
 	$(BIN)/python tools/demo.py
@@ -38,6 +46,35 @@ test-upstream: $(UPSTREAM)/dev
 test-cluster: $(VENV)/dev
 	.ci/slurm $(abspath $(BIN))/python -m pytest -m cluster tests/system/cluster
 
+# a small selection, on another Python than that of the other targets
+test-python:
+ifeq ($(WITHOUT_PYTHON312),1)
+	@echo 'No second Python is tested, as WITHOUT_PYTHON312=1 asks for.'
+else
+	@test -n "$(PYTHON312)" && "$(PYTHON312)" -c 'import sys; \
+	    sys.exit(sys.version_info < (3, 12))' || { \
+	    echo "Expected Python 3.12 or newer for 'make test-python', but got" \
+	    "'$(PYTHON312)'. Name one with PYTHON312=, or leave the test out" \
+	    "with WITHOUT_PYTHON312=1." >&2; exit 1; }
+	$(MAKE) $(VENV312)/smoke PYTHON312="$(PYTHON312)"
+	OMP_NUM_THREADS=1 $(VENV312)/bin/python -m pytest $(SMOKE)
+endif
+
+# uv takes seconds where pip takes minutes
+$(VENV312)/smoke: setup.cfg requirements/demo.txt
+	if command -v uv > /dev/null; then \
+	    uv venv --quiet --clear --python "$(PYTHON312)" $(@D) && \
+	    uv pip install --quiet --python $(@D)/bin/python --require-hashes \
+	        -r requirements/demo.txt && \
+	    uv pip install --quiet --python $(@D)/bin/python pytest -e .; \
+	else \
+	    "$(PYTHON312)" -m venv $(@D) && \
+	    $(@D)/bin/python -m pip install --quiet --require-hashes \
+	        -r requirements/demo.txt && \
+	    $(@D)/bin/python -m pip install --quiet pytest -e .; \
+	fi
+	touch $@
+
 # a site of docs/, in build/site; the variable silences a word on MkDocs 2
 docs: $(VENV)/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -54,7 +91,7 @@ format: $(VENV)/dev
 	$(BIN)/ruff format $(LINTED)
 
 clean:
-	rm -rf $(VENV) $(UPSTREAM) build dist *.egg-info
+	rm -rf $(VENV) $(UPSTREAM) $(VENV312) build dist *.egg-info
 
 # A stamp file says what an environment holds: it is made again when the
 # versions in its lock file change. `uv` installs in seconds where it is on

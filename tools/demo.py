@@ -6,7 +6,8 @@ from mmanchor.demo.run import run_demo
 from mmanchor.utils.console import print_in_any_locale
 from mmanchor.utils.files import user_path
 
-if __name__ == '__main__':
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--work-dir', type=user_path, default='work_dirs/demo')
     parser.add_argument('--max-epochs', type=int, default=40)
@@ -19,3 +20,7 @@ if __name__ == '__main__':
     )
     print_in_any_locale()
     run_demo(**vars(parser.parse_args()))
+
+
+if __name__ == '__main__':
+    main()

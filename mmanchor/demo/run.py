@@ -11,12 +11,12 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import Progress
 
-from .. import CONFIG_DIR
 from ..engine.launch import build_runner
 from ..suite.candidates import Candidate, named
 from ..suite.cli import measure_all
 from ..suite.settings import Settings
 from ..suite.spec import load_suite
+from ..utils.config import CONFIG_DIR
 from ..utils.console import progress_bars
 from .figure import draw_figure
 from .step_time import step_time_ratios

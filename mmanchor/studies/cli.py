@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from ..checkpoints.safe_loading import checkpoint_loading
 from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
-from ..engine.hooks.stop_on_signal_hook import Stopped
+from ..engine.hooks.stop_on_signal_hook import SIGNALS, Stopped
 from ..suite.settings import Settings
 from ..utils.files import user_path
 from ..utils.provenance import command_line
@@ -297,7 +297,7 @@ def main() -> None:
     what can go on.
     """
     import_from_here()
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in SIGNALS:
         signal.signal(number, _stop)
     try:
         status = run_study()

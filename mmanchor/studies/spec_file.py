@@ -7,10 +7,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .. import CONFIG_DIR
 from ..suite.settings import Settings
 from ..suite.spec import load_suite
-from ..utils.config import check_fields, meant
+from ..utils.config import CONFIG_DIR, check_fields, meant
 from .metrics import METRICS, metric_names
 from .slug import slug
 from .spec import BASELINE, FIGURES, Ground, Landscape, Plot, Setting, Study

@@ -20,10 +20,9 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
-from .. import CONFIG_DIR
 from ..engine import launch
 from ..engine.resume import latest_checkpoint
-from ..utils.config import read_config, reference_hooks, type_name
+from ..utils.config import CONFIG_DIR, read_config, reference_hooks, type_name
 from ..utils.console import write_json
 from ..utils.provenance import commit
 from .data_root import with_data_root

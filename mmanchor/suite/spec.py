@@ -8,11 +8,10 @@ import numpy as np
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
-from .. import CONFIG_DIR
 from ..datasets import SEVERITIES
 from ..datasets.shifts.cifar import CorruptedArrays
 from ..datasets.shifts.kinds import check_settings
-from ..utils.config import check_fields, type_name
+from ..utils.config import CONFIG_DIR, check_fields, type_name
 
 FOLDER = CONFIG_DIR / 'suites'
 

@@ -14,11 +14,88 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
 
 
+def _shipped(package: Path, name: str) -> Path:
+    """The folder ``configs`` or ``tools``, of a wheel or of a clone.
+
+    A wheel has it in the package. A clone has a link to it there, or a text
+    file where the system makes no links, as on Windows.
+    """
+    inside = package / '.mim' / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+CONFIG_DIR = _shipped(Path(__file__).parents[1], 'configs')
+
+
 def read_config(path: str | Path, options: dict | None = None) -> Config:
-    """A config file with changes, as ``{'model.backbone.depth': 18}``."""
-    cfg = Config.fromfile(path)
+    """Read a config file, and change it.
+
+    Args:
+        path (str | Path): See :func:`config_path`.
+        options (dict, optional): Changes, as ``{'model.backbone.depth': 18}``.
+            Defaults to None: none.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+        ValueError: Several have that name.
+    """
+    cfg = Config.fromfile(config_path(path))
     cfg.merge_from_dict(options or {})
     return cfg
+
+
+def config_path(path: str | Path) -> Path:
+    """Find a config: a file, or one that comes with mmanchor.
+
+    Args:
+        path (str | Path): A file's path, or the name of a config in
+            ``CONFIG_DIR``. The name may begin with ``configs/``, go without
+            ``.py`` and, if no other file is called the same, without its
+            folder.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+        ValueError: Several have that name.
+
+    Example:
+        >>> config_path('digits/vit-w64_digits.py').name
+        'vit-w64_digits.py'
+        >>> config_path('vit-w64_digits') == config_path(
+        ...     'configs/digits/vit-w64_digits.py'
+        ... )
+        True
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        return path
+    known = {
+        one.relative_to(CONFIG_DIR).with_suffix('').as_posix(): one
+        for one in CONFIG_DIR.rglob('*.py')
+    }
+    name = path.as_posix().removesuffix('.py').removeprefix('configs/')
+    if name in known:
+        return known[name]
+    same = [one for one in known if one.rpartition('/')[2] == name]
+    if len(same) == 1:
+        return known[same[0]]
+    if same:
+        raise ValueError(
+            f'Expected a name that one config has, but {", ".join(same)} have '
+            f'{name!r}. Name the folder, too.'
+        )
+    near = {one.rpartition('/')[2]: one for one in known} | {
+        one: one for one in known
+    }
+    close = difflib.get_close_matches(name, near, 1)
+    raise FileNotFoundError(
+        'Expected a config file, or the name of a config that comes with '
+        f'mmanchor, but got {str(path)!r}, which is not there. '
+        + (
+            f'Is {near[close[0]]!r} meant?'
+            if close
+            else '`mmanchor configs` lists those that come with it.'
+        )
+    )
 
 
 def type_name(config) -> str:

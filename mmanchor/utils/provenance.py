@@ -24,14 +24,27 @@ def command_line(words: Sequence[str] | None = None) -> str:
 
     Args:
         words (Sequence[str], optional): Behind ``python``. Defaults to None:
-            those of this process.
+            the words that started this process.
 
     Example:
         >>> command_line(['tools/fold.py', 'a.py', '--out=/home/me/b'])
         "python tools/fold.py a.py '--out=…/b'"
     """
-    words = sys.argv if words is None else words
-    return shlex.join(['python', *map(_shareable_word, words)])
+    started = [*program(), *sys.argv[1:]]
+    words = started if words is None else ['python', *words]
+    return shlex.join(map(_shareable_word, words))
+
+
+def program() -> list[str]:
+    """The words that started this program, before its arguments.
+
+    They are ``['mmanchor', 'train']`` for a subcommand of ``mmanchor``, and
+    ``['python', 'tools/train.py']`` for a tool.
+    """
+    name = sys.argv[0]
+    if name.startswith('mmanchor '):  # see `mmanchor_cli`
+        return name.split()
+    return ['python', name]
 
 
 def _shareable_word(word: str) -> str:

@@ -17,7 +17,12 @@ from ..reference_source import only_plots_schedule
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .reproducible_run_hook import ReproducibleRunHook
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+# Windows has no SIGUSR1
+SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ('SIGTERM', 'SIGUSR1')
+    if hasattr(signal, name)
+)
 _ORPHANED = 1000  # in place of a signal: torchrun is gone
 
 
