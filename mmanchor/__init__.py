@@ -15,6 +15,7 @@ with imported_quietly():
     from . import datasets, engine, evaluation, functional, models
     from .checkpoints.run_checkpoints import allow_run_checkpoints
     from .models import fold_reference
+    from .registry import MASKED_TARGETS, PROTOCOLS, UNCERTAINTIES
 
 allow_run_checkpoints()
 
@@ -22,6 +23,9 @@ CONFIG_DIR = Path(__file__).parent / '.mim' / 'configs'
 
 __all__ = [
     'CONFIG_DIR',
+    'MASKED_TARGETS',
+    'PROTOCOLS',
+    'UNCERTAINTIES',
     '__version__',
     'datasets',
     'engine',

@@ -24,6 +24,7 @@ from .inference.protocols import (
     Protocol,
     build_protocol,
     check_measures,
+    in_order,
 )
 from .inference.reference_passes import each_pass, mean_features
 from .masked_norm_stats import MaskedNormStats
@@ -328,18 +329,20 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 samples[row] = sample
         return samples
 
-    def answers(self, inputs: torch.Tensor) -> list[Answers]:
+    def answers(self, inputs: torch.Tensor) -> Sequence[Answers]:
         """The logits for the references of the protocol; see there.
 
         Raises:
             ValueError: See
-                :func:`~mmanchor.models.inference.protocols.check_measures`.
+                :func:`~mmanchor.models.inference.protocols.check_measures` and
+                :func:`~mmanchor.models.inference.protocols.in_order`.
         """
         check_measures(self.protocol, self.uncertainty, self.average)
         # a trace counts operations; it can't follow a choice
         if self._is_anchored(inputs) or torch.jit.is_tracing():
             return [Answers(None, self.reference_logits(inputs))]
-        return self.protocol.answer(self, inputs)
+        answers = self.protocol.answer(self, inputs)
+        return in_order(answers, inputs, self.protocol)
 
     def _is_anchored(self, inputs: torch.Tensor) -> bool:
         channels = inputs.size(1)

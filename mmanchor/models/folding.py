@@ -15,8 +15,6 @@ from .heads import unmask_head
 from .inference.reference_passes import normalised
 from .inference.shared_stem import SharedStem
 
-_PASSES_BY_IMAGE = ('adaptive', 'transduction')
-
 
 def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
     """Fold one frozen reference into the stem.
@@ -36,7 +34,7 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
 
     Raises:
         ValueError: More than one reference is in use, there is none, the
-            protocol has no fixed number of passes, ``average`` is
+            protocol is no average over the same references, ``average`` is
             ``'calibrated'``, or the backbone has no stem that could be
             folded.
 
@@ -97,9 +95,9 @@ class FoldedReferences(nn.Module):
 
     Raises:
         ValueError: There is no reference, ``references_per_pass`` is out of
-            range, the protocol has no fixed number of passes, or there is no
-            stem that could be folded; in the forward, images have another
-            size than the references.
+            range, the protocol is no average over the same references, or
+            there is no stem that could be folded; in the forward, images have
+            another size than the references.
     """
 
     def __init__(
@@ -140,17 +138,19 @@ class FoldedReferences(nn.Module):
 
 
 def check_protocol(model: AnchoredImageClassifier) -> None:
-    """Refuse a model that looks at each image before it says how often.
+    """Raise unless the answer is an average over the same references.
 
     Raises:
-        ValueError: The model's ``protocol`` is adaptive or transduction.
+        ValueError: It is not, as with the protocols adaptive and
+            transduction; see ``can_fold`` of
+            :class:`~mmanchor.models.Protocol`.
     """
-    name = model.protocol.name
-    if name in _PASSES_BY_IMAGE:
+    if not model.protocol.can_fold:
         raise ValueError(
-            'Expected a protocol with a fixed number of passes, but got '
-            f'{name!r}, where the number of passes, or the reference, depends '
-            "on the image. Set `protocol='mean'` with K references."
+            'Expected a protocol that averages over the same references for '
+            f'every image, but got {model.protocol.name!r}, where the '
+            'references, or what becomes of them, may depend on the image. '
+            "Set `protocol='mean'` with K references."
         )
 
 

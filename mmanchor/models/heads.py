@@ -22,11 +22,12 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from ..functional import (
+    MaskedTarget,
     average_references,
+    measure_uncertainty,
     normalized_entropy,
     reference_spread,
 )
-from ..functional.uncertainty import UNCERTAINTY
 from .losses import ReferenceMaskingLoss
 
 # no softmax; a margin on the label of masked rows. Upstream has no regression.
@@ -59,18 +60,25 @@ class ReferenceMasking:
     """What :func:`reference_masking` adds to a head.
 
     Args:
-        masked_target (str, optional): See
+        masked_target (str | dict, optional): See
             :class:`~mmanchor.models.losses.ReferenceMaskingLoss`. Only where
             ``loss`` isn't one already. Defaults to None: ``'uniform'``.
         *args, **kwargs: Arguments of the host's head.
     """
 
-    def __init__(self, *args, masked_target: str | None = None, **kwargs):
+    def __init__(
+        self,
+        *args,
+        masked_target: str | dict | MaskedTarget | None = None,
+        **kwargs,
+    ):
         super().__init__(*args, **kwargs)
         _check_num_classes(self)
         self._wrap_loss(masked_target)
 
-    def _wrap_loss(self, masked_target: str | None = None) -> None:
+    def _wrap_loss(
+        self, masked_target: str | dict | MaskedTarget | None = None
+    ) -> None:
         if not isinstance(self.loss_module, ReferenceMaskingLoss):
             self.loss_module = ReferenceMaskingLoss(
                 self.loss_module, masked_target or 'uniform'
@@ -198,8 +206,8 @@ class ReferenceMasking:
                 Defaults to None: new ones.
             average (str): See
                 :func:`~mmanchor.functional.average_references`.
-            uncertainty (Sequence[str]): More fields, by the names of
-                ``UNCERTAINTY`` in :mod:`mmanchor.functional.uncertainty`.
+            uncertainty (Sequence[str]): More fields, by their names in
+                ``UNCERTAINTIES``.
             spread (bool): Whether to write ``pred_std``. Defaults to True.
 
         Shape:
@@ -218,7 +226,7 @@ class ReferenceMasking:
         if spread:
             fields['pred_std'] = reference_spread(logits)
         fields.update(
-            (name, UNCERTAINTY[name](logits)) for name in uncertainty
+            (name, measure_uncertainty(logits, name)) for name in uncertainty
         )
         for row, sample in enumerate(samples):
             sample.set_field(len(logits), 'num_references', dtype=int)
