@@ -1,7 +1,5 @@
 """Preprocessing of training batches: anchoring, and its control."""
 
-import difflib
-import inspect
 import math
 from numbers import Real
 
@@ -22,6 +20,7 @@ from ..functional import (
     draw_partners,
 )
 from ..functional.masking import MASK_BY, MASK_COIN
+from ..utils.names import check_arguments, constructors, named_arguments
 
 
 class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
@@ -41,7 +40,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         mask_coin: str = 'shared',
         **kwargs,
     ):
-        _check_names(type(self), kwargs)
+        check_arguments(kwargs, type(self))
         super().__init__(**kwargs)
         self.mask_prob = _check_probability(mask_prob)
         if mask_by not in MASK_BY:
@@ -365,7 +364,7 @@ def check_settings_reach_the_model(cfg: Config) -> None:
     inner = model.get('data_preprocessor')
     if not isinstance(inner, dict):
         return
-    ours = inspect.signature(AnchoringDataPreprocessor).parameters
+    ours = named_arguments(*constructors(AnchoringDataPreprocessor))
     ignored = {
         name: value
         for name, value in given.items()
@@ -381,19 +380,6 @@ def check_settings_reach_the_model(cfg: Config) -> None:
             "`model = dict(type='AnchoredImageClassifier', data_preprocessor="
             f"dict(type='AnchoringDataPreprocessor', {settings}))` and drop "
             'the one beside it.'
-        )
-
-
-def _check_names(kind: type, kwargs: dict) -> None:
-    own = list(inspect.signature(kind).parameters)
-    host = list(inspect.signature(ClsDataPreprocessor).parameters)
-    known = [name for name in own if name != 'kwargs'] + host
-    for name in sorted(set(kwargs) - set(known)):
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        raise TypeError(
-            f'Expected arguments of {kind.__name__} to be among '
-            f'{", ".join(known)}, but got {name}. '
-            f'{f"Did you mean {near[0]}?" if near else "Drop it."}'
         )
 
 

@@ -1,7 +1,6 @@
 """Anchored models with frozen references, as plain models with a map added."""
 
 import copy
-import inspect
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +8,7 @@ from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from torch import nn
 
 from ..functional import average_references, narrow, trace_reference_maps
+from ..utils.names import named_arguments
 from .classifier import AnchoredImageClassifier
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import unmask_head
@@ -223,7 +223,7 @@ def plain_preprocessor(
     anchoring: AnchoringDataPreprocessor,
 ) -> ClsDataPreprocessor:
     """The host's preprocessor with the settings of an anchoring one."""
-    known = inspect.signature(ClsDataPreprocessor).parameters
+    known = named_arguments(ClsDataPreprocessor)
     settings = {
         name: getattr(anchoring, name)
         for name in known

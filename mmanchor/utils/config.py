@@ -1,7 +1,6 @@
 """What configs say, however they say it."""
 
-import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import (
@@ -10,6 +9,8 @@ from typing import (
 
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
+
+from .names import did_you_mean
 
 
 def read_config(path: str | Path, options: dict | None = None) -> Config:
@@ -107,7 +108,7 @@ def check_fields(
         if key not in wanted:
             raise ValueError(
                 f'Expected {where} to set {", ".join(wanted)}, but got '
-                f'{key!r}. {meant(key, wanted, "Remove it.")}'
+                f'{key!r}. {did_you_mean(key, wanted, "Remove it.")}'
             )
     lacking = [
         key
@@ -122,17 +123,6 @@ def check_fields(
             f'got {", ".join(config) or "nothing"}. Add '
             f'{lacking[0]}.'
         )
-
-
-def meant(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Advice on a name that is not known: the nearest, where one is near.
-
-    Example:
-        >>> meant('claen', ['clean', 'ece'], 'Change it.')
-        "Is 'clean' meant?"
-    """
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f'Is {close[0]!r} meant?' if close else otherwise
 
 
 def changes(before: dict, now: dict) -> dict[str, tuple[Any, Any]]:

@@ -82,7 +82,8 @@ def arguments(kind: Callable) -> tuple[str, ...] | None:
         parameters = inspect.signature(init).parameters.values()
         if all(one.kind != one.VAR_KEYWORD for one in parameters):
             return named_arguments(*inits[:count])
-    return None if inits else ()
+    takes_any = inits or kind.__new__ is not object.__new__
+    return None if takes_any else ()
 
 
 def check_arguments(
