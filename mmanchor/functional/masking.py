@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..registry import MASKED_TARGETS, registered_name
+from ..registry import MASKED_TARGETS, build_registered, registered_name
 
 MASK_BY = ('batch', 'sample')
 MASK_COIN = ('shared', 'rank')
@@ -224,7 +224,7 @@ def build_masked_target(config: str | dict | MaskedTarget) -> MaskedTarget:
     """
     if isinstance(config, MaskedTarget):
         return config
-    target = MASKED_TARGETS.build(config)
+    target = build_registered(config, MASKED_TARGETS)
     if not isinstance(target, MaskedTarget):
         raise TypeError(
             'Expected a masked target to be a subclass of MaskedTarget, but '

@@ -1,6 +1,7 @@
 """The classifier that anchors."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -111,6 +112,10 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     unmentioned.
     """
 
+    backbone: nn.Module
+    head: Any  # of a class that is made for the host's head
+    data_preprocessor: AnchoringDataPreprocessor
+
     def __init__(
         self,
         backbone: dict | nn.Module,
@@ -212,7 +217,10 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         if not self.stem:
             return None
         return stem_distance(
-            [self.backbone.get_submodule(name).weight for name in self.stem]
+            [
+                cast(nn.Conv2d, self.backbone.get_submodule(name)).weight
+                for name in self.stem
+            ]
         )
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
@@ -253,7 +261,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             ]
             if len(answers) == 1:
                 return averages[0]
-            rows = torch.cat([rows for rows, _ in answers])
+            rows = torch.cat([rows for rows, _ in answers if rows is not None])
             return torch.cat(averages)[rows.argsort()]
         return super().forward(inputs, data_samples, mode)
 
@@ -314,7 +322,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         """Predict; see
         :meth:`~mmanchor.models.heads.ReferenceMasking.predict_from_logits`.
         """
-        samples = list(data_samples or [None] * len(inputs))
+        samples: list[Any] = list(data_samples or [None] * len(inputs))
         for rows, logits in self.answers(inputs):
             rows = range(len(samples)) if rows is None else rows.tolist()
             of_rows = [samples[row] for row in rows]

@@ -20,6 +20,7 @@ from ..functional import (
     draw_partners,
 )
 from ..functional.masking import MASK_BY, MASK_COIN
+from ..utils.compiling import not_compiled
 from ..utils.names import check_arguments, constructors, named_arguments
 
 
@@ -30,6 +31,10 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
     and of :class:`SubtractiveMixDataPreprocessor`: with one seed both draw
     the same references and masks. Subclasses say what the network reads.
     """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    iteration: torch.Tensor
 
     def __init__(
         self,
@@ -122,7 +127,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
                     'would spoil other images. Mend or remove it.'
                 )
 
-    @torch.compiler.disable  # it counts: compiled anew at every step
+    @not_compiled  # it counts: compiled anew at every step
     def _draw_and_combine(self, images):
         iteration = self._next_iteration()
         seed = torch.initial_seed() if self.seed is None else self.seed
@@ -170,6 +175,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         return self._iteration - 1
 
     def _read_references(self, choice):
+        assert self.reference_set is not None
         drawn = self.reference_set.images[torch.from_numpy(choice)]
         return super().forward(dict(inputs=drawn))['inputs']
 
@@ -403,7 +409,7 @@ def _check_probability(mask_prob) -> float:
             'Expected `mask_prob` to be a number in [0, 1], but '
             f'got {mask_prob!r}.'
         )
-    if math.isnan(mask_prob) or not 0 <= mask_prob <= 1:
+    if math.isnan(mask_prob) or not 0 <= float(mask_prob) <= 1:
         raise ValueError(
             f'Expected `mask_prob` to be in [0, 1], but got {mask_prob}.'
         )

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
@@ -68,13 +69,16 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
     for name, map_ in zip(folded.stem, maps):
         add_reference_map(folded.backbone.get_submodule(name), map_[0])
     keep_image_shape(folded.backbone, references.shape[1:])
-    plain = ImageClassifier(
+    # the host's types know configs only, but it takes modules as well
+    parts: dict[str, Any] = dict(
         backbone=folded.backbone,
         neck=folded.neck if folded.with_neck else None,
         head=unmask_head(folded.head) if folded.with_head else None,
         data_preprocessor=plain_preprocessor(folded.data_preprocessor),
     )
-    return plain.to(references.device).eval().requires_grad_(False)
+    plain = ImageClassifier(**parts)
+    plain.to(references.device).eval().requires_grad_(False)
+    return plain
 
 
 class FoldedReferences(nn.Module):
@@ -111,7 +115,8 @@ class FoldedReferences(nn.Module):
                 'Expected `references_per_pass` to be at least '
                 f'1, but got {references_per_pass}. Raise it.'
             )
-        self.model, references, maps = _fold_stem(model)
+        folded, references, maps = _fold_stem(model)
+        self.model: Any = folded
         self.references_per_pass = references_per_pass or len(references)
         for index, of_layer in enumerate(maps):
             self.register_buffer(f'reference_maps_{index}', of_layer)
@@ -170,7 +175,7 @@ def add_reference_map(layer: nn.Module, map_: torch.Tensor) -> None:
 
 def keep_image_shape(backbone: nn.Module, image_shape: Sequence[int]) -> None:
     """Let a folded backbone refuse images of another size (C, H, W)."""
-    backbone.image_shape = tuple(image_shape)
+    setattr(backbone, 'image_shape', tuple(image_shape))
     backbone.register_forward_pre_hook(_check_image_shape)
 
 

@@ -8,6 +8,7 @@ from mmpretrain.registry import MODELS
 
 from ..utils.config import type_name
 from ..utils.names import constructors, named_arguments
+from .classifier import AnchoredImageClassifier
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import reference_masking
 from .losses import ReferenceMaskingLoss
@@ -70,7 +71,7 @@ def take_off(cfg: Config) -> Config:
         {'type': 'ImageClassifier', 'head': {'type': 'ClsHead'}}
     """
     cfg = copy.deepcopy(cfg)
-    kind = _class(cfg.model)
+    kind = _class(cfg.model) or AnchoredImageClassifier
     _drop_arguments(cfg.model, kind)
     cfg.model.type = host_class(kind).__name__
     for preprocessor in preprocessors(cfg):

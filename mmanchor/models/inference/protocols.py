@@ -6,7 +6,12 @@ from typing import NamedTuple
 import torch
 
 from ...functional import anchor, settled
-from ...registry import PROTOCOLS, UNCERTAINTIES, registered_name
+from ...registry import (
+    PROTOCOLS,
+    UNCERTAINTIES,
+    build_registered,
+    registered_name,
+)
 from .candidate_search import SPACES, CandidateSearch
 
 
@@ -238,7 +243,7 @@ def build_protocol(config: str | dict | Protocol) -> Protocol:
     """
     if isinstance(config, Protocol):
         return config
-    protocol = PROTOCOLS.build(config)
+    protocol = build_registered(config, PROTOCOLS)
     if not isinstance(protocol, Protocol):
         raise TypeError(
             'Expected a protocol to be a subclass of Protocol, but got '
@@ -313,9 +318,11 @@ def in_order(
             f'{[tuple(logits.shape) for _, logits in answers]}. Return '
             '`[Answers(None, logits)]`, or groups whose `rows` are all images.'
         )
-    if len(answers) != 1 or answers[0].rows is None:
+    if not answers:  # no images at all
         return answers
     rows, logits = answers[0]
+    if len(answers) > 1 or rows is None:
+        return answers
     return [Answers(None, logits[:, rows.argsort()])]
 
 
