@@ -13,12 +13,16 @@ with imported_quietly():
     from . import datasets, engine, evaluation, functional, models
     from .checkpoints.run_checkpoints import allow_run_checkpoints
     from .models import fold_reference
+    from .registry import MASKED_TARGETS, PROTOCOLS, UNCERTAINTIES
     from .utils.config import CONFIG_DIR
 
 allow_run_checkpoints()
 
 __all__ = [
     'CONFIG_DIR',
+    'MASKED_TARGETS',
+    'PROTOCOLS',
+    'UNCERTAINTIES',
     '__version__',
     'datasets',
     'engine',

@@ -12,8 +12,8 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 
 from ..models import AnchoredImageClassifier
+from ..models.plain_config import drop_pretrained
 from ..utils.config import scope_of, type_name
-from ..utils.plain_config import drop_pretrained
 from .safe_loading import load_checkpoint
 from .verification import check_architecture, check_checkpoint, check_kind
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.hub import get_config
 
+from ..models.plain_config import drop_pretrained, take_off
 from ..utils.config import config_path, own_imports, read_config, type_name
-from ..utils.plain_config import drop_pretrained, take_off
 
 FOUR_LINES = """
 _base_ = '{base}'

@@ -12,7 +12,9 @@ from .draws import check_seed, draw_generator
 from .folding import reference_map, residual_half, trace_reference_maps
 from .landscape import moved_weights, random_direction
 from .masking import (
+    MaskedTarget,
     blank_references,
+    build_masked_target,
     draw_mask,
     normalized_entropy,
     uniform_cross_entropy,
@@ -28,12 +30,14 @@ from .uncertainty import (
     check_uncertainty,
     energy,
     max_logit,
+    measure_uncertainty,
     mutual_information,
     predictive_entropy,
     reference_spread,
 )
 
 __all__ = [
+    'MaskedTarget',
     'anchor',
     'anchor_score',
     'anchor_to_all',
@@ -41,6 +45,7 @@ __all__ = [
     'average_space',
     'best_candidates',
     'blank_references',
+    'build_masked_target',
     'calibrated_logits',
     'check_same_size',
     'check_seed',
@@ -54,6 +59,7 @@ __all__ = [
     'fold',
     'inflate',
     'max_logit',
+    'measure_uncertainty',
     'moved_weights',
     'mutual_information',
     'narrow',

@@ -1,6 +1,7 @@
 """The classifier that anchors."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -25,6 +26,7 @@ from .inference.protocols import (
     Protocol,
     build_protocol,
     check_measures,
+    in_order,
 )
 from .inference.reference_passes import each_pass, mean_features, normalised
 from .masked_norm_stats import MaskedNormStats, has_running_stats
@@ -110,6 +112,10 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     Source: arXiv 2406.00529, which leaves running statistics
     unmentioned.
     """
+
+    backbone: nn.Module
+    head: Any  # of a class that is made for the host's head
+    data_preprocessor: AnchoringDataPreprocessor
 
     def __init__(
         self,
@@ -216,7 +222,10 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         if not self.stem:
             return None
         return stem_distance(
-            [self.backbone.get_submodule(name).weight for name in self.stem]
+            [
+                cast(nn.Conv2d, self.backbone.get_submodule(name)).weight
+                for name in self.stem
+            ]
         )
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
@@ -256,7 +265,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             ]
             if len(answers) == 1:
                 return averages[0]
-            rows = torch.cat([rows for rows, _ in answers])
+            rows = torch.cat([rows for rows, _ in answers if rows is not None])
             return torch.cat(averages)[rows.argsort()]
         return super().forward(inputs, data_samples, mode)
 
@@ -320,7 +329,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         """Predict; see
         :meth:`~mmanchor.models.heads.ReferenceMasking.predict_from_logits`.
         """
-        samples = list(data_samples or [None] * len(inputs))
+        samples: list[Any] = list(data_samples or [None] * len(inputs))
         for rows, logits in self.answers(inputs):
             rows = range(len(samples)) if rows is None else rows.tolist()
             of_rows = [samples[row] for row in rows]
@@ -335,7 +344,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 samples[row] = sample
         return samples
 
-    def answers(self, inputs: torch.Tensor) -> list[Answers]:
+    def answers(self, inputs: torch.Tensor) -> Sequence[Answers]:
         """The logits for the references of the protocol; see there.
 
         In training, where BatchNorm moves its running statistics, each image
@@ -344,7 +353,8 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
 
         Raises:
             ValueError: See
-                :func:`~mmanchor.models.inference.protocols.check_measures`.
+                :func:`~mmanchor.models.inference.protocols.check_measures` and
+                :func:`~mmanchor.models.inference.protocols.in_order`.
         """
         check_measures(self.protocol, self.uncertainty, self.average)
         # a trace counts operations; it can't follow a choice
@@ -353,7 +363,8 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         if self._moves_running_stats:
             inputs = anchor(inputs, self._one_reference_each(inputs))
             return [Answers(None, self.reference_logits(inputs))]
-        return self.protocol.answer(self, inputs)
+        answers = self.protocol.answer(self, inputs)
+        return in_order(answers, inputs, self.protocol)
 
     @property
     def _moves_running_stats(self) -> bool:

@@ -1,7 +1,5 @@
 """Preprocessing of training batches: anchoring, and its control."""
 
-import difflib
-import inspect
 import math
 from numbers import Real
 
@@ -22,6 +20,8 @@ from ..functional import (
     draw_partners,
 )
 from ..functional.masking import MASK_BY, MASK_COIN
+from ..utils.compiling import not_compiled
+from ..utils.names import check_arguments, constructors, named_arguments
 
 
 class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
@@ -32,6 +32,10 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
     the same references and masks. Subclasses say what the network reads.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+    iteration: torch.Tensor
+
     def __init__(
         self,
         mask_prob: float = 0.25,
@@ -41,7 +45,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         mask_coin: str = 'shared',
         **kwargs,
     ):
-        _check_names(type(self), kwargs)
+        check_arguments(kwargs, type(self))
         super().__init__(**kwargs)
         self.mask_prob = _check_probability(mask_prob)
         if mask_by not in MASK_BY:
@@ -123,7 +127,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
                     'would spoil other images. Mend or remove it.'
                 )
 
-    @torch.compiler.disable  # it counts: compiled anew at every step
+    @not_compiled  # it counts: compiled anew at every step
     def _draw_and_combine(self, images):
         iteration = self._next_iteration()
         seed = torch.initial_seed() if self.seed is None else self.seed
@@ -172,6 +176,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         return self._iteration - 1
 
     def _read_references(self, choice):
+        assert self.reference_set is not None
         drawn = self.reference_set.images[torch.from_numpy(choice)]
         return super().forward(dict(inputs=drawn))['inputs']
 
@@ -379,7 +384,7 @@ def check_settings_reach_the_model(cfg: Config) -> None:
     inner = model.get('data_preprocessor')
     if not isinstance(inner, dict):
         return
-    ours = inspect.signature(AnchoringDataPreprocessor).parameters
+    ours = named_arguments(*constructors(AnchoringDataPreprocessor))
     ignored = {
         name: value
         for name, value in given.items()
@@ -395,19 +400,6 @@ def check_settings_reach_the_model(cfg: Config) -> None:
             "`model = dict(type='AnchoredImageClassifier', data_preprocessor="
             f"dict(type='AnchoringDataPreprocessor', {settings}))` and drop "
             'the one beside it.'
-        )
-
-
-def _check_names(kind: type, kwargs: dict) -> None:
-    own = list(inspect.signature(kind).parameters)
-    host = list(inspect.signature(ClsDataPreprocessor).parameters)
-    known = [name for name in own if name != 'kwargs'] + host
-    for name in sorted(set(kwargs) - set(known)):
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        raise TypeError(
-            f'Expected arguments of {kind.__name__} to be among '
-            f'{", ".join(known)}, but got {name}. '
-            f'{f"Did you mean {near[0]}?" if near else "Drop it."}'
         )
 
 
@@ -431,7 +423,7 @@ def _check_probability(mask_prob) -> float:
             'Expected `mask_prob` to be a number in [0, 1], but '
             f'got {mask_prob!r}.'
         )
-    if math.isnan(mask_prob) or not 0 <= mask_prob <= 1:
+    if math.isnan(mask_prob) or not 0 <= float(mask_prob) <= 1:
         raise ValueError(
             f'Expected `mask_prob` to be in [0, 1], but got {mask_prob}.'
         )

@@ -1,10 +1,12 @@
 """A folded model, as it is read from disk."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
+from torch import nn
 
 from .folding import add_reference_map, keep_image_shape
 
@@ -51,6 +53,8 @@ class FoldedImageClassifier(ImageClassifier):
         torch.Size([4, 10])
     """
 
+    backbone: nn.Module
+
     def __init__(
         self, *args, image_shape: Sequence[int], stem: Sequence[str], **kwargs
     ):
@@ -91,7 +95,7 @@ class FoldedImageClassifier(ImageClassifier):
                 ' Load what `tools/fold.py` wrote with this config.'
             )
         for key, name in wanted.items():
-            layer = self.backbone.get_submodule(name)
+            layer: Any = self.backbone.get_submodule(name)
             layer.reference_map = layer.reference_map.new_empty(
                 state_dict[key].shape
             )

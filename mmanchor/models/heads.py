@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmpretrain.evaluation import Accuracy
@@ -22,11 +23,13 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from ..functional import (
+    MaskedTarget,
     average_references,
+    measure_uncertainty,
     normalized_entropy,
     reference_spread,
 )
-from ..functional.uncertainty import UNCERTAINTY
+from ..utils.compiling import not_compiled
 from .losses import ReferenceMaskingLoss
 
 # no softmax; a margin on the label of masked rows. Upstream has no regression.
@@ -35,10 +38,10 @@ _REFUSED = tuple(
     for name in ('RegressionHead', 'ArcFaceClsHead')
     if hasattr(host_heads, name)
 )
-_LOGITS_ONLY = object()  # in place of data samples
+_LOGITS_ONLY: Any = object()  # in place of data samples
 
 
-@torch.compiler.disable  # it would be compiled anew for every pattern
+@not_compiled  # it would be compiled anew for every pattern
 def masked_rows(data_samples: Sequence[DataSample]) -> torch.Tensor:
     """Which samples are masked.
 
@@ -55,22 +58,39 @@ def masked_rows(data_samples: Sequence[DataSample]) -> torch.Tensor:
     )
 
 
-class ReferenceMasking:
+if TYPE_CHECKING:
+    _Host = ClsHead
+else:
+    _Host = object
+
+
+class ReferenceMasking(_Host):
     """What :func:`reference_masking` adds to a head.
 
     Args:
-        masked_target (str, optional): See
+        masked_target (str | dict, optional): See
             :class:`~mmanchor.models.losses.ReferenceMaskingLoss`. Only where
             ``loss`` isn't one already. Defaults to None: ``'uniform'``.
         *args, **kwargs: Arguments of the host's head.
     """
 
-    def __init__(self, *args, masked_target: str | None = None, **kwargs):
+    host_class: type[ClsHead]
+    loss_module: ReferenceMaskingLoss
+    topk: tuple[int, ...]
+
+    def __init__(
+        self,
+        *args,
+        masked_target: str | dict | MaskedTarget | None = None,
+        **kwargs,
+    ):
         super().__init__(*args, **kwargs)
         _check_num_classes(self)
         self._wrap_loss(masked_target)
 
-    def _wrap_loss(self, masked_target: str | None = None) -> None:
+    def _wrap_loss(
+        self, masked_target: str | dict | MaskedTarget | None = None
+    ) -> None:
         if not isinstance(self.loss_module, ReferenceMaskingLoss):
             self.loss_module = ReferenceMaskingLoss(
                 self.loss_module, masked_target or 'uniform'
@@ -83,7 +103,7 @@ class ReferenceMasking:
             )
         self._masked_target = self.loss_module.target
 
-    @torch.compiler.disable  # another mask at every step
+    @not_compiled  # another mask at every step
     def _hold_mask(self, mask: torch.Tensor | None) -> None:
         """Tell the loss which rows are masked, past whatever the head does."""
         if not isinstance(self.loss_module, ReferenceMaskingLoss):
@@ -109,7 +129,7 @@ class ReferenceMasking:
             )
         return losses
 
-    @torch.compiler.disable  # every number of masked rows has another shape
+    @not_compiled  # every number of masked rows has another shape
     def _get_loss(
         self, cls_score, data_samples: list[DataSample], **kwargs
     ) -> dict:
@@ -174,7 +194,8 @@ class ReferenceMasking:
         Shape:
             - output: (B, num_classes)
         """
-        return super().predict(feats, _LOGITS_ONLY)
+        logits: Any = super().predict(feats, _LOGITS_ONLY)
+        return logits
 
     def predict(
         self, feats, data_samples: list[DataSample | None] | None = None
@@ -198,8 +219,8 @@ class ReferenceMasking:
                 Defaults to None: new ones.
             average (str): See
                 :func:`~mmanchor.functional.average_references`.
-            uncertainty (Sequence[str]): More fields, by the names of
-                ``UNCERTAINTY`` in :mod:`mmanchor.functional.uncertainty`.
+            uncertainty (Sequence[str]): More fields, by their names in
+                ``UNCERTAINTIES``.
             spread (bool): Whether to write ``pred_std``. Defaults to True.
 
         Shape:
@@ -218,7 +239,7 @@ class ReferenceMasking:
         if spread:
             fields['pred_std'] = reference_spread(logits)
         fields.update(
-            (name, UNCERTAINTY[name](logits)) for name in uncertainty
+            (name, measure_uncertainty(logits, name)) for name in uncertainty
         )
         for row, sample in enumerate(samples):
             sample.set_field(len(logits), 'num_references', dtype=int)
@@ -281,7 +302,7 @@ def reference_masking(head_class: type[ClsHead]) -> type[ClsHead]:
     )
 
 
-def _check_num_classes(head: ClsHead) -> None:
+def _check_num_classes(head: nn.Module) -> None:
     if getattr(head, 'num_classes', None) == 1:
         raise ValueError(
             f'Expected `num_classes` of {type(head).__name__} to be at least '
@@ -319,9 +340,10 @@ def mask_head(head: dict | nn.Module | None) -> dict | nn.Module | None:
     if isinstance(head, nn.Module):
         masking = reference_masking(type(head))
         _check_num_classes(head)
-        head.__class__ = masking
-        head._wrap_loss()
-        return head
+        masked: Any = head
+        masked.__class__ = masking
+        masked._wrap_loss()
+        return masked
     head_class = head.get('type')
     if isinstance(head_class, str):
         head_class = MODELS.get(head_class)
@@ -338,9 +360,10 @@ def unmask_head(head: ReferenceMasking) -> nn.Module:
         >>> type(unmask_head(mask_head(ClsHead()))).__name__
         'ClsHead'
     """
-    head.loss_module = head.loss_module.loss
-    head.__class__ = head.host_class
-    return head
+    plain: Any = head
+    plain.loss_module = head.loss_module.loss
+    plain.__class__ = head.host_class
+    return plain
 
 
 ReferenceMaskingClsHead = reference_masking(ClsHead)

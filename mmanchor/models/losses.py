@@ -5,9 +5,7 @@ from mmpretrain.models import FocalLoss
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from ..functional import uniform_cross_entropy
-
-TARGETS = ('uniform', 'label')
+from ..functional import MaskedTarget, build_masked_target
 
 
 @MODELS.register_module()
@@ -21,9 +19,11 @@ class ReferenceMaskingLoss(nn.Module):
     Args:
         loss (dict | torch.nn.Module): The loss of rows that are not masked.
             Defaults to ``dict(type='CrossEntropyLoss')``.
-        target (str): ``'uniform'``: cross-entropy to ``1 / num_classes`` for
-            every masked row (the paper); ``'label'``: masked rows keep their
-            label (what the authors' released code does). Defaults to
+        target (str | dict): ``'uniform'``: cross-entropy to
+            ``1 / num_classes`` for every masked row (the paper); ``'label'``:
+            masked rows keep their label (what the authors' released code
+            does); or another one that is registered in ``MASKED_TARGETS``,
+            see :func:`~mmanchor.functional.build_masked_target`. Defaults to
             ``'uniform'``.
 
     Shape:
@@ -33,7 +33,8 @@ class ReferenceMaskingLoss(nn.Module):
         - output: scalar
 
     Raises:
-        ValueError: ``target`` is another word; in the forward, a row is
+        TypeError: The masked target has no such argument.
+        ValueError: There is no such masked target; in the forward, a row is
             masked and there is only one logit.
 
     Example:
@@ -49,15 +50,11 @@ class ReferenceMaskingLoss(nn.Module):
     def __init__(
         self,
         loss: dict | nn.Module = dict(type='mmpretrain.CrossEntropyLoss'),
-        target: str = 'uniform',
+        target: str | dict | MaskedTarget = 'uniform',
     ):
         super().__init__()
-        if target not in TARGETS:
-            raise ValueError(
-                "Expected the masked `target` to be 'uniform' or "
-                f"'label', but got {target!r}."
-            )
         self.target = target
+        self.masked_target = build_masked_target(target)
         self.loss = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
         self.reference_masked: torch.Tensor | None = None
 
@@ -88,7 +85,7 @@ class ReferenceMaskingLoss(nn.Module):
         if reference_masked is None:
             reference_masked = self.reference_masked
         if (
-            self.target == 'label'
+            self.masked_target.keeps_labels
             or reference_masked is None
             or not reference_masked.any()
         ):
@@ -103,8 +100,9 @@ class ReferenceMaskingLoss(nn.Module):
         )
         scores = cls_score[masked]
         # autocast leaves a softmax in half precision, on CPU
-        rows = uniform_cross_entropy(
+        rows = self.masked_target.loss(
             scores.to(torch.promote_types(scores.dtype, torch.float32)),
+            target[masked],
             self._sigmoid,
         )
         if weight is not None:

@@ -1,14 +1,24 @@
 """BatchNorm's running statistics and masked batches."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..utils.compiling import not_compiled
+
 MASKED_NORM_STATS = ('skip', 'update')
 
 
-class MaskedNormStats:
+if TYPE_CHECKING:
+    from mmpretrain.models import ImageClassifier as _Host
+else:
+    _Host = object
+
+
+class MaskedNormStats(_Host):
     """Lets a classifier keep masked batches out of running statistics.
 
     A mixin before ``ImageClassifier``. The decision is taken where a loss
@@ -64,7 +74,7 @@ class MaskedNormStats:
         self._track_outside_loss()
         return super().extract_feat(*args, **kwargs)
 
-    @torch.compiler.disable  # it would be compiled anew for every pattern
+    @not_compiled  # it would be compiled anew for every pattern
     def _track_in_loss(self, data_samples) -> None:
         # Set before a forward rather than undone after it: activation
         # checkpointing runs the layers once more in the backward pass.
@@ -75,7 +85,7 @@ class MaskedNormStats:
             )
         )
 
-    @torch.compiler.disable
+    @not_compiled
     def _track_outside_loss(self) -> None:
         if not self._in_loss:
             self._set_tracking(True)

@@ -13,10 +13,11 @@ from mmengine.config import Config
 from mmpretrain.registry import HOOKS
 
 from ..suite.spec import load_suite
-from ..utils.config import meant, reference_hooks
+from ..utils.config import reference_hooks
 from ..utils.console import write_json
 from ..utils.files import whole_files
 from ..utils.locks import is_locked
+from ..utils.names import did_you_mean
 from .slug import slug
 from .spec import Ground, Setting, Study
 from .training import Training, plain, training_of
@@ -255,7 +256,7 @@ def select(cells: Sequence[Cell], only: Sequence[str] | None) -> list[Cell]:
         if name not in names:
             raise ValueError(
                 f'Expected --only to name settings, {", ".join(names)}, but '
-                f'got {name!r}. {meant(name, names, "Change it.")}'
+                f'got {name!r}. {did_you_mean(name, names, "Change it.")}'
             )
     found = [cell for cell in cells if not only or cell.setting.name in only]
     for cell in found:

@@ -9,7 +9,8 @@ from mmengine.config import Config
 
 from ..suite.settings import Settings
 from ..suite.spec import load_suite
-from ..utils.config import CONFIG_DIR, check_fields, meant
+from ..utils.config import CONFIG_DIR, check_fields
+from ..utils.names import did_you_mean
 from .metrics import METRICS, metric_names
 from .slug import slug
 from .spec import BASELINE, FIGURES, Ground, Landscape, Plot, Setting, Study
@@ -169,7 +170,7 @@ def _find(name: str | Path, folder: Path, what: str) -> Path:
         raise FileNotFoundError(
             f'Expected {what} among {", ".join(known)}, or a Python file of '
             f'your own, but got {str(name)!r}. '
-            f'{meant(str(name), known, "Change it.")}'
+            f'{did_you_mean(str(name), known, "Change it.")}'
         )
     return path
 
@@ -304,4 +305,4 @@ def _check_known(
 
 
 def _advice(name: str, known: Iterable[str]) -> str:
-    return meant(name, known, f'There is {", ".join(known)}.')
+    return did_you_mean(name, known, f'There is {", ".join(known)}.')

@@ -82,13 +82,7 @@ class Candidate:
         """How references are used, in a word or two; None of plain models."""
         if self.hook is None:
             return None
-        k = self.hook.needed
-        return dict(
-            mean=f'K = {k}',
-            single='K = 1',
-            adaptive=f'K ≤ {k}',
-            transduction=f'best of {k}',
-        )[self.hook.protocol.name]
+        return self.hook.protocol.describe(self.hook.needed)
 
     @property
     def settings(self) -> dict:

@@ -1,7 +1,6 @@
 """What configs say, however they say it."""
 
-import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import (
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
+
+from .names import did_you_mean
 
 
 def _shipped(package: Path, name: str) -> Path:
@@ -86,14 +87,13 @@ def config_path(path: str | Path) -> Path:
     near = {one.rpartition('/')[2]: one for one in known} | {
         one: one for one in known
     }
-    close = difflib.get_close_matches(name, near, 1)
     raise FileNotFoundError(
         'Expected a config file, or the name of a config that comes with '
         f'mmanchor, but got {str(path)!r}, which is not there. '
-        + (
-            f'Is {near[close[0]]!r} meant?'
-            if close
-            else '`mmanchor configs` lists those that come with it.'
+        + did_you_mean(
+            name,
+            near,
+            '`mmanchor configs` lists those that come with it.',
         )
     )
 
@@ -204,7 +204,7 @@ def check_fields(
         if key not in wanted:
             raise ValueError(
                 f'Expected {where} to set {", ".join(wanted)}, but got '
-                f'{key!r}. {meant(key, wanted, "Remove it.")}'
+                f'{key!r}. {did_you_mean(key, wanted, "Remove it.")}'
             )
     lacking = [
         key
@@ -219,17 +219,6 @@ def check_fields(
             f'got {", ".join(config) or "nothing"}. Add '
             f'{lacking[0]}.'
         )
-
-
-def meant(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Advice on a name that is not known: the nearest, where one is near.
-
-    Example:
-        >>> meant('claen', ['clean', 'ece'], 'Change it.')
-        "Is 'clean' meant?"
-    """
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f'Is {close[0]!r} meant?' if close else otherwise
 
 
 def changes(before: dict, now: dict) -> dict[str, tuple[Any, Any]]:

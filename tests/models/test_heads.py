@@ -228,7 +228,7 @@ def test_loss_may_be_a_masking_one_already():
             masked_target='label',
             loss=dict(type='ReferenceMaskingLoss'),
         )
-    with pytest.raises(ValueError, match="'uniform' or 'label', but got 'x'"):
+    with pytest.raises(ValueError, match="'uniform', 'label', or .* got 'x'"):
         build('LinearClsHead', masked_target='x')
 
 

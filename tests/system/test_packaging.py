@@ -58,6 +58,7 @@ def test_configs_and_tools_travel_in_the_wheel(wheel):
     assert 'mmanchor/.mim/model-index.yml' in packed
     assert 'mmanchor/engine/launch.py' in packed
     assert 'mmanchor_cli.py' in packed
+    assert 'mmanchor/py.typed' in packed
     assert 'mmanchor/datasets/shifts/wnids/imagenet.txt' in packed
     assert not any(name.startswith('tests') for name in packed)
 

@@ -63,7 +63,8 @@ class KReferenceHook(Hook):
             ``'transduction'``: for each image the best of 50, or
             ``dict(type='transduction', num_candidates=M)``; ``'adaptive'``:
             as many of the K as an image needs, the mean of which becomes the
-            metric ``references/mean_used``. See
+            metric ``references/mean_used``; or another one that is
+            registered in ``PROTOCOLS``. See
             :func:`~mmanchor.models.build_protocol`. Defaults to
             ``'mean'``.
         uncertainty (str | Sequence[str]): Measures that predictions carry,
@@ -124,11 +125,11 @@ class KReferenceHook(Hook):
         self.uncertainty = check_uncertainty(uncertainty)
         check_measures(self.protocol, self.uncertainty)
         self.num_references = num_references
-        if self.protocol.name == 'adaptive' and num_references < 3:
+        if num_references < self.protocol.least_references:
             raise ValueError(
-                'Expected `num_references` of at least 3 for the protocol '
-                "'adaptive', which starts with 2, but got "
-                f'{num_references}. Raise it.'
+                'Expected `num_references` of at least '
+                f'{self.protocol.least_references} for the protocol '
+                f'{self.protocol.name!r}, but got {num_references}. Raise it.'
             )
         if select == 'mean' and self.needed > 1:
             raise ValueError(
@@ -294,7 +295,7 @@ class KReferenceHook(Hook):
         )
         # test-time augmentation passes on what the first view used only
         if (
-            self.protocol.name == 'adaptive'
+            not self.protocol.same_number
             and not isinstance(runner.model, BaseTTAModel)
             and not any(
                 type(metric).__name__ == 'ReferencesUsed'

@@ -63,7 +63,7 @@ class SharedStem:
         for index, maps in enumerate(chunks, 1):
             k = len(maps[0])
             last = index == len(chunks)
-            replaced = {
+            replaced: dict[nn.Module, Callable] = {
                 layer: self._forward(
                     layer, of_layer, images.size(0), halves, last
                 )
