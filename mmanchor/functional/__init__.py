@@ -3,6 +3,7 @@
 from .adaptive import settled
 from .anchoring import (
     anchor,
+    anchor_batch,
     anchor_to_all,
     check_same_size,
     draw_partners,
@@ -12,6 +13,7 @@ from .draws import check_seed, draw_generator
 from .folding import reference_map, residual_half, trace_reference_maps
 from .landscape import moved_weights, random_direction
 from .masking import (
+    RowMask,
     blank_references,
     draw_mask,
     normalized_entropy,
@@ -34,7 +36,9 @@ from .uncertainty import (
 )
 
 __all__ = [
+    'RowMask',
     'anchor',
+    'anchor_batch',
     'anchor_score',
     'anchor_to_all',
     'average_references',
