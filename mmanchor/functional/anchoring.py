@@ -4,6 +4,8 @@ Source: Narayanaswamy et al., "On the Use of Anchoring for Training Vision
 Models", NeurIPS 2024 (arXiv 2406.00529).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -34,8 +36,8 @@ def anchor(images: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     return torch.cat([references, images - references], dim=1)
 
 
-def _check_one_each(images: torch.Tensor, shape: torch.Size) -> None:
-    if shape != images.shape[-len(shape) :]:
+def _check_one_each(images: torch.Tensor, shape: Sequence[int]) -> None:
+    if shape != images.shape:
         raise ValueError(
             "Expected one reference of the images' shape "
             f'{tuple(images.shape)} for each of them, but got references of '
@@ -90,9 +92,8 @@ def anchor_batch(
                 0, mask.indices(images.device)[0], 0
             )
         return anchored
-    _check_one_each(
-        images, references.shape[0 if partners is None else 1 :]
-    )
+    count = len(references if partners is None else partners)
+    _check_one_each(images, (count, *references.shape[1:]))
     batch, channels, *size = images.shape
     anchored = torch.empty(
         (batch, 2 * channels, *size),

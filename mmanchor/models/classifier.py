@@ -16,6 +16,7 @@ from ..functional import (
     stem_distance,
 )
 from ..functional.uncertainty import AVERAGE
+from ..utils.transfer import copy_to_device
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import mask_head
 from .inference.cache import Kept
@@ -252,8 +253,8 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             ]
             if len(answers) == 1:
                 return averages[0]
-            rows = torch.cat([rows for rows, _ in answers])
-            return torch.cat(averages)[rows.argsort()]
+            order = torch.cat([rows for rows, _ in answers]).argsort()
+            return torch.cat(averages)[copy_to_device(order, inputs.device)]
         return super().forward(inputs, data_samples, mode)
 
     def extract_feat(self, inputs: torch.Tensor, stage: str = 'neck'):

@@ -29,14 +29,18 @@ def main(argv=None):
     """Print a table, and one JSON line with the same numbers."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--against', metavar='CHECKOUT')
-    parser.add_argument('--batch-size', type=int, nargs='+', default=[256, 512])
+    parser.add_argument(
+        '--batch-size', type=int, nargs='+', default=[256, 512]
+    )
     parser.add_argument('--size', type=int, nargs='+', default=[1, 32])
     parser.add_argument(
         '--mask-by', nargs='+', default=['batch', 'sample'], metavar='WORD'
     )
     parser.add_argument('--rounds', type=int, default=15)
     parser.add_argument('--steps', type=int, default=8)
-    parser.add_argument('--worker', action='store_true', help=argparse.SUPPRESS)
+    parser.add_argument(
+        '--worker', action='store_true', help=argparse.SUPPRESS
+    )
     args = parser.parse_args(argv)
     if args.worker:
         return _work()
@@ -153,9 +157,7 @@ def _round(batch_size, size, mask_by, steps):
         host=MODELS.build(dict(type='LinearClsHead', **head)),
         ours=MODELS.build(dict(type='ReferenceMaskingLinearClsHead', **head)),
     )
-    images = torch.randint(
-        256, (batch_size, 3, size, size), dtype=torch.uint8
-    )
+    images = torch.randint(256, (batch_size, 3, size, size), dtype=torch.uint8)
     feats = (torch.randn(batch_size, 64),)
     times = {case: dict(host=[], ours=[]) for case in CASES}
     for _ in range(steps):
@@ -165,11 +167,11 @@ def _round(batch_size, size, mask_by, steps):
                 for i in range(batch_size)
             ]
             batch = dict(inputs=images, data_samples=samples)
-            start = time.perf_counter()
+            start = time.thread_time()
             batch = preprocessors[name](batch, training=True)
-            middle = time.perf_counter()
+            middle = time.thread_time()
             heads[name].loss(feats, batch['data_samples'])
-            end = time.perf_counter()
+            end = time.thread_time()
             times[CASES[0]][name].append(1000 * (middle - start))
             times[CASES[1]][name].append(1000 * (end - middle))
     return {
