@@ -1,6 +1,8 @@
 """Caches one value computed from tensors; recomputes it when one changes."""
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,6 +30,7 @@ class Kept:
     def __init__(self):
         # one attribute for all: threads must not see one without the other
         self._entry: tuple[list[_Seen], Any] | None = None
+        self._thread = threading.local()
 
     def get(
         self,
@@ -46,13 +49,32 @@ class Kept:
                 Compared by value only where address or version differ.
         """
         entry = self._entry
+        if entry is not None and entry is getattr(
+            self._thread, 'compared', None
+        ):
+            return entry[1]
         count = len(versioned)
         tensors = [*versioned, *made_from]
         if entry is None or not _unchanged(entry[0], tensors, count):
             # copied first: what changes meanwhile must not look up to date
             seen = [_Seen(tensor) for tensor in tensors]
             entry = self._entry = (seen, make())
+        if getattr(self._thread, 'compares_once', False):
+            self._thread.compared = entry
         return entry[1]
+
+    @contextmanager
+    def comparing_once(self) -> Iterator[None]:
+        """Let only the first use by this thread compare, for a while.
+
+        For uses between which nobody changes a tensor, such as the rounds of
+        one batch.
+        """
+        self._thread.compares_once = True
+        try:
+            yield
+        finally:
+            self._thread.compares_once, self._thread.compared = False, None
 
     def __deepcopy__(self, memo):
         return Kept()

@@ -166,6 +166,10 @@ class Adaptive(Protocol):
 
     def answer(self, model, images):
         """See :class:`Protocol`; one group for each number of references."""
+        with model.kept_maps.comparing_once():
+            return self._answer(model, images)
+
+    def _answer(self, model, images):
         num_references = len(model.reference_bank.in_use)
         logits = model.reference_logits(images, slice(2))
         open_rows = torch.arange(len(images))
