@@ -100,6 +100,8 @@ class FoldedReferences(nn.Module):
             range, the protocol has no fixed number of passes, or there is no
             stem that could be folded; in the forward, images have another
             size than the references.
+
+    With all references in one pass, ``torch.compile`` makes one graph of it.
     """
 
     def __init__(
@@ -117,6 +119,13 @@ class FoldedReferences(nn.Module):
         self.references_per_pass = references_per_pass or len(references)
         for index, of_layer in enumerate(maps):
             self.register_buffer(f'reference_maps_{index}', of_layer)
+        self._one_pass = self.references_per_pass >= len(references)
+        if self._one_pass:  # hooks of its own, which a compiler can follow
+            for index, name in enumerate(self.model.stem):
+                layer = self.model.backbone.get_submodule(name)
+                shared = _SharedByReferences(self, index)
+                layer.register_forward_pre_hook(shared.first_rows)
+                layer.register_forward_hook(shared.add_maps)
         self.model.backbone.image_shape = tuple(references.shape[1:])
         # images stay behind: the bank's, and the last of training
         del self.model.reference_bank
@@ -133,10 +142,42 @@ class FoldedReferences(nn.Module):
             getattr(self, f'reference_maps_{index}')
             for index in range(len(stem))
         ]
+        if self._one_pass:
+            k = len(maps[0])
+            rows = images.expand(k, *images.shape).flatten(0, 1)
+            return average_references(
+                model.logits_of_rows(rows, k), model.average
+            )
         logits = SharedStem(stem, maps, half=_own_forward).each(
             images, model.logits_of_rows, self.references_per_pass
         )
         return average_references(torch.cat(logits), model.average)
+
+
+class _SharedByReferences:
+    """Lets a layer of the stem see each image once, and adds all maps to it.
+
+    Args:
+        owner (FoldedReferences): Has the maps.
+        index (int): Of the layer in the stem.
+    """
+
+    def __init__(self, owner: FoldedReferences, index: int):
+        self.owner, self.name = owner, f'reference_maps_{index}'
+
+    @property
+    def maps(self) -> torch.Tensor:
+        return getattr(self.owner, self.name)
+
+    def first_rows(self, layer, inputs):
+        """The images, of rows that repeat them for each reference."""
+        (rows,) = inputs
+        return (rows[: len(rows) // len(self.maps)],)
+
+    def add_maps(self, layer, inputs, output):
+        """What the layer makes of each image with each reference."""
+        maps = self.maps.to(output.dtype)
+        return (output + maps[:, None]).flatten(0, 1)
 
 
 def check_protocol(model: AnchoredImageClassifier) -> None:

@@ -91,6 +91,7 @@ NETWORKS = {
             out_indices=(1,),
             img_size=32,
             window_size=[4, 4],
+            drop_path_rate=0.0,  # layers that are left out at random
         ),
         'GlobalAveragePooling',
         32,

@@ -164,6 +164,7 @@ class Adaptive(Protocol):
             )
         self.standard_errors = standard_errors
 
+    @torch.compiler.disable  # compiled anew for every number of images left
     def answer(self, model, images):
         """See :class:`Protocol`; one group for each number of references."""
         with model.kept_maps.comparing_once():
