@@ -4,13 +4,12 @@ import pytest
 import torch
 import torch._dynamo
 from helpers.builders import make_batch, model_config
-from helpers.small_models import BACKBONES, build
+from helpers.small_models import build
 from mmengine.optim import OptimWrapper
 from mmpretrain.registry import MODELS
 from torch import nn
 
 from mmanchor.models import fold_reference
-from mmanchor.models.folding import FoldedReferences
 
 WARM_UP = 8  # masked after unmasked, the other way round, and so on
 STEPS = 8
@@ -90,15 +89,6 @@ def test_steps_are_the_eager_ones_and_soon_need_no_compiling(mask_by):
     assert len(graphs) <= 10
 
 
-@pytest.mark.parametrize('name', BACKBONES)
-@torch.no_grad()
-def test_folded_references_are_one_graph(name):
-    folded = FoldedReferences(build(name))
-    images = torch.randn(3, 3, 32, 32)
-    compiled = torch.compile(folded, fullgraph=True, backend='eager')
-    torch.testing.assert_close(compiled(images), folded(images))
-
-
 @torch.no_grad()
 def test_a_folded_reference_is_one_graph():
     folded = fold_reference(build('convolution', k=1))
@@ -107,16 +97,6 @@ def test_a_folded_reference_is_one_graph():
         lambda x: folded(x, mode='tensor'), fullgraph=True, backend='eager'
     )
     torch.testing.assert_close(compiled(images), folded(images))
-
-
-@pytest.mark.parametrize('references_per_pass', [1, 2])
-@torch.no_grad()
-def test_folded_references_answer_alike_in_several_passes(references_per_pass):
-    model, images = build('two branches'), torch.randn(3, 3, 32, 32)
-    torch.testing.assert_close(
-        FoldedReferences(model, references_per_pass)(images),
-        FoldedReferences(model)(images),
-    )
 
 
 @torch.no_grad()
