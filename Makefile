@@ -15,7 +15,7 @@ LINTED := mmanchor mmanchor_cli.py configs tools tests docs/site
 # tests share two cores, and some wait: one thread each, a process more
 WORKERS ?= 3
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
-FAST = $(PYTEST) -m 'not matrix and not cluster and not faults'
+FAST = $(PYTEST) -m 'not matrix and not cluster and not faults and not gpu'
 
 .PHONY: demo test test-fast test-faults test-upstream test-cluster \
     test-python docs lint format lock clean

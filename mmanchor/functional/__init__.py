@@ -3,6 +3,7 @@
 from .adaptive import settled
 from .anchoring import (
     anchor,
+    anchor_batch,
     anchor_to_all,
     check_same_size,
     draw_partners,
@@ -13,6 +14,7 @@ from .folding import reference_map, residual_half, trace_reference_maps
 from .landscape import moved_weights, random_direction
 from .masking import (
     MaskedTarget,
+    RowMask,
     blank_references,
     build_masked_target,
     draw_mask,
@@ -38,7 +40,9 @@ from .uncertainty import (
 
 __all__ = [
     'MaskedTarget',
+    'RowMask',
     'anchor',
+    'anchor_batch',
     'anchor_score',
     'anchor_to_all',
     'average_references',

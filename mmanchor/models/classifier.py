@@ -18,6 +18,7 @@ from ..functional import (
     stem_distance,
 )
 from ..functional.uncertainty import AVERAGE
+from ..utils.transfer import copy_to_device
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import mask_head
 from .inference.cache import Kept
@@ -265,8 +266,9 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             ]
             if len(answers) == 1:
                 return averages[0]
-            rows = torch.cat([rows for rows, _ in answers if rows is not None])
-            return torch.cat(averages)[rows.argsort()]
+            rows = [rows.cpu() for rows, _ in answers if rows is not None]
+            order = torch.cat(rows).argsort()
+            return torch.cat(averages)[copy_to_device(order, inputs.device)]
         return super().forward(inputs, data_samples, mode)
 
     def extract_feat(self, inputs: torch.Tensor, stage: str = 'neck'):

@@ -92,7 +92,8 @@ class MaskedNormStats(_Host):
 
     def _whole_batch_is_masked(self, data_samples) -> bool:
         masked = bool(data_samples) and all(
-            sample.get('reference_masked', False) for sample in data_samples
+            getattr(sample, 'reference_masked', False)
+            for sample in data_samples
         )
         if (
             self.training

@@ -15,6 +15,7 @@ from ..evaluation.metrics.anomaly_scores import find_score
 from ..evaluation.metrics.per_image import PerImageMetric, check_images, marked
 from ..evaluation.metrics.predicted_batch import PredictedBatch
 from ..evaluation.metrics.references import SingleReferenceAccuracy
+from ..utils.transfer import copy_to_device
 from .candidates import Ready
 from .images import ImageBatches
 from .predict import predict_batch
@@ -127,8 +128,10 @@ def measure(
     rows: list[dict[str, list]] = [{} for _ in temperatures]
     kept_answers, start = [], 0
     for images in batches:
-        labels = batches.labels[start : start + len(images)].to(device)
-        start += len(images)
+        batch = slice(start, start + len(images))
+        labels = copy_to_device(batches.labels[batch], device)
+        images = copy_to_device(images, device)
+        start = batch.stop
         with torch.autocast(torch.device(device).type, enabled=amp):
             fields = predict_batch(ready.model, images)
         answer = fields.pop('answer').float()

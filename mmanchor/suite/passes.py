@@ -195,6 +195,7 @@ class Passes:
             self.ready.pipeline,
             self.settings.batch_size,
             self.settings.workers,
+            pin_memory=self.settings.device.startswith('cuda'),
         )
         if not cell.is_ood:
             check_classes(

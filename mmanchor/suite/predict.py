@@ -10,6 +10,7 @@ from torch import nn
 
 from ..functional import average_references, reference_spread
 from ..models import AnchoredImageClassifier
+from ..utils.transfer import copy_to_device
 
 
 def check_classifier(model: nn.Module) -> None:
@@ -129,7 +130,7 @@ def _anchored(model, images) -> dict[str, torch.Tensor]:
         if len(logits) > 1 and model.protocol.name == 'mean':
             parts[0]['reference_logits'] = logits.permute(1, 2, 0)
         return parts[0]
-    place = torch.cat(order).argsort()
+    place = copy_to_device(torch.cat(order).argsort(), images.device)
     return {
         name: torch.cat([part[name] for part in parts])[place]
         for name in parts[0]

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import torch
 
-from ...functional import anchor, settled
+from ...functional import RowMask, anchor, settled
 from ...registry import (
     PROTOCOLS,
     UNCERTAINTIES,
     build_registered,
     registered_name,
 )
+from ...utils.compiling import not_compiled
 from .candidate_search import SPACES, CandidateSearch
 
 
@@ -19,8 +20,8 @@ class Answers(NamedTuple):
     """The logits of some images for their references.
 
     Attributes:
-        rows (torch.Tensor, optional): (b,), which images of the batch; None:
-            all of them, in order.
+        rows (torch.Tensor, optional): (b,), which images of the batch, on
+            the CPU; None: all of them, in order.
         logits (torch.Tensor): (k, b, num_classes).
     """
 
@@ -201,24 +202,38 @@ class Adaptive(Protocol):
         """See :class:`Protocol`."""
         return f'K ≤ {num_references}'
 
+    @not_compiled  # compiled anew for every number of images left
     def answer(self, model, images):
         """See :class:`Protocol`; one group for each number of references."""
+        with model.kept_maps.comparing_once():
+            return self._answer(model, images)
+
+    def _answer(self, model, images):
         num_references = len(model.reference_bank.in_use)
         logits = model.reference_logits(images, slice(2))
-        open_rows = torch.arange(len(images), device=images.device)
+        open_rows = torch.arange(len(images))
         groups = []
         for seen in range(2, num_references):
-            done = settled(
-                logits, num_references, self.standard_errors, model.average
+            # the one answer of the device that a round waits for
+            done = RowMask(
+                settled(
+                    logits, num_references, self.standard_errors, model.average
+                ).tolist()
             )
-            if done.any():
-                groups.append(Answers(open_rows[done], logits[:, done]))
-            open_rows, logits = open_rows[~done], logits[:, ~done]
-            if not len(open_rows):
-                return groups
-            more = model.reference_logits(
-                images[open_rows], slice(seen, seen + 1)
-            )
+            if done.all:
+                return [*groups, Answers(open_rows, logits)]
+            if done.any:
+                rows, rest = done.indices(images.device)
+                groups.append(
+                    Answers(
+                        open_rows[done.indices('cpu')[0]],
+                        logits.index_select(1, rows),
+                    )
+                )
+                open_rows = open_rows[done.indices('cpu')[1]]
+                logits = logits.index_select(1, rest)
+                images = images.index_select(0, rest)
+            more = model.reference_logits(images, slice(seen, seen + 1))
             logits = torch.cat([logits, more])
         return [*groups, Answers(open_rows, logits)]
 

@@ -115,11 +115,12 @@ def _kept_maps(model, images, packed):
         model.backbone.get_submodule(name).weight for name in model.stem
     ]
     maps, reference = model.kept_maps.get(
-        [packed, *settings_of(model), *weights],
+        [*settings_of(model), *weights],
         lambda: (
             _make_maps(model, images, packed),
             normalised(model, packed[:1], images),
         ),
+        versioned=[packed],
     )
     check_same_size(images, reference)
     return maps
