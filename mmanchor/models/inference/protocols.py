@@ -13,6 +13,7 @@ from ...registry import (
     registered_name,
 )
 from ...utils.compiling import not_compiled
+from ...utils.transfer import copy_to_device
 from .candidate_search import SPACES, CandidateSearch
 
 
@@ -338,7 +339,10 @@ def in_order(
     rows, logits = answers[0]
     if len(answers) > 1 or rows is None:
         return answers
-    return [Answers(None, logits[:, rows.argsort()])]
+    if places == sorted(places):  # nothing to move on the device
+        return [Answers(None, logits)]
+    order = copy_to_device(rows.cpu().argsort(), logits.device)
+    return [Answers(None, logits.index_select(1, order))]
 
 
 def _check_positive(name: str, value) -> None:
