@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.color import hsv2rgb, rgb2hsv
 
-from .seeded_numpy import seeded_numpy
+from .corrupt import seeded_numpy
 
 # What each kind's function takes after the image and the generator, at the
 # severities 1 to 5; the units are in the functions' docstrings.
@@ -128,7 +128,7 @@ def speckle_noise(image, rng, std):
     return image * (1 + rng.normal(0, std, image.shape))
 
 
-def blurred(image, std):
+def blur_with_gaussian(image, std):
     """Convolve with a Gaussian of a standard deviation in pixels."""
     stds = (std, std) + (0,) * (image.ndim - 2)
     return ndimage.gaussian_filter(image, stds, mode='nearest')
@@ -136,7 +136,7 @@ def blurred(image, std):
 
 def gaussian_blur(image, rng, std):
     """Convolve with a Gaussian of a standard deviation in pixels."""
-    return blurred(image, std)
+    return blur_with_gaussian(image, std)
 
 
 def glass_blur(image, rng, std, reach, passes):
@@ -148,7 +148,7 @@ def glass_blur(image, rng, std, reach, passes):
     """
     height, width = image.shape[:2]
     # the script rounds here, and downwards
-    image = np.floor(255 * blurred(image, std)) / 255
+    image = np.floor(255 * blur_with_gaussian(image, std)) / 255
     rows, columns = np.mgrid[
         reach + 1 : height - reach + 1, reach + 1 : width - reach + 1
     ]
@@ -157,7 +157,7 @@ def glass_blur(image, rng, std, reach, passes):
         moved = image.copy()
         moved[rows, columns] = image[rows + up, columns + left]
         image = moved
-    return blurred(image, std)
+    return blur_with_gaussian(image, std)
 
 
 def defocus_blur(image, rng, radius, alias_std):
@@ -168,7 +168,7 @@ def defocus_blur(image, rng, radius, alias_std):
     return cv2.filter2D(image, -1, kernel)
 
 
-def moved_blur(image, radius, std, angle):
+def blur_along_line(image, radius, std, angle):
     """Average over a trail of 2·radius + 1 pixels towards an angle.
 
     Weights fall as a Gaussian along the trail; beyond the border lies the
@@ -193,10 +193,10 @@ def motion_blur(image, rng, radius, std):
     """Blur along a line within 45° of the horizontal."""
     angle = np.radians(rng.uniform(-45, 45))
     # in whole grey levels, as ImageMagick, which CIFAR-10-C was made with
-    return np.rint(255 * moved_blur(image, radius, std, angle)) / 255
+    return np.rint(255 * blur_along_line(image, radius, std, angle)) / 255
 
 
-def zoomed(image, factor):
+def zoom_in(image, factor):
     """Enlarge the middle of an image, cut in whole pixels, to its size."""
     middle = []
     for side in image.shape[:2]:
@@ -222,16 +222,16 @@ def zoomed(image, factor):
 
 def zoom_blur(image, rng, steps):
     """Average an image and its zooms by 0 to so many percent."""
-    layers = [zoomed(image, 1 + step / 100) for step in range(steps + 1)]
+    layers = [zoom_in(image, 1 + step / 100) for step in range(steps + 1)]
     return np.mean([image, *layers], 0)
 
 
 def snow(image, rng, mean, std, zoom, threshold, radius, blur_std, blend):
     """Whiten an image, and add flakes blurred by the wind, twice."""
-    flakes = zoomed(rng.normal(mean, std, image.shape[:2]), zoom)
+    flakes = zoom_in(rng.normal(mean, std, image.shape[:2]), zoom)
     flakes = np.where(flakes < threshold, 0, flakes).clip(0, 1)
     angle = np.radians(rng.uniform(-135, -45))
-    flakes = moved_blur(flakes, radius, blur_std, angle)[..., None]
+    flakes = blur_along_line(flakes, radius, blur_std, angle)[..., None]
     grey = image @ (0.299, 0.587, 0.114)
     white = np.maximum(image, 1.5 * grey[..., None] + 0.5)
     return blend * image + (1 - blend) * white + flakes + flakes[::-1, ::-1]
@@ -289,7 +289,7 @@ def fog(image, rng, weight, decay):
     return (image + weight * clouds) * most / (most + weight)
 
 
-def _in_hsv(image, change: Callable) -> np.ndarray:
+def _change_hsv(image, change: Callable) -> np.ndarray:
     """Change hue, saturation and value, each (H, W), in place."""
     hsv = rgb2hsv(image)
     change(hsv[..., 0], hsv[..., 1], hsv[..., 2])
@@ -302,7 +302,7 @@ def brightness(image, rng, more):
     def brighten(hue, saturation, value):
         value[:] = np.clip(value + more, 0, 1)
 
-    return _in_hsv(image, brighten)
+    return _change_hsv(image, brighten)
 
 
 def saturate(image, rng, factor, more):
@@ -311,7 +311,7 @@ def saturate(image, rng, factor, more):
     def change(hue, saturation, value):
         saturation[:] = np.clip(factor * saturation + more, 0, 1)
 
-    return _in_hsv(image, change)
+    return _change_hsv(image, change)
 
 
 def contrast(image, rng, factor):
@@ -386,19 +386,23 @@ def spatter(image, rng, mean, std, blur_std, threshold, strength, is_mud):
     ``strength`` is the weight of water, and the standard deviation that
     splashes of mud are blurred by. No drop leaves the image as it was.
     """
-    liquid = blurred(rng.normal(mean, std, image.shape[:2]), blur_std)
+    liquid = blur_with_gaussian(
+        rng.normal(mean, std, image.shape[:2]), blur_std
+    )
     if is_mud:
-        cover = blurred(np.where(liquid > threshold, 1.0, 0.0), strength)
+        cover = blur_with_gaussian(
+            np.where(liquid > threshold, 1.0, 0.0), strength
+        )
         cover = np.where(cover < 0.8, 0, cover)[..., None]
         return (1 - cover) * image + cover * MUD
     liquid[liquid < threshold] = 0
-    light = _lit_drops((255 * liquid.clip(0, 1)).astype(np.uint8))
+    light = _shade_drops((255 * liquid.clip(0, 1)).astype(np.uint8))
     if not light.any():
         return image
     return image + strength * (light / light.max())[..., None] * WATER
 
 
-def _lit_drops(liquid: np.ndarray) -> np.ndarray:
+def _shade_drops(liquid: np.ndarray) -> np.ndarray:
     """Drops that are brighter away from their edges, and on one side.
 
     Shape:

@@ -8,7 +8,7 @@ from rich.console import Console
 from ...utils.console import progress_bars
 from ...utils.locks import only_run
 from ..shifts.kinds import IMAGENET_C
-from .corrupted_sets import ArraySource, FolderSource, write_corrupted_set
+from .set_writer import ArraySource, FolderSource, write_corrupted_set
 
 
 def make_corruptions(
@@ -29,9 +29,9 @@ def make_corruptions(
         out (str): The folder to write to.
         labels (str, optional): ``.npy`` file; needed with an array.
         size (int, optional): See
-            :class:`~mmanchor.datasets.corruptions.corrupted_sets.FolderSource`.
+            :class:`~mmanchor.datasets.corruptions.set_writer.FolderSource`.
         kinds (Sequence[str]): See
-            :func:`~mmanchor.datasets.corruptions.corrupted_sets.write_corrupted_set`.
+            :func:`~mmanchor.datasets.corruptions.set_writer.write_corrupted_set`.
         seed (int): See there.
         workers (int): See there.
         console (Console, optional): Where to print.

@@ -14,7 +14,7 @@ from .kinds import (
     SEVERITIES,
     check_kind,
     check_severity,
-    missing,
+    missing_set_error,
 )
 
 ORDERS = ('rgb', 'bgr')
@@ -56,7 +56,7 @@ class ImageArrays(BaseDataset):
         """The path of one of the set's files, which has to be there."""
         path = Path(self.data_root).expanduser() / name
         if not path.is_file():
-            raise missing(self.NAME, self.LAYOUT, path)
+            raise missing_set_error(self.NAME, self.LAYOUT, path)
         return path
 
     def labels_in(self, name: str) -> np.ndarray:

@@ -1,12 +1,13 @@
-"""ImageNet's shifted test sets, in the layout they are published in."""
+"""ImageNet's shifted test sets, in the layouts they are published in."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from mmpretrain.datasets import ImageNet
 from mmpretrain.registry import DATASETS
 
-from ..image_folders import ClassFolders, listed
-from .imagenet_wnids import imagenet_wnids
+from ...utils.text import shorten_list
+from ..image_folders import ClassFolders
 from .kinds import (
     ALL_C_KINDS,
     IMAGENET_C,
@@ -14,6 +15,41 @@ from .kinds import (
     check_kind,
     check_severity,
 )
+
+FOLDER = Path(__file__).parent / 'wnids'
+
+
+@lru_cache
+def imagenet_wnids(subset: str = '') -> tuple[str, ...]:
+    """The WordNet ids of ImageNet's classes, the first of index 0.
+
+    Sorted, as are the class folders by which every library numbers them.
+
+    Args:
+        subset (str): ``''``: all 1,000; ``'r'`` or ``'a'``: the 200 of
+            ImageNet-R or ImageNet-A. Defaults to ``''``.
+
+    Returns:
+        tuple[str]: As ``'n01440764'``.
+
+    Raises:
+        ValueError: ``subset`` is another word.
+
+    Example:
+        >>> wnids = imagenet_wnids()
+        >>> len(wnids), wnids[0], len(imagenet_wnids('r'))
+        (1000, 'n01440764', 200)
+
+    Source: ILSVRC 2012's synsets; the subsets are the class folders of
+    ImageNet-R and ImageNet-A (D. Hendrycks et al., 2021).
+    """
+    if subset not in ('', 'a', 'r'):
+        raise ValueError(
+            "Expected `subset` to be '', 'a' or 'r', but got "
+            f'{subset!r}. Change it.'
+        )
+    name = f'imagenet_{subset}' if subset else 'imagenet'
+    return tuple((FOLDER / f'{name}.txt').read_text(encoding='utf-8').split())
 
 
 class ImageNetFolders(ClassFolders):
@@ -57,7 +93,7 @@ class ImageNetFolders(ClassFolders):
         extra = set(names) - set(self.expected)
         if lacking or extra:
             told = [
-                f'{len(some)} {word} ({listed(some)})'
+                f'{len(some)} {word} ({shorten_list(sorted(some), 5)})'
                 for some, word in ((lacking, 'missing'), (extra, 'unknown'))
                 if some
             ]

@@ -138,7 +138,9 @@ def check_severity(severity: int) -> int:
     return int(severity)
 
 
-def missing(name: str, layout: str, path: str | Path) -> FileNotFoundError:
+def missing_set_error(
+    name: str, layout: str, path: str | Path
+) -> FileNotFoundError:
     """The error to raise where a set is not on disk.
 
     Args:

@@ -2,8 +2,6 @@ import math
 
 import pytest
 import torch
-import torch.distributed as dist
-from helpers.forked import spawn
 from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
@@ -151,32 +149,6 @@ def test_labels_that_are_no_class_are_refused(name, label):
         evaluate(name, samples)
 
 
-def evaluate_on_rank(rank, samples_of, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', f'file://{folder}/store', rank=rank, world_size=2
-    )
-    found = {}
-    for name, samples in samples_of.items():
-        metric = METRICS.build(dict(type=name))
-        # a distributed sampler gives the last rank the first image again
-        metric.process({}, (samples + samples[:1])[rank::2])
-        found.update(metric.evaluate(len(samples)))
-    torch.save(found, f'{folder}/rank{rank}.pt')
-    dist.destroy_process_group()
-
-
-def test_two_processes_find_what_one_finds(tmp_path):
-    samples_of = {name: predictions_for(name, count=35) for name in NAMES}
-    alone = {}
-    for name, samples in samples_of.items():
-        alone.update(evaluate(name, samples))
-    spawn(evaluate_on_rank, (samples_of, str(tmp_path)), nprocs=2)
-    for rank in (0, 1):
-        found = torch.load(tmp_path / f'rank{rank}.pt')
-        assert found == pytest.approx(alone)
-
-
 KEPT = dict(classes=('a', 'b', 'c', 'd'), kept_classes=(1, 3))
 
 
@@ -213,7 +185,7 @@ def test_a_label_that_is_not_kept_is_refused():
     with pytest.raises(
         ValueError,
         match='among the 2 classes that the data set says it has, but '
-        'got 0. Mend `kept_classes`',
+        'got 0. Correct `kept_classes`',
     ):
         evaluate_kept('Top1Accuracy', predictions(ood=False))
 

@@ -6,8 +6,8 @@ from imagecorruptions import corruption_dict
 from PIL import Image
 
 from mmanchor.datasets import ALL_C_KINDS
-from mmanchor.datasets.corruptions.imagenet_c import corrupt
-from mmanchor.datasets.corruptions.imagenet_c import imagenet_c as corruptions
+from mmanchor.datasets.corruptions import corrupt as corruptions
+from mmanchor.datasets.corruptions.corrupt import corrupt
 
 DRAWN = (
     'gaussian_noise',
@@ -152,4 +152,4 @@ def test_nothing_of_the_extra_is_needed_before_it_is_used(
     )
     again = module_from_spec(spec)
     spec.loader.exec_module(again)
-    assert again.SMALLEST == corruptions.SMALLEST
+    assert again.MIN_SIDE == corruptions.MIN_SIDE

@@ -7,14 +7,14 @@ import pytest
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
-from mmanchor.datasets.corruptions.corrupted_sets import (
+from mmanchor.datasets.corruptions.corrupt import corrupt
+from mmanchor.datasets.corruptions.set_writer import (
     ArraySource,
     FolderSource,
+    read_image,
     read_record,
     write_corrupted_set,
 )
-from mmanchor.datasets.corruptions.imagenet_c import corrupt
-from mmanchor.datasets.corruptions.jobs import read_image
 
 KINDS = ('shot_noise', 'frost')
 
@@ -51,7 +51,9 @@ def source(request):
 
 @pytest.fixture(autouse=True)
 def small_jobs(monkeypatch):
-    monkeypatch.setattr('mmanchor.datasets.corruptions.jobs.MOST', 4)
+    monkeypatch.setattr(
+        'mmanchor.datasets.corruptions.set_writer.MAX_IMAGES_PER_JOB', 4
+    )
 
 
 def contents(out):
@@ -149,7 +151,7 @@ def test_images_of_a_stopped_kind_are_kept(folder, tmp_path, monkeypatch):
     assert len(kept) == 4
     made = []
     monkeypatch.setattr(
-        'mmanchor.datasets.corruptions.jobs.corrupt',
+        'mmanchor.datasets.corruptions.set_writer.corrupt',
         lambda *args: made.append(args) or corrupt(*args),
     )
     write_corrupted_set(folder, out, ['frost'])

@@ -1,9 +1,10 @@
-"""The corruptions of ImageNet-C and CIFAR-10-C, the same on every run."""
+"""Corrupts one image as ImageNet-C or CIFAR-10-C does, reproducibly."""
 
 import inspect
 import io
 import zlib
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 
 import numpy as np
 from PIL import Image
@@ -15,9 +16,31 @@ from ..shifts.kinds import (
     check_settings,
     check_severity,
 )
-from .seeded_numpy import seeded_numpy
 
-SMALLEST = 8  # pixels; one of the kinds shrinks images to a quarter
+
+@contextmanager
+def seeded_numpy(words: np.ndarray) -> Iterator[None]:
+    """Seed NumPy's global generator, and restore its state afterwards.
+
+    Args:
+        words (np.ndarray): Integers from 0 to 2**32 - 1.
+
+    Example:
+        >>> with seeded_numpy(np.array([1, 2])):
+        ...     one = np.random.rand()
+        >>> with seeded_numpy(np.array([1, 2])):
+        ...     one == np.random.rand()
+        True
+    """
+    state = np.random.get_state()
+    np.random.seed(words)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+MIN_SIDE = 8  # pixels; one of the kinds shrinks images to a quarter
 
 
 def load_library() -> dict:
@@ -84,11 +107,11 @@ def corrupt(
         image.dtype != np.uint8
         or image.ndim != 3
         or image.shape[2] != 3
-        or min(image.shape[:2]) < SMALLEST
+        or min(image.shape[:2]) < MIN_SIDE
     ):
         raise ValueError(
             f'Expected an image of shape (H, W, 3), H and W at least '
-            f'{SMALLEST}, in uint8, but got {image.shape} in {image.dtype}. '
+            f'{MIN_SIDE}, in uint8, but got {image.shape} in {image.dtype}. '
             'Change the image.'
         )
     if min(seed, index) < 0:

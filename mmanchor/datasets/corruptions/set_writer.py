@@ -1,17 +1,24 @@
-"""Whole corrupted sets on disk, in the published layouts."""
+"""Writes whole corrupted sets to disk, in the published layouts."""
 
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import cv2
 import numpy as np
+from PIL import Image
+from torchvision.transforms.functional import center_crop, resize
 
-from ..image_folders import list_folders, list_images, listed
+from ...utils.text import shorten_list
+from ..image_folders import list_folders, list_images, open_rgb
 from ..mapped_arrays import open_images, open_labels
 from ..shifts.kinds import (
     ALL_C_KINDS,
@@ -20,8 +27,164 @@ from ..shifts.kinds import (
     check_kind,
     check_settings,
 )
-from .imagenet_c import SMALLEST, load_library
-from .jobs import corrupt_files, corrupt_rows, jobs_of, run_jobs
+from .corrupt import MIN_SIDE, corrupt, load_library
+
+MAX_IMAGES_PER_JOB = 250  # images in a job
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(0)  # as many processes as cores
+    # Ctrl-C reaches all; the first process ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def run_jobs(
+    function: Callable[..., int], jobs: Iterable[tuple], workers: int
+) -> Iterator[int]:
+    """Call a function with each job's arguments, in any order.
+
+    Args:
+        function (Callable): At the top of a module.
+        jobs (Iterable[tuple]): Its arguments.
+        workers (int): Processes; 1 stays in this one.
+
+    Yields:
+        int: What the function returns, as jobs end.
+    """
+    if workers == 1:
+        yield from (function(*job) for job in jobs)
+        return
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context(
+        'fork' if 'fork' in methods else None
+    )
+    with ProcessPoolExecutor(
+        workers, context, initializer=_start_worker
+    ) as pool:
+        futures = [pool.submit(function, *job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def split_into_jobs(count: int, image_bytes: int = 1) -> Iterator[range]:
+    """Ranges of images that make up jobs of some megabytes.
+
+    Example:
+        >>> list(split_into_jobs(400))
+        [range(0, 250), range(250, 400)]
+    """
+    size = max(1, min(MAX_IMAGES_PER_JOB, 2**23 // image_bytes))
+    for start in range(0, count, size):
+        yield range(start, min(start + size, count))
+
+
+def corrupt_rows(
+    source: Path,
+    target: Path,
+    kind: str,
+    severity: int,
+    rows: range,
+    seed: int,
+    settings: str,
+) -> int:
+    """Corrupt rows of an array into another, both on disk.
+
+    Args:
+        source (Path): ``.npy`` of (N, H, W, 3).
+        target (Path): ``.npy`` of (5·N, H, W, 3), there already.
+        kind (str): See :func:`~.corrupt.corrupt`.
+        severity (int): See there.
+        rows (range): Of ``source``, and indices of its images.
+        seed (int): See there.
+        settings (str): See there.
+
+    Returns:
+        int: How many.
+    """
+    images = open_images(source)
+    corrupted = np.lib.format.open_memmap(target, mode='r+')
+    start = (severity - 1) * len(images)
+    for row in rows:
+        corrupted[start + row] = corrupt(
+            images[row], kind, severity, seed, row, settings
+        )
+    corrupted.flush()
+    return len(rows)
+
+
+def read_image(path: Path, size: int | None = None) -> np.ndarray:
+    """Read an image as RGB, cut to a square if one is asked for.
+
+    Args:
+        path (Path): The file.
+        size (int, optional): The shorter side becomes 8/7 of it, of which
+            the centre is kept: torchvision's ``Resize(256)`` and
+            ``CenterCrop(224)`` for 224, as ImageNet-C has it.
+
+    Shape:
+        - output: (H, W, 3), uint8
+
+    Raises:
+        ValueError: See :func:`~mmanchor.datasets.image_folders.open_rgb`.
+    """
+    image = open_rgb(path)
+    if size:
+        # not our own arithmetic: rounding decides which pixels are cut off
+        image = resize(image, round(size * 8 / 7))
+        image = center_crop(image, size)
+    return np.asarray(image)
+
+
+def write_image(image: np.ndarray, path: Path) -> None:
+    """Write an image, whole or not at all, in the format of its name."""
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    settings = dict(
+        JPEG=dict(quality=85, optimize=True),  # as ImageNet-C
+        WEBP=dict(lossless=True),
+    ).get(kind, {})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'.{path.name}.partial')
+    Image.fromarray(image).save(partial, kind, **settings)
+    os.replace(partial, path)
+
+
+def corrupt_files(
+    source: Path,
+    target: Path,
+    kind: str,
+    severity: int,
+    images: Sequence[tuple[int, str]],
+    seed: int,
+    settings: str,
+    size: int | None,
+) -> int:
+    """Corrupt images of a folder into another; those there are kept.
+
+    Args:
+        source (Path): The folder with class folders.
+        target (Path): The kind's folder.
+        kind (str): See :func:`~.corrupt.corrupt`.
+        severity (int): See there.
+        images (Sequence[tuple]): Index and path within ``source`` of each.
+        seed (int): See there.
+        settings (str): See there.
+        size (int, optional): See :func:`read_image`.
+
+    Returns:
+        int: How many.
+    """
+    for index, name in images:
+        path = target / str(severity) / name
+        if not path.exists():
+            image = read_image(source / name, size)
+            corrupted = corrupt(image, kind, severity, seed, index, settings)
+            write_image(corrupted, path)
+    return len(images)
+
 
 RECORD = 'made_by.json'
 LIBRARY = 'imagecorruptions-imaug'
@@ -34,7 +197,7 @@ def _replace_text(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def _take_room(path: Path) -> None:
+def _preallocate(path: Path) -> None:
     """Have all of a file's blocks: a mapped one that has not ends Python."""
     if not hasattr(os, 'posix_fallocate'):  # macOS
         return
@@ -71,7 +234,7 @@ def read_record(folder: str | Path) -> dict | None:
     )
 
 
-def _check_same(source, out: Path, made_by: dict) -> None:
+def _check_record(source, out: Path, made_by: dict) -> None:
     """Refuse to add to a set that was made otherwise, or published."""
     path = out / RECORD
     known = read_record(out)
@@ -90,7 +253,7 @@ def _check_same(source, out: Path, made_by: dict) -> None:
     if others:
         raise ValueError(
             f'Expected {out} to hold what was made here, with {RECORD}, or '
-            f'nothing, but got {listed(others)} without it. Change the '
+            f'nothing, but got {shorten_list(sorted(others), 5)} without it. Change the '
             'folder.'
         )
     versions = {}
@@ -124,9 +287,9 @@ class ArraySource:
                 f' {len(self.images)}, but got {len(self.labels)}. Change '
                 'either.'
             )
-        if min(self.images.shape[1:3]) < SMALLEST:
+        if min(self.images.shape[1:3]) < MIN_SIDE:
             raise ValueError(
-                f'Expected images of at least {SMALLEST} pixels '
+                f'Expected images of at least {MIN_SIDE} pixels '
                 f'a side, but got {self.images.shape}. Resize '
                 'them.'
             )
@@ -137,7 +300,7 @@ class ArraySource:
     def fingerprint(self) -> str:
         """A hash of all images and labels."""
         digest = hashlib.sha256(str(self.images.shape).encode())
-        for rows in jobs_of(len(self), self.images[0].nbytes):
+        for rows in split_into_jobs(len(self), self.images[0].nbytes):
             digest.update(np.ascontiguousarray(self.images[rows]))
         digest.update(self.labels)
         return digest.hexdigest()
@@ -169,11 +332,11 @@ class ArraySource:
         np.lib.format.open_memmap(
             partial, mode='w+', dtype=np.uint8, shape=shape
         ).flush()
-        _take_room(partial)
+        _preallocate(partial)
         jobs = [
             (self.path, partial, kind, severity, rows, seed, settings)
             for severity in SEVERITIES
-            for rows in jobs_of(len(self), self.images[0].nbytes)
+            for rows in split_into_jobs(len(self), self.images[0].nbytes)
         ]
         yield from run_jobs(corrupt_rows, jobs, workers)
 
@@ -194,9 +357,9 @@ class FolderSource:
 
     def __init__(self, folder: str | Path, size: int | None = None):
         self.folder, self.size = Path(folder), size
-        if size is not None and size < SMALLEST:
+        if size is not None and size < MIN_SIDE:
             raise ValueError(
-                f'Expected `size` to be at least {SMALLEST}, but '
+                f'Expected `size` to be at least {MIN_SIDE}, but '
                 f'got {size}. Change it.'
             )
         self.classes = list_folders(folder)
@@ -252,7 +415,7 @@ class FolderSource:
                 self.size,
             )
             for severity in SEVERITIES
-            for rows in jobs_of(len(self), 2**19)
+            for rows in split_into_jobs(len(self), 2**19)
         ]
         yield from run_jobs(corrupt_files, jobs, workers)
 
@@ -278,7 +441,7 @@ def write_corrupted_set(
         workers (int): Processes. Defaults to 1.
         report (Callable, optional): Called with the kind, the number of
             images done and that of all, over kinds and severities.
-        settings (str): See :func:`~.imagenet_c.corrupt`.
+        settings (str): See :func:`~.corrupt.corrupt`.
             Defaults to ``'imagenet-c'``.
 
     Returns:
@@ -301,7 +464,7 @@ def write_corrupted_set(
                 f'got {value}. Change it.'
             )
     out = Path(out)
-    _check_same(
+    _check_record(
         source,
         out,
         dict(
