@@ -84,8 +84,8 @@ def write_markdown(
         '*masked* are the losses of a training step without and with masked '
         "references, with the config's own optimizer (its learning rate "
         'scaled down to two images), loss and batch augmentation. Distilled '
-        'heads, which MMPretrain does not train, have `distillation=False`. *Params* '
-        'and *FLOPs* (of a forward pass) are what anchoring adds.',
+        'heads, which MMPretrain does not train, have `distillation=False`. '
+        '*Params* and *FLOPs* (of a forward pass) are what anchoring adds.',
         '',
         f'{summarise(reports)}',
         '',

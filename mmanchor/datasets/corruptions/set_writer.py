@@ -1,4 +1,7 @@
-"""Writes whole corrupted sets to disk, in the published layouts."""
+"""Writes corrupted data sets to disk, in the published layouts.
+
+A set is written by jobs of some images each, in one or more processes.
+"""
 
 import hashlib
 import json
@@ -29,12 +32,15 @@ from ..shifts.kinds import (
 )
 from .corrupt import MIN_SIDE, corrupt, load_library
 
-MAX_IMAGES_PER_JOB = 250  # images in a job
+RECORD = 'made_by.json'
+LIBRARY = 'imagecorruptions-imaug'
+MAX_IMAGES_PER_JOB = 250
+Report = Callable[[str, int, int], None]
 
 
 def _start_worker() -> None:
-    cv2.setNumThreads(0)  # as many processes as cores
-    # Ctrl-C reaches all; the first process ends the others
+    cv2.setNumThreads(0)  # the workers occupy all cores already
+    # Ctrl-C reaches all processes; the main process ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -44,12 +50,13 @@ def run_jobs(
     """Call a function with each job's arguments, in any order.
 
     Args:
-        function (Callable): At the top of a module.
-        jobs (Iterable[tuple]): Its arguments.
-        workers (int): Processes; 1 stays in this one.
+        function (Callable): A function at module level, which can be
+            pickled.
+        jobs (Iterable[tuple]): The arguments of each call.
+        workers (int): Number of processes; 1 starts no other process.
 
     Yields:
-        int: What the function returns, as jobs end.
+        int: The function's result, whenever a job ends.
     """
     if workers == 1:
         yield from (function(*job) for job in jobs)
@@ -71,7 +78,7 @@ def run_jobs(
 
 
 def split_into_jobs(count: int, image_bytes: int = 1) -> Iterator[range]:
-    """Ranges of images that make up jobs of some megabytes.
+    """Split images into ranges of some megabytes, one for each job.
 
     Example:
         >>> list(split_into_jobs(400))
@@ -91,19 +98,19 @@ def corrupt_rows(
     seed: int,
     settings: str,
 ) -> int:
-    """Corrupt rows of an array into another, both on disk.
+    """Corrupt rows of an array on disk, and write them to another array.
 
     Args:
-        source (Path): ``.npy`` of (N, H, W, 3).
-        target (Path): ``.npy`` of (5·N, H, W, 3), there already.
+        source (Path): ``.npy`` file of (N, H, W, 3).
+        target (Path): Existing ``.npy`` file of (5·N, H, W, 3).
         kind (str): See :func:`~.corrupt.corrupt`.
         severity (int): See there.
-        rows (range): Of ``source``, and indices of its images.
+        rows (range): The rows of ``source``.
         seed (int): See there.
         settings (str): See there.
 
     Returns:
-        int: How many.
+        int: The number of images.
     """
     images = open_images(source)
     corrupted = np.lib.format.open_memmap(target, mode='r+')
@@ -117,13 +124,14 @@ def corrupt_rows(
 
 
 def read_image(path: Path, size: int | None = None) -> np.ndarray:
-    """Read an image as RGB, cut to a square if one is asked for.
+    """Read an image as RGB, and optionally crop it to a square.
 
     Args:
-        path (Path): The file.
-        size (int, optional): The shorter side becomes 8/7 of it, of which
-            the centre is kept: torchvision's ``Resize(256)`` and
-            ``CenterCrop(224)`` for 224, as ImageNet-C has it.
+        path (Path): The image file.
+        size (int, optional): Side of the square. The shorter side is resized
+            to 8/7 of it, then the centre is cropped. For 224 these are
+            torchvision's ``Resize(256)`` and ``CenterCrop(224)``, as in
+            ImageNet-C. Defaults to None: no crop.
 
     Shape:
         - output: (H, W, 3), uint8
@@ -133,14 +141,14 @@ def read_image(path: Path, size: int | None = None) -> np.ndarray:
     """
     image = open_rgb(path)
     if size:
-        # not our own arithmetic: rounding decides which pixels are cut off
+        # torchvision's rounding decides which pixels are cropped.
         image = resize(image, round(size * 8 / 7))
         image = center_crop(image, size)
     return np.asarray(image)
 
 
 def write_image(image: np.ndarray, path: Path) -> None:
-    """Write an image, whole or not at all, in the format of its name."""
+    """Write an image atomically, in the format of its file name."""
     kind = Image.registered_extensions()[path.suffix.lower()]
     settings = dict(
         JPEG=dict(quality=85, optimize=True),  # as ImageNet-C
@@ -162,20 +170,21 @@ def corrupt_files(
     settings: str,
     size: int | None,
 ) -> int:
-    """Corrupt images of a folder into another; those there are kept.
+    """Corrupt images of a folder, and write those that don't exist yet.
 
     Args:
-        source (Path): The folder with class folders.
-        target (Path): The kind's folder.
+        source (Path): The folder that contains the class folders.
+        target (Path): The folder of the kind.
         kind (str): See :func:`~.corrupt.corrupt`.
         severity (int): See there.
-        images (Sequence[tuple]): Index and path within ``source`` of each.
+        images (Sequence[tuple]): The index of each image, and its path
+            relative to ``source``.
         seed (int): See there.
         settings (str): See there.
         size (int, optional): See :func:`read_image`.
 
     Returns:
-        int: How many.
+        int: The number of images.
     """
     for index, name in images:
         path = target / str(severity) / name
@@ -186,11 +195,6 @@ def corrupt_files(
     return len(images)
 
 
-RECORD = 'made_by.json'
-LIBRARY = 'imagecorruptions-imaug'
-Report = Callable[[str, int, int], None]
-
-
 def _replace_text(path: Path, text: str) -> None:
     partial = path.with_name(f'.{path.name}.partial')
     partial.write_text(text, encoding='utf-8')
@@ -198,7 +202,10 @@ def _replace_text(path: Path, text: str) -> None:
 
 
 def _preallocate(path: Path) -> None:
-    """Have all of a file's blocks: a mapped one that has not ends Python."""
+    """Preallocate a file.
+
+    Writing through a memory map on a full disk kills Python (SIGBUS).
+    """
     if not hasattr(os, 'posix_fallocate'):  # macOS
         return
     try:
@@ -207,27 +214,27 @@ def _preallocate(path: Path) -> None:
     except OSError as error:
         path.unlink()
         raise OSError(
-            f'Expected room for corrupted images in {path.parent}, '
-            f'but got: {error.strerror}. Make room, and run the '
-            'same command again: it goes on.'
+            f'Expected room for corrupted images in {path.parent}, but got: '
+            f'{error.strerror}. Make room, and run the same command again to '
+            'continue.'
         ) from error
 
 
 def read_record(folder: str | Path) -> dict | None:
-    """How a corrupted set was made.
+    """Read the record of how a corrupted set was made.
 
     Args:
-        folder (str | Path): Of the set.
+        folder (str | Path): The folder of the set.
 
     Returns:
         dict | None: ``settings``, ``seed``, ``images`` (a hash), ``library``
-        and ``versions``; None where there is no record: a set that is not
-        there, or was published.
+        and ``versions``. None if there is no record, because the set does not
+        exist or is a published one.
     """
     path = Path(folder).expanduser() / RECORD
     if not path.exists():
         return None
-    # ImageNet-C's are the only settings there were before they were recorded
+    # Sets without recorded settings are from before there were other settings.
     return dict(
         dict(settings=IMAGENET_C),
         **json.loads(path.read_text(encoding='utf-8')),
@@ -235,14 +242,14 @@ def read_record(folder: str | Path) -> dict | None:
 
 
 def _check_record(source, out: Path, made_by: dict) -> None:
-    """Refuse to add to a set that was made otherwise, or published."""
+    """Raise if a set was published or made differently, else record it."""
     path = out / RECORD
     known = read_record(out)
     if known is not None:
         for key, value in made_by.items():
             if known.get(key) != value:
                 raise ValueError(
-                    f'Expected {out} to hold kinds made with the same '
+                    f'Expected {out} to contain kinds made with the same '
                     f'{key}, but got {known.get(key)!r} there and {value!r} '
                     'now. Change the folder, or remove it.'
                 )
@@ -252,8 +259,8 @@ def _check_record(source, out: Path, made_by: dict) -> None:
     ]
     if others:
         raise ValueError(
-            f'Expected {out} to hold what was made here, with {RECORD}, or '
-            f'nothing, but got {shorten_list(sorted(others), 5)} without it. Change the '
+            f'Expected {out} to be empty or to contain {RECORD}, but got '
+            f'{shorten_list(sorted(others), 5)} without it. Change the '
             'folder.'
         )
     versions = {}
@@ -267,15 +274,15 @@ def _check_record(source, out: Path, made_by: dict) -> None:
 
 
 class ArraySource:
-    """An array of images and its labels, to corrupt into a layout as CIFAR's.
+    """An array of images, which becomes a set in the layout of CIFAR-10-C.
 
     Args:
-        images (str | Path): ``.npy`` of (N, H, W, 3), uint8.
-        labels (str | Path): ``.npy`` of N labels.
+        images (str | Path): ``.npy`` file of (N, H, W, 3) in uint8.
+        labels (str | Path): ``.npy`` file of N labels.
 
     Raises:
-        FileNotFoundError: A file is not there.
-        ValueError: A file is not as above.
+        FileNotFoundError: A file does not exist.
+        ValueError: A file has another layout.
     """
 
     def __init__(self, images: str | Path, labels: str | Path):
@@ -284,21 +291,21 @@ class ArraySource:
         if len(self.images) != len(self.labels):
             raise ValueError(
                 f'Expected as many labels in {labels} as {images} has images,'
-                f' {len(self.images)}, but got {len(self.labels)}. Change '
-                'either.'
+                f' {len(self.images)}, but got {len(self.labels)}. Change one '
+                'of the files.'
             )
         if min(self.images.shape[1:3]) < MIN_SIDE:
             raise ValueError(
                 f'Expected images of at least {MIN_SIDE} pixels '
                 f'a side, but got {self.images.shape}. Resize '
-                'them.'
+                'the images.'
             )
 
     def __len__(self) -> int:
         return len(self.images)
 
     def fingerprint(self) -> str:
-        """A hash of all images and labels."""
+        """Compute a hash of all images and labels."""
         digest = hashlib.sha256(str(self.images.shape).encode())
         for rows in split_into_jobs(len(self), self.images[0].nbytes):
             digest.update(np.ascontiguousarray(self.images[rows]))
@@ -306,7 +313,7 @@ class ArraySource:
         return digest.hexdigest()
 
     def prepare(self, out: Path, kinds: Sequence[str]) -> None:
-        """Make sure there is room, and write the labels."""
+        """Raise if the disk has too little room, and write the labels."""
         needed = len(kinds) * len(SEVERITIES) * self.images.nbytes
         free = shutil.disk_usage(out).free
         if needed > free:
@@ -321,13 +328,13 @@ class ArraySource:
         os.replace(partial, out / 'labels.npy')
 
     def target(self, out: Path, kind: str) -> Path:
-        """Where a kind goes."""
+        """Get the path of a kind."""
         return out / f'{kind}.npy'
 
     def write(
         self, partial: Path, kind: str, seed: int, settings: str, workers: int
     ):
-        """Write a kind, yielding the number of images as they are done."""
+        """Write a kind, and yield the number of images of each job."""
         shape = (len(SEVERITIES) * len(self), *self.images.shape[1:])
         np.lib.format.open_memmap(
             partial, mode='w+', dtype=np.uint8, shape=shape
@@ -342,16 +349,16 @@ class ArraySource:
 
 
 class FolderSource:
-    """Images in class folders, to corrupt into a layout as ImageNet's.
+    """Class folders, which become a set in the layout of ImageNet-C.
 
     Args:
-        folder (str | Path): With the class folders.
-        size (int, optional): Images are cut to a square of it, as
-            ImageNet-C's to 224. Defaults to None, as they are.
+        folder (str | Path): The folder that contains the class folders.
+        size (int, optional): Images are cropped to a square with this side,
+            which is 224 in ImageNet-C. Defaults to None: no crop.
 
     Raises:
-        FileNotFoundError: There is no such folder.
-        ValueError: It holds no image in class folders, or ``size`` is too
+        FileNotFoundError: The folder does not exist.
+        ValueError: The class folders contain no image, or ``size`` is too
             small.
     """
 
@@ -360,7 +367,7 @@ class FolderSource:
         if size is not None and size < MIN_SIDE:
             raise ValueError(
                 f'Expected `size` to be at least {MIN_SIDE}, but '
-                f'got {size}. Change it.'
+                f'got {size}. Change `size`.'
             )
         self.classes = list_folders(folder)
         self.names: list[str] = [
@@ -370,7 +377,7 @@ class FolderSource:
         ]
         if not self.names:
             raise ValueError(
-                f'Expected {folder} to hold images in class '
+                f'Expected {folder} to contain images in class '
                 'folders, but got none. Change the folder.'
             )
 
@@ -378,26 +385,27 @@ class FolderSource:
         return len(self.names)
 
     def fingerprint(self) -> str:
-        """A hash of all names and sizes of files, and of ``size``."""
+        """Compute a hash of names and sizes of files, and of ``size``."""
         files = [
             (name, os.path.getsize(self.folder / name)) for name in self.names
         ]
-        # sets that were cut otherwise, by an older version, are not added to
+        # An older version cropped differently: don't add to its sets.
         cut = self.size and f'torchvision {self.size}'
         return hashlib.sha256(repr((files, cut)).encode()).hexdigest()
 
     def prepare(self, out: Path, kinds: Sequence[str]) -> None:
-        """Nothing: labels are names of folders."""
+        """Do nothing, because folder names are the labels."""
 
     def target(self, out: Path, kind: str) -> Path:
-        """Where a kind goes."""
+        """Get the path of a kind."""
         return out / kind
 
     def write(
         self, partial: Path, kind: str, seed: int, settings: str, workers: int
     ):
-        """Write a kind, yielding the number of images as they are done."""
-        # a class without images has to be counted among the classes too
+        """Write a kind, and yield the number of images of each job."""
+        # Classes without images need their folders too, since these number the
+        # classes.
         for severity in SEVERITIES:
             for name in self.classes:
                 folder = partial / str(severity) / name
@@ -429,29 +437,30 @@ def write_corrupted_set(
     report: Report | None = None,
     settings: str = IMAGENET_C,
 ) -> dict[str, list[str]]:
-    """Write kinds of corruption at all severities; those there are kept.
+    """Write kinds of corruption at all severities, unless they exist already.
 
-    Files do not depend on ``workers``, nor on where a run was stopped.
+    The files depend neither on ``workers`` nor on where a run was stopped.
 
     Args:
-        source (ArraySource | FolderSource): The images.
-        out (str | Path): The folder to write to.
+        source (ArraySource | FolderSource): The images to corrupt.
+        out (str | Path): The folder to write.
         kinds (Sequence[str]): Some of ``ALL_C_KINDS``. Defaults to all.
-        seed (int): Of all draws. Defaults to 0.
-        workers (int): Processes. Defaults to 1.
-        report (Callable, optional): Called with the kind, the number of
-            images done and that of all, over kinds and severities.
-        settings (str): See :func:`~.corrupt.corrupt`.
-            Defaults to ``'imagenet-c'``.
+        seed (int): Seed of all random draws. Defaults to 0.
+        workers (int): Number of processes. Defaults to 1.
+        report (Callable, optional): Called with the current kind, the number
+            of finished images and the total number, over all kinds and
+            severities.
+        settings (str): See :func:`~.corrupt.corrupt`. Defaults to
+            ``'imagenet-c'``.
 
     Returns:
-        dict: The kinds ``written`` and ``kept``.
+        dict: The lists ``written`` and ``kept`` of kinds.
 
     Raises:
         ImportError: imagecorruptions-imaug is not installed.
         OSError: The disk is full.
-        ValueError: An argument is out of range, ``out`` was made otherwise
-            or has no room, or an image can't be read.
+        ValueError: An argument is out of range, ``out`` was made differently
+            or has too little room, or an image can't be read.
     """
     load_library()
     check_settings(settings)
@@ -461,7 +470,7 @@ def write_corrupted_set(
         if value < least:
             raise ValueError(
                 f'Expected `{name}` to be at least {least}, but '
-                f'got {value}. Change it.'
+                f'got {value}. Change `{name}`.'
             )
     out = Path(out)
     _check_record(
@@ -481,7 +490,7 @@ def write_corrupted_set(
     done, total = 0, len(todo) * len(SEVERITIES) * len(source)
     for kind in todo:
         partial = out / f'.{kind}.partial'
-        # closed at once where `report` stops it, with its processes
+        # If `report` raises, this ends the processes at once.
         with closing(
             source.write(partial, kind, seed, settings, workers)
         ) as counts:

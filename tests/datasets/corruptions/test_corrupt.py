@@ -124,7 +124,7 @@ def test_bad_images_and_numbers():
     ):
         with pytest.raises(ValueError, match=r'H and W at least 8.*but got'):
             corrupt(wrong, 'fog', 1)
-    with pytest.raises(ValueError, match="but got 'rain'. Change it"):
+    with pytest.raises(ValueError, match="but got 'rain'. Change .kind"):
         corrupt(image, 'rain', 1)
     with pytest.raises(ValueError, match='1, 2, 3, 4 or 5, but got 6'):
         corrupt(image, 'fog', 6)

@@ -286,7 +286,9 @@ def test_bad_sources(array, tmp_path, images):
 @pytest.mark.parametrize('workers', [1, 2])
 def test_images_that_cannot_be_read(folder, workers, tmp_path):
     (tmp_path / 'source' / 'a' / '0.JPEG').write_text('no image')
-    with pytest.raises(ValueError, match='0.JPEG to be an image.*Mend or rem'):
+    with pytest.raises(
+        ValueError, match='0.JPEG to be an image.*Replace or rem'
+    ):
         write_corrupted_set(folder, tmp_path / 'out', ['fog'], 0, workers)
     assert not (tmp_path / 'out' / 'fog').exists()
 
@@ -296,7 +298,7 @@ def test_bad_arguments(array, tmp_path, monkeypatch):
         expected = f'`{name}` to be at least {least}, but got {value}. Change'
         with pytest.raises(ValueError, match=expected):
             write_corrupted_set(array, tmp_path / 'out', **{name: value})
-    with pytest.raises(ValueError, match="but got 'rain'. Change it"):
+    with pytest.raises(ValueError, match="but got 'rain'. Change .kind"):
         write_corrupted_set(array, tmp_path / 'out', ['rain'])
     assert not (tmp_path / 'out').exists()
     monkeypatch.setattr(
