@@ -139,14 +139,14 @@ def test_an_anchored_config_is_tried_as_it_is(plain_config):
     [
         ('PeekingResNet', 'warm-start it: .*was not widened.*stem='),
         ('DetachedResNet', 'train it: .*gradient in conv1, but got none'),
-        ('ForgetfulResNet', 'warm-start it: .*relative difference'),
+        ('ForgetfulResNet', 'warm-start it: .*differ by'),
         ('NoSuchNet', 'build the plain model: .*NoSuchNet'),
         (
             'CountingResNet',
             'save, load and predict: .*same predictions.*differ',
         ),
         ('DivergingResNet', 'train it: .*finite loss with mask_prob=0.0'),
-        ('NoisyResNet', 'train it: .*both halves of conv1.*mask_prob=1.0'),
+        ('NoisyResNet', 'train it: .*residual half of conv1.*mask_prob=1.0'),
         (
             'NormFirstResNet',
             'run it anchored: RuntimeError.*stem=.*my-backbone',

@@ -58,5 +58,5 @@ def test_nan_and_another_shape_differ_without_bounds():
 @pytest.mark.parametrize('found', [2e-4, float('inf'), float('nan')])
 def test_what_differs_is_refused(found):
     check_difference(9e-5, 'a file')
-    with pytest.raises(ValueError, match='a file to answer .* nothing was wr'):
+    with pytest.raises(ValueError, match='a file to answer .* Nothing was wr'):
         check_difference(found, 'a file')

@@ -206,12 +206,12 @@ def test_a_file_takes_images_of_the_references_size_only(suffix, tmp_path):
         (
             'model.onnx',
             dict(opset=99),
-            'to write opset 99, but got 18. Use that one',
+            'to write opset 99, but got 18. Change .opset. to 18',
         ),
         (
             'model.pt2',
             dict(opset=20),
-            r'ends in .onnx, but got .*pt2.*Leave it o',
+            r'ends in .onnx, but got .*pt2.*Omit .opset',
         ),
         (
             'model.pt',
