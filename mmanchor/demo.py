@@ -30,6 +30,7 @@ from .suite.settings import Settings
 from .suite.spec import load_suite
 from .utils.config import CONFIG_DIR
 from .utils.console import progress_bars
+from .utils.files import whole_files
 from .utils.timing import seconds
 
 
@@ -179,9 +180,8 @@ def draw_figure(
         axes.grid(axis='y', alpha=0.3)
         axes.legend(frameon=False)
     spread.set_ylim(bottom=0)
-    partial = f'{path}.partial'
-    figure.savefig(partial, format='png')
-    os.replace(partial, path)
+    with whole_files(Path(path).parent) as partial:
+        figure.savefig(partial / Path(path).name, format='png')
 
 
 def _draw_by_severity(axes, row: dict, figure: str, name: str) -> None:

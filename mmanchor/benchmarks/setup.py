@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.runner import load_checkpoint
+from mmengine.utils import to_2tuple
 from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
 from torch import nn
@@ -15,7 +16,6 @@ from torch.utils.data import DataLoader, Dataset
 from ..checkpoints.safe_loading import checkpoint_loading
 from ..diagnostics.backbone_check import (
     build_model,
-    height_and_width,
     perturb_parameters,
 )
 from ..diagnostics.config_pair import image_size, plain_and_anchored
@@ -98,7 +98,7 @@ def set_up(
         max(settings.num_references, settings.num_candidates),
         2 * settings.num_residuals,
     )
-    size = height_and_width(settings.size or image_size(cfg))
+    size = to_2tuple(settings.size or image_size(cfg))
     images, references, pairs = _images(
         cfg, settings, (model.image_channels, *size), sum(counts)
     ).split(counts)

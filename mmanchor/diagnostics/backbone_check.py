@@ -21,6 +21,7 @@ from mmengine.runner import (
     save_checkpoint,
     set_random_seed,
 )
+from mmengine.utils import to_2tuple
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
@@ -305,7 +306,7 @@ def check_backbone(
         ):
             plain_cfg, cfg = plain_and_anchored(config, options)
             report.imports = own_imports(plain_cfg or cfg)
-            size = height_and_width(size or image_size(cfg))
+            size = to_2tuple(size or image_size(cfg))
             plain = None
             if plain_cfg is not None:
                 step = 'build the plain model'
@@ -345,11 +346,6 @@ def check_backbone(
         if step == 'run it anchored':
             report.failure += f' {ADVICE}'
     return report
-
-
-def height_and_width(size) -> tuple[int, int]:
-    """Turn a size, which may be one number, into height and width."""
-    return tuple(size) if isinstance(size, (tuple, list)) else (size, size)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Tables of backbone reports, for the terminal and in Markdown."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from ..utils.files import whole_files
 from ..utils.provenance import commit
 from ..version import __version__
 from .backbone_check import BackboneReport
@@ -102,9 +102,9 @@ def write_markdown(
         for report in reports
         if report.failure is not None
     ]
-    partial = Path(f'{path}.partial')
-    partial.write_text('\n'.join(lines) + '\n', encoding='utf-8')
-    os.replace(partial, path)
+    with whole_files(Path(path).parent) as partial:
+        file = partial / Path(path).name
+        file.write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
 def _version() -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 from torchvision.transforms.functional import center_crop, resize
 
+from ...utils.files import whole_files
 from ...utils.text import shorten_list
 from ..image_folders import list_folders, list_images, open_rgb
 from ..mapped_arrays import open_images, open_labels
@@ -195,12 +196,6 @@ def corrupt_files(
     return len(images)
 
 
-def _replace_text(path: Path, text: str) -> None:
-    partial = path.with_name(f'.{path.name}.partial')
-    partial.write_text(text, encoding='utf-8')
-    os.replace(partial, path)
-
-
 def _preallocate(path: Path) -> None:
     """Preallocate a file.
 
@@ -243,7 +238,6 @@ def read_record(folder: str | Path) -> dict | None:
 
 def _check_record(source, out: Path, made_by: dict) -> None:
     """Raise if a set was published or made differently, else record it."""
-    path = out / RECORD
     known = read_record(out)
     if known is not None:
         for key, value in made_by.items():
@@ -269,8 +263,9 @@ def _check_record(source, out: Path, made_by: dict) -> None:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = None
-    out.mkdir(parents=True, exist_ok=True)
-    _replace_text(path, json.dumps(dict(made_by, versions=versions), indent=2))
+    with whole_files(out) as partial:
+        text = json.dumps(dict(made_by, versions=versions), indent=2)
+        (partial / RECORD).write_text(text, encoding='utf-8')
 
 
 class ArraySource:
@@ -322,10 +317,9 @@ class ArraySource:
                 f'{out}, but got {free / 2**30:.1f}. Change the '
                 'folder, or name fewer kinds.'
             )
-        partial = out / '.labels.npy.partial'
-        with open(partial, 'wb') as file:
-            np.save(file, np.tile(self.labels, len(SEVERITIES)))
-        os.replace(partial, out / 'labels.npy')
+        with whole_files(out) as partial:
+            labels = np.tile(self.labels, len(SEVERITIES))
+            np.save(partial / 'labels.npy', labels)
 
     def target(self, out: Path, kind: str) -> Path:
         """Get the path of a kind."""

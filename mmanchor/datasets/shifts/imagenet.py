@@ -16,7 +16,7 @@ from .kinds import (
     check_severity,
 )
 
-FOLDER = Path(__file__).parent / 'wnids'
+WNID_FOLDER = Path(__file__).parent / 'wnids'
 
 
 @lru_cache
@@ -50,7 +50,8 @@ def imagenet_wnids(subset: str = '') -> tuple[str, ...]:
             f'{subset!r}. Change `subset`.'
         )
     name = f'imagenet_{subset}' if subset else 'imagenet'
-    return tuple((FOLDER / f'{name}.txt').read_text(encoding='utf-8').split())
+    path = WNID_FOLDER / f'{name}.txt'
+    return tuple(path.read_text(encoding='utf-8').split())
 
 
 class ImageNetFolders(ClassFolders):
