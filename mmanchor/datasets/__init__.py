@@ -41,7 +41,7 @@ from .shifts.kinds import (
     SEVERITIES,
 )
 from .shifts.out_of_distribution import MarkOutOfDistribution, OODFolder
-from .transforms.loading import LoadImageFromFile
+from .transforms.load_image_from_file import LoadImageFromFile
 from .transforms.pixmix import PixMix
 from .transforms.seeded_gaussian_noise import SeededGaussianNoise
 
