@@ -30,7 +30,7 @@ def test_noise_where_the_test_set_is_not_there(small_config, dtype, tmp_path):
     images, which = comparison_images(cfg, REFERENCES.to(dtype))
     assert images.shape == (5, 3, 16, 16) and images.dtype == dtype
     assert len(torch.unique(images, dim=0)) == 5
-    assert which.startswith("5 images of noise, as the test set can't be rea")
+    assert which.startswith("5 images of noise, because the test set can't")
     assert 'gone' in which
 
 
