@@ -9,7 +9,7 @@ PYTHON312 ?= $(shell for one in python3.13 python3.12 \
 VENV312 := .venv-python312
 SMOKE := tests/test_host.py tests/test_cli.py tests/functional/test_masking.py \
     tests/functional/test_folding.py tests/export/test_fold.py \
-    tests/checkpoints/test_run_checkpoints.py
+    tests/checkpoints/test_safe_loading.py
 BIN := $(VENV)/bin
 LINTED := mmanchor mmanchor_cli.py configs tools tests docs/site
 # tests share two cores, and some wait: one thread each, a process more

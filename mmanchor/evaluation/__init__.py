@@ -1,8 +1,14 @@
-"""Metrics, registered with MMPretrain."""
+"""Metrics for evaluators, and the functions that compute them.
+
+All metrics are registered with MMPretrain.
+"""
 
 from .metrics.accuracy import Top1Accuracy
-from .metrics.anomaly_rejection import AnomalyRejection, anomaly_rejection
-from .metrics.anomaly_scores import find_score
+from .metrics.anomaly_rejection import (
+    AnomalyRejection,
+    anomaly_rejection,
+    find_score,
+)
 from .metrics.calibration import (
     CalibrationError,
     SmoothedCalibrationError,

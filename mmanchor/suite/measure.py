@@ -11,10 +11,14 @@ from ..evaluation.confidence_intervals import (
     normal_interval,
     wilson_interval,
 )
-from ..evaluation.metrics.anomaly_scores import find_score
-from ..evaluation.metrics.per_image import PerImageMetric, check_images, marked
+from ..evaluation.metrics.accuracy import SingleReferenceAccuracy
+from ..evaluation.metrics.anomaly_rejection import find_score
+from ..evaluation.metrics.per_image import (
+    PerImageMetric,
+    check_images,
+    mark_nonfinite,
+)
 from ..evaluation.metrics.predicted_batch import PredictedBatch
-from ..evaluation.metrics.references import SingleReferenceAccuracy
 from ..utils.transfer import copy_to_device
 from .candidates import Ready
 from .images import ImageBatches
@@ -154,7 +158,9 @@ def measure(
             for name, score in wanted.items():
                 if score.field in batch:
                     values = batch[score.field]
-                    column = marked(score.function(values.double()), values)
+                    column = mark_nonfinite(
+                        score.function(values.double()), values
+                    )
                     columns.setdefault(f'score {name}', []).append(column)
         report(len(images))
     answers = torch.cat(kept_answers) if kept_answers else None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..evaluation.metrics.anomaly_scores import find_score
+from ..evaluation.metrics.anomaly_rejection import find_score
 
 DEFAULT_SCORES = (
     'energy',

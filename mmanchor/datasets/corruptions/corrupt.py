@@ -1,9 +1,10 @@
-"""The corruptions of ImageNet-C and CIFAR-10-C, the same on every run."""
+"""Corrupts an image as ImageNet-C or CIFAR-10-C, reproducibly."""
 
 import inspect
 import io
 import zlib
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 
 import numpy as np
 from PIL import Image
@@ -15,23 +16,45 @@ from ..shifts.kinds import (
     check_settings,
     check_severity,
 )
-from .seeded_numpy import seeded_numpy
 
-SMALLEST = 8  # pixels; one of the kinds shrinks images to a quarter
+
+@contextmanager
+def seeded_numpy(words: np.ndarray) -> Iterator[None]:
+    """Seed NumPy's global generator, and restore its state afterwards.
+
+    Args:
+        words (np.ndarray): The seed, as integers from 0 to 2**32 - 1.
+
+    Example:
+        >>> with seeded_numpy(np.array([1, 2])):
+        ...     one = np.random.rand()
+        >>> with seeded_numpy(np.array([1, 2])):
+        ...     one == np.random.rand()
+        True
+    """
+    state = np.random.get_state()
+    np.random.seed(words)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+MIN_SIDE = 8  # pixels, because one kind shrinks images to a quarter
 
 
 def load_library() -> dict:
-    """The functions of imagecorruptions by kind.
+    """Import the functions of imagecorruptions, by kind.
 
     Raises:
-        ImportError: It is not installed.
+        ImportError: imagecorruptions-imaug is not installed.
     """
     try:
         from imagecorruptions import corruption_dict
     except ImportError as error:
         raise ImportError(
-            'Corruptions come with imagecorruptions-imaug, which is not '
-            'installed. Install it with `pip install '
+            'Expected imagecorruptions-imaug, which corrupts images, but it '
+            'is not installed. Install it with `pip install '
             '"mmanchor[corruptions]"`.'
         ) from error
     return corruption_dict
@@ -47,18 +70,18 @@ def corrupt(
 ) -> np.ndarray:
     """Corrupt an image.
 
-    The result is that of the arguments alone: not of images corrupted
-    before, nor of the process.
+    The result depends only on the arguments, not on images that were
+    corrupted before.
 
     Args:
-        image (np.ndarray): RGB.
+        image (np.ndarray): The image in RGB.
         kind (str): One of ``ALL_C_KINDS``.
         severity (int): 1 to 5.
-        seed (int): Of the set. Defaults to 0.
-        index (int): Of the image within it. Defaults to 0.
-        settings (str): How strong a severity is: ``'imagenet-c'`` or
-            ``'cifar-c'``, which is milder, for small images. Defaults to
-            ``'imagenet-c'``.
+        seed (int): Seed of the data set. Defaults to 0.
+        index (int): Index of the image in the data set. Defaults to 0.
+        settings (str): The strength of severities: that of ``'imagenet-c'``,
+            or of ``'cifar-c'``, which is milder and meant for small images.
+            Defaults to ``'imagenet-c'``.
 
     Shape:
         - image: (H, W, 3), uint8, H and W at least 8
@@ -66,7 +89,7 @@ def corrupt(
 
     Raises:
         ImportError: imagecorruptions-imaug is not installed.
-        ValueError: An argument is not as above.
+        ValueError: An argument is out of range.
 
     Example:
         >>> grey = np.full((16, 16, 3), 128, np.uint8)
@@ -84,17 +107,17 @@ def corrupt(
         image.dtype != np.uint8
         or image.ndim != 3
         or image.shape[2] != 3
-        or min(image.shape[:2]) < SMALLEST
+        or min(image.shape[:2]) < MIN_SIDE
     ):
         raise ValueError(
             f'Expected an image of shape (H, W, 3), H and W at least '
-            f'{SMALLEST}, in uint8, but got {image.shape} in {image.dtype}. '
-            'Change the image.'
+            f'{MIN_SIDE}, in uint8, but got {image.shape} in {image.dtype}. '
+            'Change `image`.'
         )
     if min(seed, index) < 0:
         raise ValueError(
             'Expected `seed` and `index` to be at least 0, but '
-            f'got {seed} and {index}. Change them.'
+            f'got {seed} and {index}. Change the negative one.'
         )
     function = load_library()[kind]
     words = np.random.SeedSequence(
@@ -104,7 +127,7 @@ def corrupt(
         if settings == IMAGENET_C:
             found = _corrupt_as_imagenet_c(function, image, severity, words)
         else:
-            # needs SciPy, which comes with the library
+            # This module needs SciPy, which comes with the library.
             from .cifar_c import corrupt_as_cifar_c
 
             found = corrupt_as_cifar_c(
@@ -114,12 +137,12 @@ def corrupt(
 
 
 def _corrupt_as_imagenet_c(function, image, severity, words) -> np.ndarray:
-    seeded = {}  # those that would draw from a generator of their own
+    seeded = {}  # some functions have a generator of their own
     if 'seed' in inspect.signature(function).parameters:
         seeded['seed'] = int(words[0])
     with seeded_numpy(words), redirect_stdout(io.StringIO()):
         found = np.asarray(
             function(Image.fromarray(image), severity, **seeded)
         )
-    # `spatter` divides by 0 where no drop falls on a small image
+    # `spatter` divides by 0 if no drop falls on a small image.
     return np.where(np.isfinite(found), found, image)

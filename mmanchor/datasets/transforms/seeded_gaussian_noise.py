@@ -1,4 +1,4 @@
-"""Corruptions for tests that need no other package."""
+"""A corruption that needs no other package."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -7,13 +7,13 @@ from mmpretrain.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class SeededGaussianNoise(BaseTransform):
-    """Add Gaussian noise that is the same for an image on every run.
+    """Add Gaussian noise that is the same for an image in every run.
 
-    Required key: ``img`` (uint8), and ``sample_idx``, which MMEngine's
-    datasets add. Modified key: ``img``.
+    Required keys: ``img`` (uint8), and ``sample_idx``, which MMEngine's data
+    sets add. Modified key: ``img``.
 
     Args:
-        std (float): Standard deviation, in grey levels (0 to 255).
+        std (float): Standard deviation, in grey levels of 0 to 255.
         seed (int): Seed of the noise. Defaults to 0.
 
     Raises:
@@ -23,13 +23,14 @@ class SeededGaussianNoise(BaseTransform):
     def __init__(self, std: float, seed: int = 0):
         if not std >= 0:
             raise ValueError(
-                f'Expected `std` to be at least 0 grey levels, but got {std}.'
+                f'Expected `std` to be at least 0 grey levels, but got {std}. '
+                'Change `std`.'
             )
         self.std = std
         self.seed = seed
 
     def transform(self, results: dict) -> dict:
-        """Add the noise and clip to [0, 255]."""
+        """Add the noise, and clip values to [0, 255]."""
         rng = np.random.default_rng([self.seed, results['sample_idx']])
         noise = rng.normal(0, self.std, results['img'].shape)
         results['img'] = (

@@ -7,14 +7,14 @@ import pytest
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
-from mmanchor.datasets.corruptions.corrupted_sets import (
+from mmanchor.datasets.corruptions.corrupt import corrupt
+from mmanchor.datasets.corruptions.set_writer import (
     ArraySource,
     FolderSource,
+    read_image,
     read_record,
     write_corrupted_set,
 )
-from mmanchor.datasets.corruptions.imagenet_c import corrupt
-from mmanchor.datasets.corruptions.jobs import read_image
 
 KINDS = ('shot_noise', 'frost')
 
@@ -51,7 +51,9 @@ def source(request):
 
 @pytest.fixture(autouse=True)
 def small_jobs(monkeypatch):
-    monkeypatch.setattr('mmanchor.datasets.corruptions.jobs.MOST', 4)
+    monkeypatch.setattr(
+        'mmanchor.datasets.corruptions.set_writer.MAX_IMAGES_PER_JOB', 4
+    )
 
 
 def contents(out):
@@ -149,7 +151,7 @@ def test_images_of_a_stopped_kind_are_kept(folder, tmp_path, monkeypatch):
     assert len(kept) == 4
     made = []
     monkeypatch.setattr(
-        'mmanchor.datasets.corruptions.jobs.corrupt',
+        'mmanchor.datasets.corruptions.set_writer.corrupt',
         lambda *args: made.append(args) or corrupt(*args),
     )
     write_corrupted_set(folder, out, ['frost'])
@@ -284,7 +286,9 @@ def test_bad_sources(array, tmp_path, images):
 @pytest.mark.parametrize('workers', [1, 2])
 def test_images_that_cannot_be_read(folder, workers, tmp_path):
     (tmp_path / 'source' / 'a' / '0.JPEG').write_text('no image')
-    with pytest.raises(ValueError, match='0.JPEG to be an image.*Mend or rem'):
+    with pytest.raises(
+        ValueError, match='0.JPEG to be an image.*Replace or rem'
+    ):
         write_corrupted_set(folder, tmp_path / 'out', ['fog'], 0, workers)
     assert not (tmp_path / 'out' / 'fog').exists()
 
@@ -294,7 +298,7 @@ def test_bad_arguments(array, tmp_path, monkeypatch):
         expected = f'`{name}` to be at least {least}, but got {value}. Change'
         with pytest.raises(ValueError, match=expected):
             write_corrupted_set(array, tmp_path / 'out', **{name: value})
-    with pytest.raises(ValueError, match="but got 'rain'. Change it"):
+    with pytest.raises(ValueError, match="but got 'rain'. Change .kind"):
         write_corrupted_set(array, tmp_path / 'out', ['rain'])
     assert not (tmp_path / 'out').exists()
     monkeypatch.setattr(

@@ -4,6 +4,38 @@ from mmpretrain.registry import DATASETS
 from sklearn.datasets import load_sample_images
 
 
+def split(name):
+    return DATASETS.build(dict(type='Digits', split=name, pipeline=[]))
+
+
+def test_the_split_is_stratified_and_disjoint():
+    train, test = split('train'), split('test')
+    assert (len(train), len(test)) == (1297, 500)
+    for dataset in (train, test):
+        counts = np.bincount(
+            [dataset[i]['gt_label'] for i in range(len(dataset))]
+        )
+        assert counts.min() > 0.09 * len(dataset)
+        image = dataset[0]['img']
+        assert image.shape == (8, 8, 3) and image.dtype == np.uint8
+        assert image.max() > 200
+    assert train.metainfo['classes'][7] == '7'
+    known = {train[i]['img'].tobytes() for i in range(len(train))}
+    repeated = sum(test[i]['img'].tobytes() in known for i in range(500))
+    assert repeated == 0
+
+
+def test_bad_split():
+    with pytest.raises(ValueError, match="'train' or 'test', but got 'val'"):
+        split('val')
+
+
+def test_missing_scikit_learn_names_the_extra(without_package):
+    without_package('sklearn')
+    with pytest.raises(ImportError, match=r'pip install "mmanchor\[demo\]"'):
+        split('train')
+
+
 def build(**kwargs):
     return DATASETS.build(dict(type='PhotoPatches', **kwargs))
 
@@ -69,7 +101,7 @@ def test_it_is_a_data_set_of_the_host_s():
     [('size', 0), ('size', 428), ('count', 0), ('count', 10**6 + 1)],
 )
 def test_sizes_out_of_range(name, value):
-    expected = f'`{name}` to be from 1 to .*, but got {value}. Change it'
+    expected = f'`{name}` to be from 1 to .*, but got {value}'
     with pytest.raises(ValueError, match=expected):
         build(**{name: value})
 

@@ -3,10 +3,8 @@ from dataclasses import replace
 import torch
 from helpers.builders import build_model, make_batch
 
-from mmanchor.demo import run as demo
-from mmanchor.demo.run import MODELS, run_demo
-from mmanchor.demo.step_time import step_time_ratios
-from mmanchor.demo.table import name_of
+from mmanchor import demo
+from mmanchor.demo import MODELS, model_name, run_demo, step_time_ratios
 from mmanchor.suite.spec import load_suite
 
 
@@ -86,7 +84,7 @@ def test_the_demo_reports_every_model_and_repeats_its_figures(
     for name in MODELS:
         assert f'train {name}' in printed
     for row in rows:
-        assert f'\n {name_of(row)} ' in printed
+        assert f'\n {model_name(row)} ' in printed
 
 
 def test_step_times_are_relative_to_the_first_and_leave_models_alone():

@@ -6,8 +6,8 @@ from imagecorruptions import corruption_dict
 from PIL import Image
 
 from mmanchor.datasets import ALL_C_KINDS
-from mmanchor.datasets.corruptions.imagenet_c import corrupt
-from mmanchor.datasets.corruptions.imagenet_c import imagenet_c as corruptions
+from mmanchor.datasets.corruptions import corrupt as corruptions
+from mmanchor.datasets.corruptions.corrupt import corrupt
 
 DRAWN = (
     'gaussian_noise',
@@ -124,7 +124,7 @@ def test_bad_images_and_numbers():
     ):
         with pytest.raises(ValueError, match=r'H and W at least 8.*but got'):
             corrupt(wrong, 'fog', 1)
-    with pytest.raises(ValueError, match="but got 'rain'. Change it"):
+    with pytest.raises(ValueError, match="but got 'rain'. Change .kind"):
         corrupt(image, 'rain', 1)
     with pytest.raises(ValueError, match='1, 2, 3, 4 or 5, but got 6'):
         corrupt(image, 'fog', 6)
@@ -152,4 +152,4 @@ def test_nothing_of_the_extra_is_needed_before_it_is_used(
     )
     again = module_from_spec(spec)
     spec.loader.exec_module(again)
-    assert again.SMALLEST == corruptions.SMALLEST
+    assert again.MIN_SIDE == corruptions.MIN_SIDE
