@@ -92,8 +92,8 @@ def demo_table(results: dict) -> Table:
         f'{corruptions(results, "Digits-C")}\n'
         'ECE: expected calibration error   spread: of the logits over '
         'references\nAUROC: of photographs against digits, by '
-        'energy, in %\n≤10: as many of ten references as an image needs; '
-        'used: their mean\nstep time: of training, relative to standard',
+        'energy, in %\nK: references at test   '
+        'step time: of training, relative to standard',
         caption_justify='left',
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -107,7 +107,6 @@ def demo_table(results: dict) -> Table:
         'ECE\nclean',
         'ECE\ncorr.',
         'spread\ncorr.',
-        'used\ncorr.',
         '\nAUROC',
         'step\ntime',
     ):
@@ -119,14 +118,13 @@ def demo_table(results: dict) -> Table:
         k = str(model['num_references'] or '–')
         table.add_row(
             name,
-            '≤' + k if model['protocol'] == 'adaptive' else k,
+            k,
             *(
                 _number(one.get(figure), digits)
                 for figure, digits in (('top1', 1), ('ece', 3))
                 for one in (clean(model), corrupted)
             ),
             _number(corrupted.get('spread'), 2),
-            _number(corrupted.get('mean_used'), 1),
             _number(energy.get('auroc'), 1, 100),
             _number(results['times']['train_step_ratio'][name], 2),
         )
@@ -168,7 +166,7 @@ def draw_figure(
     accuracy, spread = right.subplots(1, 2)
     for row in rows:
         name = model_name(row)
-        if row['protocol'] != 'adaptive':
+        if row['num_references'] != 10:
             _draw_by_severity(accuracy, row, 'top1', name)
         else:
             _draw_by_severity(spread, row, 'spread', name)
@@ -226,7 +224,7 @@ MODELS = {
 }
 PROTOCOLS = (
     dict(num_references=1),
-    dict(num_references=10, protocol='adaptive'),
+    dict(num_references=10, protocol='mean'),
 )
 
 
