@@ -2,6 +2,7 @@
 
 from .adaptive import settled
 from .anchoring import (
+    ReferredImages,
     anchor,
     anchor_to_all,
     check_same_size,
@@ -9,7 +10,13 @@ from .anchoring import (
     fold,
 )
 from .draws import check_seed, draw_generator
-from .folding import reference_map, residual_half, trace_reference_maps
+from .folding import (
+    own_forward,
+    reference_map,
+    replaced_forward,
+    residual_half,
+    trace_reference_maps,
+)
 from .landscape import moved_weights, random_direction
 from .masking import (
     blank_references,
@@ -17,7 +24,15 @@ from .masking import (
     normalized_entropy,
     uniform_cross_entropy,
 )
-from .stem import find_stem, inflate, narrow, stem_distance, widen_stem
+from .place import find_place, places_of
+from .stem import (
+    find_stem,
+    inflate,
+    narrow,
+    stem_distance,
+    widen_layer,
+    widen_stem,
+)
 from .temperature import fit_temperature
 from .transduction import best_candidates, pair_norms
 from .uncertainty import (
@@ -34,6 +49,7 @@ from .uncertainty import (
 )
 
 __all__ = [
+    'ReferredImages',
     'anchor',
     'anchor_score',
     'anchor_to_all',
@@ -49,6 +65,7 @@ __all__ = [
     'draw_mask',
     'draw_partners',
     'energy',
+    'find_place',
     'find_stem',
     'fit_temperature',
     'fold',
@@ -59,14 +76,18 @@ __all__ = [
     'narrow',
     'normalized_entropy',
     'pair_norms',
+    'own_forward',
+    'places_of',
     'predictive_entropy',
     'random_direction',
     'reference_map',
     'reference_spread',
+    'replaced_forward',
     'residual_half',
     'settled',
     'stem_distance',
     'trace_reference_maps',
     'uniform_cross_entropy',
+    'widen_layer',
     'widen_stem',
 ]

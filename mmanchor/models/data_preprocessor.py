@@ -14,6 +14,7 @@ from mmpretrain.registry import DATASETS, MODELS
 
 from ..datasets import ReferenceSet
 from ..functional import (
+    ReferredImages,
     anchor,
     blank_references,
     check_seed,
@@ -140,7 +141,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
             draw_generator(seed, coin_of, iteration, 'masks'),
         )[own]
         if self.reference_set is None:
-            references = self._draw_from_batch(
+            references = self._draw_from_batch(  # or which image of the batch
                 images, draw_generator(seed, rank, iteration, 'references')
             )
         else:
@@ -158,7 +159,8 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
 
         Args:
             images (torch.Tensor): (B, C, H, W).
-            references (torch.Tensor): One for each image, of the same shape.
+            references (torch.Tensor): One for each image, of the same shape;
+                or (B,), which of the images it is.
             mask (numpy.ndarray): (B,), which rows are masked.
         """
         raise NotImplementedError
@@ -182,8 +184,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
             and (last.shape == images.shape)
         ):
             return last  # a last batch of one
-        partners = draw_partners(len(images), generator)
-        return images[partners.to(images.device)]
+        return draw_partners(len(images), generator).to(images.device)
 
     def _load_from_state_dict(
         self,
@@ -219,7 +220,9 @@ class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
     In training a batch (B, C, H, W) leaves as ``[r, x - r]`` (B, 2C, H, W),
     after normalisation, padding, Mixup and CutMix, and every data sample gets
     ``reference_masked``. In testing images stay (B, C, H, W): the classifier
-    anchors them against its reference bank.
+    anchors them against its reference bank. For a model that anchors
+    features, see ``anchor_at`` there, a training batch leaves as
+    :class:`~mmanchor.functional.ReferredImages`.
 
     Args:
         mask_prob (float): Probability of blanking the reference (the paper's
@@ -268,8 +271,14 @@ class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
     images with themselves at times; this does not.
     """
 
+    # a model that anchors features gets images and references apart
+    anchors = True
+
     def _combine(self, images, references, mask):
-        anchored = anchor(images, references)
+        if not self.anchors:
+            rows = _to_device(mask, images) if mask.any() else None
+            return ReferredImages(images, references, rows)
+        anchored = anchor(images, _as_images(references, images))
         if not mask.any():
             return anchored
         return blank_references(anchored, _to_device(mask, images))
@@ -329,7 +338,12 @@ class SubtractiveMixDataPreprocessor(ReferenceDrawingDataPreprocessor):
         if not mask.any():
             return images
         rows = _to_device(mask, images)[:, None, None, None]
-        return torch.where(rows, images - references, images)
+        residuals = images - _as_images(references, images)
+        return torch.where(rows, residuals, images)
+
+
+def _as_images(references: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    return images[references] if references.dim() == 1 else references
 
 
 def _to_device(mask: np.ndarray, images: torch.Tensor) -> torch.Tensor:

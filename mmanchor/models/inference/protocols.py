@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import torch
 
-from ...functional import anchor, settled
+from ...functional import settled
 from ...functional.uncertainty import OF_SPREAD
-from .candidate_search import SPACES, CandidateSearch
+from .candidate_search import SPACES, CandidateSearch, ChosenReferences
 
 
 class Answers(NamedTuple):
@@ -45,8 +45,8 @@ class Protocol:
         """References it needs in the bank, where K are asked for."""
         return num_references
 
-    def choose(self, model, images: torch.Tensor) -> torch.Tensor | None:
-        """The one reference of each image, (B, C, H, W), if it has one."""
+    def choose(self, model, images: torch.Tensor) -> ChosenReferences | None:
+        """The one reference of each image, if it has one."""
 
     def answer(self, model, images: torch.Tensor) -> list[Answers]:
         """The logits of normalised images (B, C, H, W)."""
@@ -129,8 +129,8 @@ class Transduction(Protocol):
 
     def answer(self, model, images):
         """See :class:`Protocol`."""
-        anchored = anchor(images, self.choose(model, images))
-        return [Answers(None, model.reference_logits(anchored))]
+        chosen = self.choose(model, images)
+        return [Answers(None, model.chosen_logits(images, chosen))]
 
 
 class Adaptive(Protocol):
@@ -167,7 +167,8 @@ class Adaptive(Protocol):
     def answer(self, model, images):
         """See :class:`Protocol`; one group for each number of references."""
         num_references = len(model.reference_bank.in_use)
-        logits = model.reference_logits(images, slice(2))
+        work = model.image_work()
+        logits = model.reference_logits(images, slice(2), work)
         open_rows = torch.arange(len(images), device=images.device)
         groups = []
         for seen in range(2, num_references):
@@ -180,7 +181,9 @@ class Adaptive(Protocol):
             if not len(open_rows):
                 return groups
             more = model.reference_logits(
-                images[open_rows], slice(seen, seen + 1)
+                images[open_rows],
+                slice(seen, seen + 1),
+                work.of_rows(open_rows, len(images)),
             )
             logits = torch.cat([logits, more])
         return [*groups, Answers(open_rows, logits)]
