@@ -129,8 +129,8 @@ def _process(rank, processes, folder, config, settings, variant, options):
     )
     with seeded(settings.seed), quiet():
         setup = set_up(config, settings, options=options)
-        stem = [setup.anchored.backbone.get_submodule(name).weight
-                for name in setup.anchored.stem]  # yapf: disable
+        stem = [setup.anchored.get_submodule(name).weight
+                for name in setup.anchored.widened_layers]  # yapf: disable
         steps = ddp_steps(setup, settings, variant, device)
         seconds, cpu_seconds = _time(steps, settings, device)
         found = dict(

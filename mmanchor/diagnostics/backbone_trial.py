@@ -135,9 +135,9 @@ def build_optim_wrapper(model, cfg: Config, lr_scale: float) -> OptimWrapper:
 
 
 def _record_stem_gradients(model) -> dict[str, list[torch.Tensor]]:
-    layers = dict(model.backbone.named_modules())
+    layers = dict(model.named_modules())
     gradients = {}
-    for name in model.stem:
+    for name in model.widened_layers:
         if layers[name].weight.requires_grad:
             gradients[name] = []
             layers[name].weight.register_hook(gradients[name].append)

@@ -23,6 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..checkpoints.safe_loading import add_trust_flag
 from ..engine.cli import add_cfg_options, add_device_flag
 from ..functional import (
+    ReferredImages,
     anchor,
     blank_references,
     draw_generator,
@@ -237,6 +238,8 @@ def _anchored(model, batch, seed, step, mask):
     partners = draw_partners(
         len(batch), draw_generator(seed, 0, step, 'references')
     )
+    if model.place is not None:
+        return ReferredImages(normalised, partners, torch.from_numpy(mask))
     anchored = anchor(normalised, normalised[partners])
     return blank_references(
         anchored, torch.from_numpy(mask).to(anchored.device)

@@ -48,7 +48,8 @@ def write_folded(
     model, saved = load_anchored(cfg, checkpoint, allow_code)
     model.reference_bank.use(1)  # whatever the config's protocol
     folded = fold_reference(model)
-    plain = folded_config(cfg, folded, model.stem)
+    place = None if model.place is None else model.place.settings()
+    plain = folded_config(cfg, folded, model.stem, place)
     meta = {
         **saved.get('meta', {}),
         'cfg': plain.pretty_text,
@@ -97,7 +98,10 @@ def write_folded(
 
 
 def folded_config(
-    cfg: Config, folded: ImageClassifier, stem: Sequence[str]
+    cfg: Config,
+    folded: ImageClassifier,
+    stem: Sequence[str],
+    place: dict | None = None,
 ) -> Config:
     """The config of a folded model, out of the anchored one's.
 
@@ -106,6 +110,8 @@ def folded_config(
         folded (ImageClassifier): What
             :func:`~mmanchor.models.fold_reference` made of it.
         stem (Sequence[str]): The layers that got a map.
+        place (dict, optional): Where features were anchored, as for
+            :class:`~mmanchor.models.FoldedImageClassifier`. Defaults to None.
 
     Returns:
         Config: Of a :class:`~mmanchor.models.FoldedImageClassifier`.
@@ -117,6 +123,8 @@ def folded_config(
         image_shape=list(folded.backbone.image_shape),
         stem=list(stem),
     )
+    if place is not None:
+        plain.model.place = place
     known = inspect.signature(ClsDataPreprocessor).parameters
     for preprocessor in preprocessors(plain):
         for name in set(preprocessor) - set(known):

@@ -285,9 +285,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _refuse_another_place(self, state_dict, prefix) -> None:
-        saved = self.reference_bank.place_in(
-            state_dict, f'{prefix}reference_bank.'
-        )
+        saved = ReferenceBank.place_in(state_dict, f'{prefix}reference_bank.')
         if saved is None and self.place is not None:
             wide = self._reads_anchored_images(state_dict, prefix)
             saved = 'image' if wide else None

@@ -37,16 +37,25 @@ class FeaturePlace:
             the anchored features.
         trunk (List[str]): Modules, within the model, that run before.
         axis (int): The channel axis.
+        channels (int): C of the features.
     """
 
-    def __init__(self, name, source, owner, layers, trunk, axis):
+    def __init__(self, name, source, owner, layers, trunk, axis, channels):
         self.name = name
         self.source = source
         self.owner = owner
         self.layers = list(layers)
         self.trunk = list(trunk)
         self.axis = axis
+        self.channels = channels
         self.referred: ReferredImages | None = None
+
+    def settings(self) -> dict:
+        """Arguments of :func:`rebuild_place`."""
+        if self.layers != [PROJECTION]:
+            return dict(owner=self.owner)
+        names = ('owner', 'source', 'axis', 'channels')
+        return {name: getattr(self, name) for name in names}
 
     def referring(self, model, inputs: ReferredImages):
         """Let layers anchor features of these inputs, within a context.
@@ -230,7 +239,13 @@ def _place_in_backbone(model, anchor_at, channels, keep_weights):
     trunk = [f'backbone.{one}' for one in found.trunk]
     source = f'backbone.{name}'
     return FeaturePlace(
-        anchor_at, source, 'backbone', layers, trunk, found.axis
+        anchor_at,
+        source,
+        'backbone',
+        layers,
+        trunk,
+        found.axis,
+        found.channels,
     )
 
 
@@ -262,7 +277,9 @@ def _place_of_head(model, channels, keep_weights):
         -1,
         keep_weights,
     )
-    return FeaturePlace('head', name, 'head', layers, found.trunk, found.axis)
+    return FeaturePlace(
+        'head', name, 'head', layers, found.trunk, found.axis, found.channels
+    )
 
 
 def _widen(owner, source, found, which, keep_weights) -> list[str]:
@@ -290,6 +307,30 @@ def add_projection(
     """
     owner.add_module(PROJECTION, projection)
     source.register_forward_hook(_Project(projection, which))
+
+
+def rebuild_place(
+    model: nn.Module,
+    owner: str,
+    source: str | None = None,
+    axis: int = 1,
+    channels: int = 0,
+) -> None:
+    """Put the projection of a folded model where it was.
+
+    Args:
+        model (torch.nn.Module): A plain classifier.
+        owner (str): ``'backbone'`` or ``'head'``.
+        source (str, optional): The module whose output is projected. Defaults
+            to None: there is no projection.
+        axis (int): The channel axis. Defaults to 1.
+        channels (int): C of the features. Defaults to 0.
+    """
+    if source is not None:
+        projection = AnchorProjection(channels, axis, widened=False)
+        which = -1 if owner == 'head' else 0
+        module = model.get_submodule(source)
+        add_projection(getattr(model, owner), module, projection, which)
 
 
 def _image(model, run, channels) -> torch.Tensor:

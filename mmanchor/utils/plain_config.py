@@ -15,6 +15,7 @@ _OURS = {
         'masked_norm_stats',
         'average',
         'rows_per_pass',
+        'anchor_at',
     ),
     'data_preprocessor': ('mask_prob', 'mask_by', 'references', 'seed'),
 }

@@ -184,6 +184,20 @@ def _kept_maps(model, images, packed):
 def _make_maps(model, images, packed):
     references = normalised(model, packed, images)
     check_same_size(images, references)
+    return maps_of(model, references)
+
+
+def maps_of(model, references: torch.Tensor) -> list[torch.Tensor]:
+    """What each widened layer adds for references.
+
+    Args:
+        model (AnchoredImageClassifier): The model.
+        references (torch.Tensor): Normalised.
+
+    Shape:
+        - references: (K, C, H, W)
+        - output: (K, ...) for each layer, as what it gives
+    """
     if model.place is None:
         return make_maps(model.backbone, model.stem, references)
     blocks = [
