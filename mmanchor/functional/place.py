@@ -179,6 +179,13 @@ class _Record:
 def _check_cut(record, run, images, expected) -> None:
     """Nothing but the place's features may reach what is given."""
     nothing = torch.full_like(images, torch.nan)
+    with replaced_forward(record.giving(record.kept.clone())):
+        given = list(tensors_of(run(nothing)))
+    if not _same(given, expected):
+        raise ValueError(
+            'something goes round it: it is inside a residual branch, or the '
+            'backbone also returns what comes before (`out_indices`)'
+        )
     two = torch.cat([record.kept, record.kept])
     try:
         with replaced_forward(record.giving(two)):
@@ -190,8 +197,8 @@ def _check_cut(record, run, images, expected) -> None:
         ) from error
     if not _same(given, [torch.cat([one, one]) for one in expected]):
         raise ValueError(
-            'something goes round it: it is inside a residual branch, or the '
-            'backbone also returns what comes before (`out_indices`)'
+            'what follows gives other answers for another number of rows of '
+            'features than of images'
         )
 
 

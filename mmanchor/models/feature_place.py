@@ -338,7 +338,7 @@ def _image(model, run, channels) -> torch.Tensor:
     like = next(model.backbone.parameters())
     generator = torch.Generator().manual_seed(0)
     failure = ''
-    for size in sizes_to_try(model.backbone, (64, 224, 32)):
+    for size in sizes_to_try(model.backbone, (64, 224, 256, 32)):
         image = torch.randn(1, channels, *size, generator=generator).to(like)
         modes = {module: module.training for module in model.modules()}
         model.eval()

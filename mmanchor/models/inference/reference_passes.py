@@ -89,9 +89,10 @@ def each_pass(
         of_chunks = [
             [of_layer[which] for of_layer in _kept_maps(model, images, packed)]
         ]
-        if work is None:
+        if work is None and model.place is None:
             together = rows // len(packed[which]) or batch
     else:  # read once: there is one group of images
+        work = ImageWork(trunk_of(model)) if work is None else work
         of_chunks = (
             _make_maps(model, images, chunk)
             for chunk in packed[which].split(MAX_KEPT)
