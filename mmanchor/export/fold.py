@@ -1,5 +1,6 @@
 """A trained anchored model as a plain one on disk, shared by ``tools/``."""
 
+import copy
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..checkpoints.model_loading import load_anchored
 from ..checkpoints.safe_loading import checkpoint_loading
 from ..functional import anchor
 from ..models import fold_reference
+from ..models.heads import mask_head
 from ..utils.config import own_imports, reference_hooks
 from ..utils.files import whole_files
 from ..utils.plain_config import drop_pretrained, preprocessors, take_off
@@ -73,9 +75,10 @@ def write_folded(
             read = get_model(
                 str(partial / 'folded.py'), str(partial / 'folded.pth')
             )
+        head = mask_head(copy.deepcopy(read.head))  # has `logits`
         found = max(
             difference(
-                lambda x: model.head.logits(
+                lambda x: head.logits(
                     read.extract_feat(
                         read.data_preprocessor(dict(inputs=x))['inputs']
                     )

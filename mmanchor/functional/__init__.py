@@ -11,9 +11,7 @@ from .anchoring import (
 )
 from .draws import check_seed, draw_generator
 from .folding import (
-    own_forward,
     reference_map,
-    replaced_forward,
     residual_half,
     trace_reference_maps,
 )
@@ -76,13 +74,11 @@ __all__ = [
     'narrow',
     'normalized_entropy',
     'pair_norms',
-    'own_forward',
     'places_of',
     'predictive_entropy',
     'random_direction',
     'reference_map',
     'reference_spread',
-    'replaced_forward',
     'residual_half',
     'settled',
     'stem_distance',

@@ -13,9 +13,9 @@ from ..functional import (
     find_stem,
     inflate,
     places_of,
-    replaced_forward,
     widen_layer,
 )
+from ..functional.folding import replaced_forward
 from ..functional.place import near_names, tensor_at, with_tensor_at
 from ..functional.stem import sizes_to_try
 

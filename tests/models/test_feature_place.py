@@ -602,3 +602,14 @@ def test_image_is_the_default_and_nothing_changes():
     assert set(first.state_dict()) == set(second.state_dict())
     assert torch.equal(first.backbone.conv1.weight,
                        second.backbone.conv1.weight)  # yapf: disable
+
+
+def test_more_references_than_are_kept_pass_images_once_as_well():
+    model = unlike_halves(k=70)
+    images = torch.randn(3, 3, 32, 32)
+    expected = one_by_one(model, images)
+    trunk = rows_through(trunk_layer(model))
+    with torch.no_grad():
+        found = model.reference_logits(images)
+    assert sorted(trunk) == [3, 6, 32, 32]
+    torch.testing.assert_close(found, expected, **CLOSE)

@@ -152,7 +152,9 @@ class SharedStem:
             k = len(maps[0])
             last = index == len(chunks) and not to_keep
             replaced = {
-                layer: self._forward(layer, of_layer, len(images), work, last)
+                layer: self._forward(
+                    layer, of_layer, images.size(0), work, last
+                )
                 for layer, of_layer in zip(self.layers, maps)
             }
             rows = images
