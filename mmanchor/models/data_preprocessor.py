@@ -141,7 +141,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
             draw_generator(seed, coin_of, iteration, 'masks'),
         )[own]
         if self.reference_set is None:
-            references = self._draw_from_batch(  # or which image of the batch
+            references = self._draw_from_batch(
                 images, draw_generator(seed, rank, iteration, 'references')
             )
         else:
