@@ -3,8 +3,6 @@
 Importing the package registers everything it adds with MMPretrain.
 """
 
-from pathlib import Path
-
 from .host import imported_quietly, require_host
 from .version import __version__
 
@@ -15,13 +13,16 @@ with imported_quietly():
     from . import datasets, engine, evaluation, functional, models
     from .checkpoints.run_checkpoints import allow_run_checkpoints
     from .models import fold_reference
+    from .registry import MASKED_TARGETS, PROTOCOLS, UNCERTAINTIES
+    from .utils.config import CONFIG_DIR
 
 allow_run_checkpoints()
 
-CONFIG_DIR = Path(__file__).parent / '.mim' / 'configs'
-
 __all__ = [
     'CONFIG_DIR',
+    'MASKED_TARGETS',
+    'PROTOCOLS',
+    'UNCERTAINTIES',
     '__version__',
     'datasets',
     'engine',

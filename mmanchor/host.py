@@ -4,9 +4,10 @@ Upstream and the maintained fork share the import name ``mmpretrain``, so the
 host can't be a plain requirement: it is checked here instead.
 """
 
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 
 TESTED = {
@@ -17,6 +18,9 @@ TESTED = {
 }
 
 OLDEST = '1.2.0'
+# older ones can't be told which functions a checkpoint may name, and load
+# files that run code although `weights_only` is set (CVE-2025-32434)
+OLDEST_TORCH = '2.6'
 
 
 def require_host() -> None:
@@ -24,7 +28,8 @@ def require_host() -> None:
 
     Raises:
         ImportError: MMPretrain is missing, can't be imported, or is older
-            than 1.2, whose models and datasets work otherwise.
+            than 1.2, whose models and datasets work otherwise; or PyTorch is
+            older than 2.6.
 
     Warns:
         UserWarning: mmanchor was not tested on this version.
@@ -35,19 +40,28 @@ def require_host() -> None:
         f'{TESTED["1.2.0"]}.'
     )
     try:
-        host = import_module('mmpretrain')
+        with redirect_stdout(sys.stderr):  # what it prints is no result
+            host = import_module('mmpretrain')
     except Exception as error:  # torchvision raises RuntimeError, say
         raise ImportError(
             'mmanchor needs MMPretrain, but importing it '
             f'failed: {error}. {install}'
         ) from error
     version = host.__version__
-    from mmengine.utils import digit_version  # comes with the host
+    # these come with the host
+    import torch
+    from mmengine.utils import digit_version
 
     if digit_version(version) < digit_version(OLDEST):
         raise ImportError(
             f'Expected MMPretrain {OLDEST} or newer, but got '
             f'{version}. {install}'
+        )
+    if digit_version(torch.__version__) < digit_version(OLDEST_TORCH):
+        raise ImportError(
+            f'Expected PyTorch {OLDEST_TORCH} or newer, which loads '
+            f'checkpoints without running their code, but got '
+            f'{torch.__version__}. Upgrade `torch` and `torchvision`.'
         )
     if version not in TESTED:
         warnings.warn(
@@ -59,7 +73,11 @@ def require_host() -> None:
 
 @contextmanager
 def imported_quietly() -> Iterator[None]:
-    """Drop a warning of the host's import: of a part that nothing here needs.
+    """Keep what the host says at import out of the way.
+
+    What it prints, on parts that are not installed, goes to stderr: stdout
+    belongs to the program that imports mmanchor. A warning of a part that
+    nothing here needs is dropped.
 
     Filters that libraries set as they are imported stay, as they would not
     with ``warnings.catch_warnings``.
@@ -69,6 +87,7 @@ def imported_quietly() -> Iterator[None]:
     )
     ours = warnings.filters[0]
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         warnings.filters[:] = [f for f in warnings.filters if f is not ours]

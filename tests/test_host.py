@@ -1,9 +1,11 @@
+import re
 import sys
 import types
 import warnings
 
 import mmpretrain
 import pytest
+import torch
 
 from mmanchor import host
 
@@ -27,6 +29,24 @@ def test_versions_that_do_not_work_are_refused(version, monkeypatch):
         ImportError, match=rf'but got {version}.*onedl-mmpretrain==1.3.6'
     ):
         host.require_host()
+
+
+@pytest.mark.parametrize('version', ['1.13.1', '2.5.1', '2.5.1+cu124'])
+def test_a_pytorch_that_runs_code_of_checkpoints_is_refused(
+    version, monkeypatch
+):
+    monkeypatch.setattr(torch, '__version__', version)
+    with pytest.raises(
+        ImportError,
+        match=f'PyTorch 2.6 or newer.*but got {re.escape(version)}',
+    ):
+        host.require_host()
+
+
+@pytest.mark.parametrize('version', ['2.6.0+cu124', '2.15.0'])
+def test_newer_versions_of_pytorch_are_taken(version, monkeypatch):
+    monkeypatch.setattr(torch, '__version__', version)
+    host.require_host()
 
 
 @pytest.mark.parametrize('version', ['1.2.1', '1.3.5', '1.4.0', '11.2.0'])
@@ -74,3 +94,18 @@ def test_a_harmless_warning_at_import_is_dropped_and_no_other():
     assert [str(w.message) for w in caught] == ['another one']
     assert theirs[1].pattern == 'set by a library'
     assert rest == before
+
+
+def test_what_the_host_prints_at_import_is_not_on_stdout(monkeypatch, capsys):
+
+    def prints(name):
+        print('Could not import a part')
+        return mmpretrain
+
+    monkeypatch.setattr(host, 'import_module', prints)
+    host.require_host()
+    with host.imported_quietly():
+        print('nor this one')
+    told = capsys.readouterr()
+    assert told.err == 'Could not import a part\nnor this one\n'
+    assert not told.out

@@ -16,6 +16,7 @@ import mmanchor.benchmarks.compare as benchmark
 import mmanchor.benchmarks.settings as benchmark_settings
 import mmanchor.checkpoints.safe_loading as untrusted
 import mmanchor.engine.cli as command_line
+from mmanchor.utils.files import user_path
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -24,6 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         'configs',
+        type=user_path,
         nargs='+',
         metavar='CONFIG',
         help='plain or anchored configs; mmpretrain::FOLDER/NAME.py for one '
@@ -31,6 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--checkpoint',
+        type=user_path,
         nargs='+',
         metavar='FILE',
         help='one a config; untrained weights by default',
@@ -80,6 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--out',
+        type=user_path,
         default='work_dirs/benchmark',
         metavar='FOLDER',
         help='for benchmark.json and benchmark.png (default: %(default)s)',

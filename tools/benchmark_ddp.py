@@ -12,6 +12,7 @@ import mmanchor.benchmarks.ddp as benchmark_ddp
 import mmanchor.benchmarks.ddp_step as ddp_step
 import mmanchor.benchmarks.settings as benchmark_settings
 import mmanchor.engine.cli as command_line
+from mmanchor.utils.files import user_path
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -21,6 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         'config',
+        type=user_path,
         help='plain or anchored; mmpretrain::FOLDER/NAME.py for one of '
         'MMPretrain',
     )
@@ -58,6 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--out',
+        type=user_path,
         default='work_dirs/benchmark_ddp',
         metavar='FOLDER',
         help='for benchmark_ddp.json (default: %(default)s)',

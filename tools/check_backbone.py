@@ -5,16 +5,18 @@ step with masked references and one without, saved, loaded and tried, on noise.
 """
 
 import argparse
-import shlex
 import sys
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 import mmanchor.diagnostics.backbone_check as checking
 import mmanchor.diagnostics.backbone_matrix as matrix
 import mmanchor.diagnostics.backbone_table as table
 from mmanchor.engine.cli import add_cfg_options, import_from_here
+from mmanchor.utils.files import user_path
+from mmanchor.utils.provenance import command_line
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -23,6 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         'configs',
+        type=user_path,
         nargs='*',
         metavar='CONFIG',
         help='plain configs, which get the four lines, or anchored ones; '
@@ -37,7 +40,9 @@ def make_parser() -> argparse.ArgumentParser:
         '--size', type=int, help="of the images; the config's by default"
     )
     add_cfg_options(parser)
-    parser.add_argument('--out', metavar='FILE.md', help='write the table')
+    parser.add_argument(
+        '--out', type=user_path, metavar='FILE.md', help='write the table'
+    )
     return parser
 
 
@@ -47,7 +52,7 @@ def main() -> int:
     if args.all == bool(args.configs):
         parser.error('expected either configs or --all')
     import_from_here()
-    console = Console()
+    console = Console(emoji=False)
     if args.all:
         entries = matrix.MATRIX.values()
     else:
@@ -62,9 +67,9 @@ def main() -> int:
         reports.append(report)
         name = report.backbone or entry.config
         if report.failure is None:
-            console.print(f'{name}: [green]works[/]', soft_wrap=True)
+            console.print(f'{escape(name)}: [green]works[/]', soft_wrap=True)
         else:
-            console.print(f'{name}: [red]failed[/] to', end=' ')
+            console.print(f'{escape(name)}: [red]failed[/] to', end=' ')
             console.print(report.failure, markup=False, soft_wrap=True)
         if report.imports and 'mmanchor' not in report.imports:
             console.print(
@@ -78,7 +83,7 @@ def main() -> int:
         console.print(table.terminal_table(reports, console.width))
     console.print(table.summary(reports), soft_wrap=True)
     if args.out:
-        command = shlex.join(['python', *sys.argv])
+        command = command_line()
         table.write_markdown(reports, command, args.out)
     return any(report.failure for report in reports)
 

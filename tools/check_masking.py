@@ -21,7 +21,8 @@ from mmanchor.engine.cli import import_from_here
 from mmanchor.engine.run_checks import check_out
 from mmanchor.suite.report.table import to_rich
 from mmanchor.utils.config import read_config
-from mmanchor.utils.console import commit, versions, write_json
+from mmanchor.utils.console import write_json
+from mmanchor.utils.provenance import commit, versions
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
         model, _ = load_anchored(cfg, args.checkpoint, allow_code)
     images = ImagesOfTwoSets(cfg, args.images, args.batch_size, args.seed)
     found = masked_answers(model.to(args.device), images)
-    console = Console()
+    console = Console(emoji=False)
     for part in to_rich(masking_table(found, args.images), console.width):
         console.print(part)
     if args.out:

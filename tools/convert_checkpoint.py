@@ -15,6 +15,8 @@ from mmanchor.checkpoints.safe_loading import (
 )
 from mmanchor.checkpoints.torchvision_weights import ARCHITECTURES
 from mmanchor.checkpoints.weight_files import PLACES
+from mmanchor.utils.console import print_in_any_locale
+from mmanchor.utils.files import user_path
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -22,8 +24,12 @@ def make_parser() -> argparse.ArgumentParser:
         description="Write a checkpoint with torchvision's names, anchored "
         "(6 channels) or plain (3), as one of MMPretrain's."
     )
-    parser.add_argument('source', metavar='SOURCE', help='checkpoint file')
-    parser.add_argument('target', metavar='TARGET', help='file to write')
+    parser.add_argument(
+        'source', type=user_path, metavar='SOURCE', help='checkpoint file'
+    )
+    parser.add_argument(
+        'target', type=user_path, metavar='TARGET', help='file to write'
+    )
     parser.add_argument(
         '--arch',
         required=True,
@@ -44,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
+    print_in_any_locale()
     args = make_parser().parse_args()
     allow_code = args.allow_code_in_checkpoints
     with checkpoint_loading(allow_code, FLAG_ADVICE):

@@ -3,13 +3,24 @@
 import argparse
 
 from mmanchor.demo.run import run_demo
+from mmanchor.utils.console import print_in_any_locale
+from mmanchor.utils.files import user_path
 
-if __name__ == '__main__':
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--work-dir', default='work_dirs/demo')
+    parser.add_argument('--work-dir', type=user_path, default='work_dirs/demo')
     parser.add_argument('--max-epochs', type=int, default=40)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
-        '--data-root', default='data', help='where corrupted digits go'
+        '--data-root',
+        type=user_path,
+        default='data',
+        help='where corrupted digits go',
     )
+    print_in_any_locale()
     run_demo(**vars(parser.parse_args()))
+
+
+if __name__ == '__main__':
+    main()

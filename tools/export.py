@@ -10,6 +10,7 @@ from mmanchor.checkpoints.safe_loading import (
 from mmanchor.engine.cli import add_cfg_options, import_from_here
 from mmanchor.export.onnx import write_export
 from mmanchor.utils.config import read_config
+from mmanchor.utils.files import user_path
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -17,9 +18,11 @@ def make_parser() -> argparse.ArgumentParser:
         description='Export an anchored model with its references as '
         'constants; one reference gives a plain model.'
     )
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('out', help='FILE.onnx, or FILE.pt2 for torch.export')
+    parser.add_argument('config', type=user_path, help='config file')
+    parser.add_argument('checkpoint', type=user_path, help='checkpoint file')
+    parser.add_argument(
+        'out', type=user_path, help='FILE.onnx, or FILE.pt2 for torch.export'
+    )
     parser.add_argument(
         '--num-references',
         type=int,

@@ -10,6 +10,7 @@ from mmanchor.checkpoints.safe_loading import (
 from mmanchor.engine.cli import add_cfg_options, import_from_here
 from mmanchor.export.fold import write_folded
 from mmanchor.utils.config import read_config
+from mmanchor.utils.files import user_path
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -17,9 +18,11 @@ def make_parser() -> argparse.ArgumentParser:
         description='Write an anchored model with its first reference as a '
         "plain one: a config and weights for MMPretrain's tools."
     )
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('out_dir', help='folder for folded.py and folded.pth')
+    parser.add_argument('config', type=user_path, help='config file')
+    parser.add_argument('checkpoint', type=user_path, help='checkpoint file')
+    parser.add_argument(
+        'out_dir', type=user_path, help='folder for folded.py and folded.pth'
+    )
     add_trust_flag(parser)
     add_cfg_options(parser)
     return parser

@@ -14,6 +14,8 @@ import sys
 from mmanchor.datasets import ALL_C_KINDS
 from mmanchor.datasets.corruptions.cli import make_corruptions
 from mmanchor.datasets.shifts.kinds import IMAGENET_C, SETTINGS
+from mmanchor.utils.console import print_in_any_locale
+from mmanchor.utils.files import user_path
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -22,12 +24,18 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         'source',
+        type=user_path,
         metavar='SOURCE',
         help='.npy of (N, H, W, 3) uint8 RGB, or folder with class folders',
     )
-    parser.add_argument('out', metavar='OUT', help='folder to write to')
     parser.add_argument(
-        '--labels', metavar='FILE', help='.npy of N labels, with an array'
+        'out', type=user_path, metavar='OUT', help='folder to write to'
+    )
+    parser.add_argument(
+        '--labels',
+        type=user_path,
+        metavar='FILE',
+        help='.npy of N labels, with an array',
     )
     parser.add_argument(
         '--size',
@@ -62,6 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
+    print_in_any_locale()
     try:
         make_corruptions(**vars(make_parser().parse_args()))
     except KeyboardInterrupt:

@@ -13,19 +13,24 @@ from mmanchor.checkpoints.safe_loading import (
     checkpoint_loading,
 )
 from mmanchor.checkpoints.stripping import strip_file
+from mmanchor.utils.console import print_in_any_locale
+from mmanchor.utils.files import user_path
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Write a checkpoint without its reference bank.'
     )
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('out', metavar='OUT', help='checkpoint to write')
+    parser.add_argument('checkpoint', type=user_path, help='checkpoint file')
+    parser.add_argument(
+        'out', type=user_path, metavar='OUT', help='checkpoint to write'
+    )
     add_trust_flag(parser)
     return parser
 
 
 def main() -> None:
+    print_in_any_locale()
     args = make_parser().parse_args()
     allow_code = args.allow_code_in_checkpoints
     with checkpoint_loading(allow_code, FLAG_ADVICE):

@@ -3,5 +3,10 @@
 import mmanchor  # noqa: F401
 from mmanchor.engine.launch import test
 
-if __name__ == '__main__':
+
+def main() -> None:
     test()
+
+
+if __name__ == '__main__':
+    main()

@@ -3,5 +3,10 @@
 import mmanchor  # noqa: F401
 from mmanchor.engine.launch import train
 
-if __name__ == '__main__':
+
+def main() -> None:
     train()
+
+
+if __name__ == '__main__':
+    main()

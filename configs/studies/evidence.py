@@ -92,6 +92,30 @@ variants = dict(
     )
 )
 test = dict(num_references=1)
-metrics = ['clean', 'corrupted', 'severity_5', 'ece', 'corrupted_ece', 'auroc']
+metrics = [
+    'clean',
+    'corrupted',
+    'severity_5',
+    'noise',
+    'blur',
+    'weather',
+    'digital',
+    'ece',
+    'ece_scaled',
+    'corrupted_ece',
+    'corrupted_ece_scaled',
+    'corrupted_nll',
+    'corrupted_nll_scaled',
+    'corrupted_aurc',
+    'auroc',
+    'stem_distance',
+    'training_seconds',
+]
+jobs = {
+    'accuracy under corruption': 'corrupted',
+    'calibration after temperature scaling': 'corrupted_ece_scaled',
+    'rejecting images of no class': 'auroc',
+    'abstaining': 'corrupted_aurc',
+}
 plot = dict(metrics=['clean', 'corrupted', 'corrupted_ece'])
 caption = 'One reference at test.'

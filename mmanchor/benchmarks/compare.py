@@ -1,7 +1,6 @@
 """Standard against anchored, side by side: ``tools/benchmark.py``."""
 
 import random
-import shlex
 import statistics
 import sys
 from collections.abc import Sequence
@@ -14,13 +13,8 @@ from rich.console import Console
 
 from ..diagnostics.backbone_check import quiet, seeded
 from ..engine.run_checks import check_folder
-from ..utils.console import (
-    commit,
-    device_name,
-    progress_bars,
-    versions,
-    write_json,
-)
+from ..utils.console import progress_bars, write_json
+from ..utils.provenance import command_line, commit, device_name, versions
 from ..utils.timing import (
     CLOCKS,
     MEMORY,
@@ -95,6 +89,7 @@ def run_benchmark(
     draw_benchmark(results, str(folder / 'benchmark.png'))
     console.print(
         f'Written: {folder / "benchmark.json"}, {folder / "benchmark.png"}',
+        markup=False,
         soft_wrap=True,
     )
     return results
@@ -103,7 +98,7 @@ def run_benchmark(
 def _about(settings, options) -> dict:
     """What it takes to run it again."""
     return dict(
-        command=shlex.join(['python', *sys.argv]),
+        command=command_line(),
         settings=asdict(settings),
         options=dict(options or {}),
         device=device_name(settings.device),

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shlex
 import statistics
 import sys
 import tempfile
@@ -18,12 +17,14 @@ import torch.multiprocessing
 from mmengine.registry import init_default_scope
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..diagnostics.backbone_check import quiet, seeded
 from ..engine.cli import import_from_here
 from ..engine.run_checks import check_folder
-from ..utils.console import commit, device_name, versions, write_json
+from ..utils.console import write_json
+from ..utils.provenance import command_line, commit, device_name, versions
 from .compare import _spread
 from .ddp_step import VARIANTS, communication, ddp_steps
 from .settings import BenchmarkSettings
@@ -68,7 +69,7 @@ def run_ddp_benchmark(
     _check(settings, processes, variants)
     check_folder(out, 'a folder', '--out')
     results = dict(
-        command=shlex.join(['python', *sys.argv]),
+        command=command_line(),
         settings=asdict(settings),
         config=str(config),
         options=dict(options or {}),
@@ -83,7 +84,9 @@ def run_ddp_benchmark(
             arguments = (processes, folder, config, settings, variant, options)
             try:
                 torch.multiprocessing.spawn(_process, arguments, processes)
-                found = json.loads(Path(folder, 'found.json').read_text())
+                found = json.loads(
+                    Path(folder, 'found.json').read_text(encoding='utf-8')
+                )
             except torch.multiprocessing.ProcessRaisedException as error:
                 found = dict(error=str(error).strip().splitlines()[-1])
         results['variants'][variant] = found
@@ -148,7 +151,9 @@ def _process(rank, processes, folder, config, settings, variant, options):
             ]
         )
     if rank == 0:
-        Path(folder, 'found.json').write_text(json.dumps(found))
+        Path(folder, 'found.json').write_text(
+            json.dumps(found), encoding='utf-8'
+        )
     dist.barrier()
     dist.destroy_process_group()
 
@@ -199,7 +204,7 @@ def ddp_table(results: dict) -> Table:
     """
     settings = results['settings']
     table = Table(
-        title=f'{os.path.basename(results["config"])}, '
+        title=f'{escape(os.path.basename(results["config"]))}, '
         f'{results["processes"]} processes of {settings["batch_size"]} '
         f'images, {settings["device"]}',
         caption='ms, sent: a standard step. ×: anchored over standard '
@@ -224,7 +229,7 @@ def ddp_table(results: dict) -> Table:
 
 def _cells(found: dict) -> list[str]:
     if 'error' in found:
-        return ['–', f'failed: {found["error"]}', '–', '–', '–']
+        return ['–', escape(f'failed: {found["error"]}'), '–', '–', '–']
     size = found['element_size']
     (calls, total), (more_calls, more) = (
         (sum(map(len, calls.values())), size * sum(map(sum, calls.values())))

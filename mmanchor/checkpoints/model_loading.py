@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 
 from ..models import AnchoredImageClassifier
-from ..utils.config import type_name
-from ..utils.plain_config import drop_pretrained
+from ..models.plain_config import drop_pretrained
+from ..utils.config import scope_of, type_name
 from .safe_loading import load_checkpoint
 from .verification import check_architecture, check_checkpoint, check_kind
 
@@ -81,7 +80,7 @@ def load_classifier(
         drop_pretrained(cfg.model)
         if cfg.get('data_preprocessor') is not None:
             cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
+        with scope_of(cfg):
             model = MODELS.build(cfg.model)
     if kind is None or not isinstance(model, kinds):
         raise ValueError(

@@ -7,6 +7,7 @@ from .image_folders import CorruptedFolders, OODFolder
 from .label_noise import SymmetricLabelNoise, flip_labels
 from .photo_patches import PhotoPatches
 from .reference_sampling import (
+    PlainDataset,
     draw_images,
     draw_pairs,
     mean_image,
@@ -42,6 +43,7 @@ from .shifts.kinds import (
     SEVERITIES,
 )
 from .shifts.ood import MarkOutOfDistribution
+from .transforms.loading import LoadImageFromFile
 from .transforms.pixmix import PixMix
 
 __all__ = [
@@ -66,10 +68,12 @@ __all__ = [
     'ImageNetR',
     'ImageNetSketch',
     'ImageNetV2',
+    'LoadImageFromFile',
     'MarkOutOfDistribution',
     'OODFolder',
     'PhotoPatches',
     'PixMix',
+    'PlainDataset',
     'ReferenceSet',
     'SEVERITIES',
     'SeededGaussianNoise',

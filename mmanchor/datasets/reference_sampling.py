@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from mmengine.dataset import Compose
 from mmengine.utils import track_iter_progress
+from PIL import Image
 
 SELECT = ('random', 'per_class', 'mean')
 
@@ -32,6 +33,85 @@ class Subset:
     def get_data_info(self, index: int) -> dict:
         """The annotation of an image, as MMEngine's datasets give it."""
         return self.dataset.get_data_info(int(self.indices[index]))
+
+
+class PlainDataset:
+    """A PyTorch dataset, as torchvision's are, with a pipeline of the host's.
+
+    Args:
+        dataset (torch.utils.data.Dataset): Its items are PIL images, or
+            tuples that begin with one and go on with a label; or they are
+            what ``PackInputs`` returns, and stay as they are.
+        pipeline (Sequence): Transforms or their configs; those that load are
+            left out.
+        channel_order (str): Of the images that the pipeline is given,
+            ``'rgb'`` or ``'bgr'``. Defaults to ``'bgr'``, as the host loads.
+
+    Raises:
+        TypeError: While reading: an item is something else.
+    """
+
+    def __init__(
+        self,
+        dataset,
+        pipeline: Sequence[dict | Callable],
+        channel_order: str = 'bgr',
+    ):
+        self.dataset = dataset
+        self.pipeline = Compose(
+            [step for step in pipeline if not _loads(step)]
+        )
+        self.channel_order = channel_order
+        self.metainfo = {}
+        if hasattr(dataset, 'classes'):
+            self.metainfo['classes'] = dataset.classes
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict:
+        item = self.dataset[index]
+        if isinstance(item, dict) and 'inputs' in item:
+            return item
+        image = item[0] if isinstance(item, (tuple, list)) else item
+        if not isinstance(image, Image.Image):
+            raise TypeError(
+                'Expected PIL images to draw references from, but got '
+                f'{type(image).__name__}, whose channels and range are not '
+                f'known. Leave the transforms of {describe(self)} out, or '
+                'name a folder, or a dataset with a `pipeline`'
+            )
+        pixels = np.asarray(image.convert('RGB'))
+        if self.channel_order == 'bgr':
+            pixels = pixels[..., ::-1]
+        size = pixels.shape[:2]
+        return self.pipeline(
+            dict(img=pixels.copy(), img_shape=size, ori_shape=size)
+        )
+
+    def get_data_info(self, index: int) -> dict:
+        """The label of an image, where it has one."""
+        if hasattr(self.dataset, 'targets'):
+            return dict(gt_label=self.dataset.targets[index])
+        item = self.dataset[index]
+        if isinstance(item, (tuple, list)) and len(item) > 1:
+            return dict(gt_label=item[1])
+        return {}
+
+
+def _loads(step) -> bool:
+    kind = step['type'] if isinstance(step, dict) else type(step)
+    name = getattr(kind, '__name__', kind)
+    return name.rpartition('.')[2].startswith('LoadImage')
+
+
+def has_pipeline(dataset) -> bool:
+    """Whether a dataset, or what it wraps, has a pipeline of the host's."""
+    if hasattr(dataset, 'datasets'):
+        return all(map(has_pipeline, dataset.datasets))
+    if hasattr(dataset, 'dataset'):
+        return has_pipeline(dataset.dataset)
+    return hasattr(dataset, 'pipeline')
 
 
 def with_pipeline(dataset, pipeline: Sequence[dict | Callable]):
@@ -70,7 +150,16 @@ def get_labels(dataset) -> np.ndarray:
 
     Shape:
         - output: (N,), int64; -1 where an image has no single label
+
+    Raises:
+        TypeError: The dataset is not one of MMEngine's kind.
     """
+    if not hasattr(dataset, 'get_data_info'):
+        raise TypeError(
+            'Expected a dataset with `get_data_info`, as MMEngine has them, '
+            f'but got {type(dataset).__name__}. Add `KReferenceHook` to '
+            '`custom_hooks`, which reads others too, or name another.'
+        )
 
     def label(index):
         try:
@@ -257,9 +346,11 @@ def draw_pairs(dataset, size: int, seed: int) -> torch.Tensor:
 
 def describe(dataset) -> str:
     """A dataset in a few words, for messages."""
+    if isinstance(dataset, PlainDataset):
+        return describe(dataset.dataset)
     if isinstance(dataset, Subset):
         return f'the reference set of {describe(dataset.dataset)}'
-    root: str | None = getattr(dataset, 'data_root', None) or getattr(
-        dataset, 'img_prefix', None
-    )
+    names = ('data_root', 'img_prefix', 'root')  # the last is torchvision's
+    roots = (getattr(dataset, name, None) for name in names)
+    root = next(filter(None, roots), None)
     return type(dataset).__name__ + (f' ({root})' if root else '')

@@ -103,6 +103,10 @@ class ReferenceSet:
             self.load(DATASETS.build(self.dataset))
         return self._images
 
+    @images.setter
+    def images(self, images: torch.Tensor) -> None:
+        self._images = images
+
     def __len__(self) -> int:
         return len(self.images)
 

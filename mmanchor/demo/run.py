@@ -11,12 +11,12 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import Progress
 
-from .. import CONFIG_DIR
 from ..engine.launch import build_runner
 from ..suite.candidates import Candidate, named
 from ..suite.cli import measure_all
 from ..suite.settings import Settings
 from ..suite.spec import load_suite
+from ..utils.config import CONFIG_DIR
 from ..utils.console import progress_bars
 from .figure import draw_figure
 from .step_time import step_time_ratios
@@ -50,7 +50,7 @@ def run_demo(
         dict: What ``results.json`` has. Run twice, all but ``times`` is the
         same.
     """
-    console = Console()
+    console = Console(emoji=False)
     runners: dict[str, Runner] = {}
     with progress_bars(console) as progress:
         for name in MODELS:
@@ -88,8 +88,8 @@ def run_demo(
         runners['standard'].val_dataloader.dataset,
         str(out / 'demo.png'),
     )
-    console.print(f'Figure: {out / "demo.png"}', soft_wrap=True)
-    console.print(f'Report: {out / "report.md"}', soft_wrap=True)
+    for what, path in (('Figure', 'demo.png'), ('Report', 'report.md')):
+        console.print(f'{what}: {out / path}', markup=False, soft_wrap=True)
     return results
 
 

@@ -1,13 +1,14 @@
 """Training time of models against each other, measured side by side."""
 
 import copy
-import time
 from collections.abc import Sequence
 from statistics import median
 
 import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
+
+from ..utils.timing import seconds
 
 
 def step_time_ratios(
@@ -49,6 +50,5 @@ def step_time_ratios(
 
 def _time_step(model, optimizer, batch: dict) -> float:
     batch = copy.deepcopy(batch)
-    start = time.perf_counter()
-    model.train_step(batch, optimizer)
-    return time.perf_counter() - start
+    device = next(model.parameters()).device
+    return seconds(lambda: model.train_step(batch, optimizer), device)

@@ -8,9 +8,10 @@ import mmengine
 import mmpretrain
 import torch
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
-from ..utils.console import commit
+from ..utils.provenance import commit
 from ..version import __version__
 from .backbone_check import BackboneReport
 
@@ -61,7 +62,7 @@ def terminal_table(
         )
     for report in (r for r in reports if r.failure is None):
         name, _, *rest = cells(report)
-        table.add_row(name, *rest)
+        table.add_row(*map(escape, (name, *rest)))
     return table
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.hub import get_config
 
-from ..utils.config import own_imports, read_config, type_name
-from ..utils.plain_config import drop_pretrained, take_off
+from ..models.plain_config import drop_pretrained, take_off
+from ..utils.config import config_path, own_imports, read_config, type_name
 
 FOUR_LINES = """
 _base_ = '{base}'
@@ -41,6 +41,7 @@ def plain_and_anchored(
     """
     if '::' in str(path):
         path = get_config(str(path)).filename
+    path = config_path(path)
     cfg = read_config(path, options)
     kind = type_name(cfg.model) if 'model' in cfg else None
     if kind == _ANCHORED:

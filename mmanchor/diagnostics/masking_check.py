@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -33,6 +32,8 @@ from ..functional import (
 )
 from ..models import AnchoredImageClassifier
 from ..suite.report.table import Table, number
+from ..utils.config import scope_of
+from ..utils.files import user_path
 from ..utils.seeding import seed_generators
 
 RUNNING, OF_BATCH, UPDATED = 'running', 'of the batch', 'updated'
@@ -97,7 +98,7 @@ class ImagesOfTwoSets:
                 )
         self.num_images = num_images
         self.batch_size, self.seed = batch_size, seed
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
+        with scope_of(cfg):
             self.sets = {
                 name: DATASETS.build(loader.dataset)
                 for name, loader in (
@@ -283,8 +284,10 @@ def make_parser() -> argparse.ArgumentParser:
         description='Compare what a model answers where its reference is '
         'blanked with what it answered in training.'
     )
-    parser.add_argument('config', help='config of an anchored model')
-    parser.add_argument('checkpoint', help='its checkpoint')
+    parser.add_argument(
+        'config', type=user_path, help='config of an anchored model'
+    )
+    parser.add_argument('checkpoint', type=user_path, help='its checkpoint')
     parser.add_argument(
         '--images',
         type=int,
@@ -298,7 +301,9 @@ def make_parser() -> argparse.ArgumentParser:
         '--seed', type=int, default=0, help='of images and references'
     )
     add_device_flag(parser)
-    parser.add_argument('--out', metavar='FILE.json', help='write the figures')
+    parser.add_argument(
+        '--out', type=user_path, metavar='FILE.json', help='write the figures'
+    )
     add_trust_flag(parser)
     add_cfg_options(parser)
     return parser

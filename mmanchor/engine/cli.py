@@ -7,6 +7,8 @@ import sys
 import torch
 from mmengine.config import DictAction
 
+from ..utils.console import print_in_any_locale
+
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``, named as MMPretrain's.
@@ -38,5 +40,9 @@ def add_device_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def import_from_here() -> None:
-    """Let configs import a user's own backbone from the working directory."""
+    """Let configs import a user's own backbone from the working directory.
+
+    Every tool with a config begins with it, so it sets up printing as well.
+    """
+    print_in_any_locale()
     sys.path.insert(0, os.getcwd())

@@ -30,7 +30,7 @@ from ..checkpoints.verification import (
 )
 from ..models import AnchoredImageClassifier
 from ..utils.config import read_config, type_name
-from ..utils.files import whole_files
+from ..utils.files import user_path, whole_files
 from ..utils.locks import NoLocks, only_run
 from .cli import add_cfg_options
 from .distributed import init_distributed
@@ -52,9 +52,10 @@ def train_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Train a model from a config, anchored or standard.'
     )
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', type=user_path, help='config file')
     parser.add_argument(
         '--resume',
+        type=user_path,
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
@@ -84,10 +85,12 @@ def test_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Test a checkpoint, anchored or standard.'
     )
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('config', type=user_path, help='config file')
+    parser.add_argument('checkpoint', type=user_path, help='checkpoint file')
     add_reference_flags(parser)
-    parser.add_argument('--out', help='file to write results to (.pkl, .json)')
+    parser.add_argument(
+        '--out', type=user_path, help='file to write results to (.pkl, .json)'
+    )
     parser.add_argument(
         '--out-item',
         choices=['metrics', 'pred'],
@@ -107,6 +110,7 @@ def test_parser() -> argparse.ArgumentParser:
 def _add_common_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--work-dir',
+        type=user_path,
         help='where logs and checkpoints go (default: work_dirs/CONFIG)',
     )
     parser.add_argument(

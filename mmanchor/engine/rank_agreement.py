@@ -1,11 +1,75 @@
-"""Whether all processes of a run start from the same."""
+"""Whether all processes of a run start from the same, and how they do."""
 
 import hashlib
+import pickle
+from collections.abc import Callable
+from datetime import timedelta
 
 import torch
-from mmengine.dist import all_gather_object, get_world_size
+import torch.distributed as dist
+from mmengine.dist import all_gather_object, get_rank, get_world_size
 
 from ..models import AnchoredImageClassifier
+
+PATIENCE = timedelta(days=7)  # drawing from all of a large set takes hours
+
+
+def from_first_rank(
+    read: Callable[[], tuple[torch.Tensor, str]],
+) -> tuple[torch.Tensor, str]:
+    """Let rank 0 read images, and pass them on to the other ranks.
+
+    The others wait as long as it takes, whatever the timeout of their process
+    group is: they wait in a group of their own. If rank 0 dies they learn of
+    it at once. What it raises is raised by all.
+
+    Args:
+        read (Callable): Returns images and words on them; called by rank 0.
+
+    Returns:
+        Tuple[torch.Tensor, str]: What it returned, on all ranks; the images
+        are on the CPU on all but rank 0.
+
+    Example:
+        >>> from_first_rank(lambda: (torch.zeros(1), 'alone'))[1]
+        'alone'
+    """
+    if get_world_size() == 1:
+        return read()
+    dist.barrier()  # a rank that never comes is missed after the usual time
+    group = dist.new_group(backend='gloo', timeout=PATIENCE)
+    images, words, error = torch.empty(0), '', None
+    if get_rank() == 0:
+        try:
+            images, words = read()
+        except Exception as raised:  # whatever datasets raise
+            error = raised
+    said = [(_portable(error), words, images.shape, images.dtype)]
+    dist.broadcast_object_list(said, group=group)
+    theirs, words, shape, dtype = said[0]
+    if theirs is None:
+        on_cpu = (
+            images.cpu().contiguous()
+            if get_rank() == 0
+            else torch.empty(shape, dtype=dtype)
+        )
+        dist.broadcast(on_cpu, 0, group)
+        images = images if get_rank() == 0 else on_cpu
+    dist.destroy_process_group(group)
+    if error is not None or theirs is not None:
+        raise error or theirs
+    return images, words
+
+
+def _portable(error: Exception | None) -> Exception | None:
+    """The error, or its words where other processes can't have it itself."""
+    try:
+        copied = pickle.loads(pickle.dumps(error))
+    except Exception:  # of a class that only one process has, say
+        copied = None
+    if str(copied) == str(error):
+        return error
+    return ValueError(f'{type(error).__name__}: {error}')
 
 
 def check_ranks_agree(parts: dict[str, torch.Tensor | int]) -> None:
@@ -63,8 +127,6 @@ def check_start(epoch: int, model: AnchoredImageClassifier) -> None:
         'the reference bank': bank.images,
         'the residual pairs': bank.residual_pairs,
     }
-    if preprocessor.reference_set is not None:
-        parts['the reference set'] = preprocessor.reference_set.images
     check_ranks_agree(parts)
 
 

@@ -5,9 +5,11 @@ import argparse
 from mmengine.config import Config
 
 from ..datasets.reference_sampling import SELECT
-from ..functional.uncertainty import UNCERTAINTY
-from ..models.inference.protocols import PROTOCOLS, build_protocol
+from ..functional import check_uncertainty
+from ..models.inference.protocols import build_protocol
+from ..registry import UNCERTAINTIES
 from ..utils.config import reference_hooks
+from ..utils.files import user_path
 
 _OF_HOOK = ('num_references', 'select', 'source', 'uncertainty')
 _OF_PROTOCOL = ('protocol', 'num_candidates')
@@ -35,9 +37,10 @@ def add_reference_flags(
     )
     group.add_argument(
         '--protocol',
-        choices=sorted(PROTOCOLS),
+        metavar='NAME',
         help='mean over K; single: the first one; transduction: the best of '
-        'M for each image; adaptive: as many as an image needs',
+        'M for each image; adaptive: as many as an image needs; or one that '
+        'the config imports',
     )
     group.add_argument(
         '--num-candidates',
@@ -53,16 +56,17 @@ def add_reference_flags(
     )
     group.add_argument(
         '--source',
+        type=user_path,
         metavar='FOLDER',
         help='draw other references than the checkpoint has, from a folder',
     )
     group.add_argument(
         '--uncertainty',
         nargs='+',
-        choices=['all', *UNCERTAINTY],
         metavar='NAME',
         help='measures that predictions (--out) carry: all, or some of '
-        f'{", ".join(UNCERTAINTY)}',
+        f'{", ".join(UNCERTAINTIES.module_dict)}, and of those that the '
+        'config imports',
     )
 
 
@@ -71,8 +75,8 @@ def set_references(cfg: Config, args: argparse.Namespace) -> None:
 
     Raises:
         ValueError: There is none, the protocol does not take
-            ``--num-candidates`` or ``--num-references``, or
-            ``--uncertainty`` meets ``--tta``.
+            ``--num-candidates`` or ``--num-references``, no protocol or
+            measure has that name, or ``--uncertainty`` meets ``--tta``.
     """
     asked = {
         name: getattr(args, name)
@@ -98,6 +102,7 @@ def set_references(cfg: Config, args: argparse.Namespace) -> None:
     hook.update({k: asked[k] for k in _OF_HOOK if k in asked})
     if 'all' in asked.get('uncertainty', ()):
         hook['uncertainty'] = 'all'
+    check_uncertainty(hook.get('uncertainty', ()))
     if 'source' in asked or 'select' in asked:
         hook['redraw'] = True
     hook['protocol'] = _protocol(hook.get('protocol', 'mean'), args)
@@ -118,7 +123,8 @@ def _protocol(config, args) -> dict:
             )
         config['num_candidates'] = args.num_candidates
     asked = args.num_references
-    needed = asked and build_protocol(config).references_needed(asked)
+    protocol = build_protocol(config)  # an unknown name is refused here
+    needed = asked and protocol.references_needed(asked)
     if needed != asked:
         raise ValueError(
             f'Expected no --num-references with the protocol {name!r}, which '

@@ -1,16 +1,19 @@
 """Where the references of a run come from."""
 
+import inspect
 import os
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.model import BaseTTAModel
 from mmengine.runner import BaseLoop, Runner
+from mmpretrain.models.classifiers.base import BaseClassifier
 from mmpretrain.registry import DATASETS
 
-from ..datasets import ReferenceSet, with_pipeline
+from ..datasets import PlainDataset, ReferenceSet, with_pipeline
+from ..datasets.reference_sampling import has_pipeline
 from ..models import AnchoredImageClassifier, AnchoringDataPreprocessor
-from ..utils.config import evaluation_pipeline, type_name
+from ..utils.config import evaluation_pipeline, scope_of, type_name
 
 
 def anchored_model(runner: Runner) -> AnchoredImageClassifier:
@@ -37,6 +40,19 @@ def anchored_model(runner: Runner) -> AnchoredImageClassifier:
         f'KReferenceHook, but got {type(model).__name__}{also}. Set '
         "`model = dict(type='AnchoredImageClassifier')`."
     )
+
+
+def only_plots_schedule(runner: Runner) -> bool:
+    """Whether the model only stands in for one, to plot a schedule.
+
+    MMPretrain's ``vis_scheduler.py`` runs all hooks of a config on a model
+    that is no classifier, with a runner that has no config and a list in
+    place of a loader.
+    """
+    model = getattr(runner.model, 'module', runner.model)
+    if isinstance(model, (BaseClassifier, BaseTTAModel)):
+        return False
+    return not runner.cfg.get('model')
 
 
 def is_training(runner: Runner) -> bool:
@@ -69,19 +85,32 @@ def source_dataset(
     Raises:
         ValueError: There is none, or it can't be read.
     """
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
+    with scope_of(cfg):
         if source is not None:
-            return _named_dataset(cfg, source)
+            return _named_dataset(cfg, source, '`source`')
         if reference_set is None:
             return training_set(cfg, training)
+    return reference_set.subset(dataset_of_set(cfg, reference_set, training))
+
+
+def dataset_of_set(cfg: Config, reference_set: ReferenceSet, training=None):
+    """The dataset that a reference set is a part of, with its pipeline.
+
+    Args:
+        cfg (Config): Of a training or a test.
+        reference_set (ReferenceSet): Which.
+        training (Dataset, optional): The training set, if it is loaded.
+
+    Raises:
+        ValueError: It can't be read.
+    """
+    with scope_of(cfg):
         if reference_set.dataset is None:
-            dataset = training_set(cfg, training)
-        else:
-            dataset = _build(reference_set.dataset, 'The reference set')
-        return reference_set.subset(dataset)
+            return training_set(cfg, training)
+        return _named_dataset(cfg, reference_set.dataset, 'The reference set')
 
 
-def _named_dataset(cfg: Config, source: dict | str):
+def _named_dataset(cfg: Config, source: dict | str, what: str):
     config = source
     if isinstance(source, str):
         if not os.path.isdir(source):
@@ -90,8 +119,10 @@ def _named_dataset(cfg: Config, source: dict | str):
                 f'or a dataset config, but got {source!r}, '
                 'which is no folder.'
             )
-        config = dict(type='CustomDataset', data_root=source, with_label=False)
-    if 'pipeline' not in config:
+        config = dict(
+            type='mmpretrain.CustomDataset', data_root=source, with_label=False
+        )
+    if 'pipeline' not in config and _takes_pipeline(config):
         pipeline = evaluation_pipeline(cfg)
         loads = any(
             type_name(step).startswith('LoadImage') for step in pipeline
@@ -105,7 +136,35 @@ def _named_dataset(cfg: Config, source: dict | str):
                 'with_label=False, pipeline=[...]).'
             )
         config = dict(config, pipeline=pipeline)
-    return _build(config, '`source`')
+    dataset = _build(config, what)
+    if has_pipeline(dataset):
+        return dataset
+    preprocessor = cfg.get('data_preprocessor') or {}
+    model = cfg.get('model') or {}
+    preprocessor = model.get('data_preprocessor') or preprocessor
+    return PlainDataset(
+        dataset,
+        evaluation_pipeline(cfg),
+        'bgr' if preprocessor.get('to_rgb') else 'rgb',
+    )
+
+
+def _takes_pipeline(config: dict) -> bool:
+    """Whether a dataset can be given a pipeline; torchvision's can't be."""
+    kind = config['type']
+    if isinstance(kind, str):
+        with DATASETS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    inits = (
+        [vars(one).get('__init__') for one in inspect.getmro(kind)]
+        if inspect.isclass(kind)
+        else [kind]
+    )
+    return any(
+        'pipeline' in inspect.signature(init).parameters
+        for init in inits
+        if inspect.isfunction(init)
+    )
 
 
 def training_set(cfg: Config, loaded=None):

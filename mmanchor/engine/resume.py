@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from ..checkpoints.safe_loading import load_local
 from ..checkpoints.verification import check_checkpoint
+from ..utils.provenance import program
 from .hooks.atomic_checkpoint_hook import (
     INTERRUPTED,
     AtomicCheckpointHook,
@@ -34,7 +35,7 @@ def resume_command(
         >>> resume_command(['my.py', '--resume', 'a.pth', '--amp'], 'b.pth')
         'python tools/train.py my.py --amp --resume b.pth'
     """
-    program = 'tools/train.py' if argv is not None else sys.argv[0]
+    words = program() if argv is None else ['python', 'tools/train.py']
     kept, rest = [], list(sys.argv[1:] if argv is None else argv)
     while rest:
         word = rest.pop(0)
@@ -43,7 +44,7 @@ def resume_command(
         if word.partition('=')[0] != '--resume':
             kept.append(word)
     kept += ['--resume'] + ([checkpoint] if checkpoint else [])
-    return shlex.join(['python', program, *kept])
+    return shlex.join([*words, *kept])
 
 
 def latest_checkpoint(work_dir: str) -> str | None:

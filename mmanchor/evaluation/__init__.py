@@ -10,6 +10,7 @@ from .metrics.calibration import (
     smoothed_calibration_error,
 )
 from .metrics.corruption_error import ALEXNET_ERRORS, mean_corruption_error
+from .metrics.per_image import PerImageMetric
 from .metrics.predicted_batch import PredictedBatch
 from .metrics.proper_scores import (
     BrierScore,
@@ -27,6 +28,7 @@ __all__ = [
     'BrierScore',
     'CalibrationError',
     'NegativeLogLikelihood',
+    'PerImageMetric',
     'PredictedBatch',
     'ReferenceSpread',
     'ReferencesUsed',

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
+
+from ..utils.config import scope_of
 
 TOLERANCE = 1e-4
 
@@ -46,7 +47,7 @@ def compared_images(
         ValueError: Test images have another size than the references.
     """
     try:
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
+        with scope_of(cfg):
             dataset = DATASETS.build(cfg.test_dataloader.dataset)
         step = max(1, len(dataset) // count)  # sets are sorted by class often
         images = [dataset[i]['inputs'] for i in range(0, len(dataset), step)]

@@ -1,23 +1,22 @@
 """A trained anchored model as a plain one on disk, shared by ``tools/``."""
 
 import copy
-import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmpretrain import get_model
-from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
+from mmpretrain.models import ImageClassifier
 
 from ..checkpoints.model_loading import load_anchored
 from ..checkpoints.safe_loading import checkpoint_loading
 from ..functional import anchor
 from ..models import fold_reference
 from ..models.heads import mask_head
+from ..models.plain_config import drop_pretrained, preprocessors, take_off
 from ..utils.config import own_imports, reference_hooks
 from ..utils.files import whole_files
-from ..utils.plain_config import drop_pretrained, preprocessors, take_off
 from .compare import Comparison, check_difference, compared_images, difference
 
 
@@ -128,10 +127,7 @@ def folded_config(
     )
     if place is not None:
         plain.model.place = place
-    known = inspect.signature(ClsDataPreprocessor).parameters
     for preprocessor in preprocessors(plain):
-        for name in set(preprocessor) - set(known):
-            del preprocessor[name]  # a subclass's, of which nothing is left
         preprocessor['type'] = 'ClsDataPreprocessor'
     ours = reference_hooks(plain)
     plain.custom_hooks = [

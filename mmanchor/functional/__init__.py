@@ -4,6 +4,7 @@ from .adaptive import settled
 from .anchoring import (
     ReferredImages,
     anchor,
+    anchor_batch,
     anchor_to_all,
     check_same_size,
     draw_partners,
@@ -17,7 +18,10 @@ from .folding import (
 )
 from .landscape import moved_weights, random_direction
 from .masking import (
+    MaskedTarget,
+    RowMask,
     blank_references,
+    build_masked_target,
     draw_mask,
     normalized_entropy,
     uniform_cross_entropy,
@@ -41,20 +45,25 @@ from .uncertainty import (
     check_uncertainty,
     energy,
     max_logit,
+    measure_uncertainty,
     mutual_information,
     predictive_entropy,
     reference_spread,
 )
 
 __all__ = [
+    'MaskedTarget',
     'ReferredImages',
+    'RowMask',
     'anchor',
+    'anchor_batch',
     'anchor_score',
     'anchor_to_all',
     'average_references',
     'average_space',
     'best_candidates',
     'blank_references',
+    'build_masked_target',
     'calibrated_logits',
     'check_same_size',
     'check_seed',
@@ -69,6 +78,7 @@ __all__ = [
     'fold',
     'inflate',
     'max_logit',
+    'measure_uncertainty',
     'moved_weights',
     'mutual_information',
     'narrow',

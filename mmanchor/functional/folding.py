@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -101,7 +102,7 @@ def trace_reference_maps(
         >>> maps[0].shape
         torch.Size([5, 8, 9, 9])
     """
-    layers = dict(backbone.named_modules())
+    layers: dict[str, Any] = dict(backbone.named_modules())
     maps: dict[str, torch.Tensor] = {}
     stem = list(stem)
 

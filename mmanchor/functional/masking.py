@@ -5,10 +5,14 @@ masking.
 """
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from ..registry import MASKED_TARGETS, build_registered, registered_name
+from ..utils.transfer import copy_to_device
 
 MASK_BY = ('batch', 'sample')
 MASK_COIN = ('shared', 'rank')
@@ -39,6 +43,70 @@ def draw_mask(
     """
     coins = generator.random(1 if mask_by == 'batch' else batch_size)
     return np.broadcast_to(coins < mask_prob, batch_size)
+
+
+class RowMask:
+    """Which rows of a batch are masked: for the host, and for a device.
+
+    The host decides by ``count`` and ``rows``, which no device is asked for.
+    Where some rows are masked and some are not, a device needs indices: they
+    are copied to it once, without waiting, however often they are used.
+
+    Args:
+        rows (Iterable[bool]): One for each row of the batch.
+
+    Attributes:
+        rows (List[bool]): The same.
+        count (int): How many are masked.
+
+    Example:
+        >>> mask = RowMask([True, False, True])
+        >>> mask.count, mask.any, mask.all
+        (2, True, False)
+        >>> [rows.tolist() for rows in mask.indices('cpu')]
+        [[0, 2], [1]]
+    """
+
+    def __init__(self, rows: Iterable[bool]):
+        self.rows = list(rows)
+        self.count = sum(self.rows)
+        self._indices: dict[torch.device, tuple[torch.Tensor, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def any(self) -> bool:
+        """Whether at least one row is masked."""
+        return self.count > 0
+
+    @property
+    def all(self) -> bool:
+        """Whether every row is masked."""
+        return self.count == len(self.rows)
+
+    def indices(
+        self, device: torch.device | str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Indices of masked rows and of the others, ascending, on a device.
+
+        Args:
+            device (torch.device | str): Where they are needed.
+
+        Shape:
+            - output: (count,) and (B - count,), int64
+        """
+        device = torch.device(device)
+        if device not in self._indices:
+            masked = np.asarray(self.rows, dtype=bool)
+            order = np.argsort(~masked, kind='stable')  # masked rows first
+            self._indices[device] = copy_to_device(
+                torch.from_numpy(order), device
+            ).split([self.count, len(self) - self.count])
+        return self._indices[device]
+
+    def __reduce__(self):
+        return RowMask, (self.rows,)
 
 
 def blank_references(
@@ -102,6 +170,134 @@ def uniform_cross_entropy(
             logits, target, reduction='none'
         ).sum(1)
     return -F.log_softmax(logits, dim=1).mean(1)
+
+
+class MaskedTarget:
+    """What rows with a blanked reference are trained to answer.
+
+    Subclasses return a distribution over the classes for each row, or another
+    loss, and are registered in ``MASKED_TARGETS``; then a head's
+    ``masked_target`` and the ``target`` of a
+    :class:`~mmanchor.models.ReferenceMaskingLoss` may name them.
+
+    Attributes:
+        keeps_labels (bool): Whether the host's loss is to see masked rows
+            with their labels, as the other rows. Then neither method is
+            called.
+
+    Example:
+        >>> class Certain(MaskedTarget):
+        ...     def distribution(self, logits, labels):
+        ...         return F.one_hot(labels, logits.size(1)).to(logits)
+        >>> logits = torch.tensor([[2.0, 0.0]])
+        >>> loss = Certain().loss(logits, torch.tensor([0]))
+        >>> torch.allclose(loss, F.cross_entropy(logits, torch.tensor([0])))
+        True
+    """
+
+    keeps_labels = False
+
+    def distribution(
+        self, logits: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        """The distribution that each masked row is to answer with.
+
+        Args:
+            logits (torch.Tensor): Of masked rows.
+            labels (torch.Tensor): Their labels, which may be soft.
+
+        Shape:
+            - logits: (B, num_classes)
+            - labels: (B,) or (B, num_classes)
+            - output: (B, num_classes)
+        """
+        raise NotImplementedError
+
+    def loss(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        sigmoid: bool = False,
+    ) -> torch.Tensor:
+        """The loss of each masked row: cross-entropy to the distribution.
+
+        Args:
+            logits (torch.Tensor): Of masked rows.
+            labels (torch.Tensor): Their labels, which may be soft.
+            sigmoid (bool): Whether the host's loss takes every class as a
+                yes-or-no question; then so does this. Defaults to False.
+
+        Shape:
+            - logits: (B, num_classes)
+            - labels: (B,) or (B, num_classes)
+            - output: (B,)
+
+        Raises:
+            ValueError: There is only one class, or the distribution has
+                another shape than the logits.
+        """
+        _check_several_classes(logits)
+        wanted = self.distribution(logits, labels)
+        if wanted.shape != logits.shape:
+            raise ValueError(
+                'Expected the distribution of the masked target '
+                f'{registered_name(type(self), MASKED_TARGETS)!r} to have '
+                f"the logits' shape (B, num_classes) = {tuple(logits.shape)}, "
+                f'but got {tuple(wanted.shape)}. Return one row for each row '
+                'of the logits.'
+            )
+        if sigmoid:
+            rows = F.binary_cross_entropy_with_logits(
+                logits, wanted, reduction='none'
+            )
+        else:
+            rows = -wanted * logits.log_softmax(1)
+        return rows.sum(1)
+
+
+@MASKED_TARGETS.register_module('uniform')
+class UniformTarget(MaskedTarget):
+    """Every class with ``1 / num_classes``: "don't know" (the paper)."""
+
+    def loss(self, logits, labels, sigmoid=False):
+        """See :class:`MaskedTarget`."""
+        return uniform_cross_entropy(logits, sigmoid)
+
+
+@MASKED_TARGETS.register_module('label')
+class LabelTarget(MaskedTarget):
+    """The label, as of other rows (the authors' released code)."""
+
+    keeps_labels = True
+
+
+def build_masked_target(config: str | dict | MaskedTarget) -> MaskedTarget:
+    """A masked target by name, or by name and arguments.
+
+    Args:
+        config (str | dict | MaskedTarget): ``'uniform'``, ``'label'`` or
+            another name in ``MASKED_TARGETS``; or a dict with one of them as
+            ``type`` and the arguments.
+
+    Raises:
+        TypeError: It has no such argument, or what the name stands for is no
+            ``MaskedTarget``.
+        ValueError: There is no such masked target.
+
+    Example:
+        >>> build_masked_target('label').keeps_labels
+        True
+    """
+    if isinstance(config, MaskedTarget):
+        return config
+    target = build_registered(config, MASKED_TARGETS)
+    if not isinstance(target, MaskedTarget):
+        raise TypeError(
+            'Expected a masked target to be a subclass of MaskedTarget, but '
+            f'got {type(target).__name__}. Derive it from '
+            '`mmanchor.functional.MaskedTarget`.'
+        )
+    return target
 
 
 def normalized_entropy(logits: torch.Tensor) -> torch.Tensor:

@@ -1,27 +1,26 @@
-"""How much too sure a model is: one number, from held-out images."""
+"""Temperature scaling: one number, fitted on held-out images."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch.nn import functional as F
 
 LOWEST, HIGHEST = 1e-3, 1e3
-GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @torch.no_grad()
 def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Temperature that makes held-out labels most likely.
 
-    ``(logits / temperature).softmax(-1)`` is the calibrated answer. Above 1,
-    the model was too sure. Which class comes first stays as it is. Of
-    anchored models the logits are the answer of all references together,
-    whatever is averaged: what the model gives for plain images.
+    ``(logits / temperature).softmax(-1)`` is the calibrated answer. A
+    temperature above 1 means that the model was too confident. The predicted
+    class does not change. For an anchored model, pass the logits that it
+    returns for plain images, which are those of all references together.
 
-    Where no image is wrong, likelihood grows for ever as the temperature
-    falls. That is refused, for a model set so would be certain of all it
-    says: leave it uncalibrated, or hold out more images.
+    Where the model is right on every image, the likelihood grows without
+    end as the temperature falls. That is refused, because such a model would
+    be certain of every answer: leave it uncalibrated, or hold out more
+    images.
 
     Args:
         logits (torch.Tensor): Of images not trained on, and not tested on.
@@ -55,6 +54,7 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
             'Expected `labels` to be integers, but got '
             f'{labels.dtype}. Convert them.'
         )
+    minimize_scalar = _scipy_minimizer()
     labels = labels.to(logits.device, torch.long)
     _check(logits, labels)
     logits = logits.double()
@@ -64,7 +64,8 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
             logits / math.exp(log_temperature), labels
         ).item()
 
-    # first, coarsely: where likelihood is flat a search would go astray
+    # A coarse grid first: where the likelihood is flat, a search that starts
+    # anywhere else can end in the wrong valley.
     points = torch.linspace(math.log(LOWEST), math.log(HIGHEST), 13).tolist()
     losses = [loss(point) for point in points]
     best = losses.index(min(losses))
@@ -78,25 +79,24 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
             'images, or leave it as it is: a model that is right on all, or '
             'no better than chance, has no temperature.'
         )
-    return math.exp(_minimum(loss, points[best - 1], points[best + 1]))
+    found = minimize_scalar(
+        loss,
+        bounds=(points[best - 1], points[best + 1]),
+        method='bounded',
+        options={'xatol': 1e-7},
+    )
+    return math.exp(found.x)
 
 
-def _minimum(
-    function: Callable[[float], float], low: float, high: float
-) -> float:
-    """Where a function of one valley is lowest: golden-section search."""
-    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-    at_left, at_right = function(left), function(right)
-    while high - low > 1e-6:
-        if at_left < at_right:
-            high, right, at_right = right, left, at_left
-            left = high - GOLDEN * (high - low)
-            at_left = function(left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + GOLDEN * (high - low)
-            at_right = function(right)
-    return (low + high) / 2
+def _scipy_minimizer():
+    try:
+        from scipy.optimize import minimize_scalar
+    except ImportError as error:
+        raise ImportError(
+            'Expected scipy to fit a temperature, but it is not installed. '
+            'Install it with `pip install "mmanchor[eval]"`.'
+        ) from error
+    return minimize_scalar
 
 
 def _check(logits: torch.Tensor, labels: torch.Tensor) -> None:

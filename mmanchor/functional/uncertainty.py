@@ -1,8 +1,10 @@
 """What K references say together: their average and their spread."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+
+from ..registry import UNCERTAINTIES, find_registered
 
 AVERAGE = ('logits', 'probabilities', 'calibrated')
 SPACES = {
@@ -71,9 +73,23 @@ def reference_spread(
             "Expected `space` to be 'logits', 'sigmoid' or "
             f"'softmax', but got {space!r}."
         )
-    return SPACES[space](logits).std(0, correction=0)
+    spread = SPACES[space](logits)
+    if not spread.numel():  # no images: torch would warn
+        return spread.new_zeros(spread.shape[1:])
+    return spread.std(0, correction=0)
 
 
+@UNCERTAINTIES.register_module('sigmoid_std')
+def _sigmoid_std(logits: torch.Tensor) -> torch.Tensor:
+    return reference_spread(logits, 'sigmoid')
+
+
+@UNCERTAINTIES.register_module('softmax_std')
+def _softmax_std(logits: torch.Tensor) -> torch.Tensor:
+    return reference_spread(logits, 'softmax')
+
+
+@UNCERTAINTIES.register_module(of_spread=False)
 def predictive_entropy(logits: torch.Tensor) -> torch.Tensor:
     """Entropy of the mean of the predicted distributions, in nats.
 
@@ -88,6 +104,7 @@ def predictive_entropy(logits: torch.Tensor) -> torch.Tensor:
     return _entropy(average_references(logits, 'probabilities'))
 
 
+@UNCERTAINTIES.register_module()
 def mutual_information(logits: torch.Tensor) -> torch.Tensor:
     """How much references disagree, in nats.
 
@@ -107,6 +124,7 @@ def mutual_information(logits: torch.Tensor) -> torch.Tensor:
     return (predictive_entropy(logits) - mean_entropy).clamp_min(0)
 
 
+@UNCERTAINTIES.register_module()
 def calibrated_logits(logits: torch.Tensor) -> torch.Tensor:
     """Mean logits, made smaller where references disagree.
 
@@ -181,6 +199,18 @@ def anchor_score(logits: torch.Tensor) -> torch.Tensor:
     return logits.mean(-1) + energy(logits)
 
 
+def _of_mean_logits(
+    score: Callable[[torch.Tensor], torch.Tensor],
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda logits: score(logits.mean(0))
+
+
+for _score in (energy, max_logit, anchor_score):
+    UNCERTAINTIES.register_module(
+        _score.__name__, module=_of_mean_logits(_score), of_spread=False
+    )
+
+
 def average_space(logits: torch.Tensor, average: str) -> torch.Tensor:
     """The numbers whose mean over references decides the prediction.
 
@@ -200,29 +230,12 @@ def _entropy(logits: torch.Tensor) -> torch.Tensor:
     return -(log_probs.exp() * log_probs.clamp_min(-1e4)).sum(-1)
 
 
-# what a prediction may carry, by name: from (K, B, num_classes) to (B, ...)
-UNCERTAINTY = {
-    'sigmoid_std': lambda logits: reference_spread(logits, 'sigmoid'),
-    'softmax_std': lambda logits: reference_spread(logits, 'softmax'),
-    'predictive_entropy': predictive_entropy,
-    'mutual_information': mutual_information,
-    'calibrated_logits': calibrated_logits,
-    'energy': lambda logits: energy(logits.mean(0)),
-    'max_logit': lambda logits: max_logit(logits.mean(0)),
-    'anchor_score': lambda logits: anchor_score(logits.mean(0)),
-}
-# of these, what depends on how many references there are: the spread of two is
-# smaller than that of ten, as a rule
-OF_SPREAD = (
-    'sigmoid_std',
-    'softmax_std',
-    'mutual_information',
-    'calibrated_logits',
-)
-
-
 def check_uncertainty(names: str | Sequence[str]) -> Sequence[str]:
     """Measures of uncertainty by name; ``'all'`` is all of them.
+
+    Args:
+        names (str | Sequence[str]): Of functions that are registered in
+            ``UNCERTAINTIES``.
 
     Raises:
         ValueError: There is no measure of a name.
@@ -232,12 +245,38 @@ def check_uncertainty(names: str | Sequence[str]) -> Sequence[str]:
         ('energy',)
     """
     if names == 'all':
-        return tuple(UNCERTAINTY)
+        return tuple(UNCERTAINTIES.module_dict)
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
-        if name not in UNCERTAINTY:
-            raise ValueError(
-                "Expected `uncertainty` to be 'all' or some of "
-                f'{", ".join(UNCERTAINTY)}, but got {name!r}.'
-            )
+        find_registered(name, UNCERTAINTIES)
     return names
+
+
+def measure_uncertainty(logits: torch.Tensor, name: str) -> torch.Tensor:
+    """A registered measure of uncertainty.
+
+    Args:
+        logits (torch.Tensor): Logits for each reference.
+        name (str): The measure's, in ``UNCERTAINTIES``.
+
+    Shape:
+        - logits: (K, B, num_classes)
+        - output: (B, ...)
+
+    Raises:
+        ValueError: There is no measure of that name, or it gives something
+            else than a value for each image.
+
+    Example:
+        >>> measure_uncertainty(torch.zeros(3, 2, 4), 'max_logit').shape
+        torch.Size([2])
+    """
+    values = find_registered(name, UNCERTAINTIES)(logits)
+    if values.shape[:1] != logits.shape[1:2]:
+        raise ValueError(
+            f'Expected the {UNCERTAINTIES.name} {name!r} to have the shape '
+            f'(B, ...) with B = {logits.size(1)} images, but got '
+            f'{tuple(values.shape)}. Reduce the axis of references, the '
+            'first of (K, B, num_classes), and no other.'
+        )
+    return values

@@ -13,7 +13,7 @@ from .data_preprocessor import (
 from .folded_classifier import FoldedImageClassifier
 from .folding import FoldedReferences, fold_reference
 from .heads import reference_masking
-from .inference.protocols import build_protocol
+from .inference.protocols import Answers, Protocol, build_protocol
 from .losses import ReferenceMaskingLoss
 from .reference_bank import ReferenceBank
 from .subtractive_mix import SubtractiveMixImageClassifier
@@ -21,8 +21,10 @@ from .subtractive_mix import SubtractiveMixImageClassifier
 __all__ = [
     'AnchoredImageClassifier',
     'AnchoringDataPreprocessor',
+    'Answers',
     'FoldedImageClassifier',
     'FoldedReferences',
+    'Protocol',
     'ReferenceBank',
     'ReferenceMaskingLoss',
     'RegNetY',

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any, cast
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -13,11 +14,13 @@ from ..functional import (
     ReferredImages,
     anchor,
     average_references,
+    check_same_size,
     check_uncertainty,
     fold,
     stem_distance,
 )
 from ..functional.uncertainty import AVERAGE
+from ..utils.transfer import copy_to_device
 from .data_preprocessor import AnchoringDataPreprocessor
 from .feature_place import FeaturePlace, anchor_features
 from .heads import mask_head
@@ -28,15 +31,17 @@ from .inference.protocols import (
     Protocol,
     build_protocol,
     check_measures,
+    in_order,
 )
 from .inference.reference_passes import (
     chosen_pass,
     each_pass,
     mean_features,
+    normalised,
     trunk_of,
 )
 from .inference.shared_stem import ImageWork
-from .masked_norm_stats import MaskedNormStats
+from .masked_norm_stats import MaskedNormStats, has_running_stats
 from .reference_bank import ReferenceBank
 from .widening import has_weights, widen_backbone
 
@@ -112,8 +117,8 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         - output, ``mode='tensor'``: (B, num_classes)
 
     Raises:
-        TypeError: The head can't be masked, or the data preprocessor does not
-            anchor.
+        TypeError: The head can't be masked, the data preprocessor does not
+            anchor, there is no backbone, or an argument is not known.
         ValueError: An argument is out of range, no layer reads the image, an
             input has neither C nor 2C channels or another size than the
             references, or the bank is empty; ``anchor_at`` is no place that
@@ -135,9 +140,13 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     unmentioned.
     """
 
+    backbone: nn.Module
+    head: Any  # of a class that is made for the host's head
+    data_preprocessor: AnchoringDataPreprocessor
+
     def __init__(
         self,
-        backbone: dict | nn.Module,
+        backbone: dict | nn.Module | None = None,
         neck: dict | None = None,
         head: dict | None = None,
         pretrained: str | None = None,
@@ -151,7 +160,9 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         average: str = 'logits',
         rows_per_pass: int = 8,
         anchor_at: str = 'image',
+        **kwargs,
     ):
+        _check_arguments(backbone, kwargs)
         if average not in AVERAGE:
             raise ValueError(
                 "Expected `average` to be 'logits', "
@@ -166,7 +177,9 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         if data_preprocessor is None:
             data_preprocessor = {}
         if isinstance(data_preprocessor, dict):
-            data_preprocessor.setdefault('type', 'AnchoringDataPreprocessor')
+            data_preprocessor.setdefault(
+                'type', 'mmpretrain.AnchoringDataPreprocessor'
+            )
         super().__init__(
             backbone,
             neck,
@@ -266,7 +279,10 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         if not self.stem:
             return None
         return stem_distance(
-            [self.get_submodule(name).weight for name in self.widened_layers]
+            [
+                cast(nn.Conv2d, self.get_submodule(name)).weight
+                for name in self.widened_layers
+            ]
         )
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
@@ -327,7 +343,6 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         With ``mode='tensor'`` images of C channels give the average over
         references, as the protocol has it; its softmax is the prediction.
         """
-        self._track_running_stats(mode, data_samples)
         inputs = self._referred(inputs)
         with self._referring(inputs):
             return self._forward(inputs, data_samples, mode)
@@ -345,20 +360,23 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             ]
             if len(answers) == 1:
                 return averages[0]
-            rows = torch.cat([rows for rows, _ in answers])
-            return torch.cat(averages)[rows.argsort()]
+            rows = [rows.cpu() for rows, _ in answers if rows is not None]
+            order = torch.cat(rows).argsort()
+            return torch.cat(averages)[copy_to_device(order, inputs.device)]
         return super().forward(inputs, data_samples, mode)
 
     def extract_feat(self, inputs: torch.Tensor, stage: str = 'neck'):
         """Features; of plain images for their references.
 
         They are averaged over all references in use; under transduction they
-        are those for the reference chosen.
+        are those for the reference chosen. In training, where BatchNorm moves
+        its running statistics, each image has one of the references.
 
         Args:
             inputs (torch.Tensor): Images, anchored or not.
             stage (str): As for ``ImageClassifier``. Defaults to ``'neck'``.
         """
+        self._track_outside_loss()
         if self._is_anchored(inputs) or (
             # what comes before references do
             self.place is not None
@@ -366,14 +384,14 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             and stage != 'pre_logits'
         ):
             return self.features_of_rows(inputs, stage)
-        chosen = self.protocol.choose(self, inputs)
+        chosen = self._one_reference_each(inputs)
         if chosen is None:
             return mean_features(
                 self, inputs, stage, self.protocol.features_of
             )
-        if self.place is None:
-            anchored = anchor(inputs, chosen.references)
-            return self.features_of_rows(anchored, stage)
+        if self.place is None or self._moves_running_stats:
+            paired = self._pair(inputs, chosen)
+            return self.features_of_rows(paired, stage)
         return chosen_pass(
             self,
             inputs,
@@ -411,6 +429,14 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             return nullcontext()
         return self.place.referring(self, inputs)
 
+    def _pair(
+        self, images: torch.Tensor, chosen: ChosenReferences
+    ) -> torch.Tensor | ReferredImages:
+        """Images and one reference each, as one pass takes them."""
+        if self.place is None:
+            return anchor(images, chosen.references)
+        return ReferredImages(images, chosen.references)
+
     def reference_logits(
         self,
         inputs: torch.Tensor,
@@ -429,6 +455,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             - inputs: (B, C, H, W) or (B, 2C, H, W)
             - output: (K, B, num_classes)
         """
+        self._track_outside_loss()
         if self._is_anchored(inputs):
             logits = self.logits_of_rows(inputs, 1)
         else:
@@ -489,7 +516,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         """Predict; see
         :meth:`~mmanchor.models.heads.ReferenceMasking.predict_from_logits`.
         """
-        samples = list(data_samples or [None] * len(inputs))
+        samples: list[Any] = list(data_samples or [None] * len(inputs))
         for rows, logits in self.answers(inputs):
             rows = range(len(samples)) if rows is None else rows.tolist()
             of_rows = [samples[row] for row in rows]
@@ -504,18 +531,55 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 samples[row] = sample
         return samples
 
-    def answers(self, inputs: torch.Tensor) -> list[Answers]:
+    def answers(self, inputs: torch.Tensor) -> Sequence[Answers]:
         """The logits for the references of the protocol; see there.
+
+        In training, where BatchNorm moves its running statistics, each image
+        has one of the references: several passes would leave the statistics
+        of the last one behind.
 
         Raises:
             ValueError: See
-                :func:`~mmanchor.models.inference.protocols.check_measures`.
+                :func:`~mmanchor.models.inference.protocols.check_measures` and
+                :func:`~mmanchor.models.inference.protocols.in_order`.
         """
         check_measures(self.protocol, self.uncertainty, self.average)
         # a trace counts operations; it can't follow a choice
         if self._is_anchored(inputs) or torch.jit.is_tracing():
             return [Answers(None, self.reference_logits(inputs))]
-        return self.protocol.answer(self, inputs)
+        if self._moves_running_stats:
+            chosen = self._one_reference_each(inputs)
+            assert chosen is not None  # since statistics move
+            paired = self._pair(inputs, chosen)
+            return [Answers(None, self.reference_logits(paired))]
+        answers = self.protocol.answer(self, inputs)
+        return in_order(answers, inputs, self.protocol)
+
+    @property
+    def _moves_running_stats(self) -> bool:
+        return any(
+            module.training and has_running_stats(module)
+            for module in self.modules()
+        )
+
+    def _one_reference_each(
+        self, images: torch.Tensor
+    ) -> ChosenReferences | None:
+        """One reference of each image, where the features are not averaged.
+
+        While running statistics move, references are dealt out in a random
+        order, each as often as the others, so that a batch has the mixture of
+        references that is met at test.
+        """
+        chosen = self.protocol.choose(self, images)
+        if chosen is not None or not self._moves_running_stats:
+            return chosen
+        references = normalised(self, self.reference_bank.in_use, images)
+        check_same_size(images, references)
+        which = torch.arange(len(references))[self.protocol.features_of]
+        order = torch.randperm(max(len(images), len(which)))[: len(images)]
+        index = copy_to_device(which[order % len(which)], images.device)
+        return ChosenReferences(index, references[index])
 
     def _is_anchored(self, inputs: torch.Tensor | ReferredImages) -> bool:
         if isinstance(inputs, ReferredImages):
@@ -529,3 +593,31 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 'that many.'
             )
         return channels == 2 * self.image_channels
+
+
+def _check_arguments(backbone, others: dict) -> None:
+    """Refuse what is no argument, as other classifiers of the host have."""
+    if 'model_name' in others:
+        name = others['model_name']
+        raise TypeError(
+            'Expected a `backbone` of an AnchoredImageClassifier, but got '
+            f'`model_name={name!r}`, an argument of TimmClassifier and '
+            'HuggingFaceClassifier, whose networks are one piece with their '
+            "heads. Write `model = dict(_delete_=True, type='"
+            "AnchoredImageClassifier', backbone=dict(type='TIMMBackbone', "
+            f"model_name={name!r}), neck=dict(type='GlobalAveragePooling'), "
+            "head=dict(type='LinearClsHead', num_classes=..., "
+            "in_channels=...))`, with timm's name of the network and its "
+            '`num_features` as `in_channels`.'
+        )
+    if others:
+        raise TypeError(
+            'Expected arguments of AnchoredImageClassifier, but got '
+            f'{", ".join(sorted(others))}. Drop them, or the arguments of '
+            'another `model` with `_delete_=True`.'
+        )
+    if backbone is None:
+        raise TypeError(
+            'Expected a `backbone` of an AnchoredImageClassifier, but got '
+            'none. Inherit from a config with one, or add it.'
+        )

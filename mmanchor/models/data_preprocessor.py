@@ -1,11 +1,9 @@
 """Preprocessing of training batches: anchoring, and its control."""
 
-import difflib
-import inspect
 import math
+from collections.abc import Sequence
 from numbers import Real
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_dist_info
@@ -15,14 +13,18 @@ from mmpretrain.registry import DATASETS, MODELS
 from ..datasets import ReferenceSet
 from ..functional import (
     ReferredImages,
-    anchor,
-    blank_references,
+    RowMask,
+    anchor_batch,
     check_seed,
     draw_generator,
     draw_mask,
     draw_partners,
 )
 from ..functional.masking import MASK_BY, MASK_COIN
+from ..utils.compiling import not_compiled
+from ..utils.names import check_arguments, constructors, named_arguments
+from ..utils.transfer import copy_to_device
+from .row_masks import carry_mask
 
 
 class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
@@ -33,6 +35,10 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
     the same references and masks. Subclasses say what the network reads.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+    iteration: torch.Tensor
+
     def __init__(
         self,
         mask_prob: float = 0.25,
@@ -42,7 +48,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         mask_coin: str = 'shared',
         **kwargs,
     ):
-        _check_names(type(self), kwargs)
+        check_arguments(kwargs, type(self))
         super().__init__(**kwargs)
         self.mask_prob = _check_probability(mask_prob)
         if mask_by not in MASK_BY:
@@ -81,9 +87,9 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         self._check_images(data)
         data = super().forward(data, training)
         if training:
-            data['inputs'], mask = self._draw_and_combine(data['inputs'])
-            for sample, masked in zip(data['data_samples'] or [], mask):
-                sample.set_field(masked, 'reference_masked', dtype=bool)
+            data['inputs'] = self._draw_and_combine(
+                data['inputs'], data['data_samples'] or []
+            )
         return data
 
     def restart(self, iteration: int = 0) -> None:
@@ -111,8 +117,14 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
                 f'`mean` has, but got {max(channels)}. Anchored inputs go to '
                 'the model itself: `model(inputs)`.'
             )
-        if stacked and not images.is_floating_point():
-            return  # bytes can't hold NaN: the usual pipelines pay nothing
+        # bytes can't hold NaN: the usual pipelines pay nothing
+        parts = [
+            part
+            for part in ([images] if stacked else images)
+            if part.is_floating_point()
+        ]
+        if not parts or _sum_is_finite(parts):
+            return
         for index, image in enumerate(images):
             if image.is_floating_point() and not image.isfinite().all():
                 samples = data.get('data_samples') or [{}] * len(images)
@@ -124,8 +136,8 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
                     'would spoil other images. Mend or remove it.'
                 )
 
-    @torch.compiler.disable  # it counts: compiled anew at every step
-    def _draw_and_combine(self, images):
+    @not_compiled  # it counts: compiled anew at every step
+    def _draw_and_combine(self, images, samples):
         iteration = self._next_iteration()
         seed = torch.initial_seed() if self.seed is None else self.seed
         rank, world_size = get_dist_info()
@@ -134,14 +146,17 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         # there are, a row's draw is the same.
         own = slice(rank, None, world_size)
         coin_of = rank if self.mask_coin == 'rank' else 0
-        mask = draw_mask(
-            len(images) * world_size,
-            self.mask_prob,
-            self.mask_by,
-            draw_generator(seed, coin_of, iteration, 'masks'),
-        )[own]
+        mask = RowMask(
+            draw_mask(
+                len(images) * world_size,
+                self.mask_prob,
+                self.mask_by,
+                draw_generator(seed, coin_of, iteration, 'masks'),
+            )[own].tolist()
+        )
+        partners = None
         if self.reference_set is None:
-            references = self._draw_from_batch(
+            references, partners = self._draw_from_batch(
                 images, draw_generator(seed, rank, iteration, 'references')
             )
         else:
@@ -149,19 +164,29 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
                 len(self.reference_set), size=len(images) * world_size
             )[own]
             references = self._read_references(choice)
-        combined = self._combine(images, references, mask)
-        return combined, mask.tolist()
+            _check_set_size(images, references)
+        for sample, masked in zip(samples, mask.rows):
+            sample.set_field(masked, 'reference_masked', dtype=bool)
+        if samples and mask.any and not mask.all:
+            # its indices are on the device before the forward pass is queued
+            carry_mask(samples, mask)
+        return self._combine(images, references, partners, mask)
 
     def _combine(
-        self, images: torch.Tensor, references: torch.Tensor, mask: np.ndarray
+        self,
+        images: torch.Tensor,
+        references: torch.Tensor,
+        partners: torch.Tensor | None,
+        mask: RowMask,
     ) -> torch.Tensor:
         """What the network reads of normalised images and references.
 
         Args:
             images (torch.Tensor): (B, C, H, W).
-            references (torch.Tensor): One for each image, of the same shape;
-                or (B,), which of the images it is.
-            mask (numpy.ndarray): (B,), which rows are masked.
+            references (torch.Tensor): What references are taken from.
+            partners (torch.Tensor, optional): (B,), which of them each image
+                takes. None: there is one for each image, in order.
+            mask (RowMask): Which rows are masked.
         """
         raise NotImplementedError
 
@@ -173,18 +198,22 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         return self._iteration - 1
 
     def _read_references(self, choice):
+        assert self.reference_set is not None
         drawn = self.reference_set.images[torch.from_numpy(choice)]
+        drawn = copy_to_device(drawn, self.device)
         return super().forward(dict(inputs=drawn))['inputs']
 
     def _draw_from_batch(self, images, generator):
+        """What references are taken from, and which each image takes."""
         last, self._last_image = self._last_image, images[-1:].detach().clone()
         if (
             len(images) == 1
             and last is not None
             and (last.shape == images.shape)
         ):
-            return last  # a last batch of one
-        return draw_partners(len(images), generator).to(images.device)
+            return last, None  # a last batch of one
+        partners = draw_partners(len(images), generator)
+        return images, copy_to_device(partners, images.device)
 
     def _load_from_state_dict(
         self,
@@ -274,14 +303,15 @@ class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
     # a model that anchors features gets images and references apart
     anchors = True
 
-    def _combine(self, images, references, mask):
-        if not self.anchors:
-            rows = _to_device(mask, images) if mask.any() else None
-            return ReferredImages(images, references, rows)
-        anchored = anchor(images, _as_images(references, images))
-        if not mask.any():
-            return anchored
-        return blank_references(anchored, _to_device(mask, images))
+    def _combine(self, images, references, partners, mask):
+        if self.anchors:
+            return anchor_batch(images, references, partners, mask)
+        if partners is not None:  # images of the batch, which they index
+            references = partners
+        rows = None
+        if mask.any:
+            rows = copy_to_device(torch.tensor(mask.rows), images.device)
+        return ReferredImages(images, references, rows)
 
 
 @MODELS.register_module()
@@ -334,20 +364,42 @@ class SubtractiveMixDataPreprocessor(ReferenceDrawingDataPreprocessor):
     batch, without the rest of anchoring.
     """
 
-    def _combine(self, images, references, mask):
-        if not mask.any():
+    def _combine(self, images, references, partners, mask):
+        if not mask.any:
             return images
-        rows = _to_device(mask, images)[:, None, None, None]
-        residuals = images - _as_images(references, images)
-        return torch.where(rows, residuals, images)
+        if partners is not None:
+            references = references.index_select(0, partners)
+        differences = images - references
+        if mask.all:
+            return differences
+        rows, _ = mask.indices(images.device)
+        return images.index_copy(0, rows, differences.index_select(0, rows))
 
 
-def _as_images(references: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    return images[references] if references.dim() == 1 else references
+def _sum_is_finite(parts: Sequence[torch.Tensor]) -> bool:
+    """Whether there is surely no NaN or infinity: one answer for a batch.
+
+    A sum of finite numbers may be infinite, so False says nothing.
+    """
+    sums = [
+        part.sum(dtype=torch.promote_types(part.dtype, torch.float32))
+        for part in parts
+    ]
+    total = sums[0] if len(sums) == 1 else torch.stack(sums).sum()
+    return bool(total.isfinite())
 
 
-def _to_device(mask: np.ndarray, images: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(mask.copy()).to(images.device)
+def _check_set_size(images: torch.Tensor, references: torch.Tensor) -> None:
+    if references.shape[1:] != images.shape[1:]:
+        raise ValueError(
+            'Expected images of the ReferenceSet to have the size (C, H, W) = '
+            f'{tuple(images.shape[1:])} of the training images, but got '
+            f'{tuple(references.shape[1:])}, as the test pipeline has it. Let '
+            'training and test pipelines end at one size. Or give '
+            '`ReferenceSet` a `dataset` whose `pipeline` ends at the training '
+            'size, and `KReferenceHook` a `source`, a dataset or a folder, '
+            'whose images go through the test pipeline.'
+        )
 
 
 def check_settings_reach_the_model(cfg: Config) -> None:
@@ -379,7 +431,7 @@ def check_settings_reach_the_model(cfg: Config) -> None:
     inner = model.get('data_preprocessor')
     if not isinstance(inner, dict):
         return
-    ours = inspect.signature(AnchoringDataPreprocessor).parameters
+    ours = named_arguments(*constructors(AnchoringDataPreprocessor))
     ignored = {
         name: value
         for name, value in given.items()
@@ -395,19 +447,6 @@ def check_settings_reach_the_model(cfg: Config) -> None:
             "`model = dict(type='AnchoredImageClassifier', data_preprocessor="
             f"dict(type='AnchoringDataPreprocessor', {settings}))` and drop "
             'the one beside it.'
-        )
-
-
-def _check_names(kind: type, kwargs: dict) -> None:
-    own = list(inspect.signature(kind).parameters)
-    host = list(inspect.signature(ClsDataPreprocessor).parameters)
-    known = [name for name in own if name != 'kwargs'] + host
-    for name in sorted(set(kwargs) - set(known)):
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        raise TypeError(
-            f'Expected arguments of {kind.__name__} to be among '
-            f'{", ".join(known)}, but got {name}. '
-            f'{f"Did you mean {near[0]}?" if near else "Drop it."}'
         )
 
 
@@ -431,7 +470,7 @@ def _check_probability(mask_prob) -> float:
             'Expected `mask_prob` to be a number in [0, 1], but '
             f'got {mask_prob!r}.'
         )
-    if math.isnan(mask_prob) or not 0 <= mask_prob <= 1:
+    if math.isnan(mask_prob) or not 0 <= float(mask_prob) <= 1:
         raise ValueError(
             f'Expected `mask_prob` to be in [0, 1], but got {mask_prob}.'
         )

@@ -1,10 +1,12 @@
 """A folded model, as it is read from disk."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
+from torch import nn
 
 from .feature_place import rebuild_place
 from .folding import add_reference_map, keep_image_shape
@@ -54,6 +56,8 @@ class FoldedImageClassifier(ImageClassifier):
         >>> model(torch.rand(4, 3, 32, 32)).shape
         torch.Size([4, 10])
     """
+
+    backbone: nn.Module
 
     def __init__(
         self,
@@ -105,7 +109,7 @@ class FoldedImageClassifier(ImageClassifier):
                 ' Load what `tools/fold.py` wrote with this config.'
             )
         for key, name in wanted.items():
-            layer = getattr(self, self.owner).get_submodule(name)
+            layer: Any = getattr(self, self.owner).get_submodule(name)
             layer.reference_map = layer.reference_map.new_empty(
                 state_dict[key].shape
             )

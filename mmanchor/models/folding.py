@@ -1,21 +1,20 @@
 """Anchored models with frozen references, as plain models with a map added."""
 
 import copy
-import inspect
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from torch import nn
 
 from ..functional import average_references, narrow
+from ..utils.names import named_arguments
 from .classifier import AnchoredImageClassifier
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import unmask_head
 from .inference.reference_passes import maps_of, normalised, trunk_of
 from .inference.shared_stem import SharedStem
-
-_PASSES_BY_IMAGE = ('adaptive', 'transduction')
 
 
 def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
@@ -36,7 +35,7 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
 
     Raises:
         ValueError: More than one reference is in use, there is none, the
-            protocol has no fixed number of passes, ``average`` is
+            protocol is no average over the same references, ``average`` is
             ``'calibrated'``, or the backbone has no stem that could be
             folded.
 
@@ -70,13 +69,16 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
     for name, map_ in zip(folded.widened_layers, maps):
         add_reference_map(folded.get_submodule(name), map_[0])
     keep_image_shape(folded.backbone, references.shape[1:])
-    plain = ImageClassifier(
+    # the host's types know configs only, but it takes modules as well
+    parts: dict[str, Any] = dict(
         backbone=folded.backbone,
         neck=folded.neck if folded.with_neck else None,
         head=unmask_head(folded.head) if folded.with_head else None,
         data_preprocessor=plain_preprocessor(folded.data_preprocessor),
     )
-    return plain.to(references.device).eval().requires_grad_(False)
+    plain = ImageClassifier(**parts)
+    plain.to(references.device).eval().requires_grad_(False)
+    return plain
 
 
 class FoldedReferences(nn.Module):
@@ -97,9 +99,9 @@ class FoldedReferences(nn.Module):
 
     Raises:
         ValueError: There is no reference, ``references_per_pass`` is out of
-            range, the protocol has no fixed number of passes, or there is no
-            stem that could be folded; in the forward, images have another
-            size than the references.
+            range, the protocol is no average over the same references, or
+            there is no stem that could be folded; in the forward, images have
+            another size than the references.
     """
 
     def __init__(
@@ -113,7 +115,8 @@ class FoldedReferences(nn.Module):
                 'Expected `references_per_pass` to be at least '
                 f'1, but got {references_per_pass}. Raise it.'
             )
-        self.model, references, maps = _fold_stem(model)
+        folded, references, maps = _fold_stem(model)
+        self.model: Any = folded
         self.references_per_pass = references_per_pass or len(references)
         for index, of_layer in enumerate(maps):
             self.register_buffer(f'reference_maps_{index}', of_layer)
@@ -140,17 +143,19 @@ class FoldedReferences(nn.Module):
 
 
 def check_protocol(model: AnchoredImageClassifier) -> None:
-    """Refuse a model that looks at each image before it says how often.
+    """Raise unless the answer is an average over the same references.
 
     Raises:
-        ValueError: The model's ``protocol`` is adaptive or transduction.
+        ValueError: It is not, as with the protocols adaptive and
+            transduction; see ``can_fold`` of
+            :class:`~mmanchor.models.Protocol`.
     """
-    name = model.protocol.name
-    if name in _PASSES_BY_IMAGE:
+    if not model.protocol.can_fold:
         raise ValueError(
-            'Expected a protocol with a fixed number of passes, but got '
-            f'{name!r}, where the number of passes, or the reference, depends '
-            "on the image. Set `protocol='mean'` with K references."
+            'Expected a protocol that averages over the same references for '
+            f'every image, but got {model.protocol.name!r}, where the '
+            'references, or what becomes of them, may depend on the image. '
+            "Set `protocol='mean'` with K references."
         )
 
 
@@ -170,7 +175,7 @@ def add_reference_map(layer: nn.Module, map_: torch.Tensor) -> None:
 
 def keep_image_shape(backbone: nn.Module, image_shape: Sequence[int]) -> None:
     """Let a folded backbone refuse images of another size (C, H, W)."""
-    backbone.image_shape = tuple(image_shape)
+    setattr(backbone, 'image_shape', tuple(image_shape))
     backbone.register_forward_pre_hook(_check_image_shape)
 
 
@@ -227,7 +232,7 @@ def plain_preprocessor(
     anchoring: AnchoringDataPreprocessor,
 ) -> ClsDataPreprocessor:
     """The host's preprocessor with the settings of an anchoring one."""
-    known = inspect.signature(ClsDataPreprocessor).parameters
+    known = named_arguments(ClsDataPreprocessor)
     settings = {
         name: getattr(anchoring, name)
         for name in known

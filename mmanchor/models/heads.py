@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import torch
-from mmpretrain.evaluation import Accuracy
 from mmpretrain.models import heads as host_heads
 from mmpretrain.models.heads import (
     ClsHead,
@@ -22,12 +22,16 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from ..functional import (
+    MaskedTarget,
+    RowMask,
     average_references,
+    measure_uncertainty,
     normalized_entropy,
     reference_spread,
 )
-from ..functional.uncertainty import UNCERTAINTY
+from ..utils.compiling import not_compiled
 from .losses import ReferenceMaskingLoss
+from .row_masks import mask_of
 
 # no softmax; a margin on the label of masked rows. Upstream has no regression.
 _REFUSED = tuple(
@@ -35,42 +39,42 @@ _REFUSED = tuple(
     for name in ('RegressionHead', 'ArcFaceClsHead')
     if hasattr(host_heads, name)
 )
-_LOGITS_ONLY = object()  # in place of data samples
+_LOGITS_ONLY: Any = object()  # in place of data samples
 
 
-@torch.compiler.disable  # it would be compiled anew for every pattern
-def masked_rows(data_samples: Sequence[DataSample]) -> torch.Tensor:
-    """Which samples are masked.
-
-    Shape:
-        - output: (B,), bool, on CPU
-
-    Example:
-        >>> masked_rows([DataSample(), DataSample(reference_masked=True)])
-        tensor([False,  True])
-    """
-    return torch.tensor(
-        [sample.get('reference_masked', False) for sample in data_samples],
-        dtype=torch.bool,
-    )
+if TYPE_CHECKING:
+    _Host = ClsHead
+else:
+    _Host = object
 
 
-class ReferenceMasking:
+class ReferenceMasking(_Host):
     """What :func:`reference_masking` adds to a head.
 
     Args:
-        masked_target (str, optional): See
+        masked_target (str | dict, optional): See
             :class:`~mmanchor.models.losses.ReferenceMaskingLoss`. Only where
             ``loss`` isn't one already. Defaults to None: ``'uniform'``.
         *args, **kwargs: Arguments of the host's head.
     """
 
-    def __init__(self, *args, masked_target: str | None = None, **kwargs):
+    host_class: type[ClsHead]
+    loss_module: ReferenceMaskingLoss
+    topk: tuple[int, ...]
+
+    def __init__(
+        self,
+        *args,
+        masked_target: str | dict | MaskedTarget | None = None,
+        **kwargs,
+    ):
         super().__init__(*args, **kwargs)
         _check_num_classes(self)
         self._wrap_loss(masked_target)
 
-    def _wrap_loss(self, masked_target: str | None = None) -> None:
+    def _wrap_loss(
+        self, masked_target: str | dict | MaskedTarget | None = None
+    ) -> None:
         if not isinstance(self.loss_module, ReferenceMaskingLoss):
             self.loss_module = ReferenceMaskingLoss(
                 self.loss_module, masked_target or 'uniform'
@@ -83,12 +87,14 @@ class ReferenceMasking:
             )
         self._masked_target = self.loss_module.target
 
-    @torch.compiler.disable  # another mask at every step
-    def _hold_mask(self, mask: torch.Tensor | None) -> None:
+    @not_compiled  # another mask at every step
+    def _hold_mask(self, mask: RowMask | None) -> None:
         """Tell the loss which rows are masked, past whatever the head does."""
         if not isinstance(self.loss_module, ReferenceMaskingLoss):
             self._wrap_loss(self._masked_target)  # after a SwitchRecipeHook
         self.loss_module.reference_masked = mask
+        if mask is None:
+            self.loss_module.last_target = None
 
     def __reduce__(self):
         # classes made for a user's head can't be found by name
@@ -96,7 +102,7 @@ class ReferenceMasking:
 
     def loss(self, feats, data_samples: list[DataSample], **kwargs) -> dict:
         """The host head's losses, and what the log shows of masking."""
-        self._hold_mask(masked_rows(data_samples))
+        self._hold_mask(mask_of(data_samples))
         try:
             losses = super().loss(feats, data_samples, **kwargs)
         finally:
@@ -109,7 +115,7 @@ class ReferenceMasking:
             )
         return losses
 
-    @torch.compiler.disable  # every number of masked rows has another shape
+    @not_compiled  # every number of masked rows has another shape
     def _get_loss(
         self, cls_score, data_samples: list[DataSample], **kwargs
     ) -> dict:
@@ -119,49 +125,52 @@ class ReferenceMasking:
             losses = super()._get_loss(cls_score, data_samples, **kwargs)
         finally:
             self.cal_acc = cal_acc
-        reference_masked = self.loss_module.reference_masked
         losses.update(
             self._monitor(
                 cls_score
                 if isinstance(cls_score, torch.Tensor)
                 else sum(cls_score),
-                data_samples,
-                reference_masked,
+                self.loss_module.last_target,
+                self.loss_module.reference_masked,
             )
         )
         return losses
 
     @torch.no_grad()
-    def _monitor(self, scores, data_samples, mask) -> dict:
+    def _monitor(self, scores, target, mask: RowMask) -> dict:
         """What the log shows; no key has "loss" in it, so none is summed."""
         scores = scores.float()
-        values = {
-            'masked_share': scores.new_tensor(mask.float().mean().item())
-        }
-        masked, rest = (
-            rows.nonzero(as_tuple=True)[0] for rows in (mask, ~mask)
-        )
-        if len(masked):
-            values['masked_entropy'] = normalized_entropy(
-                scores[masked.to(scores.device)]
-            ).mean()
-        if len(rest) and 'gt_score' not in data_samples[0]:
-            labels = torch.cat([data_samples[i].gt_label for i in rest])
+        values = {'masked_share': scores.new_full((), mask.count / len(mask))}
+        masked_scores, labels = scores, target
+        if mask.any and not mask.all:
+            masked, rest = mask.indices(scores.device)
+            masked_scores, scores = scores[masked], scores[rest]
+            labels = target[rest]
+        if mask.any:
+            values['masked_entropy'] = normalized_entropy(masked_scores).mean()
+        if not mask.all and target.dim() == 1:
             topk = (
                 self.topk
                 if self.cal_acc
                 else [k for k in self.topk if k <= scores.size(1)]
             )
-            accuracy = Accuracy.calculate(
-                scores[rest.to(scores.device)], labels, topk=topk
-            )
+            if max(topk) > scores.size(1):
+                raise ValueError(
+                    'Expected `topk` of the head to be at most the '
+                    f'{scores.size(1)} classes, but got {max(topk)}. Lower it.'
+                )
+            score, label = scores.topk(max(topk), dim=1)
+            # as the host has it: a class ahead with a negative score is wrong
+            right = (label == labels[:, None]).logical_and_(score > 0).float()
             values.update(
                 {
-                    f'accuracy_top-{k}': value
-                    for k, value in zip(topk, accuracy)
+                    f'accuracy_top-{k}': [
+                        right[:, :k].sum().mul_(100 / len(right)).view(1)
+                    ]
+                    for k in topk
                 }
             )
-        elif len(rest) and self.cal_acc:
+        elif not mask.all and self.cal_acc:
             raise ValueError(
                 'Expected hard labels where `cal_acc=True`, but got soft '
                 'ones. Drop `cal_acc`, or Mixup, CutMix and `to_onehot`.'
@@ -174,7 +183,8 @@ class ReferenceMasking:
         Shape:
             - output: (B, num_classes)
         """
-        return super().predict(feats, _LOGITS_ONLY)
+        logits: Any = super().predict(feats, _LOGITS_ONLY)
+        return logits
 
     def predict(
         self, feats, data_samples: list[DataSample | None] | None = None
@@ -198,8 +208,8 @@ class ReferenceMasking:
                 Defaults to None: new ones.
             average (str): See
                 :func:`~mmanchor.functional.average_references`.
-            uncertainty (Sequence[str]): More fields, by the names of
-                ``UNCERTAINTY`` in :mod:`mmanchor.functional.uncertainty`.
+            uncertainty (Sequence[str]): More fields, by their names in
+                ``UNCERTAINTIES``.
             spread (bool): Whether to write ``pred_std``. Defaults to True.
 
         Shape:
@@ -218,12 +228,14 @@ class ReferenceMasking:
         if spread:
             fields['pred_std'] = reference_spread(logits)
         fields.update(
-            (name, UNCERTAINTY[name](logits)) for name in uncertainty
+            (name, measure_uncertainty(logits, name)) for name in uncertainty
         )
-        for row, sample in enumerate(samples):
+        for sample, *values in zip(
+            samples, *(field.unbind() for field in fields.values())
+        ):
             sample.set_field(len(logits), 'num_references', dtype=int)
-            for name, values in fields.items():
-                sample.set_field(values[row], name, dtype=torch.Tensor)
+            for name, value in zip(fields, values):
+                sample.set_field(value, name, dtype=torch.Tensor)
         return samples
 
     def _get_predictions(self, cls_score, data_samples):
@@ -281,7 +293,7 @@ def reference_masking(head_class: type[ClsHead]) -> type[ClsHead]:
     )
 
 
-def _check_num_classes(head: ClsHead) -> None:
+def _check_num_classes(head: nn.Module) -> None:
     if getattr(head, 'num_classes', None) == 1:
         raise ValueError(
             f'Expected `num_classes` of {type(head).__name__} to be at least '
@@ -319,9 +331,10 @@ def mask_head(head: dict | nn.Module | None) -> dict | nn.Module | None:
     if isinstance(head, nn.Module):
         masking = reference_masking(type(head))
         _check_num_classes(head)
-        head.__class__ = masking
-        head._wrap_loss()
-        return head
+        masked: Any = head
+        masked.__class__ = masking
+        masked._wrap_loss()
+        return masked
     head_class = head.get('type')
     if isinstance(head_class, str):
         head_class = MODELS.get(head_class)
@@ -338,9 +351,10 @@ def unmask_head(head: ReferenceMasking) -> nn.Module:
         >>> type(unmask_head(mask_head(ClsHead()))).__name__
         'ClsHead'
     """
-    head.loss_module = head.loss_module.loss
-    head.__class__ = head.host_class
-    return head
+    plain: Any = head
+    plain.loss_module = head.loss_module.loss
+    plain.__class__ = head.host_class
+    return plain
 
 
 ReferenceMaskingClsHead = reference_masking(ClsHead)

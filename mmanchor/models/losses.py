@@ -5,9 +5,7 @@ from mmpretrain.models import FocalLoss
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from ..functional import uniform_cross_entropy
-
-TARGETS = ('uniform', 'label')
+from ..functional import MaskedTarget, RowMask, build_masked_target
 
 
 @MODELS.register_module()
@@ -21,19 +19,22 @@ class ReferenceMaskingLoss(nn.Module):
     Args:
         loss (dict | torch.nn.Module): The loss of rows that are not masked.
             Defaults to ``dict(type='CrossEntropyLoss')``.
-        target (str): ``'uniform'``: cross-entropy to ``1 / num_classes`` for
-            every masked row (the paper); ``'label'``: masked rows keep their
-            label (what the authors' released code does). Defaults to
+        target (str | dict): ``'uniform'``: cross-entropy to
+            ``1 / num_classes`` for every masked row (the paper); ``'label'``:
+            masked rows keep their label (what the authors' released code
+            does); or another one that is registered in ``MASKED_TARGETS``,
+            see :func:`~mmanchor.functional.build_masked_target`. Defaults to
             ``'uniform'``.
 
     Shape:
         - cls_score: (B, num_classes)
         - target: (B,) labels or (B, num_classes) scores
-        - reference_masked: (B,), bool, on CPU
+        - reference_masked: (B,), bool
         - output: scalar
 
     Raises:
-        ValueError: ``target`` is another word; in the forward, a row is
+        TypeError: The masked target has no such argument.
+        ValueError: There is no such masked target; in the forward, a row is
             masked and there is only one logit.
 
     Example:
@@ -48,24 +49,21 @@ class ReferenceMaskingLoss(nn.Module):
 
     def __init__(
         self,
-        loss: dict | nn.Module = dict(type='CrossEntropyLoss'),
-        target: str = 'uniform',
+        loss: dict | nn.Module = dict(type='mmpretrain.CrossEntropyLoss'),
+        target: str | dict | MaskedTarget = 'uniform',
     ):
         super().__init__()
-        if target not in TARGETS:
-            raise ValueError(
-                "Expected the masked `target` to be 'uniform' or "
-                f"'label', but got {target!r}."
-            )
         self.target = target
+        self.masked_target = build_masked_target(target)
         self.loss = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
-        self.reference_masked: torch.Tensor | None = None
+        self.reference_masked: RowMask | torch.Tensor | None = None
+        self.last_target: torch.Tensor | None = None
 
     def forward(
         self,
         cls_score: torch.Tensor,
         target: torch.Tensor,
-        reference_masked: torch.Tensor | None = None,
+        reference_masked: RowMask | torch.Tensor | None = None,
         avg_factor: int | None = None,
         weight: torch.Tensor | None = None,
         **kwargs,
@@ -75,9 +73,10 @@ class ReferenceMaskingLoss(nn.Module):
         Args:
             cls_score (torch.Tensor): Logits.
             target (torch.Tensor): Labels or soft labels.
-            reference_masked (torch.Tensor, optional): Which rows are masked.
-                Defaults to None: those of the attribute of that name, which
-                a reference-masking head sets; None there too: none.
+            reference_masked (RowMask | torch.Tensor, optional): Which rows
+                are masked; a tensor on a GPU is waited for. Defaults to
+                None: those of the attribute of that name, which a
+                reference-masking head sets; None there too: none.
             avg_factor (int, optional): What the sum over rows is divided by.
                 Defaults to None: B.
             weight (torch.Tensor, optional): Weight of each row, (B,).
@@ -85,38 +84,41 @@ class ReferenceMaskingLoss(nn.Module):
             **kwargs: Other arguments of the host's loss. They and the class
                 weights it may have don't apply to masked rows.
         """
-        if reference_masked is None:
-            reference_masked = self.reference_masked
-        if (
-            self.target == 'label'
-            or reference_masked is None
-            or not reference_masked.any()
-        ):
+        self.last_target = target
+        mask = (
+            self.reference_masked
+            if reference_masked is None
+            else reference_masked
+        )
+        if isinstance(mask, torch.Tensor):
+            mask = RowMask(mask.tolist())
+        if self.masked_target.keeps_labels or mask is None or not mask.any:
             return self._host_loss(
                 cls_score, target, weight, avg_factor, **kwargs
             )
         avg_factor = avg_factor or len(cls_score)
-        # indices found on CPU: a mask on the device would make it wait
-        masked, rest = (
-            rows.nonzero(as_tuple=True)[0].to(cls_score.device)
-            for rows in (reference_masked, ~reference_masked)
-        )
-        scores = cls_score[masked]
+        scores, labels = cls_score, target
+        if not mask.all:
+            masked, rest = mask.indices(cls_score.device)
+            scores, labels = cls_score[masked], target[masked]
+            if weight is not None:
+                weight, weight_of_rest = weight[masked], weight[rest]
         # autocast leaves a softmax in half precision, on CPU
-        rows = uniform_cross_entropy(
+        rows = self.masked_target.loss(
             scores.to(torch.promote_types(scores.dtype, torch.float32)),
+            labels,
             self._sigmoid,
         )
         if weight is not None:
-            rows = rows * weight[masked]
+            rows = rows * weight
         total = self._loss_weight * rows.sum() / avg_factor
-        if len(rest):
+        if not mask.all:
             # the mean of these rows, by losses that divide by `avg_factor`
             # and by those that ignore it
             mean = self._host_loss(
                 cls_score[rest],
                 target[rest],
-                None if weight is None else weight[rest],
+                None if weight is None else weight_of_rest,
                 len(rest),
                 **kwargs,
             )

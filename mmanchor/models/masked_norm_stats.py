@@ -1,25 +1,35 @@
 """BatchNorm's running statistics and masked batches."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..utils.compiling import not_compiled
+
 MASKED_NORM_STATS = ('skip', 'update')
 
 
-class MaskedNormStats:
+if TYPE_CHECKING:
+    from mmpretrain.models import ImageClassifier as _Host
+else:
+    _Host = object
+
+
+class MaskedNormStats(_Host):
     """Lets a classifier keep masked batches out of running statistics.
 
-    A mixin before ``ImageClassifier``; its ``forward`` has to call
-    :meth:`_track_running_stats` first.
+    A mixin before ``ImageClassifier``. The decision is taken where a loss
+    begins; whatever else reads images moves the statistics as usual.
 
     Args:
         *args: Arguments of the classifier.
         masked_norm_stats (str): Whether batches of which every row is masked
             move the running statistics of BatchNorm layers: ``'skip'``: no;
             ``'update'``: yes. The batch of a synchronised layer is that of
-            all ranks. Defaults to ``'skip'``.
+            all ranks, whose statistics stay equal. Defaults to ``'skip'``.
         **kwargs: Arguments of the classifier.
 
     Raises:
@@ -27,6 +37,7 @@ class MaskedNormStats:
     """
 
     _tracks_running_stats = True
+    _in_loss = False
 
     def __init__(self, *args, masked_norm_stats: str = 'skip', **kwargs):
         if masked_norm_stats not in MASKED_NORM_STATS:
@@ -49,30 +60,46 @@ class MaskedNormStats:
         self._set_tracking(True)
         return super().train(mode)
 
-    @torch.compiler.disable  # it would be compiled anew for every pattern
-    def _track_running_stats(self, mode, data_samples) -> None:
+    def loss(self, inputs, data_samples, *args, **kwargs) -> dict:
+        """The losses of a batch; one that is masked moves no statistics."""
+        self._track_in_loss(data_samples)
+        self._in_loss = True
+        try:
+            return super().loss(inputs, data_samples, *args, **kwargs)
+        finally:
+            self._in_loss = False
+
+    def extract_feat(self, *args, **kwargs):
+        """Features; outside of a loss, the statistics move."""
+        self._track_outside_loss()
+        return super().extract_feat(*args, **kwargs)
+
+    @not_compiled  # it would be compiled anew for every pattern
+    def _track_in_loss(self, data_samples) -> None:
         # Set before a forward rather than undone after it: activation
         # checkpointing runs the layers once more in the backward pass.
         self._set_tracking(
             not (
-                mode == 'loss'
-                and self.masked_norm_stats == 'skip'
+                self.masked_norm_stats == 'skip'
                 and self._whole_batch_is_masked(data_samples)
             )
         )
 
+    @not_compiled
+    def _track_outside_loss(self) -> None:
+        if not self._in_loss:
+            self._set_tracking(True)
+
     def _whole_batch_is_masked(self, data_samples) -> bool:
         masked = bool(data_samples) and all(
-            sample.get('reference_masked', False) for sample in data_samples
+            getattr(sample, 'reference_masked', False)
+            for sample in data_samples
         )
         if (
             self.training
             and self._ranks_mask_differently
             and get_world_size() > 1
-            and any(
-                isinstance(module, nn.SyncBatchNorm)
-                for module in self.modules()
-            )
+            and any(map(_is_synchronised, self.modules()))
         ):
             # Its statistics are those of all ranks' rows, so that all ranks
             # have to take the same decision.
@@ -94,9 +121,31 @@ class MaskedNormStats:
         if track == self._tracks_running_stats:
             return
         self._tracks_running_stats = track
-        for module in self.modules():
-            if (
-                isinstance(module, _BatchNorm)
-                and module.running_mean is not None
-            ):
-                module.track_running_stats = track
+        for module in filter(has_running_stats, self.modules()):
+            module.track_running_stats = track
+            if not isinstance(module, _BatchNorm):
+                # InstanceNorm, and what mmcv compiles, go by this alone
+                if track:
+                    module.momentum = module.momentum_of_unmasked
+                else:
+                    module.momentum_of_unmasked = module.momentum
+                    module.momentum = 0.0
+
+
+def has_running_stats(module: nn.Module) -> bool:
+    """Whether a layer normalises with running statistics, once it is trained.
+
+    Example:
+        >>> has_running_stats(nn.BatchNorm2d(4))
+        True
+        >>> has_running_stats(nn.InstanceNorm2d(4))
+        False
+    """
+    return hasattr(module, 'track_running_stats') and isinstance(
+        getattr(module, 'running_mean', None), torch.Tensor
+    )
+
+
+def _is_synchronised(module: nn.Module) -> bool:
+    # by name: mmcv's can only be imported where it was compiled
+    return type(module).__name__ == 'SyncBatchNorm'

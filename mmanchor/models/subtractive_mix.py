@@ -1,9 +1,7 @@
 """The control: a plain classifier that trains on differences of images."""
 
-import torch
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
-from mmpretrain.structures import DataSample
 
 from .data_preprocessor import SubtractiveMixDataPreprocessor
 from .masked_norm_stats import MaskedNormStats
@@ -52,7 +50,7 @@ class SubtractiveMixImageClassifier(MaskedNormStats, ImageClassifier):
             data_preprocessor = {}
         if isinstance(data_preprocessor, dict):
             data_preprocessor.setdefault(
-                'type', 'SubtractiveMixDataPreprocessor'
+                'type', 'mmpretrain.SubtractiveMixDataPreprocessor'
             )
         super().__init__(*args, data_preprocessor=data_preprocessor, **kwargs)
         if not isinstance(
@@ -66,13 +64,3 @@ class SubtractiveMixImageClassifier(MaskedNormStats, ImageClassifier):
                 "`data_preprocessor = dict(type='"
                 "SubtractiveMixDataPreprocessor')`."
             )
-
-    def forward(
-        self,
-        inputs: torch.Tensor,
-        data_samples: list[DataSample] | None = None,
-        mode: str = 'tensor',
-    ):
-        """Forward; modes and results are those of ``ImageClassifier``."""
-        self._track_running_stats(mode, data_samples)
-        return super().forward(inputs, data_samples, mode)

@@ -57,10 +57,9 @@ def widen_backbone(
             'in_channels'
         )
         if argument is not None and isinstance(config, dict):
-            image_channels = config.get('in_channels', argument.default)
-            backbone = MODELS.build(
-                {**config, 'in_channels': 2 * image_channels}
-            )
+            channels = config.get('in_channels', argument.default)
+            backbone = MODELS.build({**config, 'in_channels': 2 * channels})
+            image_channels = channels
     if image_channels:
         backbone._register_load_state_dict_pre_hook(
             _refuse_plain_weights, with_module=True

@@ -3,7 +3,6 @@
 import copy
 import functools
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,10 +13,11 @@ from mmengine.config import Config
 from mmpretrain.registry import HOOKS
 
 from ..suite.spec import load_suite
-from ..utils.config import meant, reference_hooks
+from ..utils.config import reference_hooks
 from ..utils.console import write_json
 from ..utils.files import whole_files
 from ..utils.locks import is_locked
+from ..utils.names import did_you_mean
 from .slug import slug
 from .spec import Ground, Setting, Study
 from .training import Training, plain, training_of
@@ -124,7 +124,7 @@ class Kept:
         A damaged file counts as none, so that the cell is measured again.
         """
         try:
-            found = json.loads(self.path(cell).read_text())
+            found = json.loads(self.path(cell).read_text(encoding='utf-8'))
             done = found['state'] == DONE
             return found if _KEYS[done] <= set(found) else None
         except (OSError, ValueError, KeyError, TypeError):
@@ -152,7 +152,9 @@ class Kept:
         """Write why a cell failed, beside the cells, for whoever mends it."""
         folder = self.work_dir / 'tracebacks'
         with whole_files(folder) as partial:
-            (partial / f'{cell.file_name}.txt').write_text(text)
+            (partial / f'{cell.file_name}.txt').write_text(
+                text, encoding='utf-8'
+            )
 
     def state(self, cell: Cell) -> str:
         """A cell's state, in a word or two."""
@@ -254,7 +256,7 @@ def select(cells: Sequence[Cell], only: Sequence[str] | None) -> list[Cell]:
         if name not in names:
             raise ValueError(
                 f'Expected --only to name settings, {", ".join(names)}, but '
-                f'got {name!r}. {meant(name, names, "Change it.")}'
+                f'got {name!r}. {did_you_mean(name, names, "Change it.")}'
             )
     found = [cell for cell in cells if not only or cell.setting.name in only]
     for cell in found:
@@ -266,28 +268,6 @@ def select(cells: Sequence[Cell], only: Sequence[str] | None) -> list[Cell]:
                 'Add seeds, or leave the setting out with --only.'
             )
     return found
-
-
-def without_folders(text: str, roots: dict[str, str]) -> str:
-    """A message without the absolute folders of one machine.
-
-    Args:
-        text (str): Any.
-        roots (Dict[str, str]): Folders, and what to call them instead. Of
-            others only the last part of a path is left.
-
-    Example:
-        >>> without_folders(
-        ...     'No /disk/data/a.npy, nor /home/me/b.npy.',
-        ...     {'/disk/data': 'data'},
-        ... )
-        'No data/a.npy, nor …/b.npy.'
-    """
-    for root, name in roots.items():
-        if root.startswith('/'):
-            text = text.replace(root, name)
-    # neither what follows another letter, as in a URL
-    return re.sub(r'(?<![\w.:/…])/(?:[^\s/\'"]+/)+', '…/', text)
 
 
 def describe_changes(paths: dict[str, tuple[Any, Any]], at_most: int) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import inspect
 from collections.abc import Callable, Iterable, Iterator
 
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
@@ -20,7 +19,7 @@ from mmpretrain.registry import (
 )
 from torch.utils.data import DataLoader
 
-from ..utils.config import meant
+from ..utils.names import check_arguments, named_arguments
 from .data_root import with_data_root
 from .training import Nowhere, Training
 
@@ -110,7 +109,7 @@ def _in_full_precision(optim_wrapper: dict, **_) -> dict:
         is not AmpOptimWrapper
     ):
         return optim_wrapper
-    known = {*arguments(OptimWrapper), 'constructor', 'paramwise_cfg'}
+    known = {*named_arguments(OptimWrapper), 'constructor', 'paramwise_cfg'}
     return {
         name: value for name, value in optim_wrapper.items() if name in known
     }
@@ -170,60 +169,7 @@ def _check_names(config: dict, kind: Callable | None, *others: str) -> None:
     """Refuse an argument that a class, or function, does not take."""
     if kind is None:  # of a library that is not imported yet
         return
-    known = arguments(kind)
-    for name in config:
-        if known is not None and name not in {
-            *known,
-            *others,
-            *_NOT_ARGUMENTS,
-        }:
-            raise ValueError(
-                f'{kind.__name__} has no argument {name!r}. '
-                + meant(name, known, f'It has {", ".join(known)}.')
-            )
-
-
-def arguments(kind: Callable) -> tuple[str, ...] | None:
-    """What a class takes, with what it hands on to those it derives from.
-
-    Returns:
-        tuple: Names; None where any is taken.
-
-    Example:
-        >>> class Base:
-        ...     def __init__(self, seed=0):
-        ...         pass
-        >>> class Kind(Base):
-        ...     def __init__(self, rate, **kwargs):
-        ...         super().__init__(**kwargs)
-        >>> arguments(Kind)
-        ('rate', 'seed')
-    """
-    found: dict[str, None] = {}
-    inits = (
-        [
-            one.__init__
-            for one in inspect.getmro(kind)
-            if '__init__' in vars(one)
-        ]
-        if inspect.isclass(kind)
-        else [kind]
-    )
-    for init in inits:
-        if init is object.__init__:
-            break
-        taken = inspect.signature(init).parameters.values()
-        found.update(
-            {
-                one.name: None
-                for one in taken
-                if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
-                and one.name != 'self'
-            }
-        )
-        if all(one.kind != one.VAR_KEYWORD for one in taken):
-            return tuple(found)
-    return None
+    check_arguments(config, kind, others=(*others, *_NOT_ARGUMENTS))
 
 
 _CHECKS: dict[tuple[str, ...], Callable] = {

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import mmengine.device.utils
@@ -15,8 +16,10 @@ from rich.markup import escape
 
 from ..checkpoints.safe_loading import checkpoint_loading
 from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
-from ..engine.hooks.stop_on_signal_hook import Stopped
+from ..engine.hooks.stop_on_signal_hook import SIGNALS, Stopped
 from ..suite.settings import Settings
+from ..utils.files import user_path
+from ..utils.provenance import command_line
 from .cells import Cell, Kept, all_cells, select, suite_settings
 from .checks import check_trainable
 from .report import print_report, write_report
@@ -25,6 +28,7 @@ from .run import REDO, Grid, check_unchanged, to_train
 from .slurm import submit
 from .spec import Study
 from .spec_file import ground_names, load_study, study_names
+from .verdict import read_others
 
 STOPPED = 75  # the exit status of a run that was told to stop, and can go on
 
@@ -37,21 +41,26 @@ def study_parser() -> argparse.ArgumentParser:
         'again, it goes on where it was.',
     )
     parser.add_argument(
-        'study', help=f'{", ".join(study_names())}, or a Python file'
+        'study',
+        type=user_path,
+        help=f'{", ".join(study_names())}, or a Python file',
     )
     parser.add_argument(
         '--on',
+        type=user_path,
         metavar='GROUND',
         help=f'data and architecture: {", ".join(ground_names())}, or a file '
         "(default: the study's)",
     )
     parser.add_argument(
         '--work-dir',
+        type=user_path,
         metavar='FOLDER',
         help='where all is kept (default: work_dirs/studies/STUDY_GROUND)',
     )
     parser.add_argument(
         '--data-root',
+        type=user_path,
         default='data',
         metavar='FOLDER',
         help='where data sets are: what configs look for in `data`, and the '
@@ -70,6 +79,14 @@ def study_parser() -> argparse.ArgumentParser:
         default=[],
         help='do again, and these alone: cells whose config, suite or '
         'protocol was changed since; cells whose test sets were missing',
+    )
+    parser.add_argument(
+        '--beside',
+        nargs='+',
+        default=[],
+        metavar='FOLDER',
+        help='work dirs of the same study on other grounds, which recommended '
+        'settings have to hold on too',
     )
     parser.add_argument(
         '--train-only',
@@ -140,7 +157,7 @@ def run_study(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     args = study_parser().parse_args(argv)
-    console = Console(file=sys.stdout)  # training redirects it
+    console = Console(file=sys.stdout, emoji=False)  # training redirects it
     study = load_study(args.study, args.on, args.seeds)
     whole = all_cells(study, args.cfg_options)
     cells = select(whole, args.only)
@@ -148,6 +165,7 @@ def run_study(argv: Sequence[str] | None = None) -> int:
         args.work_dir or f'work_dirs/studies/{study.name}_{study.on.name}'
     )
     kept = Kept(out)
+    others = read_others(args.beside, study.name)
     if args.list:
         _list(cells, kept, console)
         return 0
@@ -187,9 +205,33 @@ def run_study(argv: Sequence[str] | None = None) -> int:
         results = assemble(
             study, cells, kept, as_published=not args.cfg_options
         )
-        write_report(results, study.plot, out)
-        print_report(results, out, console)
+        results['command'] = _command(args, argv)
+        write_report(results, study.plot, out, others)
+        print_report(results, out, console, others)
     return int(bool(failed))
+
+
+def _command(args: argparse.Namespace, argv: Sequence[str]) -> str:
+    """The command for all that a report has, in however many runs it was.
+
+    Without what only says where files are, or how the work is divided.
+    """
+    words = ['tools/study.py', args.study]
+    for flag, value in (
+        ('--on', args.on),
+        ('--only', args.only),
+        ('--seeds', args.seeds),
+    ):
+        if value is not None:
+            values = value if isinstance(value, list) else [value]
+            words += [flag, *map(str, values)]
+    if args.cfg_options:
+        start = argv.index('--cfg-options')
+        words += takewhile(
+            lambda word: word == '--cfg-options' or word[:2] != '--',
+            argv[start:],
+        )
+    return command_line(words)
 
 
 def _settings(study: Study, args: argparse.Namespace) -> Settings:
@@ -255,7 +297,7 @@ def main() -> None:
     what can go on.
     """
     import_from_here()
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in SIGNALS:
         signal.signal(number, _stop)
     try:
         status = run_study()

@@ -200,7 +200,10 @@ def record_of(rows: list[dict], scale: bool = True) -> dict:
 
 
 def _summary(one: dict) -> dict:
-    return {key: one[key] for key in ('mean', 'by_severity', 'by_kind')}
+    return {
+        key: one[key]
+        for key in ('num_images', 'mean', 'by_severity', 'by_kind')
+    }
 
 
 def _accuracies(cells: dict | None) -> dict | None:

@@ -198,6 +198,7 @@ METRICS: dict[str, Metric] = {
     'around': Metric('around them, normalised (%)', 1, _around('normalised')),
     'around_raw': Metric('around them, raw (%)', 1, _around('raw')),
 }
+_ERRORS = {'ece', 'nll', 'brier', 'aurc', 'seconds'}
 AUROC_OF = 'auroc_'  # and the name of a set, as `slug` has it
 
 # what differs from run to run, and is kept with the times
@@ -226,6 +227,16 @@ def find_metric(name: str) -> Metric:
             None,
         ),
     )
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether a smaller value of a metric is the better one.
+
+    Example:
+        >>> lower_is_better('corrupted_ece_scaled'), lower_is_better('auroc')
+        (True, False)
+    """
+    return bool(_ERRORS & set(name.split('_')))
 
 
 def metric_names(ood: Iterable[str]) -> tuple[str, ...]:

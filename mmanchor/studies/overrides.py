@@ -1,11 +1,11 @@
 """Changes of a config, refused where they would change nothing."""
 
-import difflib
-import inspect
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
+
+from ..utils.names import did_you_mean, named_arguments
 
 # what the runner and the tools read from a config besides the arguments
 _TOP = (
@@ -80,12 +80,8 @@ def _inside(
 def _unknown(
     key: str, path: str, where: str, of: str, known: list[str | int]
 ) -> str:
-    close = difflib.get_close_matches(key, map(str, known), 3)
-    advice = (
-        f'Is {" or ".join(close)} meant?'
-        if close
-        else f'There is {", ".join(map(str, known)) or "nothing"}.'
-    )
+    there = ', '.join(map(str, known)) or 'nothing'
+    advice = did_you_mean(key, known, f'There is {there}.', at_most=3)
     return (
         f'Expected `{path}`, which {of} sets, to be a place in its '
         f'config, but {where} has no {key!r}. {advice}'
@@ -93,4 +89,4 @@ def _unknown(
 
 
 def _names_at_top() -> list[str]:
-    return [*inspect.signature(Runner.__init__).parameters, *_TOP]
+    return [*named_arguments(Runner), *_TOP]

@@ -1,6 +1,7 @@
 """What a study leaves behind: JSON, a table and the figure."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib import style
@@ -20,15 +21,20 @@ from .tables import (
     study_table,
     told,
 )
+from .verdict import verdict_table
 
 
-def write_report(results: dict, plot, folder: Path) -> None:
+def write_report(
+    results: dict, plot, folder: Path, others: Sequence[dict] = ()
+) -> None:
     """Write ``results.json``, ``results.csv``, ``report.md`` and figures.
 
     Args:
         results (dict): What ``results.json`` is to have.
         plot (Plot): How it is drawn.
         folder (Path): Where to.
+        others (Sequence[dict]): Results of the study on other grounds, which
+            recommended settings have to hold on. Defaults to none.
 
     Raises:
         ValueError: The folder can't be written to.
@@ -53,15 +59,29 @@ def write_report(results: dict, plot, folder: Path) -> None:
                     )
                 names.append(f'{name}.png')
             (partial / 'results.json').write_text(
-                json.dumps(results, indent=1, ensure_ascii=False) + '\n'
+                json.dumps(results, indent=1, ensure_ascii=False) + '\n',
+                encoding='utf-8',
             )
-            (partial / 'results.csv').write_text(csv_text(results))
-            (partial / 'report.md').write_text(markdown_report(results, names))
+            (partial / 'results.csv').write_text(
+                csv_text(results), encoding='utf-8'
+            )
+            (partial / 'report.md').write_text(
+                markdown_report(
+                    results, names, verdict_table(results, others)
+                ),
+                encoding='utf-8',
+            )
 
 
-def print_report(results: dict, folder: Path, console: Console) -> None:
+def print_report(
+    results: dict, folder: Path, console: Console, others: Sequence[dict] = ()
+) -> None:
     """Print the tables, and what is not there."""
-    for table in (study_table(results), difference_table(results)):
+    for table in (
+        study_table(results),
+        difference_table(results),
+        verdict_table(results, others),
+    ):
         if table is not None:
             for part in to_rich(table, console.width):
                 console.print(part)

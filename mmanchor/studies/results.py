@@ -11,19 +11,23 @@ from ..suite.spec import load_suite
 from ..utils.config import changes
 from .cells import Cell, Kept, describe_changes
 from .metrics import OF_TIMES, values_of
-from .paired import paired_difference
+from .paired import paired_difference, t_interval
 from .spec import Study
 
 CONVENTIONS = dict(
     std='sample standard deviation over seeds; none of one seed',
+    intervals='in brackets: 95 % t-interval of the mean over seeds, with '
+    'n - 1 degrees of freedom; it has seeds of training in it, all of them '
+    'tested on the same images',
     seeds='a seed decides weights, order, augmentation, masks and references',
     corrupted='mean over kinds at each severity, then over severities',
     noise_blur_weather_digital='groups of kinds of corruption (Hendrycks and '
     'Dietterich 2019): mean over kinds and severities',
     temperature='fitted on held-out clean images, which are not tested on; 1 '
     'where none fits, as where all of them are right',
-    ece='L1, top label, 15 bins of equal width; of corrupted images, as NLL, '
-    'Brier score and AURC, the mean over kinds and severities',
+    ece='L1, top label, 15 bins of equal width; of corrupted images, as '
+    'smECE, NLL, Brier score and AURC, the mean over sets: of the figures of '
+    'each kind and severity, not of all their images pooled',
     aurc='mean error rate of the n most confident images; E-AURC less that of '
     'the best order',
     auroc='out of distribution positive, by energy, mean over sets, in %',
@@ -120,10 +124,21 @@ def assemble(
         corruptions=_corruptions(study, list(found.values())),
         metrics=list(study.metrics),
         baseline=baseline,
+        jobs=dict(study.jobs),
         settings=settings,
         missing=_missing(cells, kept),
         conventions=conventions,
+        images=_images(study, list(found.values())),
         made_with=_made_with(list(found.values())),
+        checkpoints=[
+            dict(
+                setting=name,
+                seed=seed,
+                trained=one.get('trained'),
+                weights=one.get('weights'),
+            )
+            for (name, seed), one in found.items()
+        ],
         times=times,
     )
 
@@ -159,8 +174,29 @@ def _corruptions(study: Study, found: list[dict]) -> list[str]:
     )
 
 
+def _images(study: Study, found: list[dict]) -> dict[str, int]:
+    """How many images ``clean`` and ``corrupted`` figures are of.
+
+    Of corrupted sets, of each kind and severity; without what cells did not
+    record.
+    """
+    counts = {}
+    for one in found:
+        model = one['model']
+        shifted = (model.get('shifts') or {}).get(study.on.shifted) or {}
+        for name, part in (
+            ('clean', model.get('clean') or {}),
+            ('corrupted', shifted),
+        ):
+            if part.get('num_images') is not None:
+                counts.setdefault(name, part['num_images'])
+    return counts
+
+
 def over_seeds(values: list[dict[str, float]]) -> dict:
-    """``mean``, ``std`` and ``n`` of each figure that every seed has.
+    """``mean``, ``std``, ``interval`` of each figure that every seed has.
+
+    And ``n``, how many seeds there are.
 
     Example:
         >>> over_seeds([dict(clean=90.0), dict(clean=92.0)])['mean']
@@ -177,6 +213,9 @@ def over_seeds(values: list[dict[str, float]]) -> dict:
         std={
             name: stdev(column) if len(column) > 1 else None
             for name, column in columns.items()
+        },
+        interval={
+            name: t_interval(column) for name, column in columns.items()
         },
         n=len(values),
     )
@@ -197,11 +236,12 @@ def _add_differences(settings: list[dict], baseline: str | None) -> str | None:
 
 
 def figures_of(results: dict, setting: dict) -> dict:
-    """``mean``, ``std`` and ``n`` of a setting, those of times included."""
+    """``mean``, ``std``, ``interval``, ``n``, those of times included."""
     times = results['times'].get(setting['name'], {})
     return dict(
         mean={**setting['mean'], **times.get('mean', {})},
         std={**setting['std'], **times.get('std', {})},
+        interval={**setting.get('interval', {}), **times.get('interval', {})},
         n=setting['n'],
     )
 

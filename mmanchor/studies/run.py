@@ -9,11 +9,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from ..suite.images import check_clean_set
 from ..suite.settings import Settings
 from ..suite.spec import load_suite
 from ..utils.config import changes
-from ..utils.console import commit, progress_bars, versions
+from ..utils.console import progress_bars
 from ..utils.locks import lock
+from ..utils.provenance import commit, versions, without_folders
 from .cells import (
     DONE,
     FAILED,
@@ -21,7 +23,6 @@ from .cells import (
     Cell,
     Kept,
     describe_changes,
-    without_folders,
 )
 from .checks import check_trainable
 from .landscape import measure_landscape
@@ -141,10 +142,15 @@ class Grid:
                 train. Otherwise their cells come last. Defaults to False.
 
         Raises:
+            FileNotFoundError: The clean test set is not there.
             ValueError: Cells were made with other settings, or the config of
                 one can't be trained.
         """
         check_unchanged(self.cells, self.kept, self.redo)
+        if not self.train_only and not all(
+            self.kept.is_done(cell, self.redo) for cell in self.cells
+        ):
+            check_clean_set(self.bench.suite)
         check_trainable(
             to_train(self.cells, self.kept, self.redo), self.data_root
         )

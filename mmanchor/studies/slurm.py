@@ -158,7 +158,11 @@ def _run(command: list[str]) -> str:
     )
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, env=environment
+            command,
+            capture_output=True,
+            text=True,
+            env=environment,
+            encoding='utf-8',
         )
     except FileNotFoundError:
         raise ValueError(

@@ -163,6 +163,9 @@ class Study:
             rather than the suite. Defaults to None.
         grounds (Sequence[str]): Those that it can be made on, by name.
             Defaults to none: on any.
+        jobs (Dict[str, str]): What users want a model for, and the metric
+            that decides which setting is recommended for it; see
+            :mod:`~mmanchor.studies.verdict`. Defaults to none.
     """
 
     name: str
@@ -177,6 +180,7 @@ class Study:
     caption: str = ''
     landscape: Landscape | None = None
     grounds: Sequence[str] = ()
+    jobs: dict[str, str] = field(default_factory=dict)
 
     def setting(self, name: str) -> Setting:
         """The setting of a name."""

@@ -7,13 +7,14 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .. import CONFIG_DIR
 from ..suite.settings import Settings
 from ..suite.spec import load_suite
-from ..utils.config import check_fields, meant
+from ..utils.config import CONFIG_DIR, check_fields
+from ..utils.names import did_you_mean
 from .metrics import METRICS, metric_names
 from .slug import slug
 from .spec import BASELINE, FIGURES, Ground, Landscape, Plot, Setting, Study
+from .verdict import check_jobs
 
 FOLDER = CONFIG_DIR / 'studies'
 VARIANTS = 'variants'
@@ -111,6 +112,7 @@ def load_study(
         )
     known = metric_names(one.name for one in load_suite(ground.suite).ood)
     _check_known(study.metrics, known, f'metrics in {path}')
+    check_jobs(study.jobs, known)
     _check_known(study.plot.metrics, known, f'metrics of `plot` in {path}')
     _check_known([study.plot.kind], FIGURES, f'`kind` of `plot` in {path}')
     for one in settings if study.plot.log else ():
@@ -168,7 +170,7 @@ def _find(name: str | Path, folder: Path, what: str) -> Path:
         raise FileNotFoundError(
             f'Expected {what} among {", ".join(known)}, or a Python file of '
             f'your own, but got {str(name)!r}. '
-            f'{meant(str(name), known, "Change it.")}'
+            f'{did_you_mean(str(name), known, "Change it.")}'
         )
     return path
 
@@ -303,4 +305,4 @@ def _check_known(
 
 
 def _advice(name: str, known: Iterable[str]) -> str:
-    return meant(name, known, f'There is {", ".join(known)}.')
+    return did_you_mean(name, known, f'There is {", ".join(known)}.')

@@ -9,11 +9,13 @@ from .metrics import find_metric, shown
 from .results import figures_of
 
 
-def study_table(results: dict) -> Table:
+def study_table(results: dict, intervals: bool = False) -> Table:
     """A row for each setting: mean ± standard deviation over seeds.
 
     Args:
         results (dict): See ``results.json``.
+        intervals (bool): Whether to show confidence intervals of the means,
+            for which terminals are too narrow. Defaults to False.
     """
     metrics = _with_values(results)
     published = [
@@ -31,11 +33,14 @@ def study_table(results: dict) -> Table:
         found = figures_of(results, setting)
         row = [setting['name'], str(found['n'])]
         for name in metrics:
-            row.append(
-                plus_minus(
-                    found['mean'].get(name), found['std'].get(name), name
-                )
+            text = plus_minus(
+                found['mean'].get(name), found['std'].get(name), name
             )
+            ends = found['interval'].get(name) if intervals else None
+            if ends is not None:
+                low, high = (shown(end, name) for end in ends)
+                text += f' [{low}, {high}]'
+            row.append(text)
             if name in published:
                 row.append(shown(setting['paper'].get(name), name))
         rows.append(row)
@@ -46,6 +51,12 @@ def study_table(results: dict) -> Table:
             f'{caption} Corrupted: {results["shifted"]}, '
             f'{"; ".join(results["corruptions"])}.'
         ).strip()
+    counts = [
+        f'{name} {count:,}' + ' of each kind and severity' * (i > 0)
+        for i, (name, count) in enumerate(results.get('images', {}).items())
+    ]
+    if counts:
+        caption = f'{caption} Images: {"; ".join(counts)}.'.strip()
     return Table(title, caption, header, rows)
 
 
@@ -155,6 +166,8 @@ def csv_text(results: dict) -> str:
             'low',
             'high',
             'pairs',
+            'mean_low',
+            'mean_high',
         )
     )
     for setting in results['settings']:
@@ -191,22 +204,28 @@ def csv_text(results: dict) -> str:
                     setting['paper'].get(metric),
                     seeds,
                     *paired,
+                    *(found['interval'].get(metric) or (None, None)),
                 ]
             )
     return text.getvalue()
 
 
-def markdown_report(results: dict, figures: list[str]) -> str:
+def markdown_report(
+    results: dict, figures: list[str], verdict: Table | None = None
+) -> str:
     """The table, the figures and what they depend on.
 
     Args:
         results (dict): See ``results.json``.
         figures (List[str]): PNG files, as links.
+        verdict (Table, optional): Recommended settings. Defaults to None.
     """
-    parts = [to_markdown(study_table(results)).replace('## ', '# ', 1)]
+    parts = [to_markdown(study_table(results, True)).replace('## ', '# ', 1)]
     differences = difference_table(results)
     if differences is not None:
         parts.append(to_markdown(differences))
+    if verdict is not None:
+        parts.append(to_markdown(verdict))
     parts += [
         f'![{results["title"]}]({figure})\n\n[PDF]({figure[:-3]}pdf)'
         for figure in figures
@@ -214,6 +233,19 @@ def markdown_report(results: dict, figures: list[str]) -> str:
     if results['missing']:
         lines = [f'- {told(one)}' for one in results['missing']]
         parts.append('\n'.join(['## Not there', '', *lines]))
+    rows = [
+        [
+            one['setting'],
+            str(one['seed']),
+            str(one['trained']),
+            str(one['weights']),
+        ]
+        for one in results.get('checkpoints', ())
+        if one['weights']
+    ]
+    if rows:
+        header = ['setting', 'seed', 'trained in', 'SHA-256 of its weights']
+        parts.append(to_markdown(Table('Checkpoints', '', header, rows, 4)))
     lines = [f'- {key}: {one_line(text)}' for key, text in _about(results)]
     parts.append('\n'.join(['## Conventions and versions', '', *lines]))
     return '\n\n'.join(parts) + '\n'
@@ -236,6 +268,8 @@ def told(missing: dict, at_most: int = 3) -> str:
 
 def _about(results: dict):
     yield from results['conventions'].items()
+    if results.get('command'):
+        yield 'command', f'`{results["command"]}`'
     made = results['made_with']
     if len(made) > 1:
         yield (
@@ -247,6 +281,7 @@ def _about(results: dict):
         )
     for one in made:
         yield 'commit', one['commit']
+        yield 'device', one['device']
         yield (
             'versions',
             ', '.join(

@@ -20,11 +20,11 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
-from .. import CONFIG_DIR
 from ..engine import launch
 from ..engine.resume import latest_checkpoint
-from ..utils.config import read_config, reference_hooks, type_name
-from ..utils.console import commit, write_json
+from ..utils.config import CONFIG_DIR, read_config, reference_hooks, type_name
+from ..utils.console import write_json
+from ..utils.provenance import commit
 from .data_root import with_data_root
 from .overrides import override
 from .spec import Ground, Setting, Study
@@ -72,7 +72,9 @@ class Training:
         """Of the last epoch; None before that."""
         record = self.folder(work_dir) / 'trained.json'
         try:
-            path = record.with_name(json.loads(record.read_text())['file'])
+            path = record.with_name(
+                json.loads(record.read_text(encoding='utf-8'))['file']
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None  # not there, or damaged: training goes on, or ends
         return str(path) if path.is_file() else None
@@ -83,7 +85,9 @@ class Training:
         With that of the model it starts from.
         """
         record = json.loads(
-            (self.folder(work_dir) / 'trained.json').read_text()
+            (self.folder(work_dir) / 'trained.json').read_text(
+                encoding='utf-8'
+            )
         )
         before = self.start.seconds(work_dir) if self.start else 0.0
         return round(record['seconds'] + before, 1)
@@ -273,7 +277,11 @@ class _Stopwatch(Hook):
         return round(sum(self._of_epochs().values()), 1)
 
     def _of_epochs(self) -> dict:
-        return json.loads(self.path.read_text()) if self.path.exists() else {}
+        return (
+            json.loads(self.path.read_text(encoding='utf-8'))
+            if self.path.exists()
+            else {}
+        )
 
     def before_train_epoch(self, runner) -> None:
         self.epoch, self.begun = str(runner.iter), time.time()

@@ -46,7 +46,7 @@ class Parts:
             return None
         arrays = {}
         try:
-            result = json.loads(path.read_text())
+            result = json.loads(path.read_text(encoding='utf-8'))
             # those of before did not say which arrays they have
             names = result.pop(_ARRAYS, None)
             if names or names is None and path.with_suffix('.npz').exists():
@@ -85,7 +85,8 @@ class Parts:
                     np.savez(partial / path.with_suffix('.npz').name, **arrays)
             with whole_files(self.folder) as partial:
                 (partial / path.name).write_text(
-                    json.dumps({**result, _ARRAYS: sorted(arrays or {})})
+                    json.dumps({**result, _ARRAYS: sorted(arrays or {})}),
+                    encoding='utf-8',
                 )
         except (OSError, ValueError) as error:
             why = getattr(error, 'strerror', None) or error

@@ -16,6 +16,7 @@ from ..checkpoints.model_loading import classes_of, load_classifier
 from ..checkpoints.verification import check_checkpoint, is_remote
 from ..models import AnchoredImageClassifier
 from ..utils.config import evaluation_pipeline, reference_hooks, type_name
+from ..utils.provenance import shareable_path
 from .images import TestPipeline
 from .predict import check_classifier
 
@@ -81,13 +82,7 @@ class Candidate:
         """How references are used, in a word or two; None of plain models."""
         if self.hook is None:
             return None
-        k = self.hook.needed
-        return dict(
-            mean=f'K = {k}',
-            single='K = 1',
-            adaptive=f'K ≤ {k}',
-            transduction=f'best of {k}',
-        )[self.hook.protocol.name]
+        return self.hook.protocol.describe(self.hook.needed)
 
     @property
     def settings(self) -> dict:
@@ -133,8 +128,8 @@ class Candidate:
         """What the results say of it."""
         hook = self.hook
         return dict(
-            config=self.config_name,
-            checkpoint=self.checkpoint,
+            config=shareable_path(self.config_name),
+            checkpoint=shareable_path(self.checkpoint),
             sha256=self.sha256,
             classifier=type_name(self.cfg.model),
             num_references=hook and hook.needed,

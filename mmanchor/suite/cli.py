@@ -21,10 +21,13 @@ from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
 from ..engine.reference_flags import add_reference_flags, set_references
 from ..utils.config import read_config, reference_hooks
 from ..utils.console import progress_bars
+from ..utils.files import user_path
 from ..utils.locks import only_run
+from ..utils.provenance import readable
 from .cache import Parts
 from .candidates import Candidate, named
 from .ensembles import EnsembleCandidate
+from .images import check_clean_set
 from .report_files import assemble, print_report, write_report
 from .runner import run_suite
 from .settings import DEFAULT_SCORES, Settings
@@ -39,6 +42,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         'models',
+        type=user_path,
         nargs='+',
         metavar='CONFIG CHECKPOINT',
         help='one model or more, standard or anchored; differences are '
@@ -47,6 +51,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--suite',
+        type=user_path,
         required=True,
         help='cifar10, cifar10-folders, cifar10-folders-2k, cifar100, '
         'imagenet, digits, or a Python file',
@@ -56,12 +61,14 @@ def evaluate_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--out',
+        type=user_path,
         metavar='FOLDER',
         help='where results go; what is there already is not measured again '
         '(default: work_dirs/evaluate/SUITE)',
     )
     parser.add_argument(
         '--data-root',
+        type=user_path,
         default='data',
         metavar='FOLDER',
         help='where the folders of test sets are (default: %(default)s)',
@@ -113,7 +120,8 @@ def evaluate(argv: Sequence[str] | None = None) -> dict:
         dict: What ``results.json`` has.
 
     Raises:
-        FileNotFoundError: A config, checkpoint or suite is not there.
+        FileNotFoundError: A config, checkpoint or suite is not there, nor
+            the clean test set.
         OSError: Results can't be kept.
         ValueError: See :func:`~mmanchor.suite.run_suite`; flags
             don't go together; or another run writes to the folder.
@@ -129,9 +137,10 @@ def evaluate(argv: Sequence[str] | None = None) -> dict:
         mce=args.mce,
     )
     suite = load_suite(args.suite, args.data_root)
+    check_clean_set(suite)
     candidates = read_candidates(args)
     out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
-    console = Console()
+    console = Console(emoji=False)
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         for one in candidates:
             if isinstance(one, EnsembleCandidate):
@@ -216,6 +225,7 @@ def read_candidates(args: argparse.Namespace) -> list[Candidate]:
     """
     models = split_models(args.models)
     names = args.names or [Path(config).stem for config, _ in models]
+    names = [readable(name) for name in names]
     if len(names) != len(models):
         raise ValueError(
             f'Expected as many --names as models, {len(models)}, '

@@ -96,7 +96,7 @@ def make_corrupted(
                 report,
                 settings_of(corrupted),
             )
-            (root / MADE_FROM).write_text(made_from)
+            (root / MADE_FROM).write_text(made_from, encoding='utf-8')
     except OSError as error:
         raise OSError(
             f'Expected room for corrupted images in {root}, but '
@@ -193,7 +193,7 @@ def _is_made(root: Path, kinds, made_from: str) -> bool:
         return False
     record = root / MADE_FROM
     if record.exists():
-        return record.read_text() == made_from
+        return record.read_text(encoding='utf-8') == made_from
     return not (root / RECORD).exists()
 
 
@@ -208,7 +208,8 @@ def _check_same(root: Path, source: ArraySource, name: str) -> None:
     path = root / RECORD
     if (
         path.exists()
-        and json.loads(path.read_text()).get('images') != source.fingerprint()
+        and json.loads(path.read_text(encoding='utf-8')).get('images')
+        != source.fingerprint()
     ):
         raise ValueError(
             f'Expected {root} to hold corrupted images of {name}, but got '

@@ -141,7 +141,9 @@ class EnsembleCandidate:
         """What the results say of it."""
         return dict(
             self.members[0].describe(),
-            checkpoint=self.checkpoint,
+            checkpoint=' + '.join(
+                one.describe()['checkpoint'] for one in self.members
+            ),
             sha256=self.sha256,
             ensemble=len(self.members),
         )

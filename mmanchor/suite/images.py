@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from mmpretrain.datasets.transforms import PackInputs
 from mmpretrain.registry import DATASETS, TRANSFORMS
 
 from ..utils.config import type_name
-from .spec import Cell
+from .spec import Cell, Suite
 
 CHUNK = 32  # images that a thread reads at a time
 # of the host's sets, which don't tell it themselves
@@ -50,9 +51,52 @@ class TestPipeline:
         self.steps = list(config[self.reads_files : -1])
 
     @property
+    def steps_without_crop(self) -> list[dict]:
+        """The steps for images that were resized and cropped before.
+
+        What resizes an image and then cuts its borders off becomes a resize
+        of the whole image to the size that the crop leaves.
+        """
+        found: list[dict] = []
+        for step in self.steps:
+            name = type_name(step)
+            before = type_name(found[-1]) if found else ''
+            if name == 'EfficientNetCenterCrop':
+                found.append(_resize(step, step['crop_size']))
+            elif name == 'CenterCrop' and before in ('Resize', 'ResizeEdge'):
+                found.append(_resize(found.pop(), step['crop_size']))
+            elif (name, before) == (
+                'torchvision/CenterCrop',
+                'torchvision/Resize',
+            ):
+                size = step['size']
+                size = (size, size) if isinstance(size, int) else size
+                found.append(dict(found.pop(), size=size))
+            else:
+                found.append(step)
+        return found
+
+    @property
     def channel_order(self) -> str:
         """Of the images it is given: of files BGR, of arrays RGB."""
         return 'bgr' if self.reads_files else 'rgb'
+
+
+def _resize(like: dict, size: int | Sequence[int]) -> dict:
+    """A resize to a size, (H, W), by the method of another transform."""
+    height, width = (size, size) if isinstance(size, int) else size
+    # what the host's classes do where the config does not say
+    default = (
+        'bicubic'
+        if type_name(like) == 'EfficientNetCenterCrop'
+        else 'bilinear'
+    )
+    return dict(
+        type='Resize',
+        scale=(width, height),
+        interpolation=like.get('interpolation', default),
+        backend=like.get('backend', 'cv2'),
+    )
 
 
 class ImageBatches:
@@ -68,6 +112,8 @@ class ImageBatches:
         batch_size (int): Images a batch. Defaults to 256.
         workers (int): Threads that read and transform images where there is
             something to do for each. Defaults to 2.
+        pin_memory (bool): Whether batches come in pinned memory, which a GPU
+            copies from without the host waiting. Defaults to False.
 
     Attributes:
         labels (torch.Tensor): (N,), int64.
@@ -90,10 +136,18 @@ class ImageBatches:
         pipeline: TestPipeline,
         batch_size: int = 256,
         workers: int = 2,
+        pin_memory: bool = False,
     ):
+        self.pin_memory = pin_memory
         self.dataset = _build(cell)
         steps = [*cell.steps, *pipeline.steps]
-        self.transform = Compose([TRANSFORMS.build(step) for step in steps])
+        self.before = _compose(cell.steps)
+        self.transform = _compose(pipeline.steps)
+        self.transform_square = (
+            _compose(pipeline.steps_without_crop)
+            if cell.is_cropped
+            else self.transform
+        )
         self.load = TRANSFORMS.build(pipeline.load)
         self.channel_order = pipeline.channel_order
         self.batch_size, self.workers = batch_size, workers
@@ -141,6 +195,10 @@ class ImageBatches:
                 yield waiting.result()
 
     def _read(self, rows, readers) -> torch.Tensor:
+        images = self._read_pageable(rows, readers)
+        return images.pin_memory() if self.pin_memory else images
+
+    def _read_pageable(self, rows, readers) -> torch.Tensor:
         if self.arrays is not None:
             images = self.arrays[rows[0] : rows[-1] + 1]
             if len(images) != len(rows):  # not one after the other
@@ -178,7 +236,13 @@ class ImageBatches:
         if 'img' not in info:
             info, order = self._loaded(info), 'bgr'
         info['img'] = self._reordered(info['img'], order)
-        return PackInputs.format_input(self.transform(info)['img'])
+        info = self.before(info)
+        height, width = info['img'].shape[:2]
+        # of a set that was cropped, what is no square was left as it was
+        transform = (
+            self.transform_square if height == width else self.transform
+        )
+        return PackInputs.format_input(transform(info)['img'])
 
     def _loaded(self, info: dict) -> dict:
         path, error = info['img_path'], 'no image'
@@ -198,6 +262,36 @@ class ImageBatches:
         if order == self.channel_order or images.shape[-1] != 3:
             return images
         return np.ascontiguousarray(images[..., ::-1])
+
+
+def check_clean_set(suite: Suite) -> None:
+    """Refuse a suite whose clean set is not there.
+
+    Nothing could be compared with what is measured on the other sets.
+
+    Args:
+        suite (Suite): Any.
+
+    Raises:
+        FileNotFoundError: The set is not there, with the folder that was
+            looked at.
+    """
+    cell = next(suite.clean.cells())
+    try:
+        _build(cell)
+    except FileNotFoundError as error:
+        looked = Path(cell.dataset.get('data_root', '.')).absolute()
+        raise FileNotFoundError(
+            f'Expected the clean test set of {suite.title} in {looked}, but '
+            f'got: {str(error).rstrip(".")}. Put it there, or name the folder '
+            'of all test sets with --data-root.'
+        ) from error
+    except ValueError:
+        return  # a damaged set is reported by name, as all others are
+
+
+def _compose(steps: Sequence[dict]) -> Compose:
+    return Compose([TRANSFORMS.build(step) for step in steps])
 
 
 def _build(cell: Cell):

@@ -7,10 +7,15 @@ import numpy as np
 import torch
 from mmpretrain.registry import METRICS
 
+from ..evaluation.confidence_intervals import (
+    normal_interval,
+    wilson_interval,
+)
 from ..evaluation.metrics.anomaly_scores import find_score
 from ..evaluation.metrics.per_image import PerImageMetric, check_images, marked
 from ..evaluation.metrics.predicted_batch import PredictedBatch
 from ..evaluation.metrics.references import SingleReferenceAccuracy
+from ..utils.transfer import copy_to_device
 from .candidates import Ready
 from .images import ImageBatches
 from .predict import predict_batch
@@ -33,6 +38,15 @@ FIGURES = (
 OF_REFERENCES = dict(
     ReferenceSpread='pred_std', ReferencesUsed='num_references'
 )
+# the figures that are means of one number an image
+MEANS = dict(
+    NegativeLogLikelihood='nll',
+    BrierScore='brier',
+    ReferenceSpread='spread',
+    ReferencesUsed='mean_used',
+)
+# what the ends of a figure's confidence interval are called after it
+LOW, HIGH = '_low', '_high'
 
 
 class Measured(NamedTuple):
@@ -40,7 +54,9 @@ class Measured(NamedTuple):
 
     Attributes:
         figures (Dict[str, float]): ``top1`` in %, ``ece`` and so on; None
-            where a model has none. Empty for images of no class.
+            where a model has none. Where a figure has a 95 % confidence
+            interval, its ends are beside it, as ``top1_low`` and
+            ``top1_high``. Empty for images of no class.
         reliability (Dict[str, list]): Of each of 15 bins of confidence, the
             ``count`` of images, and the sums of their ``confidence`` and of
             those that are ``right``.
@@ -112,8 +128,10 @@ def measure(
     rows: list[dict[str, list]] = [{} for _ in temperatures]
     kept_answers, start = [], 0
     for images in batches:
-        labels = batches.labels[start : start + len(images)].to(device)
-        start += len(images)
+        batch = slice(start, start + len(images))
+        labels = copy_to_device(batches.labels[batch], device)
+        images = copy_to_device(images, device)
+        start = batch.stop
         with torch.autocast(torch.device(device).type, enabled=amp):
             fields = predict_batch(ready.model, images)
         answer = fields.pop('answer').float()
@@ -156,6 +174,7 @@ def _finish(metrics, columns, answers) -> Measured:
     found = dict(spread=None, mean_used=None) if metrics else {}
     for name, metric in metrics.items():
         found.update(metric.of_rows(whole[name]))
+        found.update(_interval(name, whole[name], found))
     reliability = _bins(whole['CalibrationError']) if metrics else {}
     scores = {}
     for name, column in whole.items():
@@ -163,6 +182,22 @@ def _finish(metrics, columns, answers) -> Measured:
             check_images(column)
             scores[name.partition(' ')[2]] = column.numpy()
     return Measured(found, reliability, scores, answers)
+
+
+def _interval(name: str, rows: torch.Tensor, figures: dict) -> dict:
+    """Ends of a figure's confidence interval, empty where it has none."""
+    if name == 'Top1Accuracy':
+        figure, scale = 'top1', 100
+        ends = wilson_interval(figures['top1'] / 100, len(rows))
+    elif name in MEANS:
+        figure, scale = MEANS[name], 1
+        ends = normal_interval(rows[:, 0])
+    else:
+        return {}
+    return {
+        figure + end: ends and scale * ends[i]
+        for i, end in enumerate((LOW, HIGH))
+    }
 
 
 def _bins(rows: torch.Tensor) -> dict[str, list]:

@@ -8,7 +8,7 @@ import numpy as np
 from ..checkpoints.model_loading import check_classes
 from ..datasets import CorruptedArrays
 from ..functional import fit_temperature
-from ..utils.console import commit, versions
+from ..utils.provenance import commit, versions
 from .cache import Parts
 from .candidates import Candidate, Ready
 from .corrupted_sets import clean_mask
@@ -195,6 +195,7 @@ class Passes:
             self.ready.pipeline,
             self.settings.batch_size,
             self.settings.workers,
+            pin_memory=self.settings.device.startswith('cuda'),
         )
         if not cell.is_ood:
             check_classes(
@@ -246,6 +247,7 @@ class Passes:
         return dict(
             candidate=self.candidate.settings,
             cell=repr(cell),
+            is_cropped=cell.is_cropped,
             stamp=stamp_of(cell),
             left_out=held_out if self.settings.temperature else None,
             batch_size=self.settings.batch_size,

@@ -1,5 +1,6 @@
 """What a classifier says of a batch, in tensors."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from ..functional import average_references, reference_spread
 from ..models import AnchoredImageClassifier
+from ..utils.transfer import copy_to_device
 
 
 def check_classifier(model: nn.Module) -> None:
@@ -128,7 +130,7 @@ def _anchored(model, images) -> dict[str, torch.Tensor]:
         if len(logits) > 1 and model.protocol.name == 'mean':
             parts[0]['reference_logits'] = logits.permute(1, 2, 0)
         return parts[0]
-    place = torch.cat(order).argsort()
+    place = copy_to_device(torch.cat(order).argsort(), images.device)
     return {
         name: torch.cat([part[name] for part in parts])[place]
         for name in parts[0]
@@ -136,10 +138,8 @@ def _anchored(model, images) -> dict[str, torch.Tensor]:
 
 
 def _plain_logits(model, images) -> torch.Tensor:
-    head = model.head
-    # what heads make of several scores, before it becomes samples
+    # Heads combine several scores in `predict`. A shallow copy shares the
+    # weights, so other threads never see the method that is replaced on it.
+    head = copy.copy(model.head)
     head._get_predictions = lambda scores, samples: scores
-    try:
-        return head.predict(model.extract_feat(images), None)
-    finally:
-        del head._get_predictions
+    return head.predict(model.extract_feat(images), None)

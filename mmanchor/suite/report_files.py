@@ -1,15 +1,20 @@
 """What a suite leaves behind: JSON, CSV, Markdown and figures."""
 
 import json
-import shlex
-import sys
+import os
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from ..utils.console import commit, device_name, versions
 from ..utils.files import whole_files
+from ..utils.provenance import (
+    command_line,
+    commit,
+    device_name,
+    versions,
+    without_folders,
+)
 from .corrupted_sets import SEED, describe_corruptions
 from .measure import NUM_BINS
 from .report.drawing import draw_all
@@ -29,6 +34,16 @@ CONVENTIONS = dict(
     calibration=f'top label, of whole sets: ece (L1), rmsce (L2), mce (max) '
     f'with {NUM_BINS} bins of equal width; smooth_ece (smECE) without; over '
     'sets: mean and sample standard deviation',
+    ece_of_corrupted_sets='"mean over sets" is the mean of the errors of each '
+    'kind and severity; "pooled" (ece_pooled) is the error of all their '
+    'images together, as in reliability diagrams',
+    intervals='in brackets, and as _low and _high: 95 % confidence intervals '
+    'over images, each by itself; accuracy: Wilson; nll, brier, spread, '
+    'mean_used: normal; auroc: DeLong; of means over kinds and severities: '
+    'the means of the ends, which is wide enough although the images are the '
+    'same in all of them. Calibration errors, aurc, aupr and fpr95 have none: '
+    'their estimates are biased, and resampling adds to the bias. Seeds of '
+    'training are not in them',
     likelihood='nll in nats; brier: sum over classes, in [0, 2]',
     selective='aurc: mean error rate of the n most confident images; '
     'excess_aurc: less that of the best order',
@@ -53,7 +68,7 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
     """
     return dict(
         suite=dict(name=suite.name, title=suite.title),
-        command=shlex.join(['python', *sys.argv]),
+        command=command_line(),
         settings=dict(
             batch_size=settings.batch_size,
             device=device_name(settings.device),
@@ -82,15 +97,19 @@ def write_report(results: dict, out: Path) -> None:
         OSError: The disk is full.
         ValueError: The folder can't be written to.
     """
+    results = _without_folders(results)
     try:
         figures = draw_all(results, out / 'figures')
         with whole_files(out) as partial:
             (partial / 'results.json').write_text(
-                json.dumps(results, indent=1, ensure_ascii=False) + '\n'
+                json.dumps(results, indent=1, ensure_ascii=False) + '\n',
+                encoding='utf-8',
             )
-            (partial / 'results.csv').write_text(csv_text(results))
+            (partial / 'results.csv').write_text(
+                csv_text(results), encoding='utf-8'
+            )
             (partial / 'report.md').write_text(
-                markdown_report(results, figures, out)
+                markdown_report(results, figures, out), encoding='utf-8'
             )
     except OSError as error:
         raise OSError(
@@ -99,6 +118,21 @@ def write_report(results: dict, out: Path) -> None:
             'same command again: what was measured is '
             'kept.'
         ) from error
+
+
+def _without_folders(results: dict) -> dict:
+    """Results whose reasons don't say where this machine has its files."""
+    roots = {f'{os.getcwd()}/': '', str(Path.home()): '…'}
+    return dict(
+        results,
+        **{
+            part: [
+                dict(one, reason=without_folders(one['reason'], roots))
+                for one in results[part]
+            ]
+            for part in ('missing', 'failed')
+        },
+    )
 
 
 def print_report(results: dict, out: Path, console: Console) -> None:

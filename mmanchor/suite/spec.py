@@ -1,18 +1,17 @@
 """What a suite tests on, as its file says."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
-from .. import CONFIG_DIR
 from ..datasets import SEVERITIES
 from ..datasets.shifts.cifar import CorruptedArrays
 from ..datasets.shifts.kinds import check_settings
-from ..utils.config import check_fields
+from ..utils.config import CONFIG_DIR, check_fields, type_name
 
 FOLDER = CONFIG_DIR / 'suites'
 
@@ -29,6 +28,9 @@ class Cell:
         severity (int, optional): 1 to 5.
         is_ood (bool): Whether its images are of no class, whatever labels
             they have.
+        is_cropped (bool): Whether its images were resized and cropped before
+            the model's test pipeline sees them, so that the pipeline's own
+            crop is left out.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Cell:
     kind: str | None = None
     severity: int | None = None
     is_ood: bool = False
+    # records of sets that were made have the `repr` of before
+    is_cropped: bool = field(default=False, repr=False)
 
     def __str__(self) -> str:
         if self.kind is None:
@@ -54,7 +58,9 @@ class SuiteSet:
             model's own test pipeline. One that takes ``kind`` and
             ``severity`` stands for all of them.
         steps (Sequence[dict]): Transforms before the model's own, such as a
-            resize of images of other sizes. Defaults to none.
+            resize of images of other sizes. Where they crop, the model's
+            pipeline resizes the squares they leave without a crop of its
+            own. Defaults to none.
         kinds (Sequence[str]): Kinds of corruption. Defaults to all that the
             data set has.
         severities (Sequence[int]): Defaults to 1 to 5.
@@ -87,17 +93,33 @@ class SuiteSet:
         """Its images, as images of no class."""
         return replace(next(self.cells()), is_ood=True)
 
+    @property
+    def is_cropped(self) -> bool:
+        """Whether images are cropped by ``steps``, or as published."""
+        kind = DATASETS.get(self.dataset['type'])
+        return getattr(kind, 'IS_CROPPED', False) or any(
+            'Crop' in type_name(step) for step in self.steps
+        )
+
     def cells(self) -> Iterator[Cell]:
         """What is tested by itself."""
+        cropped = self.is_cropped
         if not self.is_corrupted:
-            yield Cell(self.name, self.dataset, self.steps)
+            yield Cell(self.name, self.dataset, self.steps, is_cropped=cropped)
             return
         # what was made went through the steps already
         steps = () if self.make else self.steps
         for kind in self.all_kinds:
             for severity in self.severities:
                 config = dict(self.dataset, kind=kind, severity=severity)
-                yield Cell(self.name, config, steps, kind, severity)
+                yield Cell(
+                    self.name,
+                    config,
+                    steps,
+                    kind,
+                    severity,
+                    is_cropped=cropped,
+                )
 
     @property
     def all_kinds(self) -> tuple[str, ...]:
@@ -234,7 +256,8 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
             )
         if 'data_root' in dataset:
             dataset['data_root'] = str(
-                Path(data_root) / Path(dataset['data_root']).expanduser()
+                Path(data_root).expanduser()
+                / Path(dataset['data_root']).expanduser()
             )
         made = SuiteSet(**{**of, 'dataset': dataset})
         if made.make and not (

@@ -5,8 +5,10 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 
+from ..evaluation.confidence_intervals import auroc_interval
 from ..evaluation.metrics.anomaly_rejection import anomaly_rejection
 from ..evaluation.metrics.corruption_error import mean_corruption_error
+from .report.reading import ece_of_bins
 
 Figures = dict[str, float | None]
 ROC_POINTS = 101
@@ -15,6 +17,12 @@ HISTOGRAM_BINS = 40
 
 def mean_figures(figures: list[Figures]) -> Figures:
     """The mean of each figure; None where one has none.
+
+    The same images are in all corrupted sets, so what is random in the
+    figures is not independent. The means of the ends of their intervals are
+    an interval that is wide enough however strongly they depend on each
+    other: a standard deviation of a mean is at most the mean of standard
+    deviations.
 
     Example:
         >>> mean_figures(
@@ -39,18 +47,24 @@ def summarise_shift(cells: dict[tuple, dict]) -> dict:
 
     Returns:
         dict: ``mean`` over kinds, then severities; ``by_severity``,
-        ``by_kind`` and ``cells``, None where a set has neither; and
-        ``reliability`` over all images.
+        ``by_kind`` and ``cells``, None where a set has neither;
+        ``num_images`` of each kind and severity; and ``reliability`` and
+        ``ece_pooled`` over all images together.
     """
     found = {key: cell['figures'] for key, cell in cells.items()}
     pooled = reliability([cell['reliability'] for cell in cells.values()])
+    common = dict(
+        num_images=next(iter(cells.values())).get('num_images'),
+        reliability=pooled,
+        ece_pooled=ece_of_bins(pooled),
+    )
     if (None, None) in found:
         return dict(
             mean=found[None, None],
             by_severity=None,
             by_kind=None,
             cells=None,
-            reliability=pooled,
+            **common,
         )
     kinds = list(dict.fromkeys(kind for kind, _ in found))
     severities = sorted({severity for _, severity in found})
@@ -69,7 +83,7 @@ def summarise_shift(cells: dict[tuple, dict]) -> dict:
             kind: {str(one): found[kind, one] for one in severities}
             for kind in kinds
         },
-        reliability=pooled,
+        **common,
     )
 
 
@@ -133,13 +147,16 @@ def compare_scores(inside: np.ndarray, outside: np.ndarray) -> dict:
         - outside: (M,)
 
     Returns:
-        dict: ``auroc``, ``aupr``, ``fpr95``; ``roc``: 101 points of ``fpr``
+        dict: ``auroc`` with the ends of its interval, ``auroc_low`` and
+        ``auroc_high``; ``aupr``, ``fpr95``; ``roc``: 101 points of ``fpr``
         and ``tpr``; ``histogram``: ``edges`` and counts ``in`` and ``out``,
         those beyond the 0.5th and 99.5th percentile in the outermost bins.
     """
     both = np.concatenate([inside, outside])
     is_out = np.arange(len(both)) >= len(inside)
     found = anomaly_rejection(torch.from_numpy(both), torch.from_numpy(is_out))
+    low, high = auroc_interval(inside, outside) or (None, None)
+    found.update(auroc_low=low, auroc_high=high)
     # from above all to below all, in equal steps of the false positives
     thresholds = np.quantile(inside, np.linspace(1, 0, ROC_POINTS))
     fpr = [float((inside >= one).mean()) for one in thresholds]

@@ -25,7 +25,7 @@ def save_temperature(candidate: Candidate, found: dict) -> Path | None:
     path = Path(candidate.checkpoint).with_suffix('.temperature.json')
     how = candidate.how or 'plain'
     try:
-        saved = json.loads(path.read_text())
+        saved = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         saved = {}
     if not isinstance(saved, dict) or saved.get('sha256') != candidate.sha256:
@@ -36,7 +36,8 @@ def save_temperature(candidate: Candidate, found: dict) -> Path | None:
     try:
         with whole_files(path.parent) as partial:
             (partial / path.name).write_text(
-                json.dumps(saved, indent=1, ensure_ascii=False) + '\n'
+                json.dumps(saved, indent=1, ensure_ascii=False) + '\n',
+                encoding='utf-8',
             )
     except (OSError, ValueError):
         return None  # it is in the results as well

@@ -1,7 +1,7 @@
 """What configs say, however they say it."""
 
-import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import (
@@ -9,20 +9,110 @@ from typing import (
 )
 
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
+
+from .names import did_you_mean
+
+
+def _shipped(package: Path, name: str) -> Path:
+    """The folder ``configs`` or ``tools``, of a wheel or of a clone.
+
+    A wheel has it in the package. A clone has a link to it there, or a text
+    file where the system makes no links, as on Windows.
+    """
+    inside = package / '.mim' / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+CONFIG_DIR = _shipped(Path(__file__).parents[1], 'configs')
 
 
 def read_config(path: str | Path, options: dict | None = None) -> Config:
-    """A config file with changes, as ``{'model.backbone.depth': 18}``."""
-    cfg = Config.fromfile(path)
+    """Read a config file, and change it.
+
+    Args:
+        path (str | Path): See :func:`config_path`.
+        options (dict, optional): Changes, as ``{'model.backbone.depth': 18}``.
+            Defaults to None: none.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+        ValueError: Several have that name.
+    """
+    cfg = Config.fromfile(config_path(path))
     cfg.merge_from_dict(options or {})
     return cfg
+
+
+def config_path(path: str | Path) -> Path:
+    """Find a config: a file, or one that comes with mmanchor.
+
+    Args:
+        path (str | Path): A file's path, or the name of a config in
+            ``CONFIG_DIR``. The name may begin with ``configs/``, go without
+            ``.py`` and, if no other file is called the same, without its
+            folder.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+        ValueError: Several have that name.
+
+    Example:
+        >>> config_path('digits/vit-w64_digits.py').name
+        'vit-w64_digits.py'
+        >>> config_path('vit-w64_digits') == config_path(
+        ...     'configs/digits/vit-w64_digits.py'
+        ... )
+        True
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        return path
+    known = {
+        one.relative_to(CONFIG_DIR).with_suffix('').as_posix(): one
+        for one in CONFIG_DIR.rglob('*.py')
+    }
+    name = path.as_posix().removesuffix('.py').removeprefix('configs/')
+    if name in known:
+        return known[name]
+    same = [one for one in known if one.rpartition('/')[2] == name]
+    if len(same) == 1:
+        return known[same[0]]
+    if same:
+        raise ValueError(
+            f'Expected a name that one config has, but {", ".join(same)} have '
+            f'{name!r}. Name the folder, too.'
+        )
+    raise FileNotFoundError(
+        'Expected a config file, or the name of a config that comes with '
+        f'mmanchor, but got {str(path)!r}, which is not there. '
+        + did_you_mean(
+            name,
+            known,
+            '`mmanchor configs` lists those that come with it.',
+        )
+    )
 
 
 def type_name(config) -> str:
     """The name of what a config builds, or of what is built already."""
     kind = config['type'] if isinstance(config, dict) else type(config)
     return getattr(kind, '__name__', kind).rpartition('.')[2]
+
+
+@contextmanager
+def scope_of(cfg: Config) -> Iterator[None]:
+    """Look types up where a config says, or else among MMPretrain's.
+
+    Example:
+        >>> with scope_of(Config(dict(default_scope='mine'))):
+        ...     DefaultScope.get_current_instance().scope_name
+        'mine'
+    """
+    scope = cfg.get('default_scope') or 'mmpretrain'
+    with DefaultScope.overwrite_default_scope(scope):
+        yield
 
 
 def own_imports(cfg: Config) -> list[str]:
@@ -83,8 +173,12 @@ def evaluation_pipeline(cfg) -> list:
             dataset = inner
     raise ValueError(
         'Expected a test pipeline in `val_dataloader` or `test_dataloader` '
-        'for references to go through, but found none. Give `source` a '
-        '`pipeline`.'
+        'for references to go through, but found none. Add a '
+        '`test_dataloader`, with `test_cfg` and `test_evaluator`. Or say '
+        'where references come from and how: `source=dict(type=..., '
+        "pipeline=[..., dict(type='PackInputs')])` of `KReferenceHook`, or "
+        'the same as `dataset` of a `ReferenceSet`, with the steps that test '
+        'images are to go through.'
     )
 
 
@@ -107,7 +201,7 @@ def check_fields(
         if key not in wanted:
             raise ValueError(
                 f'Expected {where} to set {", ".join(wanted)}, but got '
-                f'{key!r}. {meant(key, wanted, "Remove it.")}'
+                f'{key!r}. {did_you_mean(key, wanted, "Remove it.")}'
             )
     lacking = [
         key
@@ -122,17 +216,6 @@ def check_fields(
             f'got {", ".join(config) or "nothing"}. Add '
             f'{lacking[0]}.'
         )
-
-
-def meant(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Advice on a name that is not known: the nearest, where one is near.
-
-    Example:
-        >>> meant('claen', ['clean', 'ece'], 'Change it.')
-        "Is 'clean' meant?"
-    """
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f'Is {close[0]!r} meant?' if close else otherwise
 
 
 def changes(before: dict, now: dict) -> dict[str, tuple[Any, Any]]:

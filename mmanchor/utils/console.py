@@ -1,16 +1,10 @@
 """What the tools write and show while they run."""
 
+import io
 import json
-import platform
-import subprocess
+import sys
 from pathlib import Path
 
-import mmcv
-import mmengine
-import mmpretrain
-import numpy as np
-import torch
-import torchvision
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,7 +14,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..version import __version__
 from .files import whole_files
 
 
@@ -28,8 +21,20 @@ def write_json(results: dict, path: Path, indent: int = 2) -> None:
     """Write results at once, so that no half-written file is ever seen."""
     with whole_files(path.parent) as partial:
         (partial / path.name).write_text(
-            json.dumps(results, indent=indent) + '\n'
+            json.dumps(results, indent=indent) + '\n', encoding='utf-8'
         )
+
+
+def print_in_any_locale() -> None:
+    """Let this process print letters that its locale lacks, as escapes.
+
+    With ``LC_ALL=C`` and Python's UTF-8 mode off, a name or a sign such as
+    ± would end a tool when its work is done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # tests put other streams in their place
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
 
 
 def progress_bars(console: Console) -> Progress:
@@ -43,61 +48,3 @@ def progress_bars(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=console,
     )
-
-
-def versions() -> dict[str, str | None]:
-    """Of what figures depend on."""
-    return dict(
-        mmanchor=__version__,
-        mmpretrain=mmpretrain.__version__,
-        mmengine=mmengine.__version__,
-        mmcv=mmcv.__version__,
-        torch=torch.__version__,
-        torchvision=torchvision.__version__,
-        cuda=torch.version.cuda,
-        numpy=np.__version__,
-        python=platform.python_version(),
-    )
-
-
-def device_name(device: str) -> str:
-    """What a device is called, with PyTorch's threads where it is a CPU."""
-    if device.startswith('cuda'):
-        return torch.cuda.get_device_name(device)
-    return (
-        f'{platform.processor() or platform.machine()}, PyTorch threads: '
-        f'{torch.get_num_threads()}'
-    )
-
-
-def commit(of: Path = Path(__file__)) -> str | None:
-    """The commit of a file's repository, ``-dirty`` where more was changed.
-
-    Args:
-        of (Path): The file. Defaults to this one.
-
-    Returns:
-        str | None: None of a file that no repository tracks.
-    """
-    try:
-        for command in (
-            ['ls-files', '--error-unmatch', of.name],
-            [
-                'describe',
-                '--always',
-                '--abbrev=40',
-                '--dirty',
-                '--exclude',
-                '*',
-            ],
-        ):
-            done = subprocess.run(
-                ['git', *command],
-                cwd=of.parent,
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-    except (OSError, subprocess.CalledProcessError):
-        return None  # no git, or a package among another repository's files
-    return done.stdout.strip()

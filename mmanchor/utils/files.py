@@ -10,6 +10,22 @@ from pathlib import Path
 PARTIAL = '.partial-'
 
 
+def user_path(text: str) -> str:
+    """A path of the command line, with ``~`` expanded.
+
+    Shells expand it in ``--out ~/results``, but not in ``--out=~/results``,
+    nor do Slurm and launchers that use no shell.
+
+    Args:
+        text (str): As it was typed.
+
+    Example:
+        >>> user_path('data/cifar10')
+        'data/cifar10'
+    """
+    return os.path.expanduser(text)
+
+
 @contextmanager
 def whole_files(folder: str | Path) -> Iterator[Path]:
     """Give a folder to write to; its files move to another at the end.
@@ -59,7 +75,14 @@ def whole_files(folder: str | Path) -> Iterator[Path]:
 
 
 def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    # Windows flushes only what is open for writing, and opens no folders
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR
+    try:
+        handle = os.open(path, flags | getattr(os, 'O_BINARY', 0))
+    except PermissionError:
+        if path.is_dir():
+            return
+        raise
     try:
         os.fsync(handle)
     finally:

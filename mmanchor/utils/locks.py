@@ -1,31 +1,22 @@
-"""Who works on what, where several processes share a folder."""
+"""Locks that keep several processes out of one folder."""
 
-import fcntl
+import errno
 import os
 import shutil
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock, Timeout
+
+# what a file system without locks answers: no flock, no lock server, no
+# support for it
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+
 
 class NoLocks(ValueError):
     """A file system has no locks."""
-
-
-_held = set()  # files of locks that this process holds
-
-
-def _close_in_child() -> None:
-    for file in _held:
-        file.close()
-    _held.clear()
-
-
-# a lock goes when the last that has its file open does: processes that load
-# data live on for seconds after theirs is killed
-os.register_at_fork(after_in_child=_close_in_child)
 
 
 @contextmanager
@@ -34,10 +25,12 @@ def lock(
     wait: bool = False,
     another: str = 'name another with --work-dir',
 ) -> Iterator[bool]:
-    """Hold a lock, which goes with the process, also if it is killed.
+    """Hold a lock, which ends with the process, also if that is killed.
 
     Args:
-        path (Path): A file, made if it isn't there.
+        path (Path): A file, made if it isn't there. Who holds the lock is
+            written to another beside it, which :func:`holder` reads: a locked
+            file can't be read on Windows.
         wait (bool): Whether to wait for another process. Defaults to False.
         another (str): What to do if the folder can't be this one.
 
@@ -47,58 +40,55 @@ def lock(
     Raises:
         ValueError: The folder can't be written to, or has no locks.
     """
+    found = _file_lock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, 'a+')
+        # `is_locked` holds it for a moment: a second attempt is needed
+        found.acquire(timeout=-1 if wait else 1)
+    except Timeout:
+        yield False
+        return
     except OSError as error:
-        raise ValueError(
-            f'Expected a folder that can be written to, but got {path.parent}:'
-            f' {error.strerror}. {another[0].upper()}{another[1:]}.'
-        ) from error
-    with file:
-        try:
-            mine = _taken(file, wait)
-        except OSError as error:
+        if error.errno in _NO_LOCKS:
             raise NoLocks(
                 'Expected a file system with locks (flock), but got '
                 f'{path.parent}: {error.strerror}. Mount it with `flock`, or '
                 f'{another}.'
             ) from error
-        if not mine:
-            yield False
-            return
-        file.truncate(0)
-        file.write(f'process {os.getpid()} on {socket.gethostname()}')
-        file.flush()
-        _held.add(file)
-        try:
-            yield True
-        finally:
-            _held.discard(file)
-            if not file.closed:  # as it is in a fork that leaves this way
-                fcntl.flock(file, fcntl.LOCK_UN)
+        raise ValueError(
+            f'Expected a folder that can be written to, but got {path.parent}:'
+            f' {error.strerror}. {another[0].upper()}{another[1:]}.'
+        ) from error
+    note = _note(path)
+    try:
+        note.write_text(
+            f'process {os.getpid()} on {socket.gethostname()}',
+            encoding='utf-8',
+        )
+        yield True
+    finally:
+        if found.is_locked:  # as it is not in a fork that leaves this way
+            note.unlink(missing_ok=True)
+            found.release()
 
 
-def _taken(file, wait: bool) -> bool:
-    for _ in range(20):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            return True
-        except BlockingIOError:
-            time.sleep(0.05)  # it may only be looked at, by `is_locked`
-    return False
+def holder(path: Path) -> str:
+    """Who holds a lock, as far as it is known."""
+    try:
+        return _note(path).read_text(encoding='utf-8') or 'of unknown origin'
+    except FileNotFoundError:
+        return 'of unknown origin'
 
 
 def is_locked(path: Path) -> bool:
     """Whether a process holds a lock now."""
     if not path.exists():
         return False
-    with open(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    try:
+        with _file_lock(path).acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
 
 
 @contextmanager
@@ -122,10 +112,19 @@ def only_run(
         if not mine:
             raise ValueError(
                 f'Expected no other run to write to {folder}, but got one: '
-                f'{path.read_text() or "of unknown origin"}. Wait for it, or '
-                f'{another}.'
+                f'{holder(path)}. Wait for it, or {another}.'
             )
         for place in ('.', 'parts', 'figures'):
             for partial in (path.parent / place).glob('.partial-*'):
                 shutil.rmtree(partial)
         yield
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f'{path.name}.holder')
+
+
+def _file_lock(path: Path) -> BaseFileLock:
+    # a soft lock, which is a file that is there or not, would stay behind when
+    # a process on another computer is killed
+    return FileLock(path, thread_local=False, fallback_to_soft=False)

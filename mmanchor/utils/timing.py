@@ -69,7 +69,8 @@ def peak_bytes(work: Callable[[], Any], device: torch.device) -> int:
     ) as profiler:
         work()
     peak = held = 0
-    for event in profiler.profiler.kineto_results.events():
+    recorded: Any = profiler.profiler  # PyTorch's types leave it open
+    for event in recorded.kineto_results.events():
         if event.name() == '[memory]':
             held += event.nbytes()
             peak = max(peak, held)
@@ -127,7 +128,10 @@ def operations(work: Callable[[], Any]) -> int:
 @contextmanager
 def full_precision():
     """Float32 products as such on a GPU, so that answers can be compared."""
-    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    backends: tuple[Any, ...] = (
+        torch.backends.cudnn,
+        torch.backends.cuda.matmul,
+    )
     before = [backend.allow_tf32 for backend in backends]
     for backend in backends:
         backend.allow_tf32 = False

@@ -79,7 +79,7 @@ def test_what_is_told_is_so(listed):
     assert told['Epochs'] == cfg.train_cfg.max_epochs
     assert told['Batch Size'] == cfg.auto_scale_lr.base_batch_size
     collection = listed['In Collection'].lower()
-    data = listed['Config'].split('/')[1].replace('benchmarks', 'cifar10')
+    data = listed['Config'].split('/')[1]
     assert data in collection.replace('-', '')
     masked = '_anchored-masked' in listed['Name']
     assert ('reference masking' in collection) == masked

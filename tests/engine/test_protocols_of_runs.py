@@ -350,9 +350,9 @@ def test_flags_that_do_not_fit(config_file, checkpoint):
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="`protocol` to be .*got 'best'"):
+    with pytest.raises(ValueError, match="the protocol to be .*got 'best'"):
         KReferenceHook(protocol='best')
-    with pytest.raises(ValueError, match='`uncertainty` to be .*got .spread'):
+    with pytest.raises(ValueError, match='uncertainty to be .*got .spread'):
         KReferenceHook(uncertainty='spread')
     with pytest.raises(ValueError, match='a mean is one image, but got 50'):
         KReferenceHook(select='mean', protocol='transduction')

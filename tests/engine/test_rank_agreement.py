@@ -1,14 +1,14 @@
 """All processes start from the same, or none does."""
 
 import datetime
+import time
 
 import pytest
 import torch
 import torch.distributed as dist
 from helpers.forked import spawn
-from mmengine.runner import Runner
 
-from mmanchor.engine.rank_agreement import check_ranks_agree
+from mmanchor.engine.rank_agreement import check_ranks_agree, from_first_rank
 
 WORLD = 3
 
@@ -56,30 +56,58 @@ def test_what_differs_is_named_with_its_ranks_on_all_of_them(tmp_path):
     assert 'start from one checkpoint (`--resume CHECKPOINT`)' in message
 
 
-def train_on_rank(rank, cfg, folder):
+class Unpicklable(KeyError):
+    def __reduce__(self):
+        raise TypeError('stays where it is')
+
+
+def receive_on_rank(rank, folder):
     dist.init_process_group(
         'gloo',
         f'file://{folder}/store',
         rank=rank,
         world_size=2,
-        timeout=datetime.timedelta(seconds=300),
+        timeout=datetime.timedelta(seconds=4),
     )
-    cfg.data_preprocessor.references = dict(
-        type='ReferenceSet', size=20, seed=rank
-    )
-    with pytest.raises(ValueError, match='but the reference set of rank 1 '):
-        Runner.from_cfg(cfg).train()
+
+    def read():
+        assert rank == 0
+        time.sleep(6)  # longer than the ranks wait for each other
+        return torch.arange(6, dtype=torch.uint8).view(2, 3), 'digits'
+
+    received = from_first_rank(read)
+    errors = []
+    for error in (
+        ValueError('no image'),
+        FileNotFoundError(2, 'No such file', 'a.png'),
+        Unpicklable('gone'),
+    ):
+
+        def fail(error=error):
+            assert rank == 0
+            raise error
+
+        with pytest.raises(Exception) as raised:
+            from_first_rank(fail)
+        errors.append(f'{raised.type.__name__}: {raised.value}')
+    dist.barrier()  # the group is still at work
+    torch.save((received, errors), f'{folder}/{rank}.pt')
     dist.destroy_process_group()
 
 
-def test_another_reference_set_on_one_rank(
-    small_config, tmp_path, monkeypatch
+def test_ranks_get_what_the_first_reads_or_raises_however_long_it_takes(
+    tmp_path,
 ):
-    monkeypatch.setenv('LOCAL_RANK', '0')
-    cfg = small_config(
-        launcher='pytorch',
-        model_wrapper_cfg=dict(
-            type='MMDistributedDataParallel', device_ids=None
-        ),
+    spawn(receive_on_rank, (str(tmp_path),), nprocs=2)
+    (received, errors), (others, other_errors) = (
+        torch.load(tmp_path / f'{rank}.pt') for rank in range(2)
     )
-    spawn(train_on_rank, (cfg, str(tmp_path)), nprocs=2)
+    assert torch.equal(
+        received[0], torch.tensor([[0, 1, 2], [3, 4, 5]], dtype=torch.uint8)
+    )
+    assert torch.equal(received[0], others[0])
+    assert received[1] == others[1] == 'digits'
+    assert errors[:2] == other_errors[:2]
+    assert errors[0] == 'ValueError: no image'
+    assert errors[2] == "Unpicklable: 'gone'"
+    assert other_errors[2] == "ValueError: Unpicklable: 'gone'"

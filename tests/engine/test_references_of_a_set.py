@@ -96,3 +96,53 @@ def test_images_of_the_set_are_chosen_once(run, monkeypatch):
         **few(4), **hook(num_references=3), **{'train_cfg.max_epochs': 1}
     ).train()
     assert len(chosen) == 1
+
+
+SMALL = [dict(type='Resize', scale=12), dict(type='PackInputs')]
+
+
+def test_other_sizes_in_training_and_test_are_advised_what_works(run):
+    options = {
+        'train_dataloader.dataset.pipeline': SMALL,
+        'train_cfg.max_epochs': 1,
+        'train_cfg.val_interval': 1,
+    }
+    with pytest.raises(
+        ValueError,
+        match=r'\(3, 12, 12\) of the training images, but got \(3, 16, 16\), '
+        'as the test.*`dataset` whose `pipeline` ends.*a `source`',
+    ):
+        run(**few(4), **hook(), **options).train()
+    runner = run(
+        **few(4, dict(type='Digits', pipeline=SMALL)),
+        **hook(source=dict(type='Digits')),
+        **options,
+    )
+    runner.train()
+    references = runner.model.data_preprocessor.reference_set
+    assert references.images.shape == (4, 3, 12, 12)
+    assert bank(runner).images.shape == (1, 3, 16, 16)
+
+
+NO_VALIDATION = dict.fromkeys(
+    f'{name}_{part}'
+    for name in ('val', 'test')
+    for part in ('dataloader', 'cfg', 'evaluator')
+)
+
+
+def test_no_validation_at_all_is_advised_what_works(run):
+    advice = (
+        'Add a `test_dataloader`, with `test_cfg` and `test_evaluator`. Or .*'
+        r'`source=dict\(type=..., pipeline=\[.*of `KReferenceHook`, or the '
+        'same as `dataset` of a `ReferenceSet`'
+    )
+    options = {**NO_VALIDATION, 'train_cfg.max_epochs': 1}
+    source = dict(type='Digits', pipeline=TEST_PIPELINE)
+    for references in ({}, few(4)):
+        with pytest.raises(ValueError, match=advice):
+            run(**references, **hook(), **options).train()
+    for given in (hook(source=source), {**few(4, source), **hook()}):
+        runner = run(**given, **options)
+        runner.train()
+        assert bank(runner).images.shape == (1, 3, 16, 16)

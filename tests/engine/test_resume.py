@@ -152,7 +152,7 @@ def test_a_file_system_without_locks_is_warned_of(
     def fail(*args):
         raise OSError(38, 'Function not implemented')
 
-    monkeypatch.setattr('mmanchor.utils.locks.fcntl.flock', fail)
+    monkeypatch.setattr('fcntl.flock', fail)
     with pytest.warns(UserWarning, match=r'file system with locks \(flock\)'):
         launch.train([config_file, '--resume'])
 
@@ -225,6 +225,8 @@ def test_command_to_go_on(argv, monkeypatch):
     assert resuming.resume_command(None, 'a b.pth') == (
         "python my/train.py c.py --amp --resume 'a b.pth'"
     )
+    monkeypatch.setattr('sys.argv', ['mmanchor train', *argv])
+    assert resuming.resume_command() == 'mmanchor train c.py --amp --resume'
 
 
 class Own(CheckpointHook):

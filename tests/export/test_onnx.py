@@ -275,7 +275,7 @@ def test_a_missing_package_names_the_extra(
 def test_a_protocol_that_looks_at_the_image_is_refused(
     small_config, checkpoint, tmp_path, name
 ):
-    message = f"but got '{name}', where.* depends on the image. Set `proto"
+    message = f"but got '{name}', where.* depend on the image. Set `proto"
     model = build('convolution', k=3)
     model.protocol = name
     with pytest.raises(ValueError, match=message):

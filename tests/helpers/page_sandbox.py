@@ -159,7 +159,8 @@ def run_tool(command: Shown, patch, log: Path) -> str:
         Failed: It raised, or ended with a status; with what it printed.
     """
     patch.setattr(sys, 'argv', command.words[1:])
-    patch.setattr(sys, 'path', [*sys.path])
+    folders = command.variables.get('PYTHONPATH', '').split(':')
+    patch.setattr(sys, 'path', [*filter(None, folders), *sys.path])
     for name, value in {'LOCAL_RANK': '0', **command.variables}.items():
         patch.setenv(name, value)
     status = None

@@ -5,13 +5,19 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmanchor_cli import COMMANDS
+
 ROOT = Path(__file__).parents[2]
 PAGES = {
     path.name: path.read_text()
     for path in (ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')))
 }
 VARIABLE = re.compile(r'([A-Z_]+)=(.*)', re.S)
-PROGRAMS = r'(?:[A-Z_]+=\S+ +)*(?:python|pip|make|mim|sbatch|git|tools/\S+) '
+PROGRAMS = (
+    r'(?:[A-Z_]+=\S+ +)*'
+    r'(?:python|pip|make|mim|sbatch|git|tools/\S+'
+    rf'|mmanchor (?:{"|".join(COMMANDS)})) '
+)
 
 
 @dataclass(frozen=True)
@@ -24,12 +30,15 @@ class Shown:
 
 
 def parse(line: str) -> Shown:
-    """A command from a line of a shell."""
+    """A command from a line of a shell; of ``mmanchor NAME``, its tool."""
     words = shlex.split(line, comments=True)
     variables = {}
     while words and (found := VARIABLE.fullmatch(words[0])):
         variables[found[1]] = found[2]
         words = words[1:]
+    if words[:1] == ['mmanchor'] and words[1] in COMMANDS:
+        tool, _ = COMMANDS[words[1]]
+        words = ['python', f'tools/{tool}', *words[2:]]
     return Shown(' '.join(line.split()), variables, words)
 
 

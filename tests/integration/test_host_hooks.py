@@ -82,3 +82,36 @@ def test_precise_statistics_are_those_of_the_bank():
             getattr(expected.backbone.bn1, name),
         )
     assert int(model.data_preprocessor.iteration) == drawn
+
+
+@pytest.mark.parametrize('protocol', ['mean', 'single', 'adaptive'])
+def test_precise_statistics_are_those_of_all_references(protocol):
+    """One image in as many rows as there are references meets them all."""
+    model = build_model().train()
+    model.protocol = protocol
+    model.reference_bank.fill(make_batch(4, seed=5)['inputs'])
+    rows = 1 if protocol == 'single' else 4
+    image = make_batch(1)['inputs']
+
+    expected = copy.deepcopy(model)
+    with torch.no_grad():
+        for module in expected.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        plain, references = (
+            expected.data_preprocessor(dict(inputs=images))['inputs']
+            for images in (image, model.reference_bank.images[:rows])
+        )
+        expected(anchor(plain.expand_as(references), references))
+
+    batch = dict(make_batch(8), inputs=image.expand(8, -1, -1, -1))
+    loader = DataLoader(range(8), batch_size=8, collate_fn=lambda _: batch)
+    update_bn_stats(model, loader, 8)
+    # each pair is there several times: the variance is divided by N - 1
+    pixels = 16 * 16
+    ours, theirs = (m.backbone.bn1 for m in (model, expected))
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    torch.testing.assert_close(
+        ours.running_var * (8 * pixels - 1) / (8 * pixels),
+        theirs.running_var * (rows * pixels - 1) / (rows * pixels),
+    )

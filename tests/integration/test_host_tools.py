@@ -1,5 +1,7 @@
 """The host's tools on anchored models: FLOPs, CAM, publishing."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ from mmcv import imread, imwrite
 from mmengine.analysis import get_model_complexity_info
 from mmpretrain import get_model
 from mmpretrain.registry import MODELS
+
+from mmanchor import engine
 
 
 @pytest.fixture
@@ -34,6 +38,7 @@ def build(config_file):
     return model.eval()
 
 
+@pytest.mark.filterwarnings('ignore:The reference bank is empty')
 @pytest.mark.parametrize('references', [0, 1, 3])
 def test_flops_are_the_plain_ones_and_the_wider_stem_for_each_reference(
     config, references
@@ -53,7 +58,12 @@ def test_flops_are_the_plain_ones_and_the_wider_stem_for_each_reference(
 def test_flops_tool(tool, config, capsys):
     lines = []
     for name in ('', 'anchored_'):
-        tool('analysis_tools/get_flops.py', config(name), '--shape', 16)
+        with (
+            pytest.warns(UserWarning, match='reference bank is empty')
+            if name
+            else nullcontext()
+        ):
+            tool('analysis_tools/get_flops.py', config(name), '--shape', 16)
         lines.append(capsys.readouterr().out)
     (plain, plain_parameters), (flops, parameters) = (
         [
@@ -175,3 +185,31 @@ def test_a_published_checkpoint_gives_the_same_answers(
         answers.append(torch.stack([s.pred_logits for s in samples]))
     assert torch.equal(*answers)
     assert model.reference_bank.images.float().std() > 0
+
+
+@pytest.mark.parametrize('name', ['anchored_', 'anchored-masked_'])
+def test_the_schedule_of_an_anchored_config_is_plotted(
+    tool, small_config, tmp_path, name
+):
+    cfg = small_config(name)
+    ours = [
+        'AtomicCheckpointHook',
+        'ChannelsLastHook',
+        'KReferenceHook',
+        'ReproducibleRunHook',
+        'StemDistanceHook',
+        'StopOnSignalHook',
+    ]
+    assert ours == sorted(engine.__all__)
+    cfg.custom_hooks = [dict(type=hook) for hook in ours]
+    cfg.dump(tmp_path / 'config.py')
+    tool(
+        'visualization/vis_scheduler.py',
+        tmp_path / 'config.py',
+        '--dataset-size=64',
+        '--not-show',
+        '--save-path',
+        tmp_path / 'schedule.png',
+    )
+    assert imread(str(tmp_path / 'schedule.png')).std() > 0
+    assert not [*(tmp_path / 'work').glob('*.pth')]

@@ -247,7 +247,7 @@ def test_recomputed_activations_skip_too():
     assert all(torch.equal(after[key], before[key]) for key in before)
 
 
-@pytest.mark.parametrize('then', ['step', 'train'])
+@pytest.mark.parametrize('then', ['step', 'train', 'nothing'])
 def test_features_taken_after_a_masked_step_move_running_statistics(then):
     model = build_model(preprocessor=dict(mask_prob=1, seed=0)).train()
     if then == 'step':
@@ -255,11 +255,55 @@ def test_features_taken_after_a_masked_step_move_running_statistics(then):
     else:
         data = model.data_preprocessor(make_batch(8), training=True)
         model(**data, mode='loss')
+    if then == 'train':
         model.train()
     before = norm_state(model)
     model.extract_feat(torch.randn(8, 6, 16, 16))
     after = norm_state(model)
     assert not any(torch.equal(after[key], before[key]) for key in before)
+
+
+class SyncBatchNorm(nn.Module):
+    """Stands where mmcv's layer would, which counts whatever it tracks."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.momentum, self.track_running_stats = 0.1, True
+        self.register_buffer('running_mean', torch.zeros(channels))
+
+    def forward(self, x):
+        self.running_mean += self.momentum * (
+            x.detach().mean((0, 2, 3)) - self.running_mean
+        )
+        return x
+
+
+@pytest.mark.parametrize(
+    'layer',
+    [
+        lambda: nn.InstanceNorm2d(8, track_running_stats=True),
+        lambda: SyncBatchNorm(8),
+    ],
+    ids=['InstanceNorm', 'of mmcv'],
+)
+def test_running_statistics_of_other_layers_skip_masked_batches_too(layer):
+    model = build_model(preprocessor=dict(mask_prob=1, seed=0))
+    model.backbone.bn1 = norm = layer()
+    model.train()
+    model.train_step(make_batch(8), optimizer(model))
+    assert not norm.running_mean.any()
+    model.data_preprocessor.mask_prob = 0.0
+    model.train_step(make_batch(8), optimizer(model))
+    assert norm.running_mean.all()
+
+
+def test_a_loss_that_is_called_directly_skips_masked_batches_too():
+    model = build_model(preprocessor=dict(mask_prob=1, seed=0)).train()
+    data = model.data_preprocessor(make_batch(8), training=True)
+    before = norm_state(model)
+    model.loss(**data)
+    after = norm_state(model)
+    assert all(torch.equal(after[key], before[key]) for key in before)
 
 
 @pytest.mark.parametrize('others_masked', [True, False])
@@ -374,3 +418,24 @@ def test_bad_inputs():
     with_bank(model)
     with pytest.raises(ValueError, match=r'\(3, 32, 32\), but got \(3, 16, '):
         model(torch.randn(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    'base', ['TimmClassifier', 'HuggingFaceClassifier'], ids=str
+)
+def test_classifiers_of_other_libraries_get_the_config_that_works(base):
+    base = dict(type=base, model_name='resnet18', pretrained=True, loss={})
+    four_lines = dict(base, type='AnchoredImageClassifier')
+    with pytest.raises(
+        TypeError,
+        match="got `model_name='resnet18'`.*_delete_=True, .*backbone=dict"
+        r"\(type='TIMMBackbone', model_name='resnet18'\)",
+    ):
+        MODELS.build(four_lines)
+
+
+def test_arguments_that_are_not_known_and_no_backbone_are_refused():
+    with pytest.raises(TypeError, match='but got masked_stats. Drop'):
+        build_model(masked_stats='skip')
+    with pytest.raises(TypeError, match='Expected a `backbone`.*but got none'):
+        MODELS.build(dict(type='AnchoredImageClassifier'))

@@ -181,6 +181,6 @@ def test_other_preprocessors_and_words_are_refused():
     with pytest.raises(ValueError, match="'skip' or 'update', but got 'no'"):
         control(masked_norm_stats='no')
     with pytest.raises(
-        TypeError, match='of SubtractiveMixDataPreprocessor .* mean mask_prob'
+        TypeError, match='of SubtractiveMixDataPreprocessor .* mean .mask_prob'
     ):
         preprocessor(mask_probability=0.5)

@@ -194,7 +194,7 @@ def test_a_baseline_that_was_not_asked_for_is_not_compared_with(
     assert results['baseline'] is None
     with pytest.raises(
         ValueError,
-        match="`baseline` of .* got 'standrad'. Is 'standard' meant",
+        match="`baseline` of .* got 'standrad'. Did you mean 'standard'",
     ):
         load_study(study_file(baseline='standrad'))
 

@@ -23,22 +23,28 @@ ONE = dict(name='one', method='standard')
         (dict(seeds=[0, 1, 0]), 'each seed of .* once, but got 0, 1, 0'),
         (dict(seeds=[]), 'once, but got none'),
         (dict(seeds=[-1]), 'seeds to be integers from 0 on, but got -1'),
-        (dict(metrics=['auroc_photograph']), "Is 'auroc_photographs' meant"),
+        (
+            dict(metrics=['auroc_photograph']),
+            "Did you mean 'auroc_photographs'",
+        ),
         (dict(settings=[dict(ONE, ensemble=0)]), '1 or more, but got 0'),
         (dict(settings=[dict(ONE, ensemble=True)]), '1 or more, but got True'),
         (
             dict(settings=[dict(ONE, ensemble=2)], landscape=dict(points=3)),
             'no `ensemble` in .*, which has a `landscape`',
         ),
-        (dict(metrics=['claen']), "among .* got 'claen'. Is 'clean' meant"),
+        (
+            dict(metrics=['claen']),
+            "among .* got 'claen'. Did you mean 'clean'",
+        ),
         (
             dict(plot=dict(kind='pie')),
             "among lines, points, landscape.* 'pie'",
         ),
         (dict(plot=dict(colour=1)), "`plot` of .* got 'colour'. Remove it"),
-        (dict(setings=[]), "got 'setings'. Is 'settings' meant"),
+        (dict(setings=[]), "got 'setings'. Did you mean 'settings'"),
         (dict(settings=[dict(name='one')]), 'setting 0 of .* to set method'),
-        (dict(settings=[dict(ONE, method='maskt')]), "Is 'masked' meant"),
+        (dict(settings=[dict(ONE, method='maskt')]), "Did you mean 'masked'"),
         (
             dict(settings=[dict(ONE, start='two')]),
             "another setting, but got 'two'",
@@ -54,14 +60,17 @@ ONE = dict(name='one', method='standard')
             dict(plot=dict(log=True), settings=[dict(ONE, x=0)]),
             'above 0 for a logarithmic axis, but got 0',
         ),
-        (dict(variants=dict(digit={})), "`variants` of .* Is 'digits' meant"),
+        (
+            dict(variants=dict(digit={})),
+            "`variants` of .* Did you mean 'digits'",
+        ),
         (
             dict(settings=[dict(ONE, paper=dict(cifar1o={}))]),
-            "Is 'cifar10' meant",
+            "Did you mean 'cifar10'",
         ),
         (
             dict(settings=[dict(ONE, paper=dict(cifar10=dict(claen=1)))]),
-            "`paper` of 'one' in .* Is 'clean' meant",
+            "`paper` of 'one' in .* Did you mean 'clean'",
         ),
         (dict(grounds=['digits']), 'on digits, .* but got --on tiny_ground'),
     ],
@@ -81,9 +90,11 @@ def test_two_settings_may_not_start_from_each_other(study_file):
 
 
 def test_what_is_not_there(study_file, ground_file, tmp_path):
-    with pytest.raises(FileNotFoundError, match="Is 'masking' meant"):
+    with pytest.raises(FileNotFoundError, match="Did you mean 'masking'"):
         load_study('maskin')
-    with pytest.raises(FileNotFoundError, match="a ground .*'digit'. Is 'dig"):
+    with pytest.raises(
+        FileNotFoundError, match="a ground .*'digit'. Did you mean 'dig"
+    ):
         load_study(study_file(), on='digit')
     file = study_file()
     ground = ground_file('bad', configs=dict(standard='digits/nothing.py'))
@@ -100,14 +111,14 @@ def test_what_is_not_there(study_file, ground_file, tmp_path):
     [
         (
             dict(configs=dict(standard=dict(config='a.py', option={}))),
-            "standard in .* to set config, options, .* Is 'options' meant",
+            "standard in .* to set config, options, .* Did you mean 'options'",
         ),
         (
             dict(configs=dict(standard=dict(options={}))),
             'to set config, but got',
         ),
-        (dict(settings=dict(batchsize=3)), "Is 'batch_size' meant"),
-        (dict(shifted='Array'), "`shifted` of .* Is 'Arrays' meant"),
+        (dict(settings=dict(batchsize=3)), "Did you mean 'batch_size'"),
+        (dict(shifted='Array'), "`shifted` of .* Did you mean 'Arrays'"),
     ],
 )
 def test_what_a_ground_may_not_say(changes, message, study_file, ground_file):
@@ -128,7 +139,7 @@ def test_settings_that_are_asked_for_have_to_be_there(study_file):
         'masked, K = 2, seed 5',
     ]
     assert [cell.number for cell in found] == [0, 2]
-    with pytest.raises(ValueError, match="got 'maskd'. Is 'masked' meant"):
+    with pytest.raises(ValueError, match="got 'maskd'. Did you mean 'masked'"):
         select(cells, ['maskd'])
 
 
@@ -154,11 +165,11 @@ def test_an_ensemble_needs_as_many_seeds(study_file):
         (
             'model.backbon.depth',
             "`model.backbon.depth`, which mine sets, .* `model` has no 'backbon'. "
-            'Is backbone meant',
+            "Did you mean 'backbone'",
         ),
         (
             'custom_hook.0.num_references',
-            "the config has no 'custom_hook'. Is custom_hooks",
+            "the config has no 'custom_hook'. Did you mean 'custom_hooks'",
         ),
         ('custom_hooks.1.seed', "`custom_hooks` has no '1'. There is 0"),
         ('model.backbone.depth.deep', '`model.backbone.depth` is 18'),
@@ -218,7 +229,9 @@ def test_how_references_are_used_is_checked_before_training(
 
 def test_a_study_of_unknown_keys_does_not_begin(study, tmp_path):
     wrong = dict(ONE, options={'model.backbon.depth': 18})
-    with pytest.raises(ValueError, match="'one' sets.* Is backbone meant"):
+    with pytest.raises(
+        ValueError, match="'one' sets.* Did you mean 'backbone'"
+    ):
         study(settings=[*STUDY['settings'], wrong])
     assert not (tmp_path / 'work').exists()
 

@@ -70,6 +70,14 @@ def test_a_grid_ends_in_json_a_table_and_a_figure(study, tmp_path, capsys):
     value = by_name['masked']
     shown = f'{value["mean"]["clean"]:.1f} ± {value["std"]["clean"]:.1f}'
     assert shown in report and '](tiny_study.png)' in report
+    low, high = value['interval']['clean']
+    assert f'{shown} [{low:.1f}, {high:.1f}]' in report
+    assert results['images'] == dict(clean=40, corrupted=20)
+    assert 'Images: clean 40; corrupted 20 of each kind' in report
+    assert "- command: `python tools/study.py '…/tiny_study.py'" in report
+    assert '- device: cpu' in report and str(tmp_path) not in report
+    weights = [one['weights'] for one in results['checkpoints']]
+    assert len(weights) == 6 and all(f'| {one} |' in report for one in weights)
     lines = (work / 'results.csv').read_text().splitlines()
     assert lines[0].startswith('setting,series,x,metric,mean,std,n')
     assert len([line for line in lines if ',clean,' in line]) == 3
@@ -346,3 +354,15 @@ def test_missing_sets_are_told_and_measured_when_asked(
     results = read(tmp_path / 'work/results.json')
     assert not results['missing']
     assert 'corrupted' in results['settings'][0]['mean']
+
+
+def test_a_missing_clean_set_ends_a_study_before_it_trains(
+    study, tmp_path, monkeypatch
+):
+    def build(cell):
+        raise FileNotFoundError('no such folder')
+
+    monkeypatch.setattr('mmanchor.suite.images._build', build)
+    with pytest.raises(FileNotFoundError, match='clean .*--data-root'):
+        study('--seeds', 0)
+    assert not (tmp_path / 'work/trained').exists()

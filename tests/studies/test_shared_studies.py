@@ -2,9 +2,7 @@
 
 import errno
 import fcntl
-import multiprocessing
 import threading
-import time
 
 import pytest
 from helpers.tiny_studies import STUDY, read
@@ -12,7 +10,7 @@ from helpers.waiting import until
 
 from mmanchor.studies.cells import all_cells
 from mmanchor.studies.spec_file import load_study
-from mmanchor.utils.locks import is_locked, lock
+from mmanchor.utils.locks import lock
 
 
 def test_two_processes_do_not_do_the_same_cell(study, tmp_path, capsys):
@@ -32,27 +30,6 @@ def test_two_processes_do_not_do_the_same_cell(study, tmp_path, capsys):
     listed = capsys.readouterr().out
     assert 'standard, seed 0: to do' in listed
     assert 'masked, seed 0: done' in listed
-
-
-def test_a_cell_that_is_only_looked_at_is_done_all_the_same(study, tmp_path):
-    path = tmp_path / 'work/locks/standard_seed0'
-    path.parent.mkdir(parents=True)
-    looking = open(path, 'w')
-    fcntl.flock(looking, fcntl.LOCK_SH)
-    threading.Timer(0.3, looking.close).start()
-    with lock(path) as mine:
-        assert mine
-
-
-def test_a_lock_ends_before_the_workers_that_were_started_under_it(tmp_path):
-    context = multiprocessing.get_context('fork')
-    worker = context.Process(target=time.sleep, args=(60,), daemon=True)
-    with lock(tmp_path / 'lock') as mine:
-        assert mine
-        worker.start()
-    assert worker.is_alive()
-    assert not is_locked(tmp_path / 'lock')
-    worker.kill()
 
 
 def test_a_file_system_without_locks_is_named(study, tmp_path, monkeypatch):

@@ -137,7 +137,7 @@ def test_the_command_takes_checkpoints_with_plus_signs(
     assert scaled['name'].startswith('standard, ensemble of 2, T = ')
     assert alone['name'] == 'standard'
     assert both['ensemble'] == 2 and 'ensemble' not in alone
-    assert both['checkpoint'] == f'{trained.standard[1]} + {path}'
+    assert both['checkpoint'] == f'…/epoch_4.pth + …/{path.name}'
     assert both['sha256'].startswith(f'{alone["sha256"]} + ')
     assert both['clean']['figures']['nll'] != alone['clean']['figures']['nll']
     text = (tmp_path / 'out' / 'report.md').read_text()

@@ -3,10 +3,13 @@
 import csv
 import json
 import re
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from scipy import stats
 
+from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.cli import evaluate, evaluate_parser, main
 from mmanchor.suite.settings import DEFAULT_SCORES
 
@@ -63,6 +66,39 @@ def test_results_have_every_model_and_set(once):
         assert model['temperature'] is None and model['mce'] is None
     assert results['suite'] == dict(name='tiny', title='Tiny')
     assert results['versions']['mmanchor'] and results['times']['seconds'] > 0
+
+
+def test_figures_have_their_intervals(once):
+    results, out = once
+    for model in results['models']:
+        figures = model['clean']['figures']
+        low, high = stats.binomtest(
+            round(0.4 * figures['top1']), 40
+        ).proportion_ci(method='wilson')
+        assert figures['top1_low'] == pytest.approx(100 * low)
+        assert figures['top1_high'] == pytest.approx(100 * high)
+        assert figures['nll_low'] < figures['nll'] < figures['nll_high']
+        arrays = model['shifts']['Arrays']
+        assert arrays['num_images'] == 20 and arrays['ece_pooled'] > 0
+        cells = [one for by in arrays['cells'].values() for one in by.values()]
+        for figure in ('top1_low', 'top1_high', 'nll_low'):
+            assert arrays['mean'][figure] == pytest.approx(
+                sum(one[figure] for one in cells) / 4
+            )
+        energy = model['ood']['Photographs']['scores']['energy']
+        assert energy['auroc_low'] <= energy['auroc'] <= energy['auroc_high']
+    assert ' (pooled) |' in (out / 'report.md').read_text(encoding='utf-8')
+
+
+def test_what_is_shared_names_no_folder_of_the_machine(once):
+    results, out = once
+    assert results['models'][0]['checkpoint'] == '…/epoch_4.pth'
+    for name in ('report.md', 'results.csv', 'results.json'):
+        text = (out / name).read_text(encoding='utf-8')
+        assert str(out.parent) not in text and str(Path.home()) not in text
+    assert results['models'][1]['sha256'] in (out / 'report.md').read_text(
+        encoding='utf-8'
+    )
 
 
 def test_scores_that_a_model_has_none_of_are_left_out(once):
@@ -135,6 +171,38 @@ def test_tables_are_printed(trained, measured, capsys):
     assert 'Top-1 accuracy, %' in shown
     assert '[my] model' in shown
     assert 'Report: ' in shown and 'out/report.md' in shown
+
+
+def test_brackets_of_paths_are_printed_as_they_are(trained, measured, capsys):
+    measured(trained.standard, more='shifts, ood = [], []', out='set[/x]c')
+    assert 'set[/x]c/report.md' in capsys.readouterr().out.replace('\n', '')
+
+
+def test_a_missing_clean_set_ends_it_before_a_model_is_built(
+    trained, measured, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Candidate, 'load', lambda *_: pytest.fail('built'))
+    clean = "clean['dataset'] = dict(type='CustomDataset', data_root='gone')"
+    looked = re.escape(str(tmp_path / 'data' / 'gone'))
+    with pytest.raises(
+        FileNotFoundError, match=f'clean .* in {looked}, .*--data-root'
+    ):
+        measured(trained.standard, more=clean)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_the_home_folder_is_expanded_in_flags(
+    trained, command, data, monkeypatch
+):
+    monkeypatch.setenv('HOME', str(data.parent))
+    words = command(trained.standard, more='ood = []')
+    for flag in ('--data-root', '--out'):
+        i = words.index(flag)
+        name = words[i + 1].rpartition('/')[2]
+        words[i : i + 2] = [f'{flag}=~/{name}']
+    results = evaluate(words)
+    assert list(results['models'][0]['shifts']) == ['Arrays']
+    assert (data.parent / 'out/report.md').exists()
 
 
 def test_same_names_get_numbers(trained, measured):

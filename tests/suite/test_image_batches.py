@@ -11,7 +11,7 @@ from mmpretrain.registry import DATASETS
 from PIL import Image
 
 from mmanchor.suite.images import ImageBatches, TestPipeline
-from mmanchor.suite.spec import Cell
+from mmanchor.suite.spec import Cell, SuiteSet
 
 PACK = [dict(type='PackInputs')]
 RESIZE = [dict(type='Resize', scale=12, interpolation='bicubic')]
@@ -266,3 +266,117 @@ def test_a_reader_that_stops_early_leaves_no_thread(arrays):
     assert threading.active_count() > before
     batches.close()
     assert threading.active_count() == before
+
+
+def resize_and_crop(resize, crop):
+    return [
+        dict(type='ResizeEdge', scale=resize, edge='short', backend='pillow'),
+        dict(type='CenterCrop', crop_size=crop),
+    ]
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Images of several sizes, none of them square, in two folders."""
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        path = tmp_path / 'photographs' / str(i % 2) / f'{i}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        size = (40 + i, 60 + 3 * i, 3)
+        Image.fromarray(rng.integers(256, size=size, dtype=np.uint8)).save(
+            path
+        )
+    return dict(type='CustomDataset', data_root=str(tmp_path / 'photographs'))
+
+
+def uncorrupted(folder, clean, steps):
+    """A made set whose "corruption" leaves every image as it was."""
+    images = in_suite(clean, steps=steps)
+    arrays = torch.cat(list(images)).permute(0, 2, 3, 1).numpy()
+    folder.mkdir()
+    np.save(folder / 'fog.npy', np.concatenate([arrays] * 5))
+    np.save(folder / 'labels.npy', images.labels.numpy())
+    made = SuiteSet(
+        'made',
+        dict(type='CorruptedArrays', data_root=str(folder)),
+        steps,
+        ['fog'],
+        [1],
+        make=True,
+    )
+    (cell,) = made.cells()
+    return cell
+
+
+@pytest.mark.parametrize(
+    'crop',
+    [
+        resize_and_crop(36, 32),
+        [dict(type='EfficientNetCenterCrop', crop_size=32)],
+    ],
+    ids=['resize and crop', 'EfficientNet'],
+)
+def test_an_identity_corruption_scores_as_clean_images_do(
+    tmp_path, photographs, crop
+):
+    cell = uncorrupted(tmp_path / 'made', photographs, crop)
+    pipeline = TestPipeline([*FILES, *crop, *PACK])
+    clean = ImageBatches(Cell('clean', photographs), pipeline)
+    found = ImageBatches(cell, pipeline)
+    assert torch.equal(torch.cat(list(found)), torch.cat(list(clean)))
+
+
+def test_images_that_were_cropped_are_resized_whole(tmp_path, photographs):
+    cell = uncorrupted(tmp_path / 'made', photographs, resize_and_crop(36, 32))
+    larger = TestPipeline([*FILES, *resize_and_crop(54, 48), *PACK])
+    (found,) = ImageBatches(cell, larger)
+    whole = dict(
+        type='Resize', scale=48, interpolation='bilinear', backend='pillow'
+    )
+    (expected,) = ImageBatches(cell, TestPipeline([*FILES, whole, *PACK]))
+    assert torch.equal(found, expected)
+
+
+def test_images_that_no_step_cropped_are_cropped_by_the_model(
+    tmp_path, photographs
+):
+    resize = [dict(type='Resize', scale=36)]
+    cell = uncorrupted(tmp_path / 'made', photographs, resize)
+    pipeline = TestPipeline([*FILES, *resize_and_crop(36, 32), *PACK])
+    (found,) = ImageBatches(cell, pipeline)
+    (whole,) = ImageBatches(cell, TestPipeline(PACK))
+    assert torch.equal(found, whole[..., 2:34, 2:34].flip(1))
+
+
+@pytest.mark.parametrize('name', ['ImageNetC', 'ImageNetCBar'])
+def test_published_images_of_imagenet_c_are_not_cropped_again(name):
+    one = SuiteSet(name, dict(type=name, data_root='nowhere'))
+    assert all(cell.is_cropped for cell in one.cells())
+    for other in ('ImageNetR', 'CorruptedArrays', 'CIFAR10C'):
+        one = SuiteSet(other, dict(type=other, data_root='nowhere'))
+        assert not any(cell.is_cropped for cell in one.cells())
+
+
+def test_torchvision_s_crop_is_left_out_as_well():
+    pipeline = TestPipeline(
+        [
+            dict(type='torchvision/Resize', size=36, interpolation='bicubic'),
+            dict(type='torchvision/CenterCrop', size=32),
+            *PACK,
+        ]
+    )
+    assert pipeline.steps_without_crop == [
+        dict(type='torchvision/Resize', size=(32, 32), interpolation='bicubic')
+    ]
+
+
+def test_what_a_set_did_not_crop_is_cropped_by_the_model(
+    tmp_path, photographs
+):
+    """A folder made in ImageNet-C's layout may hold images as they were."""
+    pipeline = TestPipeline([*FILES, *resize_and_crop(36, 32), *PACK])
+    (found,) = ImageBatches(
+        Cell('whole', photographs, is_cropped=True), pipeline
+    )
+    (expected,) = ImageBatches(Cell('clean', photographs), pipeline)
+    assert torch.equal(found, expected)

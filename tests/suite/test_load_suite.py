@@ -172,12 +172,12 @@ def test_a_module_of_one_s_own(tmp_path, monkeypatch):
     [
         (
             'shift = []',
-            "set title, clean, shifts.*got 'shift'. Is 'shifts' meant",
+            "set title, clean, shifts.*got 'shift'. Did you mean 'shifts'",
         ),
         ('banana = 1', "tiny.py to set title.*but got 'banana'. Remove it"),
         (
             "clean['data_set'] = {}",
-            "name, dataset.*'data_set'. Is 'dataset' mea",
+            "name, dataset.*'data_set'. Did you mean 'dataset'",
         ),
         ("clean.pop('dataset')", 'to set dataset, but got name. Add dataset'),
         ("ood[0].pop('name')", 'to set name, but got dataset. Add name'),

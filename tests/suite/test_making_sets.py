@@ -1,7 +1,6 @@
 """Corrupted sets that a suite makes by itself."""
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -10,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from mmpretrain.registry import DATASETS
 
 from mmanchor.datasets.corruptions.imagenet_c import corrupt
@@ -353,8 +353,7 @@ def test_a_full_disk(make, monkeypatch, tmp_path):
 def test_two_runs_do_not_make_the_same(make, outcome, tmp_path):
     folder = tmp_path / 'data' / 'made'
     folder.mkdir(parents=True)
-    with open(folder / '.running', 'w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(folder / '.running', thread_local=False):
         expected = 'no other run .*made, .* Wait for it, or change `data_root'
         found = outcome(MORE)
     (one,) = found.failed

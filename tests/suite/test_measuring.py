@@ -1,5 +1,7 @@
 """One pass over a set: files, fewer classes, temperatures and so on."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from test_same_as_runner import in_runner, in_suite
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.images import ImageBatches
 from mmanchor.suite.measure import measure
+from mmanchor.suite.predict import predict_batch
 from mmanchor.suite.spec import Cell
 
 KEPT = (1, 2, 5, 8)
@@ -159,6 +162,23 @@ def test_plain_logits_are_the_model_s(of, ready):
     expected, _ = answers_of(ready(), Cell('digits', DIGITS))
     (found,) = of(keep_answers=True)
     assert torch.allclose(found.answers, expected, atol=1e-5)
+
+
+def test_a_model_stays_whole_for_other_threads_during_a_pass(ready):
+    model = ready().model
+    images = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
+    others = []
+
+    def meanwhile(*_):
+        handle.remove()
+        inputs = model.data_preprocessor(dict(inputs=images))['inputs']
+        with ThreadPoolExecutor(1) as thread:
+            others.append(thread.submit(model.predict, inputs).result())
+
+    handle = model.head.register_forward_hook(meanwhile)
+    fields = predict_batch(model, images)
+    (samples,) = others
+    assert torch.equal(samples[0].pred_score, fields['pred_score'][0])
 
 
 def test_batches_change_nothing(ready):

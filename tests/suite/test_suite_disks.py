@@ -1,13 +1,13 @@
 """Full disks, folders that can't be written to, and two runs in one."""
 
 import errno
-import fcntl
 import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from helpers.tiny_suites import without_times
 
 from mmanchor.suite.cache import Parts
@@ -166,14 +166,13 @@ def test_data_that_one_may_not_read(outcome, monkeypatch):
 def test_two_runs_in_one_folder(trained, measured, tmp_path):
     out = tmp_path / 'out'
     out.mkdir()
-    with open(out / '.running', 'w+') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write('process 7 on a-machine')
-        file.flush()
+    with FileLock(out / '.running', thread_local=False):
+        note = out / '.running.holder'
+        note.write_text('process 7 on a-machine')
         expected = 'no other run to write to .*out, but got one: process 7 on'
         with pytest.raises(ValueError, match=expected):
             measured(trained.standard)
-        file.truncate(0)
+        note.unlink()
         with pytest.raises(ValueError, match='of unknown origin. Wait for it'):
             measured(trained.standard)
     assert files_in(out) == ['.running']
@@ -182,13 +181,13 @@ def test_two_runs_in_one_folder(trained, measured, tmp_path):
 
 def test_a_run_says_who_it_is(tmp_path):
     with only_run(tmp_path / 'new'):
-        told = (tmp_path / 'new' / '.running').read_text()
+        told = (tmp_path / 'new' / '.running.holder').read_text()
         assert told.startswith(f'process {os.getpid()} on ')
         with pytest.raises(ValueError, match=f'but got one: {told}. Wait'):
             with only_run(tmp_path / 'new', 'change it'):
                 pass
     with only_run(tmp_path / 'new'):
-        assert (tmp_path / 'new' / '.running').read_text() == told
+        assert (tmp_path / 'new' / '.running.holder').read_text() == told
 
 
 def test_what_a_killed_run_left_goes(tmp_path):
@@ -204,6 +203,7 @@ def test_what_a_killed_run_left_goes(tmp_path):
     with only_run(tmp_path):
         assert files_in(tmp_path) == [
             '.running',
+            '.running.holder',
             'figures',
             'mine',
             'mine/.partial-d',

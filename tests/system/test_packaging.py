@@ -57,12 +57,16 @@ def test_configs_and_tools_travel_in_the_wheel(wheel):
         assert there and there <= packed
     assert 'mmanchor/.mim/model-index.yml' in packed
     assert 'mmanchor/engine/launch.py' in packed
+    assert 'mmanchor_cli.py' in packed
+    assert 'mmanchor/py.typed' in packed
     assert 'mmanchor/datasets/shifts/wnids/imagenet.txt' in packed
     assert not any(name.startswith('tests') for name in packed)
 
 
-def test_mim_searches_the_installed_package(wheel, tmp_path):
-    site = tmp_path / 'site'
+@pytest.fixture(scope='module')
+def site(wheel, tmp_path_factory):
+    """A folder that the wheel is installed to."""
+    site = tmp_path_factory.mktemp('installed') / 'site'
     subprocess.run(
         [
             sys.executable,
@@ -78,6 +82,24 @@ def test_mim_searches_the_installed_package(wheel, tmp_path):
         ],
         check=True,
     )
+    return site
+
+
+def test_the_installed_command_finds_its_configs_without_the_clone(
+    site, tmp_path
+):
+    done = subprocess.run(
+        [site / 'bin' / 'mmanchor', 'configs', 'vit', 'masked_digits'],
+        check=True,
+        cwd=tmp_path,
+        env=dict(os.environ, PYTHONPATH=str(site)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith('digits/vit-w64_anchored-masked_digits.py')
+
+
+def test_mim_searches_the_installed_package(site, tmp_path):
     root = site / 'mmanchor' / '.mim'
     if 'onedl-mim' in {d.name for d in metadata.distributions()}:
         # it looks for a wheel's files in its dist-info, but knows what

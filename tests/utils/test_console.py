@@ -2,7 +2,8 @@ import json
 import re
 import subprocess
 
-from mmanchor.utils.console import commit, write_json
+from mmanchor.utils.console import write_json
+from mmanchor.utils.provenance import commit
 
 
 def test_the_commit_is_that_of_the_file_s_own_repository(tmp_path):

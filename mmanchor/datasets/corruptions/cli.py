@@ -42,7 +42,7 @@ def make_corruptions(
         ValueError: An option does not go with the source; another run writes
             to ``out``, or nobody can; or see there.
     """
-    console = console or Console()
+    console = console or Console(emoji=False)
     if not Path(source).exists():
         raise FileNotFoundError(
             'Expected a .npy file of images or a folder with class folders, '
@@ -77,4 +77,4 @@ def make_corruptions(
     if made['kept']:
         console.print(f'There already: {", ".join(made["kept"])}')
     console.print(f'Settings: {settings}')
-    console.print(f'In: {out}')
+    console.print(f'In: {out}', markup=False, soft_wrap=True)

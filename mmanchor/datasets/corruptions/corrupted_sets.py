@@ -30,7 +30,7 @@ Report = Callable[[str, int, int], None]
 
 def _replace_text(path: Path, text: str) -> None:
     partial = path.with_name(f'.{path.name}.partial')
-    partial.write_text(text)
+    partial.write_text(text, encoding='utf-8')
     os.replace(partial, path)
 
 
@@ -65,7 +65,10 @@ def read_record(folder: str | Path) -> dict | None:
     if not path.exists():
         return None
     # ImageNet-C's are the only settings there were before they were recorded
-    return dict(dict(settings=IMAGENET_C), **json.loads(path.read_text()))
+    return dict(
+        dict(settings=IMAGENET_C),
+        **json.loads(path.read_text(encoding='utf-8')),
+    )
 
 
 def _check_same(source, out: Path, made_by: dict) -> None:

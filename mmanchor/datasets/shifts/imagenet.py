@@ -97,6 +97,7 @@ class ImageNetC(ImageNetFolders):
     LAYOUT = 'DATA_ROOT/KIND/SEVERITY/WNID/*.JPEG'
     KINDS = ALL_C_KINDS
     SETTINGS = IMAGENET_C
+    IS_CROPPED = True  # resized to 256 and cropped to 224 as published
 
     def __init__(
         self,

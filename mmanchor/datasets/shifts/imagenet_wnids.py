@@ -36,4 +36,4 @@ def imagenet_wnids(subset: str = '') -> tuple[str, ...]:
             f'{subset!r}. Change it.'
         )
     name = f'imagenet_{subset}' if subset else 'imagenet'
-    return tuple((FOLDER / f'{name}.txt').read_text().split())
+    return tuple((FOLDER / f'{name}.txt').read_text(encoding='utf-8').split())

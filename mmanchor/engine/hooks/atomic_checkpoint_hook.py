@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ...utils.files import PARTIAL, whole_files
+from ..reference_source import only_plots_schedule
 
 LAST = 'last_checkpoint'
 INTERRUPTED = 'interrupted.pth'
@@ -73,10 +74,12 @@ class AtomicCheckpointHook(CheckpointHook):
         )
         if is_main_process():
             with staged.folder(path):
-                Path(staged.work_dir, LAST).write_text(path)
+                Path(staged.work_dir, LAST).write_text(path, encoding='utf-8')
         return path
 
     def _save_checkpoint_with_step(self, runner, step, meta):
+        if only_plots_schedule(runner):  # into the work dir of a real run
+            return
         self._check_finite(runner, meta.get('iter', step))
         with self._old_ones_last():
             staged = _StagedRunner(getattr(runner, 'unstaged', runner), self)
@@ -131,7 +134,7 @@ def last_checkpoint(work_dir: str) -> str | None:
         >>> last_checkpoint('no/such/folder')
     """
     try:
-        return Path(work_dir, LAST).read_text().strip() or None
+        return Path(work_dir, LAST).read_text(encoding='utf-8').strip() or None
     except (OSError, UnicodeDecodeError):
         return None
 

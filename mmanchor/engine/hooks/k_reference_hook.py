@@ -6,10 +6,9 @@ from logging import Logger
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner
-from mmpretrain.models.classifiers.base import BaseClassifier
 from mmpretrain.registry import HOOKS, METRICS
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
@@ -25,15 +24,18 @@ from ...functional import check_seed, check_uncertainty
 from ...models import AnchoredImageClassifier
 from ...models.data_preprocessor import check_settings_reach_the_model
 from ...models.inference.protocols import build_protocol, check_measures
-from ..rank_agreement import check_start
+from ..rank_agreement import check_start, from_first_rank
 from ..reference_source import (
     anchored_model,
+    dataset_of_set,
     is_training,
     loaded_training_set,
+    only_plots_schedule,
     source_dataset,
-    training_set,
 )
 
+# how names in the log begin that not every batch has a value for
+_LOGGED = ('masked_share', 'masked_entropy', 'accuracy_top-')
 # others hold pieces of weights, under other names
 _NOT_SHARDED = (AnchoredImageClassifier, BaseTTAModel, DistributedDataParallel)
 
@@ -44,9 +46,12 @@ class KReferenceHook(Hook):
 
     Before training it fills the model's reference bank, so that every
     checkpoint carries it. Before validation and test it sets K; a bank with
-    fewer references than that is drawn again, with a warning. All ranks get
-    the bank of rank 0. It also checks that model and data preprocessor are
-    both anchoring ones, and starts the training draws.
+    fewer references than that is drawn again, with a warning. Of several
+    ranks only rank 0 reads references, which the others get from it. It also
+    checks that model and data preprocessor are both anchoring ones, starts
+    the training draws, and lets the log show ``masked_share`` and
+    ``masked_entropy`` as means over the batches since the line before, unless
+    ``log_processor`` says otherwise.
 
     A resumed run keeps its checkpoint's references. A run that starts from
     another's weights (``load_from``) draws its own.
@@ -58,7 +63,8 @@ class KReferenceHook(Hook):
             ``'transduction'``: for each image the best of 50, or
             ``dict(type='transduction', num_candidates=M)``; ``'adaptive'``:
             as many of the K as an image needs, the mean of which becomes the
-            metric ``references/mean_used``. See
+            metric ``references/mean_used``; or another one that is
+            registered in ``PROTOCOLS``. See
             :func:`~mmanchor.models.build_protocol`. Defaults to
             ``'mean'``.
         uncertainty (str | Sequence[str]): Measures that predictions carry,
@@ -119,11 +125,11 @@ class KReferenceHook(Hook):
         self.uncertainty = check_uncertainty(uncertainty)
         check_measures(self.protocol, self.uncertainty)
         self.num_references = num_references
-        if self.protocol.name == 'adaptive' and num_references < 3:
+        if num_references < self.protocol.least_references:
             raise ValueError(
-                'Expected `num_references` of at least 3 for the protocol '
-                "'adaptive', which starts with 2, but got "
-                f'{num_references}. Raise it.'
+                'Expected `num_references` of at least '
+                f'{self.protocol.least_references} for the protocol '
+                f'{self.protocol.name!r}, but got {num_references}. Raise it.'
             )
         if select == 'mean' and self.needed > 1:
             raise ValueError(
@@ -135,6 +141,8 @@ class KReferenceHook(Hook):
         self.source = source
         self.seed = check_seed(seed)
         self.redraw = redraw
+        self._line_was_written = False
+        self._kept_in_log: set[str] | None = set()
 
     @property
     def needed(self) -> int:
@@ -143,18 +151,17 @@ class KReferenceHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Check the model; before training, read references."""
-        if self._is_idle(runner):
+        if only_plots_schedule(runner):
             return
         model = anchored_model(runner)
         check_settings_reach_the_model(runner.cfg)
         if not is_training(runner):
             return
         training = loaded_training_set(runner)
-        reference_set = model.data_preprocessor.reference_set
-        if reference_set is not None and reference_set.dataset is None:
-            reference_set.load(training_set(runner.cfg, training))
-        elif reference_set is not None:
-            reference_set.images  # reads them: errors come before training
+        if model.data_preprocessor.reference_set is not None:
+            self._load_set(
+                model.data_preprocessor.reference_set, runner.cfg, training
+            )
         bank = model.reference_bank
         if len(bank) < self.needed or self.redraw:
             self._fill(model, runner.cfg, runner.logger, training)
@@ -166,7 +173,7 @@ class KReferenceHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check it; before training, decide between its bank and ours."""
-        if self._is_idle(runner):
+        if only_plots_schedule(runner):
             return
         if isinstance(runner.model, _NOT_SHARDED):
             check_architecture(
@@ -181,18 +188,6 @@ class KReferenceHook(Hook):
             checkpoint.get('ema_state_dict', {}),
         ):
             self._keep_or_leave(runner, state_dict)
-
-    @staticmethod
-    def _is_idle(runner: Runner) -> bool:
-        """Whether the model only stands in for one, to plot a schedule.
-
-        MMPretrain's ``vis_scheduler.py`` runs all hooks of a config on a
-        model that is no classifier, with a runner that has no config.
-        """
-        model = getattr(runner.model, 'module', runner.model)
-        return not runner.cfg.get('model') and not isinstance(
-            model, (BaseClassifier, BaseTTAModel)
-        )
 
     def _keep_or_leave(self, runner, state_dict) -> None:
         """Keep what a resumed run may keep; what else it holds is ours."""
@@ -221,7 +216,7 @@ class KReferenceHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Start the training draws, or go on where the checkpoint was."""
-        if self._is_idle(runner):
+        if only_plots_schedule(runner):
             return
         model = anchored_model(runner)
         preprocessor = model.data_preprocessor
@@ -231,6 +226,7 @@ class KReferenceHook(Hook):
             preprocessor.seed = int(seed)
         preprocessor.restart(runner.iter)
         check_start(runner.epoch, model)
+        self._log_means(runner)
         loader = runner.train_dataloader
         if preprocessor.reference_set is None and loader.batch_size == 1:
             raise ValueError(
@@ -240,6 +236,49 @@ class KReferenceHook(Hook):
             )
         if runner.val_loop is not None:
             self._check_size(model, runner.val_dataloader.dataset)
+
+    def before_train_iter(self, runner: Runner, *_, **__) -> None:
+        """Forget what the log has shown: batches without it repeat nothing."""
+        if not self._line_was_written or self._kept_in_log is None:
+            return
+        self._line_was_written = False
+        scalars = runner.message_hub.log_scalars
+        for key in [*scalars]:
+            name = key.removeprefix('train/')
+            if name.startswith(_LOGGED) and name not in self._kept_in_log:
+                del scalars[key]
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        """Notice whether the loggers are about to write a line."""
+        if only_plots_schedule(runner):
+            return
+        self._line_was_written = any(
+            _writes_a_line(hook, runner.train_dataloader, batch_idx)
+            for hook in runner.hooks
+            if isinstance(hook, LoggerHook)
+        )
+
+    def _log_means(self, runner) -> None:
+        """Let the log show means, but where the config says what it shows."""
+        shown = getattr(runner.log_processor, 'custom_cfg', None)
+        if shown is None:  # a user's own
+            self._kept_in_log = None
+            return
+        ours = [
+            dict(data_src=name, method_name='mean', window_size='global')
+            for name in _LOGGED[:2]
+        ]
+        self._kept_in_log = {
+            config['data_src'] for config in shown if config not in ours
+        }
+        shown += [
+            config
+            for config in ours
+            if config['data_src'] not in self._kept_in_log
+            and config not in shown
+        ]
 
     def before_val(self, runner: Runner) -> None:
         """Set K and the protocol."""
@@ -256,7 +295,7 @@ class KReferenceHook(Hook):
         )
         # test-time augmentation passes on what the first view used only
         if (
-            self.protocol.name == 'adaptive'
+            not self.protocol.same_number
             and not isinstance(runner.model, BaseTTAModel)
             and not any(
                 type(metric).__name__ == 'ReferencesUsed'
@@ -264,7 +303,7 @@ class KReferenceHook(Hook):
             )
         ):
             evaluator.metrics.append(
-                METRICS.build(dict(type='ReferencesUsed'))
+                METRICS.build(dict(type='mmpretrain.ReferencesUsed'))
             )
 
     def set_references(
@@ -326,19 +365,33 @@ class KReferenceHook(Hook):
                 'test pipeline at one size.'
             )
 
+    @staticmethod
+    def _load_set(reference_set, cfg, training) -> None:
+        """Read the images of training: errors come before it begins."""
+
+        def read():
+            reference_set.load(dataset_of_set(cfg, reference_set, training))
+            return reference_set.images, ''
+
+        reference_set.images, _ = from_first_rank(read)
+
     def _fill(self, model, cfg, logger, training) -> None:
-        dataset = source_dataset(
-            cfg, self.source, training, model.data_preprocessor.reference_set
-        )
-        images = draw_images(dataset, self.needed, self.select, self.seed)
-        images = images.to(next(model.parameters()).device)
-        broadcast(images)  # from rank 0
-        model.reference_bank.fill(images)
+        def read():
+            dataset = source_dataset(
+                cfg,
+                self.source,
+                training,
+                model.data_preprocessor.reference_set,
+            )
+            images = draw_images(dataset, self.needed, self.select, self.seed)
+            return images, f'the {len(dataset)} of {describe(dataset)}'
+
+        images, source = from_first_rank(read)
+        model.reference_bank.fill(images.to(next(model.parameters()).device))
         logger.info(
             f'Reference bank: {len(images)} image(s) of (C, H, W) = '
             f'{tuple(images.shape[1:])}, select={self.select!r}, '
-            f'seed={self.seed}, from the {len(dataset)} of '
-            f'{describe(dataset)}.'
+            f'seed={self.seed}, from {source}.'
         )
 
     def _fill_residuals(self, model, cfg, logger, training) -> None:
@@ -346,12 +399,24 @@ class KReferenceHook(Hook):
         count = self.protocol.num_residuals
         if not count:
             return
-        dataset = source_dataset(cfg, self.source, training)
-        pairs = draw_pairs(dataset, count, self.seed)
-        pairs = pairs.to(next(model.parameters()).device)
-        broadcast(pairs)
-        model.reference_bank.fill_residuals(pairs)
+
+        def read():
+            dataset = source_dataset(cfg, self.source, training)
+            return draw_pairs(dataset, count, self.seed), describe(dataset)
+
+        pairs, source = from_first_rank(read)
+        model.reference_bank.fill_residuals(
+            pairs.to(next(model.parameters()).device)
+        )
         logger.info(
-            f'Residuals: {count} between images of {describe(dataset)}, '
+            f'Residuals: {count} between images of {source}, '
             f'{pairs.nbytes / 2**20:.1f} MiB in every checkpoint.'
         )
+
+
+def _writes_a_line(hook: LoggerHook, loader, batch_idx: int) -> bool:
+    """Whether the host's logger writes a line after a training batch."""
+    return hook.every_n_inner_iters(batch_idx, hook.interval) or (
+        hook.end_of_epoch(loader, batch_idx)
+        and (not hook.ignore_last or len(loader) <= hook.interval)
+    )

@@ -13,6 +13,7 @@ from ...utils.seeding import (
     SeededBatches,
     seed_generators,
 )
+from ..reference_source import only_plots_schedule
 
 META_KEY = 'reproducible_run'
 
@@ -61,6 +62,8 @@ class ReproducibleRunHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Say what has to be the same for an exact resume."""
+        if only_plots_schedule(runner):
+            return
         meta = checkpoint['meta']
         seen = (
             meta['iter'] - self._epoch_began_at
@@ -77,6 +80,8 @@ class ReproducibleRunHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Seed the batches; find where in the epoch a run goes on."""
+        if only_plots_schedule(runner):
+            return
         seed = torch.tensor([runner.seed])  # may differ between ranks
         broadcast(seed)
         self._seed = int(seed)
@@ -104,7 +109,9 @@ class ReproducibleRunHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed what an epoch starts with."""
         seed_generators(self._seed, get_rank(), EPOCH, runner.epoch)
-        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+        if self._batches is not None and isinstance(
+            runner.train_loop, EpochBasedTrainLoop
+        ):
             self._begin(runner.epoch, self._skip, self._skip)
             self._epoch = runner.epoch
             self._epoch_began_at = runner.iter - self._skip

@@ -4,7 +4,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from ..reference_source import anchored_model
+from ..reference_source import anchored_model, only_plots_schedule
 
 TAG = 'train/stem_distance'
 
@@ -29,6 +29,8 @@ class StemDistanceHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Log where training starts from."""
+        if only_plots_schedule(runner):
+            return
         if anchored_model(runner).stem_distance is None:
             raise ValueError(
                 'Expected a widened stem for StemDistanceHook, but got '
@@ -41,6 +43,8 @@ class StemDistanceHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
         """Log at the end of an epoch, before the loggers write its line."""
+        if only_plots_schedule(runner):
+            return
         if (runner.iter + 1) % len(runner.train_dataloader) == 0:
             self._log(runner)
 

@@ -13,10 +13,16 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..reference_source import only_plots_schedule
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .reproducible_run_hook import ReproducibleRunHook
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+# Windows has no SIGUSR1
+SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ('SIGTERM', 'SIGUSR1')
+    if hasattr(signal, name)
+)
 _ORPHANED = 1000  # in place of a signal: torchrun is gone
 
 
@@ -71,6 +77,8 @@ class StopOnSignalHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Listen from now on."""
+        if only_plots_schedule(runner):
+            return
         self._checkpoints = next(
             (
                 hook

@@ -1,8 +1,11 @@
 """RegNetY, which MMPretrain lacks and torchvision has."""
 
+from typing import Any
+
 import torch
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from mmpretrain.registry import MODELS
+from torch import nn
 from torchvision.models import get_model, list_models
 
 PREFIX = 'regnet_y_'
@@ -36,6 +39,9 @@ class RegNetY(BaseBackbone):
         torch.Size([2, 440, 2, 2])
     """
 
+    stem: nn.Module
+    trunk_output: nn.Module
+
     def __init__(self, arch: str = '800mf', init_cfg=None):
         known = [
             name[len(PREFIX) :] for name in list_models(include=f'{PREFIX}*')
@@ -45,7 +51,7 @@ class RegNetY(BaseBackbone):
                 f'Expected `arch` to be one of {known}, but got {arch!r}.'
             )
         super().__init__(init_cfg)
-        network = get_model(PREFIX + arch, weights=None)
+        network: Any = get_model(PREFIX + arch, weights=None)
         self.stem = network.stem
         self.trunk_output = network.trunk_output
 

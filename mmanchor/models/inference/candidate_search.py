@@ -57,13 +57,13 @@ class CandidateSearch:
                 have another size than the images.
         """
         bank = model.reference_bank
-        # looked at by value: cheap beside a pass, and never out of date
-        made_from = [bank.in_use, bank.residual_pairs, *settings_of(model)]
+        made_from = settings_of(model)
         if self.space == 'features':
             made_from.append(_fingerprint(model))
         references, *known = self._kept.get(
             [*made_from, images.new_empty(0)],  # its type, and device
             lambda: self._make(model, images),
+            versioned=[bank.in_use, bank.residual_pairs],
         )
         check_same_size(images, references)
         with torch.autocast(images.device.type, enabled=False):

@@ -1,14 +1,19 @@
 """How frozen references are used at test: the inference protocols."""
 
-import difflib
-import inspect
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 
-from ...functional import settled
-from ...functional.uncertainty import OF_SPREAD
+from ...functional import RowMask, settled
+from ...registry import (
+    PROTOCOLS,
+    UNCERTAINTIES,
+    build_registered,
+    registered_name,
+)
+from ...utils.compiling import not_compiled
+from ...utils.transfer import copy_to_device
 from .candidate_search import SPACES, CandidateSearch, ChosenReferences
 
 
@@ -16,8 +21,8 @@ class Answers(NamedTuple):
     """The logits of some images for their references.
 
     Attributes:
-        rows (torch.Tensor, optional): (b,), which images of the batch; None:
-            all of them, in order.
+        rows (torch.Tensor, optional): (b,), which images of the batch, on
+            the CPU; None: all of them, in order.
         logits (torch.Tensor): (k, b, num_classes).
     """
 
@@ -28,18 +33,39 @@ class Answers(NamedTuple):
 class Protocol:
     """What all protocols have.
 
+    Subclasses say how images are answered, :meth:`answer`, and are registered
+    in ``PROTOCOLS``; then ``KReferenceHook(protocol=...)``, ``--protocol``
+    and suites know them by that name.
+
     Attributes:
-        name (str): What a config calls it.
         num_residuals (int): Residuals it needs in the bank.
         features_of (slice): References whose features are averaged.
+        least_references (int): The smallest K that makes sense.
         same_number (bool): Whether all images are answered with the same
             number of references, so that their spreads can be compared.
+        can_fold (bool): Whether the answer is always the average over the
+            references ``features_of``, so that a folded or exported model can
+            give it.
     """
 
-    name: str
-    same_number = True
     num_residuals = 0
     features_of = slice(None)
+    least_references = 1
+    same_number = True
+    can_fold = False
+
+    @property
+    def name(self) -> str:
+        """What a config calls it."""
+        return registered_name(type(self), PROTOCOLS)
+
+    def describe(self, num_references: int) -> str:
+        """A few words for a table.
+
+        Args:
+            num_references (int): References in the bank that it needs.
+        """
+        return f'{self.name}, K = {num_references}'
 
     def references_needed(self, num_references: int) -> int:
         """References it needs in the bank, where K are asked for."""
@@ -53,20 +79,25 @@ class Protocol:
         raise NotImplementedError
 
 
+@PROTOCOLS.register_module('mean')
 class Mean(Protocol):
     """The average over K references."""
 
-    name = 'mean'
+    can_fold = True
+
+    def describe(self, num_references):
+        """See :class:`Protocol`."""
+        return f'K = {num_references}'
 
     def answer(self, model, images):
         """See :class:`Protocol`."""
         return [Answers(None, model.reference_logits(images))]
 
 
-class Single(Protocol):
+@PROTOCOLS.register_module('single')
+class Single(Mean):
     """The first reference of the bank."""
 
-    name = 'single'
     features_of = slice(1)
 
     def references_needed(self, num_references):
@@ -78,6 +109,7 @@ class Single(Protocol):
         return [Answers(None, model.reference_logits(images, slice(1)))]
 
 
+@PROTOCOLS.register_module('transduction')
 class Transduction(Protocol):
     """The best of M references for each image (BLT), then one pass.
 
@@ -99,8 +131,6 @@ class Transduction(Protocol):
     code compares raw inputs.
     """
 
-    name = 'transduction'
-
     def __init__(
         self,
         num_candidates: int = 50,
@@ -119,6 +149,10 @@ class Transduction(Protocol):
         self.space = space
         self._search = CandidateSearch(num_candidates, num_residuals, space)
 
+    def describe(self, num_references):
+        """See :class:`Protocol`."""
+        return f'best of {num_references}'
+
     def references_needed(self, num_references):
         """See :class:`Protocol`."""
         return self.num_candidates
@@ -133,6 +167,7 @@ class Transduction(Protocol):
         return [Answers(None, model.chosen_logits(images, chosen))]
 
 
+@PROTOCOLS.register_module('adaptive')
 class Adaptive(Protocol):
     """References one by one until an image's prediction is settled.
 
@@ -149,7 +184,7 @@ class Adaptive(Protocol):
         ValueError: ``standard_errors`` is negative.
     """
 
-    name = 'adaptive'
+    least_references = 3
     same_number = False
 
     def __init__(self, standard_errors: float = 3.0):
@@ -164,35 +199,50 @@ class Adaptive(Protocol):
             )
         self.standard_errors = standard_errors
 
+    def describe(self, num_references):
+        """See :class:`Protocol`."""
+        return f'K ≤ {num_references}'
+
+    @not_compiled  # compiled anew for every number of images left
     def answer(self, model, images):
         """See :class:`Protocol`; one group for each number of references."""
+        with model.kept_maps.comparing_once():
+            return self._answer(model, images)
+
+    def _answer(self, model, images):
         num_references = len(model.reference_bank.in_use)
-        work = model.image_work()
+        of_all = work = model.image_work()
+        batch = len(images)
         logits = model.reference_logits(images, slice(2), work)
-        open_rows = torch.arange(len(images), device=images.device)
+        open_rows = torch.arange(batch)
+        on_device = torch.arange(batch, device=images.device)
         groups = []
         for seen in range(2, num_references):
-            done = settled(
-                logits, num_references, self.standard_errors, model.average
+            # the one answer of the device that a round waits for
+            done = RowMask(
+                settled(
+                    logits, num_references, self.standard_errors, model.average
+                ).tolist()
             )
-            if done.any():
-                groups.append(Answers(open_rows[done], logits[:, done]))
-            open_rows, logits = open_rows[~done], logits[:, ~done]
-            if not len(open_rows):
-                return groups
-            more = model.reference_logits(
-                images[open_rows],
-                slice(seen, seen + 1),
-                work.of_rows(open_rows, len(images)),
-            )
+            if done.all:
+                return [*groups, Answers(open_rows, logits)]
+            if done.any:
+                rows, rest = done.indices(images.device)
+                groups.append(
+                    Answers(
+                        open_rows[done.indices('cpu')[0]],
+                        logits.index_select(1, rows),
+                    )
+                )
+                open_rows = open_rows[done.indices('cpu')[1]]
+                logits = logits.index_select(1, rest)
+                images = images.index_select(0, rest)
+                on_device = on_device.index_select(0, rest)
+                # of a smaller batch it is harder to say what is of images
+                work = of_all.of_rows(on_device, batch)
+            more = model.reference_logits(images, slice(seen, seen + 1), work)
             logits = torch.cat([logits, more])
         return [*groups, Answers(open_rows, logits)]
-
-
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (Mean, Single, Transduction, Adaptive)
-}
 
 
 def build_protocol(config: str | dict | Protocol) -> Protocol:
@@ -200,11 +250,13 @@ def build_protocol(config: str | dict | Protocol) -> Protocol:
 
     Args:
         config (str | dict | Protocol): ``'single'``, ``'mean'``,
-            ``'transduction'``, ``'adaptive'``, or a dict with one of them as
-            ``type`` and the arguments.
+            ``'transduction'``, ``'adaptive'`` or another name in
+            ``PROTOCOLS``; or a dict with one of them as ``type`` and the
+            arguments.
 
     Raises:
-        TypeError: It has no such argument.
+        TypeError: It has no such argument, or what the name stands for is no
+            ``Protocol``.
         ValueError: There is no such protocol, or an argument is out of range.
 
     Example:
@@ -213,22 +265,14 @@ def build_protocol(config: str | dict | Protocol) -> Protocol:
     """
     if isinstance(config, Protocol):
         return config
-    arguments = {'type': config} if isinstance(config, str) else dict(config)
-    name = arguments.pop('type', None)
-    if name not in PROTOCOLS:
-        near = difflib.get_close_matches(str(name), PROTOCOLS, n=1)
-        raise ValueError(
-            f'Expected `protocol` to be {", ".join(map(repr, PROTOCOLS))}, or '
-            f'a dict with one as `type`, but got {name!r}.'
-            f'{f" Did you mean {near[0]!r}?" if near else ""}'
-        )
-    known = list(inspect.signature(PROTOCOLS[name]).parameters)
-    for argument in sorted(set(arguments) - set(known)):
+    protocol = build_registered(config, PROTOCOLS)
+    if not isinstance(protocol, Protocol):
         raise TypeError(
-            f'Expected arguments of the protocol {name!r} to be among '
-            f'{", ".join(known) or "none"}, but got {argument}. Drop it.'
+            'Expected a protocol to be a subclass of Protocol, but got '
+            f'{type(protocol).__name__}. Derive it from '
+            '`mmanchor.models.Protocol`.'
         )
-    return PROTOCOLS[name](**arguments)
+    return protocol
 
 
 def check_measures(
@@ -243,14 +287,16 @@ def check_measures(
 
     Raises:
         ValueError: One is made of the spread over references, and the
-            protocol is adaptive.
+            protocol answers images with unlike numbers of them.
 
     Example:
         >>> check_measures(build_protocol('adaptive'), ['energy'])
     """
     if protocol.same_number:
         return
-    wrong = [f'`{name}`' for name in uncertainty if name in OF_SPREAD]
+    wrong = [
+        f'`{name}`' for name in uncertainty if UNCERTAINTIES.is_of_spread(name)
+    ]
     if average == 'calibrated':
         wrong.append("`average='calibrated'`")
     if wrong:
@@ -258,8 +304,51 @@ def check_measures(
             'Expected no measure of the spread over references with the '
             f'protocol {protocol.name!r}, which answers images with unlike '
             f'numbers of references, but got {", ".join(wrong)}. Set '
-            "`protocol='mean'`, or leave the measure out."
+            "`protocol='mean'`, leave the measure out, or register your own "
+            'with `of_spread=False` where the number does not matter.'
         )
+
+
+def in_order(
+    answers: Sequence[Answers], images: torch.Tensor, protocol: Protocol
+) -> Sequence[Answers]:
+    """Check that a protocol has answered each image once.
+
+    Args:
+        answers (Sequence[Answers]): Of a protocol.
+        images (torch.Tensor): (B, C, H, W), those it was to answer.
+        protocol (Protocol): Which protocol, for the error.
+
+    Returns:
+        Sequence[Answers]: The same; of one group the rows are in the order of
+        the images.
+
+    Raises:
+        ValueError: It has not, or logits have another shape than
+            (k, b, num_classes).
+    """
+    places, fits = [], True
+    for rows, logits in answers:
+        of_group = range(len(images)) if rows is None else rows.tolist()
+        places += of_group
+        fits &= logits.dim() == 3 and logits.size(1) == len(of_group)
+    if not fits or sorted(places) != list(range(len(images))):
+        raise ValueError(
+            f'Expected the protocol {protocol.name!r} to answer each of '
+            f'{len(images)} images once, with logits of shape '
+            f'(k, b, num_classes), but got images {places} and shapes '
+            f'{[tuple(logits.shape) for _, logits in answers]}. Return '
+            '`[Answers(None, logits)]`, or groups whose `rows` are all images.'
+        )
+    if not answers:  # no images at all
+        return answers
+    rows, logits = answers[0]
+    if len(answers) > 1 or rows is None:
+        return answers
+    if places == sorted(places):  # nothing to move on the device
+        return [Answers(None, logits)]
+    order = copy_to_device(rows.cpu().argsort(), logits.device)
+    return [Answers(None, logits.index_select(1, order))]
 
 
 def _check_positive(name: str, value) -> None:

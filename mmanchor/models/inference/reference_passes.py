@@ -172,11 +172,12 @@ def _kept_maps(model, images, packed):
     for module in trunk_of(model):
         weights += [*module.parameters(), *module.buffers()]
     maps, reference = model.kept_maps.get(
-        [packed, *settings_of(model), *weights],
+        [*settings_of(model), *weights],
         lambda: (
             _make_maps(model, images, packed),
             normalised(model, packed[:1], images),
         ),
+        versioned=[packed],
     )
     check_same_size(images, reference)
     return maps

@@ -151,7 +151,7 @@ class SharedStem:
         for index, maps in enumerate(chunks, 1):
             k = len(maps[0])
             last = index == len(chunks) and not to_keep
-            replaced = {
+            replaced: dict[nn.Module, Callable] = {
                 layer: self._forward(
                     layer, of_layer, images.size(0), work, last
                 )

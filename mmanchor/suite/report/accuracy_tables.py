@@ -5,30 +5,42 @@ from .reading import (
     corrupted_sets,
     corruptions,
     figure_of,
+    images_in_words,
+    interval_of,
     kinds_of,
     names_of,
     severities_of,
     shift,
+    shown,
 )
 from .table import Table, number, with_difference
 
 
-def accuracy_table(results: dict) -> Table:
+def accuracy_table(results: dict, intervals: bool = False) -> Table:
     """Clean and shifted sets, each with the difference from the first model.
 
     Args:
         results (dict): See ``results.json``.
+        intervals (bool): Whether to show confidence intervals. Defaults to
+            False.
     """
     models, names = results['models'], names_of(results, 'shifts')
     relative = any(model.get('mce') is not None for model in models)
     rows = []
     for model in models:
-        values = _by_set(model, names, 'top1')
+        points = _points(model, names)
         if model is models[0]:
-            first = values
-            cells = [number(value) for value in values]
+            first = points
+            cells = [shown(point, 'top1', 1, intervals) for point in points]
         else:
-            cells = [with_difference(*pair) for pair in zip(values, first)]
+            cells = [
+                with_difference(
+                    figure_of(point, 'top1'),
+                    figure_of(base, 'top1'),
+                    interval_of(point, 'top1') if intervals else None,
+                )
+                for point, base in zip(points, first)
+            ]
         rows.append(
             [model['name'], *cells] + [number(model.get('mce'))] * relative
         )
@@ -41,6 +53,7 @@ def accuracy_table(results: dict) -> Table:
         )
     if relative:
         caption += ' mCE: mean corruption error relative to AlexNet, in %.'
+    caption = ' '.join(filter(None, [caption, images_in_words(results)]))
     return Table(
         'Top-1 accuracy, %',
         caption,
@@ -49,7 +62,7 @@ def accuracy_table(results: dict) -> Table:
     )
 
 
-def severity_tables(results: dict) -> list[Table]:
+def severity_tables(results: dict, intervals: bool = False) -> list[Table]:
     """Accuracy by severity, a table for each corrupted set."""
     tables = []
     for name in corrupted_sets(results):
@@ -63,7 +76,7 @@ def severity_tables(results: dict) -> list[Table]:
             points.append(found.get('mean'))
             rows.append(
                 [model['name']]
-                + [number(figure_of(point, 'top1')) for point in points]
+                + [shown(point, 'top1', 1, intervals) for point in points]
             )
         tables.append(
             Table(
@@ -76,18 +89,18 @@ def severity_tables(results: dict) -> list[Table]:
     return tables
 
 
-def kind_tables(results: dict) -> list[Table]:
+def kind_tables(results: dict, intervals: bool = False) -> list[Table]:
     """Accuracy by kind of corruption, a table for each corrupted set."""
     tables = []
     for name in names_of(results, 'shifts'):
         rows = [
             [kind.replace('_', ' ')]
             + [
-                number(
-                    figure_of(
-                        (shift(model, name).get('by_kind') or {}).get(kind),
-                        'top1',
-                    )
+                shown(
+                    (shift(model, name).get('by_kind') or {}).get(kind),
+                    'top1',
+                    1,
+                    intervals,
                 )
                 for model in results['models']
             ]
@@ -106,45 +119,41 @@ def kind_tables(results: dict) -> list[Table]:
     return tables
 
 
-def reference_tables(results: dict) -> list[Table]:
+def reference_tables(results: dict, intervals: bool = False) -> list[Table]:
     """Spread over references, and how many of them were used."""
-    names = names_of(results, 'shifts')
-    header = ['model', 'clean', *names]
-    spread, used = (
-        [
-            [model['name'], *_by_set(model, names, figure)]
-            for model in results['models']
+    models, names = results['models'], names_of(results, 'shifts')
+
+    def table(title: str, caption: str, figure: str, digits: int) -> Table:
+        rows = [
+            [model['name']]
+            + [
+                shown(point, figure, digits, intervals)
+                for point in _points(model, names)
+            ]
+            for model in models
         ]
-        for figure in ('spread', 'mean_used')
-    )
+        return Table(title, caption, ['model', 'clean', *names], rows)
+
     tables = [
-        Table(
+        table(
             'Spread of logits over references',
             'Standard deviation, mean over classes and images.',
-            header,
-            [[row[0], *(number(v, 3) for v in row[1:])] for row in spread],
+            'spread',
+            3,
         )
     ]
-    held = [model.get('num_references') for model in results['models']]
     if any(
-        value not in (None, k)
-        for row, k in zip(used, held)
-        for value in row[1:]
+        figure_of(point, 'mean_used')
+        not in (None, model.get('num_references'))
+        for model in models
+        for point in _points(model, names)
     ):
         tables.append(
-            Table(
-                'References used, mean over images',
-                '',
-                header,
-                [[row[0], *map(number, row[1:])] for row in used],
-            )
+            table('References used, mean over images', '', 'mean_used', 1)
         )
     return tables
 
 
-def _by_set(model: dict, names: list[str], figure: str) -> list:
-    """A figure of clean images, and of each shifted set."""
-    points = [clean(model)] + [
-        shift(model, name).get('mean') for name in names
-    ]
-    return [figure_of(point, figure) for point in points]
+def _points(model: dict, names: list[str]) -> list[dict | None]:
+    """The figures of clean images, and of each shifted set."""
+    return [clean(model)] + [shift(model, name).get('mean') for name in names]

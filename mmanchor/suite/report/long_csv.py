@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 HEADER = ('model', 'set', 'kind', 'severity', 'figure', 'value')
 
+OF_SCORE = ('auroc', 'auroc_low', 'auroc_high', 'aupr', 'fpr95')
+
 
 def csv_text(results: dict) -> str:
     """Lines of ``model, set, kind, severity, figure, value``.
@@ -13,8 +15,9 @@ def csv_text(results: dict) -> str:
     An empty kind or severity means: over all of them. Clean images have
     severity 0. Figures have the names and units of ``results.json``; those
     of anomaly scores start with the score's, and what was fitted ends in
-    ``_before_temperature`` or ``_after_temperature``. What is null has no
-    line.
+    ``_before_temperature`` or ``_after_temperature``. The ends of a figure's
+    confidence interval are called ``_low`` and ``_high`` after it. What is
+    null has no line.
 
     Args:
         results (dict): See ``results.json``.
@@ -34,16 +37,20 @@ def _lines(model: dict) -> Iterator[tuple]:
     clean = model.get('clean') or {}
     for figure, value in (clean.get('figures') or {}).items():
         yield clean['name'], '', '0', figure, value
+    yield clean.get('name'), '', '0', 'num_images', clean.get('num_images')
     for name, found in (model.get('shifts') or {}).items():
         for kind, severity, figures in _points(found or {}):
             for figure, value in (figures or {}).items():
                 yield name, kind, severity, figure, value
+        for figure in ('ece_pooled', 'num_images'):
+            yield name, '', '', figure, (found or {}).get(figure)
     for part, value in (model.get('smooth_ece') or {}).items():
         yield '', '', '', f'smooth_ece_{part}', value
     yield '', '', '', 'relative_mce', model.get('mce')
     for name, found in (model.get('ood') or {}).items():
+        yield name, '', '', 'num_images', (found or {}).get('num_images')
         for score, figures in ((found or {}).get('scores') or {}).items():
-            for figure in ('auroc', 'aupr', 'fpr95'):
+            for figure in OF_SCORE:
                 yield name, '', '', f'{score}_{figure}', figures.get(figure)
     yield from _temperature_lines(model, clean.get('name', ''))
 

@@ -31,6 +31,7 @@ def report(
     parts += map(to_markdown, tables)
     parts += _not_measured(results)
     parts += _figures([Path(path) for path in figures], folder)
+    parts += _made_with(results)
     for title, name in (
         ('Conventions', 'conventions'),
         ('Versions', 'versions'),
@@ -55,6 +56,41 @@ def _not_measured(results: dict) -> list[str]:
         for found in results.get('failed') or ()
     ]
     return ['\n'.join(['## Not measured', '', *lines])] if lines else []
+
+
+def _made_with(results: dict) -> list[str]:
+    """The command, device and checkpoints, as far as they are known."""
+    parts, settings = [], results.get('settings') or {}
+    lines = [
+        f'- {name}: {one_line(text)}'
+        for name, text in (
+            (
+                'command',
+                results.get('command') and f'`{results["command"]}`',
+            ),
+            ('device', settings.get('device')),
+            ('batch size', settings.get('batch_size')),
+            ('mixed precision', 'yes' if settings.get('amp') else None),
+            ('commit of mmanchor', results.get('commit')),
+        )
+        if text
+    ]
+    if lines:
+        parts.append('\n'.join(['## How it was made', '', *lines]))
+    rows = [
+        [
+            str(model['name']),
+            str(model.get('config')),
+            str(model['checkpoint']),
+            str(model['sha256']),
+        ]
+        for model in results['models']
+        if model.get('sha256')
+    ]
+    if rows:
+        header = ['model', 'config', 'checkpoint', 'SHA-256']
+        parts.append(to_markdown(Table('Checkpoints', '', header, rows, 4)))
+    return parts
 
 
 def _figures(paths: list[Path], folder: str | Path) -> list[str]:

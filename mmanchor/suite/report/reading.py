@@ -1,6 +1,7 @@
 """What the models of a suite's results have, whichever of them has it."""
 
 from ...datasets.shifts.kinds import SETTINGS
+from .table import with_interval
 
 
 def names_of(results: dict, group: str) -> list[str]:
@@ -119,3 +120,83 @@ def default_score(model: dict, name: str) -> str | None:
 def scores(model: dict, name: str) -> dict[str, dict]:
     """A model's figures on a set out of distribution, by score."""
     return ((model.get('ood') or {}).get(name) or {}).get('scores') or {}
+
+
+def ece_of_bins(bins: dict) -> float | None:
+    """Expected calibration error of all images of some bins together.
+
+    Args:
+        bins (dict): ``reliability`` in the results.
+
+    Returns:
+        float | None: None where there is no image.
+    """
+    if not sum(bins['count']):
+        return None
+    gaps = sum(
+        count * abs(right - sure)
+        for count, right, sure in zip(
+            bins['count'], bins['accuracy'], bins['confidence']
+        )
+        if count
+    )
+    return gaps / sum(bins['count'])
+
+
+def interval_of(
+    figures: dict[str, float] | None, name: str
+) -> tuple[float, float] | None:
+    """The ends of a figure's confidence interval, if it has one."""
+    ends = tuple(figure_of(figures, name + end) for end in ('_low', '_high'))
+    return None if None in ends else ends
+
+
+def shown(
+    figures: dict[str, float] | None,
+    name: str,
+    digits: int = 1,
+    intervals: bool = False,
+) -> str:
+    """A figure as tables show it, with its interval where that is asked for.
+
+    Example:
+        >>> shown(dict(top1=88.3, top1_low=87.6, top1_high=89.0), 'top1')
+        '88.3'
+    """
+    return with_interval(
+        figure_of(figures, name),
+        interval_of(figures, name) if intervals else None,
+        digits,
+    )
+
+
+def images_in_words(results: dict, group: str = 'shifts') -> str:
+    """How many images there are in each set, for captions.
+
+    Args:
+        results (dict): See ``results.json``.
+        group (str): ``'shifts'``, with the clean set before them, or
+            ``'ood'``. Defaults to ``'shifts'``.
+
+    Example:
+        >>> images_in_words(
+        ...     {'models': [{'clean': {'name': 'D', 'num_images': 1000}}]}
+        ... )
+        'Images: clean 1,000.'
+    """
+    found: dict[str, int] = {}
+    corrupted = corrupted_sets(results)
+    for model in results['models']:
+        if group == 'shifts':
+            found.setdefault(
+                'clean', (model.get('clean') or {}).get('num_images')
+            )
+        for name, one in (model.get(group) or {}).items():
+            found.setdefault(name, (one or {}).get('num_images'))
+    words = [
+        f'{name} {count:,}'
+        + ' of each kind and severity' * (name in corrupted)
+        for name, count in found.items()
+        if count is not None
+    ]
+    return f'Images: {"; ".join(words)}.' if words else ''

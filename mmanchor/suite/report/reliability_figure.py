@@ -6,7 +6,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from .figure_style import colour_of, label, new_figure
-from .reading import names_of, shift
+from .reading import ece_of_bins, names_of, shift
 
 MODELS, SETS = 4, 5  # in one figure
 SIZE = 1.55  # of a panel, in inches
@@ -49,17 +49,8 @@ def _found(model: dict, name: str | None) -> tuple[dict | None, float]:
         if name is None
         else shift(model, name).get('reliability')
     )
-    if not bins or not sum(bins['count']):
-        return bins, None
-    # of all images together: tables have the mean over kinds and severities
-    gaps = sum(
-        count * abs(right - sure)
-        for count, right, sure in zip(
-            bins['count'], bins['accuracy'], bins['confidence']
-        )
-        if count
-    )
-    return bins, gaps / sum(bins['count'])
+    # tables have the mean over kinds and severities as well
+    return bins, ece_of_bins(bins) if bins else None
 
 
 def _draw(models: list[tuple[int, dict]], names: list[str | None]) -> Figure:
@@ -82,7 +73,8 @@ def _draw(models: list[tuple[int, dict]], names: list[str | None]) -> Figure:
                 axes.set_visible(False)
                 below.set_visible(False)
                 continue
-            _draw_bins(axes, bins, ece, colour_of(index))
+            pooled = bool(name and shift(model, name).get('cells'))
+            _draw_bins(axes, bins, ece, colour_of(index), pooled)
             _draw_shares(below, bins)
     _label_rows(grid, names)
     figure.legend(
@@ -102,7 +94,9 @@ def _draw(models: list[tuple[int, dict]], names: list[str | None]) -> Figure:
     return figure
 
 
-def _draw_bins(axes, bins: dict, ece: float | None, colour: str) -> None:
+def _draw_bins(
+    axes, bins: dict, ece: float | None, colour: str, pooled: bool
+) -> None:
     edges = np.array(bins['edges'])
     accuracy = np.array(bins['accuracy'], float)  # NaN where a bin is empty
     confidence = np.array(bins['confidence'], float)
@@ -125,7 +119,11 @@ def _draw_bins(axes, bins: dict, ece: float | None, colour: str) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1), yticks=(0, 0.5, 1))
     if ece is not None:
         axes.text(
-            0.04, 0.96, f'ECE {ece:.3f}', va='top', transform=axes.transAxes
+            0.04,
+            0.96,
+            f'ECE{" (pooled)" * pooled} {ece:.3f}',
+            va='top',
+            transform=axes.transAxes,
         )
 
 

@@ -46,16 +46,39 @@ def number(value: float | None, digits: int = 1) -> str:
     return '–' if value is None else f'{value:.{digits}f}'
 
 
-def with_difference(value: float | None, base: float | None) -> str:
+def with_interval(
+    value: float | None,
+    interval: tuple[float, float] | None,
+    digits: int = 1,
+) -> str:
+    """A number and, in brackets, its confidence interval, if it has one.
+
+    Example:
+        >>> with_interval(88.3, (87.6, 89.0)), with_interval(88.3, None)
+        ('88.3 [87.6, 89.0]', '88.3')
+    """
+    text = number(value, digits)
+    if value is None or interval is None:
+        return text
+    low, high = (number(end, digits) for end in interval)
+    return f'{text} [{low}, {high}]'
+
+
+def with_difference(
+    value: float | None,
+    base: float | None,
+    interval: tuple[float, float] | None = None,
+) -> str:
     """A number and, in parentheses, how far it is from another.
 
     Example:
         >>> with_difference(88.3, 74.7), with_difference(88.3, None)
         ('88.3 (+13.6)', '88.3')
     """
+    text = with_interval(value, interval)
     if value is None or base is None:
-        return number(value)
-    return f'{value:.1f} ({signed(value - base)})'
+        return text
+    return f'{text} ({signed(value - base)})'
 
 
 def signed(value: float) -> str:

@@ -17,19 +17,21 @@ from .table import Table, to_rich
 __all__ = ['all_tables', 'csv_text', 'markdown_report', 'terminal_tables']
 
 
-def all_tables(results: dict) -> list[Table]:
+def all_tables(results: dict, intervals: bool = False) -> list[Table]:
     """Every table that has something in it.
 
     Args:
         results (dict): See ``results.json``.
+        intervals (bool): Whether to show confidence intervals, for which
+            terminals are too narrow. Defaults to False.
     """
     tables = [
-        accuracy_table(results),
-        *severity_tables(results),
-        *calibration_tables(results),
+        accuracy_table(results, intervals),
+        *severity_tables(results, intervals),
+        *calibration_tables(results, intervals),
         temperature_table(results),
-        *ood_tables(results),
-        *reference_tables(results),
+        *ood_tables(results, intervals),
+        *reference_tables(results, intervals),
     ]
     return [table for table in tables if not table.is_empty()]
 
@@ -57,5 +59,8 @@ def markdown_report(results: dict, figures, folder='') -> str:
             to the one that the figures' paths are relative to.
     """
     return report(
-        results, all_tables(results) + kind_tables(results), figures, folder
+        results,
+        all_tables(results, True) + kind_tables(results, True),
+        figures,
+        folder,
     )

@@ -234,7 +234,7 @@ def test_no_test_pipeline_is_said(run):
             )
         )
     )
-    with pytest.raises(ValueError, match='Give `source` a `pipeline`'):
+    with pytest.raises(ValueError, match='say where references come from'):
         runner.train()
 
 

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import relplot
 import torch
 from mmpretrain.registry import METRICS
 from scipy.optimize import brentq
@@ -113,17 +112,22 @@ def test_smoothed_error_of_few_images(confidence, right):
 
 def test_smoothed_error_of_both_signs_is_less_than_relplots():
     confidence, right = np.array([0.6, 0.9]), np.array([True, False])
+    # relplot 1.0.3, which cuts its Gaussian off, has 0.348
     assert smoothed_by_us(confidence, right) == pytest.approx(0.3001, abs=1e-4)
-    assert relplot.smECE(confidence, right) == pytest.approx(0.348, abs=1e-3)
 
 
-@pytest.mark.parametrize('gap', [0, 0.02, 0.1])
-def test_smoothed_error_agrees_with_relplot_where_that_is_right(gap):
+@pytest.mark.parametrize(
+    'gap, by_relplot', [(0, 0.01255), (0.02, 0.01815), (0.1, 0.10090)]
+)
+def test_smoothed_error_agrees_with_relplot_where_that_is_right(
+    gap, by_relplot
+):
+    # recorded with relplot 1.0.3, the authors' implementation
     rng = np.random.default_rng(0)
     confidence = 0.5 + 0.5 * rng.beta(4, 1, 3000)
     right = rng.random(3000) < confidence - gap
     assert smoothed_by_us(confidence, right) == pytest.approx(
-        relplot.smECE(confidence, right), abs=2e-3
+        by_relplot, abs=2e-3
     )
 
 

@@ -5,10 +5,10 @@ import torch
 from helpers.builders import build_model, image_bytes, make_batch
 from helpers.small_models import build, disagreeing, one_by_one
 
+from mmanchor import PROTOCOLS, UNCERTAINTIES
 from mmanchor.engine.hooks.k_reference_hook import KReferenceHook
 from mmanchor.functional import average_references, settled
-from mmanchor.functional.uncertainty import UNCERTAINTY
-from mmanchor.models.inference.protocols import PROTOCOLS, build_protocol
+from mmanchor.models import build_protocol
 from mmanchor.suite.predict import predict_batch
 
 UNLIKE = 2.0  # standard errors: images take unlike numbers of references
@@ -105,7 +105,7 @@ def test_predictions_carry_the_measures_asked_for():
     logits = one_by_one(model, images)
     model.uncertainty = 'all'
     samples = model.predict(images)
-    for name, measure in UNCERTAINTY.items():
+    for name, measure in UNCERTAINTIES.module_dict.items():
         torch.testing.assert_close(
             torch.stack([s.get(name) for s in samples]),
             measure(logits),
@@ -160,7 +160,7 @@ def test_a_trace_takes_all_references_whatever_the_protocol(monkeypatch):
     expected = model(images)
     calls = []
     monkeypatch.setattr(
-        PROTOCOLS['adaptive'], 'answer', lambda *args: calls.append(args)
+        PROTOCOLS.get('adaptive'), 'answer', lambda *args: calls.append(args)
     )
     model.protocol = 'adaptive'
     traced = torch.jit.trace(model, images, check_trace=False)

@@ -144,7 +144,7 @@ def test_reliability_has_bins_gaps_shares_and_the_error():
     (axes,) = [
         axes
         for axes in panels(figure)
-        if [text.get_text() for text in axes.texts] == ['ECE 0.088']
+        if [text.get_text() for text in axes.texts] == ['ECE (pooled) 0.088']
     ]
     bars, gaps = axes.containers
     assert [bar.get_height() for bar in bars][-2:] == [0.7, 0.8]

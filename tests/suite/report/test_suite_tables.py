@@ -1,5 +1,9 @@
 import csv
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from helpers.suite_results import NAMES, fake_results
@@ -185,7 +189,7 @@ def test_spread_is_shown_where_there_are_references(results):
     ]
 
 
-@pytest.mark.parametrize('width, continued', [(80, True), (120, False)])
+@pytest.mark.parametrize('width, continued', [(80, True), (140, False)])
 def test_tables_fit_the_terminal_and_nothing_is_cut(width, continued):
     results = fake_results(
         8,
@@ -311,3 +315,97 @@ def test_what_was_not_measured_has_no_table():
     assert all_tables(results) == terminal_tables(results) == []
     assert lines_of(results) == []
     assert '|' not in markdown_report(results, [])
+
+
+def test_intervals_are_in_the_report_and_not_in_the_terminal(results):
+    first, second, _ = results['models']
+    second['shifts']['CIFAR-10-C']['mean'].update(top1_low=87.6, top1_high=89)
+    second['clean']['figures'].update(nll=0.5, nll_low=0.4, nll_high=0.6)
+    second['ood']['SVHN']['scores']['energy'].update(
+        auroc=0.95, auroc_low=0.94, auroc_high=0.96
+    )
+    text = markdown_report(results, [])
+    for cell in ('88.3 [87.6, 89.0] (+13.6)', '0.500 [0.400, 0.600]'):
+        assert f'| {cell} |' in text
+    assert '| 95.0 [94.0, 96.0] |' in text
+    assert '87.6' not in printed(results, 80)
+    found = {line['figure']: line['value'] for line in lines_of(results)}
+    assert found['top1_low'] == '87.6' and found['energy_auroc_low'] == '0.94'
+
+
+def test_numbers_of_images_are_in_captions(results):
+    for model in results['models']:
+        model['shifts']['CIFAR-10-C']['num_images'] = 2000
+    assert table(results, 'Top-1 accuracy, %').caption.endswith(
+        'Images: clean 10,000; CIFAR-10-C 2,000 of each kind and severity.'
+    )
+    caption = table(results, 'Out of distribution: AUROC, %').caption
+    assert caption.endswith('Images: Textures 1,000; SVHN 1,000.')
+
+
+def test_pooled_errors_are_told_apart_from_means(results):
+    results['models'][1]['shifts']['CIFAR-10-C']['ece_pooled'] = 0.0321
+    found = table(results, 'Expected calibration error')
+    assert found.header == [
+        'model',
+        'clean',
+        'CIFAR-10-C (mean over sets)',
+        'CIFAR-10-C (pooled)',
+        'CIFAR-10.1',
+    ]
+    assert column(found, 'CIFAR-10-C (pooled)') == ['–', '0.032', '–']
+    assert 'Pooled: ' in found.caption and 'Mean over sets: ' in found.caption
+    assert 'CIFAR-10-C (mean over sets)' in table(results, 'Smoothed').header
+    assert 'CIFAR-10-C' in table(results, 'Brier').header
+
+
+def test_the_report_says_what_it_was_made_with(results):
+    results.update(
+        command='python tools/evaluate.py a.py b.pth',
+        commit='0' * 40,
+        settings=dict(device='a device', batch_size=32, amp=False),
+    )
+    results['models'][0].update(
+        config='a.py', checkpoint='b.pth', sha256='f' * 64
+    )
+    text = markdown_report(results, [])
+    for line in (
+        '- command: `python tools/evaluate.py a.py b.pth`',
+        '- device: a device',
+        f'- commit of mmanchor: {"0" * 40}',
+        f'| standard | a.py | b.pth | {"f" * 64} |',
+    ):
+        assert f'\n{line}\n' in text
+
+
+def test_a_report_is_written_in_a_locale_without_letters(tmp_path):
+    """Names of sets and models, and signs, are no ASCII."""
+    code = f"""
+import sys
+sys.path[:0] = {[str(Path(__file__).parents[i]) for i in (2, 3)]!r}
+from pathlib import Path
+from rich.console import Console
+from helpers.suite_results import fake_results
+from mmanchor.suite.report_files import print_report, write_report
+from mmanchor.utils.console import print_in_any_locale
+print_in_any_locale()
+results = fake_results(2, ('CIFAR-10-C\u0304',), num_kinds=2)
+results['models'][0]['name'] = 'mod\u00e8le'
+write_report(results, Path({str(tmp_path)!r}))
+print_report(results, Path('\u00e9t\u00e9'), Console())
+"""
+    script = tmp_path / 'write.py'
+    script.write_text(code, encoding='utf-8')
+    subprocess.run(
+        [sys.executable, str(script)],
+        env=dict(
+            os.environ,
+            LC_ALL='C',
+            PYTHONUTF8='0',
+            PYTHONCOERCECLOCALE='0',
+        ),
+        check=True,
+    )
+    text = (tmp_path / 'report.md').read_text(encoding='utf-8')
+    assert 'modèle' in text and 'CIFAR-10-C̄' in text
+    assert len(list((tmp_path / 'figures').glob('*.pdf'))) >= 4

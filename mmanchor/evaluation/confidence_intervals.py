@@ -1,0 +1,129 @@
+"""Confidence intervals of figures that are measured on some images."""
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import torch
+
+CONFIDENCE = 0.95
+
+
+def wilson_interval(
+    share: float, count: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Wilson's score interval for a share, such as an accuracy.
+
+    Unlike a normal interval it stays within [0, 1], and has a width where
+    all images are right.
+
+    Args:
+        share (float): Of images, in [0, 1].
+        count (int): How many images there are.
+        confidence (float): How often such intervals hold the true share.
+            Defaults to 0.95.
+
+    Returns:
+        tuple: Its ends.
+
+    Example:
+        >>> low, high = wilson_interval(0.9, 100)
+        >>> round(low, 3), round(high, 3)
+        (0.826, 0.945)
+
+    Source: E. B. Wilson, Probable Inference, the Law of Succession, and
+    Statistical Inference, JASA 1927.
+    """
+    z = _quantile(confidence)
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = (
+        z
+        * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+        / (1 + z**2 / count)
+    )
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def normal_interval(
+    values: torch.Tensor, confidence: float = CONFIDENCE
+) -> tuple[float, float] | None:
+    """The interval of the central limit theorem for a mean over images.
+
+    Args:
+        values (torch.Tensor): One an image.
+        confidence (float): How often such intervals hold the true mean, of
+            many images. Defaults to 0.95.
+
+    Shape:
+        - values: (N,)
+
+    Returns:
+        tuple | None: Its ends; None of fewer than two images.
+
+    Example:
+        >>> low, high = normal_interval(torch.tensor([0.0, 1.0, 2.0]))
+        >>> round(low, 3), round(high, 3)
+        (-0.132, 2.132)
+    """
+    if len(values) < 2:
+        return None
+    values = values.double()
+    half = _quantile(confidence) * values.std().item()
+    half /= math.sqrt(len(values))
+    mean = values.mean().item()
+    return mean - half, mean + half
+
+
+def auroc_interval(
+    inside: np.ndarray, outside: np.ndarray, confidence: float = CONFIDENCE
+) -> tuple[float, float] | None:
+    """DeLong's interval for the area under the ROC curve.
+
+    Args:
+        inside (np.ndarray): Scores of images in distribution.
+        outside (np.ndarray): Scores of images out of it, which are to be
+            larger.
+        confidence (float): How often such intervals hold the true area, of
+            many images. Defaults to 0.95.
+
+    Shape:
+        - inside: (N,)
+        - outside: (M,)
+
+    Returns:
+        tuple | None: Its ends, within [0, 1]; None where one side has fewer
+        than two images.
+
+    Example:
+        >>> low, high = auroc_interval(
+        ...     np.array([0.0, 1.0, 2.0]), np.array([1.5, 2.5, 3.5])
+        ... )
+        >>> round(low, 3), round(high, 3)
+        (0.581, 1.0)
+
+    Source: E. DeLong, D. DeLong and D. Clarke-Pearson, Comparing the Areas
+    under Two or More Correlated Receiver Operating Characteristic Curves,
+    Biometrics 1988.
+    """
+    if min(len(inside), len(outside)) < 2:
+        return None
+    # of each image, the share of the other side that it is above or below
+    above = _share_below(outside, inside)
+    below = 1 - _share_below(inside, outside)
+    variance = above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below)
+    half = _quantile(confidence) * math.sqrt(variance)
+    area = float(above.mean())
+    return max(0.0, area - half), min(1.0, area + half)
+
+
+def _quantile(confidence: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def _share_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Of each value, the share of others below it; ties count half."""
+    order = np.sort(others)
+    places = sum(
+        np.searchsorted(order, values, side) for side in ('left', 'right')
+    )
+    return places / (2 * len(order))

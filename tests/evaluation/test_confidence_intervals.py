@@ -1,0 +1,57 @@
+"""Confidence intervals against other implementations."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from mmanchor.evaluation.confidence_intervals import (
+    auroc_interval,
+    normal_interval,
+    wilson_interval,
+)
+
+
+@pytest.mark.parametrize('right', [0, 1, 37, 99, 100])
+@pytest.mark.parametrize('confidence', [0.9, 0.95])
+def test_intervals_of_shares_are_wilson_s(right, confidence):
+    expected = stats.binomtest(right, 100).proportion_ci(confidence, 'wilson')
+    found = wilson_interval(right / 100, 100, confidence)
+    assert found == pytest.approx(tuple(expected), abs=1e-12)
+
+
+def test_intervals_of_means_are_normal():
+    values = torch.rand(50)
+    expected = stats.norm.interval(
+        0.95, values.double().mean(), stats.sem(values.double())
+    )
+    assert normal_interval(values) == pytest.approx(expected)
+    assert normal_interval(torch.ones(3)) == (1.0, 1.0)
+    assert normal_interval(torch.ones(1)) is None
+
+
+def test_intervals_of_areas_are_delong_s():
+    rng = np.random.default_rng(0)
+    inside = rng.integers(0, 10, 40).astype(float)  # with ties
+    outside = rng.integers(4, 14, 30).astype(float)
+    wins = (outside[:, None] > inside) + 0.5 * (outside[:, None] == inside)
+    variance = wins.mean(1).var(ddof=1) / len(outside) + wins.mean(0).var(
+        ddof=1
+    ) / len(inside)
+    expected = stats.norm.interval(0.95, wins.mean(), np.sqrt(variance))
+    assert auroc_interval(inside, outside) == pytest.approx(expected)
+
+
+def test_intervals_of_areas_stay_within_bounds():
+    assert auroc_interval(np.arange(5.0), np.arange(3.0, 9.0))[1] == 1
+    assert auroc_interval(np.arange(5.0), np.ones(1)) is None
+
+
+def test_intervals_hold_the_true_value_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        inside, outside = rng.normal(0, 1, 60), rng.normal(1, 1, 60)
+        low, high = auroc_interval(inside, outside)
+        held += low <= stats.norm.cdf(1 / np.sqrt(2)) <= high
+    assert 0.92 <= held / 400 <= 0.98
