@@ -146,9 +146,10 @@ class _Record:
         if len(outputs) != 1:
             raise ValueError(f'it runs {len(outputs)} times in a forward pass')
         self.output = outputs[0]
-        self.features = tensor_at(self.output, self.which)
-        if self.features is None or self.features.dim() < 2:
+        features = tensor_at(self.output, self.which)
+        if features is None or features.dim() < 2:
             raise ValueError('it gives no features as a tensor')
+        self.features = features
         # layers may change it in place
         self.kept = self.features.clone()
         return given

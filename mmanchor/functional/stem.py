@@ -217,14 +217,14 @@ def widen_stem(
 
 
 def widen_layer(
-    name: str, layer: nn.Module, keep_weights: bool = False
+    name: str, layer: nn.Conv2d | nn.Linear, keep_weights: bool = False
 ) -> None:
     """Make one layer read 2C channels, in place; see :func:`widen_stem`.
 
     Args:
         name (str): What a warning calls it.
-        layer (torch.nn.Module): Linear in its input, with a ``weight`` of
-            shape (out, C, ...), as ``Conv2d`` and ``Linear`` have.
+        layer (torch.nn.Conv2d | torch.nn.Linear): Linear in its input, with
+            a ``weight`` of shape (out, C, ...).
         keep_weights (bool): Inflate the weights that are there. Defaults to
             False.
 
@@ -256,7 +256,7 @@ def widen_layer(
     )
 
 
-def _say_channels(layer: nn.Module) -> None:
+def _say_channels(layer: nn.Conv2d | nn.Linear) -> None:
     """Let the layer's own attribute agree with its weight."""
     name = 'in_channels' if hasattr(layer, 'in_channels') else 'in_features'
     setattr(layer, name, layer.weight.size(1))

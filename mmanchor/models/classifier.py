@@ -163,6 +163,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         **kwargs,
     ):
         _check_arguments(backbone, kwargs)
+        assert backbone is not None  # that was refused
         if average not in AVERAGE:
             raise ValueError(
                 "Expected `average` to be 'logits', "
@@ -413,7 +414,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 rows = rows.rows()
             return ImageClassifier.extract_feat(self, rows, stage)
 
-    def _referred(self, inputs):
+    def _referred(self, inputs) -> Any:
         """Anchored images apart, where features are anchored."""
         if (
             self.place is None
@@ -429,9 +430,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             return nullcontext()
         return self.place.referring(self, inputs)
 
-    def _pair(
-        self, images: torch.Tensor, chosen: ChosenReferences
-    ) -> torch.Tensor | ReferredImages:
+    def _pair(self, images: torch.Tensor, chosen: ChosenReferences) -> Any:
         """Images and one reference each, as one pass takes them."""
         if self.place is None:
             return anchor(images, chosen.references)

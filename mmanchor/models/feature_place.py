@@ -1,6 +1,7 @@
 """Anchoring inside the network: the place, and the layers that read it."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -78,7 +79,7 @@ class FeaturePlace:
             {layer: _Reading(layer, self.axis, inputs) for layer in layers}
         )
 
-    def read(self, layer: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    def read(self, layer: Any, features: torch.Tensor) -> torch.Tensor:
         """What a layer gives for features, anchored or to be anchored."""
         if features.size(self.axis) != layer.weight.size(1):
             if self.referred is None:
@@ -285,7 +286,8 @@ def _place_of_head(model, channels, keep_weights):
 def _widen(owner, source, found, which, keep_weights) -> list[str]:
     """Widen what reads the place, or put a projection there."""
     for name in found.readers:
-        widen_layer(name, owner.get_submodule(name), keep_weights)
+        layer: Any = owner.get_submodule(name)
+        widen_layer(name, layer, keep_weights)
     if found.readers:
         return found.readers
     like = next(owner.parameters())

@@ -66,8 +66,8 @@ def widen_backbone(
         )
         return backbone, [], image_channels
     widened = widen_stem(backbone, stem, has_weights(backbone, config))
-    image_channels = next(iter(widened.values())).in_channels // 2
-    return backbone, list(widened), image_channels
+    channels = next(iter(widened.values())).in_channels // 2
+    return backbone, list(widened), channels
 
 
 def has_weights(backbone: nn.Module, config: dict | nn.Module) -> bool:

@@ -362,7 +362,7 @@ def test_protocols_answer_as_from_all_logits(at):
         trunk.clear()
         groups = model.answers(images)
         assert trunk == [7]
-        assert sum(len(rows) for rows, _ in groups) == 7
+        assert sum(logits.size(1) for _, logits in groups) == 7
         for rows, logits in groups:
             torch.testing.assert_close(
                 logits, expected[: len(logits), rows], **CLOSE
