@@ -593,6 +593,20 @@ def test_masked_batches_leave_running_statistics_alone():
     assert all(torch.equal(buffers[k], v) for k, v in before.items())
 
 
+@pytest.mark.parametrize('at', ['layer3', 'head'])
+def test_while_statistics_move_images_have_one_reference_each(at):
+    model = unlike_halves(at=at).train()
+    images = torch.randn(6, 3, 32, 32)
+    trunk = rows_through(trunk_layer(model))
+    torch.manual_seed(3)
+    answered = model(images)
+    assert trunk == [12]  # every image and its reference, in one pass
+    torch.manual_seed(3)
+    references = normalised(model)[torch.randperm(6) % 3]
+    expected = model(ReferredImages(images, references))
+    torch.testing.assert_close(answered, expected, **CLOSE)
+
+
 def test_image_is_the_default_and_nothing_changes():
     torch.manual_seed(0)
     first = build_model()
