@@ -132,8 +132,8 @@ def _process(rank, processes, folder, config, settings, variant, options):
     )
     with fixed_seed(settings.seed), silenced_log():
         setup = set_up(config, settings, options=options)
-        stem = [setup.anchored.backbone.get_submodule(name).weight
-                for name in setup.anchored.stem]  # yapf: disable
+        stem = [setup.anchored.get_submodule(name).weight
+                for name in setup.anchored.widened_layers]  # yapf: disable
         steps = ddp_steps(setup, settings, variant, device)
         seconds, cpu_seconds = _time(steps, settings, device)
         found = dict(

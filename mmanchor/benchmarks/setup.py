@@ -133,9 +133,8 @@ def copy_fitting(source: nn.Module, target: nn.Module) -> None:
 
 @torch.no_grad()
 def _move_reference_half(model) -> None:
-    for name in model.stem:
-        weight = model.backbone.get_submodule(name).weight
-        half = weight[:, : model.image_channels]
+    for name in model.widened_layers:
+        half, _ = model.get_submodule(name).weight.chunk(2, 1)
         half += 0.3 * half.std() * torch.randn_like(half)
 
 

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import CheckpointLoader, Runner
 
 from ..models import AnchoredImageClassifier, FoldedImageClassifier
+from ..models.feature_place import PROJECTION
 from ..models.folded_classifier import MAP_KEY
 from ..utils.config import pretrained_files
 from .safe_loading import check_inflation
@@ -160,11 +161,12 @@ def check_architecture(
         for name, weight in state_dict.items()
         if isinstance(weight, torch.Tensor)
     }
-    stem = [f'backbone.{name}.weight' for name in model.stem]
+    stem = [f'{name}.weight' for name in model.widened_layers]
     wanted = {
         f'backbone.{name}': tuple(weight.shape)
         for name, weight in model.backbone.state_dict().items()
     }
+    wanted.pop(f'backbone.{PROJECTION}.weight', None)  # no plain model's
     missing = {
         name: shape
         for name, shape in wanted.items()
@@ -186,7 +188,7 @@ def check_architecture(
 def _is_plain_stem(saved, anchored) -> bool:
     return (
         saved is not None
-        and len(saved) == 4
+        and len(saved) in (2, 4)
         and (saved[0], 2 * saved[1], *saved[2:]) == anchored
     )
 

@@ -11,8 +11,11 @@ from .reference_sampling import (
     AnnotatedSubset,
     describe,
     get_labels,
+    round_robin,
     stack_images,
 )
+
+_SELECT = ('random', 'per_class')
 
 
 @DATASETS.register_module()
@@ -32,6 +35,11 @@ class ReferenceSet:
         classes (Sequence[str | int], optional): The classes to draw from, by
             name or index. Defaults to None: all.
         seed (int): Seed of the draw. Defaults to 0.
+        select (str): ``'random'``; ``'per_class'``: the same, going round the
+            classes, so that each has as many images as the others or one
+            less. Defaults to ``'random'``.
+        num_classes (int, optional): Draw from this many classes, which are
+            themselves drawn at random. Defaults to None: all.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -46,13 +54,29 @@ class ReferenceSet:
         size: int | None = None,
         classes: Sequence[str | int] | None = None,
         seed: int = 0,
+        select: str = 'random',
+        num_classes: int | None = None,
     ):
-        if size is not None and (
-            not isinstance(size, int) or isinstance(size, bool) or size < 1
-        ):
+        for name, count in (('size', size), ('num_classes', num_classes)):
+            if count is not None and (
+                not isinstance(count, int)
+                or isinstance(count, bool)
+                or count < 1
+            ):
+                raise ValueError(
+                    f'Expected `{name}` of the reference set to be a '
+                    f'positive integer or None, but got {count!r}. '
+                    f'Change `{name}`.'
+                )
+        if select not in _SELECT:
             raise ValueError(
-                'Expected `size` of the reference set to be a '
-                f'positive integer or None, but got {size!r}. Change `size`.'
+                "Expected `select` of the reference set to be 'random' or "
+                f"'per_class', but got {select!r}. Change `select`."
+            )
+        if classes is not None and num_classes is not None:
+            raise ValueError(
+                'Expected one of `classes` and `num_classes`, but got '
+                f'{classes!r} and {num_classes!r}. Drop one.'
             )
         if isinstance(classes, (str, int)):
             raise TypeError(
@@ -63,6 +87,8 @@ class ReferenceSet:
         self.size = size
         self.classes = classes
         self.seed = check_seed(seed)
+        self.select = select
+        self.num_classes = num_classes
         self._indices = self._images = None
 
     @property
@@ -124,11 +150,17 @@ class ReferenceSet:
             raise ValueError(
                 f'Expected {size or "some"} images for the reference set, '
                 f'but {describe(dataset)} has {len(candidates)}'
-                f'{" of these classes" if self.classes else ""}. '
+                f'{" of these classes" if self._has_classes else ""}. '
                 'Lower `size`, or name more `classes` or another `dataset`.'
             )
         order = np.random.default_rng(self.seed).permutation(candidates)
+        if self.select == 'per_class':
+            order = round_robin(get_labels(dataset), order)
         return order[:size]
+
+    @property
+    def _has_classes(self) -> bool:
+        return bool(self.classes or self.num_classes)
 
     def _candidates(self, dataset) -> np.ndarray:
         names = list(
@@ -141,6 +173,10 @@ class ReferenceSet:
                 f'number of classes, {len(names)}, but got {labels.max()}. '
                 'Correct the annotation file or `metainfo`.'
             )
+        if self._has_classes or self.select == 'per_class':
+            self._check_labels(dataset, labels)
+        if self.num_classes is not None:
+            return np.flatnonzero(np.isin(labels, self._drawn(labels)))
         if self.classes is None:
             return np.arange(len(labels))
         wanted = [names.index(c) if c in names else c for c in self.classes]
@@ -153,3 +189,22 @@ class ReferenceSet:
                 f'{unknown}. Change `classes`.'
             )
         return np.flatnonzero(np.isin(labels, wanted))
+
+    def _check_labels(self, dataset, labels) -> None:
+        if len(labels) and labels.min() < 0:
+            raise ValueError(
+                'Expected one label an image to draw references by class, '
+                f'but {describe(dataset)} has none. Leave out `classes`, '
+                '`num_classes` and `select`.'
+            )
+
+    def _drawn(self, labels) -> np.ndarray:
+        known = np.unique(labels)
+        if self.num_classes > len(known):
+            raise ValueError(
+                f'Expected `num_classes` of at most {len(known)}, as many as '
+                f'there are, but got {self.num_classes}. Lower it.'
+            )
+        # a generator of its own: images are drawn as they always were
+        generator = np.random.default_rng([self.seed, 1])
+        return generator.choice(known, self.num_classes, replace=False)

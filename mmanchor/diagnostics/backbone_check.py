@@ -163,12 +163,12 @@ def build_optim_wrapper(model, cfg: Config, lr_scale: float) -> OptimWrapper:
 
 
 def _record_stem_gradients(model) -> dict[str, list[torch.Tensor]]:
-    layers = dict(model.backbone.named_modules())
+    layers = dict(model.named_modules())
     gradients = {}
-    for name in model.stem:
-        if layers[name].weight.requires_grad:
+    for name, full in zip(model.stem, model.widened_layers):
+        if layers[full].weight.requires_grad:
             gradients[name] = []
-            layers[name].weight.register_hook(gradients[name].append)
+            layers[full].weight.register_hook(gradients[name].append)
     return gradients
 
 

@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..checkpoints.safe_loading import add_trust_flag
 from ..engine.cli import add_cfg_options, add_device_flag
 from ..functional import (
+    ReferredImages,
     anchor,
     blank_references,
     draw_generator,
@@ -246,6 +247,8 @@ def _anchor_batch(model, batch, seed, step, mask):
     partners = draw_partners(
         len(batch), draw_generator(seed, 0, step, 'references')
     )
+    if model.place is not None:
+        return ReferredImages(normalised, partners, torch.from_numpy(mask))
     anchored = anchor(normalised, normalised[partners])
     return blank_references(
         anchored, torch.from_numpy(mask).to(anchored.device)

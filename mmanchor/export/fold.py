@@ -1,5 +1,6 @@
 """Writes a trained anchored model as a plain model with one reference."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ..checkpoints.model_loading import load_anchored
 from ..checkpoints.safe_loading import checkpoint_loading
 from ..functional import anchor
 from ..models import fold_reference
+from ..models.heads import mask_head
 from ..models.plain_config import drop_pretrained, preprocessors, take_off
 from ..utils.config import own_imports, reference_hooks
 from ..utils.files import whole_files
@@ -52,7 +54,8 @@ def fold_checkpoint(
     model, saved = load_anchored(cfg, checkpoint, allow_code)
     model.reference_bank.use(1)  # independently of the config's protocol
     folded = fold_reference(model)
-    plain = folded_config(cfg, folded, model.stem)
+    place = None if model.place is None else model.place.settings()
+    plain = folded_config(cfg, folded, model.stem, place)
     meta = {
         **saved.get('meta', {}),
         'cfg': plain.pretty_text,
@@ -76,9 +79,10 @@ def fold_checkpoint(
             read = get_model(
                 str(partial / 'folded.py'), str(partial / 'folded.pth')
             )
+        head = mask_head(copy.deepcopy(read.head))  # has `logits`
         error = max(
             relative_difference(
-                lambda x: model.head.logits(
+                lambda x: head.logits(
                     read.extract_feat(
                         read.data_preprocessor(dict(inputs=x))['inputs']
                     )
@@ -101,7 +105,10 @@ def fold_checkpoint(
 
 
 def folded_config(
-    cfg: Config, folded: ImageClassifier, stem: Sequence[str]
+    cfg: Config,
+    folded: ImageClassifier,
+    stem: Sequence[str],
+    place: dict | None = None,
 ) -> Config:
     """Derive the config of a folded model from that of the anchored model.
 
@@ -110,6 +117,8 @@ def folded_config(
         folded (ImageClassifier): The result of
             :func:`~mmanchor.models.fold_reference`.
         stem (Sequence[str]): Names of the layers that have a reference map.
+        place (dict, optional): Where features are anchored, as for
+            :class:`~mmanchor.models.FoldedImageClassifier`. Defaults to None.
 
     Returns:
         Config: The config of a
@@ -122,6 +131,8 @@ def folded_config(
         image_shape=list(folded.backbone.image_shape),
         stem=list(stem),
     )
+    if place is not None:
+        plain.model.place = place
     for preprocessor in preprocessors(plain):
         preprocessor['type'] = 'ClsDataPreprocessor'
     ours = reference_hooks(plain)

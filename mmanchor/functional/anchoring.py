@@ -5,11 +5,73 @@ Models", NeurIPS 2024 (arXiv 2406.00529).
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from .masking import RowMask
+
+
+class ReferredImages(NamedTuple):
+    """Images and their references, for a model that anchors features.
+
+    It stands for an anchored input where the network has to see images and
+    references themselves.
+
+    Attributes:
+        images (torch.Tensor): (B, C, H, W), normalised.
+        references (torch.Tensor): (B,), int64: which of the images is each
+            image's reference; or (B, C, H, W), normalised.
+        mask (torch.Tensor, optional): (B,), bool: whose reference is blanked.
+            Defaults to None: nobody's.
+
+    Example:
+        >>> inputs = ReferredImages(
+        ...     torch.zeros(2, 3, 8, 8), torch.tensor([1, 0])
+        ... )
+        >>> inputs.rows().shape, inputs.anchor(torch.rand(2, 5)).shape
+        (torch.Size([2, 3, 8, 8]), torch.Size([2, 10]))
+    """
+
+    images: torch.Tensor
+    references: torch.Tensor
+    mask: torch.Tensor | None = None
+
+    def without_images(self) -> 'ReferredImages':
+        """What :meth:`anchor` needs, and no more."""
+        references = self.references
+        if references.dim() > 1:
+            references = references[:0]
+        return ReferredImages(self.images[:0], references, self.mask)
+
+    def rows(self) -> torch.Tensor:
+        """What the network has to compute features of: each image once."""
+        if self.references.dim() == 1:
+            return self.images
+        return torch.cat([self.images, self.references])
+
+    def anchor(self, features: torch.Tensor, axis: int = 1) -> torch.Tensor:
+        """Anchor the features of :meth:`rows`.
+
+        Args:
+            features (torch.Tensor): Of the rows, in their order.
+            axis (int): The channel axis. Defaults to 1.
+
+        Shape:
+            - features: (B or 2B, ...)
+            - output: (B, ...), with twice the channels
+        """
+        if self.references.dim() == 1:
+            references = features[self.references.to(features.device)]
+        else:
+            features, references = features.chunk(2)
+        residuals = features - references
+        if self.mask is not None:
+            rows = self.mask.to(features.device)
+            rows = rows.view(-1, *[1] * (features.dim() - 1))
+            references = references.masked_fill(rows, 0)
+        return torch.cat([references, residuals], axis)
 
 
 def anchor(images: torch.Tensor, references: torch.Tensor) -> torch.Tensor:

@@ -70,7 +70,9 @@ class RowMask:
     def __init__(self, rows: Iterable[bool]):
         self.rows = list(rows)
         self.count = sum(self.rows)
-        self._indices: dict[torch.device, tuple[torch.Tensor, ...]] = {}
+        self._indices: dict[
+            torch.device, tuple[torch.Tensor, torch.Tensor]
+        ] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -100,9 +102,10 @@ class RowMask:
         if device not in self._indices:
             masked = np.asarray(self.rows, dtype=bool)
             order = np.argsort(~masked, kind='stable')  # masked rows first
-            self._indices[device] = copy_to_device(
+            masked_rows, rest = copy_to_device(
                 torch.from_numpy(order), device
             ).split([self.count, len(self) - self.count])
+            self._indices[device] = masked_rows, rest
         return self._indices[device]
 
     def __reduce__(self):

@@ -12,6 +12,7 @@ from mmpretrain.registry import DATASETS, MODELS
 
 from ..datasets import ReferenceSet
 from ..functional import (
+    ReferredImages,
     RowMask,
     anchor_batch,
     check_seed,
@@ -248,7 +249,9 @@ class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
     In training a batch (B, C, H, W) leaves as ``[r, x - r]`` (B, 2C, H, W),
     after normalisation, padding, Mixup and CutMix, and every data sample gets
     ``reference_masked``. In testing images stay (B, C, H, W): the classifier
-    anchors them against its reference bank.
+    anchors them against its reference bank. For a model that anchors
+    features, see ``anchor_at`` there, a training batch leaves as
+    :class:`~mmanchor.functional.ReferredImages`.
 
     Args:
         mask_prob (float): Probability of blanking the reference (the paper's
@@ -297,8 +300,18 @@ class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
     images with themselves at times; this does not.
     """
 
+    # a model that anchors features gets images and references apart
+    anchors = True
+
     def _combine(self, images, references, partners, mask):
-        return anchor_batch(images, references, partners, mask)
+        if self.anchors:
+            return anchor_batch(images, references, partners, mask)
+        if partners is not None:  # images of the batch, which they index
+            references = partners
+        rows = None
+        if mask.any:
+            rows = copy_to_device(torch.tensor(mask.rows), images.device)
+        return ReferredImages(images, references, rows)
 
 
 @MODELS.register_module()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from mmpretrain.models import heads as host_heads
@@ -131,7 +131,7 @@ class ReferenceMasking(_Host):
                 if isinstance(cls_score, torch.Tensor)
                 else sum(cls_score),
                 self.loss_module.last_target,
-                self.loss_module.reference_masked,
+                cast(RowMask, self.loss_module.reference_masked),
             )
         )
         return losses
@@ -304,7 +304,7 @@ def _check_num_classes(head: nn.Module) -> None:
 
 def _restore(host_class: type) -> nn.Module:
     masking = reference_masking(host_class)
-    return masking.__new__(masking)
+    return object.__new__(masking)
 
 
 def mask_head(head: dict | nn.Module | None) -> dict | nn.Module | None:

@@ -55,7 +55,9 @@ class ReferenceMaskingLoss(nn.Module):
         super().__init__()
         self.target = target
         self.masked_target = build_masked_target(target)
-        self.loss = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
+        self.loss: nn.Module = (
+            MODELS.build(loss) if isinstance(loss, dict) else loss
+        )
         self.reference_masked: RowMask | torch.Tensor | None = None
         self.last_target: torch.Tensor | None = None
 
@@ -90,7 +92,7 @@ class ReferenceMaskingLoss(nn.Module):
             if reference_masked is None
             else reference_masked
         )
-        if isinstance(mask, torch.Tensor):
+        if mask is not None and not isinstance(mask, RowMask):
             mask = RowMask(mask.tolist())
         if self.masked_target.keeps_labels or mask is None or not mask.any:
             return self._host_loss(

@@ -52,11 +52,11 @@ class Graphs(list):
         ]
 
 
-def train(mask_by, compiler=None):
+def train(mask_by, compiler=None, **settings):
     """Losses and shares of masked rows; compiling anew late is an error."""
     torch.manual_seed(0)
     cfg = model_config(
-        preprocessor=dict(mask_prob=0.5, mask_by=mask_by, seed=3)
+        preprocessor=dict(mask_prob=0.5, mask_by=mask_by, seed=3), **settings
     )
     cfg['backbone'] = dict(type='TwoConvolutions')
     cfg['head']['in_channels'] = 8
@@ -87,6 +87,17 @@ def test_steps_are_the_eager_ones_and_soon_need_no_compiling(mask_by):
     assert 1 not in graphs.convolutions()
     # and there are few others: loss and log, of varying shapes, stay eager
     assert len(graphs) <= 10
+
+
+@pytest.mark.parametrize('anchor_at', ['2', 'head'])
+def test_anchored_features_are_compiled_as_well(anchor_at):
+    graphs = Graphs()
+    losses, _ = train('batch', anchor_at=anchor_at)
+    compiled, _ = train('batch', graphs, anchor_at=anchor_at)
+    assert compiled == pytest.approx(losses, rel=1e-5)
+    # the backbone is in one graph, with the place inside
+    assert 1 <= graphs.convolutions().count(2) <= 2
+    assert 1 not in graphs.convolutions()
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from ...functional import RowMask, anchor, settled
+from ...functional import RowMask, settled
 from ...registry import (
     PROTOCOLS,
     UNCERTAINTIES,
@@ -14,7 +14,7 @@ from ...registry import (
 )
 from ...utils.compiling import not_compiled
 from ...utils.transfer import copy_to_device
-from .candidate_search import SPACES, CandidateSearch
+from .candidate_search import SPACES, CandidateSearch, ChosenReferences
 
 
 class Answers(NamedTuple):
@@ -71,8 +71,8 @@ class Protocol:
         """References it needs in the bank, where K are asked for."""
         return num_references
 
-    def choose(self, model, images: torch.Tensor) -> torch.Tensor | None:
-        """The one reference of each image, (B, C, H, W), if it has one."""
+    def choose(self, model, images: torch.Tensor) -> ChosenReferences | None:
+        """The one reference of each image, if it has one."""
 
     def answer(self, model, images: torch.Tensor) -> list[Answers]:
         """The logits of normalised images (B, C, H, W)."""
@@ -163,8 +163,8 @@ class Transduction(Protocol):
 
     def answer(self, model, images):
         """See :class:`Protocol`."""
-        anchored = anchor(images, self.choose(model, images))
-        return [Answers(None, model.reference_logits(anchored))]
+        chosen = self.choose(model, images)
+        return [Answers(None, model.chosen_logits(images, chosen))]
 
 
 @PROTOCOLS.register_module('adaptive')
@@ -211,8 +211,11 @@ class Adaptive(Protocol):
 
     def _answer(self, model, images):
         num_references = len(model.reference_bank.in_use)
-        logits = model.reference_logits(images, slice(2))
-        open_rows = torch.arange(len(images))
+        of_all = work = model.image_work()
+        batch = len(images)
+        logits = model.reference_logits(images, slice(2), work)
+        open_rows = torch.arange(batch)
+        on_device = torch.arange(batch, device=images.device)
         groups = []
         for seen in range(2, num_references):
             # the one answer of the device that a round waits for
@@ -234,7 +237,10 @@ class Adaptive(Protocol):
                 open_rows = open_rows[done.indices('cpu')[1]]
                 logits = logits.index_select(1, rest)
                 images = images.index_select(0, rest)
-            more = model.reference_logits(images, slice(seen, seen + 1))
+                on_device = on_device.index_select(0, rest)
+                # of a smaller batch it is harder to say what is of images
+                work = of_all.of_rows(on_device, batch)
+            more = model.reference_logits(images, slice(seen, seen + 1), work)
             logits = torch.cat([logits, more])
         return [*groups, Answers(open_rows, logits)]
 
