@@ -1,5 +1,6 @@
 """Metrics, registered with MMPretrain."""
 
+from .feature_scores import fit_feature_score
 from .metrics.accuracy import Top1Accuracy
 from .metrics.anomaly_rejection import AnomalyRejection, anomaly_rejection
 from .metrics.anomaly_scores import find_score
@@ -36,6 +37,7 @@ __all__ = [
     'brier_score',
     'calibration_error',
     'find_score',
+    'fit_feature_score',
     'mean_corruption_error',
     'negative_log_likelihood',
     'risk_coverage',

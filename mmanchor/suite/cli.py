@@ -82,6 +82,14 @@ def evaluate_parser() -> argparse.ArgumentParser:
         f'{" ".join(DEFAULT_SCORES)})',
     )
     parser.add_argument(
+        '--fit-share',
+        type=float,
+        default=0.1,
+        metavar='SHARE',
+        help='of the training set, on whose features the scores KNN, ViM, '
+        'Mahalanobis and ReAct are fitted (default: %(default)s)',
+    )
+    parser.add_argument(
         '--temperature',
         action='store_true',
         help='fit temperatures on clean images held out, and report before '
@@ -135,6 +143,7 @@ def evaluate(argv: Sequence[str] | None = None) -> dict:
         scores=tuple(args.scores),
         temperature=args.temperature,
         mce=args.mce,
+        fit_share=args.fit_share,
     )
     suite = load_suite(args.suite, args.data_root)
     check_clean_set(suite)

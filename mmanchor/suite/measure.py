@@ -11,12 +11,12 @@ from ..evaluation.confidence_intervals import (
     normal_interval,
     wilson_interval,
 )
-from ..evaluation.metrics.anomaly_scores import find_score
 from ..evaluation.metrics.per_image import PerImageMetric, check_images, marked
 from ..evaluation.metrics.predicted_batch import PredictedBatch
 from ..evaluation.metrics.references import SingleReferenceAccuracy
 from .candidates import Ready
 from .images import ImageBatches
+from .model_scores import FeatureScores, ModelFields, find_suite_score
 from .predict import predict_batch
 
 NUM_BINS = 15
@@ -80,6 +80,7 @@ def measure(
     amp: bool = False,
     keep_answers: bool = False,
     single_references: bool = False,
+    feature_scores: FeatureScores | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> list[Measured]:
     """Pass over a test set once.
@@ -105,6 +106,8 @@ def measure(
         single_references (bool): Whether to measure the accuracy with each
             reference alone, too, where a model has several for every image.
             Defaults to False.
+        feature_scores (dict, optional): Fitted scores of features, by name;
+            those among ``scores`` are kept. Defaults to none.
         report (Callable): Told of the number of images, batch by batch.
 
     Returns:
@@ -122,7 +125,8 @@ def measure(
             '`held_out`.'
         )
     kept = batches.kept_classes if kept_classes is None else kept_classes
-    wanted = {name: find_score(name) for name in scores}
+    wanted = {name: find_suite_score(name) for name in scores}
+    more_fields = ModelFields(ready.model, scores, feature_scores)
     metrics: dict[str, PerImageMetric] = {}
     rows: list[dict[str, list]] = [{} for _ in temperatures]
     kept_answers, start = [], 0
@@ -131,6 +135,7 @@ def measure(
         start += len(images)
         with torch.autocast(torch.device(device).type, enabled=amp):
             fields = predict_batch(ready.model, images)
+            fields.update(more_fields(images))
         answer = fields.pop('answer').float()
         _check_classes(answer, batches)
         if not metrics and figures:

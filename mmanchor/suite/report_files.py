@@ -74,6 +74,7 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
             device=device_name(settings.device),
             amp=settings.amp,
             scores=list(settings.scores),
+            fit_share=settings.fit_share,
         ),
         seeds=dict(corruptions=SEED, held_out=suite.held_out.seed),
         corruptions=describe_corruptions(suite),
