@@ -3,7 +3,7 @@
 from .corruptions.gaussian_noise import SeededGaussianNoise
 from .digits import Digits
 from .first_of_each_class import FirstOfEachClass
-from .image_folders import CorruptedFolders, OODFolder
+from .image_folders import CorruptedFolders, OODFolder, OpenOOD
 from .label_noise import SymmetricLabelNoise, flip_labels
 from .photo_patches import PhotoPatches
 from .reference_sampling import (
@@ -71,6 +71,7 @@ __all__ = [
     'LoadImageFromFile',
     'MarkOutOfDistribution',
     'OODFolder',
+    'OpenOOD',
     'PhotoPatches',
     'PixMix',
     'PlainDataset',

@@ -54,7 +54,8 @@ def evaluate_parser() -> argparse.ArgumentParser:
         type=user_path,
         required=True,
         help='cifar10, cifar10-folders, cifar10-folders-2k, cifar100, '
-        'imagenet, digits, or a Python file',
+        'imagenet, digits, one of OpenOOD (cifar10-openood, cifar100-openood, '
+        'imagenet-openood), or a Python file',
     )
     parser.add_argument(
         '--names', nargs='+', metavar='NAME', help='one a model, for tables'
