@@ -40,7 +40,11 @@ from .shifts.kinds import (
     IMAGENET_C_BAR_KINDS,
     SEVERITIES,
 )
-from .shifts.out_of_distribution import MarkOutOfDistribution, OODFolder
+from .shifts.out_of_distribution import (
+    MarkOutOfDistribution,
+    OODFolder,
+    OpenOOD,
+)
 from .transforms.load_image_from_file import LoadImageFromFile
 from .transforms.pixmix import PixMix
 from .transforms.seeded_gaussian_noise import SeededGaussianNoise
@@ -70,6 +74,7 @@ __all__ = [
     'LoadImageFromFile',
     'MarkOutOfDistribution',
     'OODFolder',
+    'OpenOOD',
     'PhotoPatches',
     'PixMix',
     'PlainDataset',

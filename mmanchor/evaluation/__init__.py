@@ -3,6 +3,7 @@
 All metrics are registered with MMPretrain.
 """
 
+from .feature_scores import fit_feature_score
 from .metrics.accuracy import Top1Accuracy
 from .metrics.anomaly_rejection import (
     AnomalyRejection,
@@ -44,6 +45,7 @@ __all__ = [
     'brier_score',
     'calibration_error',
     'find_score',
+    'fit_feature_score',
     'mean_corruption_error',
     'negative_log_likelihood',
     'risk_coverage',

@@ -12,7 +12,6 @@ from ..evaluation.confidence_intervals import (
     wilson_interval,
 )
 from ..evaluation.metrics.accuracy import SingleReferenceAccuracy
-from ..evaluation.metrics.anomaly_rejection import find_score
 from ..evaluation.metrics.per_image import (
     PerImageMetric,
     check_images,
@@ -22,6 +21,7 @@ from ..evaluation.metrics.predicted_batch import PredictedBatch
 from ..utils.transfer import copy_to_device
 from .candidates import Ready
 from .images import ImageBatches
+from .model_scores import FeatureScores, ModelFields, find_suite_score
 from .predict import predict_batch
 
 NUM_BINS = 15
@@ -85,6 +85,7 @@ def measure(
     amp: bool = False,
     keep_answers: bool = False,
     single_references: bool = False,
+    feature_scores: FeatureScores | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> list[Measured]:
     """Pass over a test set once.
@@ -110,6 +111,8 @@ def measure(
         single_references (bool): Whether to measure the accuracy with each
             reference alone, too, where a model has several for every image.
             Defaults to False.
+        feature_scores (dict, optional): Fitted scores of features, by name;
+            those among ``scores`` are kept. Defaults to none.
         report (Callable): Told of the number of images, batch by batch.
 
     Returns:
@@ -127,7 +130,8 @@ def measure(
             '`held_out`.'
         )
     kept = batches.kept_classes if kept_classes is None else kept_classes
-    wanted = {name: find_score(name) for name in scores}
+    wanted = {name: find_suite_score(name) for name in scores}
+    more_fields = ModelFields(ready.model, scores, feature_scores)
     metrics: dict[str, PerImageMetric] = {}
     rows: list[dict[str, list]] = [{} for _ in temperatures]
     kept_answers, start = [], 0
@@ -138,6 +142,7 @@ def measure(
         start = batch.stop
         with torch.autocast(torch.device(device).type, enabled=amp):
             fields = predict_batch(ready.model, images)
+            fields.update(more_fields(images))
         answer = fields.pop('answer').float()
         _check_classes(answer, batches)
         if not metrics and figures:

@@ -86,7 +86,7 @@ def predict_batch(
     images = model.data_preprocessor(dict(inputs=images))['inputs']
     if isinstance(model, AnchoredImageClassifier):
         return _anchored(model, images)
-    logits = _plain_logits(model, images).float()
+    logits = plain_logits(model, images).float()
     return dict(
         answer=logits, pred_score=logits.softmax(1), pred_logits=logits
     )
@@ -137,7 +137,8 @@ def _anchored(model, images) -> dict[str, torch.Tensor]:
     }
 
 
-def _plain_logits(model, images) -> torch.Tensor:
+def plain_logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """The logits of a plain classifier for normalised images, (B, classes)."""
     # Heads combine several scores in `predict`. A shallow copy shares the
     # weights, so other threads never see the method that is replaced on it.
     head = copy.copy(model.head)
