@@ -20,6 +20,7 @@ from mmanchor.models import (
     fold_reference,
 )
 from mmanchor.models.feature_place import PROJECTION
+from mmanchor.models.inference import protocols
 
 # widened layers, a projection of maps, one of tokens, and heads of both kinds
 PLACES = [
@@ -350,7 +351,13 @@ def test_activation_checkpointing_gives_the_same_gradients():
 
 
 @pytest.mark.parametrize('at', ['layer3', 'layer4', 'head'])
-def test_protocols_answer_as_from_all_logits(at):
+def test_protocols_answer_as_from_all_logits(at, monkeypatch):
+    # every third of the images left, whatever their logits
+    monkeypatch.setattr(
+        protocols,
+        'settled',
+        lambda logits, *_: torch.arange(logits.size(1)) % 3 == 0,
+    )
     model = unlike_halves(at=at, k=6)
     images = torch.randn(7, 3, 32, 32)
     expected = one_by_one(model, images)
@@ -358,11 +365,11 @@ def test_protocols_answer_as_from_all_logits(at):
     with torch.no_grad():
         model.protocol = 'single'
         torch.testing.assert_close(model(images), expected[0], **CLOSE)
-        model.protocol = dict(type='adaptive', standard_errors=1.0)
+        model.protocol = 'adaptive'
         trunk.clear()
         groups = model.answers(images)
         assert trunk == [7]
-        assert sum(logits.size(1) for _, logits in groups) == 7
+        assert [len(rows) for rows, _ in groups] == [3, 2, 1, 1]
         for rows, logits in groups:
             torch.testing.assert_close(
                 logits, expected[: len(logits), rows], **CLOSE
