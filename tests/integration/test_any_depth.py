@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmpretrain import get_model
 
 from mmanchor.checkpoints.stripping import strip_references
-from mmanchor.export.fold import write_folded
+from mmanchor.export.fold import fold_checkpoint
 from mmanchor.export.onnx import export_model
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def test_a_checkpoint_is_tested(trained_at, protocol, tmp_path, monkeypatch):
 
 def test_a_checkpoint_is_folded_on_disk_and_exported(trained_at, tmp_path):
     cfg, checkpoint, _ = trained_at
-    assert write_folded(cfg, checkpoint, tmp_path / 'out').difference < 1e-5
+    assert fold_checkpoint(cfg, checkpoint, tmp_path / 'out').difference < 1e-5
     plain = get_model(
         str(tmp_path / 'out/folded.py'), str(tmp_path / 'out/folded.pth')
     )
