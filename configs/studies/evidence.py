@@ -109,7 +109,6 @@ metrics = [
     'corrupted_aurc',
     'auroc',
     'stem_distance',
-    'training_seconds',
 ]
 jobs = {
     'accuracy under corruption': 'corrupted',

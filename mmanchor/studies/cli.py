@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
 from ..engine.hooks.stop_on_signal_hook import SIGNALS, Stopped
 from ..suite.settings import Settings
 from ..utils.files import user_path
+from ..utils.names import did_you_mean
 from ..utils.provenance import command_line
 from .cells import Cell, Kept, all_cells, select, suite_settings
 from .checks import check_trainable
@@ -79,6 +81,12 @@ def study_parser() -> argparse.ArgumentParser:
         default=[],
         help='do again, and these alone: cells whose config, suite or '
         'protocol was changed since; cells whose test sets were missing',
+    )
+    parser.add_argument(
+        '--baseline',
+        metavar='SETTING',
+        help='the setting that all others are compared with (default: the '
+        "study's)",
     )
     parser.add_argument(
         '--beside',
@@ -159,6 +167,15 @@ def run_study(argv: Sequence[str] | None = None) -> int:
     args = study_parser().parse_args(argv)
     console = Console(file=sys.stdout, emoji=False)  # training redirects it
     study = load_study(args.study, args.on, args.seeds)
+    if args.baseline is not None:
+        names = [one.name for one in study.settings]
+        if args.baseline not in names:
+            advice = did_you_mean(args.baseline, names, 'Change it.')
+            raise ValueError(
+                f'Expected --baseline to be among {", ".join(names)}, but got '
+                f'{args.baseline!r}. {advice}'
+            )
+        study = replace(study, baseline=args.baseline)
     whole = all_cells(study, args.cfg_options)
     cells = select(whole, args.only)
     out = Path(
@@ -221,6 +238,7 @@ def _command(args: argparse.Namespace, argv: Sequence[str]) -> str:
         ('--on', args.on),
         ('--only', args.only),
         ('--seeds', args.seeds),
+        ('--baseline', args.baseline),
     ):
         if value is not None:
             values = value if isinstance(value, list) else [value]

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from mmanchor.studies.cli import run_study
 from mmanchor.studies.spec_file import load_study
 from mmanchor.studies.verdict import (
     check_jobs,
@@ -106,3 +107,13 @@ def test_jobs_are_judged_by_known_metrics():
     assert load_study('evidence').jobs['abstaining'] == 'corrupted_aurc'
     with pytest.raises(ValueError, match="'speed' to be among clean"):
         check_jobs({'speed': 'fast'}, ['clean'])
+
+
+def test_another_baseline_has_to_be_a_setting(tmp_path):
+    with pytest.raises(
+        ValueError, match="--baseline to be among .*'standard'"
+    ):
+        run_study(
+            ['evidence', '--on', 'digits', '--work-dir', str(tmp_path)]
+            + ['--list', '--baseline', 'standrd']
+        )
