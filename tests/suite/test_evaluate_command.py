@@ -24,24 +24,25 @@ def once(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp('once')
     write_arrays(folder / 'arrays')
     (folder / 'tiny.py').write_text(SUITE)
-    results = evaluate(
-        [
-            *trained.standard,
-            *trained.anchored,
-            '--suite',
-            str(folder / 'tiny.py'),
-            '--data-root',
-            str(folder),
-            '--out',
-            str(folder / 'out'),
-            '--num-references',
-            '1',
-            '3',
-            '--device',
-            'cpu',
-        ]
-    )
-    return results, folder / 'out'
+    return evaluate(words_of(trained, folder)), folder / 'out'
+
+
+def words_of(trained, folder):
+    return [
+        *trained.standard,
+        *trained.anchored,
+        '--suite',
+        str(folder / 'tiny.py'),
+        '--data-root',
+        str(folder),
+        '--out',
+        str(folder / 'out'),
+        '--num-references',
+        '1',
+        '3',
+        '--device',
+        'cpu',
+    ]
 
 
 def test_results_have_every_model_and_set(once):
@@ -93,12 +94,47 @@ def test_figures_have_their_intervals(once):
 def test_what_is_shared_names_no_folder_of_the_machine(once):
     results, out = once
     assert results['models'][0]['checkpoint'] == '…/epoch_4.pth'
-    for name in ('report.md', 'results.csv', 'results.json'):
+    for name in (
+        'report.html',
+        'report.md',
+        'results.csv',
+        'results.json',
+    ):
         text = (out / name).read_text(encoding='utf-8')
         assert str(out.parent) not in text and str(Path.home()) not in text
     assert results['models'][1]['sha256'] in (out / 'report.md').read_text(
         encoding='utf-8'
     )
+
+
+def test_the_page_shows_images_of_every_model_and_references_of_one(once):
+    _, out = once
+    text = (out / 'report.html').read_text(encoding='utf-8')
+    assert 'This page holds images of the test set' in text
+    assert 'width="16" height="16"' in text
+    for name in NAMES:
+        assert f'<h3>{name}: most uncertain</h3>' in text
+        assert f'<h3>Confusion matrix: {name}</h3>' in text
+    # four images beside three references, of the model with several
+    assert text.count('<div class="pair">') == 4
+    assert text.count('<div>with reference 3: ') == 4
+    assert text.count('alt="fog, severity 3"') == 1
+    assert len(text) < 500_000
+
+
+def test_a_page_without_images_says_so_and_measures_nothing_again(
+    once, trained, monkeypatch
+):
+    results, out = once
+    before = (out / 'report.html').read_text(encoding='utf-8')
+    monkeypatch.setattr(Candidate, 'load', None)  # would fail
+    words = words_of(trained, out.parent)
+    evaluate(words)
+    assert (out / 'report.html').read_text(encoding='utf-8') == before
+    assert evaluate([*words, '--no-images'])['models'] == results['models']
+    text = (out / 'report.html').read_text(encoding='utf-8')
+    assert 'This page holds no images of the data.' in text
+    assert '<img' not in text and 'Confusion matrix' in text
 
 
 def test_scores_that_a_model_has_none_of_are_left_out(once):
