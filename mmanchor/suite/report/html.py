@@ -8,7 +8,6 @@ from pathlib import Path
 from .table import Table
 
 NO_IMAGES = 'This page holds no images of the data.'
-_BROAD = 400  # points: wider figures are not shrunk on phones
 _NUMBER = re.compile(r'[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?')
 
 
@@ -157,9 +156,9 @@ def figure_block(path: str | Path, caption: str) -> Block:
     text = text.replace(
         '<svg',
         f'<svg role="img" aria-label="{label}" '
-        f'style="max-width: {1.6 * width:.0f}px"'
-        + ' class="broad"'
-        * (width > _BROAD),
+        # on phones figures scroll rather than shrink to what nobody can read
+        f'style="max-width: {1.6 * width:.0f}px; '
+        f'min-width: {1.2 * width:.0f}px"',
         1,
     )
     return Block('figure', '', caption, dict(svg=Markup(text)))

@@ -181,7 +181,7 @@ def summary(results: dict) -> list[str]:
                 )
             found.append(f'{text}.')
     costs = [
-        f'{model["name"]} {number(_passes(model), 1).removesuffix(".0")}'
+        f'{number(_passes(model), 1).removesuffix(".0")} ({model["name"]})'
         for model in results['models']
     ]
     if any(_passes(model) != 1 for model in results['models']):

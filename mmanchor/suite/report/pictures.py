@@ -255,9 +255,9 @@ def corruption_grids(suite: Suite) -> list[Block]:
             Block(
                 'grid',
                 one.name,
-                'One image in each kind and severity of corruption.',
+                'One image in each kind (rows) and severity (columns).',
                 dict(
-                    header=[f'severity {one}' for one in one.severities],
+                    header=[str(severity) for severity in one.severities],
                     rows=list(rows.items()),
                 ),
             )

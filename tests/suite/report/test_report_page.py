@@ -139,8 +139,8 @@ def test_the_summary_names_the_best_with_its_interval_and_the_costs():
         'intervals do not overlap.'
     )
     assert last == (
-        'Cost, in passes through the network for each image: standard 1; '
-        'anchored, K = 1 1; anchored, K = 10 10.'
+        'Cost, in passes through the network for each image: 1 (standard); '
+        '1 (anchored, K = 1); 10 (anchored, K = 10).'
     )
     ten['clean']['figures'].update(top1_low=92.0)
     assert 'do not settle which is better' in summary(results)[0]
