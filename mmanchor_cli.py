@@ -29,6 +29,10 @@ COMMANDS = {
         'predict.py',
         'predict image files: label, confidence and spread',
     ),
+    'threshold': (
+        'threshold.py',
+        'find the confidence below which a model should abstain',
+    ),
     'export': ('export.py', 'write an ONNX or torch.export file'),
     'fold': ('fold.py', 'write a model of one reference as a plain model'),
     'convert': (

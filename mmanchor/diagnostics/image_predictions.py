@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -28,6 +28,7 @@ from ..datasets.image_folders import list_images
 from ..engine.batch_figure import save_figure
 from ..engine.cli import add_cfg_options, add_device_flag
 from ..engine.reference_flags import add_reference_flags, set_references
+from ..evaluation.abstention import Threshold, read_threshold
 from ..functional import check_uncertainty
 from ..models.inference.protocols import check_measures
 from ..suite.candidates import Candidate
@@ -77,6 +78,12 @@ def make_parser() -> argparse.ArgumentParser:
         help='draw the first image with the answer of each reference',
     )
     parser.add_argument(
+        '--abstain',
+        action='store_true',
+        help='say which answers not to trust, by the threshold that '
+        'tools/threshold.py saved beside the checkpoint',
+    )
+    parser.add_argument(
         '--batch-size', type=int, default=64, help='default: %(default)s'
     )
     parser.add_argument(
@@ -103,8 +110,9 @@ def predict(args: argparse.Namespace) -> int:
 
     Raises:
         FileNotFoundError: The config or the checkpoint is not there.
-        ValueError: There is no image, flags don't fit, or ``--out`` is the
-            file of other predictions.
+        ValueError: There is no image, flags don't fit, no threshold was
+            saved for ``--abstain``, or ``--out`` is the file of other
+            predictions.
     """
     cfg = read_config(args.config, args.cfg_options)
     set_references(cfg, argparse.Namespace(**vars(args), tta=False))
@@ -124,6 +132,11 @@ def predict(args: argparse.Namespace) -> int:
             args.batch_size,
             args.workers,
             hooks[0].get('uncertainty', ()) if hooks else (),
+            read_threshold(
+                args.checkpoint, candidate.sha256, candidate.how or 'plain'
+            )
+            if args.abstain
+            else None,
         )
     console = Console(emoji=False)
     if args.figure:
@@ -134,6 +147,7 @@ def predict(args: argparse.Namespace) -> int:
             sha256=candidate.sha256,
             references=candidate.how,
             measures=list(predictor.measures),
+            threshold=predictor.threshold and asdict(predictor.threshold),
         )
         file = PredictionFile(args.out, made_by)
         paths = [one for one in paths if readable(one) not in file.done]
@@ -210,6 +224,8 @@ class ImagePredictor:
         workers (int): Threads that read images. Defaults to 2.
         measures (Sequence[str]): Measures of uncertainty, see
             :func:`~mmanchor.functional.check_uncertainty`. Defaults to none.
+        threshold (Threshold, optional): Which answers to trust; adds
+            ``abstains``. Defaults to None.
 
     Raises:
         TypeError: The model is no classifier with one softmax.
@@ -222,6 +238,7 @@ class ImagePredictor:
     batch_size: int = 64
     workers: int = 2
     measures: Sequence[str] = ()
+    threshold: Threshold | None = None
 
     def __post_init__(self):
         for name in ('batch_size', 'workers'):
@@ -276,7 +293,7 @@ class ImagePredictor:
             it can't be read. Else ``label``; ``name`` where the checkpoint
             names its classes; ``confidence``; of anchored models
             ``num_references`` and, unless they are adaptive, ``spread``; and
-            the measures asked for.
+            the measures asked for, and ``abstains``.
         """
         starts = range(0, len(paths), self.batch_size)
         with (
@@ -324,6 +341,9 @@ class ImagePredictor:
             if self.classes is not None:
                 name = str(self.classes[found['label']])
                 found = {'label': found.pop('label'), 'name': name, **found}
+            if self.threshold is not None:
+                measure = found[self.threshold.by]
+                found['abstains'] = not self.threshold.trusts(measure)
             yield found
 
     def figure(self, path: str) -> Figure:

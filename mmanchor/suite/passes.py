@@ -92,7 +92,7 @@ class Passes:
         return found and found[0]
 
     def _fit(self, name: str, settings: dict) -> tuple:
-        batches = self._batches(self.clean, held_out=True)
+        batches = self.batches(self.clean, held_out=True)
         (found,) = measure(
             self.ready,
             batches,
@@ -171,7 +171,7 @@ class Passes:
         return result['temperatures']
 
     def _measure(self, name, settings, cell, figures, kept) -> tuple:
-        batches = self._batches(cell, kept)
+        batches = self.batches(cell, kept)
         found = measure(
             self.ready,
             batches,
@@ -222,7 +222,7 @@ class Passes:
             images = images[..., ::-1]
         return np.ascontiguousarray(images)
 
-    def _batches(self, cell: Cell, kept=None, held_out=False) -> ImageBatches:
+    def batches(self, cell: Cell, kept=None, held_out=False) -> ImageBatches:
         batches = ImageBatches(
             cell,
             self.ready.pipeline,
