@@ -406,7 +406,9 @@ def draw_answers(
     right.set(xlim=(0, 101), xlabel='confidence (%)')
     right.set_title(
         f'bar: prediction; dots: {len(shares)} '
-        f'reference{"s" * (len(shares) > 1)}, each alone'
+        f'reference{"s" * (len(shares) > 1)}, each alone',
+        fontsize=8,
+        loc='left',
     )
     return figure
 

@@ -118,7 +118,7 @@ def browse(cfg: Config, batches: int = 4, images: int = 8, seed: int = 0):
     classes = loader.dataset.metainfo.get('classes')
     reverse = reads_bgr(cfg) and not model.data_preprocessor.to_rgb
     loss = getattr(model.head, 'loss_module', None)
-    uniform = isinstance(getattr(loss, 'target', None), UniformTarget)
+    uniform = isinstance(getattr(loss, 'masked_target', None), UniformTarget)
     seen = []
     for _, batch in zip(range(batches), loader):
         seen.append(

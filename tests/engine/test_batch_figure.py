@@ -89,6 +89,23 @@ def test_a_config_is_browsed_and_its_figure_is_the_same_again(
     assert text == (tmp_path / 'b.png').read_bytes()
 
 
+@pytest.mark.parametrize('target', ['uniform', 'label'])
+def test_masked_images_are_shown_with_the_target_of_their_loss(
+    small_config, target
+):
+    cfg = small_config(
+        **{
+            'data_preprocessor.mask_prob': 1,
+            'model.head.masked_target': target,
+        }
+    )
+    (part,) = browse(cfg, 1, 2).subfigs
+    titles = [axes.get_title().split('\n') for axes in part.axes[:2]]
+    assert [one[1] for one in titles] == ['(masked)'] * 2
+    alike = [one[0] == 'all alike' for one in titles]
+    assert alike == [target == 'uniform'] * 2
+
+
 def test_what_can_not_be_browsed_is_refused(small_config):
     cfg = small_config()
     with pytest.raises(ValueError, match='--images to be at least 1'):
