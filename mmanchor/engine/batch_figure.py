@@ -117,8 +117,7 @@ def browse(cfg: Config, batches: int = 4, images: int = 8, seed: int = 0):
         loader = Runner.build_dataloader(cfg.train_dataloader, seed=seed)
     classes = loader.dataset.metainfo.get('classes')
     reverse = reads_bgr(cfg) and not model.data_preprocessor.to_rgb
-    loss = getattr(model.head, 'loss_module', None)
-    uniform = isinstance(getattr(loss, 'masked_target', None), UniformTarget)
+    uniform = masks_uniformly(model)
     seen = []
     for _, batch in zip(range(batches), loader):
         seen.append(
@@ -137,6 +136,12 @@ def browse(cfg: Config, batches: int = 4, images: int = 8, seed: int = 0):
             'Change `train_dataloader`.'
         )
     return batch_figure(seen)
+
+
+def masks_uniformly(model) -> bool:
+    """Whether masked images are to be answered with all classes alike."""
+    loss = getattr(model.head, 'loss_module', None)
+    return isinstance(getattr(loss, 'masked_target', None), UniformTarget)
 
 
 def reads_bgr(cfg: Config) -> bool:
@@ -263,6 +268,32 @@ def batch_figure(batches: Sequence[SeenBatch]) -> Figure:
         for cell, target, masked in zip(grid[0], one.targets, one.masked):
             text = f'{target}\n(masked)' if masked else target
             cell.set_title(text.replace('$', r'\$'), fontsize=7)
+    return figure
+
+
+def spread_histogram(spread: np.ndarray, wrong: np.ndarray) -> Figure:
+    """Draw the spread over references of right and of wrong answers.
+
+    Args:
+        spread (np.ndarray): Of each image.
+        wrong (np.ndarray): Whether its answer is wrong.
+
+    Shape:
+        - spread: (N,)
+        - wrong: (N,)
+    """
+    figure = Figure(figsize=(5, 3), dpi=110, layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    edges = np.histogram_bin_edges(spread, 20)
+    for name, rows, colour in (
+        ('right', ~wrong, '#0072b2'),
+        ('wrong', wrong, '#d55e00'),
+    ):
+        label = f'{name}: {int(rows.sum()):,}'
+        axes.hist(spread[rows], edges, color=colour, alpha=0.6, label=label)
+    axes.set(xlabel='spread of logits over references', ylabel='images')
+    axes.legend()
     return figure
 
 
