@@ -9,15 +9,14 @@ PYTHON312 ?= $(shell for one in python3.13 python3.12 \
 VENV312 := .venv-python312
 SMOKE := tests/test_host.py tests/test_cli.py tests/functional/test_masking.py \
     tests/functional/test_folding.py tests/export/test_fold.py \
-    tests/checkpoints/test_run_checkpoints.py
+    tests/checkpoints/test_safe_loading.py
 BIN := $(VENV)/bin
 LINTED := mmanchor mmanchor_cli.py configs tools tests docs/site
 # tests share two cores, and some wait: one thread each, a process more
 WORKERS ?= 3
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
-FAST = $(PYTEST) -m 'not matrix and not cluster and not faults and not browser'
 
-.PHONY: demo test test-fast test-faults test-upstream test-cluster \
+.PHONY: demo test test-slow test-faults test-upstream test-cluster \
     test-browser test-python docs lint format lock clean
 
 demo: $(VENV)/demo
@@ -26,9 +25,10 @@ demo: $(VENV)/demo
 test: $(VENV)/dev
 	$(PYTEST)
 
-# without the 58 backbones
-test-fast: $(VENV)/dev
-	$(FAST)
+# what is left out of `make test` for its time: runs that are killed or resume
+# on several ranks, and most of the 58 backbones
+test-slow: $(VENV)/dev
+	$(PYTEST) -m 'slow and not faults'
 
 # a run is killed twenty times: some minutes
 test-faults: $(VENV)/dev
@@ -45,7 +45,7 @@ test-browser: $(VENV)/dev
 # host. The mathematics, tables and figures are the same on both.
 test-upstream: BIN := $(UPSTREAM)/bin
 test-upstream: $(UPSTREAM)/dev
-	$(FAST) tests/test_host.py tests/models tests/engine tests/checkpoints \
+	$(PYTEST) tests/test_host.py tests/models tests/engine tests/checkpoints \
 	    tests/export tests/integration tests/configs/test_configs.py
 
 # on a Slurm of its own: needs root, and Debian's slurm-wlm and munge, which

@@ -64,10 +64,6 @@ COMMANDS = {
         'benchmark_ddp.py',
         'time training steps of several processes',
     ),
-    'benchmark-suite': (
-        'benchmark_suite.py',
-        "time the suite against MMPretrain's test loop",
-    ),
 }
 CONFIGS = 'configs'
 

@@ -11,12 +11,12 @@ require_host()
 # need the host, hence not above
 with imported_quietly():
     from . import datasets, engine, evaluation, functional, models
-    from .checkpoints.run_checkpoints import allow_run_checkpoints
+    from .checkpoints.safe_loading import allow_mmengine_checkpoints
     from .models import fold_reference
     from .registry import MASKED_TARGETS, PROTOCOLS, UNCERTAINTIES
     from .utils.config import CONFIG_DIR
 
-allow_run_checkpoints()
+allow_mmengine_checkpoints()
 
 __all__ = [
     'CONFIG_DIR',

@@ -81,7 +81,7 @@ def main() -> int:
             )
     if any(report.failure is None for report in reports):
         console.print(table.terminal_table(reports, console.width))
-    console.print(table.summary(reports), soft_wrap=True)
+    console.print(table.summarise(reports), soft_wrap=True)
     if args.out:
         command = command_line()
         table.write_markdown(reports, command, args.out)

@@ -12,10 +12,10 @@ from rich.console import Console
 from mmanchor.checkpoints.model_loading import load_anchored
 from mmanchor.checkpoints.safe_loading import FLAG_ADVICE, checkpoint_loading
 from mmanchor.diagnostics.masking_check import (
-    ImagesOfTwoSets,
+    TrainAndTestImages,
     make_parser,
-    masked_answers,
     masking_table,
+    measure_masked_answers,
 )
 from mmanchor.engine.cli import import_from_here
 from mmanchor.engine.run_checks import check_out
@@ -34,8 +34,8 @@ def main() -> None:
     allow_code = args.allow_code_in_checkpoints
     with checkpoint_loading(allow_code, FLAG_ADVICE):
         model, _ = load_anchored(cfg, args.checkpoint, allow_code)
-    images = ImagesOfTwoSets(cfg, args.images, args.batch_size, args.seed)
-    found = masked_answers(model.to(args.device), images)
+    images = TrainAndTestImages(cfg, args.images, args.batch_size, args.seed)
+    found = measure_masked_answers(model.to(args.device), images)
     console = Console(emoji=False)
     for part in to_rich(masking_table(found, args.images), console.width):
         console.print(part)

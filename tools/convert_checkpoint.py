@@ -7,14 +7,17 @@ paper released; the target MMPretrain's. See docs/convert.md.
 import argparse
 
 import mmanchor  # noqa: F401
-from mmanchor.checkpoints.conversion import about, convert_file
+from mmanchor.checkpoints.conversion import (
+    WEIGHT_KEYS,
+    convert_checkpoint,
+    describe_conventions,
+)
 from mmanchor.checkpoints.safe_loading import (
     FLAG_ADVICE,
     add_trust_flag,
     checkpoint_loading,
 )
 from mmanchor.checkpoints.torchvision_weights import ARCHITECTURES
-from mmanchor.checkpoints.weight_files import PLACES
 from mmanchor.utils.console import print_in_any_locale
 from mmanchor.utils.files import user_path
 
@@ -38,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--weights',
-        choices=PLACES,
+        choices=WEIGHT_KEYS,
         help='which weights, of a checkpoint with several; by default the '
         'first of these that it has',
     )
@@ -54,7 +57,7 @@ def main() -> None:
     args = make_parser().parse_args()
     allow_code = args.allow_code_in_checkpoints
     with checkpoint_loading(allow_code, FLAG_ADVICE):
-        found = convert_file(
+        found = convert_checkpoint(
             args.source,
             args.target,
             args.arch,
@@ -68,7 +71,7 @@ def main() -> None:
         f'{args.arch}, {kind} ({found.channels} channels), '
         f'{found.num_classes} classes{place}'
     )
-    for name, text in about(args.arch, found).items():
+    for name, text in describe_conventions(args.arch, found).items():
         print(f'{name}: {text}')
     print(f'config: {found.config or "none here for that many classes"}')
     print(f'Written: {args.target}')

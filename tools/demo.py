@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmanchor.demo.run import run_demo
+from mmanchor.demo import run_demo
 from mmanchor.utils.console import print_in_any_locale
 from mmanchor.utils.files import user_path
 

@@ -8,7 +8,7 @@ from mmanchor.checkpoints.safe_loading import (
     checkpoint_loading,
 )
 from mmanchor.engine.cli import add_cfg_options, import_from_here
-from mmanchor.export.onnx import write_export
+from mmanchor.export.onnx import export_checkpoint
 from mmanchor.utils.config import read_config
 from mmanchor.utils.files import user_path
 
@@ -55,7 +55,7 @@ def main() -> None:
     import_from_here()
     cfg = read_config(args.config, args.cfg_options)
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
-        found, images = write_export(
+        found, images = export_checkpoint(
             cfg,
             args.checkpoint,
             args.out,

@@ -2,9 +2,9 @@
 
     python tools/make_corruptions.py SOURCE OUT
 
-Kinds and severities are written in the published layouts: an array as
-CIFAR-10-C, class folders as ImageNet-C; how strong they are is for
-``--settings`` to say. A stopped run goes on where it was.
+An array becomes a set in the layout of CIFAR-10-C, and class folders become a
+set in the layout of ImageNet-C. ``--settings`` chooses the strength of the
+severities. A stopped run continues when the same command is run again.
 """
 
 import argparse

@@ -12,7 +12,7 @@ from mmanchor.checkpoints.safe_loading import (
     add_trust_flag,
     checkpoint_loading,
 )
-from mmanchor.checkpoints.stripping import strip_file
+from mmanchor.checkpoints.stripping import strip_checkpoint
 from mmanchor.utils.console import print_in_any_locale
 from mmanchor.utils.files import user_path
 
@@ -34,7 +34,7 @@ def main() -> None:
     args = make_parser().parse_args()
     allow_code = args.allow_code_in_checkpoints
     with checkpoint_loading(allow_code, FLAG_ADVICE):
-        taken = strip_file(args.checkpoint, args.out, allow_code)
+        taken = strip_checkpoint(args.checkpoint, args.out, allow_code)
     for key, images in taken.items():
         print(f'taken out: {key} {tuple(images.shape)}')
     print(f'Written: {args.out}')

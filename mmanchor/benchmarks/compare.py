@@ -11,7 +11,7 @@ import torch
 from mmengine.registry import init_default_scope
 from rich.console import Console
 
-from ..diagnostics.backbone_check import quiet, seeded
+from ..diagnostics.backbone_check import fixed_seed, silenced_log
 from ..engine.run_checks import check_folder
 from ..utils.console import progress_bars, write_json
 from ..utils.provenance import command_line, commit, device_name, versions
@@ -73,13 +73,13 @@ def run_benchmark(
             f'but got {len(checkpoints)}. Change their number.'
         )
     init_default_scope('mmpretrain')
-    console = Console(file=sys.stdout)  # not what `quiet` puts there
+    console = Console(file=sys.stdout)  # not what `silenced_log` puts there
     results = _about(settings, options)
     folder = Path(out)
     for config, checkpoint in zip(
         configs, checkpoints or [None] * len(configs)
     ):
-        with seeded(settings.seed), progress_bars(console) as progress:
+        with fixed_seed(settings.seed), progress_bars(console) as progress:
             found = _benchmark(
                 config, settings, checkpoint, options, allow_code, progress
             )
@@ -119,7 +119,7 @@ def _about(settings, options) -> dict:
 def _benchmark(
     config, settings, checkpoint, options, allow_code, progress
 ) -> dict:
-    with quiet():
+    with silenced_log():
         setup = set_up(config, settings, checkpoint, options, allow_code)
     found = dict(
         config=str(config),

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..diagnostics.backbone_check import quiet, seeded
+from ..diagnostics.backbone_check import fixed_seed, silenced_log
 from ..engine.cli import import_from_here
 from ..engine.run_checks import check_folder
 from ..utils.console import write_json
@@ -130,10 +130,10 @@ def _process(rank, processes, folder, config, settings, variant, options):
         rank=rank,
         world_size=processes,
     )
-    with seeded(settings.seed), quiet():
+    with fixed_seed(settings.seed), silenced_log():
         setup = set_up(config, settings, options=options)
-        stem = [setup.anchored.backbone.get_submodule(name).weight
-                for name in setup.anchored.stem]  # yapf: disable
+        stem = [setup.anchored.get_submodule(name).weight
+                for name in setup.anchored.widened_layers]  # yapf: disable
         steps = ddp_steps(setup, settings, variant, device)
         seconds, cpu_seconds = _time(steps, settings, device)
         found = dict(

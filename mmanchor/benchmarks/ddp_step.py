@@ -9,7 +9,7 @@ from mmengine.model import MMDistributedDataParallel
 from torch import nn
 from torch.profiler import profile
 
-from ..diagnostics.backbone_trial import build_optim_wrapper
+from ..diagnostics.backbone_check import build_optim_wrapper
 from .settings import BenchmarkSettings
 from .setup import Setup, endless_batches
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..models import fold_reference
+from ..models.heads import mask_head
 from ..models.inference.protocols import build_protocol
 from ..utils.timing import full_precision
 from .naive import differing, naive_mean, naive_transduction, untied_picks
@@ -187,7 +188,8 @@ def check_answers(
             _, answer, _ = _answering(name, setup, settings)
             logits = answer(images)
             if name == 'folded':  # a host's head may have several outputs
-                logits = model.head.logits(answer.extract_feat(images))
+                head = mask_head(copy.deepcopy(answer.head))
+                logits = head.logits(answer.extract_feat(images))
             if name == 'transduction':
                 wrong, other = untied_picks(
                     _of_rows(model),

@@ -7,14 +7,17 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.runner import load_checkpoint
+from mmengine.utils import to_2tuple
 from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..checkpoints.safe_loading import checkpoint_loading
-from ..diagnostics.backbone_check import pair, shake
-from ..diagnostics.backbone_trial import build
+from ..diagnostics.backbone_check import (
+    build_model,
+    perturb_parameters,
+)
 from ..diagnostics.config_pair import image_size, plain_and_anchored
 from .settings import BenchmarkSettings
 
@@ -73,14 +76,14 @@ def set_up(
             f'the backbone of {config} was built for 2C channels by hand. '
             'Change `stem` and `image_channels`, or compare by hand.'
         )
-    plain, model = build(plain_cfg), build(cfg)
+    plain, model = build_model(plain_cfg), build_model(cfg)
     if not model.with_head:
         raise ValueError(
             f'Expected {config} to have a `head`, but it has none. Add one.'
         )
     plain.init_weights()
     model.init_weights()
-    shake(plain)
+    perturb_parameters(plain)
     if checkpoint is not None:
         with checkpoint_loading(allow_code):
             load_checkpoint(model, checkpoint)
@@ -89,13 +92,13 @@ def set_up(
         model.load_state_dict(plain.state_dict(), strict=False)
         _move_reference_half(model)
     else:
-        shake(model)
+        perturb_parameters(model)
     counts = (
         4 * settings.batch_size,
         max(settings.num_references, settings.num_candidates),
         2 * settings.num_residuals,
     )
-    size = pair(settings.size or image_size(cfg))
+    size = to_2tuple(settings.size or image_size(cfg))
     images, references, pairs = _images(
         cfg, settings, (model.image_channels, *size), sum(counts)
     ).split(counts)
@@ -130,9 +133,8 @@ def copy_fitting(source: nn.Module, target: nn.Module) -> None:
 
 @torch.no_grad()
 def _move_reference_half(model) -> None:
-    for name in model.stem:
-        weight = model.backbone.get_submodule(name).weight
-        half = weight[:, : model.image_channels]
+    for name in model.widened_layers:
+        half, _ = model.get_submodule(name).weight.chunk(2, 1)
         half += 0.3 * half.std() * torch.randn_like(half)
 
 

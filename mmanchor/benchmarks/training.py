@@ -3,7 +3,7 @@
 import copy
 import random
 
-from ..diagnostics.backbone_trial import build, build_optim_wrapper
+from ..diagnostics.backbone_check import build_model, build_optim_wrapper
 from .inference import Case, autocast
 from .naive import naive_training_rows
 from .settings import BenchmarkSettings
@@ -58,7 +58,7 @@ def _batches(setup, settings, seed):
 
 def _widened_by_hand(setup):
     """The host's own classifier around a backbone for 2C channels."""
-    model = build(setup.plain_cfg)
+    model = build_model(setup.plain_cfg)
     model.backbone = copy.deepcopy(setup.anchored.backbone)
     copy_fitting(setup.anchored, model)
     return model

@@ -1,4 +1,7 @@
-"""Checkpoints of the paper's released code, and torchvision's, taken over."""
+"""Converts checkpoints of torchvision's models to MMPretrain's.
+
+The paper's authors released such checkpoints.
+"""
 
 import argparse
 import hashlib
@@ -14,17 +17,95 @@ from mmpretrain.datasets.categories import (
 )
 
 from ..utils.files import whole_files
+from ..utils.text import shorten_list
 from ..version import __version__
 from .safe_loading import load_local
 from .torchvision_weights import (
     ARCHITECTURES,
+    Weights,
     find_architecture,
-    misfits,
-    rename,
-    rename_aliases,
+    find_mismatches,
+    to_current_names,
+    to_mmpretrain_names,
 )
 from .verification import check_checkpoint, is_remote
-from .weight_files import Weights, find_weights, some_of
+
+# The dict keys under which other programs save weights. Averaged weights come
+# first because the paper's authors evaluate those.
+WEIGHT_KEYS = ('model_ema', 'model', 'net', 'state_dict')
+# Prefixes that DataParallel, weight averaging and anchoring put before names.
+_WRAPPERS = ('module.', 'net.')
+
+
+def find_weights(
+    checkpoint: dict, place: str | None = None, path: str = 'the checkpoint'
+) -> tuple[Weights, str | None]:
+    """Find the weights of a model in the checkpoint of another program.
+
+    Args:
+        checkpoint (dict): The weights, or a dict that holds them under one
+            of ``WEIGHT_KEYS``. Prefixes that DataParallel, weight averaging
+            and anchoring add to all names are removed.
+        place (str, optional): The one of ``WEIGHT_KEYS`` to read. Defaults
+            to None: the first that the checkpoint has.
+        path (str): The checkpoint's name in error messages.
+
+    Returns:
+        Tuple[Dict[str, torch.Tensor], Optional[str]]: The weights, and the
+        key they were under. The key is None if the checkpoint itself is the
+        dict of weights.
+
+    Raises:
+        ValueError: The checkpoint has no weights, or none under ``place``.
+
+    Example:
+        >>> find_weights({'net': {'module.net.w': torch.ones(1)}, 'acc': 95})
+        ({'w': tensor([1.])}, 'net')
+    """
+    if not isinstance(checkpoint, dict):
+        raise ValueError(
+            f'Expected {path} to hold a dict of weights, but got a '
+            f'{type(checkpoint).__name__}. Save `model.state_dict()` and '
+            'convert that.'
+        )
+    present = [
+        name for name in WEIGHT_KEYS if isinstance(checkpoint.get(name), dict)
+    ]
+    if place is not None and place not in present:
+        raise ValueError(
+            f'Expected weights under {place!r} in {path}, but it has weights '
+            f'under: {shorten_list(present) or "none"}. Change `--weights`.'
+        )
+    if place is None and present:
+        place = present[0]
+    candidates = checkpoint if place is None else checkpoint[place]
+    weights = {
+        name: weight
+        for name, weight in candidates.items()
+        if isinstance(name, str)
+        and isinstance(weight, torch.Tensor)
+        and name != 'n_averaged'
+    }
+    if not weights:
+        raise ValueError(
+            f'Expected {path} to hold weights, by itself or under one of '
+            f'{", ".join(WEIGHT_KEYS)}, but '
+            f'{"it" if place is None else repr(place)} has no named tensors, '
+            f'only: {shorten_list(candidates) or "nothing"}. Name a '
+            'checkpoint that was saved with its weights.'
+        )
+    return _without_wrappers(weights), place
+
+
+def _without_wrappers(weights: Weights) -> Weights:
+    while True:
+        for wrapper in _WRAPPERS:
+            if all(name.startswith(wrapper) for name in weights):
+                weights = {n[len(wrapper) :]: w for n, w in weights.items()}
+                break
+        else:
+            return weights
+
 
 _DATA = {
     ('resnet18_cifar', 10): ('cifar10', CIFAR10_CATEGORIES),
@@ -34,18 +115,20 @@ _DATA = {
 }  # yapf: disable
 
 
-class Converted(NamedTuple):
-    """What was converted.
+class ConvertedCheckpoint(NamedTuple):
+    """The result of :func:`convert`.
 
     Attributes:
-        place (str, optional): Where in the source the weights were; None: it
-            had nothing else.
-        channels (int): 3 of a plain model, 6 of an anchored one.
-        num_classes (int): How many classes it tells apart.
-        data (str, optional): The data set it must be of, going by the number
-            of classes: ``'cifar10'``, ``'cifar100'`` or ``'in1k'``.
-        config (str, optional): The config that it is evaluated with.
-        weights (Dict[str, torch.Tensor]): By MMPretrain's names.
+        place (str, optional): The key under which the source had the weights.
+            None if the source was nothing but weights.
+        channels (int): Input channels: 3 for a plain model, 6 for an anchored
+            one.
+        num_classes (int): Number of classes.
+        data (str, optional): The data set of the model, concluded from the
+            number of classes: ``'cifar10'``, ``'cifar100'`` or ``'in1k'``.
+        config (str, optional): The config to evaluate the model with.
+        weights (Dict[str, torch.Tensor]): The weights under MMPretrain's
+            names.
     """
 
     place: str | None
@@ -61,23 +144,23 @@ def convert(
     arch: str,
     place: str | None = None,
     path: str = 'the checkpoint',
-) -> Converted:
-    """Turn a checkpoint with torchvision's names into MMPretrain's weights.
+) -> ConvertedCheckpoint:
+    """Convert a checkpoint with torchvision's names to MMPretrain's weights.
 
     Args:
-        checkpoint (dict): See
-            :func:`~mmanchor.checkpoints.weight_files.find_weights`.
+        checkpoint (dict): See :func:`find_weights`.
         arch (str): One of
             ``mmanchor.checkpoints.torchvision_weights.ARCHITECTURES``.
-        place (str, optional): See there.
-        path (str): What to call the checkpoint.
+        place (str, optional): See :func:`find_weights`.
+        path (str): The checkpoint's name in error messages.
 
     Returns:
-        Converted: The weights, and what is known of them.
+        ConvertedCheckpoint: The weights, and what could be concluded from
+        them.
 
     Raises:
-        ValueError: ``arch`` is not known; there are no weights, or those of
-            another architecture, or of images of other than 3 channels.
+        ValueError: ``arch`` is unknown; or the checkpoint has no weights, is
+            of another architecture, or reads images of other than 3 channels.
 
     Example:
         >>> from torchvision.models import vit_b_16
@@ -89,17 +172,17 @@ def convert(
     if arch not in ARCHITECTURES:
         raise ValueError(
             f'Expected `arch` to be one of '
-            f'{", ".join(ARCHITECTURES)}, but got {arch!r}.'
+            f'{", ".join(ARCHITECTURES)}, but got {arch!r}. Change `--arch`.'
         )
     weights, place = find_weights(checkpoint, place, path)
-    weights = rename_aliases(weights)
+    weights = to_current_names(weights)
     _check_architecture(weights, arch, path)
     architecture = ARCHITECTURES[arch]
     channels = weights[architecture.stem].size(1)
     if channels not in (3, 6):
         raise ValueError(
             f'Expected {architecture.stem} of {path} to read 3 channels (a '
-            f'plain model) or 6 (an anchored one), but it reads {channels}. '
+            f'plain model) or 6 (an anchored model), but it reads {channels}. '
             'Convert a model for images of 3 channels.'
         )
     num_classes = len(weights[f'{architecture.head}.bias'])
@@ -108,54 +191,62 @@ def convert(
         f'configs/converted/{architecture.config}'
         f'{"_anchored" if channels == 6 else ""}_{data}.py'
     )
-    return Converted(
-        place, channels, num_classes, data, config, rename(weights, arch)
+    return ConvertedCheckpoint(
+        place,
+        channels,
+        num_classes,
+        data,
+        config,
+        to_mmpretrain_names(weights, arch),
     )
 
 
-def convert_file(
+def convert_checkpoint(
     source: str,
     target: str,
     arch: str,
     place: str | None = None,
     force: bool = False,
     allow_code: bool = False,
-) -> Converted:
-    """Write a checkpoint of MMPretrain's from one with torchvision's names.
+) -> ConvertedCheckpoint:
+    """Write the MMPretrain form of a checkpoint with torchvision's names.
 
-    It has nothing but weights; its ``meta`` says where they come from.
+    The new file holds weights only. Its ``meta`` records their origin.
 
     Args:
-        source (str): The checkpoint, which stays as it is.
-        target (str): Where to write.
+        source (str): The checkpoint, which is not changed.
+        target (str): The file to write.
         arch (str): See :func:`convert`.
         place (str, optional): See :func:`convert`.
-        force (bool): Replace the target if it is there. Defaults to False.
-        allow_code (bool): Run the code that the source holds, if any.
+        force (bool): Replace an existing target. Defaults to False.
+        allow_code (bool): Run any code that the source contains.
             Defaults to False.
 
     Returns:
-        Converted: See :func:`convert`.
+        ConvertedCheckpoint: See :func:`convert`.
 
     Raises:
-        FileNotFoundError: There is no such source.
-        ValueError: It is damaged, holds code, or see :func:`convert`; or the
-            target is there already.
+        FileNotFoundError: The source does not exist.
+        ValueError: The source is damaged or contains code; :func:`convert`
+            refuses it; or the target exists already.
     """
     if is_remote(source):
-        raise ValueError(f'Expected a file, but got {source}. Download it.')
+        raise ValueError(
+            f'Expected a file, but got {source}. Download it first.'
+        )
     check_checkpoint(source)
     if os.path.realpath(source) == os.path.realpath(target):
         raise ValueError(
-            f'Expected another file than {source} to write to. Name one.'
+            f'Expected a target that is another file than {source}, but got '
+            'the same. Name another.'
         )
     if os.path.lexists(target) and not force:
         raise ValueError(
-            f'Expected a file to write that is not there yet, '
-            f'but {target} is. Name another, or add `--force`.'
+            f'Expected a target that does not exist yet, but {target} does. '
+            'Name another, or add `--force`.'
         )
-    # torchvision's reference training saves its command line, which is
-    # nothing but names and values
+    # torchvision's reference training saves its command line as a Namespace,
+    # which is safe to load: it is nothing but names and values.
     checkpoint = load_local(source, 'cpu', allow_code, [argparse.Namespace])
     converted = convert(checkpoint, arch, place, source)
     _, classes = _DATA.get((arch, converted.num_classes), (None, None))
@@ -180,25 +271,25 @@ def convert_file(
 
 
 def _check_architecture(weights, arch, path) -> None:
-    wrong = misfits(weights, arch)
+    wrong = find_mismatches(weights, arch)
     if not wrong:
         return
     if any(name.startswith('backbone.') for name in weights):
         raise ValueError(
-            f'Expected the names of torchvision in {path}, but '
-            'it has those of MMPretrain. Use it as it is.'
+            f"Expected {path} to have torchvision's names, but it has those "
+            'of MMPretrain. Use it without converting it.'
         )
     fitting = find_architecture(weights)
     if fitting is not None:
-        advice = f'They are those of {fitting}: use `--arch {fitting}`.'
+        advice = f'They fit {fitting}: use `--arch {fitting}`.'
     else:
         advice = (
-            'They are of none that can be converted '
-            f'({", ".join(ARCHITECTURES)}).'
+            'They fit no architecture that can be converted '
+            f'({", ".join(ARCHITECTURES)}). Use a checkpoint of one of these.'
         )
     raise ValueError(
-        f'Expected the weights of {arch}, but those of {path} differ in '
-        f'{len(wrong)}: {some_of(wrong)}. {advice}'
+        f'Expected the weights of {arch}, but the weights of {path} differ in '
+        f'{len(wrong)}: {shorten_list(wrong)}. {advice}'
     )
 
 
@@ -210,15 +301,19 @@ def _sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def about(arch: str, converted: Converted) -> dict[str, str]:
-    """What is known of classes and pixels that the weights don't say.
+def describe_conventions(
+    arch: str, converted: ConvertedCheckpoint
+) -> dict[str, str]:
+    """Describe the order of classes and the normalisation of pixels.
+
+    Weights alone don't say either.
 
     Args:
         arch (str): See :func:`convert`.
-        converted (Converted): What it gave.
+        converted (ConvertedCheckpoint): The result of :func:`convert`.
 
     Returns:
-        Dict[str, str]: ``'classes'`` and ``'pixels'``, a sentence or two.
+        Dict[str, str]: A description for ``'classes'`` and for ``'pixels'``.
     """
     classes = {
         'cifar10': 'those of CIFAR-10 in the order of its files (airplane '
@@ -227,8 +322,7 @@ def about(arch: str, converted: Converted) -> dict[str, str]:
         '(apple to worm), as in CIFAR100 of MMPretrain',
         'in1k': 'those of ImageNet-1K by WordNet ID (tench to toilet tissue), '
         'as in ImageNet of MMPretrain',
-        None: 'not known; their order is that of the labels it was trained '
-        'with',
+        None: 'unknown; their order is that of the labels in training',
     }[converted.data]
     if arch == 'resnet18_cifar':
         pixels = (
@@ -239,7 +333,7 @@ def about(arch: str, converted: Converted) -> dict[str, str]:
     else:
         pixels = (
             'RGB in [0, 1] minus (0.485, 0.456, 0.406), over (0.229, '
-            "0.224, 0.225), torchvision's; the authors' scripts set no "
-            'other'
+            "0.224, 0.225), as in torchvision; the authors' scripts change "
+            'nothing about it'
         )
     return dict(classes=classes, pixels=pixels)

@@ -1,4 +1,4 @@
-"""A model out of a config and a checkpoint, whole or not at all."""
+"""Loads a model from a config and a checkpoint, and refuses a partial fit."""
 
 import copy
 import re
@@ -21,27 +21,27 @@ from .verification import check_architecture, check_checkpoint, check_kind
 def load_anchored(
     cfg: Config, checkpoint: str, allow_code: bool = False
 ) -> tuple[AnchoredImageClassifier, dict]:
-    """Load an anchored model to write it in another form.
+    """Load an anchored model with its references.
 
     Args:
-        cfg (Config): What it was trained with.
-        checkpoint (str): Its checkpoint.
-        allow_code (bool): Run the code that the checkpoint holds, if any.
-            Defaults to False.
+        cfg (Config): The config that the model was trained with.
+        checkpoint (str): The checkpoint of the model.
+        allow_code (bool): Run any code that the checkpoint contains. Defaults
+            to False.
 
     Returns:
-        Tuple[AnchoredImageClassifier, dict]: On CPU, in evaluation mode, with
-        all of its references in use; and the checkpoint.
+        Tuple[AnchoredImageClassifier, dict]: The model on the CPU in
+        evaluation mode, which uses all of its references; and the checkpoint.
 
     Raises:
-        FileNotFoundError: The checkpoint is not there.
-        ValueError: See :func:`load_classifier`; or the config has no anchored
-            model, the checkpoint no references.
+        FileNotFoundError: The checkpoint does not exist.
+        ValueError: :func:`load_classifier` refuses the model, the model of
+            the config is not anchored, or the checkpoint has no references.
     """
     model, saved = load_classifier(
         cfg, checkpoint, (AnchoredImageClassifier,), allow_code
     )
-    model.reference_bank.in_use  # says if there is none
+    model.reference_bank.in_use  # raises if the bank is empty
     return model, saved
 
 
@@ -53,25 +53,25 @@ def load_classifier(
 ) -> tuple[ImageClassifier, dict]:
     """Load a classifier, anchored or not.
 
-    The host would log weights that are missing and go on without them.
+    The host would only log missing weights and continue without them.
 
     Args:
-        cfg (Config): What it was trained with.
-        checkpoint (str): Its checkpoint.
-        kinds (tuple[type]): Which classes it may be of. Defaults to any
+        cfg (Config): The config that the model was trained with.
+        checkpoint (str): The checkpoint of the model.
+        kinds (tuple[type]): The classes that are accepted. Defaults to any
             ``ImageClassifier``.
-        allow_code (bool): Run the code that the checkpoint holds, if any.
-            Defaults to False.
+        allow_code (bool): Run any code that the checkpoint contains. Defaults
+            to False.
 
     Returns:
-        Tuple[ImageClassifier, dict]: On CPU, in evaluation mode; and the
-        checkpoint.
+        Tuple[ImageClassifier, dict]: The model on the CPU in evaluation mode;
+        and the checkpoint.
 
     Raises:
-        FileNotFoundError: The checkpoint is not there.
-        ValueError: The config has no such model; the checkpoint is damaged,
-            holds code, or is of another architecture or for another number
-            of classes.
+        FileNotFoundError: The checkpoint does not exist.
+        ValueError: The config has no model of these kinds; or the checkpoint
+            is damaged, contains code, or is of another architecture or
+            another number of classes.
     """
     check_checkpoint(checkpoint)
     cfg = copy.deepcopy(cfg)
@@ -93,34 +93,35 @@ def load_classifier(
         re.sub(r'^module\.', '', name): weight
         for name, weight in saved.get('state_dict', saved).items()
     }
-    load_whole(model, weights, checkpoint)
+    load_all_weights(model, weights, checkpoint)
     return model.eval(), saved
 
 
-def load_whole(
+def load_all_weights(
     model: ImageClassifier, weights: dict[str, torch.Tensor], path: str
 ) -> None:
-    """Load weights into a model, all of them or none.
+    """Load weights into a model, and raise unless all of them fit.
 
     Args:
-        model (ImageClassifier): Of the config.
-        weights (Dict[str, torch.Tensor]): The checkpoint's.
-        path (str): What to call the checkpoint.
+        model (ImageClassifier): The model of the config.
+        weights (Dict[str, torch.Tensor]): The weights of the checkpoint.
+        path (str): The checkpoint's name in error messages.
 
     Raises:
-        ValueError: Weights are missing, of another shape or not the model's.
+        ValueError: Weights are missing, of another shape or unknown to the
+            model.
     """
     check_kind(model, weights)
     if isinstance(model, AnchoredImageClassifier):
         check_architecture(model, weights, path)
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:  # of another shape
+    except RuntimeError as error:  # a weight has another shape
         missing, unexpected = str(error).splitlines()[1:], []
-    # what the host takes out of a checkpoint to make it anew, as SwinV2's
-    # tables, is not missing
+    # The host removes some tables from a checkpoint to compute them anew, such
+    # as SwinV2's. These are not missing.
     wrong = [*(name for name in missing if name not in weights), *unexpected]
-    # losses have buffers of their own, and recipes switch losses
+    # Losses have buffers, and the loss may differ from that in training.
     wrong = [name.strip() for name in wrong if '.loss_module.' not in name]
     if wrong:
         raise ValueError(
@@ -131,24 +132,25 @@ def load_whole(
 
 
 class WholeModelHook(Hook):
-    """Keeps a classifier from being tested with weights that are random.
+    """Stops a classifier from being tested with random weights.
 
-    The host would log weights that don't fit, and go on without them.
+    The host would only log weights that don't fit, and continue without them.
 
     Args:
-        path (str): What to call the checkpoint.
+        path (str): The checkpoint's name in error messages.
     """
 
-    priority = 'LOWEST'  # averaged weights have taken their place by then
+    priority = 'LOWEST'  # runs after EMAHook has swapped in averaged weights
 
     def __init__(self, path: str):
         self.path = path
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare weights to the model, and names of classes to the data.
+        """Compare weights with the model and class names with the data.
 
         Raises:
-            ValueError: See :func:`load_whole` and :func:`check_classes`.
+            ValueError: See :func:`load_all_weights` and
+                :func:`check_classes`.
         """
         model = next(
             (
@@ -161,7 +163,7 @@ class WholeModelHook(Hook):
         if model is None:
             return
         weights = checkpoint.get('state_dict', checkpoint)
-        load_whole(
+        load_all_weights(
             model,
             {
                 re.sub(r'^module\.', '', name): weight
@@ -179,7 +181,7 @@ class WholeModelHook(Hook):
 
 
 def classes_of(checkpoint: dict) -> Sequence[str] | None:
-    """The names of classes that a checkpoint has, if it has any.
+    """Get the class names of a checkpoint; None if it has none.
 
     Example:
         >>> classes_of(dict(meta=dict(dataset_meta=dict(classes=('a',)))))
@@ -196,18 +198,18 @@ def check_classes(
     path: str,
     name: str,
 ) -> None:
-    """Refuse to test on the classes of a checkpoint in another order.
+    """Raise if a test set orders the same classes differently.
 
-    Sets that name their classes in other words can't be compared.
+    If the sets use different names, their order can't be compared.
 
     Args:
-        trained (Sequence[str], optional): Names that the checkpoint has.
-        tested (Sequence[str], optional): Names that the test set has.
-        path (str): What to call the checkpoint.
-        name (str): What to call the test set.
+        trained (Sequence[str], optional): Class names of the checkpoint.
+        tested (Sequence[str], optional): Class names of the test set.
+        path (str): The checkpoint's name in error messages.
+        name (str): The test set's name in error messages.
 
     Raises:
-        ValueError: They are the same names in another order.
+        ValueError: The names are the same, but in another order.
     """
     if trained is None or tested is None:
         return

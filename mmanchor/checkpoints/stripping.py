@@ -1,4 +1,4 @@
-"""Taking training images out of a checkpoint."""
+"""Removes training images from a checkpoint."""
 
 import os
 from pathlib import Path
@@ -11,69 +11,73 @@ from .verification import BANK_KEY, RESIDUALS_KEY, check_checkpoint, is_remote
 
 
 def strip_references(checkpoint: dict) -> dict[str, torch.Tensor]:
-    """Take reference bank and residuals out of a checkpoint, in place.
+    """Remove the reference bank and residuals from a checkpoint, in place.
 
-    The averaged weights of an ``EMAHook`` lose theirs, too. All else stays,
-    so that training can be resumed where the training set is at hand.
+    They are also removed from the averaged weights of an ``EMAHook``.
+    Everything else stays, so that training can be resumed where the training
+    set is available.
 
     Args:
-        checkpoint (dict): As MMEngine saves it, or a state dict.
+        checkpoint (dict): A checkpoint of MMEngine, or a state dict.
 
     Returns:
-        Dict[str, torch.Tensor]: What was taken out, by key.
+        Dict[str, torch.Tensor]: The removed tensors, by key.
 
     Example:
         >>> weights = {'reference_bank.images': torch.zeros(1), 'w': 1}
         >>> list(strip_references(weights)), weights
         (['reference_bank.images'], {'w': 1})
     """
-    taken = {}
+    removed = {}
     for name in ('state_dict', 'ema_state_dict'):
         weights = checkpoint.get(name)
         if weights is None and name == 'state_dict':
             weights = checkpoint
         for key in list(weights or {}):
             if key.endswith((BANK_KEY, RESIDUALS_KEY)):
-                taken[key if name == 'state_dict' else f'{name}: {key}'] = (
+                removed[key if name == 'state_dict' else f'{name}: {key}'] = (
                     weights.pop(key)
                 )
-    return taken
+    return removed
 
 
-def strip_file(
+def strip_checkpoint(
     path: str, out: str, allow_code: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Write a checkpoint without references.
+    """Write a copy of a checkpoint without its references.
 
     Args:
-        path (str): The checkpoint, which stays as it is.
-        out (str): Where to write.
-        allow_code (bool): Run the code that the checkpoint holds, if any.
+        path (str): The checkpoint, which is not changed.
+        out (str): The file to write.
+        allow_code (bool): Run any code that the checkpoint contains.
             Defaults to False.
 
     Returns:
         Dict[str, torch.Tensor]: See :func:`strip_references`.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint.
-        ValueError: It is damaged, holds code, or has no references; or
-            ``out`` is the checkpoint itself.
+        FileNotFoundError: The checkpoint does not exist.
+        ValueError: The checkpoint is damaged, contains code or has no
+            references; or ``out`` is the checkpoint itself.
     """
     if is_remote(path):
-        raise ValueError(f'Expected a file, but got {path}. Download it.')
+        raise ValueError(
+            f'Expected a file, but got {path}. Download it first.'
+        )
     check_checkpoint(path)
     if os.path.realpath(path) == os.path.realpath(out):
         raise ValueError(
-            f'Expected another file than {path} to write to. '
-            'Name one, and delete the original when it is good.'
+            f'Expected an output that is another file than {path}, but got '
+            'the same. Name another, and delete the original once the copy '
+            'works.'
         )
     checkpoint = load_local(path, 'cpu', allow_code)
-    taken = strip_references(checkpoint)
-    if not taken:
+    removed = strip_references(checkpoint)
+    if not removed:
         raise ValueError(
-            f'Expected a reference bank in {path}, but there is none: '
-            'nothing to take out.'
+            f'Expected a reference bank in {path}, but it has none. Use the '
+            'checkpoint as it is: there is nothing to remove.'
         )
     with whole_files(Path(out).parent) as partial:
         torch.save(checkpoint, partial / Path(out).name)
-    return taken
+    return removed

@@ -1,8 +1,7 @@
-"""Weights under torchvision's names, as those of MMPretrain's models.
+"""Translates torchvision's names of weights into MMPretrain's.
 
-The anchoring paper's released checkpoints are torchvision's models with six
-channels in the first layer. Where ResNets for CIFAR have other names for two
-layers, those are taken as well.
+The checkpoints that the anchoring paper released are of torchvision's models
+with six channels in the first layer.
 """
 
 import re
@@ -14,21 +13,21 @@ import torch
 from torch import nn
 from torchvision import models
 
-from .weight_files import Weights
+Weights = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A torchvision model and where its weights are in MMPretrain's.
+    """A torchvision model, and how MMPretrain names its weights.
 
     Attributes:
-        build (Callable): Makes torchvision's model.
-        stem (str): The weight that reads the image.
-        head (str): The last layer.
-        names (Sequence[Tuple[str, str]]): Regular expressions and what to
-            put in their place, in this order.
-        config (str): Configs of the MMPretrain model, but for
-            ``_DATA.py`` or ``_anchored_DATA.py``, in ``configs/converted``.
+        build (Callable): Builds torchvision's model.
+        stem (str): Name of the weight that reads the image.
+        head (str): Name of the last layer.
+        names (Sequence[Tuple[str, str]]): Regular expressions and their
+            replacements, to apply in this order.
+        config (str): Prefix of the model's configs in ``configs/converted``;
+            ``_DATA.py`` or ``_anchored_DATA.py`` follows it.
     """
 
     build: Callable[[], nn.Module]
@@ -64,7 +63,8 @@ _VIT = (
 _SWIN = (
     (r'^features\.0\.0\.', 'backbone.patch_embed.projection.'),
     (r'^features\.0\.2\.', 'backbone.patch_embed.norm.'),
-    # stages and what merges patches before the next one take turns
+    # Stages have odd numbers; the layers that merge patches between stages
+    # have even ones.
     *(
         (rf'^features\.{2 * stage + 1}\.', f'backbone.stages.{stage}.blocks.')
         for stage in range(4)
@@ -98,8 +98,8 @@ ARCHITECTURES = {
     ),
 }
 
-# other names for the same: of a well-known ResNet for CIFAR, and of
-# torchvision before 0.14
+# Older names of the same layers: in a widely used ResNet for CIFAR, and in
+# torchvision before 0.14.
 _ALIASES = (
     (r'\.shortcut\.', '.downsample.'),
     (r'^linear\.', 'fc.'),
@@ -108,39 +108,39 @@ _ALIASES = (
 )
 
 
-def rename_aliases(weights: Weights) -> Weights:
-    """Give every weight the name that torchvision gives it today.
+def to_current_names(weights: Weights) -> Weights:
+    """Rename weights to the names that torchvision uses today.
 
     Example:
-        >>> list(rename_aliases({'linear.bias': 0}))
+        >>> list(to_current_names({'linear.bias': 0}))
         ['fc.bias']
     """
-    return {_renamed(name, _ALIASES): w for name, w in weights.items()}
+    return {_substitute(name, _ALIASES): w for name, w in weights.items()}
 
 
-def misfits(weights: Weights, arch: str) -> list[str]:
-    """What keeps weights from being those of an architecture.
+def find_mismatches(weights: Weights, arch: str) -> list[str]:
+    """List how weights differ from those of an architecture.
 
-    Neither the number of channels nor that of classes does.
+    Any number of input channels and of classes is accepted.
 
     Args:
-        weights (Dict[str, torch.Tensor]): By torchvision's names.
+        weights (Dict[str, torch.Tensor]): Weights under torchvision's names.
         arch (str): One of ``ARCHITECTURES``.
 
     Returns:
-        List[str]: One line for each weight that is missing, has another
-        shape or is not known.
+        List[str]: One line for each weight that is missing, unknown or of
+        another shape.
 
     Example:
-        >>> misfits({'fc.bias': torch.zeros(7)}, 'resnet18_cifar')[0]
+        >>> find_mismatches({'fc.bias': torch.zeros(7)}, 'resnet18_cifar')[0]
         'conv1.weight is missing'
     """
     wanted = _shapes(arch)
     lines = [f'{name} is missing' for name in wanted if name not in weights]
     for name, weight in weights.items():
         if name not in wanted:
-            lines.append(f'{name} is not known')
-        elif _compared(name, weight.shape, arch) != _compared(
+            lines.append(f'{name} is unknown')
+        elif _comparable_shape(name, weight.shape, arch) != _comparable_shape(
             name, wanted[name], arch
         ):
             lines.append(
@@ -151,55 +151,57 @@ def misfits(weights: Weights, arch: str) -> list[str]:
 
 
 def find_architecture(weights: Weights) -> str | None:
-    """The architecture that weights are of, if it is one of these.
+    """Find the architecture that weights belong to; None if there is none.
 
     Example:
         >>> find_architecture(models.resnet50().state_dict()) is None
         True
     """
-    fitting = (arch for arch in ARCHITECTURES if not misfits(weights, arch))
-    return next(fitting, None)
+    for arch in ARCHITECTURES:
+        if not find_mismatches(weights, arch):
+            return arch
+    return None
 
 
-def rename(weights: Weights, arch: str) -> Weights:
-    """The weights of MMPretrain's model that answers as torchvision's.
+def to_mmpretrain_names(weights: Weights, arch: str) -> Weights:
+    """Convert weights so that MMPretrain's model gives the same logits.
 
     Args:
-        weights (Dict[str, torch.Tensor]): By torchvision's names, without
-            :func:`misfits`.
+        weights (Dict[str, torch.Tensor]): Weights under torchvision's names,
+            for which :func:`find_mismatches` finds nothing.
         arch (str): One of ``ARCHITECTURES``.
 
     Returns:
-        Dict[str, torch.Tensor]: By MMPretrain's names.
+        Dict[str, torch.Tensor]: Weights under MMPretrain's names.
     """
     renamed = {}
     for name, weight in weights.items():
-        target = _renamed(name, ARCHITECTURES[arch].names)
+        target = _substitute(name, ARCHITECTURES[arch].names)
         if target.endswith('w_msa.qkv.bias'):
-            # that of the keys is never added, neither here nor there
+            # Neither library ever adds the bias of the keys.
             query, _, value = weight.chunk(3)
             target = target[: -len('qkv.bias')]
             renamed[target + 'q_bias'] = query.clone()
             renamed[target + 'v_bias'] = value.clone()
             continue
         if target.endswith('downsample.reduction.weight'):
-            weight = _patches_last(weight)
+            weight = _reorder_merged_patches(weight)
         elif target.endswith('relative_position_index'):
             weight = weight.reshape(round(weight.numel() ** 0.5), -1)
         renamed[target] = weight
     return renamed
 
 
-def _patches_last(weight):
-    """From columns of (column, row, channel) to (channel, row, column).
+def _reorder_merged_patches(weight):
+    """Reorder columns from (column, row, channel) to (channel, row, column).
 
-    torchvision puts four neighbours one after another, going down before
-    right; MMPretrain unfolds them, channel by channel, as one reads.
+    torchvision concatenates four neighbouring patches, column by column.
+    MMPretrain unfolds them channel by channel, row by row.
     """
     return weight.unflatten(1, (2, 2, -1)).permute(0, 3, 2, 1).flatten(1)
 
 
-def _renamed(name, names):
+def _substitute(name, names):
     for pattern, replacement in names:
         name = re.sub(pattern, replacement, name)
     return name
@@ -207,12 +209,12 @@ def _renamed(name, names):
 
 @cache
 def _shapes(arch):
-    with torch.device('meta'):  # no memory, and no time to fill it
+    with torch.device('meta'):  # allocates and initialises nothing
         net = ARCHITECTURES[arch].build()
     return {name: w.shape for name, w in net.state_dict().items()}
 
 
-def _compared(name, shape, arch):
+def _comparable_shape(name, shape, arch):
     architecture = ARCHITECTURES[arch]
     if name == architecture.stem:
         return shape[:1] + shape[2:]

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is there, whole, and one for the model."""
+"""Checks that a checkpoint exists, is complete and fits the model."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import CheckpointLoader, Runner
 
 from ..models import AnchoredImageClassifier, FoldedImageClassifier
+from ..models.feature_place import PROJECTION
 from ..models.folded_classifier import MAP_KEY
 from ..utils.config import pretrained_files
 from .safe_loading import check_inflation
@@ -19,18 +20,19 @@ _DRAWS_KEY = 'data_preprocessor.iteration'
 
 
 def is_remote(path: str) -> bool:
-    """Whether MMEngine fetches it, rather than opening a file."""
+    """Whether MMEngine downloads this path rather than opening a file."""
     return re.match(r'[\w-]+:', path) is not None
 
 
 def check_checkpoint(path: str) -> None:
-    """Find out early whether a local checkpoint is there and whole.
+    """Raise early if a local checkpoint is missing or damaged.
 
-    The first of several processes reads all of it, for its checksums.
+    Of several processes, only the first one reads the whole file to verify
+    its checksums.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file was cut short or damaged, is no checkpoint, or
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is truncated or damaged, is no checkpoint, or
             inflates to many times its size.
     """
     if is_remote(path):
@@ -38,16 +40,17 @@ def check_checkpoint(path: str) -> None:
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(
-            f'Expected a checkpoint file, but there is none at {path}. The '
-            'latest of a run is named in `last_checkpoint` in its work dir.'
+            f'Expected a checkpoint file, but there is none at {path}. Change '
+            'the path: `last_checkpoint` in the work dir of a run names its '
+            'latest one.'
         )
     with open(path, 'rb') as file:
-        legacy = file.read(1) == b'\x80'  # a pickle, from before PyTorch 1.6
+        legacy = file.read(1) == b'\x80'  # a pickle of PyTorch < 1.6
     if not legacy and not zipfile.is_zipfile(path):
         raise ValueError(
             f'Expected a whole checkpoint, but {path} '
-            f'({os.path.getsize(path)} bytes) was cut short or is none. Use '
-            'an earlier one, or copy it again.'
+            f'({os.path.getsize(path)} bytes) was cut short or is no '
+            'checkpoint. Use an earlier one, or copy it again.'
         )
     check_inflation(path)
     if not legacy and is_first_process():
@@ -65,17 +68,17 @@ def check_checkpoint(path: str) -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this is rank 0, before a process group could say so."""
+    """Whether this is rank 0, also before a process group exists."""
     names = 'RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'
     ranks = (os.environ.get(name) for name in names)
     return next(filter(None, ranks), '0') == '0'
 
 
 def check_pretrained(model_config: dict) -> None:
-    """Find out early whether files of pretrained weights are there and whole.
+    """Raise early if a file of pretrained weights is missing or damaged.
 
     Raises:
-        ValueError: One is not, or is damaged.
+        ValueError: A file that the config names is missing or damaged.
     """
     for init_cfg in pretrained_files(model_config):
         path = init_cfg.get('checkpoint')
@@ -84,21 +87,22 @@ def check_pretrained(model_config: dict) -> None:
         except FileNotFoundError as error:
             raise ValueError(
                 'Expected a file of pretrained weights, but there is none at '
-                f'{path!r}. Mend `checkpoint` of the `init_cfg` (or '
-                '`pretrained`) that names it, or take it out.'
+                f'{path!r}. Correct `checkpoint` of the `init_cfg` (or '
+                '`pretrained`) that names it, or remove that.'
             ) from error
 
 
 def check_pretrained_fits(
     model: AnchoredImageClassifier, model_config: dict
 ) -> None:
-    """Refuse pretrained weights of another backbone.
+    """Raise if pretrained weights are of another backbone.
 
-    Files that are not local, and ``init_cfg`` of parts of a backbone, are
-    left to the host.
+    Files that are not local, and any ``init_cfg`` of single layers of a
+    backbone, are not checked.
 
     Raises:
-        ValueError: See :func:`check_architecture`; or ``prefix`` is missing.
+        ValueError: :func:`check_architecture` refuses the weights, or the
+            config lacks the ``prefix`` that they need.
     """
     whole = dict(
         pretrained=model_config.get('pretrained'),
@@ -121,7 +125,7 @@ def check_pretrained_fits(
                 ):
                     raise ValueError(
                         f'Expected weights of a backbone, but {path} has '
-                        "those of a classifier. Add `prefix='backbone.'` "
+                        "weights of a classifier. Add `prefix='backbone.'` "
                         'to the `init_cfg` of the backbone.'
                     )
                 weights = {
@@ -137,67 +141,70 @@ def check_architecture(
     state_dict: dict[str, torch.Tensor],
     path: str = 'the checkpoint',
 ) -> None:
-    """Refuse the checkpoint of another backbone, which the host would skip.
+    """Raise if a checkpoint is of another backbone.
 
-    The host logs weights that don't fit, and trains or tests on without them.
-    Some may differ (position embeddings of another size, say), not most.
+    The host would only log the weights that don't fit, and continue without
+    them. A few may differ, such as position embeddings of another size, but
+    not most of them.
 
     Args:
-        model (AnchoredImageClassifier): The model to load it into.
-        state_dict (Dict[str, torch.Tensor]): The checkpoint's.
-        path (str): What to call it.
+        model (AnchoredImageClassifier): The model that loads the weights.
+        state_dict (Dict[str, torch.Tensor]): The weights of the checkpoint.
+        path (str): The checkpoint's name in error messages.
 
     Raises:
-        ValueError: Less than half of the backbone's weights are in it with
-            the same name and shape.
+        ValueError: Fewer than half of the backbone's weights are in the
+            checkpoint with the same name and shape.
     """
     shapes = {
         re.sub(r'^module\.', '', name): tuple(weight.shape)
         for name, weight in state_dict.items()
         if isinstance(weight, torch.Tensor)
     }
-    stem = [f'backbone.{name}.weight' for name in model.stem]
+    stem = [f'{name}.weight' for name in model.widened_layers]
     wanted = {
         f'backbone.{name}': tuple(weight.shape)
         for name, weight in model.backbone.state_dict().items()
     }
+    wanted.pop(f'backbone.{PROJECTION}.weight', None)  # no plain model's
     missing = {
         name: shape
         for name, shape in wanted.items()
         if shapes.get(name) != shape
-        and not (name in stem and _is_plain(shapes.get(name), shape))
+        and not (name in stem and _is_plain_stem(shapes.get(name), shape))
     }
     if 2 * len(missing) > len(wanted):
         name, shape = next(iter(missing.items()))
         raise ValueError(
-            f'Expected weights of a {type(model.backbone).__name__} as in '
+            f'Expected the weights of the {type(model.backbone).__name__} in '
             f'the config, but {path} has {len(wanted) - len(missing)} of its '
-            f'{len(wanted)} by name and shape: {name} should be {shape} and '
-            f'is {shapes.get(name, "not there")}. Name a checkpoint of the '
-            'same architecture, or the config that it was trained with.'
+            f'{len(wanted)} weights by name and shape: {name} should have the '
+            f'shape {shape}, but is {shapes.get(name, "missing")}. Name a '
+            'checkpoint of the same architecture, or the config that it was '
+            'trained with.'
         )
 
 
-def _is_plain(saved, anchored) -> bool:
+def _is_plain_stem(saved, anchored) -> bool:
     return (
         saved is not None
-        and len(saved) == 4
+        and len(saved) in (2, 4)
         and (saved[0], 2 * saved[1], *saved[2:]) == anchored
     )
 
 
 class PlainModelHook(Hook):
-    """Keeps a plain model from the weights of an anchored or a folded one.
+    """Stops a plain model from loading an anchored or folded model's weights.
 
-    The host would log the stem's shape, leave it random and go on; or skip
-    the maps that are added to what a folded stem returns.
+    The host would only log that the stem does not fit and leave it random, or
+    skip the reference maps, which a folded model adds to its stem's output.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Look for a reference bank, for draws, and for reference maps.
+        """Compare the kind of the checkpoint with the kind of the model.
 
         Raises:
-            ValueError: There is one that the model has no place for.
+            ValueError: See :func:`check_kind`.
         """
         check_kind(runner.model, checkpoint.get('state_dict', checkpoint))
 
@@ -205,28 +212,29 @@ class PlainModelHook(Hook):
 def check_kind(
     model: torch.nn.Module, state_dict: dict[str, torch.Tensor]
 ) -> None:
-    """Refuse an anchored or a folded model's weights for a plain one.
+    """Raise if weights of an anchored or folded model meet a plain model.
 
     Raises:
-        ValueError: It has none of their parts.
+        ValueError: The weights are of an anchored or a folded model, and the
+            model contains none.
     """
     kind = type(model).__name__
-    if not _has(model, AnchoredImageClassifier) and _is_of_anchored(
+    if not _contains(model, AnchoredImageClassifier) and _is_of_anchored(
         state_dict, model
     ):
         raise ValueError(
             'Expected the checkpoint of a plain model, since the config '
             f"has one ({kind}), but it is an anchored model's: it has a "
-            'reference bank, or had one. Use the config that it was '
-            'trained with.'
+            'reference bank, or a stem for references. Use the config that '
+            'it was trained with.'
         )
-    if not _has(model, FoldedImageClassifier) and any(
+    if not _contains(model, FoldedImageClassifier) and any(
         key.endswith(MAP_KEY) for key in state_dict
     ):
         raise ValueError(
             'Expected the checkpoint of a model without reference maps, '
-            f'since the config has one ({kind}), but it is a folded '
-            "model's. Use the config that was written with it, "
+            f"since the config's model ({kind}) has none, but it is of a "
+            'folded model. Use the config that was written with it, '
             '`folded.py`.'
         )
 
@@ -234,19 +242,19 @@ def check_kind(
 def _is_of_anchored(
     state_dict: dict[str, torch.Tensor], plain: torch.nn.Module
 ) -> bool:
-    """Whether weights are an anchored model's, maybe without its bank."""
+    """Whether weights are an anchored model's, with or without its bank."""
     if any(key.endswith(BANK_KEY) for key in state_dict):
         return True
     own = plain.state_dict()
     if not any(key.endswith(_DRAWS_KEY) for key in own):
         return any(key.endswith(_DRAWS_KEY) for key in state_dict)
-    # The control of anchored training draws as well: look for a wide stem.
+    # SubtractiveMix draws references too, so only the stem's width decides.
     return any(
-        _is_plain(tuple(weight.shape), tuple(state_dict[key].shape))
+        _is_plain_stem(tuple(weight.shape), tuple(state_dict[key].shape))
         for key, weight in own.items()
         if key in state_dict
     )
 
 
-def _has(model, kind) -> bool:
+def _contains(model, kind) -> bool:
     return any(isinstance(module, kind) for module in model.modules())

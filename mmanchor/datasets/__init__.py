@@ -1,11 +1,9 @@
-"""Datasets and transforms MMPretrain lacks, registered with it."""
+"""Data sets and transforms that MMPretrain lacks, registered with it."""
 
-from .corruptions.gaussian_noise import SeededGaussianNoise
-from .digits import Digits
+from .bundled_images import Digits, PhotoPatches
 from .first_of_each_class import FirstOfEachClass
-from .image_folders import CorruptedFolders, OODFolder
+from .image_folders import CorruptedFolders
 from .label_noise import SymmetricLabelNoise, flip_labels
-from .photo_patches import PhotoPatches
 from .reference_sampling import (
     PlainDataset,
     draw_images,
@@ -32,8 +30,8 @@ from .shifts.imagenet import (
     ImageNetR,
     ImageNetSketch,
     ImageNetV2,
+    imagenet_wnids,
 )
-from .shifts.imagenet_wnids import imagenet_wnids
 from .shifts.kinds import (
     ALL_C_KINDS,
     C_EXTRA_KINDS,
@@ -42,9 +40,14 @@ from .shifts.kinds import (
     IMAGENET_C_BAR_KINDS,
     SEVERITIES,
 )
-from .shifts.ood import MarkOutOfDistribution
-from .transforms.loading import LoadImageFromFile
+from .shifts.out_of_distribution import (
+    MarkOutOfDistribution,
+    OODFolder,
+    OpenOOD,
+)
+from .transforms.load_image_from_file import LoadImageFromFile
 from .transforms.pixmix import PixMix
+from .transforms.seeded_gaussian_noise import SeededGaussianNoise
 
 __all__ = [
     'ALL_C_KINDS',
@@ -71,6 +74,7 @@ __all__ = [
     'LoadImageFromFile',
     'MarkOutOfDistribution',
     'OODFolder',
+    'OpenOOD',
     'PhotoPatches',
     'PixMix',
     'PlainDataset',

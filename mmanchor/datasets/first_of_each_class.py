@@ -1,4 +1,4 @@
-"""A small training set out of a large one, the same on every machine."""
+"""A small training set that is the same on every machine."""
 
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
@@ -8,16 +8,17 @@ from mmpretrain.registry import DATASETS
 class FirstOfEachClass(CustomDataset):
     """The first images of each class folder, in the order of their names.
 
-    Few images that a network fits in minutes, chosen without a random draw so
-    that everyone who has the folders trains on the same ones.
+    A network trains on these few images in minutes. They are not drawn at
+    random, so that everyone who has the folders trains on the same images.
 
     Args:
-        data_root (str): The folder with the class folders.
-        images_per_class (int): How many images of each class.
-        **kwargs: Arguments of the host's ``CustomDataset``, as ``pipeline``.
+        data_root (str): The folder that contains the class folders.
+        images_per_class (int): Number of images of each class.
+        **kwargs: Arguments of MMPretrain's ``CustomDataset``, such as
+            ``pipeline``.
 
     Raises:
-        ValueError: ``images_per_class`` is no positive integer, or a class
+        ValueError: ``images_per_class`` is not a positive integer, or a class
             has fewer images.
     """
 
@@ -29,13 +30,14 @@ class FirstOfEachClass(CustomDataset):
         ):
             raise ValueError(
                 'Expected `images_per_class` to be a positive '
-                f'integer, but got {images_per_class!r}.'
+                f'integer, but got {images_per_class!r}. Change '
+                '`images_per_class`.'
             )
         self.images_per_class = images_per_class
         super().__init__(data_root=data_root, with_label=True, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """The path and the label of each image that is taken."""
+        """Load the path and the label of each chosen image."""
         by_label: dict[int, list[dict]] = {}
         for sample in super().load_data_list():
             by_label.setdefault(int(sample['gt_label']), []).append(sample)

@@ -1,8 +1,8 @@
-"""Images in folders, found and checked."""
+"""Finds, checks and opens images in folders."""
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -11,7 +11,13 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 from PIL import Image, ImageOps
 
-from .shifts.kinds import ALL_C_KINDS, check_kind, check_severity, missing
+from ..utils.text import shorten_list
+from .shifts.kinds import (
+    ALL_C_KINDS,
+    check_kind,
+    check_severity,
+    missing_set_error,
+)
 
 EXTENSIONS = (
     '.jpg',
@@ -27,17 +33,17 @@ EXTENSIONS = (
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """The images in a folder at any depth, as MMPretrain's datasets walk it.
+    """List the images in a folder at any depth, as MMPretrain does.
 
-    Linked files and folders are followed. Hidden files and folders, such as
-    ``.ipynb_checkpoints``, are not read. The order is that of
-    ``CustomDataset``: by path, as text.
+    Links to files and folders are followed. Hidden files and folders, such as
+    ``.ipynb_checkpoints``, are ignored. Paths are sorted as text, as in
+    ``CustomDataset``.
 
     Args:
-        folder (str | Path): Where the images are.
+        folder (str | Path): The folder to search.
 
     Returns:
-        list[Path]: Paths with one of ``EXTENSIONS``.
+        list[Path]: The paths that end in one of ``EXTENSIONS``.
 
     Example:
         >>> import tempfile
@@ -52,7 +58,7 @@ def list_images(folder: str | Path) -> list[Path]:
 
 def _walk(folder: Path, parents: tuple[str, ...]) -> Iterator[Path]:
     real = os.path.realpath(folder)
-    if real in parents:  # a link to a folder that holds it would never end
+    if real in parents:  # a link to a parent folder would recurse forever
         return
     for path in folder.iterdir():
         if path.name.startswith('.'):
@@ -64,7 +70,7 @@ def _walk(folder: Path, parents: tuple[str, ...]) -> Iterator[Path]:
 
 
 def list_folders(folder: str | Path) -> list[str]:
-    """The names of a folder's folders, sorted, without hidden ones."""
+    """List the names of subfolders, sorted and without hidden ones."""
     return sorted(
         path.name
         for path in Path(folder).iterdir()
@@ -73,17 +79,17 @@ def list_folders(folder: str | Path) -> list[str]:
 
 
 def open_rgb(path: str | Path) -> Image.Image:
-    """Open an image in RGB, turned as its EXIF data say.
+    """Open an image in RGB, rotated according to its EXIF data.
 
-    Pillow would clip grey values of 16 bits to 255, which makes such images
-    white, so MMPretrain's loader reads them: it scales.
+    Images of 16 bits are scaled to 8 bits by MMPretrain's loader, because
+    Pillow would clip their values to 255 and make them white.
 
     Args:
-        path (str | Path): The file.
+        path (str | Path): The image file.
 
     Raises:
-        ValueError: The file can't be read, is too large for Pillow's limit,
-            or holds pixels of another type than 8 or 16 bits.
+        ValueError: The file can't be read, exceeds Pillow's size limit, or
+            has pixels of neither 8 nor 16 bits.
     """
     try:
         with Image.open(path) as file:
@@ -92,9 +98,8 @@ def open_rgb(path: str | Path) -> Image.Image:
             return ImageOps.exif_transpose(file).convert('RGB')
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(
-            f'Expected {path} to be an image, but got a file '
-            f"that can't be read: {error}. Mend or remove "
-            'it.'
+            f"Expected {path} to be an image, but got a file that can't be "
+            f'read: {error}. Replace or remove the file.'
         ) from error
 
 
@@ -105,28 +110,21 @@ def _scaled_to_bytes(path: str | Path, mode: str) -> Image.Image:
         raise ValueError(
             f'Expected {path} to have pixels of 8 or 16 bits, but got mode '
             f"{mode} (32 bits), which MMPretrain's loader can't read either. "
-            'Convert it to 8 bits.'
+            'Convert the file to 8 bits.'
         ) from error
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """Names in a few words, for messages."""
-    names = sorted(names)
-    more = f' and {len(names) - most} more' if len(names) > most else ''
-    return ', '.join(names[:most]) + more
-
-
 class ClassFolders(BaseDataset):
-    """Images in one folder a class.
+    """Images in one folder for each class.
 
     Args:
-        data_root (str): The folder with the class folders.
-        **kwargs: Arguments of the host's ``BaseDataset``, as ``pipeline``,
-            which starts with ``LoadImageFromFile``.
+        data_root (str): The folder that contains the class folders.
+        **kwargs: Arguments of MMPretrain's ``BaseDataset``, such as
+            ``pipeline``, which starts with ``LoadImageFromFile``.
 
     Raises:
-        FileNotFoundError: The set is not there.
-        ValueError: Its folders are not as published.
+        FileNotFoundError: The data set does not exist.
+        ValueError: Its folders differ from the published ones.
     """
 
     NAME = 'images in class folders'
@@ -139,31 +137,31 @@ class ClassFolders(BaseDataset):
 
     @property
     def folder(self) -> Path:
-        """The folder with the class folders."""
+        """The folder that contains the class folders."""
         return Path(self.data_root).expanduser()
 
     def labels_of(self, names: list[str]) -> dict[str, int]:
-        """The label of each class folder that is there."""
+        """Map the name of each existing class folder to its label."""
         if self.CLASSES is None:
             self._metainfo['classes'] = tuple(names)
         if len(names) != len(self.CLASSES):
             raise ValueError(
-                f'Expected {len(self.CLASSES)} class folders, as many as '
-                f'there are classes, but got {len(names)} in {self.folder}. '
-                'Add or remove folders, or change `classes`.'
+                f'Expected {len(self.CLASSES)} class folders, one for each '
+                f'class, but got {len(names)} in {self.folder}. Add or remove '
+                'folders, or change `classes`.'
             )
         return {name: label for label, name in enumerate(names)}
 
     def load_data_list(self) -> list[dict]:
-        """The path and the label of each image."""
+        """Load the path and the label of each image."""
         if not self.folder.is_dir():
-            raise missing(self.NAME, self.LAYOUT, self.folder)
+            raise missing_set_error(self.NAME, self.LAYOUT, self.folder)
         names = list_folders(self.folder)
         if not names:
             raise ValueError(
-                f'Expected {self.folder} to hold {self.NAME} as '
-                f'{self.LAYOUT}, but got no class folder. '
-                'Change `data_root`.'
+                f'Expected {self.folder} to contain {self.NAME} with the '
+                f'layout {self.LAYOUT}, but got no class folder. Change '
+                '`data_root`.'
             )
         samples, empty = [], []
         for name, label in self.labels_of(names).items():
@@ -177,12 +175,12 @@ class ClassFolders(BaseDataset):
             raise ValueError(
                 f'Expected images in every class folder of '
                 f'{self.folder}, but got none in '
-                f'{listed(empty)}. Extract the set again.'
+                f'{shorten_list(empty, 5)}. Extract the set again.'
             )
         if empty:
             warnings.warn(
-                f'{self.folder} has no images of {listed(empty)}: '
-                'these folders count as classes, as in '
+                f'{self.folder} has no images of {shorten_list(empty, 5)}. '
+                'These folders still count as classes, as in '
                 "MMPretrain's CustomDataset."
             )
         return samples
@@ -190,29 +188,29 @@ class ClassFolders(BaseDataset):
 
 @DATASETS.register_module()
 class CorruptedFolders(ClassFolders):
-    """One kind of corruption at one severity, of images in class folders.
+    """Class folders of one kind of corruption at one severity.
 
-    As ``tools/make_corruptions.py`` writes them from a folder, in the layout
-    of ImageNet-C. Classes are numbered in the order of their names; folders
-    without an image count too, as in the host's ``CustomDataset``.
+    ``tools/make_corruptions.py`` writes such sets from a folder, in the layout
+    of ImageNet-C. Classes are numbered in the order of their names. Folders
+    without images count too, as in MMPretrain's ``CustomDataset``.
 
     Args:
-        data_root (str): The folder with the folders of kinds.
+        data_root (str): The folder that contains a folder for each kind.
         kind (str): One of ``ALL_C_KINDS``.
         severity (int): 1 to 5.
         **kwargs: Arguments of :class:`ClassFolders`.
 
     Raises:
-        FileNotFoundError: The set, or this kind, is not there.
-        ValueError: An argument is out of range, a class folder is missing or
-            one too many, or there is no image at all.
+        FileNotFoundError: The set does not exist, or lacks this kind.
+        ValueError: An argument is out of range, the number of class folders
+            is wrong, or there is no image at all.
     """
 
     NAME = 'a set of corrupted images'
     empty_classes = True
     LAYOUT = 'DATA_ROOT/KIND/SEVERITY/CLASS/*.JPEG'
     KINDS = ALL_C_KINDS
-    SETTINGS: str | None = None  # as the set was published
+    SETTINGS: str | None = None  # strengths of a published set
 
     def __init__(self, data_root: str, kind: str, severity: int, **kwargs):
         self.kind = check_kind(kind, self.KINDS, self.NAME)
@@ -222,42 +220,3 @@ class CorruptedFolders(ClassFolders):
     @property
     def folder(self) -> Path:
         return super().folder / self.kind / str(self.severity)
-
-
-@DATASETS.register_module()
-class OODFolder(BaseDataset):
-    """Images that belong to none of the classes, at any depth of a folder.
-
-    Every sample has the label −1. For NINCO (its ``NINCO_OOD_classes``),
-    iSUN, Textures (DTD's ``images``), Places365, or any other folder.
-
-    Args:
-        data_root (str): The folder.
-        name (str, optional): The set's name, for messages. Defaults to that
-            of the folder.
-        **kwargs: Arguments of the host's ``BaseDataset``, as ``pipeline``,
-            which starts with ``LoadImageFromFile``.
-
-    Raises:
-        FileNotFoundError: There is no such folder.
-        ValueError: It holds no image.
-    """
-
-    def __init__(self, data_root: str, name: str | None = None, **kwargs):
-        self.name = name or Path(data_root).name
-        kwargs = dict(dict(test_mode=True), **kwargs)
-        super().__init__(ann_file='', data_root=str(data_root), **kwargs)
-
-    def load_data_list(self) -> list[dict]:
-        """The path of each image, and −1."""
-        folder = Path(self.data_root).expanduser()
-        if not folder.is_dir():
-            raise missing(self.name, 'DATA_ROOT/**/*.jpg', folder)
-        images = list_images(folder)
-        if not images:
-            raise ValueError(
-                f'Expected {folder} to hold images of {self.name}, but got '
-                f'none with one of {", ".join(EXTENSIONS)}. Change '
-                '`data_root`.'
-            )
-        return [dict(img_path=str(path), gt_label=-1) for path in images]

@@ -1,4 +1,4 @@
-"""Labels that are wrong at a known rate, and known to be."""
+"""Label noise: a known share of the labels is wrong."""
 
 from numbers import Real
 
@@ -14,17 +14,16 @@ from .reference_sampling import describe, get_labels, with_pipeline
 def flip_labels(
     labels: np.ndarray, num_classes: int, rate: float, seed: int = 0
 ) -> np.ndarray:
-    """Give a share of labels another class, each other class as likely.
+    """Change a share of labels to another class, each with equal probability.
 
-    Which labels flip and what to is a function of the number of labels, of
-    classes and the seed. What flips at a lower rate flips at a higher one,
-    to the same class.
+    The result depends only on the arguments. Labels that flip at a lower rate
+    flip to the same class at a higher rate.
 
     Args:
         labels (np.ndarray): The true labels.
-        num_classes (int): At least 2.
-        rate (float): Share of labels to flip, in [0, 1]; their number is
-            ``round(rate * N)``.
+        num_classes (int): Number of classes, at least 2.
+        rate (float): Share of labels to flip, in [0, 1]. Exactly
+            ``round(rate * N)`` labels flip.
         seed (int): Seed of the draw. Defaults to 0.
 
     Shape:
@@ -32,7 +31,7 @@ def flip_labels(
         - output: (N,), int64
 
     Raises:
-        TypeError: ``rate`` or ``seed`` is no number.
+        TypeError: ``rate`` or ``seed`` is not a number.
         ValueError: An argument is out of range.
 
     Example:
@@ -40,23 +39,25 @@ def flip_labels(
         2
     """
     if isinstance(rate, bool) or not isinstance(rate, Real):
-        raise TypeError(f'Expected `rate` to be a number, but got {rate!r}.')
+        raise TypeError(
+            f'Expected `rate` to be a number, but got {rate!r}. Change `rate`.'
+        )
     if not 0 <= rate <= 1:
         raise ValueError(
             'Expected `rate`, the share of labels to flip, to be '
-            f'in [0, 1], but got {rate}. 5 % is 0.05.'
+            f'in [0, 1], but got {rate}. For example, give 0.05 for 5 %.'
         )
     if num_classes < 2:
         raise ValueError(
-            'Expected at least 2 classes, so that a label has '
-            f'another to flip to, but got {num_classes}.'
+            'Expected at least 2 classes, so that labels can flip, but got '
+            f'{num_classes}. Change the data set.'
         )
     labels = np.array(labels, np.int64)
     if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
         raise ValueError(
             f'Expected labels in [0, {num_classes}), but got '
-            f'{labels.min()} to {labels.max()}. Only images with one label '
-            'each can be relabelled; change the dataset or its `metainfo`.'
+            f'{labels.min()} to {labels.max()}. Each image needs one label: '
+            'change the data set or its `metainfo`.'
         )
     generator = np.random.default_rng(check_seed(seed))
     order = generator.permutation(len(labels))
@@ -67,7 +68,7 @@ def flip_labels(
 
 
 class _Relabel:
-    """The first step of a pipeline: the label is looked up."""
+    """Replaces the label of an image; the first step of the pipeline."""
 
     def __init__(self, labels):
         self.labels = labels
@@ -82,24 +83,24 @@ class _Relabel:
 
 @DATASETS.register_module()
 class SymmetricLabelNoise:
-    """A dataset in which a share of the labels is wrong.
+    """A data set in which a share of the labels is wrong.
 
-    The log says how many labels were flipped; :attr:`flips` says which.
+    The log gives the number of flipped labels; :attr:`flips` lists them.
 
     Args:
-        dataset (dict | BaseDataset): The dataset to relabel, each image of
-            which has one label. Its pipeline gets the noisy label.
+        dataset (dict | BaseDataset): The data set to relabel, with one label
+            for each image. Its pipeline receives the noisy labels.
         rate (float): See :func:`flip_labels`.
-        seed (int): Seed of the draw, apart from the run's, so that runs that
-            differ in their seed can share the noise. Defaults to 0.
+        seed (int): Seed of the noise. It is independent of the run's seed, so
+            that runs with different seeds can share the noise. Defaults to 0.
 
     Raises:
-        TypeError: ``dataset`` is no MMEngine dataset, or wraps others.
+        TypeError: ``dataset`` is not a data set of MMEngine, or wraps others.
         ValueError: See :func:`flip_labels`.
 
-    Source: arXiv 2406.00529, where CIFAR-100's labels are corrupted at rates
-    of 0.5 to 20 %. The paper does not say whether a label may flip to itself;
-    here it may not.
+    Source: arXiv 2406.00529, which corrupts labels of CIFAR-100 at rates of
+    0.5 to 20 %. It does not say whether a label may flip to itself; here, it
+    may not.
 
     Example:
         >>> noisy = SymmetricLabelNoise(dict(type='Digits'), rate=0.05)
@@ -114,7 +115,7 @@ class SymmetricLabelNoise:
             dataset = DATASETS.build(dataset)
         if not isinstance(dataset, BaseDataset):
             raise TypeError(
-                'Expected `dataset` to be a dataset of MMEngine or its '
+                'Expected `dataset` to be a data set of MMEngine or its '
                 f'config, but got {type(dataset).__name__}. Put '
                 'SymmetricLabelNoise inside wrappers, not around them.'
             )
@@ -142,7 +143,7 @@ class SymmetricLabelNoise:
 
     @property
     def flips(self) -> np.ndarray:
-        """What was flipped: index, true label and noisy label.
+        """Index, true label and noisy label of each flipped label.
 
         Shape:
             - output: (number of flips, 3), int64, by ascending index
@@ -151,23 +152,23 @@ class SymmetricLabelNoise:
 
     @property
     def metainfo(self) -> dict:
-        """That of the dataset."""
+        """The meta information of the wrapped data set."""
         return self.dataset.metainfo
 
     def full_init(self) -> None:
-        """Nothing: it is."""
+        """Do nothing, because the data set is loaded already."""
 
     def get_data_info(self, idx: int) -> dict:
-        """The annotation of an image, with the noisy label."""
+        """Get the annotation of an image, with its noisy label."""
         info = self.dataset.get_data_info(idx)
         return dict(info, gt_label=int(self.labels[idx]))
 
     def get_gt_labels(self) -> np.ndarray:
-        """The noisy labels of all images."""
+        """Get the noisy labels of all images."""
         return self.labels.copy()
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """The noisy label of an image, as ``ClassBalancedDataset`` asks."""
+        """Get the noisy label of an image, for ``ClassBalancedDataset``."""
         return [int(self.labels[idx])]
 
     def __len__(self) -> int:

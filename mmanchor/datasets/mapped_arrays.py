@@ -1,4 +1,4 @@
-"""Arrays of images and labels on disk, checked and memory-mapped."""
+"""Checks and memory-maps arrays of images and labels on disk."""
 
 from pathlib import Path
 
@@ -10,27 +10,28 @@ ADVICE = 'Download or write it again.'
 def _open(path: Path) -> np.ndarray:
     try:
         return np.lib.format.open_memmap(path, mode='r')
-    except ValueError as error:  # no magic, cut short, or of objects
+    except ValueError as error:  # no .npy file, truncated, or with objects
         raise ValueError(
-            f'Expected {path} to be a whole .npy file, but got '
-            f"one that can't be read: {error}. "
-            f'{ADVICE}'
+            f"Expected {path} to be a whole .npy file, but got one that can't "
+            f'be read: {error}. {ADVICE}'
         ) from error
 
 
 def open_images(path: str | Path, size: int | None = None) -> np.ndarray:
-    """Memory-map images.
+    """Memory-map an array of images.
 
     Args:
-        path (str | Path): A ``.npy`` file.
-        size (int, optional): Height and width they must have.
+        path (str | Path): The ``.npy`` file.
+        size (int, optional): The height and width that images must have.
+            Defaults to None: any.
 
     Shape:
         - output: (N, H, W, 3), uint8
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is cut short, of another dtype or shape, or empty.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is truncated or empty, or has another dtype or
+            shape.
     """
     images = _open(Path(path))
     expected = f'(N, {size}, {size}, 3)' if size else '(N, H, W, 3)'
@@ -56,18 +57,20 @@ def open_images(path: str | Path, size: int | None = None) -> np.ndarray:
 def open_labels(
     path: str | Path, num_classes: int | None = None
 ) -> np.ndarray:
-    """Read labels.
+    """Read an array of labels.
 
     Args:
-        path (str | Path): A ``.npy`` file of integers.
-        num_classes (int, optional): They must be below it.
+        path (str | Path): The ``.npy`` file of integers.
+        num_classes (int, optional): Labels must be below this number.
+            Defaults to None: no limit.
 
     Shape:
         - output: (N,), int64
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is cut short, or no list of labels of the classes.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is truncated, or does not contain labels of these
+            classes.
     """
     labels = _open(Path(path))
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
@@ -88,10 +91,10 @@ def open_labels(
 
 
 class MappedImages:
-    """Rows of a memory-mapped ``.npy`` file, opened anew in every process.
+    """Images of a memory-mapped ``.npy`` file, which each process opens anew.
 
-    A copy or a pickle holds the file's name and no image, so that datasets
-    stay small on their way to workers.
+    A copy or pickle contains the file's name instead of images, so that data
+    sets are sent to workers quickly.
 
     Args:
         path (str | Path): See :func:`open_images`.
@@ -118,7 +121,7 @@ class MappedImages:
         return np.array(self._images[row])
 
     def mapped(self, rows: range) -> np.ndarray:
-        """Rows one after the other, left on disk.
+        """Get consecutive rows without reading them from disk.
 
         Shape:
             - output: (len(rows), H, W, 3), uint8

@@ -1,4 +1,4 @@
-"""Picking reference images out of a dataset and stacking them as bytes."""
+"""Draws reference images from a data set, and stacks them as bytes."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -8,47 +8,39 @@ import torch
 from mmengine.dataset import Compose
 from mmengine.utils import track_iter_progress
 from PIL import Image
+from torch.utils.data import Subset
 
 SELECT = ('random', 'per_class', 'mean')
 
 
-class Subset:
-    """Some images of a dataset, in an order.
+class AnnotatedSubset(Subset):
+    """A subset that also gives annotations, without loading images.
 
     Args:
-        dataset (torch.utils.data.Dataset): MMEngine dataset or wrapper.
-        indices (Sequence[int]): Which images.
+        dataset (torch.utils.data.Dataset): A data set of MMEngine, or a
+            wrapper.
+        indices (Sequence[int]): Indices of the images.
     """
 
-    def __init__(self, dataset, indices: Sequence[int]):
-        self.dataset = dataset
-        self.indices = indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> dict:
-        return self.dataset[int(self.indices[index])]
-
     def get_data_info(self, index: int) -> dict:
-        """The annotation of an image, as MMEngine's datasets give it."""
-        return self.dataset.get_data_info(int(self.indices[index]))
+        """Get the annotation of an image, as from MMEngine's data sets."""
+        return self.dataset.get_data_info(self.indices[index])
 
 
 class PlainDataset:
-    """A PyTorch dataset, as torchvision's are, with a pipeline of the host's.
+    """A plain PyTorch data set with a pipeline of MMPretrain's transforms.
 
     Args:
-        dataset (torch.utils.data.Dataset): Its items are PIL images, or
-            tuples that begin with one and go on with a label; or they are
-            what ``PackInputs`` returns, and stay as they are.
-        pipeline (Sequence): Transforms or their configs; those that load are
-            left out.
-        channel_order (str): Of the images that the pipeline is given,
-            ``'rgb'`` or ``'bgr'``. Defaults to ``'bgr'``, as the host loads.
+        dataset (torch.utils.data.Dataset): A data set such as torchvision's,
+            whose items are PIL images, or tuples of a PIL image and a label.
+            Items that ``PackInputs`` made are not changed.
+        pipeline (Sequence): Transforms or their configs. Transforms that load
+            images are skipped.
+        channel_order (str): Channel order of the pipeline's input, ``'rgb'``
+            or ``'bgr'``. Defaults to ``'bgr'``, as MMPretrain loads images.
 
     Raises:
-        TypeError: While reading: an item is something else.
+        TypeError: When an item is read, it is of another type.
     """
 
     def __init__(
@@ -77,9 +69,9 @@ class PlainDataset:
         if not isinstance(image, Image.Image):
             raise TypeError(
                 'Expected PIL images to draw references from, but got '
-                f'{type(image).__name__}, whose channels and range are not '
-                f'known. Leave the transforms of {describe(self)} out, or '
-                'name a folder, or a dataset with a `pipeline`'
+                f'{type(image).__name__}, whose channels and range are '
+                f'unknown. Remove the transforms of {describe(self)}, or '
+                'name a folder, or a data set with a `pipeline`.'
             )
         pixels = np.asarray(image.convert('RGB'))
         if self.channel_order == 'bgr':
@@ -90,7 +82,7 @@ class PlainDataset:
         )
 
     def get_data_info(self, index: int) -> dict:
-        """The label of an image, where it has one."""
+        """Get the label of an image, if it has one."""
         if hasattr(self.dataset, 'targets'):
             return dict(gt_label=self.dataset.targets[index])
         item = self.dataset[index]
@@ -106,7 +98,7 @@ def _loads(step) -> bool:
 
 
 def has_pipeline(dataset) -> bool:
-    """Whether a dataset, or what it wraps, has a pipeline of the host's."""
+    """Whether a data set, or each one that it wraps, has a pipeline."""
     if hasattr(dataset, 'datasets'):
         return all(map(has_pipeline, dataset.datasets))
     if hasattr(dataset, 'dataset'):
@@ -115,20 +107,22 @@ def has_pipeline(dataset) -> bool:
 
 
 def with_pipeline(dataset, pipeline: Sequence[dict | Callable]):
-    """A view of a dataset that sends its samples through another pipeline.
+    """Make a view of a data set that uses another pipeline.
 
-    Wrappers (``RepeatDataset``, ``ConcatDataset``, …) are looked through.
-    Annotations are shared, not read again.
+    It also replaces the pipelines of data sets inside wrappers such as
+    ``RepeatDataset`` and ``ConcatDataset``. Annotations are shared, not read
+    again.
 
     Args:
-        dataset (torch.utils.data.Dataset): MMEngine dataset or wrapper.
+        dataset (torch.utils.data.Dataset): A data set of MMEngine, or a
+            wrapper.
         pipeline (Sequence): Transforms or their configs.
 
     Returns:
-        torch.utils.data.Dataset: A shallow copy; the original stays as it is.
+        torch.utils.data.Dataset: A shallow copy. The original is not changed.
 
     Raises:
-        TypeError: Neither the dataset nor what it wraps has a pipeline.
+        TypeError: Neither the data set nor one that it wraps has a pipeline.
     """
     view = copy.copy(dataset)
     if hasattr(view, 'datasets'):
@@ -139,24 +133,24 @@ def with_pipeline(dataset, pipeline: Sequence[dict | Callable]):
         view.pipeline = Compose(pipeline)
     else:
         raise TypeError(
-            'Expected a dataset with a `pipeline` to draw references from, '
+            'Expected a data set with a `pipeline` to draw references from, '
             f'but got {type(dataset).__name__}. Name another with `source`.'
         )
     return view
 
 
 def get_labels(dataset) -> np.ndarray:
-    """The label of every image of a dataset.
+    """Get the label of every image of a data set.
 
     Shape:
-        - output: (N,), int64; -1 where an image has no single label
+        - output: (N,), int64; -1 for images without a single label
 
     Raises:
-        TypeError: The dataset is not one of MMEngine's kind.
+        TypeError: The data set has no ``get_data_info``.
     """
     if not hasattr(dataset, 'get_data_info'):
         raise TypeError(
-            'Expected a dataset with `get_data_info`, as MMEngine has them, '
+            "Expected a data set with `get_data_info`, as MMEngine's have, "
             f'but got {type(dataset).__name__}. Add `KReferenceHook` to '
             '`custom_hooks`, which reads others too, or name another.'
         )
@@ -164,7 +158,7 @@ def get_labels(dataset) -> np.ndarray:
     def label(index):
         try:
             return int(dataset.get_data_info(index).get('gt_label', -1))
-        except TypeError:  # several labels
+        except TypeError:  # the image has several labels
             return -1
 
     return np.fromiter(
@@ -173,11 +167,12 @@ def get_labels(dataset) -> np.ndarray:
 
 
 def round_robin(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Reorder images so that the classes take turns.
+    """Reorder images so that classes take turns.
 
     Args:
-        labels (np.ndarray): Of every image.
-        order (np.ndarray): Images in the order to take them within a class.
+        labels (np.ndarray): The label of every image.
+        order (np.ndarray): Indices of the images. Images of the same class
+            stay in this order.
 
     Shape:
         - labels, order, output: (N,), integers
@@ -186,7 +181,7 @@ def round_robin(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
         >>> round_robin(np.array([0, 0, 0, 1]), np.arange(4))
         array([0, 3, 1, 2])
     """
-    turn = np.empty(len(order), np.int64)  # how many of the class before
+    turn = np.empty(len(order), np.int64)  # earlier images of its class
     for label in np.unique(labels):
         members = labels[order] == label
         turn[members] = np.arange(members.sum())
@@ -194,31 +189,35 @@ def round_robin(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 
 def select_indices(dataset, size: int, select: str, seed: int) -> np.ndarray:
-    """Choose images, the first k of which are those chosen for ``size=k``.
+    """Choose images at random, without replacement.
+
+    The first k of them are those chosen for ``size=k``.
 
     Args:
-        dataset (torch.utils.data.Dataset): MMEngine dataset.
-        size (int): How many images.
-        select (str): ``'random'``: without replacement; ``'per_class'``: the
-            same, going round the classes.
+        dataset (torch.utils.data.Dataset): A data set of MMEngine.
+        size (int): Number of images.
+        select (str): ``'random'``, or ``'per_class'`` so that classes take
+            turns.
         seed (int): Seed of the choice.
 
     Shape:
         - output: (size,), int64
 
     Raises:
-        ValueError: The dataset has no image, fewer than ``size``, or no
-            labels to go round.
+        ValueError: The data set has no image, fewer than ``size``, or no
+            labels although ``select`` is ``'per_class'``.
     """
     if len(dataset) == 0:
         raise ValueError(
-            'Expected a dataset with images to draw references '
-            f'from, but {describe(dataset)} is empty.'
+            'Expected a data set with images to draw references '
+            f'from, but {describe(dataset)} is empty. Name another with '
+            '`source`.'
         )
     if size > len(dataset):
         raise ValueError(
-            f'Expected at most {len(dataset)} references, as many as '
-            f'{describe(dataset)} has images, but got {size}.'
+            f'Expected at most {len(dataset)} references, the number of '
+            f'images of {describe(dataset)}, but got {size}. Lower '
+            '`num_references`.'
         )
     order = np.random.default_rng(seed).permutation(len(dataset))
     if select == 'per_class':
@@ -233,15 +232,15 @@ def select_indices(dataset, size: int, select: str, seed: int) -> np.ndarray:
 
 
 def stack_images(dataset, indices: Sequence[int]) -> torch.Tensor:
-    """The images at some indices, as the pipeline packs them.
+    """Stack some images of a data set, as its pipeline packs them.
 
     Args:
-        dataset (torch.utils.data.Dataset): Its pipeline ends in
+        dataset (torch.utils.data.Dataset): A data set whose pipeline ends in
             ``PackInputs``.
-        indices (Sequence[int]): Which images.
+        indices (Sequence[int]): Indices of the images.
 
     Shape:
-        - output: (len(indices), C, H, W), uint8 as a rule
+        - output: (len(indices), C, H, W), usually uint8
 
     Raises:
         ValueError: The images differ in size, or one can't be read.
@@ -250,11 +249,11 @@ def stack_images(dataset, indices: Sequence[int]) -> torch.Tensor:
     for index in indices:
         try:
             image = dataset[int(index)]['inputs']
-        except Exception as error:  # whatever the transforms raise
+        except Exception as error:  # transforms may raise anything
             raise ValueError(
-                f'Image {index} of {describe(dataset)}{_path(dataset, index)} '
-                f'could not be read as a reference: {error}. Mend or remove '
-                'it.'
+                'Expected references that can be read, but image '
+                f'{index} of {describe(dataset)}{_path(dataset, index)} could '
+                f'not be read as a reference: {error}. Replace or remove it.'
             ) from error
         if images and image.shape != images[0].shape:
             raise ValueError(
@@ -268,22 +267,22 @@ def stack_images(dataset, indices: Sequence[int]) -> torch.Tensor:
 
 
 def _path(dataset, index) -> str:
-    """The image's file: its place in a drawn set tells a user nothing."""
+    """Name the file, since an index in a drawn set doesn't help a user."""
     try:
         path = dataset.get_data_info(int(index)).get('img_path')
-    except Exception:  # in an error's message, no error of its own
+    except Exception:  # must not hide the error that is being reported
         path = None
     return f' ({path})' if isinstance(path, str) else ''
 
 
 def mean_image(dataset) -> torch.Tensor:
-    """The mean of all images of a dataset, rounded to the images' dtype.
+    """Compute the mean of all images of a data set, in the images' dtype.
 
     Shape:
         - output: (1, C, H, W)
 
     Raises:
-        ValueError: The dataset has no image, or its images differ in size.
+        ValueError: The data set has no image, or its images differ in size.
     """
     indices = select_indices(dataset, len(dataset), 'random', seed=0)
     first = stack_images(dataset, indices[:1])
@@ -303,12 +302,13 @@ def draw_images(dataset, size: int, select: str, seed: int) -> torch.Tensor:
 
     Args:
         dataset (torch.utils.data.Dataset): See :func:`stack_images`.
-        size (int): K; 1 where ``select`` is ``'mean'``.
-        select (str): One of ``SELECT``.
+        size (int): K. Ignored if ``select`` is ``'mean'``.
+        select (str): See :func:`select_indices`; or ``'mean'`` for the mean
+            image.
         seed (int): Seed of the draw.
 
     Shape:
-        - output: (K, C, H, W), uint8 as a rule
+        - output: (K, C, H, W), usually uint8; K is 1 for ``'mean'``
     """
     if select == 'mean':
         return mean_image(dataset)
@@ -320,20 +320,21 @@ def draw_pairs(dataset, size: int, seed: int) -> torch.Tensor:
 
     Args:
         dataset (torch.utils.data.Dataset): See :func:`stack_images`.
-        size (int): N, how many pairs.
-        seed (int): Seed of the draw, which is another than that of
+        size (int): N, the number of pairs.
+        seed (int): Seed of the draw. It differs from the draw of
             :func:`draw_images` with the same seed.
 
     Shape:
-        - output: (N, 2, C, H, W), uint8 as a rule
+        - output: (N, 2, C, H, W), usually uint8
 
     Raises:
-        ValueError: The dataset has fewer than two images.
+        ValueError: The data set has fewer than two images.
     """
     if len(dataset) < 2:
         raise ValueError(
             'Expected at least 2 images to draw residuals from, '
-            f'but {describe(dataset)} has {len(dataset)}.'
+            f'but {describe(dataset)} has {len(dataset)}. Name another data '
+            'set with `source`.'
         )
     generator = np.random.default_rng([seed, 1])
     first = generator.integers(len(dataset), size=size)
@@ -345,10 +346,10 @@ def draw_pairs(dataset, size: int, seed: int) -> torch.Tensor:
 
 
 def describe(dataset) -> str:
-    """A dataset in a few words, for messages."""
+    """Describe a data set in a few words, for error messages."""
     if isinstance(dataset, PlainDataset):
         return describe(dataset.dataset)
-    if isinstance(dataset, Subset):
+    if isinstance(dataset, AnnotatedSubset):
         return f'the reference set of {describe(dataset.dataset)}'
     names = ('data_root', 'img_prefix', 'root')  # the last is torchvision's
     roots = (getattr(dataset, name, None) for name in names)

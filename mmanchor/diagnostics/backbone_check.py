@@ -1,50 +1,263 @@
-"""Whether anchoring a config works, found out by doing it."""
+"""Checks whether a config can be anchored, by building and training it."""
 
 import logging
+import os
 import random
 import tempfile
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
-from mmengine.runner import set_random_seed
+from mmengine.runner import (
+    Runner,
+    load_checkpoint,
+    save_checkpoint,
+    set_random_seed,
+)
+from mmengine.utils import to_2tuple
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.flop_counter import FlopCounterMode
 
+from ..functional import anchor
 from ..utils.config import own_imports
-from .backbone_trial import (
-    ADVICE,
-    build,
-    costs,
-    make_batch,
-    round_trip,
-    run,
-    train,
-    warm_start,
-)
 from .config_pair import image_size, plain_and_anchored
+
+# The largest relative difference that counts as rounding: in float32, rounding
+# causes 1e-4 at most.
+EXACT = 1e-3
+ADVICE = (
+    'Perhaps a layer that was not widened reads the image or some of its '
+    'channels. Name all layers that read it with `model = dict(stem=[...])`, '
+    'or build the backbone for 2C channels: see docs/my-backbone.md.'
+)
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """Build the model of a config with its data preprocessor."""
+    model = dict(cfg.model)
+    if cfg.get('data_preprocessor'):
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    return MODELS.build(model)
+
+
+def warm_start_error(plain, model, size, folder) -> float | None:
+    """Load plain weights into an anchored model, and compare their logits.
+
+    None if the backbone was built for 2C channels, which plain weights do
+    not fit.
+    """
+    path = os.path.join(folder, 'plain.pth')
+    save_checkpoint(dict(state_dict=plain.state_dict()), path)
+    try:
+        load_checkpoint(model, path)
+    except ValueError:
+        if model.stem:
+            raise
+        return None  # a backbone built for 2C channels has to refuse them
+    finally:
+        os.remove(path)
+    images, references = torch.randn(2, 2, model.image_channels, *size)
+    references += torch.randn(2, model.image_channels, 1, 1)  # shift colours
+    plain.eval(), model.eval()
+    with torch.no_grad():
+        expected = _flatten_outputs(plain(images))
+        got = _flatten_outputs(model(anchor(images, references)))
+    error = ((got - expected).norm() / expected.norm()).item()
+    if not error < EXACT:
+        raise ValueError(
+            'Expected the anchored model to answer like the plain model whose '
+            f'weights it loaded, but they differ by {error:.1e}, relatively. '
+            f'{ADVICE}'
+        )
+    return error
+
+
+@torch.no_grad()
+def run_forward(model, channels, size) -> None:
+    """Run a forward pass in evaluation mode."""
+    model.eval()(torch.randn(1, channels, *size))
+
+
+def _flatten_outputs(outputs) -> torch.Tensor:
+    """Concatenate the outputs of heads or stages into one vector."""
+    if isinstance(outputs, torch.Tensor):
+        return outputs.flatten()
+    return torch.cat([_flatten_outputs(output) for output in outputs])
+
+
+def relative_costs(plain, model, size) -> tuple[float, float]:
+    """Compute the extra parameters and FLOPs of the anchored model, in %."""
+    images = torch.randn(1, model.image_channels, *size)
+    parameters, flops = [], []
+    for net, inputs in ((plain, images), (model, images.repeat(1, 2, 1, 1))):
+        parameters.append(sum(p.numel() for p in net.parameters()))
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            net.eval()(inputs)
+        flops.append(counter.get_total_flops())
+    return tuple(
+        100 * (ours / theirs - 1) for theirs, ours in (parameters, flops)
+    )
+
+
+def make_batch(model, batch_size, size) -> dict:
+    """Make a batch of noise with labels 0 and 1."""
+    images = torch.randint(
+        256, (batch_size, model.image_channels, *size), dtype=torch.uint8
+    )
+    samples = [
+        DataSample().set_gt_label(index % 2) for index in range(batch_size)
+    ]
+    return dict(inputs=images, data_samples=samples)
+
+
+def train_two_steps(model, cfg, batch) -> dict[float, float]:
+    """Train a step without and one with masked references."""
+    # Scale the learning rate to this small batch, as auto_scale_lr does.
+    base_size = cfg.get('auto_scale_lr', {}).get('base_batch_size', 256)
+    optim_wrapper = build_optim_wrapper(
+        model, cfg, len(batch['inputs']) / base_size
+    )
+    gradients = _record_stem_gradients(model)
+    losses = {}
+    model.train()
+    for mask_prob in (0.0, 1.0):
+        model.data_preprocessor.mask_prob = mask_prob
+        for of_layer in gradients.values():
+            of_layer.clear()
+        logged = model.train_step(dict(batch), optim_wrapper)
+        losses[mask_prob] = logged['loss'].item()
+        if not logged['loss'].isfinite():
+            raise ValueError(
+                f'Expected a finite loss with mask_prob={mask_prob}, but got '
+                f'{losses[mask_prob]}. Lower the learning rate.'
+            )
+        for name, of_layer in gradients.items():
+            _check_gradient(name, of_layer, mask_prob)
+    return losses
+
+
+def build_optim_wrapper(model, cfg: Config, lr_scale: float) -> OptimWrapper:
+    """Build the config's optimizer in full precision, without sharding."""
+    optim_wrapper = dict(
+        cfg.get('optim_wrapper') or dict(optimizer=dict(type='SGD', lr=0.01))
+    )
+    optim_wrapper['type'] = 'OptimWrapper'
+    optimizer = optim_wrapper['optimizer'] = dict(optim_wrapper['optimizer'])
+    if 'lr' in optimizer:
+        optimizer['lr'] *= lr_scale
+    for key in ('loss_scale', 'dtype', 'use_fsdp', 'accumulative_counts'):
+        optim_wrapper.pop(key, None)
+    return Runner.build_optim_wrapper(
+        SimpleNamespace(model=model), optim_wrapper
+    )
+
+
+def _record_stem_gradients(model) -> dict[str, list[torch.Tensor]]:
+    layers = dict(model.named_modules())
+    gradients = {}
+    for name, full in zip(model.stem, model.widened_layers):
+        if layers[full].weight.requires_grad:
+            gradients[name] = []
+            layers[full].weight.register_hook(gradients[name].append)
+    return gradients
+
+
+def _check_gradient(name, gradients, mask_prob) -> None:
+    """Check which halves of a stem layer have a gradient.
+
+    The residual's half always has one. The reference's half has one unless
+    references are masked.
+    """
+    if not gradients:
+        raise ValueError(
+            f'Expected a gradient in {name}, but got none. {ADVICE}'
+        )
+    of_reference, of_residual = (
+        half.abs().sum() for half in sum(gradients).chunk(2, dim=1)
+    )
+    masked = mask_prob == 1
+    if not (
+        of_residual.isfinite()
+        and of_residual > 0
+        and (of_reference == 0) == masked
+    ):
+        raise ValueError(
+            f'Expected a gradient in the residual half of {name}, and in the '
+            'reference half unless the reference is masked, but with '
+            f'mask_prob={mask_prob} got sums of {of_reference:.1e} '
+            f'(reference) and {of_residual:.1e} (residual). {ADVICE}'
+        )
+
+
+def check_round_trip(model, cfg, batch, folder) -> None:
+    """Check that predictions survive saving, loading and sharing the stem."""
+    model.reference_bank.fill(batch['inputs'].flip(0))
+    path = os.path.join(folder, 'anchored.pth')
+    save_checkpoint(dict(state_dict=model.state_dict()), path)
+    again = build_model(cfg)
+    load_checkpoint(again, path)
+    batch['data_samples'] = None
+    with torch.no_grad():
+        first, second = (
+            torch.stack(
+                [s.pred_score for s in net.eval().test_step(dict(batch))]
+            )
+            for net in (model, again)
+        )
+    if not (first.isfinite().all() and torch.equal(first, second)):
+        raise ValueError(
+            'Expected the same predictions from a saved and loaded model, '
+            f'but they differ by {(first - second).abs().max()}. Report the '
+            'config.'
+        )
+    images = model.data_preprocessor(dict(inputs=batch['inputs']))['inputs']
+    references = model.data_preprocessor(
+        dict(inputs=model.reference_bank.in_use)
+    )['inputs']
+    with torch.no_grad():
+        together = model.reference_logits(images)
+        apart = torch.stack(
+            [
+                model.reference_logits(anchor(images, r.expand_as(images)))[0]
+                for r in references
+            ]
+        )
+    error = ((together - apart).norm() / apart.norm()).item()
+    if not error < EXACT:
+        raise ValueError(
+            'Expected the same answers whether or not references share the '
+            f'stem, but they differ by {error:.1e}, relatively. {ADVICE}'
+        )
 
 
 @dataclass
 class BackboneReport:
-    """What :func:`check_backbone` found.
+    """The result of :func:`check_backbone`.
 
     Attributes:
-        config (str): The config's path.
+        config (str): Path of the config.
         backbone (str): Class of the backbone.
-        stem (List[str]): Layers that were widened; none in a backbone built
+        stem (List[str]): Layers that were widened; empty for a backbone built
             for 2C channels.
         warm_start_error (float, optional): Relative difference between the
-            anchored model's logits and the plain model's whose weights it
-            has. None: plain weights are refused, with a reason.
-        losses (Dict[float, float]): Loss of a training step by ``mask_prob``.
-        extra_parameters (float): Over the plain model's, in %.
-        extra_flops (float): Of a forward pass, over the plain model's, in %.
-        failure (str, optional): The step that failed and why.
+            logits of the anchored model and of the plain model whose weights
+            it loaded. None if the backbone refuses plain weights.
+        losses (Dict[float, float]): Loss of a training step, by ``mask_prob``.
+        extra_parameters (float): Additional parameters, in % of the plain
+            model's.
+        extra_flops (float): Additional FLOPs of a forward pass, in % of the
+            plain model's.
+        failure (str, optional): The step that failed, and the reason.
         imports (List[str]): Modules that the config imports.
     """
 
@@ -65,77 +278,79 @@ def check_backbone(
     batch_size: int = 2,
     options: dict | None = None,
 ) -> BackboneReport:
-    """Anchor a config, warm-start, train a step, save, load and predict.
+    """Anchor a config, warm-start, train two steps, save, load and predict.
 
-    Images are noise. Weights are as initialised, without any pretrained file,
-    and moved a little, so that no zero hides a difference.
+    Images are noise. Weights are freshly initialised, without pretrained
+    files, and perturbed, because constant weights would hide a difference.
 
     Args:
-        config (str | Path): A plain config, which gets the four lines, or an
-            anchored one.
-        size (int, optional): Of the images. Defaults to None: the config's.
-        batch_size (int): Images in a batch. Defaults to 2.
-        options (dict, optional): Changes to the config, as
+        config (str | Path): A plain config, to which the README's four lines
+            are added, or an anchored config.
+        size (int, optional): Height and width of the images. Defaults to
+            None: the config's.
+        batch_size (int): Number of images in a batch. Defaults to 2.
+        options (dict, optional): Changes to the config, such as
             ``{'model.backbone.depth': 18}``. Defaults to None.
 
     Returns:
-        BackboneReport: With ``failure`` where a step did not work.
+        BackboneReport: The report, with ``failure`` set if a step failed.
     """
     report = BackboneReport(str(config))
     init_default_scope('mmpretrain')
     step = 'load the config'
     try:
-        with seeded(), quiet(), tempfile.TemporaryDirectory() as folder:
+        with (
+            fixed_seed(),
+            silenced_log(),
+            tempfile.TemporaryDirectory() as folder,
+        ):
             plain_cfg, cfg = plain_and_anchored(config, options)
             report.imports = own_imports(plain_cfg or cfg)
-            size = pair(size or image_size(cfg))
+            size = to_2tuple(size or image_size(cfg))
             plain = None
             if plain_cfg is not None:
                 step = 'build the plain model'
-                plain = build(plain_cfg)
+                plain = build_model(plain_cfg)
                 report.backbone = type(plain.backbone).__name__
                 plain.init_weights()
-                shake(plain)
+                perturb_parameters(plain)
             step = 'anchor it'
-            model = build(cfg)
+            model = build_model(cfg)
             model.init_weights()
             report.backbone = type(model.backbone).__name__
             report.stem = model.stem
             if plain is not None:
                 step = 'run the plain model'
-                run(plain, model.image_channels, size)
+                run_forward(plain, model.image_channels, size)
                 step = 'run it anchored'
-                run(model, 2 * model.image_channels, size)
+                run_forward(model, 2 * model.image_channels, size)
                 step = 'warm-start it'
-                report.warm_start_error = warm_start(
+                report.warm_start_error = warm_start_error(
                     plain, model, size, folder
                 )
-                report.extra_parameters, report.extra_flops = costs(
+                report.extra_parameters, report.extra_flops = relative_costs(
                     plain, model, size
                 )
                 del plain
             step = 'train it'
             if not model.with_head:
-                raise ValueError('Expected a `head`, but there is none.')
+                raise ValueError(
+                    'Expected a `head`, but got none. Add one to `model`.'
+                )
             batch = make_batch(model, batch_size, size)
-            report.losses = train(model, cfg, batch)
+            report.losses = train_two_steps(model, cfg, batch)
             step = 'save, load and predict'
-            round_trip(model, cfg, batch, folder)
-    except Exception as error:  # whatever a user's config may raise
+            check_round_trip(model, cfg, batch, folder)
+    except Exception as error:  # a user's config may raise anything
         report.failure = f'{step}: {type(error).__name__}: {error}'
         if step == 'run it anchored':
             report.failure += f' {ADVICE}'
     return report
 
 
-def pair(size) -> tuple[int, int]:
-    """Height and width of what may be one number."""
-    return tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-
-
 @contextmanager
-def seeded(seed: int = 0):
-    """A seed for all that draws, and the caller's draws as they were."""
+def fixed_seed(seed: int = 0):
+    """Seed all generators, and restore their states afterwards."""
     states = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):
@@ -147,8 +362,8 @@ def seeded(seed: int = 0):
 
 
 @contextmanager
-def quiet():
-    """Without the host's log, which repeats itself with every model."""
+def silenced_log():
+    """Silence the host's log, which repeats itself for every model."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -159,8 +374,8 @@ def quiet():
 
 
 @torch.no_grad()
-def shake(model: nn.Module) -> None:
-    """Away from the start, where zeros and ones hide what layers do."""
+def perturb_parameters(model: nn.Module) -> None:
+    """Perturb fresh parameters: constant weights would hide a wiring error."""
     for parameter in model.parameters():
         if parameter.numel() > 1 and parameter.min() == parameter.max():
             parameter.add_(0.1 * torch.randn_like(parameter))

@@ -1,4 +1,4 @@
-"""Every backbone of MMPretrain's supervised configs, checked one by one."""
+"""A small config for each backbone in MMPretrain's supervised configs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,9 @@ class MatrixEntry:
     """A small config for a backbone.
 
     Attributes:
-        config (str): Below MMPretrain's configs.
-        size (int, optional): Of the images, where the config's takes long and
-            the backbone takes any. None: the config's.
+        config (str): Path relative to MMPretrain's configs.
+        size (int, optional): Height and width of the images, to save time
+            where the backbone accepts any. None: the config's size.
         options (dict, optional): Changes to the config.
     """
 
@@ -24,7 +24,7 @@ class MatrixEntry:
     options: dict | None = None
 
 
-# MMPretrain has no training of a distilled head
+# MMPretrain cannot train a distilled head.
 _NOT_DISTILLED = {'model.head.distillation': False}
 
 MATRIX: dict[str, MatrixEntry] = {

@@ -1,6 +1,5 @@
-"""Reports on backbones as a table, in the terminal and as Markdown."""
+"""Tables of backbone reports, for the terminal and in Markdown."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from ..utils.files import whole_files
 from ..utils.provenance import commit
 from ..version import __version__
 from .backbone_check import BackboneReport
@@ -27,8 +27,8 @@ COLUMNS = (
 )
 
 
-def summary(reports: Sequence[BackboneReport]) -> str:
-    """How many work, how many start exactly, and the worst error."""
+def summarise(reports: Sequence[BackboneReport]) -> str:
+    """Count the backbones that work, and give the worst warm-start error."""
     works = [r for r in reports if r.failure is None]
     errors = [
         r.warm_start_error for r in works if r.warm_start_error is not None
@@ -48,7 +48,7 @@ def summary(reports: Sequence[BackboneReport]) -> str:
 def terminal_table(
     reports: Sequence[BackboneReport], width: int = 80
 ) -> Table:
-    """For a terminal of some width; failures are left out."""
+    """Make a table for a terminal of some width, without failures."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in COLUMNS:
         if column == 'config':
@@ -61,7 +61,7 @@ def terminal_table(
             no_wrap=True,
         )
     for report in (r for r in reports if r.failure is None):
-        name, _, *rest = cells(report)
+        name, _, *rest = table_row(report)
         table.add_row(*map(escape, (name, *rest)))
     return table
 
@@ -69,7 +69,7 @@ def terminal_table(
 def write_markdown(
     reports: Sequence[BackboneReport], command: str, path: str
 ) -> None:
-    """The table with what it takes to make it again, written at once."""
+    """Write the table, its legend and the command that makes it."""
     lines = [
         '# What anchoring does to a backbone',
         '',
@@ -78,21 +78,22 @@ def write_markdown(
         f'{mmengine.__version__} and PyTorch '
         f'{torch.__version__.partition("+")[0]}.',
         '',
-        '*Warm start*: relative difference between the logits of the anchored '
-        "model with a plain model's weights and those of that model. *Loss* "
-        'and *masked*: of a training step without and one with masked '
-        "references, by the config's own optimizer (its learning rate scaled "
-        'down to two images), loss and batch augmentation; distilled heads, '
-        'which MMPretrain does not train, with `distillation=False`. *Params* '
-        'and *FLOPs* (of a forward pass): what anchoring adds.',
+        '*Warm start* is the relative difference between the logits of a '
+        'plain model and of the anchored model that loaded its weights. '
+        '*Loss* and '
+        '*masked* are the losses of a training step without and with masked '
+        "references, with the config's own optimizer (its learning rate "
+        'scaled down to two images), loss and batch augmentation. Distilled '
+        'heads, which MMPretrain does not train, have `distillation=False`. '
+        '*Params* and *FLOPs* (of a forward pass) are what anchoring adds.',
         '',
-        f'{summary(reports)}',
+        f'{summarise(reports)}',
         '',
         f'| {" | ".join(COLUMNS)} |',
         f'|{"---|" * len(COLUMNS)}',
     ]
     lines += [
-        f'| {" | ".join(cells(report))} |'
+        f'| {" | ".join(table_row(report))} |'
         for report in reports
         if report.failure is None
     ]
@@ -101,19 +102,19 @@ def write_markdown(
         for report in reports
         if report.failure is not None
     ]
-    partial = Path(f'{path}.partial')
-    partial.write_text('\n'.join(lines) + '\n', encoding='utf-8')
-    os.replace(partial, path)
+    with whole_files(Path(path).parent) as partial:
+        file = partial / Path(path).name
+        file.write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
 def _version() -> str:
-    """The version, and the commit where this is a clone."""
+    """Get the version, and the commit if this is a clone."""
     known = commit()
     return __version__ + (f' (commit {known[:7]})' if known else '')
 
 
-def cells(report: BackboneReport) -> list[str]:
-    """One for each of ``COLUMNS``."""
+def table_row(report: BackboneReport) -> list[str]:
+    """Format a report as one text for each of ``COLUMNS``."""
 
     def number(value, form, otherwise='–'):
         return otherwise if value is None else format(value, form)

@@ -1,4 +1,4 @@
-"""The four lines of the README, put under any config."""
+"""The plain and the anchored form of a config."""
 
 import tempfile
 from pathlib import Path
@@ -23,18 +23,20 @@ _ANCHORED = 'AnchoredImageClassifier'
 def plain_and_anchored(
     path: str | Path, options: dict | None = None
 ) -> tuple[Config | None, Config]:
-    """A config as a plain and as an anchored one, without pretrained files.
+    """Read a config in its plain and its anchored form.
+
+    Both come without pretrained files. A plain config is anchored by the
+    README's four lines; an anchored one loses everything that is mmanchor's.
 
     Args:
-        path (str | Path): A config file, or ``mmpretrain::`` and one of
-            MMPretrain's. A plain one gets the four lines; of an anchored one,
-            what is mmanchor's is taken off.
-        options (dict, optional): Changes, as
+        path (str | Path): A config file, or ``mmpretrain::`` and the path of
+            one of MMPretrain's.
+        options (dict, optional): Changes to the config, such as
             ``{'model.backbone.depth': 18}``. Defaults to None.
 
     Returns:
-        Tuple[Config | None, Config]: Plain and anchored; no plain one of a
-        backbone that was built for 2C channels by hand.
+        Tuple[Config | None, Config]: The plain and the anchored config. The
+        plain one is None if the backbone was built for 2C channels by hand.
 
     Raises:
         ValueError: The config has no ``ImageClassifier`` to anchor.
@@ -49,12 +51,13 @@ def plain_and_anchored(
         plain = None if built_for_2c else take_off(cfg)
         anchored = cfg
     elif kind == 'ImageClassifier':
-        plain, anchored = cfg, _put_under(path, cfg)
+        plain, anchored = cfg, _add_four_lines(path, cfg)
         anchored.merge_from_dict(options or {})
     else:
         raise ValueError(
             'Expected `model` to be an ImageClassifier or an '
-            f'AnchoredImageClassifier, but {path} has {kind}.'
+            f'AnchoredImageClassifier, but {path} has {kind}. Name another '
+            'config.'
         )
     for each in filter(None, (plain, anchored)):
         drop_pretrained(each.model)
@@ -62,10 +65,10 @@ def plain_and_anchored(
 
 
 def image_size(cfg: Config) -> int | tuple[int, int]:
-    """The size of a config's test images; of its training crops, failing that.
+    """Read the size of a config's test images, or else of its training crops.
 
     Returns:
-        int | Tuple[int, int]: In pixels; 224 where the config doesn't say.
+        int | Tuple[int, int]: The size in pixels; 224 if the config has none.
     """
     for loader in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
         dataset = (cfg.get(loader) or {}).get('dataset') or {}
@@ -76,7 +79,7 @@ def image_size(cfg: Config) -> int | tuple[int, int]:
     return 224
 
 
-def _put_under(path, cfg) -> Config:
+def _add_four_lines(path, cfg) -> Config:
     base = Path(path).resolve().as_posix()
     imports = [*own_imports(cfg), 'mmanchor']
     lines = FOUR_LINES.format(base=base, imports=imports)

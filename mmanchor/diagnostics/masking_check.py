@@ -1,9 +1,9 @@
-"""What a trained model answers where its reference is blanked.
+"""Measures what a trained model answers if its reference is blanked.
 
-In training, a wholly masked batch goes through BatchNorm with the statistics
-of its own, and images are augmented. A network can tell masked batches from
-others by such traces, say "don't know", and never learn to look at the
-reference: at test it then answers as if nothing were masked.
+In training, a masked batch goes through BatchNorm with its own statistics, and
+its images are augmented. A network may recognise masked batches by such side
+effects instead of by the reference. At test these side effects are gone, so
+such a network answers as if nothing were masked.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..checkpoints.safe_loading import add_trust_flag
 from ..engine.cli import add_cfg_options, add_device_flag
 from ..functional import (
+    ReferredImages,
     anchor,
     blank_references,
     draw_generator,
@@ -35,26 +36,27 @@ from ..utils.config import scope_of
 from ..utils.files import user_path
 from ..utils.seeding import seed_generators
 
-RUNNING, OF_BATCH, UPDATED = 'running', 'of the batch', 'updated'
+RUNNING, BATCH, UPDATED = 'running', 'of the batch', 'updated'
 TEST, TRAINING = 'test', 'training'
-RECOMPUTED_FROM = 100  # batches, where running statistics are made anew
+BATCHES_TO_RECOMPUTE = 100  # running statistics are means over these
 
 
 @dataclass
 class MaskedAnswers:
-    """Answers to some images, with BatchNorm's statistics taken in one way.
+    """Accuracy and entropy with one choice of BatchNorm's statistics.
 
     Attributes:
-        images (str): ``'training'``, through the training pipeline, or
-            ``'test'``.
-        statistics (str): ``'running'``: those of the checkpoint, as at test;
-            ``'of the batch'``: wholly masked batches have their own, as in
-            training; ``'updated'``: running ones that masked batches had
-            moved, as with ``masked_norm_stats='update'``.
+        images (str): ``'training'`` for training images in the training
+            pipeline, or ``'test'``.
+        statistics (str): ``'running'`` for those of the checkpoint, as at
+            test; ``'of the batch'`` for those of each batch, as in training;
+            ``'updated'`` for running statistics that include masked batches,
+            as with ``masked_norm_stats='update'``.
         top1 (float): Accuracy with references, in %.
-        masked_top1 (float): With references blanked.
-        entropy (float): Normalised entropy with references; 1: "don't know".
-        masked_entropy (float): With references blanked.
+        masked_top1 (float): Accuracy with blanked references, in %.
+        entropy (float): Normalised entropy with references; 1 means "don't
+            know".
+        masked_entropy (float): Normalised entropy with blanked references.
     """
 
     images: str
@@ -65,19 +67,19 @@ class MaskedAnswers:
     masked_entropy: float
 
 
-class ImagesOfTwoSets:
-    """Images of a config's test set and training set, in random batches.
+class TrainAndTestImages:
+    """Random batches of a config's training set and test set.
 
     Args:
-        cfg (Config): Of the model; each set goes through its own pipeline.
-        num_images (int): At most, of a set.
-        batch_size (int): At least 2; all images, if there are fewer. A last
-            batch that is smaller is left out.
-        seed (int): Which images, in which order, and how augmented.
+        cfg (Config): The model's config. Each set uses its own pipeline.
+        num_images (int): Maximum number of images of each set.
+        batch_size (int): Number of images in a batch, at least 2. A smaller
+            set makes one batch; a smaller last batch is dropped.
+        seed (int): Seed of the choice, order and augmentation of images.
 
     Raises:
-        ValueError: ``batch_size`` is below 2, the config lacks a set, or one
-            has fewer than two images.
+        ValueError: ``batch_size`` is below 2, the config lacks a set, or a
+            set has fewer than two images.
     """
 
     def __init__(
@@ -85,15 +87,15 @@ class ImagesOfTwoSets:
     ):
         if batch_size < 2:
             raise ValueError(
-                'Expected `batch_size` to be at least 2, so that '
-                'an image has another as its reference, but got '
-                f'{batch_size}.'
+                'Expected `batch_size` to be at least 2, so that each image '
+                f'has another as its reference, but got {batch_size}. Raise '
+                '`--batch-size`.'
             )
         for name in ('train_dataloader', 'test_dataloader'):
             if cfg.get(name) is None:
                 raise ValueError(
-                    f'Expected a `{name}` in the config to have '
-                    'images from, but there is none. Add it.'
+                    f'Expected a `{name}` in the config, which provides '
+                    f'images, but got none. Add `{name}`.'
                 )
         self.num_images = num_images
         self.batch_size, self.seed = batch_size, seed
@@ -109,7 +111,7 @@ class ImagesOfTwoSets:
     def batches(
         self, of: str, num_images: int | None = None
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Images (B, C, H, W) as packed, and labels (B,)."""
+        """Yield images (B, C, H, W) as packed, and labels (B,)."""
         dataset = self.sets[of]
         order = np.random.default_rng(self.seed).permutation(len(dataset))[
             : num_images or self.num_images
@@ -117,8 +119,9 @@ class ImagesOfTwoSets:
         size = min(self.batch_size, len(order))
         if size < 2:
             raise ValueError(
-                f'Expected at least 2 {of} images, one to be the '
-                f"other's reference, but got {size}."
+                f'Expected at least 2 {of} images, of which one is the '
+                f"other's reference, but got {size}. Raise `--images`, or "
+                'change the data set.'
             )
         for i in range(0, len(order) - size + 1, size):
             seed_generators(self.seed, i)
@@ -129,24 +132,25 @@ class ImagesOfTwoSets:
             )
 
 
-def masked_answers(
-    model: AnchoredImageClassifier, images: ImagesOfTwoSets
+def measure_masked_answers(
+    model: AnchoredImageClassifier, images: TrainAndTestImages
 ) -> list[MaskedAnswers]:
-    """What a model answers with references and without.
+    """Measure a model's answers with references and with blanked ones.
 
     As in training, references are other images of the batch. Images are not
-    mixed (Mixup, CutMix).
+    mixed by Mixup or CutMix.
 
     Args:
-        model (AnchoredImageClassifier): Trained. Its running statistics are
-            others afterwards.
-        images (ImagesOfTwoSets): What to ask about.
+        model (AnchoredImageClassifier): The trained model. Its running
+            statistics are changed.
+        images (TrainAndTestImages): The images to predict.
 
     Returns:
-        List[MaskedAnswers]: As in training; to test images with the same
-        statistics and with running ones; where batches are masked as a whole,
-        with ``'updated'`` ones. Models without BatchNorm have no statistics
-        but ``'running'``.
+        List[MaskedAnswers]: Training images with statistics of the batch, as
+        in training; test images with statistics of the batch and with running
+        ones; and, if the model masks whole batches, test images with
+        ``'updated'`` statistics. Models without BatchNorm have ``'running'``
+        only.
     """
     model = revert_sync_batchnorm(model).eval()
     layers = [
@@ -154,53 +158,58 @@ def masked_answers(
         for one in model.modules()
         if isinstance(one, _BatchNorm) and one.running_mean is not None
     ]
-    ask = partial(_answers, model, images)
+    measure = partial(_measure_answers, model, images)
     if not layers:
-        return [ask(of, RUNNING) for of in (TRAINING, TEST)]
+        return [measure(of, RUNNING) for of in (TRAINING, TEST)]
     with _batch_statistics(layers, momentum=0.0):
-        found = [ask(of, OF_BATCH) for of in (TRAINING, TEST)]
-    found.append(ask(TEST, RUNNING))
+        answers = [measure(of, BATCH) for of in (TRAINING, TEST)]
+    answers.append(measure(TEST, RUNNING))
     if model.data_preprocessor.mask_by == 'batch':
-        _recompute(model, layers, images)
-        found.append(ask(TEST, UPDATED))
-    return found
+        _recompute_running_statistics(model, layers, images)
+        answers.append(measure(TEST, UPDATED))
+    return answers
 
 
 @contextmanager
 def _batch_statistics(layers, momentum: float | None):
-    kept = [layer.momentum for layer in layers]
+    momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = momentum
         layer.train()
     yield
-    for layer, momentum in zip(layers, kept):
+    for layer, momentum in zip(layers, momenta):
         layer.momentum = momentum
         layer.eval()
 
 
 @torch.no_grad()
-def _recompute(model, layers, images) -> None:
-    """Running statistics as means over batches, some of them masked."""
+def _recompute_running_statistics(model, layers, images) -> None:
+    """Recompute running statistics over batches, some of them masked."""
     for layer in layers:
         layer.reset_running_stats()
     with _batch_statistics(layers, momentum=None):
-        batches = images.batches(TRAINING, RECOMPUTED_FROM * images.batch_size)
+        batches = images.batches(
+            TRAINING, BATCHES_TO_RECOMPUTE * images.batch_size
+        )
         for step, (batch, _) in enumerate(batches):
-            mask = _drawn_mask(model, len(batch), images.seed, step)
-            model(_anchored(model, batch, images.seed, step, mask))
+            mask = _mask_of_step(model, len(batch), images.seed, step)
+            model(_anchor_batch(model, batch, images.seed, step, mask))
 
 
 @torch.no_grad()
-def _answers(model, images, of, statistics) -> MaskedAnswers:
-    # a row each with references and without: images, right ones, entropies
+def _measure_answers(model, images, of, statistics) -> MaskedAnswers:
+    # One row with references and one with blanked ones; columns are the sums
+    # of images, right answers and entropies.
     sums = torch.zeros(2, 3, dtype=torch.float64)
     for step, (batch, labels) in enumerate(images.batches(of)):
         size = len(batch)
         masks = [np.zeros(size, bool), np.ones(size, bool)]
-        if statistics == OF_BATCH and _mixes(model.data_preprocessor):
-            masks = [_drawn_mask(model, size, images.seed, step)]
+        if statistics == BATCH and _masks_part_of_a_batch(
+            model.data_preprocessor
+        ):
+            masks = [_mask_of_step(model, size, images.seed, step)]
         for mask in masks:
-            anchored = _anchored(model, batch, images.seed, step, mask)
+            anchored = _anchor_batch(model, batch, images.seed, step, mask)
             logits = model(anchored).double().cpu()
             values = torch.stack(
                 [
@@ -218,12 +227,12 @@ def _answers(model, images, of, statistics) -> MaskedAnswers:
     )
 
 
-def _mixes(preprocessor) -> bool:
-    """Whether a batch of training has masked images and others."""
+def _masks_part_of_a_batch(preprocessor) -> bool:
+    """Whether masked and other images share a batch in training."""
     return preprocessor.mask_by == 'sample' and 0 < preprocessor.mask_prob < 1
 
 
-def _drawn_mask(model, size, seed, step):
+def _mask_of_step(model, size, seed, step):
     preprocessor = model.data_preprocessor
     return draw_mask(
         size,
@@ -233,25 +242,27 @@ def _drawn_mask(model, size, seed, step):
     ).copy()
 
 
-def _anchored(model, batch, seed, step, mask):
+def _anchor_batch(model, batch, seed, step, mask):
     normalised = model.data_preprocessor(dict(inputs=batch))['inputs']
     partners = draw_partners(
         len(batch), draw_generator(seed, 0, step, 'references')
     )
+    if model.place is not None:
+        return ReferredImages(normalised, partners, torch.from_numpy(mask))
     anchored = anchor(normalised, normalised[partners])
     return blank_references(
         anchored, torch.from_numpy(mask).to(anchored.device)
     )
 
 
-def masking_table(found: list[MaskedAnswers], count: int) -> Table:
-    """For the terminal and for Markdown."""
+def masking_table(answers: list[MaskedAnswers], count: int) -> Table:
+    """Make a table of answers for the terminal and for Markdown."""
     return Table(
         'Answers with references, and with references blanked',
-        f'{count} images of a set at most, those of training augmented. '
-        'Entropy: normalised, 1 is "don\'t know". BatchNorm\'s statistics: of '
-        'the batch, as in training; running, as at test; updated, had masked '
-        'batches moved them.',
+        f'At most {count} images of each set; training images are augmented. '
+        'A normalised entropy of 1 means "don\'t know". The statistics of '
+        'BatchNorm are those of the batch, as in training; running ones, as '
+        'at test; or updated ones, which include masked batches.',
         [
             'images',
             'statistics',
@@ -269,17 +280,17 @@ def masking_table(found: list[MaskedAnswers], count: int) -> Table:
                 number(one.masked_top1),
                 number(one.masked_entropy, 3),
             ]
-            for one in found
+            for one in answers
         ],
         num_names=2,
     )
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The flags of ``tools/check_masking.py``."""
+    """Make the parser of ``tools/check_masking.py``."""
     parser = argparse.ArgumentParser(
-        description='Compare what a model answers where its reference is '
-        'blanked with what it answered in training.'
+        description='Compare what a model answers at test and in training if '
+        'its reference is blanked.'
     )
     parser.add_argument(
         'config', type=user_path, help='config of an anchored model'
@@ -289,13 +300,16 @@ def make_parser() -> argparse.ArgumentParser:
         '--images',
         type=int,
         default=5000,
-        help='of a set, at most (default: %(default)s)',
+        help='maximum number of images of each set (default: %(default)s)',
     )
     parser.add_argument(
         '--batch-size', type=int, default=128, help='default: %(default)s'
     )
     parser.add_argument(
-        '--seed', type=int, default=0, help='of images and references'
+        '--seed',
+        type=int,
+        default=0,
+        help='seed of images and references (default: %(default)s)',
     )
     add_device_flag(parser)
     parser.add_argument(

@@ -1,8 +1,15 @@
-"""Metrics, registered with MMPretrain."""
+"""Metrics for evaluators, and the functions that compute them.
 
+All metrics are registered with MMPretrain.
+"""
+
+from .feature_scores import fit_feature_score
 from .metrics.accuracy import Top1Accuracy
-from .metrics.anomaly_rejection import AnomalyRejection, anomaly_rejection
-from .metrics.anomaly_scores import find_score
+from .metrics.anomaly_rejection import (
+    AnomalyRejection,
+    anomaly_rejection,
+    find_score,
+)
 from .metrics.calibration import (
     CalibrationError,
     SmoothedCalibrationError,
@@ -38,6 +45,7 @@ __all__ = [
     'brier_score',
     'calibration_error',
     'find_score',
+    'fit_feature_score',
     'mean_corruption_error',
     'negative_log_likelihood',
     'risk_coverage',

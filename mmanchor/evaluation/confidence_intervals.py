@@ -1,4 +1,4 @@
-"""Confidence intervals of figures that are measured on some images."""
+"""Confidence intervals of metrics that were measured on some images."""
 
 import math
 from statistics import NormalDist
@@ -12,19 +12,19 @@ CONFIDENCE = 0.95
 def wilson_interval(
     share: float, count: int, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
-    """Wilson's score interval for a share, such as an accuracy.
+    """Compute Wilson's score interval for a share, such as an accuracy.
 
-    Unlike a normal interval it stays within [0, 1], and has a width where
-    all images are right.
+    Unlike a normal interval, it stays within [0, 1], and does not collapse to
+    a point if all images are right.
 
     Args:
-        share (float): Of images, in [0, 1].
-        count (int): How many images there are.
-        confidence (float): How often such intervals hold the true share.
-            Defaults to 0.95.
+        share (float): Share of images, in [0, 1].
+        count (int): Number of images.
+        confidence (float): Probability that such an interval contains the
+            true share. Defaults to 0.95.
 
     Returns:
-        tuple: Its ends.
+        tuple: The ends of the interval.
 
     Example:
         >>> low, high = wilson_interval(0.9, 100)
@@ -47,18 +47,19 @@ def wilson_interval(
 def normal_interval(
     values: torch.Tensor, confidence: float = CONFIDENCE
 ) -> tuple[float, float] | None:
-    """The interval of the central limit theorem for a mean over images.
+    """Compute the interval of the central limit theorem for a mean.
 
     Args:
-        values (torch.Tensor): One an image.
-        confidence (float): How often such intervals hold the true mean, of
-            many images. Defaults to 0.95.
+        values (torch.Tensor): One value for each image.
+        confidence (float): Probability that such an interval contains the
+            true mean, for many images. Defaults to 0.95.
 
     Shape:
         - values: (N,)
 
     Returns:
-        tuple | None: Its ends; None of fewer than two images.
+        tuple | None: The ends of the interval; None for fewer than two
+        images.
 
     Example:
         >>> low, high = normal_interval(torch.tensor([0.0, 1.0, 2.0]))
@@ -77,22 +78,22 @@ def normal_interval(
 def auroc_interval(
     inside: np.ndarray, outside: np.ndarray, confidence: float = CONFIDENCE
 ) -> tuple[float, float] | None:
-    """DeLong's interval for the area under the ROC curve.
+    """Compute DeLong's interval for the area under the ROC curve.
 
     Args:
         inside (np.ndarray): Scores of images in distribution.
-        outside (np.ndarray): Scores of images out of it, which are to be
-            larger.
-        confidence (float): How often such intervals hold the true area, of
-            many images. Defaults to 0.95.
+        outside (np.ndarray): Scores of images out of distribution, which
+            should be larger.
+        confidence (float): Probability that such an interval contains the
+            true area, for many images. Defaults to 0.95.
 
     Shape:
         - inside: (N,)
         - outside: (M,)
 
     Returns:
-        tuple | None: Its ends, within [0, 1]; None where one side has fewer
-        than two images.
+        tuple | None: The ends of the interval, within [0, 1]; None if one
+        side has fewer than two images.
 
     Example:
         >>> low, high = auroc_interval(
@@ -107,7 +108,8 @@ def auroc_interval(
     """
     if min(len(inside), len(outside)) < 2:
         return None
-    # of each image, the share of the other side that it is above or below
+    # For each image, the share of the other side that it ranks correctly
+    # against.
     above = _share_below(outside, inside)
     below = 1 - _share_below(inside, outside)
     variance = above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below)
@@ -121,7 +123,7 @@ def _quantile(confidence: float) -> float:
 
 
 def _share_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Of each value, the share of others below it; ties count half."""
+    """Compute the share of others below each value; ties count half."""
     order = np.sort(others)
     places = sum(
         np.searchsorted(order, values, side) for side in ('left', 'right')

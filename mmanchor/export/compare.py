@@ -1,4 +1,4 @@
-"""Images to compare two forms of a model on, and how far they differ."""
+"""Compares the exported or folded form of a model with the model itself."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,35 +13,36 @@ TOLERANCE = 1e-4
 
 
 class Comparison(NamedTuple):
-    """How far two forms of a model differ.
+    """The difference between the answers of two forms of a model.
 
     Attributes:
-        difference (float): The largest difference of logits over the largest
-            logit.
-        images (str): What images it was measured on.
+        difference (float): The largest difference of logits, divided by the
+            largest logit.
+        images (str): A description of the images that were compared.
     """
 
     difference: float
     images: str
 
 
-def compared_images(
+def comparison_images(
     cfg: Config, references: torch.Tensor, count: int = 5
 ) -> tuple[torch.Tensor, str]:
-    """Images of the config's test set, or noise if it can't be read.
+    """Load images of the config's test set, or make noise if that fails.
 
     Args:
-        cfg (Config): With a ``test_dataloader``.
-        references (torch.Tensor): For shape and type, not normalised.
-        count (int): How many, at most. Defaults to 5.
+        cfg (Config): A config with a ``test_dataloader``.
+        references (torch.Tensor): Reference images that are not normalised.
+            Only their shape and type are used.
+        count (int): Maximum number of images. Defaults to 5.
 
     Shape:
         - references: (K, C, H, W)
         - output: (count, C, H, W)
 
     Returns:
-        Tuple[torch.Tensor, str]: As the test pipeline packs them, and what
-        they are.
+        Tuple[torch.Tensor, str]: The images as the test pipeline packs them,
+        and a description of them.
 
     Raises:
         ValueError: Test images have another size than the references.
@@ -49,7 +50,8 @@ def compared_images(
     try:
         with scope_of(cfg):
             dataset = DATASETS.build(cfg.test_dataloader.dataset)
-        step = max(1, len(dataset) // count)  # sets are sorted by class often
+        # Spread the images over the set, which is often sorted by class.
+        step = max(1, len(dataset) // count)
         images = [dataset[i]['inputs'] for i in range(0, len(dataset), step)]
         images = images[:count]
     except (
@@ -68,7 +70,7 @@ def compared_images(
             noise *= 255
         reason = f'{type(error).__name__}: {error}'.splitlines()[0]
         return noise.to(references.dtype), (
-            f"{count} images of noise, as the test set can't be read "
+            f"{count} images of noise, because the test set can't be read "
             f'({reason})'
         )
     for image in images:
@@ -76,29 +78,38 @@ def compared_images(
             raise ValueError(
                 "Expected test images of the references' size (C, H, W) = "
                 f'{tuple(references.shape[1:])}, but got '
-                f'{tuple(image.shape)}. Let the test pipeline end at their '
-                'size, which is the only one that the constants made of '
-                'references fit.'
+                f'{tuple(image.shape)}. Let the test pipeline end at that '
+                'size: the exported constants fit no other.'
             )
     return torch.stack(images), f'{len(images)} images of the test set'
 
 
 @torch.no_grad()
-def difference(
+def relative_difference(
     function: Callable,
     expected: torch.Tensor,
     images: torch.Tensor,
     batch_size: int,
 ) -> float:
-    """How far a function's logits are from others, relative to the largest.
+    """Compare a function's logits with expected ones.
+
+    Args:
+        function (Callable): Computes logits (B, num_classes) from images.
+        expected (torch.Tensor): The expected logits.
+        images (torch.Tensor): The images to call the function with.
+        batch_size (int): Number of images in a call.
 
     Shape:
         - expected: (B, num_classes)
         - images: (B, C, H, W)
 
+    Returns:
+        float: The largest difference, divided by the largest expected logit;
+        infinity if shapes differ or a logit is not finite.
+
     Example:
         >>> images = torch.ones(3, 1, 1, 2)
-        >>> difference(
+        >>> relative_difference(
         ...     lambda x: 4.4 * x.flatten(1),
         ...     torch.full((3, 2), 4.0),
         ...     images,
@@ -113,16 +124,21 @@ def difference(
     return float((logits - expected).abs().max() / largest)
 
 
-def check_difference(found: float, what: str) -> None:
-    """Refuse what answers otherwise.
+def check_difference(error: float, name: str) -> None:
+    """Raise if a form of a model answers differently from the model.
+
+    Args:
+        error (float): The result of :func:`relative_difference`.
+        name (str): The form's name in the error message.
 
     Raises:
-        ValueError: It differs by more than 1e-4 of the largest logit.
+        ValueError: The difference exceeds 1e-4 of the largest logit, or is
+            NaN.
     """
-    if not found <= TOLERANCE:
+    if not error <= TOLERANCE:
         raise ValueError(
-            f'Expected {what} to answer as the anchored model does, but its '
-            f'logits differ by {found:.1e} of the largest, over '
-            f'{TOLERANCE:g}, so nothing was written. Test with the anchored '
-            'model itself, and report the config.'
+            f'Expected {name} to answer as the anchored model does, but its '
+            f'logits differ by {error:.1e} of the largest logit, more than '
+            f'{TOLERANCE:g}. Nothing was written. Use the anchored model '
+            'itself, and report the config.'
         )

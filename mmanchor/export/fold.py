@@ -1,5 +1,6 @@
-"""A trained anchored model as a plain one on disk, shared by ``tools/``."""
+"""Writes a trained anchored model as a plain model with one reference."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,52 +13,59 @@ from ..checkpoints.model_loading import load_anchored
 from ..checkpoints.safe_loading import checkpoint_loading
 from ..functional import anchor
 from ..models import fold_reference
+from ..models.heads import mask_head
 from ..models.plain_config import drop_pretrained, preprocessors, take_off
 from ..utils.config import own_imports, reference_hooks
 from ..utils.files import whole_files
-from .compare import Comparison, check_difference, compared_images, difference
+from .compare import (
+    Comparison,
+    check_difference,
+    comparison_images,
+    relative_difference,
+)
 
 
-def write_folded(
+def fold_checkpoint(
     cfg: Config, checkpoint: str, out_dir: str | Path, allow_code: bool = False
 ) -> Comparison:
     """Fold the first reference of a checkpoint and write the plain model.
 
-    ``folded.py`` is a config that stands alone and ``folded.pth`` its
-    weights, for MMPretrain's tools and APIs, where mmanchor is installed.
-    Both are read back and compared to the anchored model.
+    ``folded.py`` is a config without a base and ``folded.pth`` its weights.
+    MMPretrain's tools and APIs can use both where mmanchor is installed. The
+    files are read back and compared with the anchored model.
 
     Args:
-        cfg (Config): What the checkpoint was trained with.
-        checkpoint (str): An anchored model's.
-        out_dir (str | Path): Where the two files go.
-        allow_code (bool): Run the code that the checkpoint holds, if any.
-            Defaults to False.
+        cfg (Config): The config that the model was trained with.
+        checkpoint (str): The checkpoint of an anchored model.
+        out_dir (str | Path): The folder for the two files.
+        allow_code (bool): Run any code that the checkpoint contains. Defaults
+            to False.
 
     Returns:
-        Comparison: How far the answers differ.
+        Comparison: The difference between the two models' answers.
 
     Raises:
-        FileNotFoundError: The checkpoint is not there.
+        FileNotFoundError: The checkpoint does not exist.
         ValueError: The model can't be loaded (see
             :func:`~..checkpoints.model_loading.load_anchored`) or folded (see
-            :func:`~mmanchor.models.fold_reference`), or the folded one
-            answers otherwise; nothing is written then.
+            :func:`~mmanchor.models.fold_reference`), or the folded model
+            answers differently. Nothing is written then.
     """
     model, saved = load_anchored(cfg, checkpoint, allow_code)
-    model.reference_bank.use(1)  # whatever the config's protocol
+    model.reference_bank.use(1)  # independently of the config's protocol
     folded = fold_reference(model)
-    plain = folded_config(cfg, folded, model.stem)
+    place = None if model.place is None else model.place.settings()
+    plain = folded_config(cfg, folded, model.stem, place)
     meta = {
         **saved.get('meta', {}),
         'cfg': plain.pretty_text,
-    }  # the rest of a checkpoint is for going on with training
-    images, which = compared_images(cfg, model.reference_bank.in_use)
+    }  # the rest of a checkpoint only serves to resume training
+    images, description = comparison_images(cfg, model.reference_bank.in_use)
     normalised, reference = (
         model.data_preprocessor(dict(inputs=pixels))['inputs']
         for pixels in (images, model.reference_bank.in_use)
     )
-    with torch.no_grad():  # by the definition, which shares nothing
+    with torch.no_grad():  # anchor by definition, without a shared stem
         anchored = anchor(normalised, reference.expand_as(normalised))
         expected = model.reference_logits(anchored)[0]
         scores = torch.stack([s.pred_score for s in model.predict(anchored)])
@@ -71,9 +79,10 @@ def write_folded(
             read = get_model(
                 str(partial / 'folded.py'), str(partial / 'folded.pth')
             )
-        found = max(
-            difference(
-                lambda x: model.head.logits(
+        head = mask_head(copy.deepcopy(read.head))  # has `logits`
+        error = max(
+            relative_difference(
+                lambda x: head.logits(
                     read.extract_feat(
                         read.data_preprocessor(dict(inputs=x))['inputs']
                     )
@@ -82,7 +91,7 @@ def write_folded(
                 images,
                 len(images),
             ),
-            difference(
+            relative_difference(
                 lambda x: torch.stack(
                     [s.pred_score for s in read.test_step(dict(inputs=x))]
                 ),
@@ -91,23 +100,29 @@ def write_folded(
                 len(images),
             ),
         )
-        check_difference(found, 'the folded model')
-    return Comparison(found, which)
+        check_difference(error, 'the folded model')
+    return Comparison(error, description)
 
 
 def folded_config(
-    cfg: Config, folded: ImageClassifier, stem: Sequence[str]
+    cfg: Config,
+    folded: ImageClassifier,
+    stem: Sequence[str],
+    place: dict | None = None,
 ) -> Config:
-    """The config of a folded model, out of the anchored one's.
+    """Derive the config of a folded model from that of the anchored model.
 
     Args:
-        cfg (Config): Of the anchored model.
-        folded (ImageClassifier): What
-            :func:`~mmanchor.models.fold_reference` made of it.
-        stem (Sequence[str]): The layers that got a map.
+        cfg (Config): The config of the anchored model.
+        folded (ImageClassifier): The result of
+            :func:`~mmanchor.models.fold_reference`.
+        stem (Sequence[str]): Names of the layers that have a reference map.
+        place (dict, optional): Where features are anchored, as for
+            :class:`~mmanchor.models.FoldedImageClassifier`. Defaults to None.
 
     Returns:
-        Config: Of a :class:`~mmanchor.models.FoldedImageClassifier`.
+        Config: The config of a
+        :class:`~mmanchor.models.FoldedImageClassifier`.
     """
     plain = take_off(cfg)
     drop_pretrained(plain.model)
@@ -116,6 +131,8 @@ def folded_config(
         image_shape=list(folded.backbone.image_shape),
         stem=list(stem),
     )
+    if place is not None:
+        plain.model.place = place
     for preprocessor in preprocessors(plain):
         preprocessor['type'] = 'ClsDataPreprocessor'
     ours = reference_hooks(plain)

@@ -1,4 +1,4 @@
-"""A trained anchored model as ONNX or ``torch.export``; see ``tools/``."""
+"""Exports an anchored model to ONNX or ``torch.export``."""
 
 import copy
 from collections.abc import Callable
@@ -6,21 +6,73 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from torch import nn
 
 from ..checkpoints.model_loading import load_anchored
 from ..models import AnchoredImageClassifier
+from ..models.folding import FoldedReferences, plain_preprocessor
 from ..models.inference.protocols import Protocol, build_protocol
 from ..utils.config import reference_hooks
 from ..utils.files import whole_files
-from .compare import Comparison, check_difference, compared_images, difference
-from .traceable import ExportedForm
+from .compare import (
+    Comparison,
+    check_difference,
+    comparison_images,
+    relative_difference,
+)
+
+
+class ExportableModel(nn.Module):
+    """An anchored model that exporters can trace, from images to logits.
+
+    Args:
+        model (AnchoredImageClassifier): The model, which uses the references
+            to export. It is not changed.
+        pixels (bool): Whether to normalise the images. Defaults to False.
+
+    Shape:
+        - images: (B, C, H, W), normalised, or as the test pipeline packs them
+          if ``pixels`` is true
+        - output: (B, num_classes)
+
+    Raises:
+        ValueError: See :class:`~mmanchor.models.FoldedReferences`.
+    """
+
+    def __init__(self, model: AnchoredImageClassifier, pixels: bool = False):
+        super().__init__()
+        self.model = FoldedReferences(model)
+        self.preprocessor = (
+            plain_preprocessor(model.data_preprocessor) if pixels else None
+        )
+        for module in self.model.modules():
+            if hasattr(type(module), 'window_reverse'):
+                module.window_reverse = _join_windows
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Compute logits."""
+        if self.preprocessor is not None:
+            images = self.preprocessor(dict(inputs=images))['inputs']
+        return self.model(images)
+
+
+def _join_windows(windows, height, width, window_size):
+    """Join windows of attention into one map, for any batch size.
+
+    The host's function converts the batch size to `int`, which would make it
+    a constant of the traced program.
+    """
+    rows, columns = height // window_size, width // window_size
+    windows = windows.unflatten(0, (-1, rows, columns))
+    return windows.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
 
 SUFFIXES = ('.onnx', '.pt2')
-MIN_OPSET = 18  # PyTorch's exporter has no older implementations
+MIN_OPSET = 18  # PyTorch's exporter implements no older ones
 _CHECKED_SIZES = (1, 3, 5)
 
 
-def write_export(
+def export_checkpoint(
     cfg: Config,
     checkpoint: str,
     out: str | Path,
@@ -30,44 +82,45 @@ def write_export(
     pixels: bool = False,
     allow_code: bool = False,
 ) -> tuple[Comparison, str]:
-    """Export a checkpoint and compare the file to the anchored model.
+    """Export a checkpoint, and compare the file with the anchored model.
 
     Args:
-        cfg (Config): What the checkpoint was trained with.
-        checkpoint (str): An anchored model's.
-        out (str | Path): ``.onnx`` or ``.pt2``.
-        num_references (int, optional): K. Defaults to None: as many as the
-            config's ``KReferenceHook`` says, or all that there are.
+        cfg (Config): The config that the model was trained with.
+        checkpoint (str): The checkpoint of an anchored model.
+        out (str | Path): The file to write, ``.onnx`` or ``.pt2``.
+        num_references (int, optional): K. Defaults to None: the number in the
+            config's ``KReferenceHook``, or else all references of the
+            checkpoint.
         opset (int, optional): See :func:`export_model`.
         batch_size (int): See :func:`export_model`.
         pixels (bool): See :func:`export_model`.
-        allow_code (bool): Run the code that the checkpoint holds, if any.
-            Defaults to False.
+        allow_code (bool): Run any code that the checkpoint contains. Defaults
+            to False.
 
     Returns:
-        Tuple[Comparison, str]: How far the logits differ, and what the input
-        is.
+        Tuple[Comparison, str]: The difference of logits, and a description of
+        the file's input.
 
     Raises:
-        FileNotFoundError: The checkpoint is not there.
+        FileNotFoundError: The checkpoint does not exist.
         ImportError: A package of the extra ``[export]`` is missing.
         ValueError: See :func:`~..checkpoints.model_loading.load_anchored` and
-            :func:`export_model`; or the checkpoint has fewer references, or
-            test images another size.
+            :func:`export_model`; or the checkpoint has fewer than K
+            references, or test images have another size.
     """
-    _check_request(out, opset, batch_size)
+    _check_arguments(out, opset, batch_size)
     model, _ = load_anchored(cfg, checkpoint, allow_code)
-    configured, model.protocol = _configured(cfg)
+    configured_k, model.protocol = _references_and_protocol(cfg)
     model.reference_bank.use(
-        configured if num_references is None else num_references
+        configured_k if num_references is None else num_references
     )
-    images, which = compared_images(cfg, model.reference_bank.in_use)
-    found = export_model(model, out, images, opset, batch_size, pixels)
-    example = _input(model, images, pixels)
+    images, description = comparison_images(cfg, model.reference_bank.in_use)
+    error = export_model(model, out, images, opset, batch_size, pixels)
+    example = _model_input(model, images, pixels)
     kind = 'pixels as the test pipeline packs them' if pixels else 'normalised'
     shape = ', '.join(map(str, example.shape[1:]))
     dtype = str(example.dtype).rpartition('.')[2]
-    return Comparison(found, which), f'(batch, {shape}), {dtype}, {kind}'
+    return Comparison(error, description), f'(batch, {shape}), {dtype}, {kind}'
 
 
 def export_model(
@@ -78,47 +131,47 @@ def export_model(
     batch_size: int = 2,
     pixels: bool = False,
 ) -> float:
-    """Write a model with its references as constants, and try the file.
+    """Write a model with its references as constants, and test the file.
 
-    Input ``images``, output ``logits``, with a batch of any size. What is
-    written is :class:`~mmanchor.models.FoldedReferences`: with one reference
-    it costs what a plain model costs.
+    The file's input is ``images`` and its output ``logits``, with any batch
+    size. It contains :class:`~mmanchor.models.FoldedReferences`, which with
+    one reference costs as much as a plain model.
 
     Args:
-        model (AnchoredImageClassifier): With the references to export in
-            use; it stays as it is.
-        out (str | Path): ``.onnx``, or ``.pt2`` for ``torch.export``.
-        images (torch.Tensor): To compare the file to the model on, in batches
-            of two sizes other than the traced one; not normalised, at least
-            five. None of it is written.
-        opset (int, optional): Of ONNX. Defaults to None: PyTorch's default.
-        batch_size (int): Of the batch that is traced, at least 2. Defaults to
-            2.
-        pixels (bool): Whether the file takes images as the test pipeline
-            packs them, of the type that the references have (uint8 as a
-            rule), and normalises them itself. Defaults to False: normalised
-            ones.
+        model (AnchoredImageClassifier): The model, which uses the references
+            to export. It is not changed.
+        out (str | Path): The file to write: ``.onnx``, or ``.pt2`` for
+            ``torch.export``.
+        images (torch.Tensor): At least five images, not normalised, on which
+            the file is compared with the model, in batches of two sizes other
+            than the traced one. The file contains nothing of them.
+        opset (int, optional): ONNX operator set. Defaults to None: PyTorch's
+            default.
+        batch_size (int): Size of the traced batch, at least 2. Defaults to 2.
+        pixels (bool): Whether the file normalises its input itself, and takes
+            images as the test pipeline packs them, of the references' type
+            (usually uint8). Defaults to False: the input is normalised.
 
     Shape:
         - images: (B, C, H, W)
 
     Returns:
-        float: How far the logits differ, relative to the largest.
+        float: The largest difference of logits, divided by the largest logit.
 
     Raises:
         ImportError: A package of the extra ``[export]`` is missing.
         ValueError: The file's suffix, ``opset`` or ``batch_size`` is out of
-            range, the exporter can't export the backbone, or the file
-            answers otherwise; nothing is written then.
+            range, the backbone can't be exported, or the file answers
+            differently. Nothing is written then.
     """
     out = Path(out)
-    _check_request(out, opset, batch_size)
+    _check_arguments(out, opset, batch_size)
     model, images = copy.deepcopy(model).cpu().eval(), images.cpu()
-    form = ExportedForm(model, pixels).eval().requires_grad_(False)
-    inputs = _input(model, images, pixels)
+    form = ExportableModel(model, pixels).eval().requires_grad_(False)
+    inputs = _model_input(model, images, pixels)
     with torch.no_grad():
-        expected = model(_input(model, images, pixels=False))
-    # blank, since what is traced is written too
+        expected = model(_model_input(model, images, pixels=False))
+    # Trace a blank batch, because the file contains the traced images.
     program = _trace(
         form,
         torch.zeros_like(inputs[:1]).expand(batch_size, -1, -1, -1).clone(),
@@ -132,21 +185,22 @@ def export_model(
             torch.export.save(program, path)
             run = torch.export.load(path).module()
         sizes = [size for size in _CHECKED_SIZES if size != batch_size]
-        found = max(
-            difference(run, expected, inputs, size) for size in sizes[:2]
+        error = max(
+            relative_difference(run, expected, inputs, size)
+            for size in sizes[:2]
         )
-        check_difference(found, f'{out.name}')
-    return found
+        check_difference(error, out.name)
+    return error
 
 
-def _input(model, images, pixels):
+def _model_input(model, images, pixels):
     if pixels:
         return images
     return model.data_preprocessor(dict(inputs=images))['inputs']
 
 
-def _check_request(out, opset, batch_size) -> None:
-    """What can be found out before a model is loaded."""
+def _check_arguments(out, opset, batch_size) -> None:
+    """Raise for invalid arguments before a model is loaded."""
     suffix = Path(out).suffix
     if suffix not in SUFFIXES:
         raise ValueError(
@@ -155,9 +209,9 @@ def _check_request(out, opset, batch_size) -> None:
         )
     if batch_size < 2:
         raise ValueError(
-            'Expected a `batch_size` of at least 2 to trace, since PyTorch '
-            f'takes 1 for a constant, but got {batch_size}. Raise it: the '
-            'file takes batches of any size.'
+            'Expected a `batch_size` of at least 2 to trace, because PyTorch '
+            f'treats 1 as a constant, but got {batch_size}. Raise it: the '
+            'file accepts batches of any size.'
         )
     if suffix == '.onnx':
         _import_onnx()
@@ -165,12 +219,12 @@ def _check_request(out, opset, batch_size) -> None:
             raise ValueError(
                 f'Expected `opset` to be at least {MIN_OPSET}, the oldest '
                 f"that PyTorch's exporter writes, but got {opset}. Raise "
-                'it, or leave it out.'
+                '`opset`, or omit it.'
             )
     elif opset is not None:
         raise ValueError(
-            f'Expected `opset` with a name that ends in .onnx, but got '
-            f'{str(out)!r}. Leave it out, or change the ending.'
+            f'Expected `opset` only with a file that ends in .onnx, but got '
+            f'{str(out)!r}. Omit `opset`, or change the ending.'
         )
 
 
@@ -181,9 +235,9 @@ def _import_onnx():
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            'ONNX files are written by onnx and onnxscript and tried with '
-            f'onnxruntime, but: {error}. Install them with `pip install '
-            '"mmanchor[export]"`, or export to .pt2, which needs none.'
+            'Expected onnx, onnxscript and onnxruntime, which write and test '
+            f'ONNX files, but got: {error}. Install them with `pip install '
+            '"mmanchor[export]"`, or export to .pt2, which needs none of them.'
         ) from error
     return onnxruntime
 
@@ -196,16 +250,16 @@ def _trace(form, example, backbone) -> torch.export.ExportedProgram:
             dynamic_shapes=({0: torch.export.Dim('batch')},),
             strict=False,
         )
-    except Exception as error:  # whatever a backbone's code may raise
+    except Exception as error:  # a backbone's code may raise anything
         raise ValueError(
             'Expected a backbone that torch.export can trace with a batch of '
-            f'any size, but got {backbone}, of which it says: '
-            f'{error}\nUse the model in PyTorch.'
+            f'any size, but got {backbone}, and this error: {error}\nUse the '
+            'model in PyTorch.'
         ) from error
 
 
 def _write_onnx(program, path, opset) -> Callable:
-    """Write and open a file; what runs it."""
+    """Write a file, and return a function that runs it."""
     onnxruntime = _import_onnx()
     try:
         written = torch.onnx.export(
@@ -220,7 +274,7 @@ def _write_onnx(program, path, opset) -> Callable:
         session = onnxruntime.InferenceSession(
             str(path), providers=['CPUExecutionProvider']
         )
-    except Exception as error:  # exporter and runtime have many
+    except Exception as error:  # exporter and runtime raise many types
         raise ValueError(
             "Expected a model that PyTorch's ONNX exporter can write and "
             f'onnxruntime can run, but got: {error}\nChange `opset`, or '
@@ -230,7 +284,7 @@ def _write_onnx(program, path, opset) -> Callable:
     if opset not in (None, got):
         raise ValueError(
             f"Expected PyTorch's exporter to write opset {opset}, but got "
-            f'{got}. Use that one.'
+            f'{got}. Change `opset` to {got}.'
         )
 
     def run(images):
@@ -240,8 +294,8 @@ def _write_onnx(program, path, opset) -> Callable:
     return run
 
 
-def _configured(cfg) -> tuple[int | None, Protocol]:
-    """K and protocol of a config; a single reference is a mean of one."""
+def _references_and_protocol(cfg) -> tuple[int | None, Protocol]:
+    """Read K and the protocol; a single reference is a mean of one."""
     hook = next(iter(reference_hooks(cfg)), None)
     if hook is None:
         return None, build_protocol('mean')

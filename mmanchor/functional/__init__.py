@@ -2,24 +2,39 @@
 
 from .adaptive import settled
 from .anchoring import (
+    ReferredImages,
     anchor,
+    anchor_batch,
     anchor_to_all,
     check_same_size,
     draw_partners,
     fold,
 )
 from .draws import check_seed, draw_generator
-from .folding import reference_map, residual_half, trace_reference_maps
+from .folding import (
+    reference_map,
+    residual_half,
+    trace_reference_maps,
+)
 from .landscape import moved_weights, random_direction
 from .masking import (
     MaskedTarget,
+    RowMask,
     blank_references,
     build_masked_target,
     draw_mask,
     normalized_entropy,
     uniform_cross_entropy,
 )
-from .stem import find_stem, inflate, narrow, stem_distance, widen_stem
+from .place import find_place, places_of
+from .stem import (
+    find_stem,
+    inflate,
+    narrow,
+    stem_distance,
+    widen_layer,
+    widen_stem,
+)
 from .temperature import fit_temperature
 from .transduction import best_candidates, pair_norms
 from .uncertainty import (
@@ -38,7 +53,10 @@ from .uncertainty import (
 
 __all__ = [
     'MaskedTarget',
+    'ReferredImages',
+    'RowMask',
     'anchor',
+    'anchor_batch',
     'anchor_score',
     'anchor_to_all',
     'average_references',
@@ -54,6 +72,7 @@ __all__ = [
     'draw_mask',
     'draw_partners',
     'energy',
+    'find_place',
     'find_stem',
     'fit_temperature',
     'fold',
@@ -65,6 +84,7 @@ __all__ = [
     'narrow',
     'normalized_entropy',
     'pair_norms',
+    'places_of',
     'predictive_entropy',
     'random_direction',
     'reference_map',
@@ -74,5 +94,6 @@ __all__ = [
     'stem_distance',
     'trace_reference_maps',
     'uniform_cross_entropy',
+    'widen_layer',
     'widen_stem',
 ]

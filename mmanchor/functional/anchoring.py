@@ -4,8 +4,74 @@ Source: Narayanaswamy et al., "On the Use of Anchoring for Training Vision
 Models", NeurIPS 2024 (arXiv 2406.00529).
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import torch
+
+from .masking import RowMask
+
+
+class ReferredImages(NamedTuple):
+    """Images and their references, for a model that anchors features.
+
+    It stands for an anchored input where the network has to see images and
+    references themselves.
+
+    Attributes:
+        images (torch.Tensor): (B, C, H, W), normalised.
+        references (torch.Tensor): (B,), int64: which of the images is each
+            image's reference; or (B, C, H, W), normalised.
+        mask (torch.Tensor, optional): (B,), bool: whose reference is blanked.
+            Defaults to None: nobody's.
+
+    Example:
+        >>> inputs = ReferredImages(
+        ...     torch.zeros(2, 3, 8, 8), torch.tensor([1, 0])
+        ... )
+        >>> inputs.rows().shape, inputs.anchor(torch.rand(2, 5)).shape
+        (torch.Size([2, 3, 8, 8]), torch.Size([2, 10]))
+    """
+
+    images: torch.Tensor
+    references: torch.Tensor
+    mask: torch.Tensor | None = None
+
+    def without_images(self) -> 'ReferredImages':
+        """What :meth:`anchor` needs, and no more."""
+        references = self.references
+        if references.dim() > 1:
+            references = references[:0]
+        return ReferredImages(self.images[:0], references, self.mask)
+
+    def rows(self) -> torch.Tensor:
+        """What the network has to compute features of: each image once."""
+        if self.references.dim() == 1:
+            return self.images
+        return torch.cat([self.images, self.references])
+
+    def anchor(self, features: torch.Tensor, axis: int = 1) -> torch.Tensor:
+        """Anchor the features of :meth:`rows`.
+
+        Args:
+            features (torch.Tensor): Of the rows, in their order.
+            axis (int): The channel axis. Defaults to 1.
+
+        Shape:
+            - features: (B or 2B, ...)
+            - output: (B, ...), with twice the channels
+        """
+        if self.references.dim() == 1:
+            references = features[self.references.to(features.device)]
+        else:
+            features, references = features.chunk(2)
+        residuals = features - references
+        if self.mask is not None:
+            rows = self.mask.to(features.device)
+            rows = rows.view(-1, *[1] * (features.dim() - 1))
+            references = references.masked_fill(rows, 0)
+        return torch.cat([references, residuals], axis)
 
 
 def anchor(images: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
@@ -28,14 +94,94 @@ def anchor(images: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
         >>> anchor(x, r).flatten().tolist()
         [3.0, -2.0]
     """
-    if references.shape != images.shape:
+    _check_one_each(images, references.shape)
+    return torch.cat([references, images - references], dim=1)
+
+
+def _check_one_each(images: torch.Tensor, shape: Sequence[int]) -> None:
+    if shape != images.shape:
         raise ValueError(
             "Expected one reference of the images' shape "
             f'{tuple(images.shape)} for each of them, but got references of '
-            f'shape {tuple(references.shape)}. References have to go through '
+            f'shape {tuple(shape)}. References have to go through '
             'the same resizing and cropping as the images.'
         )
-    return torch.cat([references, images - references], dim=1)
+
+
+def anchor_batch(
+    images: torch.Tensor,
+    references: torch.Tensor,
+    partners: torch.Tensor | None,
+    mask: RowMask,
+) -> torch.Tensor:
+    """Anchor a training batch and blank the references of masked rows.
+
+    The same as :func:`anchor`, then
+    :func:`~mmanchor.functional.blank_references`, but each number is written
+    once, where it stays.
+
+    Args:
+        images (torch.Tensor): Images ``x``, normalised.
+        references (torch.Tensor): What references are taken from.
+        partners (torch.Tensor, optional): (B,), the index into
+            ``references`` for each image; None: ``references`` has one for
+            each image, in order.
+        mask (RowMask): Which rows to mask.
+
+    Shape:
+        - images: (B, C, H, W)
+        - references: (N, C, H, W), N = B without ``partners``
+        - output: (B, 2C, H, W)
+
+    Raises:
+        ValueError: The shapes differ.
+
+    Example:
+        >>> x = torch.tensor([1.0, 5.0]).view(2, 1, 1, 1)
+        >>> anchor_batch(
+        ...     x, x, torch.tensor([1, 0]), RowMask([False, True])
+        ... ).flatten(1).tolist()
+        [[5.0, -4.0], [0.0, 4.0]]
+    """
+    if images.requires_grad or references.requires_grad:
+        # autograd does not follow what is written into a given tensor
+        if partners is not None:
+            references = references.index_select(0, partners)
+        anchored = anchor(images, references)
+        if mask.any:
+            channels = images.size(1)
+            anchored[:, :channels].index_fill_(
+                0, mask.indices(images.device)[0], 0
+            )
+        return anchored
+    count = len(references if partners is None else partners)
+    _check_one_each(images, (count, *references.shape[1:]))
+    batch, channels, *size = images.shape
+    anchored = torch.empty(
+        (batch, 2 * channels, *size),
+        dtype=images.dtype,
+        device=images.device,
+        memory_format=_memory_format(images),
+    )
+    first, residuals = anchored.split(channels, dim=1)
+    if partners is None:
+        first.copy_(references)
+    else:
+        torch.index_select(references, 0, partners, out=first)
+    torch.sub(images, first, out=residuals)
+    if mask.all:
+        first.zero_()
+    elif mask.any:
+        first.index_fill_(0, mask.indices(images.device)[0], 0)
+    return anchored
+
+
+def _memory_format(images: torch.Tensor) -> torch.memory_format:
+    if not images.is_contiguous() and images.is_contiguous(
+        memory_format=torch.channels_last
+    ):
+        return torch.channels_last
+    return torch.contiguous_format
 
 
 def anchor_to_all(

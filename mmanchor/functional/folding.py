@@ -5,6 +5,7 @@ second term is a constant map, and a widened layer costs what a plain one does.
 """
 
 import copy
+import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -19,8 +20,8 @@ def residual_half(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
     """What a widened layer makes of the image: ``Wd x + b``.
 
     Args:
-        conv (torch.nn.Conv2d): Widened to 2C channels; a subclass's own
-            ``forward`` is used.
+        conv (torch.nn.Conv2d | torch.nn.Linear): Widened to 2C channels; a
+            subclass's own ``forward`` is used.
         x (torch.Tensor): Images.
 
     Shape:
@@ -31,7 +32,7 @@ def residual_half(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
         >>> residual_half(nn.Conv2d(6, 8, 3), torch.zeros(2, 3, 9, 9)).shape
         torch.Size([2, 8, 7, 7])
     """
-    half = conv.weight[:, conv.in_channels // 2 :]
+    half = conv.weight[:, conv.weight.size(1) // 2 :]
     return _with_weight(conv, half, conv.bias)(x)
 
 
@@ -39,7 +40,7 @@ def reference_map(conv: nn.Conv2d, references: torch.Tensor) -> torch.Tensor:
     """What a widened layer adds for a reference: ``(Wr - Wd) r``.
 
     Args:
-        conv (torch.nn.Conv2d): Widened to 2C channels.
+        conv (torch.nn.Conv2d | torch.nn.Linear): Widened to 2C channels.
         references (torch.Tensor): As the layer would see them.
 
     Shape:
@@ -71,7 +72,10 @@ class _Seen(Exception):
 
 
 def trace_reference_maps(
-    backbone: nn.Module, stem: Iterable[str], references: torch.Tensor
+    backbone: nn.Module,
+    stem: Iterable[str],
+    references: torch.Tensor,
+    run: Callable | None = None,
 ) -> list[torch.Tensor]:
     """The maps of all layers of a stem, in its order.
 
@@ -82,6 +86,8 @@ def trace_reference_maps(
         backbone (torch.nn.Module): With a widened stem.
         stem (Iterable[str]): Names of its layers.
         references (torch.Tensor): Normalised.
+        run (Callable, optional): A forward pass that goes through the layers.
+            Defaults to None: the backbone's.
 
     Shape:
         - references: (K, C, H, W)
@@ -112,7 +118,7 @@ def trace_reference_maps(
 
     try:
         with replaced_forward({layers[name]: record(name) for name in stem}):
-            backbone(references)
+            (run or backbone)(references)
     except _Seen:
         return [maps[name] for name in stem]
     missed = ', '.join(name for name in stem if name not in maps)
@@ -147,6 +153,22 @@ class _ForwardOfThread:
         if self.own is not None:
             return self.own(*args, **kwargs)
         return type(self.layer).forward(self.layer, *args, **kwargs)
+
+
+def own_forward(layer: nn.Module) -> Callable:
+    """What a layer does where no thread replaces its ``forward``.
+
+    Args:
+        layer (torch.nn.Module): Any.
+
+    Example:
+        >>> own_forward(nn.ReLU())(torch.tensor(-1.0)).item()
+        0.0
+    """
+    forward = layer.__dict__.get('forward')
+    if isinstance(forward, _ForwardOfThread):
+        forward = forward.own
+    return forward or functools.partial(type(layer).forward, layer)
 
 
 class replaced_forward:

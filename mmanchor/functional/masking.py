@@ -5,12 +5,14 @@ masking.
 """
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ..registry import MASKED_TARGETS, build_registered, registered_name
+from ..utils.transfer import copy_to_device
 
 MASK_BY = ('batch', 'sample')
 MASK_COIN = ('shared', 'rank')
@@ -41,6 +43,73 @@ def draw_mask(
     """
     coins = generator.random(1 if mask_by == 'batch' else batch_size)
     return np.broadcast_to(coins < mask_prob, batch_size)
+
+
+class RowMask:
+    """Which rows of a batch are masked: for the host, and for a device.
+
+    The host decides by ``count`` and ``rows``, which no device is asked for.
+    Where some rows are masked and some are not, a device needs indices: they
+    are copied to it once, without waiting, however often they are used.
+
+    Args:
+        rows (Iterable[bool]): One for each row of the batch.
+
+    Attributes:
+        rows (List[bool]): The same.
+        count (int): How many are masked.
+
+    Example:
+        >>> mask = RowMask([True, False, True])
+        >>> mask.count, mask.any, mask.all
+        (2, True, False)
+        >>> [rows.tolist() for rows in mask.indices('cpu')]
+        [[0, 2], [1]]
+    """
+
+    def __init__(self, rows: Iterable[bool]):
+        self.rows = list(rows)
+        self.count = sum(self.rows)
+        self._indices: dict[
+            torch.device, tuple[torch.Tensor, torch.Tensor]
+        ] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def any(self) -> bool:
+        """Whether at least one row is masked."""
+        return self.count > 0
+
+    @property
+    def all(self) -> bool:
+        """Whether every row is masked."""
+        return self.count == len(self.rows)
+
+    def indices(
+        self, device: torch.device | str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Indices of masked rows and of the others, ascending, on a device.
+
+        Args:
+            device (torch.device | str): Where they are needed.
+
+        Shape:
+            - output: (count,) and (B - count,), int64
+        """
+        device = torch.device(device)
+        if device not in self._indices:
+            masked = np.asarray(self.rows, dtype=bool)
+            order = np.argsort(~masked, kind='stable')  # masked rows first
+            masked_rows, rest = copy_to_device(
+                torch.from_numpy(order), device
+            ).split([self.count, len(self) - self.count])
+            self._indices[device] = masked_rows, rest
+        return self._indices[device]
+
+    def __reduce__(self):
+        return RowMask, (self.rows,)
 
 
 def blank_references(

@@ -135,12 +135,7 @@ def _all_parameters_trained(module: nn.Module):
 def _try_forward(backbone, channels) -> str | None:
     """Go forward at a size the backbone is made for, or say what failed."""
     like = next(backbone.parameters())
-    sizes = [224, 32]
-    size = getattr(backbone, 'img_size', None)
-    if size is not None:
-        sizes.insert(0, size)
-    for size in sizes:
-        size = size if isinstance(size, (tuple, list)) else (size, size)
+    for size in sizes_to_try(backbone, (224, 32)):
         try:
             backbone(like.new_zeros(1, channels, *size))
         except Exception as error:
@@ -148,6 +143,26 @@ def _try_forward(backbone, channels) -> str | None:
         else:
             return None
     return failure
+
+
+def sizes_to_try(
+    backbone: nn.Module, sizes: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Sizes (H, W) for a forward pass: what a backbone says, then others.
+
+    Args:
+        backbone (torch.nn.Module): May have an ``img_size``.
+        sizes (Sequence[int]): The others, of square images.
+
+    Example:
+        >>> sizes_to_try(nn.Identity(), (224, 32))
+        [(224, 224), (32, 32)]
+    """
+    own = getattr(backbone, 'img_size', None)
+    return [
+        tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+        for size in ([] if own is None else [own]) + list(sizes)
+    ]
 
 
 def inflate(weight: torch.Tensor) -> torch.Tensor:
@@ -197,23 +212,54 @@ def widen_stem(
     """
     stem = find_stem(backbone, names)
     for name, conv in stem.items():
-        if type(conv) is not nn.Conv2d and not _halves_add_up(conv):
-            warnings.warn(
-                f'{name} is a {type(conv).__name__}, which is not linear in '
-                "its weight: a plain model's weights will be a start near "
-                "that model's answers, but not an exact one."
-            )
-        conv.in_channels *= 2
-        conv.weight = nn.Parameter(
-            inflate(conv.weight.detach()),
-            requires_grad=conv.weight.requires_grad,
-        )
-        if not keep_weights:
-            conv.reset_parameters()
-        conv._register_load_state_dict_pre_hook(
-            _inflate_on_load, with_module=True
-        )
+        widen_layer(name, conv, keep_weights)
     return stem
+
+
+def widen_layer(
+    name: str, layer: nn.Conv2d | nn.Linear, keep_weights: bool = False
+) -> None:
+    """Make one layer read 2C channels, in place; see :func:`widen_stem`.
+
+    Args:
+        name (str): What a warning calls it.
+        layer (torch.nn.Conv2d | torch.nn.Linear): Linear in its input, with
+            a ``weight`` of shape (out, C, ...).
+        keep_weights (bool): Inflate the weights that are there. Defaults to
+            False.
+
+    Example:
+        >>> layer = nn.Linear(4, 2)
+        >>> widen_layer('fc', layer)
+        >>> layer
+        Linear(in_features=8, out_features=2, bias=True)
+    """
+    if (
+        isinstance(layer, nn.Conv2d)
+        and type(layer) is not nn.Conv2d
+        and not _halves_add_up(layer)
+    ):
+        warnings.warn(
+            f'{name} is a {type(layer).__name__}, which is not linear in '
+            "its weight: a plain model's weights will be a start near "
+            "that model's answers, but not an exact one."
+        )
+    layer.weight = nn.Parameter(
+        inflate(layer.weight.detach()),
+        requires_grad=layer.weight.requires_grad,
+    )
+    _say_channels(layer)
+    if not keep_weights:
+        layer.reset_parameters()
+    layer._register_load_state_dict_pre_hook(
+        _inflate_on_load, with_module=True
+    )
+
+
+def _say_channels(layer: nn.Conv2d | nn.Linear) -> None:
+    """Let the layer's own attribute agree with its weight."""
+    name = 'in_channels' if hasattr(layer, 'in_channels') else 'in_features'
+    setattr(layer, name, layer.weight.size(1))
 
 
 @torch.no_grad()
@@ -243,15 +289,16 @@ def _inflate_on_load(conv, state_dict, prefix, *_):
             'or `prefix` wrong?'
         )
         return
-    if 2 * weight.size(1) == conv.in_channels:
+    channels = conv.weight.size(1)
+    if 2 * weight.size(1) == channels:
         state_dict[key] = inflate(weight)
-    elif weight.size(1) != conv.in_channels:
+    elif weight.size(1) != channels:
         raise ValueError(
             f'Expected {key} of the checkpoint to read '
-            f'{conv.in_channels // 2} channels (a plain model) or '
-            f'{conv.in_channels} (an anchored one), but it reads '
+            f'{channels // 2} channels (a plain model) or '
+            f'{channels} (an anchored one), but it reads '
             f'{weight.size(1)}. Load a checkpoint for images of '
-            f'{conv.in_channels // 2} channels.'
+            f'{channels // 2} channels.'
         )
 
 
@@ -304,11 +351,10 @@ def narrow(conv: nn.Conv2d) -> None:
         >>> conv.weight.shape
         torch.Size([8, 3, 3, 3])
     """
-    conv.in_channels //= 2
-    conv.weight = nn.Parameter(
-        conv.weight.detach()[:, conv.in_channels :].clone(),
-        requires_grad=conv.weight.requires_grad,
-    )
+    half = conv.weight.detach()[:, conv.weight.size(1) // 2 :].clone()
+    conv.weight = nn.Parameter(half, requires_grad=conv.weight.requires_grad)
+    _say_channels(conv)
+    conv.__dict__.pop('forward', None)  # of a layer that anchors features
     hooks = conv._load_state_dict_pre_hooks
     for key, hook in list(hooks.items()):
         if getattr(hook, 'hook', hook) is _inflate_on_load:

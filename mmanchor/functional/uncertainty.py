@@ -73,7 +73,10 @@ def reference_spread(
             "Expected `space` to be 'logits', 'sigmoid' or "
             f"'softmax', but got {space!r}."
         )
-    return SPACES[space](logits).std(0, correction=0)
+    spread = SPACES[space](logits)
+    if not spread.numel():  # no images: torch would warn
+        return spread.new_zeros(spread.shape[1:])
+    return spread.std(0, correction=0)
 
 
 @UNCERTAINTIES.register_module('sigmoid_std')

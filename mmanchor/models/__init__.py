@@ -14,6 +14,7 @@ from .folded_classifier import FoldedImageClassifier
 from .folding import FoldedReferences, fold_reference
 from .heads import reference_masking
 from .inference.protocols import Answers, Protocol, build_protocol
+from .inference.reverse_anchoring import bank_labels, reverse_anchoring
 from .losses import ReferenceMaskingLoss
 from .reference_bank import ReferenceBank
 from .subtractive_mix import SubtractiveMixImageClassifier
@@ -31,7 +32,9 @@ __all__ = [
     'SubtractiveMixDataPreprocessor',
     'SubtractiveMixImageClassifier',
     'WideResNet_CIFAR',
+    'bank_labels',
     'build_protocol',
     'fold_reference',
     'reference_masking',
+    'reverse_anchoring',
 ]

@@ -1,6 +1,7 @@
 """The classifier that anchors."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -10,6 +11,7 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from ..functional import (
+    ReferredImages,
     anchor,
     average_references,
     check_same_size,
@@ -18,9 +20,12 @@ from ..functional import (
     stem_distance,
 )
 from ..functional.uncertainty import AVERAGE
+from ..utils.transfer import copy_to_device
 from .data_preprocessor import AnchoringDataPreprocessor
+from .feature_place import FeaturePlace, anchor_features
 from .heads import mask_head
 from .inference.cache import Kept
+from .inference.candidate_search import ChosenReferences
 from .inference.protocols import (
     Answers,
     Protocol,
@@ -28,10 +33,17 @@ from .inference.protocols import (
     check_measures,
     in_order,
 )
-from .inference.reference_passes import each_pass, mean_features, normalised
+from .inference.reference_passes import (
+    chosen_pass,
+    each_pass,
+    mean_features,
+    normalised,
+    trunk_of,
+)
+from .inference.shared_stem import ImageWork
 from .masked_norm_stats import MaskedNormStats, has_running_stats
 from .reference_bank import ReferenceBank
-from .widening import widen_backbone
+from .widening import has_weights, widen_backbone
 
 
 @MODELS.register_module()
@@ -43,6 +55,10 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     bank. An input with 2C channels is anchored already; one with C channels
     is anchored against the bank. Loading a plain model's checkpoint copies
     its stem to both halves, so that the model answers as the plain one did.
+
+    With ``anchor_at`` it anchors features rather than images: what comes
+    before runs once for each image and each reference, and K references cost
+    only what comes after.
 
     Args:
         backbone (dict | torch.nn.Module): As for ``ImageClassifier``. The
@@ -63,7 +79,14 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             :func:`~mmanchor.functional.find_stem`, and a backbone without
             any convolution is built for 2C channels.
         image_channels (int, optional): C of a backbone that was built for 2C
-            channels, with ``stem=[]``. Defaults to None: read off the stem.
+            channels, with ``stem=[]``; or of one without any convolution,
+            with ``anchor_at``. Defaults to None: read off the stem.
+        anchor_at (str): What is anchored. ``'image'``; the name of a module
+            of the backbone, whose output is, as ``'layer3'`` of ResNet,
+            ``'layers.8'`` of ViT or ``'stages.2'`` of Swin; or ``'head'``:
+            what the neck gives. Linear layers that read it are widened as a
+            stem is, and where others read it a linear map from 2C to C
+            channels is added. Defaults to ``'image'``.
         masked_norm_stats (str): Whether batches of which every row is masked
             move the running statistics of BatchNorm layers: ``'skip'``: no;
             ``'update'``: yes. They are another input distribution than what
@@ -79,7 +102,10 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             to 8; more makes small batches faster on a GPU.
 
     Attributes:
-        stem (List[str]): The layers of the backbone that were widened.
+        stem (List[str]): The layers of the backbone that were widened; of
+            the head with ``anchor_at='head'``.
+        place (FeaturePlace, optional): Where features are anchored; None
+            where images are.
         protocol (Protocol): How references are used at test; set by name, see
             :func:`~mmanchor.models.inference.protocols.build_protocol`, or by
             ``KReferenceHook``. ``'mean'`` at first.
@@ -95,7 +121,8 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             anchor, there is no backbone, or an argument is not known.
         ValueError: An argument is out of range, no layer reads the image, an
             input has neither C nor 2C channels or another size than the
-            references, or the bank is empty.
+            references, or the bank is empty; ``anchor_at`` is no place that
+            all features pass, or not that of a checkpoint.
 
     Example:
         >>> model = AnchoredImageClassifier(
@@ -132,9 +159,11 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         masked_norm_stats: str = 'skip',
         average: str = 'logits',
         rows_per_pass: int = 8,
+        anchor_at: str = 'image',
         **kwargs,
     ):
         _check_arguments(backbone, kwargs)
+        assert backbone is not None  # that was refused
         if average not in AVERAGE:
             raise ValueError(
                 "Expected `average` to be 'logits', "
@@ -174,9 +203,13 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             )
         if self.with_head:  # one that only the host could find, by `_scope_`
             mask_head(self.head)
-        self.backbone, self.stem, self.image_channels = widen_backbone(
-            self.backbone, backbone, stem, image_channels
-        )
+        self.place: FeaturePlace | None = None
+        if anchor_at == 'image':
+            self.backbone, self.stem, self.image_channels = widen_backbone(
+                self.backbone, backbone, stem, image_channels
+            )
+        else:
+            self._anchor_features(anchor_at, backbone, stem, image_channels)
         means = len(getattr(self.data_preprocessor, 'mean', ()))
         if means > 1 and means != self.image_channels:
             raise ValueError(
@@ -187,12 +220,37 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 'with `stem=[...]`, change `mean`, or build the backbone for '
                 '2C channels and set `stem=[]` and `image_channels=C`.'
             )
-        self.reference_bank = ReferenceBank()
+        self.reference_bank = ReferenceBank(anchor_at)
         self.average = average
         self.rows_per_pass = rows_per_pass
         self.protocol = 'mean'
         self.uncertainty = ()
         self.kept_maps = Kept()
+
+    def _anchor_features(self, anchor_at, backbone, stem, image_channels):
+        if stem is not None:
+            raise ValueError(
+                f'Expected no `stem` with `anchor_at={anchor_at!r}`, since '
+                f'the layers that read that place are widened, but got '
+                f'{stem!r}. Drop one of the two.'
+            )
+        self.place, self.image_channels = anchor_features(
+            self, anchor_at, has_weights(self.backbone, backbone),
+            image_channels,
+        )  # yapf: disable
+        self.stem = self.place.layers
+        self.data_preprocessor.anchors = False
+
+    @property
+    def anchor_at(self) -> str:
+        """What is anchored; see the argument."""
+        return 'image' if self.place is None else self.place.name
+
+    @property
+    def widened_layers(self) -> list[str]:
+        """Names, within the model, of the layers that were widened."""
+        owner = 'backbone' if self.place is None else self.place.owner
+        return [f'{owner}.{name}' for name in self.stem]
 
     @property
     def protocol(self) -> Protocol:
@@ -223,8 +281,8 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             return None
         return stem_distance(
             [
-                cast(nn.Conv2d, self.backbone.get_submodule(name)).weight
-                for name in self.stem
+                cast(nn.Conv2d, self.get_submodule(name)).weight
+                for name in self.widened_layers
             ]
         )
 
@@ -240,7 +298,40 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 f'{self.image_channels} channels, but its reference bank has '
                 f'images of {images.size(1)}. Load one for as many channels.'
             )
+        self._refuse_another_place(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _refuse_another_place(self, state_dict, prefix) -> None:
+        saved = ReferenceBank.place_in(state_dict, f'{prefix}reference_bank.')
+        if saved is None and self.place is not None:
+            wide = self._reads_anchored_images(state_dict, prefix)
+            saved = 'image' if wide else None
+        if saved is not None and saved != self.anchor_at:
+            raise ValueError(
+                f'Expected the checkpoint of a model with `anchor_at='
+                f'{self.anchor_at!r}`, as this one has, but it anchors at '
+                f'{saved!r}. Set `model = dict(anchor_at={saved!r})`.'
+            )
+
+    def _reads_anchored_images(self, state_dict, prefix) -> bool:
+        """Whether the first layer of a checkpoint is wider than this one's.
+
+        A checkpoint whose bank was taken out by hand may not say where it
+        anchors.
+        """
+        for name, own in self.backbone.named_parameters():
+            saved = state_dict.get(f'{prefix}backbone.{name}')
+            if own.dim() == 4 and saved is not None:
+                return saved.size(1) == 2 * own.size(1)
+        return False
+
+    def train_step(self, *args, **kwargs) -> dict:
+        """A training step, after which no references are known."""
+        try:
+            return super().train_step(*args, **kwargs)
+        finally:
+            if self.place is not None:
+                self.place.referred = None
 
     def forward(
         self,
@@ -253,6 +344,11 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         With ``mode='tensor'`` images of C channels give the average over
         references, as the protocol has it; its softmax is the prediction.
         """
+        inputs = self._referred(inputs)
+        with self._referring(inputs):
+            return self._forward(inputs, data_samples, mode)
+
+    def _forward(self, inputs, data_samples, mode):
         if (
             mode == 'tensor'
             and self.with_head
@@ -265,8 +361,9 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             ]
             if len(answers) == 1:
                 return averages[0]
-            rows = torch.cat([rows for rows, _ in answers if rows is not None])
-            return torch.cat(averages)[rows.argsort()]
+            rows = [rows.cpu() for rows, _ in answers if rows is not None]
+            order = torch.cat(rows).argsort()
+            return torch.cat(averages)[copy_to_device(order, inputs.device)]
         return super().forward(inputs, data_samples, mode)
 
     def extract_feat(self, inputs: torch.Tensor, stage: str = 'neck'):
@@ -281,21 +378,77 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             stage (str): As for ``ImageClassifier``. Defaults to ``'neck'``.
         """
         self._track_outside_loss()
-        if self._is_anchored(inputs):
-            return super().extract_feat(inputs, stage)
+        if self._is_anchored(inputs) or (
+            # what comes before references do
+            self.place is not None
+            and self.place.owner == 'head'
+            and stage != 'pre_logits'
+        ):
+            return self.features_of_rows(inputs, stage)
         chosen = self._one_reference_each(inputs)
-        if chosen is not None:
-            return super().extract_feat(anchor(inputs, chosen), stage)
-        return mean_features(self, inputs, stage, self.protocol.features_of)
+        if chosen is None:
+            return mean_features(
+                self, inputs, stage, self.protocol.features_of
+            )
+        if self.place is None or self._moves_running_stats:
+            paired = self._pair(inputs, chosen)
+            return self.features_of_rows(paired, stage)
+        return chosen_pass(
+            self,
+            inputs,
+            chosen.index,
+            lambda rows, _: self.features_of_rows(rows, stage),
+        )
+
+    def features_of_rows(self, rows, stage: str = 'neck'):
+        """The host's features of one pass; anchored inputs are rows as well.
+
+        Args:
+            rows (torch.Tensor | ReferredImages): What goes through the model
+                at once.
+            stage (str): As for ``ImageClassifier``. Defaults to ``'neck'``.
+        """
+        rows = self._referred(rows)
+        with self._referring(rows):
+            if isinstance(rows, ReferredImages):
+                rows = rows.rows()
+            return ImageClassifier.extract_feat(self, rows, stage)
+
+    def _referred(self, inputs) -> Any:
+        """Anchored images apart, where features are anchored."""
+        if (
+            self.place is None
+            or isinstance(inputs, ReferredImages)
+            or not self._is_anchored(inputs)
+        ):
+            return inputs
+        references, residuals = inputs.chunk(2, 1)
+        return ReferredImages(references + residuals, references)
+
+    def _referring(self, inputs):
+        if self.place is None or not isinstance(inputs, ReferredImages):
+            return nullcontext()
+        return self.place.referring(self, inputs)
+
+    def _pair(self, images: torch.Tensor, chosen: ChosenReferences) -> Any:
+        """Images and one reference each, as one pass takes them."""
+        if self.place is None:
+            return anchor(images, chosen.references)
+        return ReferredImages(images, chosen.references)
 
     def reference_logits(
-        self, inputs: torch.Tensor, which: slice = slice(None)
+        self,
+        inputs: torch.Tensor,
+        which: slice = slice(None),
+        work: ImageWork | None = None,
     ):
         """The logits for each reference, whatever the protocol.
 
         Args:
             inputs (torch.Tensor): Images; anchored ones have one reference.
             which (slice): Which of the references in use. Defaults to all.
+            work (ImageWork, optional): What images gave to calls for other
+                references; see :meth:`image_work`. Defaults to None.
 
         Shape:
             - inputs: (B, C, H, W) or (B, 2C, H, W)
@@ -305,10 +458,34 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         if self._is_anchored(inputs):
             logits = self.logits_of_rows(inputs, 1)
         else:
-            of_groups = each_pass(self, inputs, self.logits_of_rows, which)
+            of_groups = each_pass(
+                self, inputs, self.logits_of_rows, which, work
+            )
             logits = torch.cat([torch.cat(group) for group in of_groups], 1)
         # averages and spreads need more than half precision
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def chosen_logits(
+        self, images: torch.Tensor, chosen: ChosenReferences
+    ) -> torch.Tensor:
+        """The logits of images for one reference each.
+
+        Args:
+            images (torch.Tensor): Normalised.
+            chosen (ChosenReferences): Their references.
+
+        Shape:
+            - images: (B, C, H, W)
+            - output: (1, B, num_classes)
+        """
+        if self.place is None:
+            return self.reference_logits(anchor(images, chosen.references))
+        logits = chosen_pass(self, images, chosen.index, self.logits_of_rows)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def image_work(self) -> ImageWork:
+        """For calls of :meth:`reference_logits` with the same images."""
+        return ImageWork(trunk_of(self))
 
     def logits_of_rows(self, rows: torch.Tensor, k: int) -> torch.Tensor:
         """The logits of one pass, as it comes from the stem on.
@@ -317,9 +494,18 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             - rows: (k B, C or 2C, H, W), reference-major
             - output: (k, B, num_classes)
         """
-        return fold(
-            self.head.logits(ImageClassifier.extract_feat(self, rows)), k
-        )
+        rows = self._referred(rows)
+        with self._referring(rows):
+            return fold(self.head.logits(self.features_of_rows(rows)), k)
+
+    def run_host(self, images: torch.Tensor):
+        """Go through all that may read the place where features are anchored.
+
+        Shape:
+            - images: (B, C, H, W)
+        """
+        feats = ImageClassifier.extract_feat(self, images)
+        return self.head.logits(feats) if self.with_head else feats
 
     def predict(
         self,
@@ -361,8 +547,10 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         if self._is_anchored(inputs) or torch.jit.is_tracing():
             return [Answers(None, self.reference_logits(inputs))]
         if self._moves_running_stats:
-            inputs = anchor(inputs, self._one_reference_each(inputs))
-            return [Answers(None, self.reference_logits(inputs))]
+            chosen = self._one_reference_each(inputs)
+            assert chosen is not None  # since statistics move
+            paired = self._pair(inputs, chosen)
+            return [Answers(None, self.reference_logits(paired))]
         answers = self.protocol.answer(self, inputs)
         return in_order(answers, inputs, self.protocol)
 
@@ -373,7 +561,9 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             for module in self.modules()
         )
 
-    def _one_reference_each(self, images: torch.Tensor) -> torch.Tensor | None:
+    def _one_reference_each(
+        self, images: torch.Tensor
+    ) -> ChosenReferences | None:
         """One reference of each image, where the features are not averaged.
 
         While running statistics move, references are dealt out in a random
@@ -383,13 +573,16 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         chosen = self.protocol.choose(self, images)
         if chosen is not None or not self._moves_running_stats:
             return chosen
-        packed = self.reference_bank.in_use[self.protocol.features_of]
-        references = normalised(self, packed, images)
+        references = normalised(self, self.reference_bank.in_use, images)
         check_same_size(images, references)
-        order = torch.randperm(max(len(images), len(packed)))[: len(images)]
-        return references[(order % len(packed)).to(images.device)]
+        which = torch.arange(len(references))[self.protocol.features_of]
+        order = torch.randperm(max(len(images), len(which)))[: len(images)]
+        index = copy_to_device(which[order % len(which)], images.device)
+        return ChosenReferences(index, references[index])
 
-    def _is_anchored(self, inputs: torch.Tensor) -> bool:
+    def _is_anchored(self, inputs: torch.Tensor | ReferredImages) -> bool:
+        if isinstance(inputs, ReferredImages):
+            return True
         channels = inputs.size(1)
         if channels not in (self.image_channels, 2 * self.image_channels):
             raise ValueError(

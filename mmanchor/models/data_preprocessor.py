@@ -1,9 +1,9 @@
 """Preprocessing of training batches: anchoring, and its control."""
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_dist_info
@@ -12,8 +12,9 @@ from mmpretrain.registry import DATASETS, MODELS
 
 from ..datasets import ReferenceSet
 from ..functional import (
-    anchor,
-    blank_references,
+    ReferredImages,
+    RowMask,
+    anchor_batch,
     check_seed,
     draw_generator,
     draw_mask,
@@ -22,6 +23,8 @@ from ..functional import (
 from ..functional.masking import MASK_BY, MASK_COIN
 from ..utils.compiling import not_compiled
 from ..utils.names import check_arguments, constructors, named_arguments
+from ..utils.transfer import copy_to_device
+from .row_masks import carry_mask
 
 
 class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
@@ -84,9 +87,9 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         self._check_images(data)
         data = super().forward(data, training)
         if training:
-            data['inputs'], mask = self._draw_and_combine(data['inputs'])
-            for sample, masked in zip(data['data_samples'] or [], mask):
-                sample.set_field(masked, 'reference_masked', dtype=bool)
+            data['inputs'] = self._draw_and_combine(
+                data['inputs'], data['data_samples'] or []
+            )
         return data
 
     def restart(self, iteration: int = 0) -> None:
@@ -114,8 +117,14 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
                 f'`mean` has, but got {max(channels)}. Anchored inputs go to '
                 'the model itself: `model(inputs)`.'
             )
-        if stacked and not images.is_floating_point():
-            return  # bytes can't hold NaN: the usual pipelines pay nothing
+        # bytes can't hold NaN: the usual pipelines pay nothing
+        parts = [
+            part
+            for part in ([images] if stacked else images)
+            if part.is_floating_point()
+        ]
+        if not parts or _sum_is_finite(parts):
+            return
         for index, image in enumerate(images):
             if image.is_floating_point() and not image.isfinite().all():
                 samples = data.get('data_samples') or [{}] * len(images)
@@ -128,7 +137,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
                 )
 
     @not_compiled  # it counts: compiled anew at every step
-    def _draw_and_combine(self, images):
+    def _draw_and_combine(self, images, samples):
         iteration = self._next_iteration()
         seed = torch.initial_seed() if self.seed is None else self.seed
         rank, world_size = get_dist_info()
@@ -137,14 +146,17 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         # there are, a row's draw is the same.
         own = slice(rank, None, world_size)
         coin_of = rank if self.mask_coin == 'rank' else 0
-        mask = draw_mask(
-            len(images) * world_size,
-            self.mask_prob,
-            self.mask_by,
-            draw_generator(seed, coin_of, iteration, 'masks'),
-        )[own]
+        mask = RowMask(
+            draw_mask(
+                len(images) * world_size,
+                self.mask_prob,
+                self.mask_by,
+                draw_generator(seed, coin_of, iteration, 'masks'),
+            )[own].tolist()
+        )
+        partners = None
         if self.reference_set is None:
-            references = self._draw_from_batch(
+            references, partners = self._draw_from_batch(
                 images, draw_generator(seed, rank, iteration, 'references')
             )
         else:
@@ -153,18 +165,28 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
             )[own]
             references = self._read_references(choice)
             _check_set_size(images, references)
-        combined = self._combine(images, references, mask)
-        return combined, mask.tolist()
+        for sample, masked in zip(samples, mask.rows):
+            sample.set_field(masked, 'reference_masked', dtype=bool)
+        if samples and mask.any and not mask.all:
+            # its indices are on the device before the forward pass is queued
+            carry_mask(samples, mask)
+        return self._combine(images, references, partners, mask)
 
     def _combine(
-        self, images: torch.Tensor, references: torch.Tensor, mask: np.ndarray
+        self,
+        images: torch.Tensor,
+        references: torch.Tensor,
+        partners: torch.Tensor | None,
+        mask: RowMask,
     ) -> torch.Tensor:
         """What the network reads of normalised images and references.
 
         Args:
             images (torch.Tensor): (B, C, H, W).
-            references (torch.Tensor): One for each image, of the same shape.
-            mask (numpy.ndarray): (B,), which rows are masked.
+            references (torch.Tensor): What references are taken from.
+            partners (torch.Tensor, optional): (B,), which of them each image
+                takes. None: there is one for each image, in order.
+            mask (RowMask): Which rows are masked.
         """
         raise NotImplementedError
 
@@ -178,18 +200,20 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
     def _read_references(self, choice):
         assert self.reference_set is not None
         drawn = self.reference_set.images[torch.from_numpy(choice)]
+        drawn = copy_to_device(drawn, self.device)
         return super().forward(dict(inputs=drawn))['inputs']
 
     def _draw_from_batch(self, images, generator):
+        """What references are taken from, and which each image takes."""
         last, self._last_image = self._last_image, images[-1:].detach().clone()
         if (
             len(images) == 1
             and last is not None
             and (last.shape == images.shape)
         ):
-            return last  # a last batch of one
+            return last, None  # a last batch of one
         partners = draw_partners(len(images), generator)
-        return images[partners.to(images.device)]
+        return images, copy_to_device(partners, images.device)
 
     def _load_from_state_dict(
         self,
@@ -225,7 +249,9 @@ class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
     In training a batch (B, C, H, W) leaves as ``[r, x - r]`` (B, 2C, H, W),
     after normalisation, padding, Mixup and CutMix, and every data sample gets
     ``reference_masked``. In testing images stay (B, C, H, W): the classifier
-    anchors them against its reference bank.
+    anchors them against its reference bank. For a model that anchors
+    features, see ``anchor_at`` there, a training batch leaves as
+    :class:`~mmanchor.functional.ReferredImages`.
 
     Args:
         mask_prob (float): Probability of blanking the reference (the paper's
@@ -274,11 +300,18 @@ class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
     images with themselves at times; this does not.
     """
 
-    def _combine(self, images, references, mask):
-        anchored = anchor(images, references)
-        if not mask.any():
-            return anchored
-        return blank_references(anchored, _to_device(mask, images))
+    # a model that anchors features gets images and references apart
+    anchors = True
+
+    def _combine(self, images, references, partners, mask):
+        if self.anchors:
+            return anchor_batch(images, references, partners, mask)
+        if partners is not None:  # images of the batch, which they index
+            references = partners
+        rows = None
+        if mask.any:
+            rows = copy_to_device(torch.tensor(mask.rows), images.device)
+        return ReferredImages(images, references, rows)
 
 
 @MODELS.register_module()
@@ -331,15 +364,29 @@ class SubtractiveMixDataPreprocessor(ReferenceDrawingDataPreprocessor):
     batch, without the rest of anchoring.
     """
 
-    def _combine(self, images, references, mask):
-        if not mask.any():
+    def _combine(self, images, references, partners, mask):
+        if not mask.any:
             return images
-        rows = _to_device(mask, images)[:, None, None, None]
-        return torch.where(rows, images - references, images)
+        if partners is not None:
+            references = references.index_select(0, partners)
+        differences = images - references
+        if mask.all:
+            return differences
+        rows, _ = mask.indices(images.device)
+        return images.index_copy(0, rows, differences.index_select(0, rows))
 
 
-def _to_device(mask: np.ndarray, images: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(mask.copy()).to(images.device)
+def _sum_is_finite(parts: Sequence[torch.Tensor]) -> bool:
+    """Whether there is surely no NaN or infinity: one answer for a batch.
+
+    A sum of finite numbers may be infinite, so False says nothing.
+    """
+    sums = [
+        part.sum(dtype=torch.promote_types(part.dtype, torch.float32))
+        for part in parts
+    ]
+    total = sums[0] if len(sums) == 1 else torch.stack(sums).sum()
+    return bool(total.isfinite())
 
 
 def _check_set_size(images: torch.Tensor, references: torch.Tensor) -> None:

@@ -8,6 +8,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from torch import nn
 
+from .feature_place import rebuild_place
 from .folding import add_reference_map, keep_image_shape
 
 MAP_KEY = '.reference_map'
@@ -28,6 +29,9 @@ class FoldedImageClassifier(ImageClassifier):
             folded, as the backbone sees it; of images too, then.
         stem (Sequence[str]): Names, within the backbone, of the layers that
             a map is added to.
+        place (dict, optional): Of a model that anchored features: arguments
+            of :func:`~.feature_place.rebuild_place`, whose ``owner`` has the
+            layers. Defaults to None.
         **kwargs: As for ``ImageClassifier``.
 
     Shape:
@@ -56,16 +60,26 @@ class FoldedImageClassifier(ImageClassifier):
     backbone: nn.Module
 
     def __init__(
-        self, *args, image_shape: Sequence[int], stem: Sequence[str], **kwargs
+        self,
+        *args,
+        image_shape: Sequence[int],
+        stem: Sequence[str],
+        place: dict | None = None,
+        **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.stem = list(stem)
-        layers = dict(self.backbone.named_modules())
+        self.owner = 'backbone'
+        if place is not None:
+            self.owner = place['owner']
+            rebuild_place(self, **place)
+        owner = getattr(self, self.owner)
+        layers = dict(owner.named_modules())
         unknown = [name for name in self.stem if name not in layers]
         if unknown:
             raise ValueError(
                 'Expected `stem` to name layers of '
-                f'{type(self.backbone).__name__}, but got '
+                f'{type(owner).__name__}, but got '
                 f'{", ".join(unknown)}. Use the config that was written with '
                 'the folded weights.'
             )
@@ -75,7 +89,7 @@ class FoldedImageClassifier(ImageClassifier):
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         wanted = {
-            f'{prefix}backbone.{name}{MAP_KEY}': name for name in self.stem
+            f'{prefix}{self.owner}.{name}{MAP_KEY}': name for name in self.stem
         }
         saved = {
             key
@@ -95,7 +109,7 @@ class FoldedImageClassifier(ImageClassifier):
                 ' Load what `tools/fold.py` wrote with this config.'
             )
         for key, name in wanted.items():
-            layer: Any = self.backbone.get_submodule(name)
+            layer: Any = getattr(self, self.owner).get_submodule(name)
             layer.reference_map = layer.reference_map.new_empty(
                 state_dict[key].shape
             )

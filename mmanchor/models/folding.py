@@ -8,12 +8,12 @@ import torch
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from torch import nn
 
-from ..functional import average_references, narrow, trace_reference_maps
+from ..functional import average_references, narrow
 from ..utils.names import named_arguments
 from .classifier import AnchoredImageClassifier
 from .data_preprocessor import AnchoringDataPreprocessor
 from .heads import unmask_head
-from .inference.reference_passes import normalised
+from .inference.reference_passes import maps_of, normalised, trunk_of
 from .inference.shared_stem import SharedStem
 
 
@@ -66,8 +66,8 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
             '`FoldedReferences(model)`.'
         )
     folded, references, maps = _fold_stem(model)
-    for name, map_ in zip(folded.stem, maps):
-        add_reference_map(folded.backbone.get_submodule(name), map_[0])
+    for name, map_ in zip(folded.widened_layers, maps):
+        add_reference_map(folded.get_submodule(name), map_[0])
     keep_image_shape(folded.backbone, references.shape[1:])
     # the host's types know configs only, but it takes modules as well
     parts: dict[str, Any] = dict(
@@ -131,14 +131,14 @@ class FoldedReferences(nn.Module):
         """Logits, averaged over references."""
         model = self.model
         _check_image_shape(model.backbone, (images,))
-        stem = [model.backbone.get_submodule(name) for name in model.stem]
+        stem = [model.get_submodule(name) for name in model.widened_layers]
         maps = [
             getattr(self, f'reference_maps_{index}')
             for index in range(len(stem))
         ]
-        logits = SharedStem(stem, maps, half=_own_forward).each(
-            images, model.logits_of_rows, self.references_per_pass
-        )
+        logits = SharedStem(
+            stem, maps, half=_own_forward, trunk=trunk_of(model)
+        ).each(images, model.logits_of_rows, self.references_per_pass)
         return average_references(torch.cat(logits), model.average)
 
 
@@ -189,8 +189,12 @@ def _fold_stem(model) -> tuple[AnchoredImageClassifier, torch.Tensor, list]:
             f'{2 * model.image_channels} channels: what it makes of a '
             'reference and of a residual are not just added. Use it as it is.'
         )
-    layers = dict(model.backbone.named_modules())
-    gone = [name for name in model.stem if name not in layers]
+    layers = dict(model.named_modules())
+    gone = [
+        name
+        for name, full in zip(model.stem, model.widened_layers)
+        if full not in layers
+    ]
     if gone:
         raise ValueError(
             f'Expected {type(model.backbone).__name__} as it was trained, but '
@@ -200,9 +204,9 @@ def _fold_stem(model) -> tuple[AnchoredImageClassifier, torch.Tensor, list]:
     folded = copy.deepcopy(model).eval().requires_grad_(False)
     packed = folded.reference_bank.in_use[model.protocol.features_of]
     references = normalised(folded, packed, next(folded.backbone.parameters()))
-    maps = trace_reference_maps(folded.backbone, folded.stem, references)
-    for name in folded.stem:
-        narrow(folded.backbone.get_submodule(name))
+    maps = maps_of(folded, references)
+    for name in folded.widened_layers:
+        narrow(folded.get_submodule(name))
     return folded, references, maps
 
 

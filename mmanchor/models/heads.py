@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from mmpretrain.evaluation import Accuracy
 from mmpretrain.models import heads as host_heads
 from mmpretrain.models.heads import (
     ClsHead,
@@ -24,6 +23,7 @@ from torch import nn
 
 from ..functional import (
     MaskedTarget,
+    RowMask,
     average_references,
     measure_uncertainty,
     normalized_entropy,
@@ -31,6 +31,7 @@ from ..functional import (
 )
 from ..utils.compiling import not_compiled
 from .losses import ReferenceMaskingLoss
+from .row_masks import mask_of
 
 # no softmax; a margin on the label of masked rows. Upstream has no regression.
 _REFUSED = tuple(
@@ -39,23 +40,6 @@ _REFUSED = tuple(
     if hasattr(host_heads, name)
 )
 _LOGITS_ONLY: Any = object()  # in place of data samples
-
-
-@not_compiled  # it would be compiled anew for every pattern
-def masked_rows(data_samples: Sequence[DataSample]) -> torch.Tensor:
-    """Which samples are masked.
-
-    Shape:
-        - output: (B,), bool, on CPU
-
-    Example:
-        >>> masked_rows([DataSample(), DataSample(reference_masked=True)])
-        tensor([False,  True])
-    """
-    return torch.tensor(
-        [sample.get('reference_masked', False) for sample in data_samples],
-        dtype=torch.bool,
-    )
 
 
 if TYPE_CHECKING:
@@ -104,11 +88,13 @@ class ReferenceMasking(_Host):
         self._masked_target = self.loss_module.target
 
     @not_compiled  # another mask at every step
-    def _hold_mask(self, mask: torch.Tensor | None) -> None:
+    def _hold_mask(self, mask: RowMask | None) -> None:
         """Tell the loss which rows are masked, past whatever the head does."""
         if not isinstance(self.loss_module, ReferenceMaskingLoss):
             self._wrap_loss(self._masked_target)  # after a SwitchRecipeHook
         self.loss_module.reference_masked = mask
+        if mask is None:
+            self.loss_module.last_target = None
 
     def __reduce__(self):
         # classes made for a user's head can't be found by name
@@ -116,7 +102,7 @@ class ReferenceMasking(_Host):
 
     def loss(self, feats, data_samples: list[DataSample], **kwargs) -> dict:
         """The host head's losses, and what the log shows of masking."""
-        self._hold_mask(masked_rows(data_samples))
+        self._hold_mask(mask_of(data_samples))
         try:
             losses = super().loss(feats, data_samples, **kwargs)
         finally:
@@ -139,49 +125,52 @@ class ReferenceMasking(_Host):
             losses = super()._get_loss(cls_score, data_samples, **kwargs)
         finally:
             self.cal_acc = cal_acc
-        reference_masked = self.loss_module.reference_masked
         losses.update(
             self._monitor(
                 cls_score
                 if isinstance(cls_score, torch.Tensor)
                 else sum(cls_score),
-                data_samples,
-                reference_masked,
+                self.loss_module.last_target,
+                cast(RowMask, self.loss_module.reference_masked),
             )
         )
         return losses
 
     @torch.no_grad()
-    def _monitor(self, scores, data_samples, mask) -> dict:
+    def _monitor(self, scores, target, mask: RowMask) -> dict:
         """What the log shows; no key has "loss" in it, so none is summed."""
         scores = scores.float()
-        values = {
-            'masked_share': scores.new_tensor(mask.float().mean().item())
-        }
-        masked, rest = (
-            rows.nonzero(as_tuple=True)[0] for rows in (mask, ~mask)
-        )
-        if len(masked):
-            values['masked_entropy'] = normalized_entropy(
-                scores[masked.to(scores.device)]
-            ).mean()
-        if len(rest) and 'gt_score' not in data_samples[0]:
-            labels = torch.cat([data_samples[i].gt_label for i in rest])
+        values = {'masked_share': scores.new_full((), mask.count / len(mask))}
+        masked_scores, labels = scores, target
+        if mask.any and not mask.all:
+            masked, rest = mask.indices(scores.device)
+            masked_scores, scores = scores[masked], scores[rest]
+            labels = target[rest]
+        if mask.any:
+            values['masked_entropy'] = normalized_entropy(masked_scores).mean()
+        if not mask.all and target.dim() == 1:
             topk = (
                 self.topk
                 if self.cal_acc
                 else [k for k in self.topk if k <= scores.size(1)]
             )
-            accuracy = Accuracy.calculate(
-                scores[rest.to(scores.device)], labels, topk=topk
-            )
+            if max(topk) > scores.size(1):
+                raise ValueError(
+                    'Expected `topk` of the head to be at most the '
+                    f'{scores.size(1)} classes, but got {max(topk)}. Lower it.'
+                )
+            score, label = scores.topk(max(topk), dim=1)
+            # as the host has it: a class ahead with a negative score is wrong
+            right = (label == labels[:, None]).logical_and_(score > 0).float()
             values.update(
                 {
-                    f'accuracy_top-{k}': value
-                    for k, value in zip(topk, accuracy)
+                    f'accuracy_top-{k}': [
+                        right[:, :k].sum().mul_(100 / len(right)).view(1)
+                    ]
+                    for k in topk
                 }
             )
-        elif len(rest) and self.cal_acc:
+        elif not mask.all and self.cal_acc:
             raise ValueError(
                 'Expected hard labels where `cal_acc=True`, but got soft '
                 'ones. Drop `cal_acc`, or Mixup, CutMix and `to_onehot`.'
@@ -241,10 +230,12 @@ class ReferenceMasking(_Host):
         fields.update(
             (name, measure_uncertainty(logits, name)) for name in uncertainty
         )
-        for row, sample in enumerate(samples):
+        for sample, *values in zip(
+            samples, *(field.unbind() for field in fields.values())
+        ):
             sample.set_field(len(logits), 'num_references', dtype=int)
-            for name, values in fields.items():
-                sample.set_field(values[row], name, dtype=torch.Tensor)
+            for name, value in zip(fields, values):
+                sample.set_field(value, name, dtype=torch.Tensor)
         return samples
 
     def _get_predictions(self, cls_score, data_samples):
@@ -313,7 +304,7 @@ def _check_num_classes(head: nn.Module) -> None:
 
 def _restore(host_class: type) -> nn.Module:
     masking = reference_masking(host_class)
-    return masking.__new__(masking)
+    return object.__new__(masking)
 
 
 def mask_head(head: dict | nn.Module | None) -> dict | nn.Module | None:

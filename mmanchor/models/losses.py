@@ -5,7 +5,7 @@ from mmpretrain.models import FocalLoss
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from ..functional import MaskedTarget, build_masked_target
+from ..functional import MaskedTarget, RowMask, build_masked_target
 
 
 @MODELS.register_module()
@@ -29,7 +29,7 @@ class ReferenceMaskingLoss(nn.Module):
     Shape:
         - cls_score: (B, num_classes)
         - target: (B,) labels or (B, num_classes) scores
-        - reference_masked: (B,), bool, on CPU
+        - reference_masked: (B,), bool
         - output: scalar
 
     Raises:
@@ -55,14 +55,17 @@ class ReferenceMaskingLoss(nn.Module):
         super().__init__()
         self.target = target
         self.masked_target = build_masked_target(target)
-        self.loss = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
-        self.reference_masked: torch.Tensor | None = None
+        self.loss: nn.Module = (
+            MODELS.build(loss) if isinstance(loss, dict) else loss
+        )
+        self.reference_masked: RowMask | torch.Tensor | None = None
+        self.last_target: torch.Tensor | None = None
 
     def forward(
         self,
         cls_score: torch.Tensor,
         target: torch.Tensor,
-        reference_masked: torch.Tensor | None = None,
+        reference_masked: RowMask | torch.Tensor | None = None,
         avg_factor: int | None = None,
         weight: torch.Tensor | None = None,
         **kwargs,
@@ -72,9 +75,10 @@ class ReferenceMaskingLoss(nn.Module):
         Args:
             cls_score (torch.Tensor): Logits.
             target (torch.Tensor): Labels or soft labels.
-            reference_masked (torch.Tensor, optional): Which rows are masked.
-                Defaults to None: those of the attribute of that name, which
-                a reference-masking head sets; None there too: none.
+            reference_masked (RowMask | torch.Tensor, optional): Which rows
+                are masked; a tensor on a GPU is waited for. Defaults to
+                None: those of the attribute of that name, which a
+                reference-masking head sets; None there too: none.
             avg_factor (int, optional): What the sum over rows is divided by.
                 Defaults to None: B.
             weight (torch.Tensor, optional): Weight of each row, (B,).
@@ -82,39 +86,41 @@ class ReferenceMaskingLoss(nn.Module):
             **kwargs: Other arguments of the host's loss. They and the class
                 weights it may have don't apply to masked rows.
         """
-        if reference_masked is None:
-            reference_masked = self.reference_masked
-        if (
-            self.masked_target.keeps_labels
-            or reference_masked is None
-            or not reference_masked.any()
-        ):
+        self.last_target = target
+        mask = (
+            self.reference_masked
+            if reference_masked is None
+            else reference_masked
+        )
+        if mask is not None and not isinstance(mask, RowMask):
+            mask = RowMask(mask.tolist())
+        if self.masked_target.keeps_labels or mask is None or not mask.any:
             return self._host_loss(
                 cls_score, target, weight, avg_factor, **kwargs
             )
         avg_factor = avg_factor or len(cls_score)
-        # indices found on CPU: a mask on the device would make it wait
-        masked, rest = (
-            rows.nonzero(as_tuple=True)[0].to(cls_score.device)
-            for rows in (reference_masked, ~reference_masked)
-        )
-        scores = cls_score[masked]
+        scores, labels = cls_score, target
+        if not mask.all:
+            masked, rest = mask.indices(cls_score.device)
+            scores, labels = cls_score[masked], target[masked]
+            if weight is not None:
+                weight, weight_of_rest = weight[masked], weight[rest]
         # autocast leaves a softmax in half precision, on CPU
         rows = self.masked_target.loss(
             scores.to(torch.promote_types(scores.dtype, torch.float32)),
-            target[masked],
+            labels,
             self._sigmoid,
         )
         if weight is not None:
-            rows = rows * weight[masked]
+            rows = rows * weight
         total = self._loss_weight * rows.sum() / avg_factor
-        if len(rest):
+        if not mask.all:
             # the mean of these rows, by losses that divide by `avg_factor`
             # and by those that ignore it
             mean = self._host_loss(
                 cls_score[rest],
                 target[rest],
-                None if weight is None else weight[rest],
+                None if weight is None else weight_of_rest,
                 len(rest),
                 **kwargs,
             )

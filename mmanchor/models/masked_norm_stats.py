@@ -1,6 +1,6 @@
 """BatchNorm's running statistics and masked batches."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -92,7 +92,8 @@ class MaskedNormStats(_Host):
 
     def _whole_batch_is_masked(self, data_samples) -> bool:
         masked = bool(data_samples) and all(
-            sample.get('reference_masked', False) for sample in data_samples
+            getattr(sample, 'reference_masked', False)
+            for sample in data_samples
         )
         if (
             self.training
@@ -120,7 +121,8 @@ class MaskedNormStats(_Host):
         if track == self._tracks_running_stats:
             return
         self._tracks_running_stats = track
-        for module in filter(has_running_stats, self.modules()):
+        layers: list[Any] = list(filter(has_running_stats, self.modules()))
+        for module in layers:
             module.track_running_stats = track
             if not isinstance(module, _BatchNorm):
                 # InstanceNorm, and what mmcv compiles, go by this alone

@@ -11,6 +11,10 @@ class ReferenceBank(nn.Module):
     checkpoint without one leaves it as it is. The images are in the state
     dict but no buffer: hooks that average or swap buffers would spoil them.
 
+    Args:
+        anchor_at (str): Where its model anchors, which is saved unless it is
+            ``'image'``. Defaults to ``'image'``.
+
     Attributes:
         images (torch.Tensor): (K, C, H, W), as the test pipeline packs them,
             uint8 as a rule; K is 0 in an empty bank.
@@ -26,8 +30,9 @@ class ReferenceBank(nn.Module):
         (10, torch.Size([4, 3, 32, 32]))
     """
 
-    def __init__(self):
+    def __init__(self, anchor_at: str = 'image'):
         super().__init__()
+        self.anchor_at = anchor_at
         self.images = torch.empty(0, 0, 0, 0, dtype=torch.uint8)
         self.residual_pairs = torch.empty(0, 2, 0, 0, 0, dtype=torch.uint8)
         self._num_references: int | None = None
@@ -127,6 +132,24 @@ class ReferenceBank(nn.Module):
         destination[prefix + 'images'] = self.images
         if len(self.residual_pairs):
             destination[prefix + 'residual_pairs'] = self.residual_pairs
+
+        if self.anchor_at != 'image':
+            destination[prefix + 'anchor_at'] = torch.tensor(
+                list(self.anchor_at.encode()), dtype=torch.uint8
+            )
+
+    @staticmethod
+    def place_in(state_dict: dict, prefix: str = '') -> str | None:
+        """Where the model of a state dict anchors; None of a plain one.
+
+        Args:
+            state_dict (Dict[str, torch.Tensor]): Of a model.
+            prefix (str): Of the bank's keys. Defaults to none.
+        """
+        name = state_dict.get(prefix + 'anchor_at')
+        if name is not None:
+            return bytes(name.tolist()).decode()
+        return 'image' if prefix + 'images' in state_dict else None
 
     def _load_from_state_dict(self, state_dict, prefix, *_):
         saved = state_dict.get(prefix + 'images')

@@ -65,13 +65,18 @@ def widen_backbone(
             _refuse_plain_weights, with_module=True
         )
         return backbone, [], image_channels
-    widened = widen_stem(backbone, stem, _has_weights(backbone, config))
-    image_channels = next(iter(widened.values())).in_channels // 2
-    return backbone, list(widened), image_channels
+    widened = widen_stem(backbone, stem, has_weights(backbone, config))
+    channels = next(iter(widened.values())).in_channels // 2
+    return backbone, list(widened), channels
 
 
-def _has_weights(backbone, config) -> bool:
-    """Whether it was built with weights to keep (LoRAModel loads its own)."""
+def has_weights(backbone: nn.Module, config: dict | nn.Module) -> bool:
+    """Whether it was built with weights to keep (LoRAModel loads its own).
+
+    Args:
+        backbone (torch.nn.Module): The backbone.
+        config (dict | torch.nn.Module): What it was built from.
+    """
     return (
         isinstance(config, nn.Module)
         or bool(config.get('pretrained'))

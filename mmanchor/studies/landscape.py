@@ -203,7 +203,7 @@ def directions_of(
             :func:`~mmanchor.functional.landscape.random_direction`.
     """
     widened = (
-        [f'backbone.{name}.weight' for name in model.stem]
+        [f'{name}.weight' for name in model.widened_layers]
         if isinstance(model, AnchoredImageClassifier)
         else []
     )

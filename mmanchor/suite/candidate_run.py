@@ -10,6 +10,7 @@ from .passes import Passes
 from .spec import SuiteSet
 from .summary import (
     compare_scores,
+    mean_by_group,
     relative_to_alexnet,
     reliability,
     smooth_ece_over_sets,
@@ -76,6 +77,7 @@ class CandidateRun:
             for key, cells in shifts.items()
             if cells is not None
         }
+        ood = {key: one[i] for key, one in ood.items() if one is not None}
         return dict(
             name=name,
             **self.candidate.describe(),
@@ -91,7 +93,15 @@ class CandidateRun:
             shifts=shifts,
             smooth_ece=smooth_ece_over_sets(shifts),
             mce=self._mce(shifts),
-            ood={key: one[i] for key, one in ood.items() if one is not None},
+            ood=ood,
+            ood_means=mean_by_group(
+                ood,
+                [
+                    one
+                    for one in self.suite.ood
+                    if one.name not in self.passes.troubles.missing
+                ],
+            ),
         )
 
     def _mce(self, shifts: dict[str, dict]) -> float | None:

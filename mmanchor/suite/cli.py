@@ -56,7 +56,8 @@ def evaluate_parser() -> argparse.ArgumentParser:
         type=user_path,
         required=True,
         help='cifar10, cifar10-folders, cifar10-folders-2k, cifar100, '
-        'imagenet, digits, or a Python file',
+        'imagenet, digits, one of OpenOOD (cifar10-openood, cifar100-openood, '
+        'imagenet-openood), or a Python file',
     )
     parser.add_argument(
         '--names', nargs='+', metavar='NAME', help='one a model, for tables'
@@ -82,6 +83,14 @@ def evaluate_parser() -> argparse.ArgumentParser:
         metavar='SCORE',
         help='anomaly scores, the first for the main table (default: '
         f'{" ".join(DEFAULT_SCORES)})',
+    )
+    parser.add_argument(
+        '--fit-share',
+        type=float,
+        default=0.1,
+        metavar='SHARE',
+        help='of the training set, on whose features the scores KNN, ViM, '
+        'Mahalanobis and ReAct are fitted (default: %(default)s)',
     )
     parser.add_argument(
         '--temperature',
@@ -142,6 +151,7 @@ def evaluate(argv: Sequence[str] | None = None) -> dict:
         scores=tuple(args.scores),
         temperature=args.temperature,
         mce=args.mce,
+        fit_share=args.fit_share,
     )
     suite = load_suite(args.suite, args.data_root)
     check_clean_set(suite)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from mmpretrain.registry import DATASETS
 
-from ..datasets.corruptions.corrupted_sets import (
+from ..datasets.corruptions.set_writer import (
     RECORD,
     ArraySource,
     read_record,
@@ -47,7 +47,7 @@ def make_corrupted(
             ``CorruptedArrays`` or a class of it.
         workers (int): Processes. Defaults to 2.
         report (Callable, optional): See
-            :func:`~mmanchor.datasets.corruptions.corrupted_sets.write_corrupted_set`.
+            :func:`~mmanchor.datasets.corruptions.set_writer.write_corrupted_set`.
         wait (bool): Whether to wait for another run that makes it. Defaults
             to False.
 

@@ -112,6 +112,8 @@ class ImageBatches:
         batch_size (int): Images a batch. Defaults to 256.
         workers (int): Threads that read and transform images where there is
             something to do for each. Defaults to 2.
+        pin_memory (bool): Whether batches come in pinned memory, which a GPU
+            copies from without the host waiting. Defaults to False.
 
     Attributes:
         labels (torch.Tensor): (N,), int64.
@@ -134,7 +136,9 @@ class ImageBatches:
         pipeline: TestPipeline,
         batch_size: int = 256,
         workers: int = 2,
+        pin_memory: bool = False,
     ):
+        self.pin_memory = pin_memory
         self.dataset = _build(cell)
         steps = [*cell.steps, *pipeline.steps]
         self.before = _compose(cell.steps)
@@ -191,6 +195,10 @@ class ImageBatches:
                 yield waiting.result()
 
     def _read(self, rows, readers) -> torch.Tensor:
+        images = self._read_pageable(rows, readers)
+        return images.pin_memory() if self.pin_memory else images
+
+    def _read_pageable(self, rows, readers) -> torch.Tensor:
         if self.arrays is not None:
             images = self.arrays[rows[0] : rows[-1] + 1]
             if len(images) != len(rows):  # not one after the other

@@ -11,12 +11,17 @@ from ..evaluation.confidence_intervals import (
     normal_interval,
     wilson_interval,
 )
-from ..evaluation.metrics.anomaly_scores import find_score
-from ..evaluation.metrics.per_image import PerImageMetric, check_images, marked
+from ..evaluation.metrics.accuracy import SingleReferenceAccuracy
+from ..evaluation.metrics.per_image import (
+    PerImageMetric,
+    check_images,
+    mark_nonfinite,
+)
 from ..evaluation.metrics.predicted_batch import PredictedBatch
-from ..evaluation.metrics.references import SingleReferenceAccuracy
+from ..utils.transfer import copy_to_device
 from .candidates import Ready
 from .images import ImageBatches
+from .model_scores import FeatureScores, ModelFields, find_suite_score
 from .predict import predict_batch
 
 NUM_BINS = 15
@@ -87,6 +92,7 @@ def measure(
     keep_answers: bool = False,
     single_references: bool = False,
     keep_images: bool = False,
+    feature_scores: FeatureScores | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> list[Measured]:
     """Pass over a test set once.
@@ -114,6 +120,8 @@ def measure(
             Defaults to False.
         keep_images (bool): Whether to keep what is said of each image, at the
             first temperature. Defaults to False.
+        feature_scores (dict, optional): Fitted scores of features, by name;
+            those among ``scores`` are kept. Defaults to none.
         report (Callable): Told of the number of images, batch by batch.
 
     Returns:
@@ -131,15 +139,19 @@ def measure(
             '`held_out`.'
         )
     kept = batches.kept_classes if kept_classes is None else kept_classes
-    wanted = {name: find_score(name) for name in scores}
+    wanted = {name: find_suite_score(name) for name in scores}
+    more_fields = ModelFields(ready.model, scores, feature_scores)
     metrics: dict[str, PerImageMetric] = {}
     rows: list[dict[str, list]] = [{} for _ in temperatures]
     kept_answers, kept_images, start = [], [], 0
     for images in batches:
-        labels = batches.labels[start : start + len(images)].to(device)
-        start += len(images)
+        batch = slice(start, start + len(images))
+        labels = copy_to_device(batches.labels[batch], device)
+        images = copy_to_device(images, device)
+        start = batch.stop
         with torch.autocast(torch.device(device).type, enabled=amp):
             fields = predict_batch(ready.model, images)
+            fields.update(more_fields(images))
         answer = fields.pop('answer').float()
         _check_classes(answer, batches)
         if not metrics and figures:
@@ -162,7 +174,9 @@ def measure(
             for name, score in wanted.items():
                 if score.field in batch:
                     values = batch[score.field]
-                    column = marked(score.function(values.double()), values)
+                    column = mark_nonfinite(
+                        score.function(values.double()), values
+                    )
                     columns.setdefault(f'score {name}', []).append(column)
         report(len(images))
     answers = torch.cat(kept_answers) if kept_answers else None

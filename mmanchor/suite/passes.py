@@ -8,6 +8,7 @@ import torch
 
 from ..checkpoints.model_loading import check_classes
 from ..datasets import CorruptedArrays
+from ..evaluation.feature_scores import FEATURE_SCORES
 from ..functional import fit_temperature
 from ..utils.provenance import commit, versions
 from .cache import Parts
@@ -17,8 +18,10 @@ from .failures import Troubles
 from .fingerprints import stamp_of
 from .images import ImageBatches
 from .measure import measure
+from .model_scores import FeatureScores, can_have
 from .settings import Settings
 from .spec import Cell, Suite
+from .training_features import fit_feature_scores, training_features
 
 Report = Callable[[str, float], None]
 REFERENCES_SHOWN = 5  # beside an image in the report
@@ -69,6 +72,38 @@ class Passes:
         except (TypeError, ValueError, FileNotFoundError) as error:
             self.troubles.note(self.candidate.name, 'the model', error)
             return None
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The anomaly scores that the model can have."""
+        return tuple(
+            name
+            for name in self.settings.scores
+            if can_have(self.candidate, name)
+        )
+
+    @cached_property
+    def feature_scores(self) -> FeatureScores:
+        """Scores of features, fitted; what can't be is noted once."""
+        names = [name for name in self.scores if name in FEATURE_SCORES]
+        if not names or self.ready is None:
+            return {}
+        model = self.candidate.name
+
+        def failed(name: str, error: Exception) -> None:
+            self.troubles.note(model, name, error)
+
+        try:
+            found = training_features(
+                self.candidate,
+                self.ready,
+                self.settings,
+                lambda share: self.report(f'{model}: training set', share),
+            )
+            return fit_feature_scores(names, self.ready, found, failed)
+        except (OSError, TypeError, ValueError) as error:
+            failed(', '.join(names), error)
+            return {}
 
     @property
     def clean(self) -> Cell:
@@ -137,16 +172,33 @@ class Passes:
             ``row`` of each image in its set and the first few ``references``.
             None where it can't be measured.
         """
-        settings = self._settings(
-            cell,
-            temperatures=self.temperatures,
-            scores=self.settings.scores if scored else (),
-            figures=figures,
-            kept=kept,
-            **(dict(images=True) if scored and figures else {}),
-        )
-        name = str(cell)
+
+        def with_scores(scores: tuple[str, ...]) -> dict:
+            return self._settings(
+                cell,
+                temperatures=self.temperatures,
+                scores=scores,
+                fit_share=self.settings.fit_share,
+                figures=figures,
+                kept=kept,
+                **(dict(images=True) if scored and figures else {}),
+            )
+
+        scores = self.scores if scored else ()
+        settings, name = with_scores(scores), str(cell)
         found = self.parts.get(name, settings)
+        lacking = [
+            one
+            for one in scores
+            if found is None
+            and one in FEATURE_SCORES
+            and one not in self.feature_scores
+        ]
+        if lacking:  # they could not be fitted, which may be mended later
+            settings = with_scores(
+                tuple(one for one in scores if one not in lacking)
+            )
+            found = self.parts.get(name, settings)
         if found is None and self.ready is not None:
             found = self.troubles.attempt(
                 self.candidate.name,
@@ -183,6 +235,7 @@ class Passes:
             self.settings.amp,
             single_references=self.settings.single_references,
             keep_images='images' in settings,
+            feature_scores=self.feature_scores if settings['scores'] else None,
             report=self._reporter(batches, cell),
         )
         result = dict(
@@ -228,6 +281,7 @@ class Passes:
             self.ready.pipeline,
             self.settings.batch_size,
             self.settings.workers,
+            pin_memory=self.settings.device.startswith('cuda'),
         )
         if not cell.is_ood:
             check_classes(

@@ -11,6 +11,7 @@ from torch import nn
 from ..functional import average_references, reference_spread
 from ..models import AnchoredImageClassifier
 from ..registry import UNCERTAINTIES, find_registered
+from ..utils.transfer import copy_to_device
 
 
 def check_classifier(model: nn.Module) -> None:
@@ -88,7 +89,7 @@ def predict_batch(
     images = model.data_preprocessor(dict(inputs=images))['inputs']
     if isinstance(model, AnchoredImageClassifier):
         return _anchored(model, images, measures)
-    logits = _plain_logits(model, images).float()
+    logits = plain_logits(model, images).float()
     return dict(
         answer=logits, pred_score=logits.softmax(1), pred_logits=logits
     )
@@ -134,14 +135,15 @@ def _anchored(model, images, measures) -> dict[str, torch.Tensor]:
         if len(logits) > 1 and model.protocol.name == 'mean':
             parts[0]['reference_logits'] = logits.permute(1, 2, 0)
         return parts[0]
-    place = torch.cat(order).argsort()
+    place = copy_to_device(torch.cat(order).argsort(), images.device)
     return {
         name: torch.cat([part[name] for part in parts])[place]
         for name in parts[0]
     }
 
 
-def _plain_logits(model, images) -> torch.Tensor:
+def plain_logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """The logits of a plain classifier for normalised images, (B, classes)."""
     # Heads combine several scores in `predict`. A shallow copy shares the
     # weights, so other threads never see the method that is replaced on it.
     head = copy.copy(model.head)

@@ -53,6 +53,15 @@ CONVENTIONS = dict(
     anomalies='images out of distribution are positive, larger scores more '
     'anomalous; aupr in steps; fpr95: of images in distribution, at 95 % of '
     'those out found',
+    near_and_far='ood_means: of sets out of distribution that a suite puts in '
+    'a group (near: other classes of the same kind of images; far: other '
+    'kinds), the mean of each figure over the sets that are there',
+    fitted_scores='KNN, ViM, Mahalanobis, ReAct: fitted on features of '
+    'fit_share of the training images; of anchored models, features averaged '
+    'over references',
+    reverse_anchoring='negative log-likelihood of the classes that the model '
+    'predicts for its references (they have no labels), each seen relative to '
+    'the test image: the largest, or the mean',
     spread='standard deviation of logits over references (population), mean '
     'over classes and images',
     ensembles='probabilities averaged over members; temperatures divide the '
@@ -77,6 +86,7 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
             device=device_name(settings.device),
             amp=settings.amp,
             scores=list(settings.scores),
+            fit_share=settings.fit_share,
         ),
         seeds=dict(corruptions=SEED, held_out=suite.held_out.seed),
         corruptions=describe_corruptions(suite),

@@ -11,6 +11,7 @@ from .candidate_run import CandidateRun
 from .candidates import Candidate
 from .corrupted_sets import make_corrupted
 from .failures import Troubles
+from .model_scores import check_scores
 from .passes import Passes, Report
 from .settings import Settings
 from .spec import Suite, SuiteSet
@@ -64,8 +65,10 @@ def run_suite(
     Raises:
         ImportError: A library that a suite needs is not installed.
         OSError: Results can't be kept.
-        ValueError: mCE is asked for, of a suite that has none.
+        ValueError: mCE is asked for, of a suite that has none, or a score
+            that none of the models can have.
     """
+    check_scores(candidates, settings.scores)
     if settings.mce:
         set_for_mce(suite)  # say now what is wrong, not after measuring
     troubles = Troubles()

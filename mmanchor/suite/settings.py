@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..evaluation.metrics.anomaly_scores import find_score
+from .model_scores import find_suite_score
 
 DEFAULT_SCORES = (
     'energy',
@@ -26,17 +26,20 @@ class Settings:
         device (str): Defaults to ``'cpu'``.
         amp (bool): Mixed precision. Defaults to False.
         scores (Sequence[str]): Anomaly scores, the first of which is shown
-            first. See :class:`~mmanchor.evaluation.AnomalyRejection`.
+            first. See :class:`~mmanchor.evaluation.AnomalyRejection` and
+            :func:`~mmanchor.suite.model_scores.find_suite_score`.
         temperature (bool): Whether to fit temperatures on held-out images,
             and report with them too. Defaults to False.
         mce (bool): Whether to report mCE relative to AlexNet, whose errors
             were published for ImageNet-C. Defaults to False.
         single_references (bool): Whether to measure the accuracy with each of
             K references alone as well. Defaults to False.
+        fit_share (float): Of the training images, on whose features scores
+            such as ``'KNN'`` are fitted. Defaults to 0.1.
 
     Raises:
         ImportError: A score is one of pytorch-ood's, which is not installed.
-        ValueError: There is no such score, or a number is below 1.
+        ValueError: There is no such score, or a number is out of range.
     """
 
     batch_size: int = 256
@@ -47,6 +50,7 @@ class Settings:
     temperature: bool = False
     mce: bool = False
     single_references: bool = False
+    fit_share: float = 0.1
 
     def __post_init__(self):
         for name in ('batch_size', 'workers'):
@@ -55,5 +59,10 @@ class Settings:
                     f'Expected --{name.replace("_", "-")} to be at least 1, '
                     f'but got {getattr(self, name)}. Change it.'
                 )
+        if not 0 < self.fit_share <= 1:
+            raise ValueError(
+                'Expected --fit-share to be above 0 and at most 1, but got '
+                f'{self.fit_share}. Change it.'
+            )
         for name in self.scores:
-            find_score(name)
+            find_suite_score(name)

@@ -14,6 +14,7 @@ from ..datasets.shifts.kinds import check_settings
 from ..utils.config import CONFIG_DIR, check_fields, type_name
 
 FOLDER = CONFIG_DIR / 'suites'
+GROUPS = ('near', 'far')
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ class SuiteSet:
         images (int, optional): Of a set that is made: how many of the clean
             images are corrupted, as many of each class as possible, the same
             for all kinds. Defaults to None: all.
+        group (str, optional): Of a set out of distribution: whether its
+            images are ``'near'`` to those in distribution, which have other
+            classes of the same kind, or ``'far'``. Reports have the mean of
+            each group. Defaults to None: in neither.
     """
 
     name: str
@@ -82,6 +87,7 @@ class SuiteSet:
     make: bool = False
     settings: str | None = None
     images: int | None = None
+    group: str | None = None
 
     @property
     def is_corrupted(self) -> bool:
@@ -269,6 +275,14 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
                 f'{dataset["type"]}. Change its `type`, or drop `make`.'
             )
         _check_making(made, path)
+        if made.group is not None and (
+            of not in config.get('ood', ()) or made.group not in GROUPS
+        ):
+            raise ValueError(
+                f"Expected `group` to be 'near' or 'far', and of a set in "
+                f'`ood`, but got {made.group!r} for {made.name} in {path}. '
+                'Change it, or drop it.'
+            )
         return made
 
     def make_ood(of: dict) -> SuiteSet:

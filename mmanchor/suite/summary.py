@@ -1,5 +1,6 @@
 """From what was measured, set by set, to what a paper's tables have."""
 
+from collections.abc import Sequence
 from statistics import mean, stdev
 
 import numpy as np
@@ -9,10 +10,13 @@ from ..evaluation.confidence_intervals import auroc_interval
 from ..evaluation.metrics.anomaly_rejection import anomaly_rejection
 from ..evaluation.metrics.corruption_error import mean_corruption_error
 from .report.reading import ece_of_bins
+from .spec import GROUPS, SuiteSet
 
 Figures = dict[str, float | None]
 ROC_POINTS = 101
 HISTOGRAM_BINS = 40
+# of an anomaly score on a set, or the mean over sets
+REJECTION = ('auroc', 'auroc_low', 'auroc_high', 'aupr', 'fpr95')
 
 
 def mean_figures(figures: list[Figures]) -> Figures:
@@ -176,6 +180,43 @@ def compare_scores(inside: np.ndarray, outside: np.ndarray) -> dict:
             edges=edges.tolist(), **{'in': counts[0], 'out': counts[1]}
         ),
     )
+
+
+def mean_by_group(
+    measured: dict[str, dict], sets: Sequence[SuiteSet]
+) -> dict[str, dict]:
+    """Anomaly rejection, mean over the near sets and over the far ones.
+
+    Args:
+        measured (Dict[str, dict]): By set, what :class:`CandidateRun` found:
+            ``scores``.
+        sets (Sequence[SuiteSet]): All that are there. A model that could not
+            be measured on one of a group has no mean of that group, which
+            would not compare with those of other models.
+
+    Returns:
+        dict: By group, those without sets left out: the names of its
+        ``sets``, and ``scores``, the mean figures of each.
+    """
+    found = {}
+    for group in GROUPS:
+        names = [one.name for one in sets if one.group == group]
+        scores = [(measured.get(one) or {}).get('scores', {}) for one in names]
+        if names:
+            found[group] = dict(
+                sets=names,
+                scores={
+                    score: mean_figures(
+                        [
+                            {key: one[score][key] for key in REJECTION}
+                            for one in scores
+                        ]
+                    )
+                    for score in scores[0]
+                    if all(score in one for one in scores)
+                },
+            )
+    return found
 
 
 def _above(outside, inside) -> float:

@@ -84,15 +84,12 @@ def config_path(path: str | Path) -> Path:
             f'Expected a name that one config has, but {", ".join(same)} have '
             f'{name!r}. Name the folder, too.'
         )
-    near = {one.rpartition('/')[2]: one for one in known} | {
-        one: one for one in known
-    }
     raise FileNotFoundError(
         'Expected a config file, or the name of a config that comes with '
         f'mmanchor, but got {str(path)!r}, which is not there. '
         + did_you_mean(
             name,
-            near,
+            known,
             '`mmanchor configs` lists those that come with it.',
         )
     )

@@ -1,5 +1,6 @@
 """What the tools write and show while they run."""
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -31,7 +32,8 @@ def print_in_any_locale() -> None:
     ± would end a tool when its work is done.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, 'reconfigure'):  # not what tests put in its place
+        # tests put other streams in their place
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
 
 

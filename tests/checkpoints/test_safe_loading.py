@@ -1,24 +1,140 @@
-"""Checkpoints that hold code are refused by every tool."""
+"""Checkpoints of MMEngine load; those that hold code are refused by every tool."""
 
 import os
 import pickle
+import random
+import re
+import subprocess
+import sys
 import zipfile
 from fractions import Fraction
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import torch
 from helpers.forked import run_forked
 from helpers.malicious import CreatesAFile
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.optim import OneCycleLR
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import load_from_local
 
-from mmanchor.checkpoints.run_checkpoints import multiarray
-from mmanchor.checkpoints.safe_loading import checkpoint_loading, load_local
+from mmanchor.checkpoints.safe_loading import (
+    _get_attribute,
+    allow_mmengine_checkpoints,
+    checkpoint_loading,
+    load_local,
+    mmengine_safe_globals,
+    multiarray,
+)
 from mmanchor.checkpoints.verification import check_checkpoint
 from mmanchor.engine import launch
+
+
+@pytest.fixture
+def allowed():
+    """Allows our list on the fork as well, whose own list is longer."""
+    with torch.serialization.safe_globals(mmengine_safe_globals()):
+        yield
+    allow_mmengine_checkpoints()  # leaving the context disallows everything
+
+
+@pytest.mark.usefixtures('allowed')
+def test_a_run_s_history_is_loaded_without_running_code(tmp_path):
+    hub = MessageHub.get_instance(tmp_path.name)
+    hub.update_scalar('loss', 1.5)
+    hub.update_scalar('loss', np.float32(2.5))
+    hub.update_info('iter', np.int64(3))
+    path = tmp_path / 'run.pth'
+    torch.save(dict(message_hub=hub.state_dict()), path)
+    loaded = torch.load(path, weights_only=True)['message_hub']
+    assert loaded['runtime_info']['iter'] == 3
+    assert loaded['log_scalars']['loss'].data[0].tolist() == [1.5, 2.5]
+    assert loaded['log_scalars']['loss'].statistics('max') == 2.5
+
+
+class Attribute:
+    """Pickles as a call of getattr on something else than a log's history."""
+
+    def __reduce__(self):
+        return getattr, (torch.nn.Linear, 'forward')
+
+
+class Call:
+    """Pickles as a call."""
+
+    def __reduce__(self):
+        return random.seed, (1,)
+
+
+@pytest.mark.parametrize(
+    'content', [Attribute(), Call()], ids=['attribute', 'call']
+)
+@pytest.mark.usefixtures('allowed')
+def test_a_checkpoint_that_wants_more_is_refused(content, tmp_path):
+    path = tmp_path / 'run.pth'
+    torch.save(dict(meta=content), path)
+    with pytest.raises((pickle.UnpicklingError, ValueError)):
+        torch.load(path, weights_only=True)
+
+
+@pytest.mark.usefixtures('allowed')
+def test_a_new_process_loads_it_too(tmp_path):
+    path = str(tmp_path / 'run.pth')
+    hub = MessageHub.get_instance(tmp_path.name)
+    hub.update_scalar('loss', 1.5)
+    torch.save(dict(message_hub=hub.state_dict()), path)
+    code = (
+        'import torch\n'
+        'from mmanchor.checkpoints.safe_loading import mmengine_safe_globals\n'
+        'torch.serialization.add_safe_globals(mmengine_safe_globals())\n'
+        f'hub = torch.load({path!r}, weights_only=True)["message_hub"]\n'
+        'print(hub["log_scalars"]["loss"].statistics("current"))'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True
+    )
+    assert done.stdout.split()[-1:] == ['1.5'], done.stderr
+
+
+@pytest.mark.usefixtures('allowed')
+def test_a_one_cycle_schedule_is_loaded(tmp_path):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = OneCycleLR(optimizer, eta_max=1.0, total_steps=5)
+    torch.save(scheduler.state_dict(), tmp_path / 'run.pth')
+    state = torch.load(tmp_path / 'run.pth', weights_only=True)
+    scheduler.load_state_dict(state)
+
+
+@pytest.mark.parametrize('core', ['core', '_core'])
+@pytest.mark.usefixtures('allowed')
+def test_arrays_of_numpy_1_and_2_are_loaded(core, tmp_path):
+    path = tmp_path / 'run.pth'
+    torch.save(dict(array=np.arange(3.0), scalar=np.float64(2.0)), path)
+    renamed = tmp_path / 'renamed.pth'
+    with ZipFile(path) as old, ZipFile(renamed, 'w') as new:
+        for name in old.namelist():
+            content = re.sub(
+                rb'numpy\._?core\.',
+                b'numpy.%b.' % core.encode(),
+                old.read(name),
+            )
+            new.writestr(name, content)
+    assert b'numpy.%b.multiarray' % core.encode() in renamed.read_bytes()
+    loaded = torch.load(renamed, weights_only=True)
+    assert loaded['array'].tolist() == [0, 1, 2]
+    assert loaded['scalar'] == 2
+
+
+@pytest.mark.usefixtures('allowed')
+def test_only_what_checkpoints_ask_for_is_given():
+    assert _get_attribute(HistoryBuffer, 'max') is HistoryBuffer.max
+    for owner, name in ((HistoryBuffer, '__init__'), (pickle, 'max')):
+        with pytest.raises(ValueError, match=f'schedulers only.*{name!r} of'):
+            _get_attribute(owner, name)
+
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 
@@ -144,9 +260,7 @@ def test_getattr_is_no_way_out(tmp_path):
     torch.save(dict(state_dict=Globals()), tmp_path / 'x.pth')
     with (
         checkpoint_loading(),
-        pytest.raises(
-            ValueError, match='x.pth, but it could not be read.*__init__'
-        ),
+        pytest.raises(ValueError, match='x.pth .*could not be read.*__init__'),
     ):
         CheckpointLoader.load_checkpoint(str(tmp_path / 'x.pth'))
 
@@ -181,7 +295,7 @@ def test_what_is_no_checkpoint(tmp_path):
     with pytest.raises(FileNotFoundError, match='none at nowhere.pth'):
         load_local('nowhere.pth')
     (tmp_path / 'text.pth').write_text('text')
-    with pytest.raises(ValueError, match='text.pth, but it could not be read'):
+    with pytest.raises(ValueError, match='text.pth .*could not be read'):
         load_local(str(tmp_path / 'text.pth'))
 
 
@@ -234,8 +348,7 @@ def test_crafted_numbers_are_refused(content, loading, tmp_path):
     torch.save(dict(state_dict={}, meta=content), path)
     with pytest.raises(
         ValueError,
-        match='crafted.pth, but it could not be read: Expected .*'
-        "don't load it",
+        match="crafted.pth .*could not be read: Expected .*don't load it",
     ) as caught:
         if loading == 'ours':
             load_local(path)

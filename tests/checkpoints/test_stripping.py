@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers.reference_runs import after_test, bank, hook, training_images
 
-from mmanchor.checkpoints.stripping import strip_file
+from mmanchor.checkpoints.stripping import strip_checkpoint
 
 TOOL = str(Path(__file__).parents[2] / 'tools/strip_references.py')
 EMA = [
@@ -70,7 +70,7 @@ def test_a_stripped_checkpoint_is_tested_with_other_references(
     run, checkpoint, tmp_path
 ):
     out = str(tmp_path / 'public.pth')
-    strip_file(checkpoint, out)
+    strip_checkpoint(checkpoint, out)
     with pytest.raises(ValueError, match='no reference bank. Add `KRef'):
         after_test(run, out, custom_hooks=[])
     runner, metrics = after_test(run, out, **hook(num_references=3))
@@ -82,7 +82,7 @@ def test_a_stripped_checkpoint_is_no_plain_model_s(run, checkpoint, tmp_path):
     from mmanchor.engine.launch import build_runner
 
     out = str(tmp_path / 'public.pth')
-    strip_file(checkpoint, out)
+    strip_checkpoint(checkpoint, out)
     cfg = run('').cfg
     cfg.load_from, cfg.experiment_name = out, 'plain'
     with pytest.raises(ValueError, match='of a plain model, since the config'):
@@ -90,19 +90,19 @@ def test_a_stripped_checkpoint_is_no_plain_model_s(run, checkpoint, tmp_path):
 
 
 def test_what_can_t_be_stripped_is_told(checkpoint, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match='another file than .*three.pth to w'):
-        strip_file(checkpoint, checkpoint)
+    with pytest.raises(ValueError, match='another file than .*three.pth'):
+        strip_checkpoint(checkpoint, checkpoint)
     with pytest.raises(FileNotFoundError, match='none at nowhere.pth'):
-        strip_file('nowhere.pth', 'out.pth')
+        strip_checkpoint('nowhere.pth', 'out.pth')
     with pytest.raises(ValueError, match='a file, but got https'):
-        strip_file('https://example.org/a.pth', 'out.pth')
+        strip_checkpoint('https://example.org/a.pth', 'out.pth')
     bare = tmp_path / 'bare.pth'
     torch.save(dict(state_dict={}), bare)
-    with pytest.raises(ValueError, match='bank in .*nothing to take out'):
-        strip_file(str(bare), str(tmp_path / 'out.pth'))
+    with pytest.raises(ValueError, match='bank in .*nothing to remove'):
+        strip_checkpoint(str(bare), str(tmp_path / 'out.pth'))
     torch.save(dict(state_dict={}, code=pytest.raises), bare)
     with pytest.raises(ValueError, match='bare.pth asks for .*raises'):
-        strip_file(str(bare), str(tmp_path / 'out.pth'))
+        strip_checkpoint(str(bare), str(tmp_path / 'out.pth'))
 
     def full(checkpoint, path):
         Path(path).write_bytes(b'half')
@@ -110,7 +110,7 @@ def test_what_can_t_be_stripped_is_told(checkpoint, tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, 'save', full)
     with pytest.raises(OSError, match='No space left'):
-        strip_file(checkpoint, str(tmp_path / 'out.pth'))
+        strip_checkpoint(checkpoint, str(tmp_path / 'out.pth'))
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         'bare.pth',
         'three.pth',

@@ -1,4 +1,4 @@
-"""Converted models answer as torchvision's, for all five architectures."""
+"""ConvertedCheckpoint models answer as torchvision's, for all five architectures."""
 
 import re
 from collections import Counter
@@ -14,7 +14,7 @@ from mmanchor.checkpoints.conversion import convert
 from mmanchor.checkpoints.torchvision_weights import (
     ARCHITECTURES,
     find_architecture,
-    misfits,
+    find_mismatches,
 )
 
 DATA = {'resnet18_cifar': ('cifar10', 10, 32), 'vit_b_16': ('in1k', 1000, 224)}
@@ -140,15 +140,15 @@ def test_architectures_are_told_apart(arch):
         weights = ARCHITECTURES[arch].build().state_dict()
     assert find_architecture(weights) == arch
     others = [other for other in ARCHITECTURES if other != arch]
-    assert all(misfits(weights, other) for other in others)
+    assert all(find_mismatches(weights, other) for other in others)
 
 
 def test_nothing_may_be_missing_or_more():
     with torch.device('meta'):
         weights = ARCHITECTURES['swin_v2_t'].build().state_dict()
-    assert misfits(weights, 'swin_v2_t') == []
+    assert find_mismatches(weights, 'swin_v2_t') == []
     bias = weights.pop('norm.bias')
-    assert misfits(weights, 'swin_v2_t') == ['norm.bias is missing']
+    assert find_mismatches(weights, 'swin_v2_t') == ['norm.bias is missing']
     weights.update({'norm.bias': bias, 'norm.more': bias})
-    assert misfits(weights, 'swin_v2_t') == ['norm.more is not known']
+    assert find_mismatches(weights, 'swin_v2_t') == ['norm.more is unknown']
     assert find_architecture(weights) is None

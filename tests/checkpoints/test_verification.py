@@ -46,10 +46,10 @@ def other_depth():
     [
         (
             other_depth,
-            r'model.pth has \d+ of its 120 .*conv1.weight should be '
-            r'\(8, 6, 3, 3\) and is \(64, 3, 7, 7\)',
+            r'model.pth has \d+ of its 120 .*conv1.weight should have '
+            r'the shape \(8, 6, 3, 3\), but is \(64, 3, 7, 7\)',
         ),
-        (dict, r'0 of its 120 .* is not there\. Name a checkpoint'),
+        (dict, r'0 of its 120 .* is missing\. Name a checkpoint'),
     ],
 )
 def test_weights_of_another_backbone_are_refused(state_dict, message):
@@ -65,7 +65,7 @@ def other_checkpoint(tmp_path):
 
 
 def test_a_run_refuses_them(run, other_checkpoint):
-    message = r'Expected weights of a ResNet_CIFAR.*resnet50\.pth has'
+    message = r'Expected the weights of the ResNet_CIFAR.*resnet50\.pth has'
     with pytest.raises(ValueError, match=message):
         run(load_from=other_checkpoint).train()
     with pytest.raises(ValueError, match=message):
@@ -92,7 +92,7 @@ def test_pretrained_files_are_looked_for_first(small_config, tmp_path):
     short = tmp_path / 'short.pth'
     short.write_bytes(b'PK')
     for path, message in (
-        ('gone.pth', "none at 'gone.pth'. Mend `checkpoint"),
+        ('gone.pth', "none at 'gone.pth'. Correct `checkpoint"),
         ('', "none at ''"),
         (str(short), 'whole checkpoint'),
         (None, 'none at None'),

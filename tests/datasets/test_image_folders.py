@@ -8,10 +8,9 @@ from mmpretrain.registry import DATASETS
 from PIL import Image
 from torchvision import transforms
 
-from mmanchor.datasets.corruptions.corrupted_sets import FolderSource
-from mmanchor.datasets.corruptions.jobs import read_image
+from mmanchor.datasets.corruptions.set_writer import FolderSource, read_image
 from mmanchor.datasets.image_folders import list_images, open_rgb
-from mmanchor.datasets.transforms.mixing_images import MixingImages
+from mmanchor.datasets.transforms.pixmix import MixingImages
 
 
 def paint(path, size=(12, 10)):

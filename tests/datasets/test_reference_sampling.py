@@ -12,7 +12,7 @@ from mmanchor.datasets import (
     with_pipeline,
 )
 from mmanchor.datasets.reference_sampling import (
-    Subset,
+    AnnotatedSubset,
     get_labels,
     stack_images,
 )
@@ -90,7 +90,7 @@ def test_bad_sources(digits):
     broken = DATASETS.build(
         dict(type='Digits', pipeline=[dict(type='LoadImageFromFile'), *PACK])
     )
-    with pytest.raises(ValueError, match='Image .* of Digits could not be re'):
+    with pytest.raises(ValueError, match='image .* of Digits could not be re'):
         draw_images(broken, 1, 'random', 0)
     sizes = Given(dict(inputs=torch.zeros(3, size, size)) for size in (8, 9))
     with pytest.raises(ValueError, match='one size.*Let the test pipeline'):
@@ -105,6 +105,6 @@ def test_a_reference_that_can_not_be_read_is_named_by_its_path(tmp_path):
         with_label=False,
         pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')],
     )
-    subset = Subset(dataset, [2, 0, 1])
+    subset = AnnotatedSubset(dataset, [2, 0, 1])
     with pytest.raises(ValueError, match='c.png.*could not be read'):
         stack_images(subset, [0])

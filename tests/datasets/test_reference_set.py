@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmpretrain.registry import DATASETS
 
-from mmanchor.datasets import ReferenceSet
+from mmanchor.datasets import ReferenceSet, reference_set
 from mmanchor.datasets.reference_sampling import get_labels
 
 DIGITS = dict(type='Digits', pipeline=[dict(type='PackInputs')])
@@ -31,6 +31,36 @@ def test_size_classes_and_seed(digits):
     assert not torch.equal(chosen.images, other.images)
 
 
+def test_going_round_the_classes(digits):
+    chosen = ReferenceSet(DIGITS, size=23, select='per_class', seed=1)
+    counts = torch.tensor(labels_of(chosen.images, digits)).bincount()
+    assert sorted(counts.tolist()) == [2] * 7 + [3] * 3
+    few = ReferenceSet(DIGITS, size=4, select='per_class', classes=[1, 7])
+    assert sorted(labels_of(few.images, digits)) == [1, 1, 7, 7]
+
+
+def test_random_classes(digits):
+    found = []
+    for seed in range(3):
+        chosen = ReferenceSet(DIGITS, size=60, num_classes=3, seed=seed)
+        found.append(tuple(sorted(set(labels_of(chosen.images, digits)))))
+    assert [len(classes) for classes in found] == [3, 3, 3]
+    assert len(set(found)) > 1
+
+
+def test_classes_of_images_without_labels(digits, monkeypatch):
+    monkeypatch.setattr(
+        reference_set, 'get_labels', lambda dataset: -torch.ones(9).numpy()
+    )
+    for settings in (
+        dict(select='per_class'),
+        dict(num_classes=2),
+        dict(classes=[1]),
+    ):
+        with pytest.raises(ValueError, match='one label an image'):
+            ReferenceSet(size=2, **settings).load(digits)
+
+
 def test_all_images_by_default():
     everything = ReferenceSet(DIGITS)
     assert everything.images.shape == (1297, 3, 8, 8)
@@ -46,6 +76,12 @@ def test_bad_arguments():
     for size in (0, -1, 2.5, True):
         with pytest.raises(ValueError, match=f'positive integer.*got {size}'):
             ReferenceSet(size=size)
+    with pytest.raises(ValueError, match='`num_classes`.*got 0'):
+        ReferenceSet(num_classes=0)
+    with pytest.raises(ValueError, match="'per_class', but got 'mean'"):
+        ReferenceSet(select='mean')
+    with pytest.raises(ValueError, match='one of `classes` and `num_cl'):
+        ReferenceSet(classes=[1], num_classes=1)
     with pytest.raises(TypeError, match="list of names or indices.*'3'"):
         ReferenceSet(classes='3')
     with pytest.raises(TypeError, match="non-negative integer.*'a'"):
@@ -65,6 +101,8 @@ def test_sets_that_cannot_be_drawn(digits):
         ReferenceSet(classes=[10]).load(digits)
     with pytest.raises(ValueError, match='some images.*has 0'):
         ReferenceSet().load(digits.get_subset([]))
+    with pytest.raises(ValueError, match='at most 10.*but got 11'):
+        ReferenceSet(num_classes=11).load(digits)
 
 
 def test_labels_outside_the_classes(digits):

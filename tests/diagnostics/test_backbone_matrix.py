@@ -1,4 +1,4 @@
-"""The promise: any backbone. Minutes, hence apart: ``-m "not matrix"``.
+"""The promise: any backbone. Eight of them always, all 58 in ``make test-slow``.
 
 ``tools/check_backbone.py --all`` does the same with whole models on images of
 the configs' sizes; here images are small, and the largest models have few
@@ -11,6 +11,17 @@ from mmanchor.diagnostics.backbone_check import check_backbone
 from mmanchor.diagnostics.backbone_matrix import HOST_CONFIGS, MATRIX
 
 SIZE = 64
+# one of each kind of stem
+ALWAYS = (
+    'ConvNeXt',
+    'MlpMixer',
+    'MobileNetV3',
+    'RepVGG',
+    'ResNet',
+    'SwinTransformerV2',
+    'T2T_ViT',
+    'VisionTransformer',
+)
 # backbones that take images of the config's size only
 SIZES = dict.fromkeys(
     [
@@ -126,8 +137,13 @@ FEW_WEIGHTS = {
 }
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize('name', MATRIX)
+@pytest.mark.parametrize(
+    'name',
+    [
+        name if name in ALWAYS else pytest.param(name, marks=pytest.mark.slow)
+        for name in MATRIX
+    ],
+)
 def test_a_backbone_is_anchored_and_starts_exactly(name):
     entry = MATRIX[name]
     options = {

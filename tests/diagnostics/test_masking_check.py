@@ -11,7 +11,10 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from mmanchor.diagnostics.masking_check import ImagesOfTwoSets, masked_answers
+from mmanchor.diagnostics.masking_check import (
+    TrainAndTestImages,
+    measure_masked_answers,
+)
 
 TOOL = str(Path(__file__).parents[2] / 'tools/check_masking.py')
 
@@ -46,8 +49,8 @@ def ask(small_config):
         )
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             model = MODELS.build(cfg.model)
-        images = ImagesOfTwoSets(cfg, num_images, batch_size, seed=0)
-        return masked_answers(model, images)
+        images = TrainAndTestImages(cfg, num_images, batch_size, seed=0)
+        return measure_masked_answers(model, images)
 
     return make
 
@@ -114,7 +117,7 @@ def test_a_config_without_a_training_set(small_config):
     cfg = small_config()
     cfg.train_dataloader = None
     with pytest.raises(ValueError, match='a `train_dataloader` in the config'):
-        ImagesOfTwoSets(cfg, 40, 20, seed=0)
+        TrainAndTestImages(cfg, 40, 20, seed=0)
 
 
 def test_the_tool_prints_and_writes(run, tmp_path, monkeypatch, capsys):

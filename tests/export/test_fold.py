@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def folded(small_config, checkpoint, tmp_path):
-    found = folded_files.write_folded(
+    found = folded_files.fold_checkpoint(
         small_config(), checkpoint, tmp_path / 'out'
     )
     assert found.difference < 1e-5
@@ -65,7 +65,7 @@ def test_a_head_with_two_outputs_is_folded(small_config, tmp_path):
     )
     model.reference_bank.fill(image_bytes(2))
     torch.save(model.state_dict(), tmp_path / 'two.pth')
-    found = folded_files.write_folded(
+    found = folded_files.fold_checkpoint(
         cfg, str(tmp_path / 'two.pth'), tmp_path / 'out'
     )
     assert found.difference < 1e-5
@@ -121,7 +121,7 @@ def test_other_hooks_and_imports_are_kept(small_config, checkpoint, tmp_path):
             imports='helpers.builders', allow_failed_imports=False
         ),
     )
-    folded_files.write_folded(cfg, checkpoint, tmp_path / 'out')
+    folded_files.fold_checkpoint(cfg, checkpoint, tmp_path / 'out')
     written = Config.fromfile(tmp_path / 'out/folded.py')
     assert [hook.type for hook in written.custom_hooks] == ['EMAHook']
     assert written.custom_imports.imports == ['helpers.builders', 'mmanchor']
@@ -154,9 +154,11 @@ def test_other_configs_do_not_take_its_weights(
 def test_nothing_stays_behind_where_answers_differ(
     small_config, checkpoint, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(folded_files, 'difference', lambda *_: 2e-4)
+    monkeypatch.setattr(folded_files, 'relative_difference', lambda *_: 2e-4)
     with pytest.raises(ValueError, match='folded model to answer .* 2.0e-04'):
-        folded_files.write_folded(small_config(), checkpoint, tmp_path / 'out')
+        folded_files.fold_checkpoint(
+            small_config(), checkpoint, tmp_path / 'out'
+        )
     assert not (tmp_path / 'out').exists()
 
 

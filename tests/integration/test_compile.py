@@ -4,9 +4,12 @@ import pytest
 import torch
 import torch._dynamo
 from helpers.builders import make_batch, model_config
+from helpers.small_models import build
 from mmengine.optim import OptimWrapper
 from mmpretrain.registry import MODELS
 from torch import nn
+
+from mmanchor.models import fold_reference
 
 WARM_UP = 8  # masked after unmasked, the other way round, and so on
 STEPS = 8
@@ -49,11 +52,11 @@ class Graphs(list):
         ]
 
 
-def train(mask_by, compiler=None):
+def train(mask_by, compiler=None, **settings):
     """Losses and shares of masked rows; compiling anew late is an error."""
     torch.manual_seed(0)
     cfg = model_config(
-        preprocessor=dict(mask_prob=0.5, mask_by=mask_by, seed=3)
+        preprocessor=dict(mask_prob=0.5, mask_by=mask_by, seed=3), **settings
     )
     cfg['backbone'] = dict(type='TwoConvolutions')
     cfg['head']['in_channels'] = 8
@@ -84,6 +87,42 @@ def test_steps_are_the_eager_ones_and_soon_need_no_compiling(mask_by):
     assert 1 not in graphs.convolutions()
     # and there are few others: loss and log, of varying shapes, stay eager
     assert len(graphs) <= 10
+
+
+@pytest.mark.parametrize('anchor_at', ['2', 'head'])
+def test_anchored_features_are_compiled_as_well(anchor_at):
+    graphs = Graphs()
+    losses, _ = train('batch', anchor_at=anchor_at)
+    compiled, _ = train('batch', graphs, anchor_at=anchor_at)
+    assert compiled == pytest.approx(losses, rel=1e-5)
+    # the backbone is in one graph, with the place inside
+    assert 1 <= graphs.convolutions().count(2) <= 2
+    assert 1 not in graphs.convolutions()
+
+
+@torch.no_grad()
+def test_a_folded_reference_is_one_graph():
+    folded = fold_reference(build('convolution', k=1))
+    images = torch.randn(3, 3, 32, 32)
+    compiled = torch.compile(
+        lambda x: folded(x, mode='tensor'), fullgraph=True, backend='eager'
+    )
+    torch.testing.assert_close(compiled(images), folded(images))
+
+
+@torch.no_grad()
+def test_the_adaptive_protocol_meets_no_recompile_limit():
+    model = build('convolution', k=12)
+    for parameter in model.head.parameters():
+        nn.init.normal_(parameter, 0, 0.01)  # many rounds
+    model.protocol = 'adaptive'
+    compiled = torch.compile(model, backend='eager')
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        for count in (4, 3, 2):
+            images = torch.randn(count, 3, 32, 32)
+            torch.testing.assert_close(
+                compiled(images), model(images), rtol=1e-4, atol=1e-5
+            )
 
 
 def test_a_run(run):

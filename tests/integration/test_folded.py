@@ -14,7 +14,7 @@ from mmpretrain import (
 )
 
 from mmanchor.engine import launch
-from mmanchor.export.fold import write_folded
+from mmanchor.export.fold import fold_checkpoint
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def folded(trained, tmp_path):
     """A config file and a checkpoint."""
     cfg = Config.fromfile(trained[0])
     cfg.work_dir = str(tmp_path / 'work')
-    write_folded(cfg, trained[1], tmp_path)
+    fold_checkpoint(cfg, trained[1], tmp_path)
     return str(tmp_path / 'folded.py'), str(tmp_path / 'folded.pth')
 
 

@@ -9,8 +9,8 @@ from mmengine.runner import Runner
 
 from mmanchor.diagnostics.backbone_check import check_backbone
 from mmanchor.engine import launch
-from mmanchor.export.fold import write_folded
-from mmanchor.export.onnx import write_export
+from mmanchor.export.fold import fold_checkpoint
+from mmanchor.export.onnx import export_checkpoint
 
 BASE = """
 from mmengine.dataset import DefaultSampler
@@ -121,7 +121,7 @@ def test_it_can_be_folded_and_exported(config_file, tmp_path):
     launch.train([config_file, *arguments])
     checkpoint = str(tmp_path / 'work/epoch_1.pth')
     cfg = Config.fromfile(config_file)
-    write_folded(cfg, checkpoint, tmp_path / 'folded')
+    fold_checkpoint(cfg, checkpoint, tmp_path / 'folded')
     expected = launch.test(
         [config_file, checkpoint, *arguments, '--num-references', '1']
     )
@@ -133,5 +133,5 @@ def test_it_can_be_folded_and_exported(config_file, tmp_path):
         ]
     )
     assert found == expected and 'accuracy/top1' in found
-    compared, _ = write_export(cfg, checkpoint, tmp_path / 'model.pt2')
+    compared, _ = export_checkpoint(cfg, checkpoint, tmp_path / 'model.pt2')
     assert compared.difference < 1e-5

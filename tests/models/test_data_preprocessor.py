@@ -232,7 +232,7 @@ def test_references_of_another_size_are_refused():
     model.reference_set.load(
         Images(dict(inputs=image) for image in image_bytes(4, size=8))
     )
-    with pytest.raises(ValueError, match='same resizing and cropping'):
+    with pytest.raises(ValueError, match='pipelines end at one size'):
         model(make_batch(4), training=True)
 
 

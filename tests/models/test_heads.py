@@ -6,6 +6,7 @@ import torch
 from helpers.builders import NUM_CLASSES, model_config
 from mmengine.model import BaseModel
 from mmengine.registry import Registry
+from mmpretrain.evaluation import Accuracy
 from mmpretrain.models import heads as host_heads
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -150,6 +151,25 @@ def test_accuracy_leaves_masked_rows_out():
     losses = head.loss((scores,), samples([True, False, False, True]))
     assert losses['accuracy_top-1'][0] == 50
     assert head.cal_acc
+
+
+@pytest.mark.parametrize('mask', [[False] * 4, [True, False, False, False]])
+def test_logged_accuracy_is_the_hosts_for_rows_that_are_not_masked(mask):
+    head, _ = build('ClsHead', topk=(1, 3))
+    scores = torch.randn(4, 10) - 1  # some rows have negative scores only
+    losses = head.loss((scores,), samples(mask))
+    rest = ~torch.tensor(mask)
+    expected = Accuracy.calculate(
+        scores[rest], torch.arange(4)[rest], topk=(1, 3)
+    )
+    for k, value in zip((1, 3), expected, strict=True):
+        assert torch.equal(losses[f'accuracy_top-{k}'][0], value[0])
+
+
+def test_too_few_classes_for_the_accuracy_asked_for_are_refused():
+    head, _ = build('ClsHead', topk=(1, 11), cal_acc=True)
+    with pytest.raises(ValueError, match='the 10 classes, but got 11'):
+        head.loss((torch.randn(4, 10),), samples([False] * 4))
 
 
 def test_log_tells_whether_masked_rows_say_dont_know():

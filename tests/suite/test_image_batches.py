@@ -231,7 +231,9 @@ def test_files_that_are_no_images(files, tmp_path, load, content):
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match='3/003.png to be an image, .* Mend'):
+    with pytest.raises(
+        ValueError, match='3/003.png to be an image, .* Replace'
+    ):
         list(batches)
 
 

@@ -11,9 +11,12 @@ BUILT_IN = (
     'cifar10',
     'cifar10-folders',
     'cifar10-folders-2k',
+    'cifar10-openood',
     'cifar100',
+    'cifar100-openood',
     'digits',
     'imagenet',
+    'imagenet-openood',
 )
 
 
@@ -31,7 +34,8 @@ def test_built_in_suites_are_all_tested():
 def test_built_in_suites_load(name):
     suite = load_suite(name)
     assert suite.name == name and suite.title
-    assert suite.shifts and suite.ood
+    # OpenOOD's are of images out of distribution alone
+    assert suite.ood and bool(suite.shifts) != name.endswith('openood')
     # of the digits more: see its file
     assert suite.held_out == HeldOut(0.4 if name == 'digits' else 0.1, 0)
     for one in suite.sets:
@@ -219,6 +223,14 @@ def test_a_module_of_one_s_own(tmp_path, monkeypatch):
             "imagenet-c or cifar-c, but got 'cifar'. Change",
         ),
         (
+            "ood[0]['group'] = 'nearly'",
+            "'near' or 'far', .*got 'nearly' for Photographs in .*Change it",
+        ),
+        (
+            "shifts[0]['group'] = 'near'",
+            "of a set in `ood`, but got 'near' for Arrays",
+        ),
+        (
             'shifts[0].update(make=True, images=0)',
             '`images` of Arrays .* at least 1, but got 0. Change',
         ),
@@ -230,7 +242,9 @@ def test_what_a_file_can_not_say(load, more, message):
 
 
 def test_no_such_suite(tmp_path):
-    expected = "among cifar10, .*, imagenet, or .* but got 'cifar11'. Change"
+    expected = (
+        "among cifar10, .*, imagenet-openood, or .*got 'cifar11'. Change"
+    )
     with pytest.raises(FileNotFoundError, match=expected):
         load_suite('cifar11')
     with pytest.raises(FileNotFoundError, match='but got .*gone.py'):

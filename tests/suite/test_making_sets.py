@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 from mmpretrain.registry import DATASETS
 
-from mmanchor.datasets.corruptions.imagenet_c import corrupt
+from mmanchor.datasets.corruptions.corrupt import corrupt
 from mmanchor.suite import corrupted_sets as making
 from mmanchor.suite.corrupted_sets import (
     clean_mask,

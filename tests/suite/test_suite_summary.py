@@ -9,7 +9,9 @@ from mmanchor.evaluation.metrics.corruption_error import mean_corruption_error
 from mmanchor.suite.alexnet import set_for_mce
 from mmanchor.suite.spec import Suite, SuiteSet
 from mmanchor.suite.summary import (
+    REJECTION,
     compare_scores,
+    mean_by_group,
     mean_figures,
     relative_to_alexnet,
     reliability,
@@ -198,3 +200,31 @@ def test_one_side_alone_can_not_be_compared():
     # of no clean image there is no pass, so this is out of reach of users
     with pytest.raises((ValueError, IndexError)):
         compare_scores(np.zeros(0), np.zeros(3))
+
+
+def test_a_model_without_one_of_the_sets_has_no_mean_of_the_group():
+    def found(value, *scores):
+        return dict(
+            scores={one: dict.fromkeys(REJECTION, value) for one in scores}
+        )
+
+    sets = [
+        SuiteSet(name, {}, group=group)
+        for name, group in (
+            ('a', 'near'),
+            ('b', 'near'),
+            ('c', 'far'),
+            ('d', None),
+        )
+    ]
+    measured = dict(
+        a=found(0.5, 'msp', 'energy'), b=found(0.7, 'msp'), d=found(0.1, 'msp')
+    )
+    assert mean_by_group(measured, sets) == dict(
+        near=dict(
+            sets=['a', 'b'],
+            scores=dict(msp=dict.fromkeys(REJECTION, pytest.approx(0.6))),
+        ),
+        far=dict(sets=['c'], scores={}),
+    )
+    assert mean_by_group(measured, sets[3:]) == {}

@@ -7,7 +7,7 @@ from helpers.tiny_suites import sets_of
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
-from mmanchor.evaluation.metrics import anomaly_scores
+from mmanchor.evaluation.metrics import anomaly_rejection as anomaly_scores
 from mmanchor.suite.candidates import Candidate
 
 

@@ -86,8 +86,8 @@ def test_a_file_of_ones_own_comes_before_one_of_the_same_name(
 @pytest.mark.parametrize(
     'name,advice',
     [
-        ('digit/vit-w64_digits.py', "'digits/vit-w64_digits' meant"),
-        ('vit-w64_digit', "'digits/vit-w64_digits' meant"),
+        ('digit/vit-w64_digits.py', "Did you mean 'digits/vit-w64_digits'"),
+        ('vit-w64_digit', "Did you mean 'digits/vit-w64_digits'"),
         ('nowhere/to/be/seen.py', '`mmanchor configs` lists'),
     ],
 )

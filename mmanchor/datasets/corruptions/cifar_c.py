@@ -1,6 +1,6 @@
-"""The 19 kinds of corruption with the settings of CIFAR-10-C.
+"""The 19 kinds of corruption with the strengths of CIFAR-10-C.
 
-Everything here needs the extra ``mmanchor[corruptions]``.
+This module needs the extra ``mmanchor[corruptions]``.
 """
 
 import io
@@ -15,10 +15,10 @@ from PIL import Image
 from scipy import ndimage
 from skimage.color import hsv2rgb, rgb2hsv
 
-from .seeded_numpy import seeded_numpy
+from .corrupt import seeded_numpy
 
-# What each kind's function takes after the image and the generator, at the
-# severities 1 to 5; the units are in the functions' docstrings.
+# For severities 1 to 5, the arguments of each kind's function that follow the
+# image and the generator. The functions' docstrings give the units.
 CIFAR_C: dict[str, tuple[tuple, ...]] = dict(
     gaussian_noise=((0.04,), (0.06,), (0.08,), (0.09,), (0.10,)),
     shot_noise=((500,), (250,), (100,), (75,), (50,)),
@@ -65,7 +65,7 @@ CIFAR_C: dict[str, tuple[tuple, ...]] = dict(
     saturate=((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)),
 )
 
-NUM_FROST = 5  # of the six pictures of the library, as in CIFAR-10-C
+NUM_FROST = 5  # CIFAR-10-C uses five of the library's six pictures
 FROST_SCALE = 0.2
 WATER = np.array([175, 238, 238]) / 255  # pale turquoise
 MUD = np.array([63, 42, 20]) / 255
@@ -74,16 +74,17 @@ MUD = np.array([63, 42, 20]) / 255
 def corrupt_as_cifar_c(
     image: np.ndarray, kind: str, severity: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Corrupt an image with the settings of CIFAR-10-C.
+    """Corrupt an image with the strengths of CIFAR-10-C.
 
-    Lengths are in pixels of an image of any size, but for elastic transforms,
-    where they are shares of the shorter side: 32 pixels in CIFAR-10-C.
+    Lengths are in pixels for images of any size. Only elastic transforms
+    measure lengths in shares of the shorter side, which is 32 pixels in
+    CIFAR-10-C.
 
     Args:
-        image (np.ndarray): RGB.
+        image (np.ndarray): The image in RGB.
         kind (str): One of ``ALL_C_KINDS``.
         severity (int): 1 to 5.
-        rng (np.random.Generator): All draws come from it.
+        rng (np.random.Generator): The generator of all random draws.
 
     Shape:
         - image: (H, W, 3), uint8
@@ -99,36 +100,37 @@ def corrupt_as_cifar_c(
 
     Source: D. Hendrycks and T. Dietterich, Benchmarking Neural Network
     Robustness to Common Corruptions and Perturbations, ICLR 2019, with the
-    numbers of CIFAR-10-C. We write the methods anew, so that images are those
-    of the published set in distribution, not pixel by pixel.
+    numbers of CIFAR-10-C. This is an implementation of our own: its images
+    have the distribution of the published ones, but not the same pixels.
     """
-    found = _FUNCTIONS[kind](image / 255, rng, *CIFAR_C[kind][severity - 1])
-    return 255 * np.clip(found, 0, 1)
+    arguments = CIFAR_C[kind][severity - 1]
+    corrupted = _FUNCTIONS[kind](image / 255, rng, *arguments)
+    return 255 * np.clip(corrupted, 0, 1)
 
 
 def gaussian_noise(image, rng, std):
-    """Add noise of a standard deviation, in units of the full range."""
+    """Add noise; its standard deviation is a share of the full range."""
     return image + rng.normal(0, std, image.shape)
 
 
 def shot_noise(image, rng, photons):
-    """Count photons, so many at full brightness."""
+    """Count photons; ``photons`` are expected at full brightness."""
     return rng.poisson(image * photons) / photons
 
 
 def impulse_noise(image, rng, share):
-    """Replace a share of all values, half by black and half by white."""
+    """Replace a share of all values, half of them by 0 and half by 1."""
     drawn = rng.random(image.shape)
     noisy = np.where(drawn < share / 2, 0.0, image)
     return np.where(drawn >= 1 - share / 2, 1.0, noisy)
 
 
 def speckle_noise(image, rng, std):
-    """Add noise in proportion to the brightness."""
+    """Add noise proportional to the brightness."""
     return image * (1 + rng.normal(0, std, image.shape))
 
 
-def blurred(image, std):
+def blur_with_gaussian(image, std):
     """Convolve with a Gaussian of a standard deviation in pixels."""
     stds = (std, std) + (0,) * (image.ndim - 2)
     return ndimage.gaussian_filter(image, stds, mode='nearest')
@@ -136,19 +138,19 @@ def blurred(image, std):
 
 def gaussian_blur(image, rng, std):
     """Convolve with a Gaussian of a standard deviation in pixels."""
-    return blurred(image, std)
+    return blur_with_gaussian(image, std)
 
 
 def glass_blur(image, rng, std, reach, passes):
-    """Blur, let pixels take a neighbour's value, blur.
+    """Blur, replace pixels by random neighbours, and blur again.
 
-    A neighbour is at most ``reach`` pixels up and to the left, which counts
-    the pixel itself. The script of CIFAR-10-C means to swap both, but its
-    assignment writes the neighbour's value to both places.
+    Offsets to the neighbour range from ``-reach`` to ``reach - 1``. The script
+    of CIFAR-10-C intends to swap the two pixels, but its assignment writes the
+    neighbour's value to both places.
     """
     height, width = image.shape[:2]
-    # the script rounds here, and downwards
-    image = np.floor(255 * blurred(image, std)) / 255
+    # The script of CIFAR-10-C rounds down here.
+    image = np.floor(255 * blur_with_gaussian(image, std)) / 255
     rows, columns = np.mgrid[
         reach + 1 : height - reach + 1, reach + 1 : width - reach + 1
     ]
@@ -157,22 +159,22 @@ def glass_blur(image, rng, std, reach, passes):
         moved = image.copy()
         moved[rows, columns] = image[rows + up, columns + left]
         image = moved
-    return blurred(image, std)
+    return blur_with_gaussian(image, std)
 
 
 def defocus_blur(image, rng, radius, alias_std):
-    """Convolve with a disk, smoothed with a Gaussian on 3×3 pixels."""
+    """Convolve with a disk that is smoothed by a Gaussian of 3×3 pixels."""
     reach = np.arange(-8, 9)
     disk = np.float32(reach[:, None] ** 2 + reach**2 <= radius**2)
     kernel = cv2.GaussianBlur(disk / disk.sum(), (3, 3), alias_std)
     return cv2.filter2D(image, -1, kernel)
 
 
-def moved_blur(image, radius, std, angle):
+def blur_along_line(image, radius, std, angle):
     """Average over a trail of 2·radius + 1 pixels towards an angle.
 
-    Weights fall as a Gaussian along the trail; beyond the border lies the
-    border's own value.
+    Weights decrease as a Gaussian along the trail. The image is padded with
+    the values at its border.
     """
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * std**2))
@@ -192,12 +194,12 @@ def moved_blur(image, radius, std, angle):
 def motion_blur(image, rng, radius, std):
     """Blur along a line within 45° of the horizontal."""
     angle = np.radians(rng.uniform(-45, 45))
-    # in whole grey levels, as ImageMagick, which CIFAR-10-C was made with
-    return np.rint(255 * moved_blur(image, radius, std, angle)) / 255
+    # Round to grey levels like ImageMagick, which made CIFAR-10-C.
+    return np.rint(255 * blur_along_line(image, radius, std, angle)) / 255
 
 
-def zoomed(image, factor):
-    """Enlarge the middle of an image, cut in whole pixels, to its size."""
+def zoom_in(image, factor):
+    """Crop the centre in whole pixels, and enlarge it to the image's size."""
     middle = []
     for side in image.shape[:2]:
         size = int(np.ceil(side / factor))
@@ -221,17 +223,17 @@ def zoomed(image, factor):
 
 
 def zoom_blur(image, rng, steps):
-    """Average an image and its zooms by 0 to so many percent."""
-    layers = [zoomed(image, 1 + step / 100) for step in range(steps + 1)]
+    """Average an image and enlarged copies by 0 to ``steps`` percent."""
+    layers = [zoom_in(image, 1 + step / 100) for step in range(steps + 1)]
     return np.mean([image, *layers], 0)
 
 
 def snow(image, rng, mean, std, zoom, threshold, radius, blur_std, blend):
-    """Whiten an image, and add flakes blurred by the wind, twice."""
-    flakes = zoomed(rng.normal(mean, std, image.shape[:2]), zoom)
+    """Whiten an image, and add motion-blurred flakes in two directions."""
+    flakes = zoom_in(rng.normal(mean, std, image.shape[:2]), zoom)
     flakes = np.where(flakes < threshold, 0, flakes).clip(0, 1)
     angle = np.radians(rng.uniform(-135, -45))
-    flakes = moved_blur(flakes, radius, blur_std, angle)[..., None]
+    flakes = blur_along_line(flakes, radius, blur_std, angle)[..., None]
     grey = image @ (0.299, 0.587, 0.114)
     white = np.maximum(image, 1.5 * grey[..., None] + 0.5)
     return blend * image + (1 - blend) * white + flakes + flakes[::-1, ::-1]
@@ -239,10 +241,10 @@ def snow(image, rng, mean, std, zoom, threshold, radius, blur_std, blend):
 
 @lru_cache(maxsize=2 * NUM_FROST)
 def frost_picture(number: int, height: int, width: int) -> np.ndarray:
-    """A picture of frost, in RGB.
+    """Load a picture of frost in RGB.
 
-    At a fifth of its size; or at the least size that covers an image, where
-    that is larger.
+    It is scaled to a fifth of its size, or, for larger images, to the smallest
+    size that covers the image.
 
     Shape:
         - output: (at least height, at least width, 3), in [0, 1]
@@ -264,7 +266,7 @@ def frost_picture(number: int, height: int, width: int) -> np.ndarray:
 
 
 def frost(image, rng, image_weight, frost_weight):
-    """Add a cut of a picture of frost."""
+    """Add a random crop of a picture of frost."""
     height, width = image.shape[:2]
     picture = frost_picture(int(rng.integers(NUM_FROST)) + 1, height, width)
     top, left = (
@@ -276,9 +278,9 @@ def frost(image, rng, image_weight, frost_weight):
 
 
 def fog(image, rng, weight, decay):
-    """Add clouds, and scale so that the image's maximum stays as it was.
+    """Add clouds, and scale the result to keep the image's maximum.
 
-    Clouds are a diamond-square map with a side of a power of two, the first
+    Clouds are a diamond-square map whose side is the smallest power of two
     that covers the image: 32 for 32 pixels.
     """
     height, width = image.shape[:2]
@@ -289,39 +291,42 @@ def fog(image, rng, weight, decay):
     return (image + weight * clouds) * most / (most + weight)
 
 
-def _in_hsv(image, change: Callable) -> np.ndarray:
-    """Change hue, saturation and value, each (H, W), in place."""
+def _change_hsv(image, change: Callable) -> np.ndarray:
+    """Apply a function that changes hue, saturation and value in place."""
     hsv = rgb2hsv(image)
     change(hsv[..., 0], hsv[..., 1], hsv[..., 2])
     return hsv2rgb(hsv)
 
 
 def brightness(image, rng, more):
-    """Add to the value of HSV."""
+    """Increase the value in HSV."""
 
     def brighten(hue, saturation, value):
         value[:] = np.clip(value + more, 0, 1)
 
-    return _in_hsv(image, brighten)
+    return _change_hsv(image, brighten)
 
 
 def saturate(image, rng, factor, more):
-    """Multiply the saturation of HSV, and add to it."""
+    """Multiply the saturation in HSV, and add to it."""
 
     def change(hue, saturation, value):
         saturation[:] = np.clip(factor * saturation + more, 0, 1)
 
-    return _in_hsv(image, change)
+    return _change_hsv(image, change)
 
 
 def contrast(image, rng, factor):
-    """Bring each channel closer to its mean."""
+    """Move each channel towards its mean."""
     mean = image.mean((0, 1))
     return mean + factor * (image - mean)
 
 
 def elastic_transform(image, rng, amplitude, std, shift):
-    """Move three points, then each pixel; all in shares of the side."""
+    """Apply a random affine map, then move each pixel.
+
+    All lengths are shares of the shorter side.
+    """
     height, width = image.shape[:2]
     side = min(height, width)
     centre, arm = np.array([width // 2, height // 2]), side // 3
@@ -366,7 +371,7 @@ def _as_pil(image: np.ndarray) -> Image.Image:
 
 
 def pixelate(image, rng, share):
-    """Shrink to a share of the size, in boxes, and enlarge again."""
+    """Shrink to a share of the size with a box filter, and enlarge again."""
     picture = _as_pil(image)
     size = picture.size
     small = picture.resize([int(side * share) for side in size], Image.BOX)
@@ -374,32 +379,36 @@ def pixelate(image, rng, share):
 
 
 def jpeg_compression(image, rng, quality):
-    """Compress as JPEG of a quality."""
+    """Compress as JPEG with the given quality."""
     file = io.BytesIO()
     _as_pil(image).save(file, 'JPEG', quality=quality)
     return np.asarray(Image.open(file)) / 255
 
 
 def spatter(image, rng, mean, std, blur_std, threshold, strength, is_mud):
-    """Throw water or mud at an image.
+    """Spatter an image with water or mud.
 
-    ``strength`` is the weight of water, and the standard deviation that
-    splashes of mud are blurred by. No drop leaves the image as it was.
+    ``strength`` is the weight of water, or the standard deviation of the blur
+    of mud. Without any drop, the image stays unchanged.
     """
-    liquid = blurred(rng.normal(mean, std, image.shape[:2]), blur_std)
+    liquid = blur_with_gaussian(
+        rng.normal(mean, std, image.shape[:2]), blur_std
+    )
     if is_mud:
-        cover = blurred(np.where(liquid > threshold, 1.0, 0.0), strength)
+        cover = blur_with_gaussian(
+            np.where(liquid > threshold, 1.0, 0.0), strength
+        )
         cover = np.where(cover < 0.8, 0, cover)[..., None]
         return (1 - cover) * image + cover * MUD
     liquid[liquid < threshold] = 0
-    light = _lit_drops((255 * liquid.clip(0, 1)).astype(np.uint8))
+    light = _shade_drops((255 * liquid.clip(0, 1)).astype(np.uint8))
     if not light.any():
         return image
     return image + strength * (light / light.max())[..., None] * WATER
 
 
-def _lit_drops(liquid: np.ndarray) -> np.ndarray:
-    """Drops that are brighter away from their edges, and on one side.
+def _shade_drops(liquid: np.ndarray) -> np.ndarray:
+    """Shade drops: brighter away from their edges, and on one side.
 
     Shape:
         - liquid: (H, W), uint8

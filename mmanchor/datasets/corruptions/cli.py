@@ -1,4 +1,4 @@
-"""``tools/make_corruptions.py``: a corrupted set, and how far it is."""
+"""The command ``tools/make_corruptions.py``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from rich.console import Console
 from ...utils.console import progress_bars
 from ...utils.locks import only_run
 from ..shifts.kinds import IMAGENET_C
-from .corrupted_sets import ArraySource, FolderSource, write_corrupted_set
+from .set_writer import ArraySource, FolderSource, write_corrupted_set
 
 
 def make_corruptions(
@@ -22,45 +22,47 @@ def make_corruptions(
     console: Console | None = None,
     settings: str = IMAGENET_C,
 ) -> None:
-    """Corrupt an array or a folder, with a bar that tells the time left.
+    """Corrupt an array or a folder, and show a progress bar.
 
     Args:
-        source (str): ``.npy`` file, or folder with class folders.
-        out (str): The folder to write to.
-        labels (str, optional): ``.npy`` file; needed with an array.
+        source (str): A ``.npy`` file, or a folder that contains class
+            folders.
+        out (str): The folder to write.
+        labels (str, optional): A ``.npy`` file, which an array needs.
         size (int, optional): See
-            :class:`~mmanchor.datasets.corruptions.corrupted_sets.FolderSource`.
+            :class:`~mmanchor.datasets.corruptions.set_writer.FolderSource`.
         kinds (Sequence[str]): See
-            :func:`~mmanchor.datasets.corruptions.corrupted_sets.write_corrupted_set`.
+            :func:`~mmanchor.datasets.corruptions.set_writer.write_corrupted_set`.
         seed (int): See there.
         workers (int): See there.
-        console (Console, optional): Where to print.
+        console (Console, optional): The console to print to. Defaults to
+            None: a new one.
         settings (str): See there. Defaults to ``'imagenet-c'``.
 
     Raises:
-        FileNotFoundError: ``source`` or ``labels`` is not there.
-        ValueError: An option does not go with the source; another run writes
-            to ``out``, or nobody can; or see there.
+        FileNotFoundError: ``source`` or ``labels`` does not exist.
+        ValueError: An option does not fit the source; another run writes to
+            ``out``, or it is not writable; or see there.
     """
     console = console or Console(emoji=False)
     if not Path(source).exists():
         raise FileNotFoundError(
             'Expected a .npy file of images or a folder with class folders, '
-            f'but {source} is not there. Change it.'
+            f'but {source} is not there. Change SOURCE.'
         )
     if Path(source).is_dir():
         if labels:
             raise ValueError(
-                'Expected no labels with a folder, whose class '
-                f'folders tell them, but got {labels}. Leave '
-                'them out.'
+                'Expected no labels with a folder, whose class folders are '
+                f'the labels, but got {labels}. Omit `--labels`.'
             )
         images = FolderSource(source, size)
     else:
         if size or not labels:
             raise ValueError(
                 'Expected labels and no size with an array, but got '
-                f'labels={labels} and size={size}. Change them.'
+                f'labels={labels} and size={size}. Change `--labels` or '
+                '`--size`.'
             )
         images = ArraySource(source, labels)
     with only_run(Path(out), 'name another'), progress_bars(console) as bars:

@@ -1,4 +1,4 @@
-"""CIFAR's shifted test sets, in the layout they are published in."""
+"""CIFAR's shifted test sets, in their published layouts."""
 
 from pathlib import Path
 
@@ -14,27 +14,28 @@ from .kinds import (
     SEVERITIES,
     check_kind,
     check_severity,
-    missing,
+    missing_set_error,
 )
 
 ORDERS = ('rgb', 'bgr')
 
 
 class ImageArrays(BaseDataset):
-    """Images and labels in ``.npy`` files, read a sample at a time.
+    """Images and labels in ``.npy`` files, of which samples are read singly.
 
     Args:
-        data_root (str): The folder with the files.
-        channel_order (str): ``'rgb'``, as the host's ``CIFAR10`` and
-            ``CIFAR100`` give images, for preprocessors with
-            ``to_rgb=False``; ``'bgr'``, as ``LoadImageFromFile`` does, for
-            those with ``to_rgb=True``. Defaults to ``'rgb'``.
-        **kwargs: Arguments of the host's ``BaseDataset``, as ``pipeline``,
-            which must not load images: they are in ``img`` already.
+        data_root (str): The folder that contains the files.
+        channel_order (str): ``'rgb'`` for preprocessors with
+            ``to_rgb=False``, as MMPretrain's ``CIFAR10`` and ``CIFAR100``
+            give images; or ``'bgr'`` for ``to_rgb=True``, as
+            ``LoadImageFromFile`` does. Defaults to ``'rgb'``.
+        **kwargs: Arguments of MMPretrain's ``BaseDataset``, such as
+            ``pipeline``, which must not load images: ``img`` has them
+            already.
 
     Raises:
-        FileNotFoundError: The set is not there.
-        ValueError: Its files are not as published.
+        FileNotFoundError: The data set does not exist.
+        ValueError: Its files differ from the published ones.
     """
 
     NAME = 'images in arrays'
@@ -45,22 +46,22 @@ class ImageArrays(BaseDataset):
         if channel_order not in ORDERS:
             raise ValueError(
                 "Expected `channel_order` to be 'rgb' or 'bgr', "
-                f'but got {channel_order!r}. Change it.'
+                f'but got {channel_order!r}. Change `channel_order`.'
             )
         self.channel_order = channel_order
-        # rows and labels only: packing them would take longer than reading
+        # Serialising rows and labels would take longer than reading them.
         kwargs = dict(dict(test_mode=True, serialize_data=False), **kwargs)
         super().__init__(ann_file='', data_root=str(data_root), **kwargs)
 
     def file(self, name: str) -> Path:
-        """The path of one of the set's files, which has to be there."""
+        """Get the path of one of the set's files; raise if it is missing."""
         path = Path(self.data_root).expanduser() / name
         if not path.is_file():
-            raise missing(self.NAME, self.LAYOUT, path)
+            raise missing_set_error(self.NAME, self.LAYOUT, path)
         return path
 
     def labels_in(self, name: str) -> np.ndarray:
-        """The labels in one of the set's files.
+        """Read the labels in one of the set's files.
 
         Shape:
             - output: (N,), int64
@@ -71,11 +72,11 @@ class ImageArrays(BaseDataset):
         )
 
     def rows_and_labels(self) -> tuple[range, np.ndarray]:
-        """Which rows of ``self.images`` are samples, and their labels."""
+        """Get the rows of ``self.images`` to use, and their labels."""
         raise NotImplementedError
 
     def load_data_list(self) -> list[dict]:
-        """The row and the label of each sample."""
+        """Load the row and the label of each sample."""
         self._rows, self.labels = self.rows_and_labels()
         return [
             dict(row=row, gt_label=int(label))
@@ -83,18 +84,18 @@ class ImageArrays(BaseDataset):
         ]
 
     def whole_arrays(self) -> np.ndarray | None:
-        """All images, mapped from disk; None where only some are samples.
+        """Map all images from disk; None if only some of them are samples.
 
         Shape:
             - output: (N, H, W, 3), uint8, in RGB
         """
         self.full_init()
-        if len(self) != len(self._rows):  # `indices`
+        if len(self) != len(self._rows):  # `indices` chose some samples
             return None
         return self.images.mapped(self._rows)
 
     def get_data_info(self, idx: int) -> dict:
-        """A sample with its image, (H, W, 3) in uint8."""
+        """Get a sample with its image, (H, W, 3) in uint8."""
         info = super().get_data_info(idx)
         image = self.images[info['row']]
         if self.channel_order == 'bgr':
@@ -105,22 +106,23 @@ class ImageArrays(BaseDataset):
 
 @DATASETS.register_module()
 class CorruptedArrays(ImageArrays):
-    """One kind of corruption at one severity, of images of any one size.
+    """An array of one kind of corruption at one severity.
 
-    As ``tools/make_corruptions.py`` writes them from an array, in the layout
-    of CIFAR-10-C: a ``KIND.npy`` of (5·N, H, W, 3) uint8, severities 1 to 5
-    one after the other, and a ``labels.npy`` of 5·N labels, or N that hold
-    for all five. Images stay on disk until they are asked for.
+    ``tools/make_corruptions.py`` writes such sets from an array of images of
+    one size, in the layout of CIFAR-10-C. ``KIND.npy`` has the shape
+    (5·N, H, W, 3) in uint8 and contains severities 1 to 5 in this order.
+    ``labels.npy`` contains 5·N labels, or N labels that apply to all five
+    severities. Images stay on disk until they are needed.
 
     Args:
-        data_root (str): The folder with the files.
+        data_root (str): The folder that contains the files.
         kind (str): One of ``ALL_C_KINDS``.
         severity (int): 1 to 5.
         **kwargs: Arguments of :class:`ImageArrays`.
 
     Raises:
-        FileNotFoundError: The set, or this kind, is not there.
-        ValueError: An argument is out of range, or a file not as above.
+        FileNotFoundError: The set does not exist, or lacks this kind.
+        ValueError: An argument is out of range, or a file has another layout.
     """
 
     NAME = 'a set of corrupted images'
@@ -128,7 +130,7 @@ class CorruptedArrays(ImageArrays):
         'DATA_ROOT/KIND.npy, (5·N, H, W, 3) uint8, and DATA_ROOT/labels.npy'
     )
     KINDS = ALL_C_KINDS
-    SETTINGS: str | None = None  # as the set was published
+    SETTINGS: str | None = None  # strengths of a published set
 
     def __init__(self, data_root: str, kind: str, severity: int, **kwargs):
         self.kind = check_kind(kind, self.KINDS, self.NAME)
@@ -141,10 +143,10 @@ class CorruptedArrays(ImageArrays):
         size, rest = divmod(len(self.images), len(SEVERITIES))
         if rest or len(labels) not in (size, len(self.images)):
             raise ValueError(
-                f'Expected {self.images.path} to hold five severities of as '
-                'many images as labels.npy has labels, or a fifth of them, '
-                f'but got {len(self.images)} images and {len(labels)} labels. '
-                'Download or write both again.'
+                f'Expected {self.images.path} to hold five severities, with '
+                'a label in labels.npy for each image, or for each image of '
+                f'one severity, but got {len(self.images)} images and '
+                f'{len(labels)} labels. Download or write both again.'
             )
         start = (self.severity - 1) * size
         rows = range(start, start + size)
@@ -152,7 +154,7 @@ class CorruptedArrays(ImageArrays):
 
 
 class PublishedArrays(CorruptedArrays):
-    """What CIFAR's corrupted sets share."""
+    """Base class of CIFAR's published corrupted sets."""
 
     LAYOUT = (
         'DATA_ROOT/KIND.npy, (50000, 32, 32, 3) uint8, and '
@@ -212,15 +214,16 @@ class CIFAR10_1(ImageArrays):
     """CIFAR-10.1: 2,000 new test images of CIFAR-10's classes.
 
     Args:
-        data_root (str): The folder with ``cifar10.1_v6_data.npy`` and
-            ``cifar10.1_v6_labels.npy``.
-        version (str): ``'v6'``, or ``'v4'`` of 2,021 images. Defaults to
+        data_root (str): The folder that contains ``cifar10.1_v6_data.npy``
+            and ``cifar10.1_v6_labels.npy``.
+        version (str): ``'v6'``, or ``'v4'`` with 2,021 images. Defaults to
             ``'v6'``.
         **kwargs: Arguments of :class:`ImageArrays`.
 
     Raises:
-        FileNotFoundError: The set is not there.
-        ValueError: ``version`` is another, or a file is not as published.
+        FileNotFoundError: The data set does not exist.
+        ValueError: ``version`` is unknown, or a file differs from the
+            published one.
 
     Source: B. Recht, R. Roelofs, L. Schmidt and V. Shankar, Do CIFAR-10
     Classifiers Generalize to CIFAR-10?, 2018.
@@ -238,7 +241,7 @@ class CIFAR10_1(ImageArrays):
         if version not in ('v4', 'v6'):
             raise ValueError(
                 "Expected `version` to be 'v6' or 'v4', but got "
-                f'{version!r}. Change it.'
+                f'{version!r}. Change `version`.'
             )
         self.version = version
         super().__init__(data_root, **kwargs)

@@ -1,12 +1,13 @@
-"""ImageNet's shifted test sets, in the layout they are published in."""
+"""ImageNet's shifted test sets, in their published layouts."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from mmpretrain.datasets import ImageNet
 from mmpretrain.registry import DATASETS
 
-from ..image_folders import ClassFolders, listed
-from .imagenet_wnids import imagenet_wnids
+from ...utils.text import shorten_list
+from ..image_folders import ClassFolders
 from .kinds import (
     ALL_C_KINDS,
     IMAGENET_C,
@@ -15,22 +16,58 @@ from .kinds import (
     check_severity,
 )
 
+WNID_FOLDER = Path(__file__).parent / 'wnids'
+
+
+@lru_cache
+def imagenet_wnids(subset: str = '') -> tuple[str, ...]:
+    """List the WordNet ids of ImageNet's classes, in the order of indices.
+
+    They are sorted, as are the class folders from which libraries number
+    classes.
+
+    Args:
+        subset (str): ``''`` for all 1,000 classes; ``'r'`` or ``'a'`` for the
+            200 of ImageNet-R or ImageNet-A. Defaults to ``''``.
+
+    Returns:
+        tuple[str]: The ids, such as ``'n01440764'``.
+
+    Raises:
+        ValueError: ``subset`` is another word.
+
+    Example:
+        >>> wnids = imagenet_wnids()
+        >>> len(wnids), wnids[0], len(imagenet_wnids('r'))
+        (1000, 'n01440764', 200)
+
+    Source: ILSVRC 2012's synsets; the subsets are the class folders of
+    ImageNet-R and ImageNet-A (D. Hendrycks et al., 2021).
+    """
+    if subset not in ('', 'a', 'r'):
+        raise ValueError(
+            "Expected `subset` to be '', 'a' or 'r', but got "
+            f'{subset!r}. Change `subset`.'
+        )
+    name = f'imagenet_{subset}' if subset else 'imagenet'
+    path = WNID_FOLDER / f'{name}.txt'
+    return tuple(path.read_text(encoding='utf-8').split())
+
 
 class ImageNetFolders(ClassFolders):
     """Class folders named after some of ImageNet's 1,000 classes.
 
-    Labels are indices among the 1,000. Which of them the set has is in
-    ``kept_classes`` and, for metrics, in ``metainfo['kept_classes']``: of a
-    set with fewer than all, only their logits are compared.
+    Labels are indices among the 1,000 classes. ``kept_classes`` lists those
+    that the set has. Metrics read them from ``metainfo['kept_classes']`` and
+    compare only their logits.
 
     Args:
-        data_root (str): The folder with the class folders.
+        data_root (str): The folder that contains the class folders.
         **kwargs: Arguments of :class:`ClassFolders`.
 
     Raises:
-        FileNotFoundError: The set is not there.
-        ValueError: A class folder is missing or one too many, or has no
-            image.
+        FileNotFoundError: The data set does not exist.
+        ValueError: A class folder is missing, unknown or empty.
     """
 
     METAINFO = ImageNet.METAINFO
@@ -39,32 +76,32 @@ class ImageNetFolders(ClassFolders):
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """The class folders of the set."""
+        """The class folders that the set must have."""
         return imagenet_wnids()
 
     @property
     def kept_classes(self) -> tuple[int, ...]:
-        """The indices of the classes the set has, in ascending order."""
+        """The indices of the set's classes, in ascending order."""
         self.full_init()
         return self._metainfo['kept_classes']
 
     def index_of(self, name: str) -> int:
-        """The index of a class folder among the 1,000 classes."""
+        """Get the index of a class folder among the 1,000 classes."""
         return imagenet_wnids().index(name)
 
     def labels_of(self, names: list[str]) -> dict[str, int]:
         lacking = set() if self.subset else set(self.expected) - set(names)
         extra = set(names) - set(self.expected)
         if lacking or extra:
-            told = [
-                f'{len(some)} {word} ({listed(some)})'
+            problems = [
+                f'{len(some)} {word} ({shorten_list(sorted(some), 5)})'
                 for some, word in ((lacking, 'missing'), (extra, 'unknown'))
                 if some
             ]
             raise ValueError(
-                f'Expected {self.folder} to hold the class folders of '
+                f'Expected {self.folder} to contain the class folders of '
                 f'{self.NAME}, {len(self.expected)} in all, but got '
-                f'{" and ".join(told)}. Extract the set again, or change '
+                f'{" and ".join(problems)}. Extract the set again, or change '
                 '`data_root`.'
             )
         labels = {name: self.index_of(name) for name in names}
@@ -77,15 +114,15 @@ class ImageNetC(ImageNetFolders):
     """ImageNet-C: one kind of corruption at one severity.
 
     Args:
-        data_root (str): The folder with the folders of kinds.
+        data_root (str): The folder that contains a folder for each kind.
         kind (str): One of ``ALL_C_KINDS``.
         severity (int): 1 to 5.
-        subset (bool): Whether fewer than all class folders may be there.
+        subset (bool): Whether some of the class folders may be missing.
             Defaults to False.
         **kwargs: Arguments of :class:`ImageNetFolders`.
 
     Raises:
-        FileNotFoundError: The set, or this kind, is not there.
+        FileNotFoundError: The set does not exist, or lacks this kind.
         ValueError: See :class:`ImageNetFolders`; or an argument is out of
             range.
 
@@ -134,7 +171,7 @@ class ImageNetCBar(ImageNetC):
 
 @DATASETS.register_module()
 class ImageNetR(ImageNetFolders):
-    """ImageNet-R: renditions of 200 classes.
+    """ImageNet-R: artistic renditions of 200 classes.
 
     Its arguments are those of :class:`ImageNetFolders`.
 
@@ -150,7 +187,7 @@ class ImageNetR(ImageNetFolders):
 
 @DATASETS.register_module()
 class ImageNetA(ImageNetFolders):
-    """ImageNet-A: images of 200 classes that a ResNet-50 got wrong.
+    """ImageNet-A: images of 200 classes that a ResNet-50 misclassified.
 
     Its arguments are those of :class:`ImageNetFolders`.
 
@@ -202,8 +239,9 @@ class ImageNetV2(ImageNetFolders):
 class ImageNetO(ImageNetFolders):
     """ImageNet-O: images of no class of ImageNet, all labelled −1.
 
-    They lie in the folders of classes they were taken for, which are in
-    ``kept_classes``. Its arguments are those of :class:`ImageNetFolders`.
+    Their folders are named after the classes for which a model took them.
+    These classes are in ``kept_classes``. The arguments are those of
+    :class:`ImageNetFolders`.
 
     Source: D. Hendrycks et al., Natural Adversarial Examples, CVPR 2021.
     """

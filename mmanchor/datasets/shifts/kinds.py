@@ -1,11 +1,11 @@
-"""Kinds of corruption, by the names of the published sets."""
+"""Names of the kinds of corruption in published sets, and their checks."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
-# of CIFAR-10-C, CIFAR-100-C and ImageNet-C
+# The kinds of CIFAR-10-C, CIFAR-100-C and ImageNet-C.
 C_KINDS = (
     'gaussian_noise',
     'shot_noise',
@@ -26,13 +26,13 @@ C_KINDS = (
 C_EXTRA_KINDS = ('speckle_noise', 'gaussian_blur', 'spatter', 'saturate')
 ALL_C_KINDS = C_KINDS + C_EXTRA_KINDS
 
-# How strong a severity is, by the set whose numbers it has; how reports call
-# them.
+# Published sets define how strong severities are. Keys name such a definition
+# in configs and flags, and values name it in reports.
 IMAGENET_C, CIFAR_C = 'imagenet-c', 'cifar-c'
 SETTINGS = {IMAGENET_C: "ImageNet-C's settings", CIFAR_C: "CIFAR-C's settings"}
 
-# the four groups of Hendrycks and Dietterich (ICLR 2019), Figure 1, each with
-# its kind from the four extra ones (their Appendix B)
+# The four groups of Figure 1 in Hendrycks and Dietterich (ICLR 2019). Each has
+# one of the four extra kinds of their Appendix B.
 C_GROUPS = dict(
     noise=('gaussian_noise', 'shot_noise', 'impulse_noise', 'speckle_noise'),
     blur=(
@@ -52,7 +52,7 @@ C_GROUPS = dict(
     ),
 )
 
-# so spelt in the files; those of CIFAR and ImageNet differ
+# The spelling is that of the published files. CIFAR and ImageNet differ.
 CIFAR_C_BAR_KINDS = (
     'blue_noise_sample',
     'brownish_noise',
@@ -80,12 +80,12 @@ IMAGENET_C_BAR_KINDS = (
 
 
 def check_kind(kind: str, kinds: Sequence[str], name: str) -> str:
-    """Refuse a kind of corruption that a set does not have.
+    """Raise if a data set does not have a kind of corruption.
 
     Args:
-        kind (str): As it was asked for.
-        kinds (Sequence[str]): Those the set has.
-        name (str): Of the set, for the message.
+        kind (str): The requested kind.
+        kinds (Sequence[str]): The kinds of the set.
+        name (str): The set's name in the error message.
 
     Raises:
         ValueError: ``kind`` is not among ``kinds``.
@@ -97,16 +97,16 @@ def check_kind(kind: str, kinds: Sequence[str], name: str) -> str:
     if kind not in kinds:
         raise ValueError(
             f'Expected `kind` to be one that {name} has, '
-            f'{", ".join(kinds)}, but got {kind!r}. Change it.'
+            f'{", ".join(kinds)}, but got {kind!r}. Change `kind`.'
         )
     return kind
 
 
 def check_settings(settings: str) -> str:
-    """Refuse settings that are not known.
+    """Raise if settings of corruptions are unknown.
 
     Raises:
-        ValueError: They are not in ``SETTINGS``.
+        ValueError: The settings are not in ``SETTINGS``.
 
     Example:
         >>> check_settings('cifar-c')
@@ -115,16 +115,16 @@ def check_settings(settings: str) -> str:
     if settings not in SETTINGS:
         raise ValueError(
             f'Expected `settings` of corruptions to be {IMAGENET_C} or '
-            f'{CIFAR_C}, but got {settings!r}. Change it.'
+            f'{CIFAR_C}, but got {settings!r}. Change `settings`.'
         )
     return settings
 
 
 def check_severity(severity: int) -> int:
-    """Refuse a severity that is not one of 1 to 5.
+    """Raise if a severity is not one of 1 to 5.
 
     Raises:
-        ValueError: It is not.
+        ValueError: The severity is out of range.
 
     Example:
         >>> check_severity(5)
@@ -133,21 +133,23 @@ def check_severity(severity: int) -> int:
     if isinstance(severity, bool) or severity not in SEVERITIES:
         raise ValueError(
             'Expected `severity` to be 1, 2, 3, 4 or 5, but got '
-            f'{severity!r}. Change it.'
+            f'{severity!r}. Change `severity`.'
         )
     return int(severity)
 
 
-def missing(name: str, layout: str, path: str | Path) -> FileNotFoundError:
-    """The error to raise where a set is not on disk.
+def missing_set_error(
+    name: str, layout: str, path: str | Path
+) -> FileNotFoundError:
+    """Make the error to raise if a data set is not on disk.
 
     Args:
-        name (str): The set's official name.
-        layout (str): How its files are laid out.
-        path (str | Path): What was looked for.
+        name (str): The official name of the set.
+        layout (str): The layout of its files.
+        path (str | Path): The path that does not exist.
 
     Returns:
-        FileNotFoundError: With a message that says all three.
+        FileNotFoundError: An error whose message contains all three.
     """
     return FileNotFoundError(
         f'Expected {name} with the layout {layout}, but '

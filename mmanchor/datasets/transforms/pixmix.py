@@ -1,4 +1,6 @@
-"""PixMix: training images mixed with pictures of no class."""
+"""PixMix: mixes training images with pictures of no class."""
+
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -6,7 +8,71 @@ from mmcv.transforms import BaseTransform
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image, ImageEnhance, ImageOps
 
-from .mixing_images import MixingImages
+from ..image_folders import EXTENSIONS, list_images, open_rgb
+
+
+class MixingImages:
+    """The pictures that PixMix mixes in, which are read when needed.
+
+    Args:
+        folder (str | Path): The folder to search at any depth.
+
+    Raises:
+        FileNotFoundError: The folder does not exist.
+        ValueError: The folder contains no picture.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        expected = (
+            'Expected `mixing_set` to be a folder of pictures to mix in, '
+            'such as the fractals and feature visualisations that PixMix '
+            'publishes,'
+        )
+        if not self.folder.is_dir():
+            raise FileNotFoundError(
+                f'{expected} but {self.folder} is not there. Download and '
+                'unpack them, or change `mixing_set`.'
+            )
+        self.files = list_images(self.folder)
+        if not self.files:
+            raise ValueError(
+                f'{expected} but {self.folder} has no file that ends '
+                f'in {", ".join(EXTENSIONS)}. Unpack the archive in it, '
+                'or change `mixing_set`.'
+            )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def draw(self, height: int, width: int) -> Image.Image:
+        """Draw a random crop of a random picture.
+
+        The picture is resized first, so that its shorter side is 9/8 of the
+        crop's.
+
+        Args:
+            height (int): Height of the crop, in pixels.
+            width (int): Width of the crop, in pixels.
+
+        Returns:
+            Image.Image: The crop in RGB.
+
+        Raises:
+            ValueError: The picture can't be read.
+        """
+        path = self.files[np.random.randint(len(self.files))]
+        picture = open_rgb(path)
+        scale = 9 / 8 * max(height / picture.height, width / picture.width)
+        size = (
+            max(width, round(scale * picture.width)),
+            max(height, round(scale * picture.height)),
+        )
+        picture = picture.resize(size, Image.BILINEAR)
+        left = np.random.randint(size[0] - width + 1)
+        top = np.random.randint(size[1] - height + 1)
+        return picture.crop((left, top, left + width, top + height))
+
 
 MAX_SEVERITY = 10
 
@@ -15,7 +81,7 @@ def _affine(image, *matrix):
     return image.transform(image.size, Image.AFFINE, matrix, Image.BILINEAR)
 
 
-# a strength in [0, 1] and a sign -> the image changed that much
+# Each operation takes an image, a strength in [0, 1] and a sign.
 OPERATIONS = {
     'autocontrast': lambda image, strength, sign: ImageOps.autocontrast(image),
     'equalize': lambda image, strength, sign: ImageOps.equalize(image),
@@ -44,13 +110,13 @@ OPERATIONS = {
 
 
 def _enhance(kind):
-    # a factor from 0.1 to 1.9
+    # The factor of enhancement ranges from 0.1 to 1.9.
     return lambda image, strength, sign: kind(image).enhance(
         0.1 + 1.8 * strength
     )
 
 
-# they resemble corruptions of the test sets, so are left out by default
+# These resemble corruptions of the test sets, so they are not used by default.
 MORE_OPERATIONS = {
     'color': _enhance(ImageEnhance.Color),
     'contrast': _enhance(ImageEnhance.Contrast),
@@ -60,7 +126,7 @@ MORE_OPERATIONS = {
 
 
 def _weights(beta: float) -> tuple[float, float]:
-    """Of the image and of what is mixed in: a mean, or a difference."""
+    """Draw the weights of two images, for a mean or for a difference."""
     much, little = np.random.beta(beta, 1), np.random.beta(1, beta)
     if np.random.random() < 0.5:
         return much, little
@@ -70,15 +136,15 @@ def _weights(beta: float) -> tuple[float, float]:
 def mix_additively(
     one: np.ndarray, other: np.ndarray, weights: tuple[float, float]
 ) -> np.ndarray:
-    """A weighted sum of two images about mid-grey.
+    """Add two images with weights, relative to mid-grey.
 
     Args:
-        one (np.ndarray): In [0, 1].
-        other (np.ndarray): In [0, 1], of the same shape.
-        weights (Tuple[float, float]): Of either.
+        one (np.ndarray): An image in [0, 1].
+        other (np.ndarray): An image in [0, 1] of the same shape.
+        weights (Tuple[float, float]): The weights of the two images.
 
     Returns:
-        np.ndarray: Clipped to [0, 1].
+        np.ndarray: The sum, clipped to [0, 1].
 
     Example:
         >>> mix_additively(np.ones(1), np.zeros(1), (1, 0.5))
@@ -91,7 +157,7 @@ def mix_additively(
 def mix_multiplicatively(
     one: np.ndarray, other: np.ndarray, weights: tuple[float, float]
 ) -> np.ndarray:
-    """A weighted geometric mean of two images, mid-grey being 1.
+    """Multiply two images with weights as exponents, relative to mid-grey.
 
     Arguments and result are those of :func:`mix_additively`.
 
@@ -100,40 +166,42 @@ def mix_multiplicatively(
         array([1.])
     """
     a, b = weights
-    # black to a negative power is white, not infinite
+    # Black to a negative power would be infinite; it becomes white.
     product = (2 * one) ** a * np.maximum(2 * other, 1e-37) ** b
     return np.clip(product / 2, 0, 1)
 
 
 @TRANSFORMS.register_module()
 class PixMix(BaseTransform):
-    """Mix an image with pictures of no class, and with itself changed.
+    """Mix an image with pictures of no class and augmented copies of itself.
 
-    From the image, or in half of the cases a changed copy of it, it goes
-    through up to ``rounds`` rounds. Each mixes in a picture of the mixing
-    set, or another changed copy, by sum or by product, with random weights.
+    It starts from the image, or with probability 1/2 from an augmented copy.
+    Each of up to ``rounds`` rounds mixes in a picture of the mixing set or
+    another augmented copy, by sum or by product, with random weights.
 
-    Required and modified key: ``img`` (H, W, 3), uint8. It goes last but for
-    packing, after crop and flip.
+    Required and modified key: ``img`` (H, W, 3), uint8. Put the transform
+    after crop and flip, just before packing.
 
     Args:
-        mixing_set (str): Folder of pictures, at any depth.
-        rounds (int): Most rounds; their number is uniform from 0. Defaults
-            to 4.
-        beta (float): The larger, the nearer to the image. Defaults to 3.
-        severity (float): Of the changed copies, in (0, 10]. Defaults to 3.
-        all_operations (bool): Whether copies may change in colour, contrast,
-            brightness and sharpness too. Defaults to False.
+        mixing_set (str): The folder of pictures, searched at any depth.
+        rounds (int): Maximum number of rounds. The number is drawn uniformly
+            from 0 to this maximum. Defaults to 4.
+        beta (float): Results are closer to the image for larger values.
+            Defaults to 3.
+        severity (float): Strength of augmentations, in (0, 10]. Defaults to
+            3.
+        all_operations (bool): Whether augmentations include changes of
+            colour, contrast, brightness and sharpness. Defaults to False.
         channel_order (str): ``'bgr'``, as MMPretrain reads files, or
-            ``'rgb'``, as its CIFAR datasets have them. Defaults to ``'bgr'``.
+            ``'rgb'``, as in its CIFAR data sets. Defaults to ``'bgr'``.
 
     Raises:
-        FileNotFoundError: The mixing set is not there.
-        ValueError: The mixing set is empty, or an argument out of range.
+        FileNotFoundError: The mixing set does not exist.
+        ValueError: The mixing set is empty, or an argument is out of range.
 
     Source: D. Hendrycks et al., PixMix: Dreamlike Pictures Comprehensively
-    Improve Safety Measures, CVPR 2022, and the values its code has for CIFAR
-    as defaults. For ImageNet it has ``beta=4, severity=1,
+    Improve Safety Measures, CVPR 2022. Defaults are the values of its code for
+    CIFAR. For ImageNet, its code has ``beta=4, severity=1,
     all_operations=True``.
     """
 
@@ -149,40 +217,41 @@ class PixMix(BaseTransform):
         if not isinstance(rounds, int) or rounds < 0:
             raise ValueError(
                 'Expected `rounds` to be an integer of at least '
-                f'0, but got {rounds!r}.'
+                f'0, but got {rounds!r}. Change `rounds`.'
             )
         if not beta > 0:
             raise ValueError(
-                f'Expected `beta` to be greater than 0, but got {beta}.'
+                f'Expected `beta` to be greater than 0, but got {beta}. '
+                'Change `beta`.'
             )
         if not 0 < severity <= MAX_SEVERITY:
             raise ValueError(
                 f'Expected `severity` to be in (0, '
-                f'{MAX_SEVERITY}], but got {severity}.'
+                f'{MAX_SEVERITY}], but got {severity}. Change `severity`.'
             )
         if channel_order not in ('bgr', 'rgb'):
             raise ValueError(
                 "Expected `channel_order` to be 'bgr' or 'rgb', "
-                f'but got {channel_order!r}.'
+                f'but got {channel_order!r}. Change `channel_order`.'
             )
         self.pictures = MixingImages(mixing_set)
         self.rounds = rounds
         self.beta = beta
         self.severity = severity
         self.channel_order = channel_order
-        # names: workers may have to be sent it
+        # Store names, because functions can't be pickled for workers.
         self.operations = [*OPERATIONS]
         if all_operations:
             self.operations += MORE_OPERATIONS
 
     def transform(self, results: dict) -> dict:
-        """Mix."""
+        """Mix the image."""
         image = results['img']
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(
                 'Expected an image of shape (H, W, 3) in uint8, but got '
-                f'{image.shape} in {image.dtype}. Move PixMix to before '
-                'images become tensors or other numbers.'
+                f'{image.shape} in {image.dtype}. Put PixMix before '
+                'transforms that change the type of images.'
             )
         if self.channel_order == 'bgr':
             image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -194,14 +263,14 @@ class PixMix(BaseTransform):
 
     def _mix(self, image: Image.Image) -> np.ndarray:
         picture = self.pictures.draw(image.height, image.width)
-        mixed = _unit(self._sometimes_changed(image, image))
+        mixed = _to_unit_range(self._maybe_augment(image, image))
         for _ in range(np.random.randint(self.rounds + 1)):
-            other = _unit(self._sometimes_changed(image, picture))
+            other = _to_unit_range(self._maybe_augment(image, picture))
             mix = (mix_additively, mix_multiplicatively)[np.random.randint(2)]
             mixed = mix(mixed, other, _weights(self.beta))
         return np.rint(255 * mixed).astype(np.uint8)
 
-    def _sometimes_changed(self, image, otherwise):
+    def _maybe_augment(self, image, otherwise):
         if np.random.random() < 0.5:
             return otherwise
         name = self.operations[np.random.randint(len(self.operations))]
@@ -220,5 +289,5 @@ class PixMix(BaseTransform):
         )
 
 
-def _unit(image: Image.Image) -> np.ndarray:
+def _to_unit_range(image: Image.Image) -> np.ndarray:
     return np.asarray(image, np.float32) / 255

@@ -1,4 +1,4 @@
-"""Does a model know when it is wrong?"""
+"""Calibration: is the confidence of answers their share of right ones?"""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,9 @@ from .per_image import TopLabelMetric
 from .predicted_batch import check_predictions, top_label
 
 NORMS = ('l1', 'l2', 'max')
-CELLS = 2**14  # of smECE, which is never off by more than their width
+# Confidences are rounded to this many cells for smECE. The error that this
+# causes is at most the width of a cell.
+NUM_CELLS = 2**14
 
 
 def calibration_error(
@@ -18,11 +20,11 @@ def calibration_error(
     num_bins: int = 15,
     norm: str = 'l1',
 ) -> float:
-    """Top-label calibration error of a whole data set.
+    """Compute the top-label calibration error of a whole data set.
 
-    Bins of equal width; torchmetrics does the sums. It puts a confidence of
-    exactly 1 into a bin of its own (its issue 3510), so that is lowered by
-    one unit in the last place.
+    torchmetrics computes it with bins of equal width. Because torchmetrics
+    puts a confidence of exactly 1 into an extra bin (its issue 3510), we lower
+    such confidences by one unit in the last place.
 
     Args:
         scores (torch.Tensor): Predicted probabilities.
@@ -36,14 +38,12 @@ def calibration_error(
         - labels: (N,)
 
     Returns:
-        float: In [0, 1].
+        float: The error, in [0, 1].
 
     Raises:
         ImportError: torchmetrics is not installed.
-        TypeError: ``scores`` are not floating-point, or ``labels`` no
-            integers.
-        ValueError: There is no image, one has NaN or infinity or no
-            probabilities, or a label is missing or none of the classes.
+        TypeError: See :func:`~.predicted_batch.check_predictions`.
+        ValueError: See there; or a label is none of the classes.
 
     Example:
         >>> scores = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
@@ -55,37 +55,34 @@ def calibration_error(
     _check_num_bins(num_bins)
     _check_norms([norm])
     labels = check_predictions(scores, labels)
-    return _binned(*top_label(scores, labels), num_bins, norm)
+    return _binned_error(*top_label(scores, labels), num_bins, norm)
 
 
 def smoothed_calibration_error(
     scores: torch.Tensor, labels: torch.Tensor
 ) -> float:
-    """Top-label calibration error without bins (smECE), of a data set.
+    """Compute the top-label calibration error without bins (smECE).
 
-    Residuals (1 or 0 for right or wrong, less confidence) are smoothed along
-    confidence with a Gaussian, reflected at 0 and 1, whose width is the
-    error itself: the one width at which the integral of what is left, taken
-    without sign, is the width. The authors' relplot cuts its Gaussian off
-    at +-1/2 and so gives larger errors, from about 0.2, where confidence is
-    too high in one place and too low in another.
+    The residual of an image is 1 if the answer is right and 0 otherwise,
+    minus the confidence. Residuals are smoothed along the confidence with a
+    Gaussian that is reflected at 0 and 1. The error is the width of the
+    Gaussian for which the integral of the absolute smoothed residuals equals
+    that width.
+
+    The authors' package relplot cuts its Gaussian off at +-1/2. It therefore
+    gives larger errors above about 0.2 if confidence is too high in one place
+    and too low in another.
 
     Args:
-        scores (torch.Tensor): Predicted probabilities.
-        labels (torch.Tensor): True labels.
-
-    Shape:
-        - scores: (N, num_classes)
-        - labels: (N,)
+        scores (torch.Tensor): See :func:`calibration_error`.
+        labels (torch.Tensor): See :func:`calibration_error`.
 
     Returns:
-        float: In [0, 1], to 1e-4 or better.
+        float: The error, in [0, 1], exact to 1e-4 or better.
 
     Raises:
-        TypeError: ``scores`` are not floating-point, or ``labels`` no
-            integers.
-        ValueError: There is no image, one has NaN or infinity or no
-            probabilities, or a label is missing or none of the classes.
+        TypeError: See :func:`calibration_error`.
+        ValueError: See :func:`calibration_error`.
 
     Example:
         >>> scores = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
@@ -96,14 +93,14 @@ def smoothed_calibration_error(
     via Kernel Smoothing, ICLR 2024.
     """
     labels = check_predictions(scores, labels)
-    return _smoothed(*top_label(scores, labels))
+    return _smoothed_error(*top_label(scores, labels))
 
 
 def _check_norms(norms) -> None:
     if not norms or any(norm not in NORMS for norm in norms):
         raise ValueError(
-            f'Expected `norms` to be some of {NORMS}, but '
-            f'got {norms!r}. Change it.'
+            f'Expected `norms` to be some of {NORMS}, but got {norms!r}. '
+            'Change `norms`.'
         )
 
 
@@ -115,13 +112,14 @@ def _check_num_bins(num_bins) -> None:
     ):
         raise ValueError(
             'Expected `num_bins` to be a positive integer, but '
-            f'got {num_bins!r}. Change it.'
+            f'got {num_bins!r}. Change `num_bins`.'
         )
 
 
-def _binned(confidence, right, num_bins, norm) -> float:
-    # its "binary" error bins the probability given and compares the bin's
-    # mean with the share of ones: here, of right answers
+def _binned_error(confidence, right, num_bins, norm) -> float:
+    # torchmetrics' binary error bins the probability that it is given, and
+    # compares the mean of each bin with the share of ones. With confidences
+    # and right answers this is the top-label error.
     below_one = torch.nextafter(
         confidence.new_tensor(1.0), confidence.new_tensor(0.0)
     )
@@ -133,9 +131,9 @@ def _binned(confidence, right, num_bins, norm) -> float:
     ).item()
 
 
-def _smoothed(confidence, right) -> float:
-    cells = _residuals(confidence.cpu(), right.cpu())
-    # mirrored, they have cosines only: reflection for free
+def _smoothed_error(confidence, right) -> float:
+    cells = _residuals_by_confidence(confidence.cpu(), right.cpu())
+    # Mirroring the residuals implements the reflection at 0 and 1.
     waves = torch.fft.rfft(torch.cat([cells, cells.flip(0)]))
     decay = (torch.pi * torch.arange(len(waves)).double()).square() / 2
 
@@ -144,7 +142,7 @@ def _smoothed(confidence, right) -> float:
         return torch.fft.irfft(shrunk).abs().sum().item() / 2
 
     low, high = 0.0, 1.0
-    for _ in range(30):  # a wider Gaussian leaves less
+    for _ in range(30):  # bisection: a wider Gaussian leaves smaller residuals
         middle = (low + high) / 2
         low, high = (
             (middle, high) if smoothed(middle) > middle else (low, middle)
@@ -152,16 +150,16 @@ def _smoothed(confidence, right) -> float:
     return low
 
 
-def _residuals(confidence, right):
-    """Their sums in cells of confidence, shared by the two nearest ones."""
-    # a rounding error above 1 would be outside
-    place = confidence.double().clamp(max=1) * CELLS - 0.5
+def _residuals_by_confidence(confidence, right):
+    """Sum residuals in cells, each split between the two nearest cells."""
+    # A confidence may exceed 1 by a rounding error.
+    place = confidence.double().clamp(max=1) * NUM_CELLS - 0.5
     residuals = (right.double() - confidence) / len(right)
     below = place.floor()
     upper = place - below
-    cells = residuals.new_zeros(CELLS)
+    cells = residuals.new_zeros(NUM_CELLS)
     for cell, share in ((below, 1 - upper), (below + 1, upper)):
-        at = cell.long().clamp(0, CELLS - 1)
+        at = cell.long().clamp(0, NUM_CELLS - 1)
         cells.index_add_(0, at, share * residuals)
     return cells
 
@@ -173,8 +171,8 @@ def _load_torchmetrics():
         )
     except ImportError as error:
         raise ImportError(
-            'Calibration errors are computed by torchmetrics, which is not '
-            'installed. Install it with `pip install "mmanchor[eval]"`.'
+            'Expected torchmetrics, which computes calibration errors, but it '
+            'is not installed. Install it with `pip install "mmanchor[eval]"`.'
         ) from error
     return binary_calibration_error
 
@@ -187,11 +185,11 @@ class CalibrationError(TopLabelMetric):
         num_bins (int): Number of bins. Defaults to 15.
         norms (Sequence[str]): Which of ``'l1'`` (logged as ``ece``), ``'l2'``
             (``rmsce``) and ``'max'`` (``mce``). Defaults to ``('l1', )``.
-        collect_device (str): As for MMEngine's metrics.
-        prefix (str, optional): As for MMEngine's metrics.
+        collect_device (str): See MMEngine's ``BaseMetric``.
+        prefix (str, optional): See MMEngine's ``BaseMetric``.
 
     Raises:
-        ValueError: ``norms`` has another word, or ``num_bins`` is below 1.
+        ValueError: ``norms`` or ``num_bins`` is out of range.
         ImportError: torchmetrics is not installed.
     """
 
@@ -208,14 +206,16 @@ class CalibrationError(TopLabelMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         _check_norms(norms)
         _check_num_bins(num_bins)
-        _load_torchmetrics()  # say now what is missing, not after training
+        _load_torchmetrics()  # raise before training, not after it
         self.num_bins = num_bins
         self.norms = norms
 
     def of_images(self, confidence, right):
-        """Calibration errors over all images."""
+        """Compute the errors over all images."""
         return {
-            self.NAMES[norm]: _binned(confidence, right, self.num_bins, norm)
+            self.NAMES[norm]: _binned_error(
+                confidence, right, self.num_bins, norm
+            )
             for norm in self.norms
         }
 
@@ -225,12 +225,12 @@ class SmoothedCalibrationError(TopLabelMetric):
     """:func:`smoothed_calibration_error`, as ``calibration/smooth_ece``.
 
     Args:
-        collect_device (str): As for MMEngine's metrics.
-        prefix (str, optional): As for MMEngine's metrics.
+        collect_device (str): See MMEngine's ``BaseMetric``.
+        prefix (str, optional): See MMEngine's ``BaseMetric``.
     """
 
     default_prefix = 'calibration'
 
     def of_images(self, confidence, right):
-        """The error over all images."""
-        return dict(smooth_ece=_smoothed(confidence, right))
+        """Compute the error over all images."""
+        return dict(smooth_ece=_smoothed_error(confidence, right))

@@ -1,9 +1,10 @@
-"""The number published for ImageNet-C: mean corruption error."""
+"""Mean corruption error (mCE), the number published for ImageNet-C."""
 
 from ...datasets.shifts.kinds import C_KINDS
 
-# AlexNet's errors in %, means over five severities: the authors' (issue 10 of
-# hendrycks/robustness has each severity). The last four are the extra kinds.
+# AlexNet's error in percent, mean over five severities, as the authors of
+# ImageNet-C measured it. Issue 10 of hendrycks/robustness lists each severity.
+# The last four kinds are the extra ones.
 ALEXNET_ERRORS = dict(
     gaussian_noise=88.6428,
     shot_noise=89.4468,
@@ -28,21 +29,21 @@ ALEXNET_ERRORS = dict(
 
 
 def mean_corruption_error(errors: dict[str, float]) -> float:
-    """Errors on ImageNet-C over AlexNet's, mean over the 15 kinds.
+    """Divide errors on ImageNet-C by AlexNet's, and average over 15 kinds.
 
-    100 is AlexNet's (torchvision's). Other data sets have no such number:
-    their mean error is given as it is.
+    AlexNet itself has 100. For other data sets no errors of AlexNet are
+    published, so their mean error is reported without such a division.
 
     Args:
-        errors (dict): From kinds of corruption to the mean error over the
-            five severities, in %. Other kinds than the 15 are ignored.
+        errors (dict): The error in percent, mean over the five severities,
+            for each kind of corruption. Kinds other than the 15 are ignored.
 
     Returns:
-        float: In %; smaller is better.
+        float: The mean corruption error in percent; smaller is better.
 
     Raises:
-        ValueError: One of the 15 kinds is missing, or an error is not from 0
-            to 100.
+        ValueError: One of the 15 kinds is missing, or an error is not in
+            [0, 100].
 
     Example:
         >>> round(mean_corruption_error({kind: 50 for kind in C_KINDS}), 2)
@@ -55,14 +56,14 @@ def mean_corruption_error(errors: dict[str, float]) -> float:
     if missing:
         raise ValueError(
             f'Expected the errors of all {len(C_KINDS)} kinds of corruption, '
-            f'but got none of {", ".join(missing)}. Change to a test of '
-            'these too, or give the mean error instead.'
+            f'but got none of {", ".join(missing)}. Test on these kinds too, '
+            'or report the mean error instead.'
         )
     for kind in C_KINDS:
-        if not 0 <= errors[kind] <= 100:  # nor is NaN
+        if not 0 <= errors[kind] <= 100:  # also refuses NaN
             raise ValueError(
                 'Expected errors from 0 to 100 %, but got '
-                f'{errors[kind]!r} of {kind}. Change it.'
+                f'{errors[kind]!r} for {kind}. Give percentages.'
             )
     relative = [errors[kind] / ALEXNET_ERRORS[kind] for kind in C_KINDS]
     return 100 * sum(relative) / len(relative)

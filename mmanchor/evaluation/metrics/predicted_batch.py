@@ -1,4 +1,4 @@
-"""The predictions of a batch, each field one tensor."""
+"""Predictions of a batch as tensors, and checks of predictions."""
 
 import math
 from collections.abc import Sequence
@@ -6,36 +6,40 @@ from functools import cached_property
 
 import torch
 
+# What an error advises if a field is missing.
 HINTS = dict(
     pred_score='Change the model to a classifier with one softmax.',
     pred_logits="MMPretrain's own heads give `pred_score` only. Change to a "
     'score of probabilities, or to an anchored model.',
     pred_std='Only anchored models have it, unless their protocol is '
     "'adaptive'. Change to another score.",
-    num_references='Only anchored models have it. Leave the metric out.',
+    num_references='Only anchored models have it. Remove the metric.',
     gt_label='Change the data set to one with labels.',
 )
-CARRIED = (
+UNCERTAINTY_HINT = (
     'Change `uncertainty` of KReferenceHook to name it, and test '
     'without test-time augmentation.'
 )
-OF_CLASSES = ('pred_score', 'pred_logits', 'pred_std', 'reference_logits')
-# whose softmax `pred_score` may be, the likelier ones first
-LOGITS = ('answer', 'pred_logits')
+# Fields with one column for each class.
+CLASS_FIELDS = ('pred_score', 'pred_logits', 'pred_std', 'reference_logits')
+# Fields whose softmax may be `pred_score`, the likelier one first.
+LOGIT_FIELDS = ('answer', 'pred_logits')
 
 
 class PredictedBatch:
-    """Fields of the predictions for B images, and their labels.
+    """Predictions for B images, and their labels.
 
     Args:
-        fields (Dict[str, torch.Tensor]): By name, ``gt_label`` among them.
-        kept_classes (Sequence[int], optional): The classes that a data set
-            has, where these alone compete, as in ImageNet-R and -A:
-            probabilities add up to 1 over them. Ascending. Defaults to all.
+        fields (Dict[str, torch.Tensor]): The fields of the predictions by
+            name, including ``gt_label``.
+        kept_classes (Sequence[int], optional): The classes that the data set
+            has, in ascending order, if only these compete, as for ImageNet-R
+            and -A. Their probabilities are scaled to add up to 1. Defaults to
+            None: all classes.
 
     Shape:
-        - fields: (B, ...) each; labels (B,) or (B, 1), below 0 out of
-          distribution
+        - fields: (B, ...) each; labels are (B,) or (B, 1), and below 0 for
+          images out of distribution
 
     Example:
         >>> batch = PredictedBatch(
@@ -61,7 +65,7 @@ class PredictedBatch:
     def of_samples(
         cls, samples: Sequence[dict], kept_classes: Sequence[int] | None = None
     ):
-        """The predictions of a batch as evaluators give them.
+        """Build a batch from the samples that an evaluator passes on.
 
         Raises:
             ValueError: An image has several labels.
@@ -71,34 +75,34 @@ class PredictedBatch:
                 raise ValueError(
                     'Expected one label an image, but got '
                     f'{len(sample["gt_label"])}. Change the data set: these '
-                    'metrics are of single-label classification.'
+                    'metrics are for single-label classification.'
                 )
-        return cls(_Stacked(samples), kept_classes)
+        return cls(_SampleFields(samples), kept_classes)
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        """A field; of the kept classes only.
+        """Get a field, restricted to the kept classes.
 
         Shape:
             - output: (B, ...)
 
         Raises:
-            ValueError: The predictions don't have it, or are for fewer
-                classes than those that are kept.
+            ValueError: The predictions lack the field, or have too few
+                classes.
         """
         if name == 'log_scores':
             return self.log_scores
         if name not in self._fields:
             got = (
-                f'{self._fields.lacking(name)} without it'
-                if isinstance(self._fields, _Stacked)
+                f'{self._fields.count_missing(name)} without it'
+                if isinstance(self._fields, _SampleFields)
                 else ', '.join(self._fields)
             )
             raise ValueError(
                 f'Expected predictions with `{name}`, but got '
-                f'{got}. {HINTS.get(name, CARRIED)}'
+                f'{got}. {HINTS.get(name, UNCERTAINTY_HINT)}'
             )
         values = self._fields[name]
-        if name not in OF_CLASSES or not self._drops_classes(values):
+        if name not in CLASS_FIELDS or not self._drops_classes(values):
             return values
         if name == 'pred_score':
             return self.log_scores.exp().to(values.dtype)
@@ -110,19 +114,21 @@ class PredictedBatch:
         if max(self._kept) >= values.size(1):
             raise ValueError(
                 f'Expected predictions for {max(self._kept) + 1} classes or '
-                f'more, some of which alone compete, but got {values.size(1)}.'
-                ' Name another checkpoint, or mend `kept_classes`.'
+                'more, as `kept_classes` of the data set requires, but got '
+                f'{values.size(1)}. Name another checkpoint, or correct '
+                '`kept_classes`.'
             )
         return True
 
     @cached_property
     def log_scores(self) -> torch.Tensor:
-        """Logarithms of ``pred_score``, over the kept classes alone.
+        """Logarithms of ``pred_score``, normalised over the kept classes.
 
-        They come from logits where ``pred_score`` is their softmax:
-        probabilities that underflowed, or rounded to 1, have lost their
-        order. Those of other averages over references are taken as they are,
-        unless all kept classes underflowed; then the mean logits answer.
+        If ``pred_score`` is the softmax of logits, they are computed from the
+        logits, because probabilities that underflowed or rounded to 1 have
+        lost their order. If it is another average over references, they are
+        computed from ``pred_score``, or from the mean logits for images whose
+        kept classes all underflowed.
 
         Shape:
             - output: (B, num_classes), double
@@ -141,8 +147,8 @@ class PredictedBatch:
         logs = scores.double().clamp(min=smallest).log()
         logs = logs.where(scores.isfinite(), math.nan)
         lost = scores[:, kept].amax(1) < smallest
-        found = logs[:, kept].log_softmax(1)
-        for name in LOGITS[::-1]:
+        result = logs[:, kept].log_softmax(1)
+        for name in LOGIT_FIELDS[::-1]:
             if name not in self._fields:
                 continue
             logits = self._fields[name].double()
@@ -151,31 +157,34 @@ class PredictedBatch:
             expected = logits.log_softmax(1).clamp(min=math.log(smallest))
             same = (expected - logs).abs() <= 0.02 + 0.01 * logs.abs()
             usable = lost | same.all(1)
-            found = (
-                logits[:, kept].log_softmax(1).where(usable[:, None], found)
+            result = (
+                logits[:, kept].log_softmax(1).where(usable[:, None], result)
             )
             lost = lost & ~usable
         if lost.any():
             raise ValueError(
-                'Expected probabilities above 0 for some of the kept classes, '
+                'Expected a probability above 0 for one of the kept classes, '
                 f'but got 0 for all of them for {lost.sum().item()} images: '
-                'they underflowed. Test with `tools/evaluate.py`, which works '
-                'from logits.'
+                'they underflowed. Test with `tools/evaluate.py`, which uses '
+                'logits.'
             )
-        return found
+        return result
 
     def __contains__(self, name: str) -> bool:
         return (name if name != 'log_scores' else 'pred_score') in self._fields
 
     @property
     def labels(self) -> torch.Tensor:
-        """Among the kept classes; below 0 is out of distribution.
+        """Labels as positions among the kept classes.
+
+        Labels below 0 mark images out of distribution.
 
         Shape:
             - output: (B,)
 
         Raises:
-            ValueError: There are none, or one is not among the kept classes.
+            ValueError: The batch has no labels, or a label is not among the
+                kept classes.
         """
         labels = self['gt_label'].flatten()
         if self._kept is None:
@@ -187,7 +196,7 @@ class PredictedBatch:
         if len(wrong):
             raise ValueError(
                 f'Expected labels among the {len(kept)} classes that the '
-                f'data set says it has, but got {wrong[0].item()}. Mend '
+                f'data set says it has, but got {wrong[0].item()}. Correct '
                 '`kept_classes` of its `metainfo`.'
             )
         return places.where(labels >= 0, labels)
@@ -201,27 +210,27 @@ class PredictedBatch:
 def check_predictions(
     scores: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
-    """Refuse scores that are no probabilities, and labels of other images.
+    """Raise unless scores are probabilities with one label for each row.
 
-    Probabilities may be off by 0.001 and their sum by 0.02, as rounding to
-    half precision has it.
+    Probabilities may be off by 0.001 and their sum by 0.02, as much as
+    rounding to half precision causes.
 
     Args:
         scores (torch.Tensor): Predicted probabilities.
-        labels (torch.Tensor): True labels, integers of any width.
+        labels (torch.Tensor): True labels, of any integer type.
 
     Shape:
         - scores: (N, num_classes)
         - labels: (N,)
 
     Returns:
-        torch.Tensor: The labels as int64, which torch indexes with.
+        torch.Tensor: The labels as int64, which torch needs to index.
 
     Raises:
-        TypeError: ``scores`` are not floating-point, or ``labels`` no
+        TypeError: ``scores`` are not floating-point, or ``labels`` are not
             integers.
-        ValueError: Shapes are others, there is no image, one has NaN or
-            infinity, or a row is not of probabilities.
+        ValueError: A shape is wrong, there is no image, a score is NaN or
+            infinite, or a row does not consist of probabilities.
 
     Example:
         >>> check_predictions(
@@ -233,7 +242,7 @@ def check_predictions(
     if not scores.is_floating_point():
         raise TypeError(
             'Expected `scores` to be floating-point probabilities,'
-            f' but got {scores.dtype}. Convert them.'
+            f' but got {scores.dtype}. Convert `scores`.'
         )
     labels = integer_labels(labels)
     if scores.dim() != 2 or labels.shape != scores.shape[:1]:
@@ -258,10 +267,12 @@ def check_predictions(
 
 
 def integer_labels(labels: torch.Tensor) -> torch.Tensor:
-    """Labels as int64; CIFAR-10-C's own, for one, are uint8.
+    """Convert integer labels to int64.
+
+    The labels of CIFAR-10-C, for example, are uint8.
 
     Raises:
-        TypeError: They are no integers.
+        TypeError: The labels are not integers.
 
     Example:
         >>> integer_labels(torch.tensor([3], dtype=torch.uint8)).dtype
@@ -270,16 +281,16 @@ def integer_labels(labels: torch.Tensor) -> torch.Tensor:
     if labels.is_floating_point() or labels.dtype == torch.bool:
         raise TypeError(
             'Expected `labels` to be integers, but got '
-            f'{labels.dtype}. Convert them.'
+            f'{labels.dtype}. Convert `labels`.'
         )
     return labels.long()
 
 
 def check_labels(labels: torch.Tensor, num_classes: int) -> None:
-    """Refuse labels that are none of the classes.
+    """Raise if a label is none of the classes.
 
     Raises:
-        ValueError: See above.
+        ValueError: A label is below 0, or not below ``num_classes``.
 
     Example:
         >>> check_labels(torch.tensor([0, 9]), 10)
@@ -297,7 +308,7 @@ def check_labels(labels: torch.Tensor, num_classes: int) -> None:
 def top_label(
     scores: torch.Tensor, labels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """How sure of its first choice, and whether that is right.
+    """Compute the confidence of each answer, and whether it is right.
 
     Args:
         scores (torch.Tensor): Predicted probabilities.
@@ -321,13 +332,13 @@ def top_label(
 
 
 def check_images(values: torch.Tensor) -> None:
-    """Refuse none at all, NaN and infinity.
+    """Raise if there is no image, or if one has NaN or infinite values.
 
     Args:
-        values (torch.Tensor): One row, or one number, an image.
+        values (torch.Tensor): One row, or one number, for each image.
 
     Raises:
-        ValueError: There is no image, or one has NaN or infinity.
+        ValueError: There is no image, or one has NaN or infinite values.
 
     Example:
         >>> check_images(torch.zeros(2, 3))
@@ -348,7 +359,7 @@ def check_images(values: torch.Tensor) -> None:
 
 
 def all_finite(values: torch.Tensor) -> torch.Tensor:
-    """Which images have neither NaN nor infinity.
+    """Say which images have finite values only.
 
     Shape:
         - values: (B, ...)
@@ -357,17 +368,17 @@ def all_finite(values: torch.Tensor) -> torch.Tensor:
     return values.reshape(len(values), -1).isfinite().all(1)
 
 
-class _Stacked:
-    """Fields of samples, stacked when they are asked for, on CPU."""
+class _SampleFields:
+    """Stacks a field of all samples, on the CPU, when it is needed."""
 
     def __init__(self, samples):
         self.samples = samples
 
     def __contains__(self, name):
-        return not self.lacking(name)
+        return not self.count_missing(name)
 
-    def lacking(self, name) -> int:
-        """How many samples don't have it."""
+    def count_missing(self, name) -> int:
+        """Count the samples that lack a field."""
         return sum(name not in sample for sample in self.samples)
 
     def __getitem__(self, name):

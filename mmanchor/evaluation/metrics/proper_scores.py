@@ -1,20 +1,25 @@
-"""Are the predicted probabilities good ones? Proper scoring rules."""
+"""Proper scoring rules of predicted probabilities.
+
+All functions take predicted probabilities and true labels, and check them with
+:func:`~.predicted_batch.check_predictions`.
+"""
 
 import torch
 from mmpretrain.registry import METRICS
 
-from .per_image import PerImageMetric, marked
+from .per_image import PerImageMetric, mark_nonfinite
 from .predicted_batch import check_labels, check_predictions
 
 
 def negative_log_likelihood(
     scores: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
-    """-log of the probability of the true class, in nats, for each image.
+    """Compute -log of the true class's probability for each image, in nats.
 
-    Probabilities are what the model answers with, whatever it averaged over
-    references. One that underflowed counts as the smallest normal number of
-    the scores' type: 87.3 nats at most in float32.
+    The probabilities are those that the model answers with, however it
+    averages over references. A probability that underflowed counts as the
+    smallest normal number of its type, so that the result is at most 87.3
+    nats in float32.
 
     Args:
         scores (torch.Tensor): Predicted probabilities.
@@ -26,10 +31,8 @@ def negative_log_likelihood(
         - output: (N,), double; its mean is the metric
 
     Raises:
-        TypeError: ``scores`` are not floating-point, or ``labels`` no
-            integers.
-        ValueError: There is no image, one has NaN or infinity or no
-            probabilities, or a label is missing or none of the classes.
+        TypeError: See :func:`~.predicted_batch.check_predictions`.
+        ValueError: See there; or a label is none of the classes.
 
     Example:
         >>> scores = torch.tensor([[0.5, 0.5], [0.0, 1.0]])
@@ -41,25 +44,17 @@ def negative_log_likelihood(
 
 
 def brier_score(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Sum over classes of squared differences, for each image.
+    """Compute the Brier score of each image.
 
-    Between the predicted probabilities and 1 for the true class, 0 for the
-    others: in [0, 2], not divided by the number of classes.
+    It is the sum over classes of the squared difference between the predicted
+    probability and 1 for the true class or 0 for any other class. It lies in
+    [0, 2], as it is not divided by the number of classes.
 
     Args:
-        scores (torch.Tensor): Predicted probabilities.
-        labels (torch.Tensor): True labels.
+        scores (torch.Tensor): See :func:`negative_log_likelihood`.
+        labels (torch.Tensor): See :func:`negative_log_likelihood`.
 
-    Shape:
-        - scores: (N, num_classes)
-        - labels: (N,)
-        - output: (N,), double; its mean is the metric
-
-    Raises:
-        TypeError: ``scores`` are not floating-point, or ``labels`` no
-            integers.
-        ValueError: There is no image, one has NaN or infinity or no
-            probabilities, or a label is missing or none of the classes.
+    Shape and errors are those of :func:`negative_log_likelihood`.
 
     Example:
         >>> brier_score(torch.tensor([[0.0, 1.0]]), torch.tensor([0])).item()
@@ -91,16 +86,16 @@ class NegativeLogLikelihood(PerImageMetric):
     """Mean of :func:`negative_log_likelihood`, as ``probabilities/nll``.
 
     Args:
-        collect_device (str): As for MMEngine's metrics.
-        prefix (str, optional): As for MMEngine's metrics.
+        collect_device (str): See MMEngine's ``BaseMetric``.
+        prefix (str, optional): See MMEngine's ``BaseMetric``.
     """
 
     default_prefix = 'probabilities'
 
     def numbers(self, batch):
-        """See :class:`~mmanchor.evaluation.PerImageMetric`."""
+        """See :class:`PerImageMetric`."""
         scores = batch['pred_score']
-        return [marked(_nll(scores, batch.labels), scores)]
+        return [mark_nonfinite(_nll(scores, batch.labels), scores)]
 
     def of_images(self, nll):
         """The mean over all images."""
@@ -112,16 +107,16 @@ class BrierScore(PerImageMetric):
     """Mean of :func:`brier_score`, as ``probabilities/brier``.
 
     Args:
-        collect_device (str): As for MMEngine's metrics.
-        prefix (str, optional): As for MMEngine's metrics.
+        collect_device (str): See MMEngine's ``BaseMetric``.
+        prefix (str, optional): See MMEngine's ``BaseMetric``.
     """
 
     default_prefix = 'probabilities'
 
     def numbers(self, batch):
-        """See :class:`~mmanchor.evaluation.PerImageMetric`."""
+        """See :class:`PerImageMetric`."""
         scores = batch['pred_score']
-        return [marked(_brier(scores, batch.labels), scores)]
+        return [mark_nonfinite(_brier(scores, batch.labels), scores)]
 
     def of_images(self, brier):
         """The mean over all images."""

@@ -1,4 +1,4 @@
-"""Is a model wrong where it is unsure? Selective classification."""
+"""Selective classification: are a model's errors where it is unsure?"""
 
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ class RiskCoverage(NamedTuple):
 
     Attributes:
         aurc (float): In [0, 1]; smaller is better.
-        excess (float): The same less that of the best order, which has all
-            errors last; 0 is best.
+        excess (float): ``aurc`` minus the area of the best order, in which
+            all errors come last; 0 is best.
     """
 
     aurc: float
@@ -25,14 +25,14 @@ class RiskCoverage(NamedTuple):
 def risk_coverage(
     confidence: torch.Tensor, right: torch.Tensor
 ) -> RiskCoverage:
-    """Mean error rate of the n most confident images, over n = 1 ... N.
+    """Average the error rate of the n most confident images over n = 1 ... N.
 
-    Images of the same confidence count as the mean over all their orders.
+    For images of equal confidence, the mean over all their orders is used.
 
     Args:
-        confidence (torch.Tensor): The largest probability, or any number
-            that is larger for surer answers.
-        right (torch.Tensor): Whether the answer is right.
+        confidence (torch.Tensor): The largest probability, or any other
+            number that is larger where the model is surer.
+        right (torch.Tensor): Whether each answer is right.
 
     Shape:
         - confidence: (N,)
@@ -42,8 +42,8 @@ def risk_coverage(
         RiskCoverage: ``aurc`` and ``excess``.
 
     Raises:
-        ValueError: There is no image, one has NaN or infinity, or shapes
-            are others.
+        ValueError: There is no image, a confidence is NaN or infinite, or a
+            shape is wrong.
 
     Example:
         >>> risk_coverage(
@@ -61,7 +61,7 @@ def risk_coverage(
             'either.'
         )
     check_images(confidence)
-    confidence = confidence.double()  # negated below: bytes would wrap
+    confidence = confidence.double()  # negating bytes would wrap around
     wrong = 1 - right.double()
     group, size = torch.unique(
         -confidence, return_inverse=True, return_counts=True
@@ -78,18 +78,18 @@ def _mean_risk(wrong: torch.Tensor) -> float:
 
 @METRICS.register_module()
 class AreaUnderRiskCoverage(TopLabelMetric):
-    """:func:`risk_coverage` by the largest probability.
+    """:func:`risk_coverage` with the largest probability as confidence.
 
-    Logged as ``selective/aurc`` and ``selective/excess_aurc``.
+    It is logged as ``selective/aurc`` and ``selective/excess_aurc``.
 
     Args:
-        collect_device (str): As for MMEngine's metrics.
-        prefix (str, optional): As for MMEngine's metrics.
+        collect_device (str): See MMEngine's ``BaseMetric``.
+        prefix (str, optional): See MMEngine's ``BaseMetric``.
     """
 
     default_prefix = 'selective'
 
     def of_images(self, confidence, right):
-        """Both areas, over all images."""
-        found = risk_coverage(confidence, right)
-        return dict(aurc=found.aurc, excess_aurc=found.excess)
+        """Compute both areas over all images."""
+        areas = risk_coverage(confidence, right)
+        return dict(aurc=areas.aurc, excess_aurc=areas.excess)

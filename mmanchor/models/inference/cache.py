@@ -1,47 +1,80 @@
-"""What was made from tensors, kept as long as they have the same values."""
+"""Caches one value computed from tensors; recomputes it when one changes."""
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 
 class Kept:
-    """One such thing.
+    """One such value.
 
-    Values are compared, at each use: hooks that swap weights leave no other
-    trace. Copies and pickles of a model are free of it.
+    Tensors of which it is known who writes to them are recognised by address
+    and version, which costs nothing. All others are compared by value at each
+    use, in one answer of the device: hooks that swap weights by
+    ``parameter.data`` leave no other trace. Copies and pickles of a model are
+    free of it.
 
     Example:
         >>> kept, x = Kept(), torch.ones(2)
         >>> kept.get([x], lambda: x.sum().item())
         2.0
-        >>> kept.get([x.add_(1)], lambda: x.sum().item())
+        >>> x.data.add_(1)
+        tensor([2., 2.])
+        >>> kept.get([x], lambda: x.sum().item())
         4.0
     """
 
     def __init__(self):
-        # one attribute for both: threads must not see one without the other
-        self._entry: tuple[list[torch.Tensor], Any] | None = None
+        # one attribute for all: threads must not see one without the other
+        self._entry: tuple[list[_Seen], Any] | None = None
+        self._thread = threading.local()
 
     def get(
-        self, made_from: Sequence[torch.Tensor], make: Callable[[], Any]
+        self,
+        made_from: Sequence[torch.Tensor],
+        make: Callable[[], Any],
+        versioned: Sequence[torch.Tensor] = (),
     ) -> Any:
-        """The thing, made anew where a tensor is another.
+        """The value, computed anew where a tensor is another.
 
         Args:
-            made_from (Sequence[torch.Tensor]): All that it depends on.
-            make (Callable): Makes it.
+            made_from (Sequence[torch.Tensor]): What it depends on, compared
+                by value.
+            make (Callable): Computes it.
+            versioned (Sequence[torch.Tensor]): What it depends on, too, and
+                nobody writes to behind the back of autograd's versions.
+                Compared by value only where address or version differ.
         """
         entry = self._entry
-        if entry is None or not (
-            len(entry[0]) == len(made_from)
-            and all(map(_same, entry[0], made_from))
+        if entry is not None and entry is getattr(
+            self._thread, 'compared', None
         ):
+            return entry[1]
+        count = len(versioned)
+        tensors = [*versioned, *made_from]
+        if entry is None or not _unchanged(entry[0], tensors, count):
             # copied first: what changes meanwhile must not look up to date
-            copies = [tensor.detach().clone() for tensor in made_from]
-            entry = self._entry = (copies, make())
+            seen = [_Seen(tensor) for tensor in tensors]
+            entry = self._entry = (seen, make())
+        if getattr(self._thread, 'compares_once', False):
+            self._thread.compared = entry
         return entry[1]
+
+    @contextmanager
+    def comparing_once(self) -> Iterator[None]:
+        """Let only the first use by this thread compare, for a while.
+
+        For uses between which nobody changes a tensor, such as the rounds of
+        one batch.
+        """
+        self._thread.compares_once = True
+        try:
+            yield
+        finally:
+            self._thread.compares_once, self._thread.compared = False, None
 
     def __deepcopy__(self, memo):
         return Kept()
@@ -50,10 +83,45 @@ class Kept:
         return Kept, ()
 
 
-def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return (
-        a.shape == b.shape
-        and a.dtype == b.dtype
-        and a.device == b.device
-        and torch.equal(a, b)
-    )
+class _Seen:
+    """A tensor as it was: its values, and where and in which version."""
+
+    def __init__(self, tensor: torch.Tensor):
+        self.values = tensor.detach().clone()
+        # shares memory, which can not become another tensor's meanwhile
+        self.alias = tensor.detach()
+        self.version = _version(tensor)
+
+    def may_be(self, tensor: torch.Tensor) -> bool:
+        return (
+            self.values.shape == tensor.shape
+            and self.values.dtype == tensor.dtype
+            and self.values.device == tensor.device
+        )
+
+    def surely_is(self, tensor: torch.Tensor) -> bool:
+        return (
+            self.version is not None
+            and self.version == _version(tensor)
+            and self.alias.data_ptr() == tensor.data_ptr()
+            and self.alias.stride() == tensor.stride()
+        )
+
+
+def _unchanged(
+    seen: Sequence[_Seen], tensors: Sequence[torch.Tensor], versioned: int
+) -> bool:
+    if len(seen) != len(tensors) or not all(
+        was.may_be(tensor) for was, tensor in zip(seen, tensors)
+    ):
+        return False
+    differ = [
+        (was.values != tensor).any()
+        for index, (was, tensor) in enumerate(zip(seen, tensors))
+        if index >= versioned or not was.surely_is(tensor)
+    ]
+    return not differ or not bool(torch.stack(differ).any())
+
+
+def _version(tensor: torch.Tensor) -> int | None:
+    return None if tensor.is_inference() else tensor._version

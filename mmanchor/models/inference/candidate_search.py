@@ -1,16 +1,28 @@
 """The search of transduction, with what it keeps between batches."""
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
-from mmpretrain.models import ImageClassifier
 
 from ...functional import anchor, best_candidates, check_same_size, pair_norms
+from ...functional.place import tensors_of
 from .cache import Kept
 from .reference_passes import normalised, settings_of
 
 SPACES = ('images', 'features')
 _BLOCK = 32  # images at a time
+
+
+class ChosenReferences(NamedTuple):
+    """The one reference of each image.
+
+    Attributes:
+        index (torch.Tensor): (B,), which of the references in use.
+        references (torch.Tensor): (B, C, H, W), normalised.
+    """
+
+    index: torch.Tensor
+    references: torch.Tensor
 
 
 class CandidateSearch:
@@ -29,8 +41,8 @@ class CandidateSearch:
         self._kept = Kept()
 
     @torch.no_grad()
-    def __call__(self, model, images: torch.Tensor) -> torch.Tensor:
-        """The best candidates, as the backbone is to see them.
+    def __call__(self, model, images: torch.Tensor) -> ChosenReferences:
+        """The best candidates.
 
         Args:
             model (AnchoredImageClassifier): With candidates and residuals in
@@ -38,25 +50,26 @@ class CandidateSearch:
             images (torch.Tensor): Normalised.
 
         Shape:
-            - images, output: (B, C, H, W)
+            - images: (B, C, H, W)
 
         Raises:
             ValueError: There are too few candidates, or residuals, or they
                 have another size than the images.
         """
         bank = model.reference_bank
-        # looked at by value: cheap beside a pass, and never out of date
-        made_from = [bank.in_use, bank.residual_pairs, *settings_of(model)]
+        made_from = settings_of(model)
         if self.space == 'features':
             made_from.append(_fingerprint(model))
         references, *known = self._kept.get(
             [*made_from, images.new_empty(0)],  # its type, and device
             lambda: self._make(model, images),
+            versioned=[bank.in_use, bank.residual_pairs],
         )
         check_same_size(images, references)
         with torch.autocast(images.device.type, enabled=False):
             points = self._points(model, images, references[:1])
-            return references[best_candidates(points, *known)]
+            best = best_candidates(points, *known)
+            return ChosenReferences(best, references[best])
 
     def _make(self, model, images):
         """References, and in the space of the search candidates, residuals
@@ -118,8 +131,8 @@ class CandidateSearch:
         if self.space == 'images':
             return images.flatten(1).float()
         anchored = anchor(images, reference.expand_as(images))
-        feats = ImageClassifier.extract_feat(model, anchored)
-        return torch.cat([x.flatten(1).float() for x in _tensors(feats)], 1)
+        feats = model.features_of_rows(anchored)
+        return torch.cat([x.flatten(1).float() for x in tensors_of(feats)], 1)
 
 
 def _fingerprint(model) -> torch.Tensor:
@@ -132,11 +145,3 @@ def _fingerprint(model) -> torch.Tensor:
             for value in (tensor.double().sum(), tensor.double().norm())
         ]
     )
-
-
-def _tensors(tree) -> Iterator[torch.Tensor]:
-    if isinstance(tree, torch.Tensor):
-        yield tree
-    else:
-        for branch in tree:
-            yield from _tensors(branch)

@@ -5,22 +5,24 @@ from typing import NamedTuple
 
 import torch
 
-from ...functional import anchor, settled
+from ...functional import RowMask, settled
 from ...registry import (
     PROTOCOLS,
     UNCERTAINTIES,
     build_registered,
     registered_name,
 )
-from .candidate_search import SPACES, CandidateSearch
+from ...utils.compiling import not_compiled
+from ...utils.transfer import copy_to_device
+from .candidate_search import SPACES, CandidateSearch, ChosenReferences
 
 
 class Answers(NamedTuple):
     """The logits of some images for their references.
 
     Attributes:
-        rows (torch.Tensor, optional): (b,), which images of the batch; None:
-            all of them, in order.
+        rows (torch.Tensor, optional): (b,), which images of the batch, on
+            the CPU; None: all of them, in order.
         logits (torch.Tensor): (k, b, num_classes).
     """
 
@@ -69,8 +71,8 @@ class Protocol:
         """References it needs in the bank, where K are asked for."""
         return num_references
 
-    def choose(self, model, images: torch.Tensor) -> torch.Tensor | None:
-        """The one reference of each image, (B, C, H, W), if it has one."""
+    def choose(self, model, images: torch.Tensor) -> ChosenReferences | None:
+        """The one reference of each image, if it has one."""
 
     def answer(self, model, images: torch.Tensor) -> list[Answers]:
         """The logits of normalised images (B, C, H, W)."""
@@ -161,8 +163,8 @@ class Transduction(Protocol):
 
     def answer(self, model, images):
         """See :class:`Protocol`."""
-        anchored = anchor(images, self.choose(model, images))
-        return [Answers(None, model.reference_logits(anchored))]
+        chosen = self.choose(model, images)
+        return [Answers(None, model.chosen_logits(images, chosen))]
 
 
 @PROTOCOLS.register_module('adaptive')
@@ -201,24 +203,44 @@ class Adaptive(Protocol):
         """See :class:`Protocol`."""
         return f'K ≤ {num_references}'
 
+    @not_compiled  # compiled anew for every number of images left
     def answer(self, model, images):
         """See :class:`Protocol`; one group for each number of references."""
+        with model.kept_maps.comparing_once():
+            return self._answer(model, images)
+
+    def _answer(self, model, images):
         num_references = len(model.reference_bank.in_use)
-        logits = model.reference_logits(images, slice(2))
-        open_rows = torch.arange(len(images), device=images.device)
+        of_all = work = model.image_work()
+        batch = len(images)
+        logits = model.reference_logits(images, slice(2), work)
+        open_rows = torch.arange(batch)
+        on_device = torch.arange(batch, device=images.device)
         groups = []
         for seen in range(2, num_references):
-            done = settled(
-                logits, num_references, self.standard_errors, model.average
+            # the one answer of the device that a round waits for
+            done = RowMask(
+                settled(
+                    logits, num_references, self.standard_errors, model.average
+                ).tolist()
             )
-            if done.any():
-                groups.append(Answers(open_rows[done], logits[:, done]))
-            open_rows, logits = open_rows[~done], logits[:, ~done]
-            if not len(open_rows):
-                return groups
-            more = model.reference_logits(
-                images[open_rows], slice(seen, seen + 1)
-            )
+            if done.all:
+                return [*groups, Answers(open_rows, logits)]
+            if done.any:
+                rows, rest = done.indices(images.device)
+                groups.append(
+                    Answers(
+                        open_rows[done.indices('cpu')[0]],
+                        logits.index_select(1, rows),
+                    )
+                )
+                open_rows = open_rows[done.indices('cpu')[1]]
+                logits = logits.index_select(1, rest)
+                images = images.index_select(0, rest)
+                on_device = on_device.index_select(0, rest)
+                # of a smaller batch it is harder to say what is of images
+                work = of_all.of_rows(on_device, batch)
+            more = model.reference_logits(images, slice(seen, seen + 1), work)
             logits = torch.cat([logits, more])
         return [*groups, Answers(open_rows, logits)]
 
@@ -323,7 +345,10 @@ def in_order(
     rows, logits = answers[0]
     if len(answers) > 1 or rows is None:
         return answers
-    return [Answers(None, logits[:, rows.argsort()])]
+    if places == sorted(places):  # nothing to move on the device
+        return [Answers(None, logits)]
+    order = copy_to_device(rows.cpu().argsort(), logits.device)
+    return [Answers(None, logits.index_select(1, order))]
 
 
 def _check_positive(name: str, value) -> None:

@@ -4,12 +4,13 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from mmpretrain.models import ImageClassifier
 
 from ...functional import anchor_to_all, check_same_size, fold
-from .shared_stem import SharedStem, make_maps
+from ...functional.place import map_tensors
+from .shared_stem import ImageWork, SharedStem, make_maps
 
 MAX_KEPT = 64  # references whose share of the stem is kept
+_TRUNK_ROWS = 32  # references that go to a place inside the model at once
 
 
 def normalised(
@@ -36,7 +37,11 @@ def settings_of(model) -> list[torch.Tensor]:
 
 
 def each_pass(
-    model, images: torch.Tensor, function: Callable, which: slice = slice(None)
+    model,
+    images: torch.Tensor,
+    function: Callable,
+    which: slice = slice(None),
+    work: ImageWork | None = None,
 ):
     """Call a function on what goes through the backbone at once.
 
@@ -52,10 +57,13 @@ def each_pass(
         function (Callable): Takes rows, reference-major, and k, the number
             of references they have. The stem must be passed within it.
         which (slice): Which of the references in use. Defaults to all.
+        work (ImageWork, optional): Of these images, from calls for other
+            references. Defaults to None.
 
     Shape:
         - images: (B, C, H, W)
-        - rows: (k b, C or 2C, H, W)
+        - rows: (k b, C or 2C, H, W); of a model that anchors features
+          (b, C, H, W), whose features become (k b, ...)
 
     Yields:
         list: For some images after the others, what the function returned
@@ -63,11 +71,10 @@ def each_pass(
     """
     batch = max(1, len(images))  # a batch may be empty
     rows = max(batch, model.rows_per_pass)
-    layers = dict(model.backbone.named_modules())
-    stem = [layers[name] for name in model.stem if name in layers]
+    stem = _stem(model)
     # Nothing is shared by a backbone built for 2C channels, nor by one whose
     # branches were merged; a JIT trace knows the model's own layers only.
-    if not stem or len(stem) < len(model.stem) or torch.jit.is_tracing():
+    if not stem or torch.jit.is_tracing():
         yield [
             function(
                 anchor_to_all(images, normalised(model, chunk, images)),
@@ -82,8 +89,10 @@ def each_pass(
         of_chunks = [
             [of_layer[which] for of_layer in _kept_maps(model, images, packed)]
         ]
-        together = rows // len(packed[which]) or batch
+        if work is None and model.place is None:
+            together = rows // len(packed[which]) or batch
     else:  # read once: there is one group of images
+        work = ImageWork(trunk_of(model)) if work is None else work
         of_chunks = (
             _make_maps(model, images, chunk)
             for chunk in packed[which].split(MAX_KEPT)
@@ -92,10 +101,58 @@ def each_pass(
         yield [
             result
             for maps in of_chunks
-            for result in SharedStem(stem, maps).each(
-                group, function, rows // max(1, len(group))
+            for result in SharedStem(stem, maps, trunk=trunk_of(model)).each(
+                group, function, rows // max(1, len(group)), work
             )
         ]
+
+
+def chosen_pass(
+    model, images: torch.Tensor, index: torch.Tensor, function: Callable
+):
+    """Call a function on images that have one reference of the bank each.
+
+    Args:
+        model (AnchoredImageClassifier): Anchors features.
+        images (torch.Tensor): Normalised.
+        index (torch.Tensor): Which of the references in use is each one's.
+        function (Callable): Takes rows and 1.
+
+    Shape:
+        - images: (B, C, H, W)
+        - index: (B,)
+    """
+    packed = model.reference_bank.in_use
+    if len(packed) > MAX_KEPT:
+        chosen, index = index.unique(return_inverse=True)
+        maps = _make_maps(model, images, packed[chosen.to(packed.device)])
+    else:
+        maps = _kept_maps(model, images, packed)
+    shared = SharedStem(_stem(model), maps, trunk=trunk_of(model))
+    return shared.own(images, index, function)
+
+
+def _stem(model) -> list:
+    """The widened layers; none if one of them is gone."""
+    layers = [_submodule(model, name) for name in model.widened_layers]
+    return [] if None in layers else layers
+
+
+def _submodule(model, name):
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        return None
+
+
+def trunk_of(model) -> list:
+    """What comes before the place where a model anchors features."""
+    place = model.place
+    if place is None:
+        return []
+    modules = [_submodule(model, name) for name in place.trunk]
+    # what was taken out does no work
+    return [module for module in modules if module is not None]
 
 
 def _references(model, images):
@@ -111,15 +168,16 @@ def _references(model, images):
 def _kept_maps(model, images, packed):
     if torch.is_grad_enabled():
         return _make_maps(model, images, packed)
-    weights = [
-        model.backbone.get_submodule(name).weight for name in model.stem
-    ]
+    weights = [layer.weight for layer in _stem(model)]
+    for module in trunk_of(model):
+        weights += [*module.parameters(), *module.buffers()]
     maps, reference = model.kept_maps.get(
-        [packed, *settings_of(model), *weights],
+        [*settings_of(model), *weights],
         lambda: (
             _make_maps(model, images, packed),
             normalised(model, packed[:1], images),
         ),
+        versioned=[packed],
     )
     check_same_size(images, reference)
     return maps
@@ -128,7 +186,27 @@ def _kept_maps(model, images, packed):
 def _make_maps(model, images, packed):
     references = normalised(model, packed, images)
     check_same_size(images, references)
-    return make_maps(model.backbone, model.stem, references)
+    return maps_of(model, references)
+
+
+def maps_of(model, references: torch.Tensor) -> list[torch.Tensor]:
+    """What each widened layer adds for references.
+
+    Args:
+        model (AnchoredImageClassifier): The model.
+        references (torch.Tensor): Normalised.
+
+    Shape:
+        - references: (K, C, H, W)
+        - output: (K, ...) for each layer, as what it gives
+    """
+    if model.place is None:
+        return make_maps(model.backbone, model.stem, references)
+    blocks = [
+        make_maps(model, model.widened_layers, block, model.run_host)
+        for block in references.split(_TRUNK_ROWS)
+    ]
+    return [torch.cat(of_layer) for of_layer in zip(*blocks)]
 
 
 def mean_features(model, images: torch.Tensor, stage: str, which: slice):
@@ -146,24 +224,17 @@ def mean_features(model, images: torch.Tensor, stage: str, which: slice):
     total, of_groups = [], []
 
     def add(rows, k):
-        feats = _map_tensors(
-            lambda x: fold(x, k).sum(0),
-            ImageClassifier.extract_feat(model, rows, stage),
-        )
+        def sum_up(x):
+            if model.place is not None and len(x) == len(rows):
+                return k * x  # it comes before references do
+            return fold(x, k).sum(0)
+
+        feats = map_tensors(sum_up, model.features_of_rows(rows, stage))
         total[:] = (
-            [_map_tensors(torch.add, *total, feats)] if total else [feats]
+            [map_tensors(torch.add, *total, feats)] if total else [feats]
         )
         return k
 
     for counts in each_pass(model, images, add, which):
-        of_groups.append(_map_tensors(lambda x: x / sum(counts), total.pop()))
-    return _map_tensors(lambda *groups: torch.cat(groups), *of_groups)
-
-
-def _map_tensors(function, *trees):
-    """Apply a function to the tensors of nested tuples and lists."""
-    if isinstance(trees[0], (tuple, list)):
-        return type(trees[0])(
-            _map_tensors(function, *branches) for branches in zip(*trees)
-        )
-    return function(*trees)
+        of_groups.append(map_tensors(lambda x: x / sum(counts), total.pop()))
+    return map_tensors(lambda *groups: torch.cat(groups), *of_groups)

@@ -1,25 +1,105 @@
 """The stem of one image and many references, computed once for each."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import nn
 
 from ...functional.folding import (
+    own_forward,
     replaced_forward,
     residual_half,
     trace_reference_maps,
 )
+from ...functional.place import map_tensors
+
+
+class ImageWork:
+    """What is computed of images alone, whatever their references.
+
+    Of a model that anchors features this is all that comes before the place,
+    and of every model what the widened layers make of the images. It is
+    computed in the first pass and repeated in the others.
+
+    Args:
+        trunk (Sequence[torch.nn.Module]): What comes before the place, the
+            place itself last. Defaults to none.
+
+    Attributes:
+        halves (Dict[torch.nn.Module, torch.Tensor]): What each widened layer
+            gave.
+    """
+
+    def __init__(self, trunk: Sequence[nn.Module] = ()):
+        self.trunk = list(trunk)
+        self.halves: dict[nn.Module, torch.Tensor] = {}
+        self._outputs: dict[nn.Module, list] = {}
+
+    def of_rows(self, rows: torch.Tensor, batch: int) -> 'ImageWork':
+        """The same for some images of the batch.
+
+        Args:
+            rows (torch.Tensor): Their indices.
+            batch (int): How many images there are.
+
+        Shape:
+            - rows: (b,)
+        """
+
+        def some(tensor):
+            # others are no features of the images, such as a position bias
+            return tensor[rows] if len(tensor) == batch else tensor
+
+        work = ImageWork(self.trunk)
+        work.halves = {
+            layer: half[rows] for layer, half in self.halves.items()
+        }
+        work._outputs = {
+            module: [map_tensors(some, output) for output in outputs]
+            for module, outputs in self._outputs.items()
+        }
+        return work
+
+    def forwards(self) -> dict[nn.Module, Callable]:
+        """Forwards of the trunk's modules, for one pass."""
+        if not self.trunk:
+            return {}
+        known = bool(self._outputs)
+        calls: Counter = Counter()
+        passed = []
+
+        def of(module, own):
+            def forward(*args, **kwargs):
+                if passed:  # it also comes after the place
+                    return own(*args, **kwargs)
+                if known:
+                    output = self._outputs[module][calls[module]]
+                else:
+                    output = own(*args, **kwargs)
+                    self._outputs.setdefault(module, []).append(output)
+                calls[module] += 1
+                if module is self.trunk[-1]:
+                    passed.append(True)
+                return output
+
+            return forward
+
+        return {
+            module: of(module, own_forward(module)) for module in self.trunk
+        }
 
 
 class SharedStem:
     """What images and frozen references have of the stem, put together.
 
     Args:
-        layers (Sequence[torch.nn.Conv2d]): The layers that read the image.
+        layers (Sequence[torch.nn.Module]): The layers that read the image,
+            or the features that are anchored.
         maps (Sequence[torch.Tensor]): What each adds for K references.
         half (Callable): What a layer makes of images, from layer and images.
             Defaults to :func:`~mmanchor.functional.residual_half`.
+        trunk (Sequence[torch.nn.Module]): See :class:`ImageWork`.
 
     Shape:
         - maps: (K, out, H', W') each
@@ -27,59 +107,103 @@ class SharedStem:
 
     def __init__(
         self,
-        layers: Sequence[nn.Conv2d],
+        layers: Sequence[nn.Module],
         maps: Sequence[torch.Tensor],
         half: Callable = residual_half,
+        trunk: Sequence[nn.Module] = (),
     ):
         self.layers = list(layers)
         self.maps = list(maps)
         self.half = half
+        self.trunk = list(trunk)
 
     def each(
         self,
         images: torch.Tensor,
         function: Callable,
         references_per_pass: int,
+        work: ImageWork | None = None,
     ) -> list:
         """Call a function for some references at a time.
 
         Args:
             images (torch.Tensor): Normalised.
-            function (Callable): Takes rows, reference-major, and k, and
-                goes through the backbone once.
+            function (Callable): Takes rows and k, and goes through the model
+                once.
             references_per_pass (int): At most.
+            work (ImageWork, optional): Of these images, which is used and
+                added to. Defaults to None: it ends with this call.
 
         Shape:
             - images: (B, C, H, W)
-            - rows: (k B, C, H, W)
+            - rows: (k B, C, H, W), reference-major; of a model that anchors
+              features (B, C, H, W), whose features become (k B, ...)
 
         Returns:
             list: What the function returned, each time.
         """
-        halves, results = {}, []
+        results = []
         chunks = list(
             zip(*(maps.split(references_per_pass) for maps in self.maps))
         )
+        to_keep = work is not None
+        work = ImageWork(self.trunk) if work is None else work
         for index, maps in enumerate(chunks, 1):
             k = len(maps[0])
-            last = index == len(chunks)
+            last = index == len(chunks) and not to_keep
             replaced: dict[nn.Module, Callable] = {
                 layer: self._forward(
-                    layer, of_layer, images.size(0), halves, last
+                    layer, of_layer, images.size(0), work, last
                 )
                 for layer, of_layer in zip(self.layers, maps)
             }
-            rows = images.expand(k, *images.shape).flatten(0, 1)
+            rows = images
+            if not self.trunk:
+                rows = images.expand(k, *images.shape).flatten(0, 1)
+            elif to_keep or len(chunks) > 1:
+                replaced.update(work.forwards())
             with replaced_forward(replaced):
                 results.append(function(rows, k))
         return results
 
-    def _forward(self, layer, maps, batch, halves, last):
+    def own(
+        self, images: torch.Tensor, index: torch.Tensor, function: Callable
+    ):
+        """Call a function for images that have one reference each.
+
+        Args:
+            images (torch.Tensor): Normalised.
+            index (torch.Tensor): Which of the K is each image's.
+            function (Callable): Takes the images and 1, and goes through the
+                model once.
+
+        Shape:
+            - images: (B, C, H, W)
+            - index: (B,)
+        """
+
+        def of(layer, maps):
+            def forward(rows):
+                half = self.half(layer, rows)
+                return half + maps[index].to(half.dtype)
+
+            return forward
+
+        forwards = {
+            layer: of(layer, maps)
+            for layer, maps in zip(self.layers, self.maps)
+        }
+        with replaced_forward(forwards):
+            return function(images, 1)
+
+    def _forward(self, layer, maps, batch, work, last):
 
         def forward(rows):
-            if layer not in halves:
-                halves[layer] = self.half(layer, rows[:batch])
-            half = halves.pop(layer) if last else halves[layer]
+            if layer not in work.halves:
+                work.halves[layer] = self.half(layer, rows[:batch])
+            half = work.halves[layer]
+            if last:
+                del work.halves[layer]
             added = maps.to(half.dtype)
             if last and len(added) == 1:  # nobody needs the half again
                 return half.add_(added)
@@ -89,13 +213,23 @@ class SharedStem:
 
 
 def make_maps(
-    backbone: nn.Module, stem: Sequence[str], references: torch.Tensor
+    backbone: nn.Module,
+    stem: Iterable[str],
+    references: torch.Tensor,
+    run: Callable | None = None,
 ) -> list[torch.Tensor]:
     """What each layer of a stem adds for references, in full precision.
 
+    Args:
+        backbone (torch.nn.Module): Or a model: has the layers.
+        stem (Iterable[str]): Their names.
+        references (torch.Tensor): Normalised.
+        run (Callable, optional): A forward pass. Defaults to None: the
+            backbone's.
+
     Shape:
-        - references: (K, C, H, W), normalised
+        - references: (K, C, H, W)
         - output: (K, out, H', W') for each layer
     """
     with torch.autocast(references.device.type, enabled=False):
-        return trace_reference_maps(backbone, stem, references)
+        return trace_reference_maps(backbone, stem, references, run)

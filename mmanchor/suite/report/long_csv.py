@@ -14,7 +14,8 @@ def csv_text(results: dict) -> str:
 
     An empty kind or severity means: over all of them. Clean images have
     severity 0. Figures have the names and units of ``results.json``; those
-    of anomaly scores start with the score's, and what was fitted ends in
+    of anomaly scores start with the score's, those over the near and the far
+    sets are of ``near (mean)`` and ``far (mean)``, and what was fitted ends in
     ``_before_temperature`` or ``_after_temperature``. The ends of a figure's
     confidence interval are called ``_low`` and ``_high`` after it. What is
     null has no line.
@@ -52,6 +53,16 @@ def _lines(model: dict) -> Iterator[tuple]:
         for score, figures in ((found or {}).get('scores') or {}).items():
             for figure in OF_SCORE:
                 yield name, '', '', f'{score}_{figure}', figures.get(figure)
+    for group, found in (model.get('ood_means') or {}).items():
+        for score, figures in found['scores'].items():
+            for figure in OF_SCORE:
+                yield (
+                    f'{group} (mean)',
+                    '',
+                    '',
+                    f'{score}_{figure}',
+                    figures.get(figure),
+                )
     yield from _temperature_lines(model, clean.get('name', ''))
 
 

@@ -2,6 +2,8 @@
 
 from .reading import (
     default_score,
+    group_scores,
+    groups_of,
     images_in_words,
     names_of,
     scores,
@@ -23,18 +25,23 @@ def ood_tables(results: dict, intervals: bool = False) -> list[Table]:
     names = names_of(results, 'ood')
     if not names:
         return []
-    header = ['model', 'score', *names]
-    images = images_in_words(results, 'ood')
+    groups = groups_of(results)
+    header = ['model', 'score', *names, *(f'{one}, mean' for one in groups)]
+    notes = [
+        f'{group.capitalize()}: {", ".join(sets)}.'
+        for group, sets in groups.items()
+    ]
+    notes = ' '.join(filter(None, [*notes, images_in_words(results, 'ood')]))
     tables = [
         Table(
             f'Out of distribution: {title}, %',
             "Each model's default score; "
             + ('smaller' if figure == 'fpr95' else 'larger')
             + ' is better.'
-            + (f' {images}' if images else ''),
+            + (f' {notes}' if notes else ''),
             header,
             [
-                _default_row(model, names, figure, intervals)
+                _default_row(model, names, groups, figure, intervals)
                 for model in results['models']
                 if model.get('ood')
             ],
@@ -45,7 +52,7 @@ def ood_tables(results: dict, intervals: bool = False) -> list[Table]:
     every = [
         row
         for model in results['models']
-        for row in _every_row(model, names, intervals)
+        for row in _every_row(model, names, groups, intervals)
     ]
     if len(every) > len(tables[0].rows):
         tables.append(
@@ -61,33 +68,49 @@ def ood_tables(results: dict, intervals: bool = False) -> list[Table]:
 
 
 def _default_row(
-    model: dict, names: list[str], figure: str, intervals: bool
+    model: dict,
+    names: list[str],
+    groups: dict[str, list[str]],
+    figure: str,
+    intervals: bool,
 ) -> list[str]:
     defaults = [default_score(model, name) for name in names]
     used = '/'.join(dict.fromkeys(score for score in defaults if score))
-    return [model['name'], used or '–'] + [
-        _percent(model, name, score, figure, intervals)
+    row = [model['name'], used or '–'] + [
+        _percent(scores(model, name).get(score), figure, intervals)
         for name, score in zip(names, defaults)
+    ]
+    # only a score that is the default on every set has a mean to show
+    return row + [
+        _percent(group_scores(model, group).get(used), figure, intervals)
+        for group in groups
     ]
 
 
 def _every_row(
-    model: dict, names: list[str], intervals: bool
+    model: dict,
+    names: list[str],
+    groups: dict[str, list[str]],
+    intervals: bool,
 ) -> list[list[str]]:
     found = dict.fromkeys(
         score for name in names for score in scores(model, name)
     )
     return [
         [model['name'], score]
-        + [_percent(model, name, score, 'auroc', intervals) for name in names]
+        + [
+            _percent(one.get(score), 'auroc', intervals)
+            for one in (
+                *(scores(model, name) for name in names),
+                *(group_scores(model, group) for group in groups),
+            )
+        ]
         for score in found
     ]
 
 
-def _percent(
-    model: dict, name: str, score: str, figure: str, intervals: bool
-) -> str:
-    found = scores(model, name).get(score) or {}
+def _percent(found: dict | None, figure: str, intervals: bool) -> str:
+    found = found or {}
     in_percent = {
         key: None if found.get(key) is None else 100 * found[key]
         for key in (figure, f'{figure}_low', f'{figure}_high')

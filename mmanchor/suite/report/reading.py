@@ -122,6 +122,30 @@ def scores(model: dict, name: str) -> dict[str, dict]:
     return ((model.get('ood') or {}).get(name) or {}).get('scores') or {}
 
 
+def groups_of(results: dict) -> dict[str, list[str]]:
+    """The sets of each group out of distribution that has any.
+
+    Args:
+        results (dict): See ``results.json``.
+
+    Example:
+        >>> groups_of({'models': [{'ood_means': {'near': {'sets': ['B']}}}]})
+        {'near': ['B']}
+    """
+    return {
+        group: found['sets']
+        for model in results['models']
+        for group, found in (model.get('ood_means') or {}).items()
+    }
+
+
+def group_scores(model: dict, group: str) -> dict[str, dict]:
+    """A model's mean figures over a group of sets, by score."""
+    return ((model.get('ood_means') or {}).get(group) or {}).get(
+        'scores'
+    ) or {}
+
+
 def ece_of_bins(bins: dict) -> float | None:
     """Expected calibration error of all images of some bins together.
 

@@ -13,7 +13,7 @@ from skimage.filters import gaussian
 
 from mmanchor.datasets import ALL_C_KINDS
 from mmanchor.datasets.corruptions import cifar_c as ours
-from mmanchor.datasets.corruptions.imagenet_c import corrupt
+from mmanchor.datasets.corruptions.corrupt import corrupt
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -261,7 +261,7 @@ def test_defocus_blur_spreads_a_dot_over_a_smoothed_disk(
 def test_motion_blur_is_that_of_the_library(radius, std, angle):
     image = photo() / 255
     expected = library._motion_blur(image, radius, std, angle)
-    found = ours.moved_blur(image, radius, std, np.radians(angle))
+    found = ours.blur_along_line(image, radius, std, np.radians(angle))
     assert np.allclose(found, expected, atol=1e-6)
 
 
@@ -293,7 +293,7 @@ def test_zoom_blur_is_the_mean_of_the_library_s_zooms(severity, most):
 @pytest.mark.parametrize('side', [9, 16, 32])
 def test_zooms_are_of_the_middle(factor, side):
     ramp = np.arange(side, dtype=float) - (side - 1) / 2
-    found = ours.zoomed(np.add.outer(ramp, 100 * ramp), factor)
+    found = ours.zoom_in(np.add.outer(ramp, 100 * ramp), factor)
     assert found.shape == (side, side)
     steps = np.diff(found[0]) / 100
     cut = np.ceil(side / factor)  # in whole pixels
@@ -587,8 +587,8 @@ def test_blurs_take_the_border_s_own_value_beyond_it():
     flat = np.zeros((16, 16, 3))
     flat[:, :8] = 1
     expected = ndimage.gaussian_filter(flat, (1, 1, 0), mode='nearest')
-    assert np.allclose(ours.blurred(flat, 1), expected)
-    assert np.allclose(ours.moved_blur(np.ones((9, 9)), 9, 5, 1.0), 1)
+    assert np.allclose(ours.blur_with_gaussian(flat, 1), expected)
+    assert np.allclose(ours.blur_along_line(np.ones((9, 9)), 9, 5, 1.0), 1)
 
 
 def test_unknown_settings_are_refused():

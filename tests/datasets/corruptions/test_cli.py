@@ -145,9 +145,9 @@ def test_options_that_do_not_go_with_the_source(array, tmp_path):
         run(tmp_path / 'gone')
     with pytest.raises(ValueError, match='labels and no size.*labels=None'):
         run(array)
-    with pytest.raises(ValueError, match='and size=24. Change them'):
+    with pytest.raises(ValueError, match='and size=24. Change .--labels'):
         run(array, str(tmp_path / 'labels.npy'), 24)
-    with pytest.raises(ValueError, match='no labels with a folder.*Leave'):
+    with pytest.raises(ValueError, match='no labels with a folder.*Omit'):
         run(tmp_path, str(tmp_path / 'labels.npy'))
 
 

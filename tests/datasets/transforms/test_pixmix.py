@@ -5,10 +5,10 @@ import pytest
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
-from mmanchor.datasets.transforms.mixing_images import MixingImages
 from mmanchor.datasets.transforms.pixmix import (
     MORE_OPERATIONS,
     OPERATIONS,
+    MixingImages,
     mix_additively,
     mix_multiplicatively,
 )

@@ -78,7 +78,7 @@ def test_missing_kinds_are_refused():
     with pytest.raises(
         ValueError,
         match='all 15 kinds of corruption, but got none of snow, fog. '
-        'Change to a test of these too',
+        'Test on these kinds too',
     ):
         mean_corruption_error(errors)
 
@@ -86,6 +86,6 @@ def test_missing_kinds_are_refused():
 @pytest.mark.parametrize('error', [-1, 100.5, math.nan])
 def test_impossible_errors_are_refused(error):
     with pytest.raises(
-        ValueError, match=f'0 to 100 %, but got {error} of fog. Change'
+        ValueError, match=f'0 to 100 %, but got {error} for fog. Give'
     ):
         mean_corruption_error(dict(ALEXNET_ERRORS, fog=error))

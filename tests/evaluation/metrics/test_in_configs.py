@@ -13,7 +13,7 @@ from mmpretrain.registry import DATASETS, METRICS
 from mmpretrain.structures import DataSample
 
 from mmanchor import evaluation
-from mmanchor.evaluation.metrics.anomaly_scores import SCORES
+from mmanchor.evaluation.metrics.anomaly_rejection import SCORES
 
 PAGE = (Path(__file__).parents[3] / 'docs/evaluation.md').read_text()
 NUMBERS = ('auroc', 'aupr', 'fpr95')

@@ -1,12 +1,18 @@
+import datetime
 import math
 
 import pytest
 import torch
 import torch.distributed as dist
 from helpers.forked import spawn
+from mmengine.dist import get_dist_info
 from mmengine.evaluator import BaseMetric
+from mmengine.registry import init_default_scope
 from mmpretrain.registry import METRICS
+from mmpretrain.structures import DataSample
+from torch.utils.data import DataLoader
 
+import mmanchor  # noqa: F401
 from mmanchor import evaluation
 
 CLASSES = 4
@@ -151,32 +157,6 @@ def test_labels_that_are_no_class_are_refused(name, label):
         evaluate(name, samples)
 
 
-def evaluate_on_rank(rank, samples_of, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', f'file://{folder}/store', rank=rank, world_size=2
-    )
-    found = {}
-    for name, samples in samples_of.items():
-        metric = METRICS.build(dict(type=name))
-        # a distributed sampler gives the last rank the first image again
-        metric.process({}, (samples + samples[:1])[rank::2])
-        found.update(metric.evaluate(len(samples)))
-    torch.save(found, f'{folder}/rank{rank}.pt')
-    dist.destroy_process_group()
-
-
-def test_two_processes_find_what_one_finds(tmp_path):
-    samples_of = {name: predictions_for(name, count=35) for name in NAMES}
-    alone = {}
-    for name, samples in samples_of.items():
-        alone.update(evaluate(name, samples))
-    spawn(evaluate_on_rank, (samples_of, str(tmp_path)), nprocs=2)
-    for rank in (0, 1):
-        found = torch.load(tmp_path / f'rank{rank}.pt')
-        assert found == pytest.approx(alone)
-
-
 KEPT = dict(classes=('a', 'b', 'c', 'd'), kept_classes=(1, 3))
 
 
@@ -213,7 +193,7 @@ def test_a_label_that_is_not_kept_is_refused():
     with pytest.raises(
         ValueError,
         match='among the 2 classes that the data set says it has, but '
-        'got 0. Mend `kept_classes`',
+        'got 0. Correct `kept_classes`',
     ):
         evaluate_kept('Top1Accuracy', predictions(ood=False))
 
@@ -241,3 +221,84 @@ def test_a_batch_of_tensors_says_what_it_lacks():
     batch = evaluation.PredictedBatch(dict(pred_score=torch.zeros(2, 3)))
     with pytest.raises(ValueError, match='`pred_std`, but got pred_score. On'):
         batch['pred_std']
+
+
+CONFIGS = [
+    dict(type='Accuracy', topk=(1, 3)),
+    dict(type='SingleLabelMetric', items=('precision', 'recall')),
+    dict(type='Top1Accuracy'),
+    dict(type='CalibrationError'),
+    dict(type='SmoothedCalibrationError'),
+    dict(type='NegativeLogLikelihood'),
+    dict(type='BrierScore'),
+    dict(type='AreaUnderRiskCoverage'),
+    dict(type='ReferenceSpread'),
+    dict(type='ReferencesUsed'),
+    dict(type='AnomalyRejection', scores=('msp', 'energy')),
+]
+
+
+def gathered_samples(count, of_no_class=False):
+    """Predictions for a data set; every fourth image may be of no class."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(count, 5, generator=generator)
+    found = []
+    for i in range(count):
+        sample = DataSample().set_gt_label(
+            -1 if of_no_class and i % 4 == 0 else i % 5
+        )
+        sample.set_pred_score(logits[i].softmax(0))
+        sample.set_pred_label(logits[i].argmax())
+        sample.pred_logits = logits[i]
+        sample.pred_std = logits[i].abs()
+        sample.num_references = torch.tensor(float(i % 3))
+        found.append(sample.to_dict())
+    return found
+
+
+def measure(count, batch_size):
+    """As the host's loop does, with its sampler."""
+    from mmengine.dataset import DefaultSampler
+
+    init_default_scope('mmpretrain')
+    metrics = {}
+    for config in CONFIGS:
+        metric = METRICS.build(dict(config))
+        of_no_class = config['type'] == 'AnomalyRejection'
+        data = gathered_samples(count, of_no_class)
+        metric.dataset_meta = dict(classes=list('abcde'))
+        loader = DataLoader(
+            data,
+            batch_size,
+            sampler=DefaultSampler(data, shuffle=False, seed=0),
+            collate_fn=list,
+        )
+        for batch in loader:
+            metric.process(None, batch)
+        metrics.update(metric.evaluate(count))
+    return metrics
+
+
+def on_rank(rank, count, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        'gloo',
+        f'file://{folder}/store',
+        rank=rank,
+        world_size=2,
+        timeout=datetime.timedelta(seconds=300),
+    )
+    assert get_dist_info() == (rank, 2)
+    torch.save(measure(count, 4), f'{folder}/{rank}.pt')
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize('count', [24, 37])
+def test_two_processes_measure_what_one_does(tmp_path, count):
+    pytest.importorskip('torchmetrics')
+    spawn(on_rank, (count, str(tmp_path)), nprocs=2)
+    expected = measure(count, 8)
+    assert len(expected) >= 12
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f'{rank}.pt', weights_only=False)
+        assert repr(found) == repr(expected)

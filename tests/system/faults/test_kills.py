@@ -6,6 +6,8 @@ import time
 import pytest
 from helpers.exact_runs import differences
 
+pytestmark = pytest.mark.slow
+
 
 def last(folder):
     file = folder / 'last_checkpoint'

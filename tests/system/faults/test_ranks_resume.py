@@ -1,6 +1,9 @@
 """Two processes, with all that is random, stopped after an epoch."""
 
+import pytest
 from helpers.exact_runs import differences
+
+pytestmark = pytest.mark.slow
 
 EVERYTHING = {
     'data_preprocessor.references': dict(type='ReferenceSet', size=8),

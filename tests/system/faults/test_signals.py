@@ -8,6 +8,8 @@ import time
 import pytest
 from helpers.exact_runs import differences
 
+pytestmark = pytest.mark.slow
+
 SLOW = {
     'train_cfg.max_epochs': 30,
     'train_cfg.val_interval': 30,

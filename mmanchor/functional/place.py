@@ -1,0 +1,343 @@
+"""Places inside a network where features can be anchored.
+
+A place is a module whose output ``h`` is all that the rest of the network
+sees of the image. Its features are anchored as images are, ``[h_r, h - h_r]``,
+and what reads them is linear: layers of the network where only such layers
+read ``h``, a projection that is added otherwise.
+
+Source: anchoring hidden features is from G-DUQ (arXiv 2309.10976), for
+graphs; images are anchored in arXiv 2406.00529.
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from .folding import own_forward, replaced_forward
+
+_TOLERANCE = 1e-3  # relative; rows of a larger batch differ by rounding
+
+
+class Place(NamedTuple):
+    """What is known about a place.
+
+    Attributes:
+        axis (int): The channel axis of its features.
+        channels (int): C of its features.
+        trunk (List[str]): Modules that run before, it being the last, so
+            that replaying what they gave skips all work up to the place.
+        readers (List[str]): Layers that read its features, if these are all
+            that do and are linear; empty otherwise.
+    """
+
+    axis: int
+    channels: int
+    trunk: list[str]
+    readers: list[str]
+
+
+def find_place(
+    network: nn.Module,
+    name: str,
+    run: Callable,
+    images: torch.Tensor,
+    which: int = 0,
+) -> Place:
+    """Check a place in forward passes and see what comes before and after.
+
+    Args:
+        network (torch.nn.Module): Has the place.
+        name (str): Of the module whose output is to be anchored, as in
+            ``network.named_modules()``.
+        run (Callable): A forward pass of the network.
+        images (torch.Tensor): One image that it takes.
+        which (int): Which output to anchor if there are several. Defaults to
+            0, the first.
+
+    Shape:
+        - images: (1, C, H, W)
+
+    Raises:
+        ValueError: There is no such module, it doesn't run exactly once, it
+            gives no tensor, something goes round it (a shortcut, or an
+            earlier output), or what follows needs as many rows as there are
+            images.
+
+    Example:
+        >>> net = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3)
+        ... )
+        >>> place = find_place(net, '1', net, torch.zeros(1, 3, 9, 9))
+        >>> place.trunk, place.readers
+        (['0', '1'], ['2'])
+    """
+    modules = dict(network.named_modules())
+    if not name or name not in modules:
+        raise ValueError(f'it has no module {name!r}')
+    with _in_evaluation(network):
+        record = _Record(network, name, which)
+        expected = record.watch(run, images)
+        _check_cut(record, run, images, expected)
+        readers = _readers(record, run, images, expected)
+    features = record.features
+    if readers:
+        axis = 1 if isinstance(modules[readers[0]], nn.Conv2d) else -1
+    else:
+        axis = _channel_axis(features)
+    return Place(axis, features.size(axis), record.trunk, readers)
+
+
+def places_of(
+    network: nn.Module, run: Callable, images: torch.Tensor
+) -> list[str]:
+    """Names of all places that :func:`find_place` accepts.
+
+    Modules inside of blocks are left out: two levels of names are enough for
+    stages, layers and blocks.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+        >>> places_of(net, net, torch.zeros(1, 3, 9, 9))
+        ['0', '1']
+    """
+    return [
+        name
+        for name, module in network.named_modules()
+        if name
+        and name.count('.') < 2
+        and not isinstance(module, (nn.ModuleList, nn.ModuleDict))
+        and _is_place(network, name, run, images)
+    ]
+
+
+def near_names(name: str, names: list[str]) -> str:
+    """A question with the names that are most alike, or nothing.
+
+    Example:
+        >>> near_names('layer33', ['layer3', 'layers'])
+        " Did you mean 'layer3' or 'layers'?"
+    """
+    near = difflib.get_close_matches(name, names, n=2)
+    return f' Did you mean {" or ".join(map(repr, near))}?' if near else ''
+
+
+class _Record:
+    """What runs before a place, and what the place gives."""
+
+    def __init__(self, network, name, which):
+        self.network, self.name, self.which = network, name, which
+        self.module = network.get_submodule(name)
+        self.trunk: list[str] = []
+
+    def watch(self, run, images) -> list[torch.Tensor]:
+        outputs = []
+        with ExitStack() as stack:
+            for name, module in beside(self.network, self.name):
+                hook = self._note(name, outputs)
+                stack.callback(module.register_forward_hook(hook).remove)
+            hook = self._end(outputs)
+            stack.callback(self.module.register_forward_hook(hook).remove)
+            given = list(tensors_of(run(images)))
+        if len(outputs) != 1:
+            raise ValueError(f'it runs {len(outputs)} times in a forward pass')
+        self.output = outputs[0]
+        features = tensor_at(self.output, self.which)
+        if features is None or features.dim() < 2:
+            raise ValueError('it gives no features as a tensor')
+        self.features = features
+        # layers may change it in place
+        self.kept = self.features.clone()
+        return given
+
+    def _note(self, name, outputs):
+        def note(*_):
+            if not outputs and name not in self.trunk:
+                self.trunk.append(name)
+
+        return note
+
+    def _end(self, outputs):
+        def end(_, __, output):
+            self.trunk.append(self.name)
+            features = tensor_at(output, self.which)
+            if features is not None:
+                output = with_tensor_at(output, self.which, features.clone())
+            outputs.append(output)
+
+        return end
+
+    def giving(self, features) -> dict:
+        """The place gives other features, whatever comes in."""
+        output = with_tensor_at(self.output, self.which, features)
+        return {self.module: lambda *_, **__: output}
+
+
+def _check_cut(record, run, images, expected) -> None:
+    """Nothing but the place's features may reach what is given."""
+    nothing = torch.full_like(images, torch.nan)
+    with replaced_forward(record.giving(record.kept.clone())):
+        given = list(tensors_of(run(nothing)))
+    if not _same(given, expected):
+        raise ValueError(
+            'something goes round it: it is inside a residual branch, or the '
+            'backbone also returns what comes before (`out_indices`)'
+        )
+    two = torch.cat([record.kept, record.kept])
+    try:
+        with replaced_forward(record.giving(two)):
+            given = list(tensors_of(run(nothing)))
+    except Exception as error:
+        raise ValueError(
+            'what follows does not take features of another number of rows '
+            f'than images ({error})'
+        ) from error
+    if not _same(given, [torch.cat([one, one]) for one in expected]):
+        raise ValueError(
+            'what follows gives other answers for another number of rows of '
+            'features than of images'
+        )
+
+
+def _readers(record, run, images, expected) -> list[str]:
+    """Names of the layers that read the features, if they are linear."""
+    reading: Counter = Counter()
+    names = {
+        module: name
+        for name, module in record.network.named_modules()
+        if (isinstance(module, nn.Conv2d) and module.groups == 1)
+        or type(module) is nn.Linear
+    }
+    calls: Counter = Counter()
+    features = record.kept.clone()
+
+    def look(layer, args):
+        calls[layer] += 1
+        if args and args[0] is features:
+            reading[layer] += 1
+
+    with ExitStack() as stack:
+        for layer in names:
+            stack.callback(layer.register_forward_pre_hook(look).remove)
+        with replaced_forward(record.giving(features)):
+            run(images)
+    layers = list(reading)
+    if (
+        not layers
+        or any(calls[layer] > 1 for layer in layers)
+        or len({isinstance(layer, nn.Conv2d) for layer in layers}) > 1
+    ):
+        return []
+    # the layers get the features, and everything else gets NaN
+    given = {layer: own_forward(layer)(record.kept) for layer in layers}
+    replaced = record.giving(torch.full_like(record.kept, torch.nan))
+    for layer in layers:
+        replaced[layer] = lambda _, output=given[layer]: output.clone()
+    with replaced_forward(replaced):
+        found = list(tensors_of(run(images)))
+    return [names[layer] for layer in layers] if _same(found, expected) else []
+
+
+def _is_place(network, name, run, images) -> bool:
+    try:
+        find_place(network, name, run, images)
+    except ValueError:
+        return False
+    return True
+
+
+def beside(network: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    """The largest modules with a forward that are not around a module.
+
+    Example:
+        >>> net = nn.Sequential(nn.ReLU(), nn.Sequential(nn.ReLU()))
+        >>> [name for name, _ in beside(net, '1.0')]
+        ['0']
+    """
+    parts = name.split('.')
+    around = {'.'.join(parts[:end]) for end in range(1, len(parts) + 1)}
+
+    def walk(module, prefix):
+        for child_name, child in module.named_children():
+            full = prefix + child_name
+            if full == name:
+                continue
+            if full in around or isinstance(
+                child, (nn.ModuleList, nn.ModuleDict)
+            ):
+                yield from walk(child, f'{full}.')
+            else:
+                yield full, child
+
+    return walk(network, '')
+
+
+def tensor_at(output, which: int) -> torch.Tensor | None:
+    """The tensor itself, or that at a position of a tuple or list."""
+    if isinstance(output, (tuple, list)) and output:
+        output = output[which]
+    return output if isinstance(output, torch.Tensor) else None
+
+
+def with_tensor_at(output, which: int, tensor: torch.Tensor):
+    """The same with another tensor there; see :func:`tensor_at`."""
+    if isinstance(output, torch.Tensor):
+        return tensor
+    changed = list(output)
+    changed[which] = tensor
+    return type(output)(changed)
+
+
+def tensors_of(tree) -> Iterator[torch.Tensor]:
+    """All tensors of nested tuples and lists."""
+    if isinstance(tree, torch.Tensor):
+        yield tree
+    elif isinstance(tree, (tuple, list)):
+        for branch in tree:
+            yield from tensors_of(branch)
+
+
+def map_tensors(function, *trees):
+    """Apply a function to the tensors of nested tuples and lists.
+
+    Example:
+        >>> map_tensors(torch.add, (1, torch.ones(1)), (2, torch.ones(1)))
+        (1, tensor([2.]))
+    """
+    first = trees[0]
+    if isinstance(first, (tuple, list)):
+        return type(first)(
+            map_tensors(function, *branches) for branches in zip(*trees)
+        )
+    return function(*trees) if isinstance(first, torch.Tensor) else first
+
+
+def _channel_axis(features: torch.Tensor) -> int:
+    """Of maps (B, C, H, W) the first, unless the last is the odd one out."""
+    if features.dim() == 4:
+        first, height, width = features.shape[1:]
+        return -1 if first == height != width else 1
+    return -1
+
+
+def _same(found, expected) -> bool:
+    return len(found) == len(expected) and all(
+        a.shape == b.shape and bool((a - b).norm() <= _TOLERANCE * b.norm())
+        for a, b in zip(found, expected)
+    )
+
+
+@contextmanager
+def _in_evaluation(network: nn.Module):
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,0 +1,184 @@
+"""What anchoring adds to the CPU's work in a training step, in milliseconds.
+
+Times the data preprocessor, and head and loss, of an anchored model and of
+MMPretrain's on the same batches, in turns. With ``--against`` the same is
+done with the code of another checkout, a round here and a round there, so
+that what else the machine does disturbs both alike::
+
+    python tools/benchmarks/step_overhead.py --against ../before
+
+With ``--size 1`` images have one pixel, and what is left is the work of
+Python and of PyTorch's dispatcher: what a GPU waits for in every step.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CLASSES = 10
+CASES = ('preprocessor', 'head and loss')
+
+
+def main(argv=None):
+    """Print a table, and one JSON line with the same numbers."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--against', metavar='CHECKOUT')
+    parser.add_argument(
+        '--batch-size', type=int, nargs='+', default=[256, 512]
+    )
+    parser.add_argument('--size', type=int, nargs='+', default=[1, 32])
+    parser.add_argument(
+        '--mask-by', nargs='+', default=['batch', 'sample'], metavar='WORD'
+    )
+    parser.add_argument('--rounds', type=int, default=15)
+    parser.add_argument('--steps', type=int, default=8)
+    parser.add_argument(
+        '--worker', action='store_true', help=argparse.SUPPRESS
+    )
+    args = parser.parse_args(argv)
+    if args.worker:
+        return _work()
+    trees = {'this checkout': Path(__file__).parents[2]}
+    if args.against:
+        trees['the other'] = Path(args.against).resolve()
+    workers = {name: _Worker(tree) for name, tree in trees.items()}
+    found = []
+    for batch_size in args.batch_size:
+        for size in args.size:
+            for mask_by in args.mask_by:
+                setting = dict(
+                    batch_size=batch_size,
+                    size=size,
+                    mask_by=mask_by,
+                    steps=args.steps,
+                )
+                found += _compare(workers, setting, args.rounds)
+    for worker in workers.values():
+        worker.close()
+    for row in found:
+        print(
+            f'{row["tree"]:14} B={row["batch_size"]:<4} {row["size"]:>3} px '
+            f'{row["mask_by"]:7} {row["case"]:14} '
+            f'host {row["host"]:6.2f} ms, over it {row["over"][1]:+6.2f} '
+            f'[{row["over"][0]:+.2f}, {row["over"][2]:+.2f}] ms'
+        )
+    print(json.dumps(found))
+
+
+def _compare(workers, setting, rounds):
+    names = list(workers)
+    times = {name: [] for name in names}
+    for index in range(rounds + 1):
+        random.Random(index).shuffle(names)
+        for name in names:
+            taken = workers[name].round(setting)
+            if index:  # the first is a warm-up
+                times[name].append(taken)
+    return [
+        dict(
+            tree=name,
+            case=case,
+            host=statistics.median(one[case]['host'] for one in times[name]),
+            over=statistics.quantiles(
+                [one[case]['ours'] - one[case]['host'] for one in times[name]],
+                n=4,
+                method='inclusive',
+            ),
+            **setting,
+        )
+        for case in CASES
+        for name in workers
+    ]
+
+
+class _Worker:
+    """A process with the code of one checkout."""
+
+    def __init__(self, tree: Path):
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, '--worker'],
+            env={**os.environ, 'PYTHONPATH': str(tree)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def round(self, setting: dict) -> dict:
+        """Milliseconds by case, of the host's and of ours."""
+        self.process.stdin.write(json.dumps(setting) + '\n')
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def _work():
+    import torch
+
+    torch.set_num_threads(1)
+    # libraries print where they are imported: that must not be an answer
+    answers, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
+        print(json.dumps(_round(**json.loads(line))), file=answers, flush=True)
+
+
+def _round(batch_size, size, mask_by, steps):
+    import torch
+    from mmengine.registry import init_default_scope
+    from mmpretrain.registry import MODELS
+    from mmpretrain.structures import DataSample
+
+    import mmanchor  # noqa: F401
+
+    init_default_scope('mmpretrain')
+    settings = dict(mean=[127.5] * 3, std=[64.0] * 3)
+    head = dict(num_classes=CLASSES, in_channels=64)
+    preprocessors = dict(
+        host=MODELS.build(dict(type='ClsDataPreprocessor', **settings)),
+        ours=MODELS.build(
+            dict(
+                type='AnchoringDataPreprocessor',
+                mask_by=mask_by,
+                seed=0,
+                **settings,
+            )
+        ),
+    )
+    heads = dict(
+        host=MODELS.build(dict(type='LinearClsHead', **head)),
+        ours=MODELS.build(dict(type='ReferenceMaskingLinearClsHead', **head)),
+    )
+    images = torch.randint(256, (batch_size, 3, size, size), dtype=torch.uint8)
+    feats = (torch.randn(batch_size, 64),)
+    times = {case: dict(host=[], ours=[]) for case in CASES}
+    for _ in range(steps):
+        for name in ('host', 'ours'):
+            samples = [
+                DataSample().set_gt_label(i % CLASSES)
+                for i in range(batch_size)
+            ]
+            batch = dict(inputs=images, data_samples=samples)
+            start = time.thread_time()
+            batch = preprocessors[name](batch, training=True)
+            middle = time.thread_time()
+            heads[name].loss(feats, batch['data_samples'])
+            end = time.thread_time()
+            times[CASES[0]][name].append(1000 * (middle - start))
+            times[CASES[1]][name].append(1000 * (end - middle))
+    return {
+        case: {name: statistics.mean(of) for name, of in taken.items()}
+        for case, taken in times.items()
+    }
+
+
+if __name__ == '__main__':
+    main()
