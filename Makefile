@@ -17,7 +17,7 @@ WORKERS ?= 3
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 .PHONY: demo test test-slow test-faults test-upstream test-cluster \
-    test-python docs lint format lock clean
+    test-browser test-python docs lint format lock clean
 
 demo: $(VENV)/demo
 	$(BIN)/python tools/demo.py
@@ -33,6 +33,13 @@ test-slow: $(VENV)/dev
 # a run is killed twenty times: some minutes
 test-faults: $(VENV)/dev
 	$(PYTEST) -m faults tests/system/faults
+
+# reports are opened in Chromium, which has to be on the path
+test-browser: $(VENV)/dev
+	@command -v chromium > /dev/null || { echo "Expected Chromium for" \
+	    "'make test-browser', but there is no 'chromium' on the path." \
+	    "Install it, on Debian with 'apt-get install chromium'." >&2; exit 1; }
+	$(PYTEST) -m browser tests/suite/report
 
 # On upstream MMPretrain 1.2.0 rather than the maintained fork: what calls the
 # host. The mathematics, tables and figures are the same on both.

@@ -20,7 +20,19 @@ COMMANDS = {
         'evaluate.py',
         'measure checkpoints on a suite of corruptions and shifts',
     ),
+    'browse': (
+        'browse.py',
+        'draw training batches as the network sees them',
+    ),
     'study': ('study.py', 'train and measure a grid of settings and seeds'),
+    'predict': (
+        'predict.py',
+        'predict image files: label, confidence and spread',
+    ),
+    'threshold': (
+        'threshold.py',
+        'find the confidence below which a model should abstain',
+    ),
     'export': ('export.py', 'write an ONNX or torch.export file'),
     'fold': ('fold.py', 'write a model of one reference as a plain model'),
     'convert': (

@@ -284,7 +284,7 @@ def run_demo(
         runners['standard'].val_dataloader.dataset,
         str(out / 'demo.png'),
     )
-    for what, path in (('Figure', 'demo.png'), ('Report', 'report.md')):
+    for what, path in (('Figure', 'demo.png'), ('Report', 'report.html')):
         console.print(f'{what}: {out / path}', markup=False, soft_wrap=True)
     return results
 

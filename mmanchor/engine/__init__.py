@@ -1,6 +1,7 @@
 """Hooks and launching."""
 
 from .hooks.atomic_checkpoint_hook import AtomicCheckpointHook
+from .hooks.batch_image_hook import BatchImageHook
 from .hooks.channels_last_hook import ChannelsLastHook
 from .hooks.k_reference_hook import KReferenceHook
 from .hooks.reproducible_run_hook import ReproducibleRunHook
@@ -9,6 +10,7 @@ from .hooks.stop_on_signal_hook import StopOnSignalHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'BatchImageHook',
     'ChannelsLastHook',
     'KReferenceHook',
     'ReproducibleRunHook',

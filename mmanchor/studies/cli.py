@@ -18,6 +18,7 @@ from rich.markup import escape
 from ..checkpoints.safe_loading import checkpoint_loading
 from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
 from ..engine.hooks.stop_on_signal_hook import SIGNALS, Stopped
+from ..suite.report.html import load_template
 from ..suite.settings import Settings
 from ..utils.files import user_path
 from ..utils.names import did_you_mean
@@ -159,6 +160,7 @@ def run_study(argv: Sequence[str] | None = None) -> int:
 
     Raises:
         FileNotFoundError: There is no such study or ground.
+        ImportError: Jinja2 is not installed.
         ValueError: The study, or a flag, names what is not there; a config
             of it can't be trained; or cells are of other settings than the
             study has now.
@@ -194,6 +196,7 @@ def run_study(argv: Sequence[str] | None = None) -> int:
         for line in submit(study, cells, kept, args, argv, out):
             console.print(escape(line), soft_wrap=True)
         return 0
+    load_template()  # says now what is lacking, not after training
     failed = {}
     if not args.report:
         if args.cell is not None:

@@ -1,4 +1,4 @@
-"""What a study leaves behind: JSON, a table and the figure."""
+"""What a study leaves behind: JSON, tables, a page and figures."""
 
 import json
 from collections.abc import Sequence
@@ -10,10 +10,12 @@ from rich.markup import escape
 
 from ..suite.report.drawing import METADATA
 from ..suite.report.figure_style import STYLE
+from ..suite.report.html import render
 from ..suite.report.table import to_rich
 from ..utils.files import whole_files
 from .difference_figure import difference_figure
 from .figures import study_figure
+from .page import study_page
 from .tables import (
     csv_text,
     difference_table,
@@ -27,7 +29,7 @@ from .verdict import verdict_table
 def write_report(
     results: dict, plot, folder: Path, others: Sequence[dict] = ()
 ) -> None:
-    """Write ``results.json``, ``results.csv``, ``report.md`` and figures.
+    """Write ``results.json``, ``results.csv``, the report and figures.
 
     Args:
         results (dict): What ``results.json`` is to have.
@@ -37,6 +39,7 @@ def write_report(
             recommended settings have to hold on. Defaults to none.
 
     Raises:
+        ImportError: Jinja2 is not installed.
         ValueError: The folder can't be written to.
     """
     with style.context(['default', STYLE]):
@@ -71,6 +74,10 @@ def write_report(
                 ),
                 encoding='utf-8',
             )
+            drawn = [(partial / name).with_suffix('.svg') for name in names]
+            (partial / 'report.html').write_text(
+                render(study_page(results, drawn, others)), encoding='utf-8'
+            )
 
 
 def print_report(
@@ -87,4 +94,4 @@ def print_report(
                 console.print(part)
     for one in results['missing']:
         console.print(escape(f'Not there: {told(one)}'), soft_wrap=True)
-    console.print(escape(f'Report: {folder / "report.md"}'), soft_wrap=True)
+    console.print(escape(f'Report: {folder / "report.html"}'), soft_wrap=True)

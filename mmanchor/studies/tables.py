@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterator
 
 from ..suite.report.markdown import one_line
 from ..suite.report.table import Table, to_markdown
@@ -233,20 +234,10 @@ def markdown_report(
     if results['missing']:
         lines = [f'- {told(one)}' for one in results['missing']]
         parts.append('\n'.join(['## Not there', '', *lines]))
-    rows = [
-        [
-            one['setting'],
-            str(one['seed']),
-            str(one['trained']),
-            str(one['weights']),
-        ]
-        for one in results.get('checkpoints', ())
-        if one['weights']
-    ]
-    if rows:
-        header = ['setting', 'seed', 'trained in', 'SHA-256 of its weights']
-        parts.append(to_markdown(Table('Checkpoints', '', header, rows, 4)))
-    lines = [f'- {key}: {one_line(text)}' for key, text in _about(results)]
+    checkpoints = checkpoint_table(results)
+    if checkpoints is not None:
+        parts.append(to_markdown(checkpoints))
+    lines = [f'- {key}: {one_line(text)}' for key, text in about(results)]
     parts.append('\n'.join(['## Conventions and versions', '', *lines]))
     return '\n\n'.join(parts) + '\n'
 
@@ -266,7 +257,31 @@ def told(missing: dict, at_most: int = 3) -> str:
     return f'{missing["state"]}: {cells}{reason or ""}'
 
 
-def _about(results: dict):
+def checkpoint_table(results: dict) -> Table | None:
+    """A row for each model that was trained, with its checksum.
+
+    Args:
+        results (dict): See ``results.json``.
+
+    Returns:
+        Table | None: None where no checksum is known.
+    """
+    rows = [
+        [
+            one['setting'],
+            str(one['seed']),
+            str(one['trained']),
+            str(one['weights']),
+        ]
+        for one in results.get('checkpoints', ())
+        if one['weights']
+    ]
+    header = ['setting', 'seed', 'trained in', 'SHA-256 of its weights']
+    return Table('Checkpoints', '', header, rows, 4) if rows else None
+
+
+def about(results: dict) -> Iterator[tuple[str, object]]:
+    """Conventions, command, commits, devices and versions, by name."""
     yield from results['conventions'].items()
     if results.get('command'):
         yield 'command', f'`{results["command"]}`'

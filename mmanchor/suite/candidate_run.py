@@ -26,12 +26,17 @@ class CandidateRun:
         passes (Passes): Measure it.
         done (Callable): Told of the number of test sets that are behind it,
             measured or not.
+
+    Attributes:
+        images (Dict[str, np.ndarray]): What is said of each clean image, once
+            it is measured; see :meth:`Passes.over`.
     """
 
     def __init__(self, passes: Passes, done: Callable[[int], None]):
         self.passes, self.done = passes, done
         self.suite, self.settings = passes.suite, passes.settings
         self.candidate = passes.candidate
+        self.images: dict[str, np.ndarray] = {}
 
     def rows(self) -> list[dict]:
         """What the results say of the model; once more with a temperature.
@@ -45,6 +50,7 @@ class CandidateRun:
             self.passes.temperatures = (1.0, fitted['temperature'])
             save_temperature(self.candidate, fitted)
         clean = self.passes.over(self.passes.clean, scored=True)
+        self.images = clean[0]['images'] if clean else {}
         self.done(1)
         shifts = {one.name: self._shift(one) for one in self.suite.shifts}
         ood = {one.name: self._ood(one, clean) for one in self.suite.ood}

@@ -28,6 +28,8 @@ from .cache import Parts
 from .candidates import Candidate, named
 from .ensembles import EnsembleCandidate
 from .images import check_clean_set
+from .report.html import load_template
+from .report.pictures import take_pictures
 from .report_files import assemble, print_report, write_report
 from .runner import run_suite
 from .settings import DEFAULT_SCORES, Settings
@@ -112,6 +114,11 @@ def evaluate_parser() -> argparse.ArgumentParser:
     )
     add_device_flag(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument(
+        '--no-images',
+        action='store_true',
+        help='leave images out of report.html, where data are private',
+    )
     add_trust_flag(parser)
     add_cfg_options(parser)
     add_reference_flags(parser, several=True)
@@ -155,7 +162,14 @@ def evaluate(argv: Sequence[str] | None = None) -> dict:
         for one in candidates:
             if isinstance(one, EnsembleCandidate):
                 one.check_members()
-        results = measure_all(suite, candidates, out, settings, console)
+        results = measure_all(
+            suite,
+            candidates,
+            out,
+            settings,
+            console,
+            images=not args.no_images,
+        )
     print_report(results, out, console)
     return results
 
@@ -168,6 +182,7 @@ def measure_all(
     console: Console,
     about: dict | None = None,
     times: dict | None = None,
+    images: bool = True,
 ) -> dict:
     """Measure models on a suite and write a report.
 
@@ -177,20 +192,23 @@ def measure_all(
         suite (Suite): The test sets.
         candidates (Sequence[Candidate]): The models.
         out (Path): Where parts, ``results.json``, ``results.csv``,
-            ``report.md`` and figures go.
+            ``report.html``, ``report.md`` and figures go.
         settings (Settings): See there.
         console (Console): Where to print.
         about (dict, optional): More for the results.
         times (dict, optional): More that differs from run to run.
+        images (bool): Whether ``report.html`` shows images. Defaults to True.
 
     Returns:
         dict: What ``results.json`` has.
 
     Raises:
+        ImportError: Jinja2 is not installed.
         OSError: Results can't be kept.
         ValueError: Another run writes to the folder; see also
             :func:`~mmanchor.suite.runner.run_suite`.
     """
+    load_template()  # says now what is lacking, not after measuring
     start = time.time()
     cells = (
         1
@@ -220,7 +238,8 @@ def measure_all(
             **(about or {}),
             times=dict(seconds, **(times or {})),
         )
-        write_report(results, out)
+        pictures = take_pictures(suite, outcome.images, images)
+        write_report(results, out, pictures, outcome.images)
     return results
 
 

@@ -226,9 +226,14 @@ class ImageBatches:
         return torch.stack(images)
 
     def _read_chunk(self, rows) -> list[torch.Tensor]:
-        return [self._read_one(int(row)) for row in rows]
+        return [self.read(int(row)) for row in rows]
 
-    def _read_one(self, row: int) -> torch.Tensor:
+    def read(self, row: int) -> torch.Tensor:
+        """One image, by its place in the data set.
+
+        Raises:
+            ValueError: It can't be read.
+        """
         info = self.dataset.get_data_info(row)
         # seeded transforms draw by it, as in the host's loop
         info.setdefault('sample_idx', row)

@@ -66,12 +66,18 @@ class Measured(NamedTuple):
             those that are ``right``.
         scores (Dict[str, np.ndarray]): Of each anomaly score, (N,).
         answers (torch.Tensor, optional): (N, num_classes), where asked for.
+        images (Dict[str, np.ndarray], optional): What is said of each image,
+            where asked for: ``label``, ``predicted`` and ``confidence`` (N,);
+            ``spread`` (N,) where several references answer, and, where all
+            images have the same ones, what each of them answers alone:
+            ``reference_predicted`` and ``reference_confidence`` (N, K).
     """
 
     figures: dict[str, float | None]
     reliability: dict[str, list]
     scores: dict[str, np.ndarray]
     answers: torch.Tensor | None = None
+    images: dict[str, np.ndarray] | None = None
 
 
 def measure(
@@ -85,6 +91,7 @@ def measure(
     amp: bool = False,
     keep_answers: bool = False,
     single_references: bool = False,
+    keep_images: bool = False,
     feature_scores: FeatureScores | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> list[Measured]:
@@ -111,6 +118,8 @@ def measure(
         single_references (bool): Whether to measure the accuracy with each
             reference alone, too, where a model has several for every image.
             Defaults to False.
+        keep_images (bool): Whether to keep what is said of each image, at the
+            first temperature. Defaults to False.
         feature_scores (dict, optional): Fitted scores of features, by name;
             those among ``scores`` are kept. Defaults to none.
         report (Callable): Told of the number of images, batch by batch.
@@ -134,7 +143,7 @@ def measure(
     more_fields = ModelFields(ready.model, scores, feature_scores)
     metrics: dict[str, PerImageMetric] = {}
     rows: list[dict[str, list]] = [{} for _ in temperatures]
-    kept_answers, start = [], 0
+    kept_answers, kept_images, start = [], [], 0
     for images in batches:
         batch = slice(start, start + len(images))
         labels = copy_to_device(batches.labels[batch], device)
@@ -151,6 +160,8 @@ def measure(
                 metrics['SingleReferenceAccuracy'] = SingleReferenceAccuracy()
         if keep_answers:
             kept_answers.append(answer)
+        if keep_images:
+            kept_images.append(_of_each_image(fields, labels, kept))
         for temperature, columns in zip(temperatures, rows):
             if temperature != 1:
                 fields['pred_score'] = (answer / temperature).softmax(1)
@@ -169,7 +180,32 @@ def measure(
                     columns.setdefault(f'score {name}', []).append(column)
         report(len(images))
     answers = torch.cat(kept_answers) if kept_answers else None
-    return [_finish(metrics, columns, answers) for columns in rows]
+    found = [_finish(metrics, columns, answers) for columns in rows]
+    if keep_images:
+        columns = {
+            name: np.concatenate([part[name] for part in kept_images])
+            for name in kept_images[0]
+        }
+        found[0] = found[0]._replace(images=columns)
+    return found
+
+
+def _of_each_image(fields, labels, kept) -> dict[str, np.ndarray]:
+    """What is said of the images of a batch, for people to look at."""
+    scores = fields['pred_score'].float()
+    if kept is not None:  # the other classes don't compete
+        others = torch.ones(scores.size(1), dtype=torch.bool)
+        others[list(kept)] = False
+        scores = scores.masked_fill(others.to(scores.device), -1)
+    confidence, predicted = scores.max(1)
+    found = dict(label=labels, predicted=predicted, confidence=confidence)
+    if 'pred_std' in fields:
+        found['spread'] = fields['pred_std'].float().mean(1)
+    if 'reference_logits' in fields:
+        alone = fields['reference_logits'].float().softmax(1).max(1)
+        found['reference_predicted'] = alone.indices
+        found['reference_confidence'] = alone.values
+    return {name: values.cpu().numpy() for name, values in found.items()}
 
 
 def _metrics(fields: dict[str, torch.Tensor]) -> dict[str, PerImageMetric]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from ..checkpoints.model_loading import check_classes
 from ..datasets import CorruptedArrays
@@ -23,6 +24,7 @@ from .spec import Cell, Suite
 from .training_features import fit_feature_scores, training_features
 
 Report = Callable[[str, float], None]
+REFERENCES_SHOWN = 5  # beside an image in the report
 _OF_SET = ('num_images', 'kept_classes')
 
 
@@ -125,7 +127,7 @@ class Passes:
         return found and found[0]
 
     def _fit(self, name: str, settings: dict) -> tuple:
-        batches = self._batches(self.clean, held_out=True)
+        batches = self.batches(self.clean, held_out=True)
         (found,) = measure(
             self.ready,
             batches,
@@ -165,6 +167,9 @@ class Passes:
         Returns:
             list[dict] | None: For each temperature ``figures``,
             ``reliability``, ``scores``, ``num_images``, ``kept_classes``;
+            and, where both scores and figures are asked for, ``images`` with
+            the first: see :class:`~mmanchor.suite.measure.Measured`, with the
+            ``row`` of each image in its set and the first few ``references``.
             None where it can't be measured.
         """
 
@@ -176,6 +181,7 @@ class Passes:
                 fit_share=self.settings.fit_share,
                 figures=figures,
                 kept=kept,
+                **(dict(images=True) if scored and figures else {}),
             )
 
         scores = self.scores if scored else ()
@@ -209,10 +215,15 @@ class Passes:
                 for key, values in arrays.items()
                 if key.startswith(f'{i} ')
             }
+        result['temperatures'][0]['images'] = {
+            key.partition(' ')[2]: values
+            for key, values in arrays.items()
+            if key.startswith('images ')
+        }
         return result['temperatures']
 
     def _measure(self, name, settings, cell, figures, kept) -> tuple:
-        batches = self._batches(cell, kept)
+        batches = self.batches(cell, kept)
         found = measure(
             self.ready,
             batches,
@@ -223,6 +234,7 @@ class Passes:
             kept,
             self.settings.amp,
             single_references=self.settings.single_references,
+            keep_images='images' in settings,
             feature_scores=self.feature_scores if settings['scores'] else None,
             report=self._reporter(batches, cell),
         )
@@ -239,10 +251,31 @@ class Passes:
             for i, one in enumerate(found)
             for key, values in one.scores.items()
         }
+        if found[0].images:
+            images = dict(found[0].images, row=batches.rows)
+            if 'reference_predicted' in images:
+                images['references'] = self._references()
+            arrays.update(
+                {f'images {key}': values for key, values in images.items()}
+            )
         self.parts.keep(name, settings, result, arrays)
         return result, arrays
 
-    def _batches(self, cell: Cell, kept=None, held_out=False) -> ImageBatches:
+    def _references(self) -> np.ndarray:
+        """The first references, (K, H, W, C), as RGB bytes to look at."""
+        bank = getattr(self.ready.model, 'reference_bank', None)
+        if bank is None:  # members of an ensemble have their own
+            return np.empty((0, 0, 0, 0), np.uint8)
+        images = bank.in_use[:REFERENCES_SHOWN].cpu()
+        if images.is_floating_point():
+            low, high = images.min(), images.max()
+            images = (images - low) / (high - low).clamp(min=1e-9) * 255
+        images = images.to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        if self.ready.pipeline.channel_order == 'bgr':
+            images = images[..., ::-1]
+        return np.ascontiguousarray(images)
+
+    def batches(self, cell: Cell, kept=None, held_out=False) -> ImageBatches:
         batches = ImageBatches(
             cell,
             self.ready.pipeline,

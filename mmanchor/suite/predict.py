@@ -10,6 +10,7 @@ from torch import nn
 
 from ..functional import average_references, reference_spread
 from ..models import AnchoredImageClassifier
+from ..registry import UNCERTAINTIES, find_registered
 from ..utils.transfer import copy_to_device
 
 
@@ -57,7 +58,7 @@ class DeepEnsemble(nn.Module):
 
 @torch.no_grad()
 def predict_batch(
-    model: nn.Module, images: torch.Tensor
+    model: nn.Module, images: torch.Tensor, measures: Sequence[str] = ()
 ) -> dict[str, torch.Tensor]:
     """The fields of a classifier's predictions, each one tensor.
 
@@ -72,6 +73,8 @@ def predict_batch(
         model (torch.nn.Module): A host classifier, anchored or not, or a
             :class:`DeepEnsemble`, in evaluation mode.
         images (torch.Tensor): As the test pipeline packs them.
+        measures (Sequence[str]): Measures of uncertainty of anchored models,
+            by their names in ``UNCERTAINTIES``. Defaults to none.
 
     Shape:
         - images: (B, C, H, W)
@@ -85,7 +88,7 @@ def predict_batch(
         return _ensemble(model.members, images)
     images = model.data_preprocessor(dict(inputs=images))['inputs']
     if isinstance(model, AnchoredImageClassifier):
-        return _anchored(model, images)
+        return _anchored(model, images, measures)
     logits = plain_logits(model, images).float()
     return dict(
         answer=logits, pred_score=logits.softmax(1), pred_logits=logits
@@ -111,7 +114,7 @@ def _log_of_mean(logits: Sequence[torch.Tensor]) -> torch.Tensor:
     return average_references(torch.stack(list(logits)), 'probabilities')
 
 
-def _anchored(model, images) -> dict[str, torch.Tensor]:
+def _anchored(model, images, measures) -> dict[str, torch.Tensor]:
     parts, order = [], []
     for rows, logits in model.answers(images):
         answer = average_references(logits, model.average)
@@ -124,6 +127,8 @@ def _anchored(model, images) -> dict[str, torch.Tensor]:
         )
         if model.protocol.same_number:
             part['pred_std'] = reference_spread(logits)
+        for name in measures:
+            part[name] = find_registered(name, UNCERTAINTIES)(logits)
         parts.append(part)
         order.append(rows)
     if len(parts) == 1:

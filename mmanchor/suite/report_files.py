@@ -1,4 +1,4 @@
-"""What a suite leaves behind: JSON, CSV, Markdown and figures."""
+"""What a suite leaves behind: JSON, CSV, Markdown, a page and figures."""
 
 import json
 import os
@@ -18,6 +18,9 @@ from ..utils.provenance import (
 from .corrupted_sets import SEED, describe_corruptions
 from .measure import NUM_BINS
 from .report.drawing import draw_all
+from .report.html import render
+from .report.page import Answers, suite_page
+from .report.pictures import Pictures
 from .report.tables import csv_text, markdown_report, terminal_tables
 from .runner import Outcome
 from .settings import Settings
@@ -96,14 +99,24 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
     )
 
 
-def write_report(results: dict, out: Path) -> None:
+def write_report(
+    results: dict,
+    out: Path,
+    pictures: Pictures | None = None,
+    answers: Answers | None = None,
+) -> None:
     """Write everything.
 
     Args:
         results (dict): What ``results.json`` is to have.
         out (Path): The folder.
+        pictures (Pictures, optional): Images for ``report.html``. Defaults to
+            None: it has none.
+        answers (Dict[str, dict], optional): What each model says of each
+            clean image, for ``report.html``. Defaults to None.
 
     Raises:
+        ImportError: Jinja2 is not installed.
         OSError: The disk is full.
         ValueError: The folder can't be written to.
     """
@@ -120,6 +133,10 @@ def write_report(results: dict, out: Path) -> None:
             )
             (partial / 'report.md').write_text(
                 markdown_report(results, figures, out), encoding='utf-8'
+            )
+            (partial / 'report.html').write_text(
+                render(suite_page(results, figures, pictures, answers)),
+                encoding='utf-8',
             )
     except OSError as error:
         raise OSError(
@@ -154,4 +171,4 @@ def print_report(results: dict, out: Path, console: Console) -> None:
     for one in results['failed']:
         told = f'{one["model"] or "all"}, {one["name"]}. {one["reason"]}'
         console.print('[red]Failed:[/red] ' + escape(told))
-    console.print(escape(f'Report: {out / "report.md"}'), soft_wrap=True)
+    console.print(escape(f'Report: {out / "report.html"}'), soft_wrap=True)

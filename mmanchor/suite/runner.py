@@ -1,7 +1,9 @@
 """All models on all test sets of a suite, going on where it was stopped."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from .alexnet import set_for_mce
 from .cache import Parts
@@ -25,11 +27,14 @@ class Outcome:
         missing (List[dict]): Sets that are not there: ``name``, ``reason``.
         failed (List[dict]): What could not be measured: ``model``, ``name``
             of the set, ``reason``.
+        images (Dict[str, dict]): What each model says of each clean image,
+            by the model's name; see :meth:`Passes.over`.
     """
 
     models: list[dict]
     missing: list[dict]
     failed: list[dict]
+    images: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
 def run_suite(
@@ -82,15 +87,16 @@ def run_suite(
         return made
 
     suite = replace(suite, shifts=tuple(filter(is_there, suite.shifts)))
-    models = [
-        row
-        for candidate in candidates
-        for row in CandidateRun(
+    models, images = [], {}
+    for candidate in candidates:
+        run = CandidateRun(
             Passes(suite, candidate, parts, settings, troubles, report), done
-        ).rows()
-    ]
+        )
+        models += run.rows()
+        if run.images:
+            images[candidate.name] = run.images
     missing = [
         dict(name=name, reason=reason)
         for name, reason in troubles.missing.items()
     ]
-    return Outcome(models, missing, troubles.failed)
+    return Outcome(models, missing, troubles.failed, images)

@@ -35,7 +35,10 @@ THERE = {
         'work_dirs/my_config/epoch_200.pth': 'my_config.py',
         'work_dirs/my_run/epoch_200.pth': 'my_config.py',
     },
-    'inference.md': MASKED_DIGITS,
+    'inference.md': {
+        **MASKED_DIGITS,
+        'work_dirs/masked/epoch_6.pth': FOLDERS.format('_anchored-masked'),
+    },
     'quick-start.md': {'standard.pth': 'standard_config.py'},
     'safety-suite.md': {
         'work_dirs/standard/epoch_6.pth': FOLDERS.format(''),

@@ -78,6 +78,10 @@ def test_a_grid_ends_in_json_a_table_and_a_figure(study, tmp_path, capsys):
     assert '- device: cpu' in report and str(tmp_path) not in report
     weights = [one['weights'] for one in results['checkpoints']]
     assert len(weights) == 6 and all(f'| {one} |' in report for one in weights)
+    page = (work / 'report.html').read_text(encoding='utf-8')
+    assert shown in page and page.count('<svg') == 2
+    assert 'This page holds no images of the data.' in page
+    assert str(tmp_path) not in page and weights[0] in page
     lines = (work / 'results.csv').read_text().splitlines()
     assert lines[0].startswith('setting,series,x,metric,mean,std,n')
     assert len([line for line in lines if ',clean,' in line]) == 3

@@ -231,7 +231,7 @@ def test_tables_have_what_was_published_beside_what_was_found():
     assert '- to do: 0; 1; 2 and 6 more cells\n' in text
     assert '[PDF](made_up.pdf)' in text
     assert csv_text(made_up).splitlines()[1] == (
-        'a,masked,1,clean,80.0,2.0,2,81.0,0:79.0 1:81.0,,,,'
+        'a,masked,1,clean,80.0,2.0,2,81.0,0:79.0 1:81.0,,,,,,'
     )
 
 

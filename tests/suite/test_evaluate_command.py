@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -24,24 +25,25 @@ def once(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp('once')
     write_arrays(folder / 'arrays')
     (folder / 'tiny.py').write_text(SUITE)
-    results = evaluate(
-        [
-            *trained.standard,
-            *trained.anchored,
-            '--suite',
-            str(folder / 'tiny.py'),
-            '--data-root',
-            str(folder),
-            '--out',
-            str(folder / 'out'),
-            '--num-references',
-            '1',
-            '3',
-            '--device',
-            'cpu',
-        ]
-    )
-    return results, folder / 'out'
+    return evaluate(words_of(trained, folder)), folder / 'out'
+
+
+def words_of(trained, folder):
+    return [
+        *trained.standard,
+        *trained.anchored,
+        '--suite',
+        str(folder / 'tiny.py'),
+        '--data-root',
+        str(folder),
+        '--out',
+        str(folder / 'out'),
+        '--num-references',
+        '1',
+        '3',
+        '--device',
+        'cpu',
+    ]
 
 
 def test_results_have_every_model_and_set(once):
@@ -93,12 +95,51 @@ def test_figures_have_their_intervals(once):
 def test_what_is_shared_names_no_folder_of_the_machine(once):
     results, out = once
     assert results['models'][0]['checkpoint'] == '…/epoch_4.pth'
-    for name in ('report.md', 'results.csv', 'results.json'):
+    for name in (
+        'report.html',
+        'report.md',
+        'results.csv',
+        'results.json',
+    ):
         text = (out / name).read_text(encoding='utf-8')
         assert str(out.parent) not in text and str(Path.home()) not in text
     assert results['models'][1]['sha256'] in (out / 'report.md').read_text(
         encoding='utf-8'
     )
+
+
+def test_the_page_shows_images_of_every_model_and_references_of_one(once):
+    _, out = once
+    text = (out / 'report.html').read_text(encoding='utf-8')
+    assert 'This page holds images of the test set' in text
+    assert 'width="16" height="16"' in text
+    for name in NAMES:
+        assert f'<h3>{name}: most uncertain</h3>' in text
+        assert f'<h3>Confusion matrix: {name}</h3>' in text
+    # four images beside three references, of the model with several
+    assert text.count('<div class="pair">') == 4
+    assert text.count('<div>with reference 3: ') == 4
+    assert text.count('alt="fog, severity 3"') == 1
+    assert len(text) < 500_000
+
+
+def test_a_page_without_images_says_so_and_measures_nothing_again(
+    once, trained, tmp_path, monkeypatch
+):
+    results, out = once
+    shutil.copytree(out, tmp_path / 'out')
+    words = words_of(trained, out.parent)
+    words[words.index(str(out))] = str(tmp_path / 'out')
+    monkeypatch.setattr(Candidate, 'load', None)  # would fail
+    path = tmp_path / 'out/report.html'
+    pages = []
+    for flags in ([], [], ['--no-images']):
+        assert evaluate([*words, *flags])['models'] == results['models']
+        pages.append(path.read_text(encoding='utf-8'))
+    with_images, again, without = pages
+    assert again == with_images and '<img' in with_images
+    assert 'This page holds no images of the data.' in without
+    assert '<img' not in without and 'Confusion matrix' in without
 
 
 def test_scores_that_a_model_has_none_of_are_left_out(once):
@@ -132,7 +173,9 @@ def test_a_report_with_differences_and_figures(once):
     for link in links:
         assert (out / unquote(link)).stat().st_size > 1000
     assert {unquote(link) for link in links} == {
-        f'figures/{path.name}' for path in (out / 'figures').iterdir()
+        f'figures/{path.name}'
+        for path in (out / 'figures').iterdir()
+        if path.suffix != '.svg'  # those of the page
     }
 
 
@@ -156,6 +199,7 @@ def test_nothing_is_left_half_written(once):
         '.running',
         'figures',
         'parts',
+        'report.html',
         'report.md',
         'results.csv',
         'results.json',
@@ -170,12 +214,12 @@ def test_tables_are_printed(trained, measured, capsys):
     shown = capsys.readouterr().out
     assert 'Top-1 accuracy, %' in shown
     assert '[my] model' in shown
-    assert 'Report: ' in shown and 'out/report.md' in shown
+    assert 'Report: ' in shown and 'out/report.html' in shown
 
 
 def test_brackets_of_paths_are_printed_as_they_are(trained, measured, capsys):
     measured(trained.standard, more='shifts, ood = [], []', out='set[/x]c')
-    assert 'set[/x]c/report.md' in capsys.readouterr().out.replace('\n', '')
+    assert 'set[/x]c/report.html' in capsys.readouterr().out.replace('\n', '')
 
 
 def test_a_missing_clean_set_ends_it_before_a_model_is_built(

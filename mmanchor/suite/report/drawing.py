@@ -16,11 +16,15 @@ from .severity_figure import severity_figure
 from .spread_figure import spread_figure
 
 # nothing that changes from run to run
-METADATA = {'png': {'Software': None}, 'pdf': {'CreationDate': None}}
+METADATA = {
+    'png': {'Software': None},
+    'pdf': {'CreationDate': None},
+    'svg': {'Date': None, 'Creator': None},
+}
 
 
 def draw_all(results: dict, folder: str | Path) -> list[Path]:
-    """Draw what there is to draw, each as PNG and as PDF.
+    """Draw what there is to draw, each as PNG, PDF and SVG.
 
     They appear together, once all are drawn.
 

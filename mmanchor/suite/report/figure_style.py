@@ -38,6 +38,7 @@ STYLE = {
     'legend.frameon': False,
     'hatch.linewidth': 0.5,
     'savefig.dpi': 'figure',
+    'svg.hashsalt': 'mmanchor',  # the same names in every run
     'pdf.fonttype': 42,  # letters that can be searched and edited
 }
 

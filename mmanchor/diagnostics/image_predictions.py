@@ -1,0 +1,482 @@
+"""What a model answers on image files: ``tools/predict.py``."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from mmengine.dataset import Compose
+from mmpretrain.datasets.transforms import PackInputs
+from mmpretrain.registry import TRANSFORMS
+from rich.console import Console
+from rich.markup import escape
+
+from ..checkpoints.safe_loading import (
+    FLAG_ADVICE,
+    add_trust_flag,
+    checkpoint_loading,
+)
+from ..datasets.image_folders import list_images
+from ..engine.batch_figure import save_figure
+from ..engine.cli import add_cfg_options, add_device_flag
+from ..engine.reference_flags import add_reference_flags, set_references
+from ..evaluation.abstention import Threshold, read_threshold
+from ..functional import check_uncertainty
+from ..models.inference.protocols import check_measures
+from ..suite.candidates import Candidate
+from ..suite.predict import predict_batch
+from ..suite.report.figure_style import new_figure
+from ..suite.report.table import Table, to_rich
+from ..utils.config import read_config, reference_hooks
+from ..utils.console import progress_bars
+from ..utils.files import user_path
+from ..utils.provenance import readable
+
+MOST_CLASSES = 5  # in the figure of one image
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The flags of ``tools/predict.py``."""
+    parser = argparse.ArgumentParser(
+        description='Predict image files: label, confidence and spread over '
+        'references.'
+    )
+    parser.add_argument('config', type=user_path, help='config file')
+    parser.add_argument('checkpoint', type=user_path, help='checkpoint file')
+    parser.add_argument(
+        'images',
+        type=user_path,
+        nargs='+',
+        metavar='IMAGE',
+        help='files, folders, or - for a list on the standard input, a path '
+        'a line',
+    )
+    parser.add_argument(
+        '--json',
+        action='store_true',
+        help='print JSON lines rather than a table',
+    )
+    parser.add_argument(
+        '--out',
+        type=user_path,
+        metavar='FILE',
+        help='write JSON lines to a file; the same command goes on where it '
+        'was stopped',
+    )
+    parser.add_argument(
+        '--figure',
+        type=user_path,
+        metavar='PNG',
+        help='draw the first image with the answer of each reference',
+    )
+    parser.add_argument(
+        '--abstain',
+        action='store_true',
+        help='say which answers not to trust, by the threshold that '
+        'tools/threshold.py saved beside the checkpoint',
+    )
+    parser.add_argument(
+        '--batch-size', type=int, default=64, help='default: %(default)s'
+    )
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=min(8, os.cpu_count() or 1),
+        help='threads that read images (default: %(default)s)',
+    )
+    add_device_flag(parser)
+    add_trust_flag(parser)
+    add_cfg_options(parser)
+    add_reference_flags(parser)
+    return parser
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Predict as the command line says, and print or write the answers.
+
+    Args:
+        args (argparse.Namespace): See :func:`make_parser`.
+
+    Returns:
+        int: How many images could not be read.
+
+    Raises:
+        FileNotFoundError: The config or the checkpoint is not there.
+        ValueError: There is no image, flags don't fit, no threshold was
+            saved for ``--abstain``, or ``--out`` is the file of other
+            predictions.
+    """
+    cfg = read_config(args.config, args.cfg_options)
+    set_references(cfg, argparse.Namespace(**vars(args), tta=False))
+    paths = find_images(args.images)
+    candidate = Candidate(
+        Path(args.config).stem,
+        cfg,
+        args.checkpoint,
+        args.config,
+        args.allow_code_in_checkpoints,
+    )
+    hooks = reference_hooks(cfg)
+    with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
+        predictor = ImagePredictor(
+            candidate,
+            args.device,
+            args.batch_size,
+            args.workers,
+            hooks[0].get('uncertainty', ()) if hooks else (),
+            read_threshold(
+                args.checkpoint, candidate.sha256, candidate.how or 'plain'
+            )
+            if args.abstain
+            else None,
+        )
+    console = Console(emoji=False)
+    if args.figure:
+        save_figure(predictor.figure(paths[0]), args.figure)
+    file = None
+    if args.out:
+        made_by = dict(
+            sha256=candidate.sha256,
+            references=candidate.how,
+            measures=list(predictor.measures),
+            threshold=predictor.threshold and asdict(predictor.threshold),
+        )
+        file = PredictionFile(args.out, made_by)
+        paths = [one for one in paths if readable(one) not in file.done]
+    records: list[dict] = []
+    quiet = args.json and not args.out
+    with progress_bars(Console(stderr=True, quiet=quiet)) as bars:
+        bar = bars.add_task('predict', total=len(paths))
+        for batch in predictor.batches(paths):
+            if file is not None:
+                file.add(batch)
+            elif args.json:
+                sys.stdout.write(''.join(map(_line, batch)))
+            records += batch
+            bars.advance(bar, len(batch))
+    broken = [one for one in records if 'error' in one]
+    if not args.json and not args.out and len(broken) < len(records):
+        for part in to_rich(predictions_table(records), console.width):
+            console.print(part)
+    for one in broken:
+        text = f'Not read: {readable(one["image"])}: {one["error"]}'
+        Console(stderr=True).print(escape(text), soft_wrap=True)
+    if args.out:
+        console.print(
+            escape(f'Predictions: {args.out}, {len(records):,} new.'),
+            soft_wrap=True,
+        )
+    return len(broken)
+
+
+def find_images(words: Sequence[str]) -> list[str]:
+    """The images that the command line names, in order.
+
+    Args:
+        words (Sequence[str]): Files, folders, or ``-`` for paths on the
+            standard input.
+
+    Raises:
+        ValueError: A folder, or all of it, has no images.
+
+    Example:
+        >>> find_images(['a.png', 'b.jpg'])
+        ['a.png', 'b.jpg']
+    """
+    found: list[str] = []
+    for word in words:
+        if word == '-':
+            lines = (line.strip() for line in sys.stdin)
+            found += [user_path(line) for line in lines if line]
+        elif Path(word).is_dir():
+            inside = list_images(word)
+            if not inside:
+                raise ValueError(
+                    f'Expected images in the folder {word}, but got none. '
+                    'Name another folder.'
+                )
+            found += [str(Path(word) / one) for one in inside]
+        else:
+            found.append(word)
+    if not found:
+        raise ValueError(
+            'Expected images to predict, but got none. Name files or folders.'
+        )
+    return found
+
+
+@dataclass
+class ImagePredictor:
+    """Predicts image files in batches, read ahead in threads.
+
+    Args:
+        candidate (Candidate): The model, and how its references are used.
+        device (str): Defaults to ``'cpu'``.
+        batch_size (int): Images a batch. Defaults to 64.
+        workers (int): Threads that read images. Defaults to 2.
+        measures (Sequence[str]): Measures of uncertainty, see
+            :func:`~mmanchor.functional.check_uncertainty`. Defaults to none.
+        threshold (Threshold, optional): Which answers to trust; adds
+            ``abstains``. Defaults to None.
+
+    Raises:
+        TypeError: The model is no classifier with one softmax.
+        ValueError: The checkpoint is not the config's, a number is below 1,
+            or the protocol refuses a measure.
+    """
+
+    candidate: Candidate
+    device: str = 'cpu'
+    batch_size: int = 64
+    workers: int = 2
+    measures: Sequence[str] = ()
+    threshold: Threshold | None = None
+
+    def __post_init__(self):
+        for name in ('batch_size', 'workers'):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f'Expected --{name.replace("_", "-")} to be at least 1, '
+                    f'but got {getattr(self, name)}. Change it.'
+                )
+        self.model, pipeline, self.classes = self.candidate.load(self.device)
+        self.measures = check_uncertainty(self.measures)
+        if self.measures:  # of anchored models: others have no such hook
+            check_measures(self.model.protocol, self.measures)
+        self._load = TRANSFORMS.build(pipeline.load)
+        self._transform = Compose(
+            [TRANSFORMS.build(step) for step in pipeline.steps]
+        )
+        self._order = pipeline.channel_order
+
+    def read(self, path: str) -> torch.Tensor | str:
+        """An image as the test pipeline leaves it, or why there is none."""
+        try:
+            info = self._load(dict(img_path=path))
+            if info is None:
+                return 'it is no image'
+            if self._order == 'rgb' and info['img'].shape[-1] == 3:
+                info['img'] = np.ascontiguousarray(info['img'][..., ::-1])
+            return PackInputs.format_input(self._transform(info)['img'])
+        except FileNotFoundError:
+            return 'there is no such file'
+        except (AssertionError, OSError, ValueError, cv2.error) as error:
+            return ' '.join(str(error).split()) or 'it is no image'
+
+    def __call__(self, paths: Sequence[str]) -> list[dict]:
+        """Predict images, in order.
+
+        Args:
+            paths (Sequence[str]): Files.
+
+        Returns:
+            list[dict]: See :meth:`batches`.
+        """
+        return [one for batch in self.batches(paths) for one in batch]
+
+    def batches(self, paths: Sequence[str]) -> Iterator[list[dict]]:
+        """Predict images, in order, a batch at a time.
+
+        Args:
+            paths (Sequence[str]): Files.
+
+        Yields:
+            list[dict]: Of each image ``image``, the path, and ``error`` where
+            it can't be read. Else ``label``; ``name`` where the checkpoint
+            names its classes; ``confidence``; of anchored models
+            ``num_references`` and, unless they are adaptive, ``spread``; and
+            the measures asked for, and ``abstains``.
+        """
+        starts = range(0, len(paths), self.batch_size)
+        with (
+            ThreadPoolExecutor(1) as ahead,
+            ThreadPoolExecutor(self.workers) as readers,
+        ):
+
+            def read_batch(start):
+                batch = paths[start : start + self.batch_size]
+                return batch, list(readers.map(self.read, batch))
+
+            coming = ahead.submit(read_batch, 0)
+            for start in starts:
+                batch, images = coming.result()
+                if start != starts[-1]:
+                    coming = ahead.submit(read_batch, start + self.batch_size)
+                yield self._predict(batch, images)
+
+    def _predict(self, paths, images) -> list[dict]:
+        records = [dict(image=path) for path in paths]
+        shapes: dict[tuple, list[int]] = {}
+        for i, image in enumerate(images):
+            if isinstance(image, str):
+                records[i]['error'] = image
+            else:
+                shapes.setdefault(tuple(image.shape), []).append(i)
+        for rows in shapes.values():
+            batch = torch.stack([images[i] for i in rows])
+            for i, found in zip(rows, self._answers(batch)):
+                records[i].update(found)
+        return records
+
+    def _answers(self, images: torch.Tensor) -> Iterator[dict]:
+        fields = predict_batch(self.model, images, self.measures)
+        confidence, label = fields['pred_score'].float().max(1)
+        columns = dict(label=label, confidence=confidence)
+        if 'pred_std' in fields:
+            columns['spread'] = fields['pred_std'].mean(1)
+        for name in ('num_references', *self.measures):
+            if name in fields:
+                columns[name] = fields[name]
+        lists = {name: values.tolist() for name, values in columns.items()}
+        for values in zip(*lists.values()):
+            found = dict(zip(lists, values))
+            if self.classes is not None:
+                name = str(self.classes[found['label']])
+                found = {'label': found.pop('label'), 'name': name, **found}
+            if self.threshold is not None:
+                measure = found[self.threshold.by]
+                found['abstains'] = not self.threshold.trusts(measure)
+            yield found
+
+    def figure(self, path: str) -> Figure:
+        """An image with the confidence of each reference in some classes.
+
+        Args:
+            path (str): The image.
+
+        Raises:
+            ValueError: It can't be read.
+        """
+        image = self.read(path)
+        if isinstance(image, str):
+            raise ValueError(
+                f'Expected {path} to be an image, but {image}. Name another.'
+            )
+        fields = predict_batch(self.model, image[None])
+        alone = fields.get('reference_logits')
+        shares = (
+            fields['pred_score'].float()
+            if alone is None
+            else alone[0].float().softmax(0).T
+        ).cpu()
+        mean = fields['pred_score'][0].float().cpu()
+        top = mean.argsort(descending=True)[:MOST_CLASSES].tolist()
+        names = [
+            str(i) if self.classes is None else str(self.classes[i])
+            for i in top
+        ]
+        return draw_answers(
+            cv2.imread(path)[..., ::-1], names, mean[top], shares[:, top]
+        )
+
+
+def draw_answers(
+    image: np.ndarray,
+    names: Sequence[str],
+    mean: torch.Tensor,
+    shares: torch.Tensor,
+) -> Figure:
+    """Draw an image and, beside it, what each reference answers.
+
+    Args:
+        image (np.ndarray): (H, W, 3), RGB.
+        names (Sequence[str]): Of the classes shown.
+        mean (torch.Tensor): (classes,), the prediction.
+        shares (torch.Tensor): (K, classes), confidences of each reference.
+    """
+    figure = new_figure(6, 2.4)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
+    left.imshow(image)
+    left.set_axis_off()
+    for i, share in enumerate(mean):
+        right.barh(i, 100 * float(share), color='0.8')
+        right.plot(
+            100 * shares[:, i], [i] * len(shares), 'o', color='#0072b2', ms=3
+        )
+    right.set_yticks(range(len(names)), names)
+    right.invert_yaxis()
+    right.set(xlim=(0, 101), xlabel='confidence (%)')
+    right.set_title(
+        f'bar: prediction; dots: {len(shares)} '
+        f'reference{"s" * (len(shares) > 1)}, each alone',
+        fontsize=8,
+        loc='left',
+    )
+    return figure
+
+
+def predictions_table(records: Sequence[dict]) -> Table:
+    """Predictions for the terminal.
+
+    Args:
+        records (Sequence[dict]): See :meth:`ImagePredictor.__call__`.
+    """
+    shown = [one for one in records if 'error' not in one]
+    keys = list(dict.fromkeys(key for one in shown for key in one))
+    rows = [[_cell(one.get(key)) for key in keys] for one in shown]
+    return Table('Predictions', '', keys, rows)
+
+
+def _cell(value) -> str:
+    if value is None:
+        return '–'
+    if isinstance(value, list):
+        return ' '.join(map(_cell, value))
+    if isinstance(value, bool):
+        return 'yes' if value else 'no'
+    return f'{value:.3f}' if isinstance(value, float) else str(value)
+
+
+class PredictionFile:
+    """JSON lines of predictions, which a stopped run goes on with.
+
+    The first line says which model made them.
+
+    Args:
+        path (str | Path): The file.
+        made_by (dict): What the predictions depend on.
+
+    Raises:
+        ValueError: The file has predictions of another model, or is no file
+            of predictions.
+    """
+
+    def __init__(self, path: str | Path, made_by: dict):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        head = _line(dict(made_by=made_by))
+        text = (
+            self.path.read_text(encoding='utf-8') if self.path.exists() else ''
+        )
+        whole = text[: text.rfind('\n') + 1]  # a last line may be cut short
+        if not (whole or text).startswith(head) and not head.startswith(text):
+            raise ValueError(
+                f'Expected {path} to have predictions of the same model, '
+                'references and measures, but got others, or another file. '
+                'Name another --out, or remove it.'
+            )
+        if whole != text or not whole:
+            self.path.write_text(whole or head, encoding='utf-8')
+        lines = whole.split('\n')[1:-1]
+        self.done = {json.loads(line)['image'] for line in lines}
+
+    def add(self, records: Sequence[dict]) -> None:
+        """Append predictions."""
+        with open(self.path, 'a', encoding='utf-8') as file:
+            file.write(''.join(map(_line, records)))
+
+
+def _line(record: dict) -> str:
+    record = {
+        key: readable(value) if isinstance(value, str) else value
+        for key, value in record.items()
+    }
+    return json.dumps(record, ensure_ascii=False) + '\n'

@@ -1,0 +1,314 @@
+"""Training batches as the network sees them: ``tools/browse.py``."""
+
+import argparse
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from mmengine.config import Config
+from mmengine.runner import Runner, set_random_seed
+from mmpretrain.models import ClsDataPreprocessor
+from mmpretrain.registry import MODELS
+
+from ..functional.masking import UniformTarget
+from ..models.data_preprocessor import ReferenceDrawingDataPreprocessor
+from ..models.plain_config import drop_pretrained
+from ..utils.config import evaluation_pipeline, scope_of, type_name
+from ..utils.files import user_path, whole_files
+from .cli import add_cfg_options
+
+CELL = 1.0  # inches
+MOST_TARGETS = 2  # classes of a mixed target that are named
+
+
+@dataclass
+class SeenBatch:
+    """The first images of a training batch, as pixels to look at.
+
+    Attributes:
+        images (np.ndarray): (N, H, W, C) in [0, 1], after augmentation, Mixup
+            and CutMix.
+        references (np.ndarray, optional): Likewise, as the network reads
+            them; None of models that are not anchored.
+        residuals (np.ndarray, optional): Likewise, with grey for 0.
+        targets (List[str]): What each image is to be answered with.
+        masked (List[bool]): Which references are blanked.
+    """
+
+    images: np.ndarray
+    references: np.ndarray | None
+    residuals: np.ndarray | None
+    targets: list[str]
+    masked: list[bool]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The flags of ``tools/browse.py``."""
+    parser = argparse.ArgumentParser(
+        description='Draw training batches as the network sees them: images '
+        'after the whole pipeline, with Mixup and CutMix, references, '
+        'residuals, masking and targets.'
+    )
+    parser.add_argument('config', type=user_path, help='config file')
+    parser.add_argument(
+        '--out',
+        type=user_path,
+        default='batches.png',
+        metavar='PNG',
+        help='default: %(default)s',
+    )
+    parser.add_argument(
+        '--batches', type=int, default=4, help='default: %(default)s'
+    )
+    parser.add_argument(
+        '--images',
+        type=int,
+        default=8,
+        help='of each batch, the first so many (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='default: %(default)s'
+    )
+    add_cfg_options(parser)
+    return parser
+
+
+def browse(cfg: Config, batches: int = 4, images: int = 8, seed: int = 0):
+    """Draw the first training batches of a config.
+
+    Args:
+        cfg (Config): Of a training; no checkpoint is needed.
+        batches (int): How many. Defaults to 4.
+        images (int): How many of each batch. Defaults to 8.
+        seed (int): Seed of the order, augmentation and draws. Defaults to 0.
+
+    Returns:
+        matplotlib.figure.Figure: See :func:`batch_figure`.
+
+    Raises:
+        ValueError: A number is below 1, the config has no training set, or
+            batches have no image.
+    """
+    for name, value in (('--batches', batches), ('--images', images)):
+        if value < 1:
+            raise ValueError(
+                f'Expected {name} to be at least 1, but got {value}. Change '
+                'it.'
+            )
+    if not cfg.get('train_dataloader') or not cfg.get('model'):
+        raise ValueError(
+            'Expected a config with `model` and `train_dataloader`, but it '
+            'lacks one. Name the config of a training.'
+        )
+    cfg = copy.deepcopy(cfg)
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.pop('prefetch_factor', None)
+    set_random_seed(seed)
+    with scope_of(cfg):
+        drop_pretrained(cfg.model)
+        if cfg.get('data_preprocessor') is not None:
+            cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+        model = MODELS.build(cfg.model)
+        loader = Runner.build_dataloader(cfg.train_dataloader, seed=seed)
+    classes = loader.dataset.metainfo.get('classes')
+    reverse = reads_bgr(cfg) and not model.data_preprocessor.to_rgb
+    uniform = masks_uniformly(model)
+    seen = []
+    for _, batch in zip(range(batches), loader):
+        seen.append(
+            see_batch(
+                model.data_preprocessor,
+                batch,
+                images,
+                classes,
+                reverse,
+                uniform,
+            )
+        )
+    if not seen:
+        raise ValueError(
+            'Expected a training set with a batch of images, but got none. '
+            'Change `train_dataloader`.'
+        )
+    return batch_figure(seen)
+
+
+def masks_uniformly(model) -> bool:
+    """Whether masked images are to be answered with all classes alike."""
+    loss = getattr(model.head, 'loss_module', None)
+    return isinstance(getattr(loss, 'masked_target', None), UniformTarget)
+
+
+def reads_bgr(cfg: Config) -> bool:
+    """Whether a config's images are read from files, in the order BGR."""
+    try:
+        return type_name(evaluation_pipeline(cfg)[0]).startswith('LoadImage')
+    except (ValueError, IndexError):
+        return False
+
+
+@torch.no_grad()
+def see_batch(
+    preprocessor: ClsDataPreprocessor,
+    batch: dict,
+    count: int = 8,
+    classes: Sequence[str] | None = None,
+    reverse: bool = False,
+    uniform: bool = True,
+) -> SeenBatch:
+    """Preprocess a batch as in training, and keep what there is to look at.
+
+    Args:
+        preprocessor (ClsDataPreprocessor): The model's, with its batch
+            augmentations. It draws references as for any training batch.
+        batch (dict): ``inputs`` and ``data_samples`` as collated.
+        count (int): Images to keep. Defaults to 8.
+        classes (Sequence[str], optional): Their names. Defaults to None.
+        reverse (bool): Whether the network reads BGR. Defaults to False.
+        uniform (bool): Whether masked images are to be answered with all
+            classes alike. Defaults to True.
+    """
+    data = ClsDataPreprocessor.forward(preprocessor, batch, training=True)
+    images = data['inputs']
+    targets = [_target(one, classes) for one in data['data_samples'][:count]]
+    masked = [False] * len(targets)
+    references = residuals = None
+    if isinstance(preprocessor, ReferenceDrawingDataPreprocessor):
+        combined, mask = preprocessor._draw_and_combine(images)
+        masked = [bool(one) for one in mask[:count]]
+        channels = images.size(1)
+        if combined.size(1) == 2 * channels:
+            references = combined[:count, :channels]
+            residuals = combined[:count, channels:]
+            if uniform:
+                targets = [
+                    'all alike' if is_masked else target
+                    for target, is_masked in zip(targets, masked)
+                ]
+        else:
+            images = combined
+
+    def pixels(values, is_difference=False):
+        if values is None:
+            return None
+        values = values[:count].float().cpu()
+        if getattr(preprocessor, '_enable_normalize', False):
+            values = values * preprocessor.std.cpu()
+            if not is_difference:
+                values = values + preprocessor.mean.cpu()
+        values = values / 255
+        if is_difference:
+            values = (values + 1) / 2
+        values = values.clamp(0, 1).permute(0, 2, 3, 1).numpy()
+        return values[..., ::-1] if reverse else values
+
+    return SeenBatch(
+        pixels(images),
+        pixels(references),
+        pixels(residuals, True),
+        targets,
+        masked,
+    )
+
+
+def _target(sample, classes: Sequence[str] | None) -> str:
+    def name(i):
+        return str(i) if classes is None else str(classes[i])
+
+    if 'gt_score' in sample and (sample.gt_score > 0).sum() > 1:
+        scores = sample.gt_score
+        largest = scores.argsort(descending=True)[:MOST_TARGETS].tolist()
+        return '\n'.join(f'{scores[i]:.2f} {name(i)}' for i in largest)
+    return name(int(sample.gt_label[0]))
+
+
+def batch_figure(batches: Sequence[SeenBatch]) -> Figure:
+    """Draw batches below each other: images, references and residuals.
+
+    Args:
+        batches (Sequence[SeenBatch]): At least one.
+    """
+    columns = max(len(one.targets) for one in batches)
+    heights = [3 if one.references is not None else 1 for one in batches]
+    figure = Figure(
+        figsize=(CELL * columns + 1, sum(heights) * CELL + 0.6 * len(batches)),
+        dpi=110,
+        layout='constrained',
+    )
+    FigureCanvasAgg(figure)
+    parts = figure.subfigures(len(batches), 1, height_ratios=heights)
+    for i, (part, one) in enumerate(zip(np.atleast_1d(parts), batches)):
+        share = sum(one.masked)
+        part.suptitle(
+            f'batch {i + 1}'
+            + f': {share} of {len(one.masked)} masked' * bool(share),
+            fontsize=9,
+            x=0.01,
+            ha='left',
+        )
+        rows = [('image', one.images)]
+        if one.references is not None:
+            rows += [
+                ('reference', one.references),
+                ('residual', one.residuals),
+            ]
+        grid = part.subplots(len(rows), columns, squeeze=False)
+        for axes in grid.flat:
+            axes.set(xticks=[], yticks=[])
+            axes.set_frame_on(False)
+        for axes, (name, images) in zip(grid, rows):
+            axes[0].set_ylabel(name, fontsize=8)
+            for cell, image in zip(axes, images):
+                cell.imshow(image.squeeze(), cmap='gray', vmin=0, vmax=1)
+        for cell, target, masked in zip(grid[0], one.targets, one.masked):
+            text = f'{target}\n(masked)' if masked else target
+            cell.set_title(text.replace('$', r'\$'), fontsize=7)
+    return figure
+
+
+def spread_histogram(spread: np.ndarray, wrong: np.ndarray) -> Figure:
+    """Draw the spread over references of right and of wrong answers.
+
+    Args:
+        spread (np.ndarray): Of each image.
+        wrong (np.ndarray): Whether its answer is wrong.
+
+    Shape:
+        - spread: (N,)
+        - wrong: (N,)
+    """
+    figure = Figure(figsize=(5, 3), dpi=110, layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    edges = np.histogram_bin_edges(spread, 20)
+    for name, rows, colour in (
+        ('right', ~wrong, '#0072b2'),
+        ('wrong', wrong, '#d55e00'),
+    ):
+        label = f'{name}: {int(rows.sum()):,}'
+        axes.hist(spread[rows], edges, color=colour, alpha=0.6, label=label)
+    axes.set(xlabel='spread of logits over references', ylabel='images')
+    axes.legend()
+    return figure
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Save a figure as PNG, whole or not at all.
+
+    Args:
+        figure (matplotlib.figure.Figure): Any.
+        path (str | Path): The file.
+
+    Raises:
+        ValueError: The folder can't be written to.
+    """
+    path = Path(path)
+    with whole_files(path.parent) as partial:
+        figure.savefig(
+            partial / path.name, format='png', metadata={'Software': None}
+        )

@@ -1,0 +1,223 @@
+"""When to abstain: a threshold that keeps the error below a given level."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..utils.files import whole_files
+
+LEVELS = 50  # shares of images that are tried
+# measure of an image: whether larger values speak for the answer
+MEASURES = dict(confidence=True, spread=False)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Which answers to trust.
+
+    Args:
+        by (str): ``'confidence'``: answers of at least ``value`` are trusted;
+            ``'spread'``: those of at most ``value``.
+        value (float): The threshold.
+        max_error (float): What the error of trusted answers was to be at
+            most, in [0, 1].
+        confidence (float): How sure that is, in [0, 1].
+        coverage (float): Share of held-out images that are trusted.
+        error (float): Of those, the share that is wrong.
+        bound (float): The upper end of the confidence interval of the error.
+        num_images (int): Held-out images.
+    """
+
+    by: str
+    value: float
+    max_error: float
+    confidence: float
+    coverage: float
+    error: float
+    bound: float
+    num_images: int
+
+    def trusts(self, measure: np.ndarray) -> np.ndarray:
+        """Which answers to trust.
+
+        Args:
+            measure (np.ndarray): Confidence or spread of each image.
+
+        Shape:
+            - measure: (N,)
+            - output: (N,), bool
+        """
+        measure = np.asarray(measure)
+        return (
+            measure >= self.value
+            if MEASURES[self.by]
+            else measure <= self.value
+        )
+
+
+def find_threshold(
+    measure: np.ndarray,
+    wrong: np.ndarray,
+    max_error: float,
+    by: str = 'confidence',
+    confidence: float = 0.95,
+) -> Threshold:
+    """The threshold that trusts most images with an error below a level.
+
+    The largest of ``LEVELS`` shares of the most certain images is taken whose
+    error has an upper bound (Clopper and Pearson) of at most ``max_error``.
+    As several shares are tried, each has to hold with a probability of
+    1 - (1 - ``confidence``) / ``LEVELS``.
+
+    Args:
+        measure (np.ndarray): Confidence or spread of each held-out image.
+        wrong (np.ndarray): Whether its answer is wrong.
+        max_error (float): In (0, 1).
+        by (str): What ``measure`` is. Defaults to ``'confidence'``.
+        confidence (float): In (0, 1). Defaults to 0.95.
+
+    Shape:
+        - measure: (N,)
+        - wrong: (N,)
+
+    Raises:
+        ImportError: scipy is not installed.
+        ValueError: An argument is out of range, or no threshold reaches the
+            level on these images.
+
+    Example:
+        >>> found = find_threshold(
+        ...     np.linspace(0, 1, 1000), np.arange(1000) < 300, 0.05
+        ... )
+        >>> found.error <= found.bound <= 0.05, found.coverage
+        (True, 0.7)
+
+    Source: Geifman and El-Yaniv, Selective Classification for Deep Neural
+    Networks, NeurIPS 2017, who search the shares by halving.
+    """
+    for name, value in (('max_error', max_error), ('confidence', confidence)):
+        if not 0 < value < 1:
+            raise ValueError(
+                f'Expected `{name}` to be between 0 and 1, but got {value}. '
+                'Change it.'
+            )
+    if by not in MEASURES:
+        raise ValueError(
+            f'Expected `by` to be among {", ".join(MEASURES)}, but got '
+            f'{by!r}. Change it.'
+        )
+    try:
+        from scipy.stats import beta
+    except ImportError as error:
+        raise ImportError(
+            'Expected scipy, which bounds the error, but it is not installed. '
+            'Install it with `pip install "mmanchor[eval]"`.'
+        ) from error
+    measure, wrong = np.asarray(measure, float), np.asarray(wrong, bool)
+    sign = -1 if MEASURES[by] else 1
+    ordered = np.sort(sign * measure)
+    risk = (1 - confidence) / LEVELS
+    best, lowest = None, (1.0, 0.0)
+    for i in range(1, LEVELS + 1):
+        place = round(i / LEVELS * len(measure)) - 1
+        if place < 0:
+            continue
+        value = sign * ordered[place]
+        trusted = sign * measure <= ordered[place]  # ties belong together
+        count, errors = int(trusted.sum()), int(wrong[trusted].sum())
+        bound = (
+            1.0
+            if errors == count
+            else float(beta.ppf(1 - risk, errors + 1, count - errors))
+        )
+        lowest = min(lowest, (bound, count / len(measure)))
+        if bound <= max_error:
+            best = Threshold(
+                by,
+                float(value),
+                max_error,
+                confidence,
+                count / len(measure),
+                errors / count,
+                bound,
+                len(measure),
+            )
+    if best is None:
+        raise ValueError(
+            f'Expected a threshold of {by} with an error of at most '
+            f'{max_error} with a confidence of {confidence}, but none of '
+            f'{len(measure):,} held-out images has one: the lowest bound is '
+            f'{lowest[0]:.3f}, of {100 * lowest[1]:.0f} % of them. Raise '
+            '--max-error, or hold more images out.'
+        )
+    return best
+
+
+def threshold_path(checkpoint: str | Path) -> Path:
+    """Where the thresholds of a checkpoint are.
+
+    Example:
+        >>> threshold_path('epoch_6.pth').name
+        'epoch_6.threshold.json'
+    """
+    return Path(checkpoint).with_suffix('.threshold.json')
+
+
+def save_threshold(
+    checkpoint: str | Path, sha256: str, how: str, found: Threshold
+) -> Path:
+    """Write a threshold beside a checkpoint, and beside those for other uses.
+
+    Args:
+        checkpoint (str | Path): What it was found for. Thresholds of another
+            checkpoint of the same name are dropped.
+        sha256 (str): Of the checkpoint.
+        how (str): How references are used.
+        found (Threshold): The threshold.
+
+    Raises:
+        ValueError: The folder can't be written to.
+    """
+    path = threshold_path(checkpoint)
+    saved = _read(path)
+    if saved.get('sha256') != sha256:
+        saved = dict(sha256=sha256)
+    saved[how] = asdict(found)
+    with whole_files(path.parent) as partial:
+        (partial / path.name).write_text(
+            json.dumps(saved, indent=1, ensure_ascii=False) + '\n',
+            encoding='utf-8',
+        )
+    return path
+
+
+def read_threshold(checkpoint: str | Path, sha256: str, how: str) -> Threshold:
+    """The threshold that was saved for a checkpoint.
+
+    Args:
+        checkpoint (str | Path): The checkpoint.
+        sha256 (str): Of the checkpoint.
+        how (str): How references are used.
+
+    Raises:
+        ValueError: There is none, or it is of another checkpoint.
+    """
+    path = threshold_path(checkpoint)
+    saved = _read(path)
+    if saved.get('sha256') != sha256 or how not in saved:
+        raise ValueError(
+            f'Expected a threshold of this checkpoint for {how} in '
+            f'{path.name}, but there is none. Find it with '
+            'tools/threshold.py, and the same references.'
+        )
+    return Threshold(**saved[how])
+
+
+def _read(path: Path) -> dict:
+    try:
+        saved = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return {}
+    return saved if isinstance(saved, dict) else {}

@@ -1,0 +1,153 @@
+"""Image files in, answers out: the command and its Python form."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from helpers.tiny_suites import trained  # noqa: F401
+from PIL import Image
+
+from mmanchor.diagnostics.image_predictions import (
+    ImagePredictor,
+    draw_answers,
+    find_images,
+    make_parser,
+    predict,
+)
+from mmanchor.suite.candidates import Candidate
+
+
+@pytest.fixture(scope='module')
+def predictor(trained):  # noqa: F811
+    candidate = Candidate(
+        'a', trained.anchored_cfg, trained.anchored[1], 'anchored.py'
+    )
+    return ImagePredictor(candidate, batch_size=2, measures=['energy'])
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Five images, of which the third can't be read."""
+    rng = np.random.default_rng(0)
+    paths = []
+    (tmp_path / 'images').mkdir()
+    for i in range(5):
+        path = tmp_path / f'images/{i}.png'
+        pixels = rng.integers(256, size=(16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+        paths.append(str(path))
+    (tmp_path / 'images/2.png').write_bytes(b'no image')
+    return paths
+
+
+def run(model, *words):
+    arguments = [*model, *map(str, words), '--device', 'cpu']
+    return predict(make_parser().parse_args([*arguments, '--workers', '1']))
+
+
+def test_answers_are_those_of_the_model_and_broken_images_are_named(
+    predictor, images
+):
+    found = predictor(images)
+    assert [one['image'] for one in found] == images
+    assert ['error' in one for one in found] == [False] * 2 + [True] + [
+        False
+    ] * 2
+    model = predictor.model
+    for i in (0, 1, 3, 4):
+        pixels = np.array(Image.open(images[i])).transpose(2, 0, 1)
+        inputs = torch.from_numpy(pixels.copy())[None]
+        with torch.no_grad():
+            (sample,) = model.test_step(dict(inputs=inputs, data_samples=None))
+        one = found[i]
+        assert one['label'] == int(sample.pred_label)
+        assert one['name'] == str(one['label'])
+        assert one['confidence'] == pytest.approx(
+            float(sample.pred_score.max()), abs=1e-5
+        )
+        assert one['spread'] == pytest.approx(
+            float(sample.pred_std.mean()), abs=1e-5
+        )
+        assert one['num_references'] == 3
+        assert one['energy'] < 0 or one['energy'] >= 0
+
+
+def test_json_lines_of_a_folder_with_what_is_broken(
+    trained,  # noqa: F811
+    images,
+    tmp_path,
+    capsys,
+):
+    folder = tmp_path / 'images'
+    assert run(trained.standard, folder, '--json') == 1
+    told = capsys.readouterr()
+    lines = [json.loads(line) for line in told.out.splitlines()]
+    assert [one['image'] for one in lines] == images
+    assert 'spread' not in lines[0] and 'error' in lines[2]
+    assert f'Not read: {images[2]}' in told.err
+
+
+def test_a_stopped_list_goes_on_and_another_model_is_refused(
+    trained,  # noqa: F811
+    images,
+    tmp_path,
+    monkeypatch,
+    capsys,
+):
+    out = tmp_path / 'out.jsonl'
+    monkeypatch.setattr('sys.stdin', io.StringIO('\n'.join(images)))
+    run(trained.anchored, '-', '--out', out, '--num-references', 2)
+    whole = out.read_text()
+    lines = whole.splitlines(keepends=True)
+    assert len(lines) == 6 and 'sha256' in lines[0]
+    out.write_text(''.join(lines[:3]) + lines[3][:9])  # killed
+    run(trained.anchored, *images, '--out', out, '--num-references', 2)
+    assert out.read_text() == whole
+    assert '3 new.' in capsys.readouterr().out
+    with pytest.raises(ValueError, match='of the same model, references'):
+        run(trained.anchored, *images, '--out', out, '--num-references', 3)
+
+
+def test_a_table_and_a_figure_of_the_first_image(
+    trained,  # noqa: F811
+    images,
+    tmp_path,
+    capsys,
+):
+    figure = tmp_path / 'figure.png'
+    assert not run(trained.anchored, images[0], '--figure', figure)
+    assert 'confidence' in capsys.readouterr().out
+    assert figure.read_bytes()[:4] == b'\x89PNG'
+
+
+def test_the_figure_has_a_dot_for_each_reference():
+    figure = draw_answers(
+        np.zeros((4, 4, 3), np.uint8),
+        ['a', 'b'],
+        torch.tensor([0.6, 0.4]),
+        torch.tensor([[0.5, 0.5], [0.6, 0.4], [0.7, 0.3]]),
+    )
+    _, right = figure.axes
+    assert [len(line.get_xdata()) for line in right.lines] == [3, 3]
+
+
+def test_a_folder_without_images_and_an_empty_list_are_refused(
+    tmp_path, monkeypatch
+):
+    with pytest.raises(ValueError, match='images in the folder .*got none'):
+        find_images([str(tmp_path)])
+    monkeypatch.setattr('sys.stdin', io.StringIO('\n'))
+    with pytest.raises(ValueError, match='to predict, but got none'):
+        find_images(['-'])
+
+
+def test_a_batch_has_an_image_or_more(trained, images):  # noqa: F811
+    with pytest.raises(ValueError, match='--batch-size to be at least 1'):
+        run(trained.standard, images[0], '--batch-size', 0)
+
+
+def test_an_image_that_is_none_has_no_figure(predictor, images):
+    with pytest.raises(ValueError, match='to be an image, but'):
+        predictor.figure(images[2])

@@ -1,0 +1,119 @@
+"""Training batches as the network sees them."""
+
+import numpy as np
+import pytest
+import torch
+from mmpretrain.structures import DataSample
+
+from mmanchor.engine.batch_figure import (
+    batch_figure,
+    browse,
+    save_figure,
+    see_batch,
+)
+from mmanchor.models import AnchoringDataPreprocessor
+
+NORMALISED = dict(mean=[120.0, 110, 100], std=[60.0, 50, 40])
+
+
+def batch_of(count=4):
+    torch.manual_seed(0)
+    return dict(
+        inputs=[
+            torch.randint(256, (3, 8, 8), dtype=torch.uint8)
+            for _ in range(count)
+        ],
+        data_samples=[DataSample().set_gt_label(i % 2) for i in range(count)],
+    )
+
+
+def seen(mask_prob, batch=None, **options):
+    preprocessor = AnchoringDataPreprocessor(
+        mask_prob=mask_prob, seed=0, num_classes=2, **NORMALISED, **options
+    )
+    return see_batch(preprocessor, batch or batch_of(), 3, ['cat', 'dog'])
+
+
+def test_images_are_shown_without_normalisation_and_add_up():
+    batch = batch_of()
+    found = seen(0, batch)
+    pixels = np.stack([one.numpy() for one in batch['inputs'][:3]])
+    expected = pixels.transpose(0, 2, 3, 1) / 255
+    np.testing.assert_allclose(found.images, expected, atol=1e-6)
+    np.testing.assert_allclose(
+        found.references + 2 * found.residuals - 1, expected, atol=1e-5
+    )
+    assert found.targets == ['cat', 'dog', 'cat']
+    assert found.masked == [False] * 3
+
+
+def test_blanked_references_are_the_mean_and_the_target_is_all_alike():
+    found = seen(1)
+    mean = np.array(NORMALISED['mean']) / 255
+    np.testing.assert_allclose(
+        found.references, np.broadcast_to(mean, (3, 8, 8, 3)), atol=1e-6
+    )
+    assert found.targets == ['all alike'] * 3 and all(found.masked)
+
+
+def test_mixed_images_have_mixed_targets():
+    found = seen(
+        0, batch_augments=dict(augments=[dict(type='Mixup', alpha=1.0)])
+    )
+    mixed = [one for one in found.targets if '\n' in one]
+    assert mixed and 'cat' in mixed[0] and 'dog' in mixed[0]
+
+
+def test_the_figure_has_three_rows_a_batch_and_says_what_is_masked():
+    figure = batch_figure([seen(0), seen(1)])
+    first, second = figure.subfigs
+    assert len(first.axes) == len(second.axes) == 9
+    assert first.get_suptitle() == 'batch 1'
+    assert second.get_suptitle() == 'batch 2: 3 of 3 masked'
+    assert [axes.get_ylabel() for axes in first.axes[::3]] == [
+        'image',
+        'reference',
+        'residual',
+    ]
+
+
+@pytest.mark.parametrize('name', ['', 'anchored-masked_'])
+def test_a_config_is_browsed_and_its_figure_is_the_same_again(
+    small_config, tmp_path, name
+):
+    cfg = small_config(name)
+    for path in ('a.png', 'b.png'):
+        save_figure(browse(cfg, 2, 4), tmp_path / path)
+    text = (tmp_path / 'a.png').read_bytes()
+    assert text[:4] == b'\x89PNG'
+    assert text == (tmp_path / 'b.png').read_bytes()
+
+
+@pytest.mark.parametrize('target', ['uniform', 'label'])
+def test_masked_images_are_shown_with_the_target_of_their_loss(
+    small_config, target
+):
+    cfg = small_config(
+        **{
+            'data_preprocessor.mask_prob': 1,
+            'model.head.masked_target': target,
+        }
+    )
+    (part,) = browse(cfg, 1, 2).subfigs
+    titles = [axes.get_title().split('\n') for axes in part.axes[:2]]
+    assert [one[1] for one in titles] == ['(masked)'] * 2
+    alike = [one[0] == 'all alike' for one in titles]
+    assert alike == [target == 'uniform'] * 2
+
+
+def test_what_can_not_be_browsed_is_refused(small_config):
+    cfg = small_config()
+    with pytest.raises(ValueError, match='--images to be at least 1'):
+        browse(cfg, images=0)
+    cfg.train_dataloader.drop_last = True
+    cfg.train_dataloader.batch_size = 64
+    with pytest.raises(ValueError, match='with a batch of images'):
+        browse(cfg)
+    cfg.train_dataloader = None
+    with pytest.raises(ValueError, match='`model` and `train_dataloader`'):
+        browse(cfg)
