@@ -26,10 +26,10 @@ def bank_labels(model: nn.Module) -> torch.Tensor:
         - output: (K,), int64
 
     Raises:
-        TypeError: The model is not anchored.
+        TypeError: The model is not anchored, or anchors features.
         ValueError: The bank is empty.
     """
-    _check_anchored(model)
+    model = _anchored(model)
     queries = _queries(model, next(model.parameters()))
     labels = torch.empty(len(queries), dtype=torch.long, device=queries.device)
     for rows, logits in model.answers(queries):
@@ -66,7 +66,7 @@ def reverse_anchoring(
         - output: (B, K), in nats
 
     Raises:
-        TypeError: The model is not anchored.
+        TypeError: The model is not anchored, or anchors features.
         ValueError: The bank is empty, its images have another size than the
             test images, or there are more or fewer labels than queries.
 
@@ -83,7 +83,7 @@ def reverse_anchoring(
         >>> reverse_anchoring(model, torch.rand(2, 3, 8, 8)).shape
         torch.Size([2, 3])
     """
-    _check_anchored(model)
+    model = _anchored(model)
     queries = _queries(model, images)
     if labels is None:
         labels = bank_labels(model)
@@ -107,10 +107,18 @@ def _queries(model, like: torch.Tensor) -> torch.Tensor:
     return normalised(model, packed, like)
 
 
-def _check_anchored(model) -> None:
+def _anchored(model: nn.Module) -> AnchoredImageClassifier:
+    """The model, if it shows images relative to others."""
     if not isinstance(model, AnchoredImageClassifier):
         raise TypeError(
             'Expected an AnchoredImageClassifier for reverse anchoring, which '
             'shows test images as references, but got '
             f'{type(model).__name__}. Choose another score for it.'
         )
+    if model.place is not None:
+        raise TypeError(
+            'Expected a model that anchors images for reverse anchoring, but '
+            f'got one with anchor_at={model.anchor_at!r}, whose references '
+            'are features. Choose another score for it.'
+        )
+    return model

@@ -94,6 +94,14 @@ def test_plain_models_are_refused_by_name(images, function):
         function(model, *inputs)
 
 
+@pytest.mark.parametrize('function', [bank_labels, reverse_anchoring])
+def test_models_that_anchor_features_are_refused_by_name(images, function):
+    model = build_model(anchor_at='layer2')
+    inputs = [images] if function is reverse_anchoring else []
+    with pytest.raises(TypeError, match="anchor_at='layer2', whose"):
+        function(model, *inputs)
+
+
 def test_images_of_another_size_are_refused():
     model = build('convolution')
     model.reference_bank.fill(image_bytes(2, size=16))
