@@ -253,7 +253,7 @@ def stack_images(dataset, indices: Sequence[int]) -> torch.Tensor:
             raise ValueError(
                 'Expected references that can be read, but image '
                 f'{index} of {describe(dataset)}{_path(dataset, index)} could '
-                f'not be read as a reference: {error}. Replace or remove it.'
+                f'not be read as a reference: {str(error).rstrip(".")}. Replace or remove it.'
             ) from error
         if images and image.shape != images[0].shape:
             raise ValueError(

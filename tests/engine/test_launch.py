@@ -331,7 +331,7 @@ def test_checkpoints_of_old_form_or_elsewhere_are_not_refused(tmp_path):
 
 def test_a_missing_checkpoint(config_file):
     with pytest.raises(
-        FileNotFoundError, match='none at nowhere.pth. The latest'
+        FileNotFoundError, match='none at nowhere.pth. Change the path'
     ):
         launch.test([config_file, 'nowhere.pth'])
 

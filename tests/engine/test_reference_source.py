@@ -212,7 +212,7 @@ def test_a_reference_set_of_classes_of_a_pytorch_dataset(run):
 
 def test_transformed_images_of_a_pytorch_dataset_are_refused(run):
     source = dict(type='TorchDigits', transform=np.asarray)
-    with pytest.raises(ValueError, match='got ndarray.*Leave the transforms'):
+    with pytest.raises(ValueError, match='got ndarray.*Remove the transforms'):
         run(**hook(source=source)).train()
 
 

@@ -79,7 +79,7 @@ def test_a_test_that_draws_draws_from_the_set(run, checkpoint):
 
 def test_more_references_than_the_set_has_are_refused_before_training(run):
     with pytest.raises(
-        ValueError, match='at most 4.*as the reference set of D.*got 5'
+        ValueError, match='at most 4.*the reference set of D.*got 5'
     ):
         run(**few(4), **hook(num_references=5)).train()
 
