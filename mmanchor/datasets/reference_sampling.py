@@ -250,10 +250,11 @@ def stack_images(dataset, indices: Sequence[int]) -> torch.Tensor:
         try:
             image = dataset[int(index)]['inputs']
         except Exception as error:  # transforms may raise anything
+            reason = str(error).rstrip('.')
             raise ValueError(
                 'Expected references that can be read, but image '
                 f'{index} of {describe(dataset)}{_path(dataset, index)} could '
-                f'not be read as a reference: {str(error).rstrip(".")}. Replace or remove it.'
+                f'not be read as a reference: {reason}. Replace or remove it.'
             ) from error
         if images and image.shape != images[0].shape:
             raise ValueError(
