@@ -91,7 +91,7 @@ lint: $(VENV)/dev
 	$(BIN)/lint-imports
 	$(BIN)/ruff check $(LINTED)
 	$(BIN)/ruff format --diff $(LINTED)
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright --project pyproject.toml --pythonpath $(BIN)/python
 	$(BIN)/codespell mmanchor configs tools docs README.md CHANGELOG.md
 
 format: $(VENV)/dev

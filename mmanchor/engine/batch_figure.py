@@ -15,6 +15,7 @@ from mmengine.runner import Runner, set_random_seed
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import MODELS
 
+from ..functional import ReferredImages
 from ..functional.masking import UniformTarget
 from ..models.data_preprocessor import ReferenceDrawingDataPreprocessor
 from ..models.plain_config import drop_pretrained
@@ -179,19 +180,28 @@ def see_batch(
     masked = [False] * len(targets)
     references = residuals = None
     if isinstance(preprocessor, ReferenceDrawingDataPreprocessor):
-        combined, mask = preprocessor._draw_and_combine(images)
-        masked = [bool(one) for one in mask[:count]]
+        samples = data['data_samples']
+        combined = preprocessor._draw_and_combine(images, samples)
+        masked = [bool(one.reference_masked) for one in samples[:count]]
         channels = images.size(1)
-        if combined.size(1) == 2 * channels:
+        if isinstance(combined, ReferredImages):  # features are anchored
+            references = combined.references
+            if references.dim() == 1:  # which of the images they are
+                references = images[references]
+            residuals = images - references
+            if combined.mask is not None:
+                rows = combined.mask[:, None, None, None]
+                references = references.masked_fill(rows, 0)
+        elif combined.size(1) == 2 * channels:
             references = combined[:count, :channels]
             residuals = combined[:count, channels:]
-            if uniform:
-                targets = [
-                    'all alike' if is_masked else target
-                    for target, is_masked in zip(targets, masked)
-                ]
         else:
             images = combined
+        if uniform and references is not None:
+            targets = [
+                'all alike' if is_masked else target
+                for target, is_masked in zip(targets, masked)
+            ]
 
     def pixels(values, is_difference=False):
         if values is None:
