@@ -250,7 +250,9 @@ def stack_images(dataset, indices: Sequence[int]) -> torch.Tensor:
         try:
             image = dataset[int(index)]['inputs']
         except Exception as error:  # transforms may raise anything
-            reason = str(error).rstrip('.')
+            # advice of the transform would be given twice
+            reason = str(error).removesuffix(' Replace or remove it.')
+            reason = reason.rstrip('.')
             raise ValueError(
                 'Expected references that can be read, but image '
                 f'{index} of {describe(dataset)}{_path(dataset, index)} could '

@@ -19,10 +19,11 @@ from mmanchor.models import AnchoringDataPreprocessor, build_protocol
 class KeepingPreprocessor(AnchoringDataPreprocessor):
     """Keeps the masks, and the state that references are drawn from."""
 
-    def _draw_and_combine(self, images):
-        anchored, mask = super()._draw_and_combine(images)
-        self.__dict__.setdefault('masks', []).append(all(mask))
-        return anchored, mask
+    def _draw_and_combine(self, images, samples):
+        anchored = super()._draw_and_combine(images, samples)
+        masked = all(sample.reference_masked for sample in samples)
+        self.__dict__.setdefault('masks', []).append(masked)
+        return anchored
 
     def _draw_from_batch(self, images, generator):
         state = generator.bit_generator.state['state']['state']
@@ -172,6 +173,6 @@ def test_all_ranks_say_what_the_first_could_not_read(small_config, tmp_path):
     cfg.val_dataloader.dataset.pipeline = [dict(type='LoadImageFromFile')]
     spawn(
         draw_on_rank,
-        (cfg, str(tmp_path), 'Image .* of CountedDigits could not be read'),
+        (cfg, str(tmp_path), 'image .* CountedDigits could not be read as'),
         nprocs=2,
     )

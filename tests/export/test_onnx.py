@@ -202,7 +202,11 @@ def test_a_file_takes_images_of_the_references_size_only(suffix, tmp_path):
 @pytest.mark.parametrize(
     'out,kwargs,message',
     [
-        ('model.onnx', dict(opset=17), 'at least 18, .* but got 17. Raise `opset`'),
+        (
+            'model.onnx',
+            dict(opset=17),
+            'at least 18, .* but got 17. Raise `opset`',
+        ),
         (
             'model.onnx',
             dict(opset=99),

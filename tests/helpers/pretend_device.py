@@ -36,7 +36,7 @@ INDEXED = {
     aten._index_put_impl_.default,
     aten._unsafe_index.Tensor,
 }
-PACKAGES = Path(__file__).parents[2], Path(torch.__file__).parents[1]
+PACKAGES = Path(torch.__file__).parents[1], Path(__file__).parents[2]
 
 
 class Event(NamedTuple):
