@@ -203,7 +203,7 @@ def find_images(words: Sequence[str]) -> list[str]:
                     f'Expected images in the folder {word}, but got none. '
                     'Name another folder.'
                 )
-            found += [str(Path(word) / one) for one in inside]
+            found += map(str, inside)
         else:
             found.append(word)
     if not found:

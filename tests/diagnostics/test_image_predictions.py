@@ -133,6 +133,15 @@ def test_the_figure_has_a_dot_for_each_reference():
     assert [len(line.get_xdata()) for line in right.lines] == [3, 3]
 
 
+def test_a_relative_folder_is_found_from_the_working_directory(
+    tmp_path, monkeypatch
+):
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images/a.png').touch()
+    monkeypatch.chdir(tmp_path)
+    assert find_images(['images', 'b.png']) == ['images/a.png', 'b.png']
+
+
 def test_a_folder_without_images_and_an_empty_list_are_refused(
     tmp_path, monkeypatch
 ):
