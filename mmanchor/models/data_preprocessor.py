@@ -133,7 +133,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
                     'Expected finite pixels, but got NaN or infinity in '
                     f'image {index} of the batch'
                     f'{f" ({path})" if path else ""}. A reference with NaN '
-                    'would spoil other images. Mend or remove it.'
+                    'would spoil other images. Replace or remove it.'
                 )
 
     @not_compiled  # it counts: compiled anew at every step

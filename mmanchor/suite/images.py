@@ -258,7 +258,7 @@ class ImageBatches:
         if found is None:  # `ignore_empty`
             raise ValueError(
                 f'Expected {path} to be an image, but got a file '
-                f"that can't be read: {error}. Mend or remove "
+                f"that can't be read: {error}. Replace or remove "
                 'it.'
             )
         return found
