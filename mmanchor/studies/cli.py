@@ -92,6 +92,7 @@ def study_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--beside',
         nargs='+',
+        type=user_path,
         default=[],
         metavar='FOLDER',
         help='work dirs of the same study on other grounds, which recommended '

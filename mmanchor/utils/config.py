@@ -61,8 +61,8 @@ def config_path(path: str | Path) -> Path:
     Example:
         >>> config_path('digits/vit-w64_digits.py').name
         'vit-w64_digits.py'
-        >>> config_path('vit-w64_digits') == config_path(
-        ...     'configs/digits/vit-w64_digits.py'
+        >>> config_path('vit-w64_digits').samefile(
+        ...     config_path('configs/digits/vit-w64_digits.py')
         ... )
         True
     """

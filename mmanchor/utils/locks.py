@@ -45,7 +45,7 @@ def lock(
         path.parent.mkdir(parents=True, exist_ok=True)
         # `is_locked` holds it for a moment: a second attempt is needed
         found.acquire(timeout=-1 if wait else 1)
-    except Timeout:
+    except (Timeout, RuntimeError):  # the latter: held by this thread
         yield False
         return
     except OSError as error:
@@ -87,7 +87,7 @@ def is_locked(path: Path) -> bool:
     try:
         with _file_lock(path).acquire(blocking=False):
             return False
-    except Timeout:
+    except (Timeout, RuntimeError):
         return True
 
 

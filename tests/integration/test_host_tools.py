@@ -194,6 +194,7 @@ def test_the_schedule_of_an_anchored_config_is_plotted(
     cfg = small_config(name)
     ours = [
         'AtomicCheckpointHook',
+        'BatchImageHook',
         'ChannelsLastHook',
         'KReferenceHook',
         'ReproducibleRunHook',

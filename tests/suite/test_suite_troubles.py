@@ -123,7 +123,7 @@ BROKEN = {
     'five severities': (
         'frost.npy',
         lambda image: image[:-1],
-        'five severities .* but got 99 images and 100',
+        'to hold five .* but got 99 images and 100',
     ),
     'dtype': (
         'fog.npy',
@@ -247,7 +247,9 @@ def test_everything_that_is_wrong_is_in_the_report(
     shown = ''.join(capsys.readouterr().out.split())  # however it is cut
     assert '## Not measured' in text
     for reason in ('labels.npy to be a whole .npy file', '[gone]'):
-        assert reason in text and reason.replace(' ', '') in shown
+        assert reason.replace(' ', '') in shown
+    # the report leaves folders of the machine out
+    assert 'labels.npy to be a whole .npy file' in text
     assert 'Failed:standard,Arrays.' in shown
     assert 'Notthere:More.ExpectedCIFAR-10-C' in shown
 
