@@ -47,21 +47,24 @@ def test_a_model_that_another_process_trains_is_left_for_last(
 ):
     grid = dict(settings=STUDY['settings'][:2], seeds=[0])
     first, _ = all_cells(load_study(study_file(**grid)))
-    held = lock(tmp_path / f'work/locks/training-{first.training.key}')
-    assert held.__enter__()
+    path = tmp_path / f'work/locks/training-{first.training.key}'
     cells = tmp_path / 'work/cells'
+    is_held = threading.Event()
 
-    def release():  # once the other is done
-        until(
-            lambda: (
-                (cells / 'masked_seed0.json').exists()
-                and read(cells / 'masked_seed0.json')['state'] == 'done'
+    def hold():  # until the other is done
+        with lock(path) as mine:
+            assert mine
+            is_held.set()
+            until(
+                lambda: (
+                    (cells / 'masked_seed0.json').exists()
+                    and read(cells / 'masked_seed0.json')['state'] == 'done'
+                )
             )
-        )
-        held.__exit__(None, None, None)
 
-    thread = threading.Thread(target=release)
+    thread = threading.Thread(target=hold)
     thread.start()
+    assert is_held.wait(10)
     assert study(**grid) == 0
     thread.join()
     times = [
