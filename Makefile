@@ -103,25 +103,26 @@ clean:
 
 # A stamp file says what an environment holds: it is made again when the
 # versions in its lock file change. `uv` installs in seconds where it is on
-# the path; pip does the same from the same file.
+# the path; pip does the same from the same file where it is not, or fails.
 UV := $(shell command -v uv)
+# certificates of the system, as pip has them: proxies bring their own
+export UV_SYSTEM_CERTS := 1
+WITH_UV = { test -x $(@D)/bin/python || \
+    uv venv --quiet --python $(PYTHON) $(@D); } && \
+    uv pip install --quiet --python $(@D)/bin/python --require-hashes \
+        -r requirements/$(LOCK).txt && \
+    uv pip install --quiet --python $(@D)/bin/python --no-deps -e .
+WITH_PIP = { $(PYTHON) -m venv $(@D) && \
+    $(@D)/bin/python -m pip install --quiet --progress-bar on \
+        --require-hashes -r requirements/$(LOCK).txt && \
+    $(@D)/bin/python -m pip install --quiet --no-deps -e .; }
 $(VENV)/demo $(VENV)/dev $(UPSTREAM)/dev $(VENV)/docs: LOCK = $(@F)
 $(UPSTREAM)/dev: LOCK = upstream
 
 $(VENV)/demo $(VENV)/dev $(VENV)/docs: $(VENV)/%: requirements/%.txt
 $(UPSTREAM)/dev: requirements/upstream.txt
 $(VENV)/demo $(VENV)/dev $(UPSTREAM)/dev $(VENV)/docs: setup.cfg
-ifdef UV
-	test -x $(@D)/bin/python || uv venv --quiet --python $(PYTHON) $(@D)
-	uv pip install --quiet --python $(@D)/bin/python --require-hashes \
-	    -r requirements/$(LOCK).txt
-	uv pip install --quiet --python $(@D)/bin/python --no-deps -e .
-else
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --progress-bar on \
-	    --require-hashes -r requirements/$(LOCK).txt
-	$(@D)/bin/python -m pip install --quiet --no-deps -e .
-endif
+	$(if $(UV),$(WITH_UV) ||) $(WITH_PIP)
 	touch $@
 
 # Lock files for every Python and system, with hashes: versions that are
