@@ -4,7 +4,6 @@ The paper's authors released such checkpoints.
 """
 
 import argparse
-import hashlib
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from mmpretrain.datasets.categories import (
     IMAGENET_CATEGORIES,
 )
 
-from ..utils.files import whole_files
+from ..utils.files import file_sha256, whole_files
 from ..utils.text import shorten_list
 from ..version import __version__
 from .safe_loading import load_local
@@ -254,7 +253,7 @@ def convert_checkpoint(
         mmanchor_version=__version__,
         converted=dict(
             source=Path(source).name,
-            sha256=_sha256(source),
+            sha256=file_sha256(source),
             arch=arch,
             place=converted.place,
             channels=converted.channels,
@@ -291,14 +290,6 @@ def _check_architecture(weights, arch, path) -> None:
         f'Expected the weights of {arch}, but the weights of {path} differ in '
         f'{len(wrong)}: {shorten_list(wrong)}. {advice}'
     )
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def describe_conventions(

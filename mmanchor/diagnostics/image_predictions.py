@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from ..checkpoints.safe_loading import (
 )
 from ..datasets.image_folders import list_images
 from ..engine.batch_figure import save_figure
-from ..engine.cli import add_cfg_options, add_device_flag
+from ..engine.cli import add_cfg_options, add_device_flag, add_reading_flags
 from ..engine.reference_flags import add_reference_flags, set_references
 from ..evaluation.abstention import Threshold, read_threshold
 from ..functional import check_uncertainty
@@ -83,15 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
         help='say which answers not to trust, by the threshold that '
         'tools/threshold.py saved beside the checkpoint',
     )
-    parser.add_argument(
-        '--batch-size', type=int, default=64, help='default: %(default)s'
-    )
-    parser.add_argument(
-        '--workers',
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        help='threads that read images (default: %(default)s)',
-    )
+    add_reading_flags(parser, batch_size=64)
     add_device_flag(parser)
     add_trust_flag(parser)
     add_cfg_options(parser)

@@ -39,6 +39,29 @@ def add_device_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_reading_flags(
+    parser: argparse.ArgumentParser, batch_size: int
+) -> None:
+    """Add ``--batch-size`` and ``--workers``, the threads that read images.
+
+    Args:
+        parser (argparse.ArgumentParser): Of a tool that measures models.
+        batch_size (int): The default.
+    """
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        default=batch_size,
+        help='default: %(default)s',
+    )
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=min(8, os.cpu_count() or 1),
+        help='threads that read images (default: %(default)s)',
+    )
+
+
 def import_from_here() -> None:
     """Let configs import a user's own backbone from the working directory.
 

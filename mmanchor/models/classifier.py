@@ -24,7 +24,7 @@ from ..utils.transfer import copy_to_device
 from .data_preprocessor import AnchoringDataPreprocessor
 from .feature_place import FeaturePlace, anchor_features
 from .heads import mask_head
-from .inference.cache import Kept
+from .inference.cache import TensorCache
 from .inference.candidate_search import ChosenReferences
 from .inference.protocols import (
     Answers,
@@ -225,7 +225,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         self.rows_per_pass = rows_per_pass
         self.protocol = 'mean'
         self.uncertainty = ()
-        self.kept_maps = Kept()
+        self.kept_maps = TensorCache()
 
     def _anchor_features(self, anchor_at, backbone, stem, image_channels):
         if stem is not None:

@@ -31,7 +31,7 @@ _KEYS = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class StudyCell:
     """One setting with one seed.
 
     Args:
@@ -100,7 +100,7 @@ class Cell:
         return found
 
 
-class Kept:
+class CellStore:
     """What is known of a study's cells, in its folder.
 
     Args:
@@ -110,15 +110,15 @@ class Kept:
     def __init__(self, work_dir: Path):
         self.work_dir = Path(work_dir)
 
-    def path(self, cell: Cell) -> Path:
+    def path(self, cell: StudyCell) -> Path:
         """The file of a cell."""
         return self.work_dir / 'cells' / f'{cell.file_name}.json'
 
-    def lock_path(self, cell: Cell) -> Path:
+    def lock_path(self, cell: StudyCell) -> Path:
         """What the process holds that works on a cell."""
         return self.work_dir / 'locks' / cell.file_name
 
-    def get(self, cell: Cell) -> dict | None:
+    def get(self, cell: StudyCell) -> dict | None:
         """What is kept of a cell; None before it was started.
 
         A damaged file counts as none, so that the cell is measured again.
@@ -130,7 +130,7 @@ class Kept:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def keep(self, cell: Cell, state: str, **found: Any) -> None:
+    def keep(self, cell: StudyCell, state: str, **found: Any) -> None:
         """Keep what was found, whole or not at all."""
         path = self.path(cell)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ class Kept:
             indent=1,
         )
 
-    def write_traceback(self, cell: Cell, text: str) -> None:
+    def write_traceback(self, cell: StudyCell, text: str) -> None:
         """Write why a cell failed, beside the cells, for whoever mends it."""
         folder = self.work_dir / 'tracebacks'
         with whole_files(folder) as partial:
@@ -156,7 +156,7 @@ class Kept:
                 text, encoding='utf-8'
             )
 
-    def state(self, cell: Cell) -> str:
+    def state(self, cell: StudyCell) -> str:
         """A cell's state, in a word or two."""
         if is_locked(self.lock_path(cell)):
             return 'running'
@@ -170,11 +170,11 @@ class Kept:
             return 'done, sets missing'
         return found['state']
 
-    def is_done(self, cell: Cell, redo: Sequence[str] = ()) -> bool:
+    def is_done(self, cell: StudyCell, redo: Sequence[str] = ()) -> bool:
         """Whether nothing is left to do.
 
         Args:
-            cell (Cell): Any.
+            cell (StudyCell): Any.
             redo (Sequence[str]): With ``'missing'`` it is not where a test
                 set was missing. Defaults to none.
         """
@@ -186,7 +186,9 @@ class Kept:
             and not ('missing' in redo and found['missing'])
         )
 
-    def finished(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, dict]]:
+    def finished(
+        self, cells: Sequence[StudyCell]
+    ) -> Iterator[tuple[StudyCell, dict]]:
         """Those that are done with the settings of now, and what was found."""
         for cell in cells:
             if self.is_done(cell):
@@ -200,7 +202,9 @@ def suite_settings(ground: Ground) -> dict:
     )
 
 
-def all_cells(study: Study, cfg_options: dict | None = None) -> list[Cell]:
+def all_cells(
+    study: Study, cfg_options: dict | None = None
+) -> list[StudyCell]:
     """The whole grid, settings in the outer loop.
 
     Raises:
@@ -216,7 +220,7 @@ def all_cells(study: Study, cfg_options: dict | None = None) -> list[Cell]:
             training_of(study, setting, one, cfg_options)
             for one in seeds_of(study, setting, seed)
         ]
-        cells.append(Cell(study, i, setting, seed, first, tuple(others)))
+        cells.append(StudyCell(study, i, setting, seed, first, tuple(others)))
     for cell in cells[:: len(study.seeds)]:
         _check_references(cell)
     return cells
@@ -232,7 +236,7 @@ def seeds_of(study: Study, setting: Setting, seed: int) -> Sequence[int]:
     return (study.seeds[first:] + study.seeds[:first])[: setting.ensemble]
 
 
-def _check_references(cell: Cell) -> None:
+def _check_references(cell: StudyCell) -> None:
     """Refuse what `KReferenceHook` would, before anything is trained."""
     for hook in reference_hooks(cell.test_config):
         try:
@@ -244,7 +248,9 @@ def _check_references(cell: Cell) -> None:
             ) from error
 
 
-def select(cells: Sequence[Cell], only: Sequence[str] | None) -> list[Cell]:
+def select(
+    cells: Sequence[StudyCell], only: Sequence[str] | None
+) -> list[StudyCell]:
     """The cells of some settings, or of all.
 
     Raises:

@@ -23,7 +23,7 @@ from ..suite.settings import Settings
 from ..utils.files import user_path
 from ..utils.names import did_you_mean
 from ..utils.provenance import command_line
-from .cells import Cell, Kept, all_cells, select, suite_settings
+from .cells import CellStore, StudyCell, all_cells, select, suite_settings
 from .checks import check_trainable
 from .report import print_report, write_report
 from .results import assemble
@@ -184,7 +184,7 @@ def run_study(argv: Sequence[str] | None = None) -> int:
     out = Path(
         args.work_dir or f'work_dirs/studies/{study.name}_{study.on.name}'
     )
-    kept = Kept(out)
+    kept = CellStore(out)
     others = read_others(args.beside, study.name)
     if args.list:
         _list(cells, kept, console)
@@ -265,7 +265,7 @@ def _settings(study: Study, args: argparse.Namespace) -> Settings:
     return Settings(**found)
 
 
-def _one(cells: list[Cell], number: int) -> Cell:
+def _one(cells: list[StudyCell], number: int) -> StudyCell:
     if number == -1:
         found = os.environ.get('SLURM_ARRAY_TASK_ID', '')
         if not found.isdigit():
@@ -282,7 +282,9 @@ def _one(cells: list[Cell], number: int) -> Cell:
     return cells[number]
 
 
-def _list(cells: Sequence[Cell], kept: Kept, console: Console) -> None:
+def _list(
+    cells: Sequence[StudyCell], kept: CellStore, console: Console
+) -> None:
     for cell in cells:
         console.print(
             escape(f'{cell.number:>4}  {cell}: {kept.state(cell)}'),

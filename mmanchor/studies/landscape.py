@@ -19,7 +19,7 @@ from ..suite.images import ImageBatches
 from ..suite.predict import predict_batch
 from ..suite.settings import Settings
 from ..suite.spec import Suite
-from .cells import Cell
+from .cells import StudyCell
 from .data_root import with_data_root
 from .measure import Bench, weights_of
 
@@ -28,7 +28,7 @@ _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def measure_landscape(
-    cell: Cell,
+    cell: StudyCell,
     checkpoints: Sequence[str],
     bench: Bench,
     folder: Path,
@@ -39,7 +39,7 @@ def measure_landscape(
     A row of the grid is kept as soon as it is measured.
 
     Args:
-        cell (Cell): Any.
+        cell (StudyCell): Any.
         checkpoints (Sequence[str]): Its model's, which is one.
         bench (Bench): The suite whose shifted set it is measured on.
         folder (Path): Where rows are kept.

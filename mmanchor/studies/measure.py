@@ -19,7 +19,7 @@ from ..suite.runner import run_suite
 from ..suite.settings import Settings
 from ..suite.spec import Suite
 from ..utils.timing import seconds
-from .cells import Cell
+from .cells import StudyCell
 from .data_root import with_data_root
 from .training import Training
 
@@ -52,7 +52,7 @@ class Bench:
     data_root: str
 
     def candidate(
-        self, cell: Cell, checkpoints: Sequence[str]
+        self, cell: StudyCell, checkpoints: Sequence[str]
     ) -> Candidate | EnsembleCandidate:
         """A cell's model, or its models as one."""
         members = tuple(
@@ -70,7 +70,7 @@ class Bench:
 
 
 def measure_by_suite(
-    cell: Cell,
+    cell: StudyCell,
     checkpoints: Sequence[str],
     bench: Bench,
     folder: Path,
@@ -79,7 +79,7 @@ def measure_by_suite(
     """Measure a cell's model on a suite, and how long it takes to answer.
 
     Args:
-        cell (Cell): Any.
+        cell (StudyCell): Any.
         checkpoints (Sequence[str]): Its model's; several of an ensemble.
         bench (Bench): The suite.
         folder (Path): Where parts are kept.

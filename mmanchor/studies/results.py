@@ -9,7 +9,7 @@ from ..suite.corrupted_sets import settings_of
 from ..suite.report.reading import corruption_words
 from ..suite.spec import load_suite
 from ..utils.config import changes
-from .cells import Cell, Kept, describe_changes
+from .cells import CellStore, StudyCell, describe_changes
 from .metrics import OF_TIMES, values_of
 from .paired import paired_difference, t_interval
 from .spec import Study
@@ -51,14 +51,17 @@ ENSEMBLES = (
 
 
 def assemble(
-    study: Study, cells: Sequence[Cell], kept: Kept, as_published: bool = True
+    study: Study,
+    cells: Sequence[StudyCell],
+    kept: CellStore,
+    as_published: bool = True,
 ) -> dict:
     """All that was found so far.
 
     Args:
         study (Study): Any.
-        cells (Sequence[Cell]): Those that were asked for.
-        kept (Kept): What is known of them.
+        cells (Sequence[StudyCell]): Those that were asked for.
+        kept (CellStore): What is known of them.
         as_published (bool): Whether the architecture is the ground's, so
             that published figures may stand beside. Defaults to True.
 
@@ -266,7 +269,7 @@ def _times(times: list[dict]) -> dict:
     return found
 
 
-def _missing(cells: Sequence[Cell], kept: Kept) -> list[dict]:
+def _missing(cells: Sequence[StudyCell], kept: CellStore) -> list[dict]:
     """Cells and test sets that are not there, and why.
 
     Cells with the same reason are told together.

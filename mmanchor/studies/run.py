@@ -20,8 +20,8 @@ from .cells import (
     DONE,
     FAILED,
     STARTED,
-    Cell,
-    Kept,
+    CellStore,
+    StudyCell,
     describe_changes,
 )
 from .checks import check_trainable
@@ -46,7 +46,7 @@ class Ran:
 
 
 def check_unchanged(
-    cells: Sequence[Cell], kept: Kept, redo: Sequence[str] = ()
+    cells: Sequence[StudyCell], kept: CellStore, redo: Sequence[str] = ()
 ) -> None:
     """Refuse to mix cells of other settings with those of now.
 
@@ -82,7 +82,7 @@ def check_unchanged(
 
 
 def to_train(
-    cells: Sequence[Cell], kept: Kept, redo: Sequence[str] = ()
+    cells: Sequence[StudyCell], kept: CellStore, redo: Sequence[str] = ()
 ) -> list[Training]:
     """What is left to train, one seed of each setting."""
     found = {
@@ -100,7 +100,7 @@ class Grid:
     """Does cells of a study.
 
     Args:
-        cells (Sequence[Cell]): Which.
+        cells (Sequence[StudyCell]): Which.
         work_dir (Path): Where all is kept.
         data_root (str): Where data sets are.
         settings (Settings): Of the suite.
@@ -113,7 +113,7 @@ class Grid:
 
     def __init__(
         self,
-        cells: Sequence[Cell],
+        cells: Sequence[StudyCell],
         work_dir: Path,
         data_root: str,
         settings: Settings,
@@ -125,7 +125,7 @@ class Grid:
         self.data_root, self.settings = data_root, settings
         self.console, self.redo = console, redo
         self.train_only = train_only
-        self.kept = Kept(self.work_dir)
+        self.kept = CellStore(self.work_dir)
         self.bench = Bench(
             load_suite(cells[0].study.on.suite, data_root), settings, data_root
         )
@@ -174,7 +174,7 @@ class Grid:
             now = bars.add_task('', total=1.0)
 
             def report(
-                cell: Cell, what: str, share: float, of_cell: float
+                cell: StudyCell, what: str, share: float, of_cell: float
             ) -> None:
                 bars.update(
                     now, description=escape(f'{what} {cell}'), completed=share
@@ -203,7 +203,7 @@ class Grid:
             bars.update(now, visible=False)
         return ran
 
-    def _tell(self, cell: Cell, behind: int) -> None:
+    def _tell(self, cell: StudyCell, behind: int) -> None:
         """A line for logs, which show no bars."""
         if not self.console.is_terminal:
             self.console.print(
@@ -212,7 +212,7 @@ class Grid:
             )
 
     def _attempt(
-        self, cell: Cell, ran: Ran, report: Callable, wait: bool
+        self, cell: StudyCell, ran: Ran, report: Callable, wait: bool
     ) -> bool:
         """Do a cell; False where its model is being trained elsewhere."""
         with lock(self.kept.lock_path(cell)) as mine:
@@ -242,7 +242,9 @@ class Grid:
                 )
                 return True
 
-    def _do(self, cell: Cell, ran: Ran, report: Callable, wait: bool) -> bool:
+    def _do(
+        self, cell: StudyCell, ran: Ran, report: Callable, wait: bool
+    ) -> bool:
         found = self.kept.get(cell)
         if not self.train_only and (
             found is None or found['depends'] != cell.depends

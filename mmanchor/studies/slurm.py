@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .cells import Cell, Kept
+from .cells import CellStore, StudyCell
 from .spec import Study
 
 TOOLS = Path(__file__).parent.parent / '.mim' / 'tools'
@@ -19,8 +19,8 @@ _NOT_FOR_TASKS = {'--slurm': 1, '--at-once': 1, '--only': math.inf}
 
 def submit(
     study: Study,
-    cells: Sequence[Cell],
-    kept: Kept,
+    cells: Sequence[StudyCell],
+    kept: CellStore,
     args: argparse.Namespace,
     argv: Sequence[str],
     work_dir: Path,
@@ -33,8 +33,8 @@ def submit(
 
     Args:
         study (Study): Any.
-        cells (Sequence[Cell]): Those that are asked for.
-        kept (Kept): What is known of them.
+        cells (Sequence[StudyCell]): Those that are asked for.
+        kept (CellStore): What is known of them.
         args (argparse.Namespace): Of the command line.
         argv (Sequence[str]): The same in words, for the tasks.
         work_dir (Path): Where all is kept; logs go to ``slurm`` in it.
@@ -77,7 +77,7 @@ def submit(
     yield f'Job {job}: the report, after them. Logs: {logs}'
 
 
-def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
+def waves(cells: Sequence[StudyCell]) -> list[list[StudyCell]]:
     """Cells in the order of what they need: first those that train."""
     place: dict[str, int] = {}
 
@@ -85,7 +85,7 @@ def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
         start = training.start
         return 0 if start is None else 1 + depth(start)
 
-    found: dict[int, list[Cell]] = {}
+    found: dict[int, list[StudyCell]] = {}
     for cell in cells:
         trained_by = [
             place.setdefault(one.key, cell.number) for one in cell.trainings

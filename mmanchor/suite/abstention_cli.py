@@ -1,7 +1,6 @@
 """``tools/threshold.py``: when a model should abstain."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from ..checkpoints.safe_loading import (
     add_trust_flag,
     checkpoint_loading,
 )
-from ..engine.cli import add_cfg_options, add_device_flag
+from ..engine.cli import add_cfg_options, add_device_flag, add_reading_flags
 from ..engine.reference_flags import add_reference_flags, set_references
 from ..evaluation.abstention import (
     MEASURES,
@@ -67,12 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--data-root', type=user_path, default='data', metavar='FOLDER'
     )
-    parser.add_argument(
-        '--batch-size', type=int, default=256, help='default: %(default)s'
-    )
-    parser.add_argument(
-        '--workers', type=int, default=min(8, os.cpu_count() or 1)
-    )
+    add_reading_flags(parser, batch_size=256)
     add_device_flag(parser)
     add_trust_flag(parser)
     add_cfg_options(parser)

@@ -1,7 +1,6 @@
 """The models that a suite compares."""
 
 import copy
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from ..checkpoints.model_loading import classes_of, load_classifier
 from ..checkpoints.verification import check_checkpoint, is_remote
 from ..models import AnchoredImageClassifier
 from ..utils.config import evaluation_pipeline, reference_hooks, type_name
+from ..utils.files import file_sha256
 from ..utils.provenance import shareable_path
 from .images import TestPipeline
 from .predict import check_classifier
@@ -65,11 +65,7 @@ class Candidate:
     @cached_property
     def sha256(self) -> str:
         """Of the checkpoint."""
-        digest = hashlib.sha256()
-        with open(self.checkpoint, 'rb') as file:
-            for block in iter(lambda: file.read(2**20), b''):
-                digest.update(block)
-        return digest.hexdigest()
+        return file_sha256(self.checkpoint)
 
     @cached_property
     def hook(self):

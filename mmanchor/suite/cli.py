@@ -2,7 +2,6 @@
 
 import argparse
 import copy
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +16,12 @@ from ..checkpoints.safe_loading import (
     add_trust_flag,
     checkpoint_loading,
 )
-from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
+from ..engine.cli import (
+    add_cfg_options,
+    add_device_flag,
+    add_reading_flags,
+    import_from_here,
+)
 from ..engine.reference_flags import add_reference_flags, set_references
 from ..utils.config import read_config, reference_hooks
 from ..utils.console import progress_bars
@@ -103,15 +107,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='mean corruption error of ImageNet-C, relative to AlexNet',
     )
-    parser.add_argument(
-        '--batch-size', type=int, default=256, help='default: %(default)s'
-    )
-    parser.add_argument(
-        '--workers',
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        help='threads that read images (default: %(default)s)',
-    )
+    add_reading_flags(parser, batch_size=256)
     add_device_flag(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument(

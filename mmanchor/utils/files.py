@@ -1,5 +1,6 @@
 """Files that are there whole, or not at all."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,25 @@ def user_path(text: str) -> str:
         'data/cifar10'
     """
     return os.path.expanduser(text)
+
+
+def file_sha256(path: str | Path) -> str:
+    """Compute the SHA-256 of a file, in hexadecimal.
+
+    Args:
+        path (str | Path): The file, which is read block by block.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / 'a').write_bytes(b'abc')
+        ...     file_sha256(Path(folder) / 'a')[:8]
+        'ba7816bf'
+    """
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 from helpers.tiny_studies import STUDY, read
 from scipy.stats import ttest_rel
 
-from mmanchor.studies.cells import Kept, all_cells
+from mmanchor.studies.cells import CellStore, all_cells
 from mmanchor.studies.difference_figure import difference_figure
 from mmanchor.studies.paired import paired_difference, t_interval
 from mmanchor.studies.results import assemble
@@ -36,7 +36,7 @@ def made_up(study_file, tmp_path):
                 metrics=['clean', 'ece', 'seconds'],
             )
         )
-        cells, kept = all_cells(study), Kept(tmp_path / 'made_up')
+        cells, kept = all_cells(study), CellStore(tmp_path / 'made_up')
         for cell in cells:
             if cell.seed in values[cell.setting.name]:
                 top1 = values[cell.setting.name][cell.seed]

@@ -16,7 +16,7 @@ from helpers.tiny_studies import STUDY, read
 from helpers.waiting import until
 from mmengine.config import Config
 
-from mmanchor.studies.cells import Kept, all_cells
+from mmanchor.studies.cells import CellStore, all_cells
 from mmanchor.studies.spec_file import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -165,7 +165,7 @@ def test_what_was_only_begun_is_not_mixed_either(study, study_file, tmp_path):
     (cell,) = all_cells(
         load_study(study_file(settings=STUDY['settings'][:1], seeds=[0]))
     )
-    Kept(tmp_path / 'work').keep(cell, 'started')
+    CellStore(tmp_path / 'work').keep(cell, 'started')
     with pytest.raises(
         ValueError, match='standard, seed 0: .*.lr: 0.1 then, 1.0'
     ):
@@ -330,7 +330,7 @@ def test_damaged_files_of_a_study_are_as_good_as_not_there(
     (cell,) = all_cells(
         load_study(study_file(settings=STUDY['settings'][:1], seeds=[0]))
     )
-    kept = Kept(tmp_path)
+    kept = CellStore(tmp_path)
     kept.keep(cell, 'started')
     assert kept.state(cell) == 'started'
     kept.path(cell).write_bytes(content)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmanchor.studies.cells import Kept, all_cells
+from mmanchor.studies.cells import CellStore, all_cells
 from mmanchor.studies.figures import study_figure
 from mmanchor.studies.results import assemble
 from mmanchor.studies.spec import Plot
@@ -273,7 +273,7 @@ def test_the_table_names_the_settings_of_the_corruptions():
 def test_settings_are_those_that_cells_were_measured_with(
     on, cell, told, tmp_path
 ):
-    study, kept = load_study('masking', on), Kept(tmp_path)
+    study, kept = load_study('masking', on), CellStore(tmp_path)
     cells = all_cells(study)
     assert assemble(study, cells, kept)['corruptions'] == []
     kept.keep(
@@ -307,7 +307,7 @@ def test_what_was_published_stands_beside_the_same_alone(
 ):
     study = load_study('alpha', on)
     found = assemble(
-        study, all_cells(study, options), Kept(tmp_path), not options
+        study, all_cells(study, options), CellStore(tmp_path), not options
     )
     assert found['settings'][0]['paper'].get('corrupted') == published
     (waiting,) = found['missing']

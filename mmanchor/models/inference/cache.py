@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 
-class Kept:
+class TensorCache:
     """One such value.
 
     Tensors of which it is known who writes to them are recognised by address
@@ -18,7 +18,7 @@ class Kept:
     free of it.
 
     Example:
-        >>> kept, x = Kept(), torch.ones(2)
+        >>> kept, x = TensorCache(), torch.ones(2)
         >>> kept.get([x], lambda: x.sum().item())
         2.0
         >>> x.data.add_(1)
@@ -77,10 +77,10 @@ class Kept:
             self._thread.compares_once, self._thread.compared = False, None
 
     def __deepcopy__(self, memo):
-        return Kept()
+        return TensorCache()
 
     def __reduce__(self):
-        return Kept, ()
+        return TensorCache, ()
 
 
 class _Seen:

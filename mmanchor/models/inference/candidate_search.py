@@ -6,7 +6,7 @@ import torch
 
 from ...functional import anchor, best_candidates, check_same_size, pair_norms
 from ...functional.place import tensors_of
-from .cache import Kept
+from .cache import TensorCache
 from .reference_passes import normalised, settings_of
 
 SPACES = ('images', 'features')
@@ -38,7 +38,7 @@ class CandidateSearch:
         self.num_candidates = num_candidates
         self.num_residuals = num_residuals
         self.space = space
-        self._kept = Kept()
+        self._kept = TensorCache()
 
     @torch.no_grad()
     def __call__(self, model, images: torch.Tensor) -> ChosenReferences:
