@@ -12,69 +12,22 @@ shifts = []
 _to_32 = {{_base_._to_32}}
 ood = [
     dict(
-        name='CIFAR-100',
-        group='near',
+        name=name,
+        group=group,
         dataset=dict(
             type='OpenOOD',
             data_root='openood',
             benchmark='cifar10',
-            subset='cifar100',
+            subset=subset,
         ),
         steps=_to_32,
-    ),
-    dict(
-        name='TinyImageNet',
-        group='near',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='cifar10',
-            subset='tin',
-        ),
-        steps=_to_32,
-    ),
-    dict(
-        name='MNIST',
-        group='far',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='cifar10',
-            subset='mnist',
-        ),
-        steps=_to_32,
-    ),
-    dict(
-        name='SVHN',
-        group='far',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='cifar10',
-            subset='svhn',
-        ),
-        steps=_to_32,
-    ),
-    dict(
-        name='Textures',
-        group='far',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='cifar10',
-            subset='texture',
-        ),
-        steps=_to_32,
-    ),
-    dict(
-        name='Places365',
-        group='far',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='cifar10',
-            subset='places365',
-        ),
-        steps=_to_32,
-    ),
+    )
+    for name, group, subset in (
+        ('CIFAR-100', 'near', 'cifar100'),
+        ('TinyImageNet', 'near', 'tin'),
+        ('MNIST', 'far', 'mnist'),
+        ('SVHN', 'far', 'svhn'),
+        ('Textures', 'far', 'texture'),
+        ('Places365', 'far', 'places365'),
+    )
 ]

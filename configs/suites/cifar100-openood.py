@@ -12,69 +12,22 @@ shifts = []
 _to_32 = {{_base_._to_32}}
 ood = [
     dict(
-        name='CIFAR-10',
-        group='near',
+        name=name,
+        group=group,
         dataset=dict(
             type='OpenOOD',
             data_root='openood',
             benchmark='cifar100',
-            subset='cifar10',
+            subset=subset,
         ),
         steps=_to_32,
-    ),
-    dict(
-        name='TinyImageNet',
-        group='near',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='cifar100',
-            subset='tin',
-        ),
-        steps=_to_32,
-    ),
-    dict(
-        name='MNIST',
-        group='far',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='cifar100',
-            subset='mnist',
-        ),
-        steps=_to_32,
-    ),
-    dict(
-        name='SVHN',
-        group='far',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='cifar100',
-            subset='svhn',
-        ),
-        steps=_to_32,
-    ),
-    dict(
-        name='Textures',
-        group='far',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='cifar100',
-            subset='texture',
-        ),
-        steps=_to_32,
-    ),
-    dict(
-        name='Places365',
-        group='far',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='cifar100',
-            subset='places365',
-        ),
-        steps=_to_32,
-    ),
+    )
+    for name, group, subset in (
+        ('CIFAR-10', 'near', 'cifar10'),
+        ('TinyImageNet', 'near', 'tin'),
+        ('MNIST', 'far', 'mnist'),
+        ('SVHN', 'far', 'svhn'),
+        ('Textures', 'far', 'texture'),
+        ('Places365', 'far', 'places365'),
+    )
 ]

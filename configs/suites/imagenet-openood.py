@@ -12,53 +12,20 @@ title = 'ImageNet-1K (OpenOOD)'
 shifts = []
 ood = [
     dict(
-        name='SSB-hard',
-        group='near',
+        name=name,
+        group=group,
         dataset=dict(
             type='OpenOOD',
             data_root='openood',
             benchmark='imagenet',
-            subset='ssb_hard',
+            subset=subset,
         ),
-    ),
-    dict(
-        name='NINCO',
-        group='near',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='imagenet',
-            subset='ninco',
-        ),
-    ),
-    dict(
-        name='iNaturalist',
-        group='far',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='imagenet',
-            subset='inaturalist',
-        ),
-    ),
-    dict(
-        name='Textures',
-        group='far',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='imagenet',
-            subset='textures',
-        ),
-    ),
-    dict(
-        name='OpenImage-O',
-        group='far',
-        dataset=dict(
-            type='OpenOOD',
-            data_root='openood',
-            benchmark='imagenet',
-            subset='openimage_o',
-        ),
-    ),
+    )
+    for name, group, subset in (
+        ('SSB-hard', 'near', 'ssb_hard'),
+        ('NINCO', 'near', 'ninco'),
+        ('iNaturalist', 'far', 'inaturalist'),
+        ('Textures', 'far', 'textures'),
+        ('OpenImage-O', 'far', 'openimage_o'),
+    )
 ]

@@ -2,27 +2,9 @@
 
 import numpy as np
 
-KINDS = (
-    'gaussian_noise',
-    'shot_noise',
-    'impulse_noise',
-    'defocus_blur',
-    'glass_blur',
-    'motion_blur',
-    'zoom_blur',
-    'snow',
-    'frost',
-    'fog',
-    'brightness',
-    'contrast',
-    'elastic_transform',
-    'pixelate',
-    'jpeg_compression',
-    'speckle_noise',
-    'gaussian_blur',
-    'spatter',
-    'saturate',
-)
+from mmanchor.datasets.shifts.kinds import C_EXTRA_KINDS, C_KINDS
+
+KINDS = (*C_KINDS, *C_EXTRA_KINDS)
 NAMES = (
     'standard',
     'anchored, K = 1',
