@@ -28,7 +28,7 @@ EVERY = ['Digits', *ARRAYS, 'Photographs']
 def counted(monkeypatch):
     """The cells that are measured, as they are."""
     found = []
-    batches_of = passes.Passes._batches
+    batches_of = passes.Passes.batches
 
     def batches(self, cell, *args, **kwargs):
         made = batches_of(self, cell, *args, **kwargs)
@@ -42,7 +42,7 @@ def counted(monkeypatch):
         calls.append(args)
         return measure(*args, **kwargs)
 
-    monkeypatch.setattr(passes.Passes, '_batches', batches)
+    monkeypatch.setattr(passes.Passes, 'batches', batches)
     monkeypatch.setattr(passes, 'measure', counting)
 
     def new():

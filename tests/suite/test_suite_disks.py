@@ -129,7 +129,7 @@ def test_a_report_that_finds_no_room(trained, measured, tmp_path, monkeypatch):
     with pytest.raises(OSError, match=expected):
         measured(trained.standard, names='another')
     assert {path: path.read_bytes() for path in out.glob('re*')} == before
-    assert len(before) == 3
+    assert len(before) == 4
 
 
 def test_a_folder_below_a_file(trained, measured, tmp_path):
