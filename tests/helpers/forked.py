@@ -40,6 +40,8 @@ class ForkedTool:
         ranks (int, optional): The number of processes that ``torchrun``
             starts, in which a run trains on the CPU. Defaults to None: no
             ``torchrun``.
+        fork_ranks (bool): Whether these are forks, too, of which PyTorch
+            names only one that failed. Defaults to True.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class ForkedTool:
         env=None,
         session=False,
         ranks=None,
+        fork_ranks=True,
     ):
         words = [str(path), *map(str, arguments)]
         self.output = Path(output)
         self.process = FORK.Process(
-            target=_main, args=(words, self.output, cwd, env, session, ranks)
+            target=_main,
+            args=(words, self.output, cwd, env, session, ranks, fork_ranks),
         )
         self.process.start()
         self.pid = self.process.pid
@@ -89,7 +93,7 @@ def run_forked(path, *arguments, output, **options):
     return status, tool.output.read_text()
 
 
-def _main(words, output, cwd, env, session, ranks):
+def _main(words, output, cwd, env, session, ranks, fork_ranks):
     """What the new process does."""
     if session:
         os.setsid()
@@ -107,11 +111,11 @@ def _main(words, output, cwd, env, session, ranks):
     if ranks is None:
         runpy.run_path(words[0], run_name='__main__')
     else:
-        _train_on_ranks(words[1:], ranks)
+        _train_on_ranks(words[1:], ranks, fork_ranks)
 
 
-def _train_on_ranks(arguments, ranks):
-    """What ``torchrun`` does, but that it forks its processes, too."""
+def _train_on_ranks(arguments, ranks, fork_ranks):
+    """What ``torchrun`` does; it may fork its processes, too."""
     config, *_ = torchrun.config_from_args(
         torchrun.parse_args(
             [
@@ -123,5 +127,9 @@ def _train_on_ranks(arguments, ranks):
             ]
         )
     )
-    config.start_method = 'fork'
-    elastic_launch(config, train_on_gloo.main)(arguments)
+    if fork_ranks:
+        config.start_method = 'fork'
+        elastic_launch(config, train_on_gloo.main)(arguments)
+    else:
+        script = ['-u', train_on_gloo.__file__]
+        elastic_launch(config, sys.executable)(*script, *arguments)

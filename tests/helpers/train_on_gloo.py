@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import sys
 
 import torch.distributed as dist
 
@@ -18,3 +19,7 @@ def main(arguments) -> None:
     )
     train([*arguments, '--launcher', 'pytorch'])
     dist.destroy_process_group()
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])

@@ -19,7 +19,7 @@ class Process:
     With ``ranks`` it is ``torchrun`` with as many.
     """
 
-    def __init__(self, config, *flags, ranks=None, **more):
+    def __init__(self, config, *flags, ranks=None, fork_ranks=True, **more):
         self.log = Path(f'{config}.log')
         self.began_at = self.log.stat().st_size if self.log.exists() else 0
         self.popen = ForkedTool(
@@ -30,6 +30,7 @@ class Process:
             env=more,
             session=True,
             ranks=ranks,
+            fork_ranks=fork_ranks,
         )
 
     def kill(self, number=signal.SIGKILL):

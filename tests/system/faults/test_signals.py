@@ -77,7 +77,10 @@ def test_two_processes_agree(train_process, config_file, tmp_path):
 
 @pytest.mark.parametrize('rank', [0, 1])
 def test_a_rank_that_dies_ends_the_job(train_process, config_file, rank):
-    process = train_process(config_file('dies', **SLOW), ranks=2)
+    # of new interpreters, as a user's, torchrun names all that failed
+    process = train_process(
+        config_file('dies', **SLOW), ranks=2, fork_ranks=False
+    )
     process.wait_for('[2][1/2]')
     began = time.monotonic()
     os.kill(sorted(process.children)[rank], signal.SIGKILL)
