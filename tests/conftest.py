@@ -9,7 +9,9 @@ from helpers.quicker_runs import (
     quicken_datasets,
     quicken_workers,
 )
+from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from mmpretrain.visualization import UniversalVisualizer
 
@@ -32,8 +34,19 @@ def _seeded():
 
 
 @pytest.fixture(autouse=True)
-def _no_visualizer_of_another_test():
-    """Runs that begin in one second have one name: they would share one."""
+def _runs_share_nothing(monkeypatch):
+    """Runs that begin in the same second have the same name.
+
+    MMEngine would give them one visualizer, and one message hub, in which the
+    second finds the checkpoints that the first wanted to keep.
+    """
+    build = Runner.build_message_hub
+
+    def build_anew(self, message_hub=None):
+        MessageHub._instance_dict.pop(self._experiment_name, None)
+        return build(self, message_hub)
+
+    monkeypatch.setattr(Runner, 'build_message_hub', build_anew)
     yield
     for kind in (Visualizer, UniversalVisualizer):
         kind._instance_dict.clear()
