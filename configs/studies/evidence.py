@@ -67,6 +67,14 @@ def _settings(first):
                 **augmix,
                 **_labels
             }),
+        dict(
+            name='AugMix + control',
+            method='standard',
+            series='AugMix + control',
+            options={
+                **augmix,
+                **_subtractive
+            }),
         # averages the standard models of three seeds and trains nothing
         dict(name='ensemble of 3', method='standard', ensemble=3),
     ]
