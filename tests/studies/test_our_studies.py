@@ -71,7 +71,8 @@ def test_evidence_is_of_what_its_settings_say(ground):
     cells = all_cells(load_study('evidence', ground))
     cfgs = {cell.setting.name: cell.training.cfg for cell in cells[::5]}
     plain = ('standard', 'ensemble of 3', 'Mixup', 'AugMix')
-    anchored = set(cfgs) - {*plain, 'subtractive control'}
+    controls = ('subtractive control', 'AugMix + control')
+    anchored = set(cfgs) - {*plain, *controls}
     for name in plain:
         assert cfgs[name].model.type == 'ImageClassifier'
         assert 'type' not in cfgs[name].data_preprocessor
@@ -96,9 +97,17 @@ def test_evidence_is_of_what_its_settings_say(ground):
     assert released.model.masked_norm_stats == 'update'
     assert released.data_preprocessor.references.type == 'ReferenceSet'
     assert released.data_preprocessor.mask_coin == 'rank'
-    control = cfgs['subtractive control']
-    assert control.model.type == 'SubtractiveMixImageClassifier'
-    assert control.data_preprocessor.mask_prob == 0.25
+    for name in controls:
+        model, preprocessor = cfgs[name].model, cfgs[name].data_preprocessor
+        assert model.type == 'SubtractiveMixImageClassifier'
+        assert preprocessor.type == 'SubtractiveMixDataPreprocessor'
+        assert preprocessor.mask_prob == 0.25
+        # it anchors nothing, so there are no references to choose
+        assert 'custom_hooks' not in cfgs[name]
+    assert (
+        cfgs['AugMix + control'].train_dataloader
+        == cfgs['AugMix'].train_dataloader
+    )
     assert {
         name
         for name in cfgs
@@ -106,7 +115,7 @@ def test_evidence_is_of_what_its_settings_say(ground):
             'AugMix' in step.type
             for step in cfgs[name].train_dataloader.dataset.pipeline
         )
-    } == {'AugMix', 'AugMix + masked, labels'}
+    } == {'AugMix', 'AugMix + masked, labels', 'AugMix + control'}
     # all else is the ground's
     schedules = [
         (one.optim_wrapper, one.param_scheduler, one.train_cfg)
