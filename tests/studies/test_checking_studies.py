@@ -4,10 +4,9 @@ import pytest
 from helpers.tiny_studies import STUDY
 from mmengine.config import Config
 
-from mmanchor.studies.cells import all_cells
-from mmanchor.studies.checks import _CHECKS, check_trainable
-from mmanchor.studies.spec_file import load_study
-from mmanchor.studies.training import Training
+from mmanchor.studies.cells import Training, all_cells
+from mmanchor.studies.run import _CHECKS, check_trainable
+from mmanchor.studies.spec import load_study
 
 NOISE = dict(type='SymmetricLabelNoise', rate=0.5)
 PIPELINE = 'train_dataloader.dataset.pipeline'

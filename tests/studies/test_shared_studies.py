@@ -9,7 +9,7 @@ from helpers.tiny_studies import STUDY, read
 from helpers.waiting import until
 
 from mmanchor.studies.cells import all_cells
-from mmanchor.studies.spec_file import load_study
+from mmanchor.studies.spec import load_study
 from mmanchor.utils.locks import lock
 
 
@@ -21,7 +21,7 @@ def test_two_processes_do_not_do_the_same_cell(study, tmp_path, capsys):
         assert 'standard, seed 0: running' in capsys.readouterr().out
         assert study(**settings) == 0
         assert (
-            'standard, seed 0: another process does it'
+            'standard, seed 0: another process with the same'
             in capsys.readouterr().out
         )
     names = [path.name for path in (tmp_path / 'work/cells').iterdir()]

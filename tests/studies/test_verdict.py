@@ -3,8 +3,8 @@ import json
 import pytest
 
 from mmanchor.studies.cli import run_study
-from mmanchor.studies.page import summary
-from mmanchor.studies.spec_file import load_study
+from mmanchor.studies.report import summary_sentences
+from mmanchor.studies.spec import load_study
 from mmanchor.studies.verdict import (
     check_jobs,
     read_others,
@@ -60,16 +60,16 @@ def test_the_summary_says_what_to_use_and_what_it_costs():
     results = on('a', masked=difference(2.0, 0.5), level=difference(1.0, 5.0))
     for setting in results['settings']:
         setting.update(mean={'seconds': 1.5}, std={}, n=5)
-    first, cost = summary(dict(results, times={}))
+    first, cost = summary_sentences(dict(results, times={}))
     assert first.startswith('For accuracy, use masked: it differs from sta')
     assert 'by +2.0 [+1.5, +2.5] in' in first
     assert 'standard 1.5' in cost and 'level' not in cost
     none = on('a', level=difference(1.0, 5.0))
     for setting in none['settings']:
         setting.update(mean={}, std={}, n=5)
-    (text,) = summary(dict(none, times={}))
+    (text,) = summary_sentences(dict(none, times={}))
     assert 'no setting is recommended over standard: the closest' in text
-    assert summary(dict(none, jobs={})) == []
+    assert summary_sentences(dict(none, jobs={})) == []
 
 
 def test_none_is_recommended_where_no_gain_holds():

@@ -243,7 +243,7 @@ def test_a_study_of_landscapes(study, tmp_path, monkeypatch):
         assert one['mean']['around_raw'] == pytest.approx(sum(flat) / 9)
     assert (work / 'tiny_study.png').stat().st_size > 10000
 
-    # rows are kept: what is left after a kill is all that is done again
+    # rows are store: what is left after a kill is all that is done again
     (work / 'cells/masked_seed0.json').unlink()
     monkeypatch.setattr(
         'mmanchor.studies.landscape.accuracies',

@@ -11,12 +11,11 @@ from helpers.tiny_studies import GROUND, STUDY, dump, read
 from helpers.tiny_suites import SUITE, write_arrays
 
 from mmanchor.datasets.shifts.kinds import ALL_C_KINDS, C_GROUPS
-from mmanchor.studies.cells import all_cells
+from mmanchor.studies.cells import all_cells, as_json
 from mmanchor.studies.cli import run_study
 from mmanchor.studies.metrics import METRICS, metric_names, values_of
 from mmanchor.studies.slurm import waves
-from mmanchor.studies.spec_file import load_study
-from mmanchor.studies.training import plain
+from mmanchor.studies.spec import load_study
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.ensembles import EnsembleCandidate
 from mmanchor.suite.images import ImageBatches
@@ -256,8 +255,8 @@ def test_what_a_cell_depends_on_does_not_differ_between_machines(
         json.dumps(cell.study.on.suite), ''
     )
     # the representation of a function has its place in memory
-    assert plain(read_config) == 'mmanchor.utils.config.read_config'
-    assert plain(slice(1)) == 'slice(None, 1, None)'
+    assert as_json(read_config) == 'mmanchor.utils.config.read_config'
+    assert as_json(slice(1)) == 'slice(None, 1, None)'
 
 
 def test_changed_cells_are_not_in_the_table_and_it_is_said_why(
@@ -306,7 +305,7 @@ def test_an_ensemble_trains_what_is_not_there_and_nothing_else(
 ):
     assert len(list(grid.work.glob('trained/*/epoch_2.pth'))) == 3
     monkeypatch.setattr(
-        'mmanchor.studies.training.launch.train',
+        'mmanchor.studies.run.launch.train',
         lambda *args: pytest.fail('trained'),
     )
     assert grid.run() == 0
@@ -358,7 +357,7 @@ def test_cells_alone_make_the_tables_on_another_machine(grid, monkeypatch):
     other = grid.folder / 'evidence'
     shutil.copytree(grid.work / 'cells', other / 'cells')
     monkeypatch.setattr(
-        'mmanchor.studies.training.Training.train',
+        'mmanchor.studies.run.train_model',
         lambda *args: pytest.fail('trained'),
     )
     assert grid.run('--report', work_dir='evidence') == 0

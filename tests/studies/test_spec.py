@@ -4,11 +4,14 @@ import pytest
 from helpers.tiny_studies import STUDY, dump
 from mmengine.config import Config
 
-from mmanchor.studies.cells import all_cells, select
-from mmanchor.studies.checks import check_trainable
-from mmanchor.studies.data_root import with_data_root
-from mmanchor.studies.overrides import override
-from mmanchor.studies.spec_file import ground_names, load_study, study_names
+from mmanchor.studies.cells import (
+    all_cells,
+    override,
+    select_cells,
+    with_data_root,
+)
+from mmanchor.studies.run import check_trainable
+from mmanchor.studies.spec import ground_names, load_study, study_names
 from mmanchor.utils.config import reference_hooks, type_name
 
 ONE = dict(name='one', method='standard')
@@ -133,14 +136,14 @@ def test_variants_may_be_of_a_ground_beside_the_study(study_file, ground_file):
 
 def test_settings_that_are_asked_for_have_to_be_there(study_file):
     cells = all_cells(load_study(study_file(), seeds=[5]))
-    found = select(cells, ['masked, K = 2', 'standard'])
+    found = select_cells(cells, ['masked, K = 2', 'standard'])
     assert [str(cell) for cell in found] == [
         'standard, seed 5',
         'masked, K = 2, seed 5',
     ]
     assert [cell.number for cell in found] == [0, 2]
     with pytest.raises(ValueError, match="got 'maskd'. Did you mean 'masked'"):
-        select(cells, ['maskd'])
+        select_cells(cells, ['maskd'])
 
 
 def test_an_ensemble_needs_as_many_seeds(study_file):
@@ -155,8 +158,8 @@ def test_an_ensemble_needs_as_many_seeds(study_file):
     with pytest.raises(
         ValueError, match="'many' has members, 3, but got 2. Add seeds"
     ):
-        select(cells, None)
-    assert len(select(cells, ['one'])) == 2
+        select_cells(cells, None)
+    assert len(select_cells(cells, ['one'])) == 2
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from helpers.waiting import until
 from mmengine.config import Config
 
 from mmanchor.studies.cells import CellStore, all_cells
-from mmanchor.studies.spec_file import load_study
+from mmanchor.studies.spec import load_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -165,7 +165,7 @@ def test_what_was_only_begun_is_not_mixed_either(study, study_file, tmp_path):
     (cell,) = all_cells(
         load_study(study_file(settings=STUDY['settings'][:1], seeds=[0]))
     )
-    CellStore(tmp_path / 'work').keep(cell, 'started')
+    CellStore(tmp_path / 'work').write(cell, 'started')
     with pytest.raises(
         ValueError, match='standard, seed 0: .*.lr: 0.1 then, 1.0'
     ):
@@ -263,7 +263,7 @@ def test_all_settings_of_a_seed_come_before_the_next_seed(
         'standard, seed 1',
         'masked, seed 1',
     ]
-    # trained, not measured, and nothing is kept that the suite decides
+    # trained, not measured, and nothing is store that the suite decides
     work = tmp_path / 'work'
     trained = {
         path: path.stat().st_mtime_ns
@@ -330,11 +330,11 @@ def test_damaged_files_of_a_study_are_as_good_as_not_there(
     (cell,) = all_cells(
         load_study(study_file(settings=STUDY['settings'][:1], seeds=[0]))
     )
-    kept = CellStore(tmp_path)
-    kept.keep(cell, 'started')
-    assert kept.state(cell) == 'started'
-    kept.path(cell).write_bytes(content)
-    assert kept.state(cell) == 'to do' and not kept.is_done(cell)
+    store = CellStore(tmp_path)
+    store.write(cell, 'started')
+    assert store.state(cell) == 'started'
+    store.path(cell).write_bytes(content)
+    assert store.state(cell) == 'to do' and not store.is_done(cell)
     folder = cell.training.folder(tmp_path)
     folder.mkdir(parents=True)
     (folder / 'epoch_1.pth').touch()

@@ -12,7 +12,7 @@ from helpers.waiting import until
 
 from mmanchor.studies.cells import CellStore, all_cells
 from mmanchor.studies.slurm import TOOLS, waves
-from mmanchor.studies.spec_file import load_study
+from mmanchor.studies.spec import load_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,7 +62,7 @@ def test_what_is_left_is_an_array_and_then_what_needs_its_models(
     monkeypatch.setenv('CPUS_PER_TASK', '3')
     work = tmp_path / 'work'
     done = all_cells(load_study(study_file()))[1]  # standard, seed 1
-    CellStore(work).keep(
+    CellStore(work).write(
         done,
         'done',
         model={},

@@ -9,11 +9,10 @@ from helpers.tiny_studies import STUDY, read
 from scipy.stats import ttest_rel
 
 from mmanchor.studies.cells import CellStore, all_cells
-from mmanchor.studies.difference_figure import difference_figure
-from mmanchor.studies.paired import paired_difference, t_interval
-from mmanchor.studies.results import assemble
-from mmanchor.studies.spec_file import load_study
-from mmanchor.studies.tables import csv_text, difference_table, markdown_report
+from mmanchor.studies.figures import difference_figure
+from mmanchor.studies.report import csv_text, difference_table, markdown_report
+from mmanchor.studies.results import assemble, paired_difference, t_interval
+from mmanchor.studies.spec import load_study
 from mmanchor.suite.report.table import to_markdown
 
 NOISE = np.random.default_rng(0).normal(0, 1, (3, 5))
@@ -36,11 +35,11 @@ def made_up(study_file, tmp_path):
                 metrics=['clean', 'ece', 'seconds'],
             )
         )
-        cells, kept = all_cells(study), CellStore(tmp_path / 'made_up')
+        cells, store = all_cells(study), CellStore(tmp_path / 'made_up')
         for cell in cells:
             if cell.seed in values[cell.setting.name]:
                 top1 = values[cell.setting.name][cell.seed]
-                kept.keep(
+                store.write(
                     cell,
                     'done',
                     model=dict(
@@ -52,7 +51,7 @@ def made_up(study_file, tmp_path):
                     commit='a',
                     device='cpu',
                 )
-        return assemble(study, cells, kept)
+        return assemble(study, cells, store)
 
     return make
 

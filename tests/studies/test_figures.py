@@ -5,10 +5,9 @@ import pytest
 
 from mmanchor.studies.cells import CellStore, all_cells
 from mmanchor.studies.figures import study_figure
+from mmanchor.studies.report import csv_text, markdown_report, study_table
 from mmanchor.studies.results import assemble
-from mmanchor.studies.spec import Plot
-from mmanchor.studies.spec_file import load_study
-from mmanchor.studies.tables import csv_text, markdown_report, study_table
+from mmanchor.studies.spec import Plot, load_study
 
 _WAITING = dict(state='to do', reason=None, cells=list('012345678'))
 
@@ -273,10 +272,10 @@ def test_the_table_names_the_settings_of_the_corruptions():
 def test_settings_are_those_that_cells_were_measured_with(
     on, cell, told, tmp_path
 ):
-    study, kept = load_study('masking', on), CellStore(tmp_path)
+    study, store = load_study('masking', on), CellStore(tmp_path)
     cells = all_cells(study)
-    assert assemble(study, cells, kept)['corruptions'] == []
-    kept.keep(
+    assert assemble(study, cells, store)['corruptions'] == []
+    store.write(
         cells[0],
         'done',
         model={},
@@ -288,7 +287,7 @@ def test_settings_are_those_that_cells_were_measured_with(
         device='cpu',
         **(dict(corruptions={study.on.shifted: cell}) if cell else {}),
     )
-    assert assemble(study, cells, kept)['corruptions'] == [
+    assert assemble(study, cells, store)['corruptions'] == [
         f'19 kinds × 5 severities, {told}'
     ]
 

@@ -7,7 +7,7 @@ from helpers.tiny_studies import GROUND
 
 from mmanchor.studies.cells import all_cells
 from mmanchor.studies.cli import run_study
-from mmanchor.studies.spec_file import load_study, study_names
+from mmanchor.studies.spec import load_study, study_names
 
 # where the last needs more images than there are here, or where one setting
 # of a method is not like another
