@@ -135,7 +135,7 @@ class FinishedStudy:
     Attributes:
         work (Path): Its work dir, which tests only read.
         ensemble_models (int): The number of models after the ensemble alone
-            was run.
+            was trained.
         printed (str): The output of the last run.
     """
 
@@ -152,7 +152,7 @@ class FinishedStudy:
         self.ground = dump(
             folder / 'ground.py', dict(GROUND, suite=str(folder / 'tiny.py'))
         )
-        assert self.run('--only', 'both') == 0
+        assert self.run('--only', 'both', '--train-only') == 0
         self.ensemble_models = len(list(self.work.glob('trained/*/*_2.pth')))
         assert self.run() == 0
         self.results = read(self.work / 'results.json')
@@ -171,7 +171,9 @@ class FinishedStudy:
     def run(self, *flags, work_dir=None, data_root=None, **changes) -> int:
         """Run the study in any work dir; its exit status."""
         words = flags_of(
-            self.file(**changes), work_dir or self.work, data_root or self.folder
+            self.file(**changes),
+            work_dir or self.work,
+            data_root or self.folder,
         )
         output = io.StringIO()
         try:
@@ -187,7 +189,20 @@ class FinishedStudy:
         return folder
 
 
+def quicken(patch) -> None:
+    """Leave out what takes most of the time and changes no figure."""
+    patch.setattr('mmanchor.studies.measure.TIMED_IMAGES', 40)
+    patch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: 0)
+
+
+@pytest.fixture(autouse=True)
+def quick_studies(monkeypatch):
+    quicken(monkeypatch)
+
+
 @pytest.fixture(scope='session')
 def finished(tmp_path_factory):
     """A study that was run once, for tests that share its models."""
-    return FinishedStudy(tmp_path_factory.mktemp('finished'))
+    with pytest.MonkeyPatch.context() as patch:
+        quicken(patch)
+        return FinishedStudy(tmp_path_factory.mktemp('finished'))

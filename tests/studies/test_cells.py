@@ -1,213 +1,34 @@
-"""What a cell keeps of a model, and whether that goes to other machines."""
+"""The cells of a study: their configs, their identity and their records."""
 
 import json
-import shutil
-from statistics import mean, pstdev
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
-import torch
-from helpers.tiny_studies import GROUND, STUDY, dump, read
-from helpers.tiny_suites import SUITE, write_arrays
+from helpers.tiny_studies import STUDY
+from mmengine.config import Config
 
-from mmanchor.datasets.shifts.kinds import ALL_C_KINDS, C_GROUPS
-from mmanchor.studies.cells import all_cells, as_json
-from mmanchor.studies.cli import run_study
-from mmanchor.studies.metrics import METRICS, metric_names, values_of
-from mmanchor.studies.slurm import waves
+from mmanchor.studies.cells import (
+    CellStore,
+    all_cells,
+    as_json,
+    override,
+    select_cells,
+    with_data_root,
+)
 from mmanchor.studies.spec import load_study
-from mmanchor.suite.candidates import Candidate
-from mmanchor.suite.ensembles import EnsembleCandidate
-from mmanchor.suite.images import ImageBatches
-from mmanchor.suite.measure import measure
-from mmanchor.suite.spec import Cell
 from mmanchor.utils.config import read_config
 
-BOTH = dict(name='both', method='standard', ensemble=2)
-NOT_OF_SUITES = {'centre', 'around', 'around_raw'}
-# what a model learns enough by to have a temperature
-LONGER = {
-    'train_dataloader.dataset.indices': 400,
-    'train_cfg.max_epochs': 4,
-}
+EVIDENCE = Path(__file__).parents[2] / 'evidence'
+ONE = dict(name='one', method='standard')
 
 
-@pytest.fixture(scope='module')
-def grid(tmp_path_factory):
-    """A grid with an ensemble, done once; how to run it again."""
-    folder = tmp_path_factory.mktemp('grid')
-    write_arrays(folder / 'arrays')
-    (folder / 'tiny.py').write_text(SUITE)
-    ground = dump(
-        folder / 'ground.py', dict(GROUND, suite=str(folder / 'tiny.py'))
-    )
-    study = dump(
-        folder / 'tiny_study.py',
-        dict(
-            STUDY,
-            on=ground,
-            seeds=[0, 1, 2],
-            settings=[STUDY['settings'][0], BOTH],
-        ),
-    )
-
-    def run(*flags, work_dir='work'):
-        return run_study(
-            [
-                study,
-                '--work-dir',
-                str(folder / work_dir),
-                '--data-root',
-                str(folder),
-                '--device',
-                'cpu',
-                '--workers',
-                '1',
-                *flags,
-            ]
-        )
-
-    assert run('--only', 'both') == 0
-    return SimpleNamespace(folder=folder, work=folder / 'work', run=run)
-
-
-@pytest.fixture
-def fitted_ground(ground_file, tmp_path):
-    """A ground whose models have temperatures."""
-    suite = tmp_path / 'held_out.py'
-    suite.write_text(
-        SUITE.replace('_count = 40', '_count = 100')
-        + 'held_out = dict(share=0.5)'
-    )
-    return ground_file(
-        'fitted',
-        suite=str(suite),
-        settings=dict(batch_size=40, scores=['energy', 'msp']),
-    )
-
-
-def test_a_cell_has_every_metric_whatever_the_table_shows(
-    study, fitted_ground, tmp_path
-):
-    settings = [
-        dict(
-            name='masked',
-            method='masked',
-            options=LONGER,
-            test=dict(num_references=3),
-        )
-    ]
-    assert (
-        study(
-            '--on',
-            fitted_ground,
-            settings=settings,
-            seeds=[0],
-            metrics=['clean', 'auroc_photographs'],
-        )
-        == 0
-    )
-    path = tmp_path / 'work/cells/masked_seed0.json'
-    cell = read(path)
-    values = values_of(cell['model'], 'Arrays')
-    absent = set(metric_names(['Photographs'])) - set(values)
-    # of the corrupted arrays there are two severities, and fog and frost
-    assert absent == NOT_OF_SUITES | set(cell['times']) & set(METRICS) | {
-        'severity_2',
-        'severity_4',
-        'severity_5',
-        'noise',
-        'blur',
-        'digital',
-    }
-    assert cell['times']['seconds'] > 0
-    assert cell['times']['training_seconds'] > 0
-    assert cell['unfitted'] == []
-
-    model, scaled = cell['model'], cell['model']['temperature_scaled']
-    assert model['temperature']['temperature'] != 1
-    assert model['temperature']['num_images'] == 50
-    assert model['clean']['num_images'] == 50
-    for name in ('ece', 'nll'):
-        assert values[name] == model['clean']['figures'][name]
-        assert values[f'{name}_scaled'] == scaled['clean']['figures'][name]
-        assert values[name] != values[f'{name}_scaled']
-    arrays = model['shifts']['Arrays'], scaled['shifts']['Arrays']
-    assert values['corrupted_nll'] == arrays[0]['mean']['nll']
-    assert values['corrupted_nll_scaled'] == arrays[1]['mean']['nll']
-    assert values['corrupted'] == arrays[1]['mean']['top1']
-    assert values['weather'] == pytest.approx(
-        mean(
-            arrays[0]['cells'][kind][severity]
-            for kind in ('fog', 'frost')
-            for severity in '13'
-        )
-    )
-    assert (
-        values['auroc']
-        == values['auroc_photographs']
-        == pytest.approx(
-            100 * model['ood']['Photographs']['scores']['energy']['auroc']
-        )
-    )
-    alone = [
-        model['clean']['figures'][f'top1_reference_{i}'] for i in (1, 2, 3)
-    ]
-    assert values['single_clean'] == pytest.approx(mean(alone))
-    assert values['single_clean_std'] == pytest.approx(pstdev(alone))
-    (path,) = (tmp_path / 'work').glob('trained/*/epoch_4.pth')
-    saved = torch.load(path, weights_only=False)['state_dict']
-    wr, wd = saved['backbone.conv1.weight'].chunk(2, 1)
-    assert values['stem_distance'] == pytest.approx(
-        ((wr - wd).norm() / wd.norm()).item(), rel=1e-5
-    )
-    lines = (tmp_path / 'work/report.md').read_text().splitlines()
-    assert (
-        '| setting | seeds | clean accuracy (%) | AUROC by energy, '
-        'photographs (%) |' in lines
-    )
-
-
-def test_groups_hold_every_kind_once():
-    kinds = [kind for group in C_GROUPS.values() for kind in group]
-    assert sorted(kinds) == sorted(ALL_C_KINDS)
-    assert list(C_GROUPS) == ['noise', 'blur', 'weather', 'digital']
-
-
-def test_a_group_is_the_mean_of_its_kinds():
-    by_kind = {kind: dict(top1=float(i)) for i, kind in enumerate(ALL_C_KINDS)}
-    row = dict(shifts=dict(C=dict(by_kind=by_kind)))
-    found = values_of(row, 'C')
-    assert found['noise'] == mean([0, 1, 2, 15])
-    assert found['blur'] == mean([3, 4, 5, 6, 16])
-    assert found['weather'] == mean([7, 8, 9, 10, 17])
-    assert found['digital'] == mean([11, 12, 13, 14, 18])
-    assert values_of(row, 'other') == {}
-
-
-def test_a_model_without_a_temperature_stays_as_it_is(
-    study, fitted_ground, tmp_path
-):
-    """As one that learns nothing."""
-    settings = [
-        dict(
-            name='standard',
-            method='standard',
-            options={'optim_wrapper.optimizer.lr': 1e-12},
-        )
-    ]
-    assert study('--on', fitted_ground, settings=settings, seeds=[0]) == 0
-    cell = read(tmp_path / 'work/cells/standard_seed0.json')
-    assert cell['state'] == 'done' and cell['missing'] == []
-    (one,) = cell['unfitted']
-    assert one['name'] == 'temperature on Digits'
-    assert cell['model']['temperature'] == dict(temperature=1.0)
-    values = values_of(cell['model'], 'Arrays')
-    assert values['ece_scaled'] == values['ece']
-    assert values['corrupted_nll_scaled'] == values['corrupted_nll']
-    assert 'stem_distance' not in values
-    (missing,) = read(tmp_path / 'work/results.json')['missing']
-    assert missing['state'] == 'unfitted: temperature on Digits'
+def test_committed_cells_are_still_those_of_their_study():
+    """A change of a cell's identity would make hours of experiments void."""
+    cells = all_cells(load_study('evidence', 'digits'))
+    store = CellStore(EVIDENCE / 'digits')
+    done = [cell for cell in cells if store.is_done(cell)]
+    stored = list((EVIDENCE / 'digits/cells').iterdir())
+    assert len(done) == len(stored) >= 55
 
 
 def test_seeds_of_several_machines_are_cells_of_one_study(study_file):
@@ -221,34 +42,7 @@ def test_seeds_of_several_machines_are_cells_of_one_study(study_file):
     assert parts == whole
 
 
-def test_cells_say_nothing_of_the_machine(study, tmp_path, data):
-    settings = [
-        STUDY['settings'][1],
-        dict(BOTH, ensemble=1),
-        dict(
-            name='broken',
-            method='standard',
-            options={'optim_wrapper.optimizer.lr': 1e30},
-        ),
-    ]
-    (data / 'arrays').rename(tmp_path / 'away')
-    assert study(settings=settings, seeds=[0]) == 1
-    for path in (tmp_path / 'work/cells').iterdir():
-        text = path.read_text()
-        assert str(tmp_path) not in text and '/root' not in text
-        assert '"/' not in text and ' /' not in text
-        assert path.stat().st_size < 25_000
-    cell = read(tmp_path / 'work/cells/both_seed0.json')
-    assert 'data/arrays' in cell['missing'][0]['reason']
-    # why it failed is beside the cells, for whoever mends it
-    trace = (tmp_path / 'work/tracebacks/broken_seed0.txt').read_text()
-    assert trace.startswith('Traceback')
-    assert 'training diverged' in trace
-
-
-def test_what_a_cell_depends_on_does_not_differ_between_machines(
-    study_file, tmp_path
-):
+def test_the_identity_of_a_cell_names_no_machine(study_file, tmp_path):
     cell = all_cells(load_study(study_file()))[0]
     depends = json.dumps(cell.depends)
     assert str(tmp_path) not in depends.replace(
@@ -259,116 +53,138 @@ def test_what_a_cell_depends_on_does_not_differ_between_machines(
     assert as_json(slice(1)) == 'slice(None, 1, None)'
 
 
-def test_changed_cells_are_not_in_the_table_and_it_is_said_why(
-    study, tmp_path
-):
-    one = dict(settings=STUDY['settings'][:1], seeds=[0])
-    assert study(**one) == 0
-    changed = [
-        dict(STUDY['settings'][0], options={'optim_wrapper.optimizer.lr': 0.3})
-    ]
-    assert study('--report', settings=changed, seeds=[0]) == 0
-    results = read(tmp_path / 'work/results.json')
-    assert results['settings'][0]['n'] == 0
-    (missing,) = results['missing']
-    assert missing['state'] == 'changed'
-    assert missing['reason'] == (
-        'training.config.optim_wrapper.optimizer.lr: 0.1 then, 0.3 now'
+@pytest.mark.parametrize('content', [b'', b'{', b'[]', b'{}', b'\xff'])
+def test_damaged_files_count_as_missing(study_file, tmp_path, content):
+    (cell,) = all_cells(
+        load_study(study_file(settings=STUDY['settings'][:1], seeds=[0]))
     )
-
-
-def test_an_ensemble_of_anchored_models_comes_behind_them_on_slurm(study_file):
-    settings = [STUDY['settings'][1], dict(BOTH, method='masked')]
-    cells = all_cells(load_study(study_file(settings=settings)))
-    assert [[str(cell) for cell in wave] for wave in waves(cells)] == [
-        ['masked, seed 0', 'masked, seed 1'],
-        ['both, seed 0', 'both, seed 1'],
-    ]
-
-
-def test_training_that_was_stopped_counts_all_its_epochs(
-    study, study_file, tmp_path, monkeypatch
-):
-    one = dict(settings=STUDY['settings'][:1], seeds=[0])
-    (cell,) = all_cells(load_study(study_file(**one)))
-    folder = cell.training.folder(tmp_path / 'work')
+    store = CellStore(tmp_path)
+    store.write(cell, 'started')
+    assert store.state(cell) == 'started'
+    store.path(cell).write_bytes(content)
+    assert store.state(cell) == 'to do' and not store.is_done(cell)
+    folder = cell.training.folder(tmp_path)
     folder.mkdir(parents=True)
-    (folder / 'seconds.json').write_text('{"-4": 1000.0}')  # of another start
-    assert study(**one) == 0
-    found = read(tmp_path / 'work/cells/standard_seed0.json')['times']
-    assert 1000 < found['training_seconds'] < 1000 + found['training']
-    assert set(read(folder / 'seconds.json')) == {'-4', '0', '4'}
+    (folder / 'epoch_1.pth').touch()
+    (folder / 'trained.json').write_text('{"file": "epoch_1.pth"}')
+    assert cell.training.checkpoint(tmp_path) == str(folder / 'epoch_1.pth')
+    (folder / 'trained.json').write_bytes(content)
+    assert cell.training.checkpoint(tmp_path) is None
 
 
-def test_an_ensemble_trains_what_is_not_there_and_nothing_else(
-    grid, monkeypatch
+def test_settings_are_selected_by_name(study_file):
+    cells = all_cells(load_study(study_file(), seeds=[5]))
+    found = select_cells(cells, ['masked, K = 2', 'standard'])
+    assert [str(cell) for cell in found] == [
+        'standard, seed 5',
+        'masked, K = 2, seed 5',
+    ]
+    assert [cell.number for cell in found] == [0, 2]
+    with pytest.raises(ValueError, match="got 'maskd'. Did you mean 'masked'"):
+        select_cells(cells, ['maskd'])
+
+
+def test_an_ensemble_needs_as_many_seeds_as_members(study_file):
+    settings = [ONE, dict(name='many', method='standard', ensemble=3)]
+    file = study_file(settings=settings, seeds=[4, 5, 6])
+    members = [
+        [one.cfg.randomness.seed for one in cell.trainings]
+        for cell in all_cells(load_study(file))
+    ]
+    assert members == [[4], [5], [6], [4, 5, 6], [5, 6, 4], [6, 4, 5]]
+    cells = all_cells(load_study(file, seeds=[4, 5]))
+    with pytest.raises(
+        ValueError, match="'many' has members, 3, but got 2. Add seeds"
+    ):
+        select_cells(cells, None)
+    assert len(select_cells(cells, ['one'])) == 2
+
+
+@pytest.mark.parametrize(
+    'test,message',
+    [
+        (dict(num_reference=2), "'num_reference'"),
+        (dict(num_references=0), 'a positive integer, but got 0'),
+    ],
+)
+def test_arguments_of_references_are_checked_before_training(
+    test, message, study_file
 ):
-    assert len(list(grid.work.glob('trained/*/epoch_2.pth'))) == 3
-    monkeypatch.setattr(
-        'mmanchor.studies.run.launch.train',
-        lambda *args: pytest.fail('trained'),
-    )
-    assert grid.run() == 0
-    with pytest.raises(ValueError, match="'both' has members, 2, but got 1"):
-        grid.run('--seeds', '0')
+    one = dict(name='odd', method='masked', test=test)
+    with pytest.raises(
+        ValueError, match=f"`test` of 'odd', .*KReferenceHook.*{message}"
+    ):
+        all_cells(load_study(study_file(settings=[one])))
 
 
-def test_an_ensemble_averages_models_of_several_seeds(grid):
-    assert grid.run() == 0
-    work = grid.work
-    cell = read(work / 'cells/both_seed2.json')
-    assert cell['depends']['ensemble'] == [2, 0]
-    alone = [read(work / f'cells/standard_seed{i}.json') for i in (2, 0)]
-    assert cell['trained'] == ' + '.join(one['trained'] for one in alone)
-    assert cell['weights'] == ' + '.join(one['weights'] for one in alone)
-    assert cell['times']['training_seconds'] == pytest.approx(
-        sum(one['times']['training_seconds'] for one in alone)
+@pytest.mark.parametrize(
+    'path,message',
+    [
+        (
+            'model.backbon.depth',
+            "`model.backbon.depth`, which mine sets, .* `model` has no 'backbon'. "
+            "Did you mean 'backbone'",
+        ),
+        (
+            'custom_hook.0.num_references',
+            "the config has no 'custom_hook'. Did you mean 'custom_hooks'",
+        ),
+        ('custom_hooks.1.seed', "`custom_hooks` has no '1'. There is 0"),
+        ('model.backbone.depth.deep', '`model.backbone.depth` is 18'),
+        (
+            'model.backbone.depth.a.b',
+            "`model.backbone.depth` has no 'a'. There is nothing",
+        ),
+        ('optimwrapper', "the config has no 'optimwrapper'"),
+    ],
+)
+def test_a_path_that_does_not_exist_is_refused_with_the_nearest(path, message):
+    cfg = Config(
+        dict(
+            model=dict(backbone=dict(depth=18)),
+            custom_hooks=[dict(type='KReferenceHook')],
+        )
     )
-    members = []
-    for one in alone:
-        folder = work / one['trained']
-        members.append(
-            Candidate(
-                'one',
-                read_config(folder / 'config.py'),
-                str(folder / 'epoch_2.pth'),
-                'config.py',
+    with pytest.raises(ValueError, match=message):
+        override(cfg, {path: 1}, 'mine')
+
+
+def test_options_replace_whole_values():
+    cfg = Config(dict(model=dict(head=dict(a=1)), hooks=[dict(b=1), 2]))
+    override(
+        cfg,
+        {
+            'model.head': dict(c=dict(d=1)),
+            'model.head.c.e': 2,
+            'hooks.0.b': 3,
+            'hooks.1': 4,
+            'load_from': 'x.pth',
+        },
+        'mine',
+    )
+    assert cfg.model.head.c.to_dict() == dict(d=1, e=2)
+    assert cfg.hooks[0].b == 3 and cfg.hooks[1] == 4
+    assert cfg.load_from == 'x.pth' and 'a' not in cfg.model.head
+
+
+def test_relative_data_folders_move_and_absolute_ones_stay():
+    cfg = Config(
+        dict(
+            train_dataloader=dict(
+                dataset=dict(
+                    type='SymmetricLabelNoise',
+                    dataset=dict(
+                        data_root='data/cifar10/train',
+                        pipeline=[dict(mixing_set='data/mix')],
+                    ),
+                )
             )
         )
-    ready = EnsembleCandidate('both', tuple(members)).load('cpu')
-    batches = ImageBatches(
-        Cell('Digits', dict(type='Digits', split='test', indices=40)),
-        ready.pipeline,
     )
-    (found,) = measure(ready, batches, 'cpu')
-    figures = cell['model']['clean']['figures']
-    assert figures['nll'] == pytest.approx(found.figures['nll'], rel=1e-5)
-    assert figures['nll'] < mean(
-        one['model']['clean']['figures']['nll'] for one in alone
-    )
-    results = read(work / 'results.json')
-    assert 'share members' in results['conventions']['ensembles']
-    both = results['settings'][1]['difference']
-    assert both['metrics']['nll']['mean'] < 0
-
-
-def test_cells_alone_make_the_tables_on_another_machine(grid, monkeypatch):
-    assert grid.run() == 0
-    other = grid.folder / 'evidence'
-    shutil.copytree(grid.work / 'cells', other / 'cells')
-    monkeypatch.setattr(
-        'mmanchor.studies.run.train_model',
-        lambda *args: pytest.fail('trained'),
-    )
-    assert grid.run('--report', work_dir='evidence') == 0
-    for name in (
-        'results.json',
-        'results.csv',
-        'report.md',
-        'tiny_study.png',
-        'tiny_study_differences.png',
-    ):
-        assert (other / name).read_bytes() == (grid.work / name).read_bytes()
-    assert not (other / 'trained').exists()
-    # nor is there anything left to do
-    assert grid.run(work_dir='evidence') == 0
+    moved = with_data_root(cfg, '/disk').train_dataloader.dataset.dataset
+    assert moved.data_root == '/disk/cifar10/train'
+    assert moved.pipeline[0].mixing_set == '/disk/mix'
+    inner = cfg.train_dataloader.dataset.dataset
+    assert inner.data_root == 'data/cifar10/train'  # as it was
+    absolute = dict(data_root='/else/data/cifar10')
+    assert with_data_root(absolute, '/disk') == absolute

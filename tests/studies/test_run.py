@@ -1,13 +1,17 @@
-"""Grids of tiny models, done, resumed, changed and shared."""
+"""Running a study: stopped, failed, changed, shared and checked beforehand."""
 
+import errno
+import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from statistics import mean, stdev
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,10 +20,16 @@ from helpers.tiny_studies import STUDY, read
 from helpers.waiting import until
 from mmengine.config import Config
 
-from mmanchor.studies.cells import CellStore, all_cells
+from mmanchor.studies.cells import CellStore, Training, all_cells
+from mmanchor.studies.run import _CHECKS, check_trainable, check_unchanged
 from mmanchor.studies.spec import load_study
+from mmanchor.utils.locks import lock
 
 ROOT = Path(__file__).parents[2]
+NOISE = dict(type='SymmetricLabelNoise', rate=0.5)
+PIPELINE = 'train_dataloader.dataset.pipeline'
+LR = 'optim_wrapper.optimizer.lr'
+STANDARD, MASKED = STUDY['settings'][:2]
 
 
 def without_times(path) -> str:
@@ -30,77 +40,11 @@ def without_times(path) -> str:
     return text.replace(body, '')
 
 
-def test_a_grid_ends_in_json_a_table_and_a_figure(study, tmp_path, capsys):
-    assert study('--seeds', 0, 1) == 0
-    work = tmp_path / 'work'
-    results = read(work / 'results.json')
-    assert not results['missing'] and len(results['made_with']) == 1
-    by_name = {one['name']: one for one in results['settings']}
-    assert list(by_name) == ['standard', 'masked', 'masked, K = 2']
-    for one in by_name.values():
-        top1 = []
-        for seed in (0, 1):
-            cell = read(
-                work
-                / 'cells'
-                / f'{one["name"].replace(", K = ", "-k-")}_seed{seed}'
-                '.json'
-            )
-            assert cell['state'] == 'done'
-            top1.append(cell['model']['clean']['figures']['top1'])
-        assert one['mean']['clean'] == pytest.approx(mean(top1))
-        assert one['std']['clean'] == pytest.approx(stdev(top1))
-    # what differs at test alone is trained once
-    assert len(list((work / 'trained').iterdir())) == 4
-    spread = [
-        read(work / f'cells/masked{k}_seed0.json')['model']['clean'][
-            'figures'
-        ]['spread']
-        for k in ('', '-k-2')
-    ]
-    assert spread[0] == 0 < spread[1]
-    weights = {
-        read(path)['weights']
-        for path in (work / 'cells').glob('masked*_seed0.json')
-    }
-    assert len(weights) == 1
-    assert (work / 'tiny_study.png').read_bytes().startswith(b'\x89PNG')
-    assert (work / 'tiny_study.pdf').read_bytes().startswith(b'%PDF')
-    report = (work / 'report.md').read_text()
-    value = by_name['masked']
-    shown = f'{value["mean"]["clean"]:.1f} ± {value["std"]["clean"]:.1f}'
-    assert shown in report and '](tiny_study.png)' in report
-    low, high = value['interval']['clean']
-    assert f'{shown} [{low:.1f}, {high:.1f}]' in report
-    assert results['images'] == dict(clean=40, corrupted=20)
-    assert 'Images: clean 40; corrupted 20 of each kind' in report
-    assert "- command: `python tools/study.py '…/tiny_study.py'" in report
-    assert '- device: cpu' in report and str(tmp_path) not in report
-    weights = [one['weights'] for one in results['checkpoints']]
-    assert len(weights) == 6 and all(f'| {one} |' in report for one in weights)
-    page = (work / 'report.html').read_text(encoding='utf-8')
-    assert shown in page and page.count('<svg') == 2
-    assert 'This page holds no images of the data.' in page
-    assert str(tmp_path) not in page and weights[0] in page
-    lines = (work / 'results.csv').read_text().splitlines()
-    assert lines[0].startswith('setting,series,x,metric,mean,std,n')
-    assert len([line for line in lines if ',clean,' in line]) == 3
-    assert shown in capsys.readouterr().out
-
-    # again: nothing is done twice
-    before = {path: path.stat().st_mtime_ns for path in work.rglob('*_seed*')}
-    assert study() == 0
-    after = {path: path.stat().st_mtime_ns for path in work.rglob('*_seed*')}
-    assert {p: t for p, t in before.items() if p.suffix == '.json'} == {
-        p: t for p, t in after.items() if p.suffix == '.json'
-    }
-
-
+@pytest.mark.slow
 def test_killed_and_started_again_it_is_the_same_but_for_times(
     study, study_file, words, tmp_path
 ):
-    settings = STUDY['settings'][:2]
-    longer = dict(settings=settings, seeds=[0])
+    longer = dict(settings=[STANDARD, MASKED], seeds=[0])
     file = study_file(**longer)
 
     def start():
@@ -138,157 +82,179 @@ def test_killed_and_started_again_it_is_the_same_but_for_times(
         assert cells[0] == cells[1]
 
 
-def test_changed_cells_are_refused_or_redone_knowingly(study, tmp_path):
-    settings = STUDY['settings'][:2]
-    assert study(settings=settings, seeds=[0]) == 0
-    cells = tmp_path / 'work/cells'
-    first = {path.name: path.stat().st_mtime_ns for path in cells.iterdir()}
-    wider = dict(settings[1], options={'optim_wrapper.optimizer.lr': 0.05})
+def test_changed_cells_are_refused_or_repeated_knowingly(finished, tmp_path):
+    work = finished.copy(tmp_path, 'cells', 'trained')
+    before = {
+        path: path.stat().st_mtime_ns for path in (work / 'cells').iterdir()
+    }
+    changes = dict(
+        settings=[STANDARD, dict(MASKED, options={LR: 0.05})], seeds=[0]
+    )
     with pytest.raises(
         ValueError,
         match=r'1 of 2 are not. masked, seed 0: '
         r'training.config.optim_wrapper.optimizer.lr: 0.1 then, 0.05 now. '
         'Name another folder with --work-dir, or add `--redo changed`',
     ):
-        study(settings=[settings[0], wider], seeds=[0])
-    assert (
-        study('--redo', 'changed', settings=[settings[0], wider], seeds=[0])
-        == 0
-    )
-    after = {path.name: path.stat().st_mtime_ns for path in cells.iterdir()}
-    assert [name for name in first if first[name] != after[name]] == [
-        'masked_seed0.json'
+        finished.run(work_dir=work, **changes)
+    assert finished.run('--redo', 'changed', work_dir=work, **changes) == 0
+    changed = [
+        path.name
+        for path, time in before.items()
+        if path.stat().st_mtime_ns != time
     ]
+    assert changed == ['masked_seed0.json']
 
 
-def test_what_was_only_begun_is_not_mixed_either(study, study_file, tmp_path):
-    (cell,) = all_cells(
-        load_study(study_file(settings=STUDY['settings'][:1], seeds=[0]))
+def test_started_cells_are_not_mixed_with_others_and_failed_ones_may_be(
+    finished, tmp_path
+):
+    (cell,) = finished.cells(settings=[STANDARD], seeds=[0])
+    changed = finished.cells(
+        settings=[dict(STANDARD, options={LR: 1.0})], seeds=[0]
     )
-    CellStore(tmp_path / 'work').write(cell, 'started')
+    store = CellStore(tmp_path)
+    store.write(cell, 'started')
     with pytest.raises(
         ValueError, match='standard, seed 0: .*.lr: 0.1 then, 1.0'
     ):
-        study(
-            settings=[
-                dict(
-                    STUDY['settings'][0],
-                    options={'optim_wrapper.optimizer.lr': 1.0},
-                )
-            ],
-            seeds=[0],
-        )
+        check_unchanged(changed, store)
+    store.write(cell, 'failed')
+    check_unchanged(changed, store)
 
 
-def test_a_cell_that_fails_is_told_and_the_others_go_on(
-    study, tmp_path, capsys
-):
-    reason = 'ValueError: Expected finite weights'
-    options = {'optim_wrapper.optimizer.lr': 1e30}
+@pytest.fixture(scope='module')
+def troubled(finished, tmp_path_factory):
+    """A study of two settings that fail and one that lacks a test set."""
+    folder = tmp_path_factory.mktemp('troubled')
+    work = finished.copy(folder / 'work', 'trained')
     settings = [
-        dict(name='broken', method='masked', options=options),
-        STUDY['settings'][0],
+        dict(
+            name='diverging',
+            method='standard',
+            options={LR: 1e30, 'train_cfg.max_epochs': 1},
+        ),
+        dict(MASKED, options={LR: 1e30}),
+        STANDARD,
     ]
-    assert study(settings=settings, seeds=[0]) == 1
-    work = tmp_path / 'work'
-    cell = read(work / 'cells/broken_seed0.json')
+    status = finished.run(
+        work_dir=work,
+        data_root=folder / 'no_data',
+        settings=settings,
+        seeds=[0],
+    )
+    return SimpleNamespace(
+        work=work, folder=folder, status=status, printed=finished.printed
+    )
+
+
+def test_a_failed_cell_is_reported_and_does_not_stop_the_others(troubled):
+    assert troubled.status == 1
+    cell = read(troubled.work / 'cells/masked_seed0.json')
+    reason = 'ValueError: Expected finite weights'
     assert cell['state'] == 'failed' and reason in cell['failed'][0]['reason']
-    assert read(work / 'cells/standard_seed0.json')['state'] == 'done'
-    (missing,) = read(work / 'results.json')['missing']
-    assert (
-        missing['cells'] == ['broken, seed 0'] and reason in missing['reason']
-    )
-    assert 'Failed: broken, seed 0' in capsys.readouterr().out.replace(
-        '\n', ' '
-    )
-    assert reason.split()[-1] in (work / 'report.md').read_text()
-    # mended, it is done without a word: there is nothing to mix it with
-    mended = [dict(settings[0], options={}), settings[1]]
-    assert study(settings=mended, seeds=[0]) == 0
-    assert not read(work / 'results.json')['missing']
+    done = read(troubled.work / 'cells/standard_seed0.json')
+    assert done['state'] == 'done'
+    missing = {
+        one['cells'][0]: one['reason']
+        for one in read(troubled.work / 'results.json')['missing']
+    }
+    assert reason in missing['masked, seed 0']
+    printed = troubled.printed.replace('\n', ' ')
+    assert 'Failed: masked, seed 0' in printed
+    assert reason.split()[-1] in (troubled.work / 'report.md').read_text()
+    trace = (troubled.work / 'tracebacks/diverging_seed0.txt').read_text()
+    assert trace.startswith('Traceback')
+    assert 'Expected a finite loss' in trace
 
 
-def test_code_in_a_trained_checkpoint_is_not_run(study, tmp_path, capsys):
-    grid = dict(settings=STUDY['settings'][:1], seeds=[0])
-    assert study(**grid) == 0
-    (path,) = (tmp_path / 'work/trained').glob('*/*.pth')
+def test_cells_name_no_folder_of_the_machine(troubled):
+    paths = list((troubled.work / 'cells').iterdir())
+    assert len(paths) == 3
+    for path in paths:
+        text = path.read_text()
+        assert str(troubled.folder) not in text and '/root' not in text
+        assert '"/' not in text and ' /' not in text
+        assert path.stat().st_size < 25_000
+    cell = read(troubled.work / 'cells/standard_seed0.json')
+    assert 'data/arrays' in cell['missing'][0]['reason']
+
+
+def test_missing_sets_are_named_and_measured_once_they_exist(
+    troubled, finished
+):
+    assert 'missing: Arrays: standard, seed 0. ' in troubled.printed
+    # the mended cell is run without a question: it had no figures to mix
+    mended = dict(
+        work_dir=troubled.work, settings=[MASKED, STANDARD], seeds=[0]
+    )
+    assert finished.run('--list', **mended) == 0
+    assert 'done, sets missing' in finished.printed
+    assert finished.run('--redo', 'missing', **mended) == 0
+    results = read(troubled.work / 'results.json')
+    assert not results['missing']
+    assert 'corrupted' in results['settings'][1]['mean']
+
+
+def test_a_missing_clean_set_ends_a_study_before_it_trains(
+    finished, tmp_path, monkeypatch
+):
+    def build(cell):
+        raise FileNotFoundError('no such folder')
+
+    monkeypatch.setattr('mmanchor.suite.images._build', build)
+    with pytest.raises(FileNotFoundError, match='clean .*--data-root'):
+        finished.run('--seeds', 0, '--only', 'standard', work_dir=tmp_path)
+    assert not (tmp_path / 'trained').exists()
+
+
+def test_code_in_a_trained_checkpoint_is_not_run(finished, tmp_path):
+    key = finished.cells()[0].training.key
+    work = finished.copy(tmp_path, f'trained/{key}')
+    path = work / f'trained/{key}/epoch_2.pth'
     saved = torch.load(path, weights_only=False)
     saved['meta']['more'] = CreatesAFile(tmp_path / 'created')
     torch.save(saved, path)
-    (tmp_path / 'work/cells/standard_seed0.json').unlink()
-    assert study(**grid) == 1
-    assert 'can run code' in ' '.join(capsys.readouterr().out.split())
+    only = ('--only', 'standard', '--seeds', 0)
+    assert finished.run(*only, work_dir=work) == 1
+    assert 'can run code' in ' '.join(finished.printed.split())
     assert not (tmp_path / 'created').exists()
 
 
-def test_one_cell_by_its_number_and_a_report_of_what_is_there(
-    study, tmp_path, capsys, monkeypatch
-):
-    assert study('--cell', 3) == 0  # masked, seed 1
-    work = tmp_path / 'work'
-    assert [path.name for path in (work / 'cells').iterdir()] == [
-        'masked_seed1.json'
-    ]
-    assert not (work / 'results.json').exists()
-    assert study('--report') == 0
-    results = read(work / 'results.json')
-    left = {one['state']: one['cells'] for one in results['missing']}
-    assert set(left) == {'to do', 'trained'} and len(left['to do']) == 4
-    assert left['trained'] == ['masked, K = 2, seed 1']  # by the same model
-    masked = results['settings'][1]
-    assert masked['n'] == 1 and masked['std']['clean'] is None
-    printed = capsys.readouterr().out
-    assert 'Not there: to do: standard, seed 0; standard, seed 1' in printed
-    with pytest.raises(ValueError, match='--cell from 0 to 5, but got 6'):
-        study('--cell', 6)
-    monkeypatch.delenv('SLURM_ARRAY_TASK_ID', raising=False)
-    with pytest.raises(ValueError, match='SLURM_ARRAY_TASK_ID, but got neit'):
-        study('--cell')
-    monkeypatch.setenv('SLURM_ARRAY_TASK_ID', '5')  # its model is there
-    assert study('--cell') == 0
-    assert (work / 'cells/masked-k-2_seed1.json').exists()
-    assert len(list((work / 'trained').iterdir())) == 1
-
-
-def test_all_settings_of_a_seed_come_before_the_next_seed(
-    study, tmp_path, capsys
-):
-    grid = dict(settings=STUDY['settings'][:2])
-    options = ['--cfg-options', 'train_cfg.max_epochs=1']
-    assert study('--train-only', *options, **grid) == 0
-    told = re.findall(r'^\d of 4: (.*)$', capsys.readouterr().out, re.M)
-    assert told == [
+def test_all_settings_of_a_seed_come_before_the_next_seed(finished, tmp_path):
+    """And an interrupted training counts the seconds of all its epochs."""
+    work = finished.copy(tmp_path, 'trained')
+    cells = finished.cells(settings=[STANDARD, MASKED])
+    last = cells[-1].training.folder(work)
+    shutil.rmtree(last)
+    last.mkdir()
+    (last / 'seconds.json').write_text('{"-4": 1000.0}')
+    grid = dict(work_dir=work, settings=[STANDARD, MASKED])
+    assert finished.run('--train-only', **grid) == 0
+    assert re.findall(r'^\d of 4: (.*)$', finished.printed, re.M) == [
         'standard, seed 0',
         'masked, seed 0',
         'standard, seed 1',
         'masked, seed 1',
     ]
-    # trained, not measured, and nothing is store that the suite decides
-    work = tmp_path / 'work'
-    trained = {
-        path: path.stat().st_mtime_ns
-        for path in work.glob('trained/*/trained.json')
-    }
-    assert len(trained) == 4
+    # nothing is written that depends on the suite, which may still change
     assert not (work / 'cells').exists()
     assert not (work / 'report.md').exists()
-    assert study('--list', *options, **grid) == 0
-    assert re.findall(r'(\d)  (.*): trained', capsys.readouterr().out) == [
+    assert set(read(last / 'seconds.json')) == {'-4', '0', '4'}
+    assert 1000 < cells[-1].training.seconds(work) < 1100
+    assert finished.run('--list', **grid) == 0
+    assert re.findall(r'(\d)  (.*): trained', finished.printed) == [
         ('0', 'standard, seed 0'),
         ('1', 'standard, seed 1'),
         ('2', 'masked, seed 0'),
         ('3', 'masked, seed 1'),
     ]
-    # the same command without the flag measures these models
-    assert study('--only', 'masked', *options, **grid) == 0
-    assert len(list((work / 'cells').iterdir())) == 2
-    assert trained == {path: path.stat().st_mtime_ns for path in trained}
 
 
-def test_a_warm_start_takes_the_weights_of_the_same_seed(study, tmp_path):
+def test_a_warm_start_takes_the_weights_of_the_same_seed(finished, tmp_path):
     settings = [
         dict(name='warm', method='masked', start='standard'),
-        dict(name='standard', method='standard'),
+        STANDARD,
         dict(
             name='probe',
             method='standard',
@@ -299,22 +265,25 @@ def test_a_warm_start_takes_the_weights_of_the_same_seed(study, tmp_path):
             options={'model.backbone.frozen_stages': 4},
         ),
     ]
-    assert study(settings=settings, seeds=[0]) == 0
-    folders = {
-        name: tmp_path
-        / 'work'
-        / read(tmp_path / f'work/cells/{name}_seed0.json')['trained']
-        for name in ('warm', 'standard', 'probe')
-    }
-    assert len(list((tmp_path / 'work/trained').iterdir())) == 4
+    grid = dict(settings=settings, seeds=[0])
+    cells = {cell.setting.name: cell for cell in finished.cells(**grid)}
+    key = cells['standard'].training.key
+    work = finished.copy(tmp_path, f'trained/{key}')
+    assert finished.run('--train-only', work_dir=work, **grid) == 0
+    assert len(list((work / 'trained').iterdir())) == 4
     starts = {
-        name: Config.fromfile(folders[name] / 'config.py').load_from
+        name: Config.fromfile(
+            cells[name].training.folder(work) / 'config.py'
+        ).load_from
         for name in ('warm', 'probe')
     }
-    assert starts['warm'] == str(folders['standard'] / 'epoch_2.pth')
+    assert starts['warm'] == str(work / f'trained/{key}/epoch_2.pth')
     before, after = (
         torch.load(path, weights_only=False)['state_dict']
-        for path in (starts['probe'], folders['probe'] / 'epoch_2.pth')
+        for path in (
+            starts['probe'],
+            cells['probe'].training.checkpoint(work),
+        )
     )
     assert torch.equal(
         before['backbone.conv1.weight'], after['backbone.conv1.weight']
@@ -323,50 +292,200 @@ def test_a_warm_start_takes_the_weights_of_the_same_seed(study, tmp_path):
     assert after['head.fc.weight'].shape == (10, 64)
 
 
-@pytest.mark.parametrize('content', [b'', b'{', b'[]', b'{}', b'\xff'])
-def test_damaged_files_of_a_study_are_as_good_as_not_there(
-    study_file, tmp_path, content
-):
-    (cell,) = all_cells(
-        load_study(study_file(settings=STUDY['settings'][:1], seeds=[0]))
+def test_settings_that_differ_at_test_share_one_model(finished):
+    assert len(list((finished.work / 'trained').iterdir())) == 4
+    one, two = (
+        read(finished.work / f'cells/masked{k}_seed0.json')
+        for k in ('', '-k-2')
     )
-    store = CellStore(tmp_path)
-    store.write(cell, 'started')
-    assert store.state(cell) == 'started'
-    store.path(cell).write_bytes(content)
-    assert store.state(cell) == 'to do' and not store.is_done(cell)
-    folder = cell.training.folder(tmp_path)
-    folder.mkdir(parents=True)
-    (folder / 'epoch_1.pth').touch()
-    (folder / 'trained.json').write_text('{"file": "epoch_1.pth"}')
-    assert cell.training.checkpoint(tmp_path) == str(folder / 'epoch_1.pth')
-    (folder / 'trained.json').write_bytes(content)
-    assert cell.training.checkpoint(tmp_path) is None
+    assert one['weights'] == two['weights']
+    spreads = [
+        cell['model']['clean']['figures']['spread'] for cell in (one, two)
+    ]
+    assert spreads[0] == 0 < spreads[1]
 
 
-def test_missing_sets_are_told_and_measured_when_asked(
-    study, data, tmp_path, capsys
+# several processes
+
+
+def test_two_processes_do_not_run_the_same_cell(finished, tmp_path):
+    work = finished.copy(tmp_path, 'trained')
+    grid = dict(work_dir=work, settings=[STANDARD, MASKED], seeds=[0])
+    with lock(work / 'locks/standard_seed0') as is_ours:
+        assert is_ours
+        assert finished.run('--list', **grid) == 0
+        assert 'standard, seed 0: running' in finished.printed
+        assert finished.run(**grid) == 0
+        assert 'standard, seed 0: another process' in finished.printed
+    names = [path.name for path in (work / 'cells').iterdir()]
+    assert names == ['masked_seed0.json']
+    assert finished.run('--list', **grid) == 0
+    assert 'standard, seed 0: trained' in finished.printed
+    assert 'masked, seed 0: done' in finished.printed
+
+
+def test_a_file_system_without_locks_is_named(finished, tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, 'Function not implemented')
+
+    monkeypatch.setattr(fcntl, 'flock', flock)
+    with pytest.raises(ValueError, match='locks .flock.*Function not impl'):
+        finished.run('--only', 'standard', '--seeds', 0, work_dir=tmp_path)
+
+
+def test_a_model_that_another_process_trains_is_left_for_last(
+    finished, tmp_path
 ):
-    one = dict(settings=STUDY['settings'][:1], seeds=[0])
-    (data / 'arrays').rename(tmp_path / 'away')
-    assert study(**one) == 0
-    assert 'missing: Arrays: standard, seed 0. ' in capsys.readouterr().out
-    (tmp_path / 'away').rename(data / 'arrays')
-    assert study('--list', **one) == 0
-    assert 'done, sets missing' in capsys.readouterr().out
-    assert study('--redo', 'missing', **one) == 0
-    results = read(tmp_path / 'work/results.json')
-    assert not results['missing']
-    assert 'corrupted' in results['settings'][0]['mean']
+    work = finished.copy(tmp_path, 'trained')
+    grid = dict(settings=[STANDARD, MASKED], seeds=[0])
+    path = work / f'locks/training-{finished.cells()[0].training.key}'
+    cells = work / 'cells'
+    is_held = threading.Event()
+
+    def hold():  # until the other cell is done
+        with lock(path) as is_ours:
+            assert is_ours
+            is_held.set()
+            until(
+                lambda: (
+                    (cells / 'masked_seed0.json').exists()
+                    and read(cells / 'masked_seed0.json')['state'] == 'done'
+                )
+            )
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert is_held.wait(10)
+    assert finished.run(work_dir=work, **grid) == 0
+    thread.join()
+    times = [
+        (cells / f'{name}_seed0.json').stat().st_mtime_ns
+        for name in ('masked', 'standard')
+    ]
+    assert times == sorted(times)
+    assert read(cells / 'standard_seed0.json')['state'] == 'done'
 
 
-def test_a_missing_clean_set_ends_a_study_before_it_trains(
-    study, tmp_path, monkeypatch
+# checks before training
+
+
+def options(**changes):
+    """Options of a setting; two underscores stand for a dot."""
+    return {
+        'options': {
+            key.replace('__', '.'): value for key, value in changes.items()
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    'change,message',
+    [
+        (
+            options(data_preprocessor__mask_porb=0.5),
+            'data_preprocessor`.*mask_por',
+        ),
+        (options(data_preprocessor__mask_prob=5), r'\[0, 1\], but got 5'),
+        (options(model__backbon__depth=18), "Did you mean 'backbone'"),
+        (options(model__backbone__depht=18), "`model`.*'depht'"),
+        (options(model__head__loss=dict(type='No')), '`model`.*No is not in'),
+        (options(optim_wrapper__optimizer__lrr=0.1), "optim_wrapper`.*'lrr'"),
+        (options(param_scheduler__1__bigin=3), "param_scheduler`.*'bigin'"),
+        (
+            options(train_cfg__max_epoch=3),
+            "`train_cfg`: .* EpochBasedTrainLoop .*Did you mean 'max_epochs'",
+        ),
+        (
+            options(default_hooks__timer__x=3),
+            'IterTimerHook .* but got x',
+        ),
+        (options(train_dataloader__batchsize=3), "Did you mean 'batch_size'"),
+        (
+            options(train_dataloader__sampler__shufle=3),
+            "Did you mean 'shuffle'",
+        ),
+        (
+            options(train_dataloader__dataset__splt=3),
+            "Digits .*Did you mean 'split'",
+        ),
+        (
+            {'options': {PIPELINE: [dict(type='Resize', scal=3)]}},
+            "Resize to be .*Did you mean 'scale'",
+        ),
+        (
+            dict(wrap_dataset=dict(NOISE, rate=1.5)),
+            r'in \[0, 1\], but got 1.5',
+        ),
+        (dict(wrap_dataset=dict(NOISE, rat=0.5)), "Did you mean 'rate'"),
+        (
+            dict(
+                start=dict(method='anchored', options={'train_cfg.epochs': 3})
+            ),
+            "got epochs. Did you mean 'max_epochs'",
+        ),
+    ],
+)
+def test_mistakes_in_a_config_are_found_before_training(
+    change, message, study_file
 ):
-    def build(cell):
-        raise FileNotFoundError('no such folder')
+    odd = dict(name='odd', method='masked', **change)
+    with pytest.raises(ValueError, match=f'(?s)Expected .*odd.*{message}'):
+        check_trainable(
+            [
+                cell.training
+                for cell in all_cells(
+                    load_study(study_file(settings=[odd], seeds=[0]))
+                )
+            ],
+            'data',
+        )
 
-    monkeypatch.setattr('mmanchor.suite.images._build', build)
-    with pytest.raises(FileNotFoundError, match='clean .*--data-root'):
-        study('--seeds', 0)
-    assert not (tmp_path / 'work/trained').exists()
+
+def test_nothing_is_trained_if_one_setting_is_wrong(finished, tmp_path):
+    odd = dict(MASKED, options={'data_preprocessor.mask_porb': 0.5})
+    with pytest.raises(ValueError, match='Nothing was trained'):
+        finished.run(work_dir=tmp_path, settings=[STANDARD, odd])
+    assert not list(tmp_path.rglob('*.pth'))
+
+
+def test_equal_parts_of_configs_are_checked_once(study_file, monkeypatch):
+    built = []
+    monkeypatch.setitem(
+        _CHECKS,
+        ('model', 'optim_wrapper', 'param_scheduler'),
+        lambda **parts: built.append(parts),
+    )
+    cells = all_cells(load_study(study_file()))
+    check_trainable([cell.training for cell in cells], 'data')
+    assert len(built) == 2  # standard and masked
+
+
+def test_missing_data_is_left_for_training_to_report():
+    study = load_study('label_noise', on='cifar10-folders', seeds=[0])
+    check_trainable([one.training for one in all_cells(study)], 'nowhere')
+
+
+def test_mixed_precision_may_be_left_to_another_machine(monkeypatch):
+    monkeypatch.setattr(
+        'mmengine.optim.optimizer.amp_optimizer_wrapper.is_cuda_available',
+        lambda: False,
+    )
+    study = load_study('evidence', 'cifar10-folders-30e', [0])
+    trainings = [one.training for one in all_cells(study)[:1]]
+    with pytest.raises(ValueError, match='only available training on gpu'):
+        check_trainable(trainings, 'nowhere')
+    check_trainable(trainings, 'nowhere', here=False)
+    trainings[0].cfg.optim_wrapper.optimizer.lrr = 0.1
+    with pytest.raises(ValueError, match="`optim_wrapper`.*'lrr'"):
+        check_trainable(trainings, 'nowhere', here=False)
+    trainings[0].cfg.optim_wrapper.dtpye = 'bfloat16'
+    with pytest.raises(ValueError, match="AmpOptim.*Did you mean 'dtype'"):
+        check_trainable(trainings, 'nowhere', here=False)
+
+
+def test_a_config_may_lack_what_has_a_default(study_file):
+    cell = all_cells(load_study(study_file()))[0]
+    cfg = Config(cell.training.cfg.to_dict())
+    for name in ('data_preprocessor', 'param_scheduler', 'default_hooks'):
+        cfg.pop(name)
+    check_trainable([Training('bare', cfg, 'config.py')], 'data')

@@ -154,6 +154,18 @@ def test_what_starts_from_others_comes_behind_them(study_file):
     assert names == [['standard', 'masked'], ['masked, K = 2'], ['warm']]
 
 
+def test_an_ensemble_of_anchored_models_comes_behind_them_on_slurm(study_file):
+    settings = [
+        STUDY['settings'][1],
+        dict(name='both', method='masked', ensemble=2),
+    ]
+    cells = all_cells(load_study(study_file(settings=settings)))
+    assert [[str(cell) for cell in wave] for wave in waves(cells)] == [
+        ['masked, seed 0', 'masked, seed 1'],
+        ['both, seed 0', 'both, seed 1'],
+    ]
+
+
 @pytest.fixture
 def start(tmp_path):
     """Start the batch script as Slurm would; ``srun`` ends as it is told."""
