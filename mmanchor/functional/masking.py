@@ -70,9 +70,7 @@ class RowMask:
     def __init__(self, rows: Iterable[bool]):
         self.rows = list(rows)
         self.count = sum(self.rows)
-        self._indices: dict[
-            torch.device, tuple[torch.Tensor, torch.Tensor]
-        ] = {}
+        self._orders: dict[torch.device, torch.Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -98,15 +96,40 @@ class RowMask:
         Shape:
             - output: (count,) and (B - count,), int64
         """
-        device = torch.device(device)
-        if device not in self._indices:
+        masked, others = self._order(torch.device(device)).split_with_sizes(
+            [self.count, len(self) - self.count]
+        )
+        return masked, others
+
+    def split(self, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Copy the rows of a tensor into masked ones and others.
+
+        Args:
+            tensor (torch.Tensor): It has one row for each row of the batch.
+
+        Shape:
+            - tensor: (B, ...)
+            - output: (count, ...) and (B - count, ...)
+
+        Example:
+            >>> mask = RowMask([True, False, True])
+            >>> [part.tolist() for part in mask.split(torch.arange(3))]
+            [[0, 2], [1]]
+        """
+        masked, others = tensor.index_select(
+            0, self._order(tensor.device)
+        ).split_with_sizes([self.count, len(self) - self.count])
+        return masked, others
+
+    def _order(self, device: torch.device) -> torch.Tensor:
+        """The indices of masked rows, then those of the others."""
+        if device not in self._orders:
             masked = np.asarray(self.rows, dtype=bool)
-            order = np.argsort(~masked, kind='stable')  # masked rows first
-            masked_rows, rest = copy_to_device(
+            order = np.argsort(~masked, kind='stable')
+            self._orders[device] = copy_to_device(
                 torch.from_numpy(order), device
-            ).split([self.count, len(self) - self.count])
-            self._indices[device] = masked_rows, rest
-        return self._indices[device]
+            )
+        return self._orders[device]
 
     def __reduce__(self):
         return RowMask, (self.rows,)
@@ -327,6 +350,32 @@ def normalized_entropy(logits: torch.Tensor) -> torch.Tensor:
     _check_several_classes(logits)
     entropy = torch.special.entr(logits.softmax(dim=1)).sum(1)
     return (entropy / math.log(logits.size(1))).clamp(0, 1)
+
+
+def mean_normalized_entropy(logits: torch.Tensor) -> torch.Tensor:
+    """The mean of :func:`normalized_entropy` over rows, for a log.
+
+    It takes fewer operations, and may exceed 1 by a rounding error.
+
+    Args:
+        logits (torch.Tensor): Logits.
+
+    Shape:
+        - logits: (B, num_classes), at least two classes
+        - output: scalar
+
+    Raises:
+        ValueError: There is only one class.
+
+    Example:
+        >>> mean_normalized_entropy(
+        ...     torch.tensor([[0.0, 0.0], [999.0, 0.0]])
+        ... ).item()
+        0.5
+    """
+    _check_several_classes(logits)
+    total = torch.special.entr(logits.softmax(dim=1)).sum()
+    return total * (1 / (len(logits) * math.log(logits.size(1))))
 
 
 def _check_several_classes(logits: torch.Tensor) -> None:
