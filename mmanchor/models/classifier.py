@@ -614,7 +614,8 @@ def _check_arguments(backbone, others: dict) -> None:
             f"model_name={name!r}), neck=dict(type='GlobalAveragePooling'), "
             "head=dict(type='LinearClsHead', num_classes=..., "
             "in_channels=...))`, with timm's name of the network and its "
-            '`num_features` as `in_channels`.'
+            '`num_features` as `in_channels`. Transformers, whose features '
+            'are tokens, also need `features_only=True` in the backbone.'
         )
     if others:
         raise TypeError(

@@ -351,13 +351,20 @@ class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
 
     def __init__(
         self,
-        *args,
-        mask_keep: float = 0.0,
+        mask_prob: float = 0.25,
+        mask_by: str = 'batch',
+        references: str | dict = 'batch',
+        seed: int | None = None,
+        mask_coin: str = 'shared',
+        *,
+        mask_keep: float = 0,
         reference_augments: Sequence[dict] | None = None,
         augment_every: int = 1,
         **kwargs,
     ):
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            mask_prob, mask_by, references, seed, mask_coin, **kwargs
+        )
         self.mask_keep = _check_share('mask_keep', mask_keep)
         if (
             not isinstance(augment_every, int)
