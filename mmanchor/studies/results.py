@@ -19,39 +19,43 @@ from .metrics import TIME_METRICS, values_of
 from .spec import Study
 
 CONFIDENCE = 0.95
+# how to read the figures, in the words that reports print
 CONVENTIONS = dict(
-    std='sample standard deviation over seeds; none of one seed',
-    intervals='in brackets: 95 % t-interval of the mean over seeds, with '
-    'n - 1 degrees of freedom; it has seeds of training in it, all of them '
-    'tested on the same images',
+    std='sample standard deviation over seeds; a single seed has none',
+    intervals='in brackets: the 95 % t-interval of the mean over seeds, with '
+    'n - 1 degrees of freedom; it covers the variation between trainings, '
+    'not that between test images, which are the same for all seeds',
     seeds='a seed decides weights, order, augmentation, masks and references',
     corrupted='mean over kinds at each severity, then over severities',
     noise_blur_weather_digital='groups of kinds of corruption (Hendrycks and '
     'Dietterich 2019): mean over kinds and severities',
     temperature='fitted on held-out clean images, which are not tested on; 1 '
-    'where none fits, as where all of them are right',
-    ece='L1, top label, 15 bins of equal width; of corrupted images, as '
-    'smECE, NLL, Brier score and AURC, the mean over sets: of the figures of '
-    'each kind and severity, not of all their images pooled',
-    aurc='mean error rate of the n most confident images; E-AURC less that of '
-    'the best order',
-    auroc='out of distribution positive, by energy, mean over sets, in %',
+    'if none fits, for example because the model is right on all of them',
+    ece='L1, top label, 15 bins of equal width; for corrupted images, the '
+    'mean of the values for each kind and severity rather than the value for '
+    'all images together; smECE, NLL, Brier score and AURC likewise',
+    aurc='mean error rate of the n most confident images, over all n; E-AURC '
+    'subtracts the value of the best possible order',
+    auroc='in %, by energy, mean over sets; images out of distribution are '
+    'the positive class',
     one_reference='mean, and population standard deviation, of the accuracies '
     'with each of the K references alone',
     stem_distance='||Wr - Wd|| / ||Wd||: weights on the reference over those '
-    'on the image; 1.41 for independent halves, 0 if it has no influence',
-    seconds='for 1000 clean images without reading them; median of 3 rounds',
-    training_seconds='of all epochs, with those of the model it starts from',
+    'on the image; 1.41 for independent halves, 0 if the reference has no '
+    'influence',
+    seconds='for 1000 clean images, without reading them; median of 3 rounds',
+    training_seconds='of all epochs, including the model it starts from',
     difference='from the baseline with the same seed: mean, and 95 % '
-    't-interval with n - 1 degrees of freedom; "level" where it holds zero. '
-    'Each interval stands by itself: about 1 in 20 of no difference is not '
-    'level',
-    paper='as published, where data and architecture are the same',
+    't-interval with n - 1 degrees of freedom; "level" if the interval '
+    'contains zero. Each interval is computed by itself: among 20 settings '
+    'without any true difference, about one is not called level',
+    paper='as published, if data and architecture are the same',
 )
 ENSEMBLES = (
-    "the mean of the members' probabilities, of as many seeds of the same "
-    'training; those of different seeds share members, so that they differ '
-    'less, and their intervals are narrower, than those of ensembles apart'
+    "the mean of the members' probabilities; members are trained alike with "
+    'as many seeds. Ensembles of different seeds share members, so they '
+    'differ less, and their intervals are narrower, than those of independent '
+    'ensembles'
 )
 
 
