@@ -111,4 +111,5 @@ def shorten(patch) -> None:
         lambda cells, only: select_cells(cells, only)[:1],
     )
     patch.setattr(Landscape, '__post_init__', few_points)
+    patch.setattr('mmanchor.studies.measure.TIMED_IMAGES', 40)
     patch.setattr(os, 'cpu_count', lambda: 1)
