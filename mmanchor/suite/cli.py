@@ -1,4 +1,4 @@
-"""``tools/evaluate.py``: from the command line to a report."""
+"""The command line of ``tools/evaluate.py``."""
 
 import argparse
 import copy
@@ -28,20 +28,20 @@ from ..utils.console import progress_bars
 from ..utils.files import user_path
 from ..utils.locks import only_run
 from ..utils.provenance import readable
-from .cache import Parts
+from .cache import ResultStore
 from .candidates import Candidate, named
 from .ensembles import EnsembleCandidate
 from .images import check_clean_set
 from .report.html import load_template
 from .report.pictures import take_pictures
-from .report_files import assemble, print_report, write_report
+from .report.writer import assemble, print_report, write_report
+from .results import import_pandas
 from .runner import run_suite
-from .settings import DEFAULT_SCORES, Settings
-from .spec import Suite, load_suite
+from .spec import DEFAULT_SCORES, Settings, Suite, load_suite
 
 
 def evaluate_parser() -> argparse.ArgumentParser:
-    """The flags of ``tools/evaluate.py``."""
+    """Build the parser of ``tools/evaluate.py``."""
     parser = argparse.ArgumentParser(
         description='Measure checkpoints on a safety suite: corruptions, '
         'shifts, calibration and anomaly rejection.'
@@ -122,21 +122,21 @@ def evaluate_parser() -> argparse.ArgumentParser:
 
 
 def evaluate(argv: Sequence[str] | None = None) -> dict:
-    """Measure as the command line says, write a report and print tables.
+    """Run ``tools/evaluate.py``: measure, write a report and print tables.
 
     Args:
         argv (Sequence[str], optional): Arguments. Defaults to None: those of
             the process.
 
     Returns:
-        dict: What ``results.json`` has.
+        dict: The content of ``results.json``.
 
     Raises:
-        FileNotFoundError: A config, checkpoint or suite is not there, nor
-            the clean test set.
-        OSError: Results can't be kept.
-        ValueError: See :func:`~mmanchor.suite.run_suite`; flags
-            don't go together; or another run writes to the folder.
+        FileNotFoundError: A config, a checkpoint, the suite or the clean test
+            set is missing.
+        OSError: Results can't be saved.
+        ValueError: See :func:`~mmanchor.suite.runner.run_suite`; flags
+            contradict each other; or another run writes to the folder.
     """
     args = evaluate_parser().parse_args(argv)
     settings = Settings(
@@ -180,31 +180,30 @@ def measure_all(
     times: dict | None = None,
     images: bool = True,
 ) -> dict:
-    """Measure models on a suite and write a report.
-
-    Bars tell the time left.
+    """Measure models on a suite and write a report, with progress bars.
 
     Args:
         suite (Suite): The test sets.
         candidates (Sequence[Candidate]): The models.
-        out (Path): Where parts, ``results.json``, ``results.csv``,
-            ``report.html``, ``report.md`` and figures go.
-        settings (Settings): See there.
+        out (Path): The folder for all files.
+        settings (Settings): Batch size, scores and so on.
         console (Console): Where to print.
-        about (dict, optional): More for the results.
-        times (dict, optional): More that differs from run to run.
+        about (dict, optional): More entries for ``results.json``.
+        times (dict, optional): More entries that differ from run to run.
         images (bool): Whether ``report.html`` shows images. Defaults to True.
 
     Returns:
-        dict: What ``results.json`` has.
+        dict: The content of ``results.json``.
 
     Raises:
-        ImportError: Jinja2 is not installed.
-        OSError: Results can't be kept.
+        ImportError: Jinja2 or pandas is not installed.
+        OSError: Results can't be saved.
         ValueError: Another run writes to the folder; see also
             :func:`~mmanchor.suite.runner.run_suite`.
     """
-    load_template()  # says now what is lacking, not after measuring
+    # raise for a missing library now, not after measuring
+    load_template()
+    import_pandas()
     start = time.time()
     cells = (
         1
@@ -220,7 +219,7 @@ def measure_all(
             outcome = run_suite(
                 suite,
                 candidates,
-                Parts(out / 'parts'),
+                ResultStore(out / 'parts'),
                 settings,
                 lambda what, share: bars.update(
                     now, description=escape(what), completed=share
@@ -240,13 +239,16 @@ def measure_all(
 
 
 def read_candidates(args: argparse.Namespace) -> list[Candidate]:
-    """The models that the command line names.
+    """Build the models that the command line names.
+
+    Args:
+        args (argparse.Namespace): The parsed flags.
 
     Raises:
-        FileNotFoundError: A config or a checkpoint is not there.
+        FileNotFoundError: A config or a checkpoint is missing.
         ValueError: A model lacks one of them, an ensemble names a checkpoint
-            twice, there are more or fewer names than models, or flags on
-            references fit none.
+            twice, the numbers of names and models differ, or no model takes
+            the flags for references.
     """
     models = split_models(args.models)
     names = args.names or [Path(config).stem for config, _ in models]
@@ -276,16 +278,21 @@ def read_candidates(args: argparse.Namespace) -> list[Candidate]:
                 else EnsembleCandidate(name, members)
             )
     if not any(one.hook for one in found):
-        for one in found[:1]:  # refuses flags that nothing takes
+        # raises for flags that no model takes
+        for one in found[:1]:
             set_references(one.cfg, _of_one(args, args.num_references))
     return named(found)
 
 
 def split_models(words: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """A config and its checkpoints for each model of the command line.
+    """Split the arguments into a config and its checkpoints for each model.
+
+    Args:
+        words (Sequence[str]): Configs and checkpoints. ``+`` joins the
+            checkpoints of an ensemble.
 
     Raises:
-        ValueError: A model lacks one of them.
+        ValueError: A model lacks a config or a checkpoint.
 
     Example:
         >>> split_models(['a.py', '1.pth', '+', '2.pth', 'b.py', '3.pth'])
@@ -314,7 +321,7 @@ def split_models(words: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def _with_references(cfg: Config, args) -> list[Config]:
-    """The config for each K that is asked for; a plain one as it is."""
+    """The config with each K of the command line; a plain one unchanged."""
     if not reference_hooks(cfg):
         return [cfg]
     found = []
@@ -332,10 +339,10 @@ def _of_one(args: argparse.Namespace, k) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run, and end with a line rather than tracebacks where it is stopped.
+    """Run the command; when interrupted, print one line and no traceback.
 
-    The exit status is 1 where anything failed, after the report is written;
-    sets that are not there don't count.
+    The exit status is 1 if any measurement failed, after the report is
+    written. Missing sets do not count as failures.
     """
     import_from_here()
     try:

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from mmanchor.suite.cache import Parts
+from mmanchor.suite.cache import ResultStore
 
 SETTINGS = dict(a=1)
 
 
 @pytest.fixture
 def parts(tmp_path):
-    made = Parts(tmp_path)
+    made = ResultStore(tmp_path)
     made.keep('one', SETTINGS, dict(top1=5.0), dict(msp=np.arange(3.0)))
     return made
 

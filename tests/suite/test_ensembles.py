@@ -8,10 +8,9 @@ from torch import nn
 from mmanchor.functional import energy
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.cli import split_models
-from mmanchor.suite.ensembles import EnsembleCandidate, _origin
+from mmanchor.suite.ensembles import DeepEnsemble, EnsembleCandidate, _origin
 from mmanchor.suite.images import ImageBatches
-from mmanchor.suite.measure import measure
-from mmanchor.suite.predict import DeepEnsemble, predict_batch
+from mmanchor.suite.measure import measure, predict_batch
 from mmanchor.suite.spec import Cell
 
 DIGITS = Cell('Digits', dict(type='Digits', split='test', indices=60))

@@ -12,7 +12,7 @@ from scipy import stats
 
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.cli import evaluate, evaluate_parser, main
-from mmanchor.suite.settings import DEFAULT_SCORES
+from mmanchor.suite.spec import DEFAULT_SCORES
 
 NAMES = ['standard', 'anchored, K = 1', 'anchored, K = 3']
 

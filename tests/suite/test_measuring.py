@@ -13,8 +13,7 @@ from test_same_as_runner import in_runner, in_suite
 
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.images import ImageBatches
-from mmanchor.suite.measure import measure
-from mmanchor.suite.predict import predict_batch
+from mmanchor.suite.measure import measure, predict_batch
 from mmanchor.suite.spec import Cell
 
 KEPT = (1, 2, 5, 8)

@@ -18,14 +18,13 @@ from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.ensembles import EnsembleCandidate
 from mmanchor.suite.images import ImageBatches
 from mmanchor.suite.model_scores import (
-    check_scores,
     features_of,
     find_suite_score,
     vectors_of,
 )
-from mmanchor.suite.settings import Settings
-from mmanchor.suite.spec import Cell
-from mmanchor.suite.summary import compare_scores
+from mmanchor.suite.results import compare_scores
+from mmanchor.suite.runner import check_scores
+from mmanchor.suite.spec import Cell, Settings
 from mmanchor.suite.training_features import (
     features_file,
     fit_feature_scores,

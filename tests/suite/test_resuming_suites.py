@@ -13,7 +13,7 @@ import torch
 from helpers.forked import ForkedTool
 from helpers.tiny_suites import without_times, write_arrays
 
-from mmanchor.suite import passes
+from mmanchor.suite import runner
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'evaluate.py'
 ARRAYS = [
@@ -28,7 +28,7 @@ EVERY = ['Digits', *ARRAYS, 'Photographs']
 def counted(monkeypatch):
     """The cells that are measured, as they are."""
     found = []
-    batches_of = passes.Passes.batches
+    batches_of = runner.ModelEvaluator.batches
 
     def batches(self, cell, *args, **kwargs):
         made = batches_of(self, cell, *args, **kwargs)
@@ -36,14 +36,14 @@ def counted(monkeypatch):
         return made
 
     calls = []
-    measure = passes.measure
+    measure = runner.measure
 
     def counting(*args, **kwargs):
         calls.append(args)
         return measure(*args, **kwargs)
 
-    monkeypatch.setattr(passes.Passes, 'batches', batches)
-    monkeypatch.setattr(passes, 'measure', counting)
+    monkeypatch.setattr(runner.ModelEvaluator, 'batches', batches)
+    monkeypatch.setattr(runner, 'measure', counting)
 
     def new():
         assert len(found) == len(calls)

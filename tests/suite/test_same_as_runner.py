@@ -6,7 +6,7 @@ from mmengine.runner import Runner
 
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.images import ImageBatches
-from mmanchor.suite.measure import FIGURES, OF_REFERENCES, measure
+from mmanchor.suite.measure import METRIC_CONFIGS, REFERENCE_METRICS, measure
 from mmanchor.suite.spec import Cell
 
 PROTOCOLS = [
@@ -35,11 +35,11 @@ def arrays(tmp_path):
 def in_runner(cfg, dataset, how=None):
     cfg.test_dataloader.dataset = dataset
     cfg.test_dataloader.batch_size = 32
-    left_out = set() if 'custom_hooks' in cfg else set(OF_REFERENCES)
+    left_out = set() if 'custom_hooks' in cfg else set(REFERENCE_METRICS)
     if how and how.get('protocol') == 'adaptive':  # spreads of unlike numbers
         left_out = {'ReferenceSpread'}
     cfg.test_evaluator = [
-        config for config in FIGURES if config['type'] not in left_out
+        config for config in METRIC_CONFIGS if config['type'] not in left_out
     ]
     found = Runner.from_cfg(cfg).test()
     return {key.partition('/')[2]: value for key, value in found.items()}

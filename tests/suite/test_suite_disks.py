@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 from helpers.tiny_suites import without_times
 
-from mmanchor.suite.cache import Parts
+from mmanchor.suite.cache import ResultStore
 from mmanchor.utils.locks import only_run
 
 
@@ -37,7 +37,7 @@ def files_in(folder):
 
 @pytest.fixture
 def parts(tmp_path):
-    return Parts(tmp_path / 'parts')
+    return ResultStore(tmp_path / 'parts')
 
 
 ARRAYS = dict(energy=np.arange(3.0))
@@ -87,7 +87,7 @@ def test_a_folder_of_parts_that_can_not_be(tmp_path):
     (tmp_path / 'file').write_text('')
     expected = 'room for results .*file.*can be written to'
     with pytest.raises(OSError, match=expected):
-        Parts(tmp_path / 'file' / 'parts').keep('a', {}, {})
+        ResultStore(tmp_path / 'file' / 'parts').keep('a', {}, {})
 
 
 @pytest.mark.parametrize('count', [0, 3, 8])

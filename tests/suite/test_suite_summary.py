@@ -6,9 +6,7 @@ import torch
 
 from mmanchor.datasets import C_KINDS, SEVERITIES
 from mmanchor.evaluation.metrics.corruption_error import mean_corruption_error
-from mmanchor.suite.alexnet import set_for_mce
-from mmanchor.suite.spec import Suite, SuiteSet
-from mmanchor.suite.summary import (
+from mmanchor.suite.results import (
     REJECTION,
     compare_scores,
     mean_by_group,
@@ -18,6 +16,7 @@ from mmanchor.suite.summary import (
     smooth_ece_over_sets,
     summarise_shift,
 )
+from mmanchor.suite.spec import Suite, SuiteSet, set_for_mce
 
 BINS = dict(count=[2.0, 0.0], confidence=[0.5, 0.0], right=[1.0, 0.0])
 

@@ -11,7 +11,7 @@ from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.corrupted_sets import clean_mask
 from mmanchor.suite.images import ImageBatches
 from mmanchor.suite.measure import measure
-from mmanchor.suite.passes import Passes
+from mmanchor.suite.runner import ModelEvaluator
 from mmanchor.suite.spec import Cell, HeldOut
 
 MORE = "clean['dataset']['indices'] = 200\nheld_out = dict(share=.25, seed=3)"
@@ -93,14 +93,14 @@ def test_copies_of_images_that_are_held_out_are_left_out(
 ):
     """Of a set that has copies of some of the clean images."""
     seen = {}
-    inner = Passes.batches
+    inner = ModelEvaluator.batches
 
     def batches(self, cell, *args, **options):
         found = inner(self, cell, *args, **options)
         seen[str(cell)] = found.rows
         return found
 
-    monkeypatch.setattr(Passes, 'batches', batches)
+    monkeypatch.setattr(ModelEvaluator, 'batches', batches)
     made = """
 shifts = [
     dict(
@@ -130,7 +130,7 @@ def test_without_it_all_images_are_tested(outcome):
 
 def test_it_is_kept_and_found_again(outcome, monkeypatch):
     first = outcome(MORE, temperature=True)
-    monkeypatch.setattr('mmanchor.suite.passes.measure', None)
+    monkeypatch.setattr('mmanchor.suite.runner.measure', None)
     again = outcome(MORE, temperature=True)
     np.testing.assert_equal(vars(again), vars(first))
 

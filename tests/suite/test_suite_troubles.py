@@ -10,11 +10,10 @@ from mmpretrain.registry import DATASETS
 from PIL import Image
 
 from mmanchor.datasets import imagenet_wnids
-from mmanchor.suite.cache import Parts
+from mmanchor.suite.cache import ResultStore
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.runner import run_suite
-from mmanchor.suite.settings import Settings
-from mmanchor.suite.spec import load_suite
+from mmanchor.suite.spec import Settings, load_suite
 
 PLAIN = 'shifts.append(dict(name="More", dataset=dict({})))'
 
@@ -269,7 +268,7 @@ def test_progress_ends_at_the_end(outcome, data, trained, suite_file):
     run_suite(
         suite,
         [Candidate('a', trained.standard_cfg, trained.standard[1], 'a.py')],
-        Parts(data / 'parts'),
+        ResultStore(data / 'parts'),
         Settings(),
         done=counts.append,
     )

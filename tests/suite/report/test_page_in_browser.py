@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from helpers.suite_results import fake_results
 
-from mmanchor.suite.report.drawing import draw_all
 from mmanchor.suite.report.html import render
 from mmanchor.suite.report.page import suite_page
 from mmanchor.suite.report.pictures import take_pictures
+from mmanchor.suite.report.writer import draw_all
+from mmanchor.suite.results import SuiteResults
 from mmanchor.suite.spec import load_suite
 
 pytestmark = pytest.mark.browser
@@ -97,8 +98,10 @@ def page(suite_file, data, tmp_path):
         for model in results['models']
     }
     pictures = take_pictures(load_suite(suite_file(), data), answers)
-    figures = draw_all(results, tmp_path / 'figures')
-    return render(suite_page(results, figures, pictures, answers))
+    figures = draw_all(SuiteResults(results), tmp_path / 'figures')
+    return render(
+        suite_page(SuiteResults(results), figures, pictures, answers)
+    )
 
 
 @pytest.mark.parametrize('width', [390, 1280])

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from helpers.suite_results import fake_results
 
-from mmanchor.suite.report.drawing import draw_all
 from mmanchor.suite.report.html import Page, load_template, render, sort_value
 from mmanchor.suite.report.page import class_blocks, suite_page, summary
 from mmanchor.suite.report.pictures import (
@@ -17,6 +16,8 @@ from mmanchor.suite.report.pictures import (
     most_wrong,
     take_pictures,
 )
+from mmanchor.suite.report.writer import draw_all
+from mmanchor.suite.results import SuiteResults
 from mmanchor.suite.spec import load_suite
 
 
@@ -66,8 +67,8 @@ def drawn(tmp_path_factory):
     """Results that are drawn in a second, and the page they make."""
     results = fake_results(2, num_kinds=2, plain=(), ood=('SVHN',))
     folder = tmp_path_factory.mktemp('drawn')
-    paths = draw_all(results, folder)
-    return results, paths, render(suite_page(results, paths))
+    paths = draw_all(SuiteResults(results), folder)
+    return results, paths, render(suite_page(SuiteResults(results), paths))
 
 
 def test_figures_are_in_the_page_with_names_of_their_own(drawn):
@@ -100,8 +101,8 @@ def test_nothing_in_the_page_is_loaded_from_elsewhere(drawn):
 
 def test_the_page_is_the_same_again(drawn, tmp_path):
     results, _, text = drawn
-    again = draw_all(results, tmp_path / 'figures')
-    assert render(suite_page(results, again)) == text
+    again = draw_all(SuiteResults(results), tmp_path / 'figures')
+    assert render(suite_page(SuiteResults(results), again)) == text
 
 
 def test_names_with_html_in_them_are_escaped(drawn):
@@ -112,7 +113,7 @@ def test_names_with_html_in_them_are_escaped(drawn):
     results['failed'] = [dict(model=evil, name=evil, reason=evil)]
     answers = {evil: answers_of([0, 1], [0, 0])}
     pictures = Pictures(evil, classes=[evil, '" onload="x'])
-    text = render(suite_page(results, (), pictures, answers))
+    text = render(suite_page(SuiteResults(results), (), pictures, answers))
     assert evil not in text and text.count('<script>') == 1
     assert Reader(text).texts.count(evil) > 3
 
@@ -120,7 +121,7 @@ def test_names_with_html_in_them_are_escaped(drawn):
 def test_results_of_another_version_make_a_page_of_what_they_have():
     model = dict(name='old', clean=dict(figures=dict(top1=90.0)))
     results = dict(suite=dict(title='Old'), models=[model])
-    page = Reader(render(suite_page(results, ())))
+    page = Reader(render(suite_page(SuiteResults(results), ())))
     assert 'On clean images, old is right on 90.0 %.' in page.texts
     assert 'Not measured' not in page.texts
 
@@ -132,7 +133,7 @@ def test_the_summary_names_the_best_with_its_interval_and_the_costs():
         model['clean']['figures'].update(
             top1=top1, top1_low=top1 - 2, top1_high=top1 + 2
         )
-    first, *_, last = summary(results)
+    first, *_, last = summary(SuiteResults(results))
     assert first == (
         'On clean images, anchored, K = 10 is right on 97.0 [95.0, 99.0] %; '
         'the next is anchored, K = 1 with 91.0 [89.0, 93.0], and the '
@@ -143,12 +144,12 @@ def test_the_summary_names_the_best_with_its_interval_and_the_costs():
         '1 (anchored, K = 1); 10 (anchored, K = 10).'
     )
     ten['clean']['figures'].update(top1_low=92.0)
-    assert 'do not settle which is better' in summary(results)[0]
+    assert 'do not settle which is better' in summary(SuiteResults(results))[0]
     smallest = min(
         model['shifts']['CIFAR-10-C']['mean']['ece']
         for model in results['models']
     )
-    assert f'(ECE), {smallest:.3f}' in summary(results)[2]
+    assert f'(ECE), {smallest:.3f}' in summary(SuiteResults(results))[2]
 
 
 def test_classes_have_their_counts_and_the_matrix_its_confusions():
@@ -210,7 +211,9 @@ def test_images_that_are_gone_leave_a_page_that_says_so(
     found = take_pictures(suite, answers)
     assert not found.galleries and len(found.classes) == 10
     results = fake_results(1, num_kinds=2, ood=())
-    page = Reader(render(suite_page(results, (), found, answers)))
+    page = Reader(
+        render(suite_page(SuiteResults(results), (), found, answers))
+    )
     assert not page.count('img')
     assert (
         'This page holds no images of the data: those of Digits can not be '

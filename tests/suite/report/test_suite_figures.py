@@ -5,15 +5,15 @@ import pytest
 from helpers.suite_results import KINDS, NAMES, fake_results
 from matplotlib import rc_context, style
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
-from mmanchor.suite.report import drawing
-from mmanchor.suite.report.drawing import all_figures, draw_all
-from mmanchor.suite.report.figure_style import COLOURS, STYLE, label
-from mmanchor.suite.report.heat_map import heat_map
-from mmanchor.suite.report.ood_figure import ood_figure
-from mmanchor.suite.report.reliability_figure import reliability_figures
-from mmanchor.suite.report.severity_figure import severity_figure
-from mmanchor.suite.report.spread_figure import spread_figure
+from mmanchor.suite.figures.accuracy import heat_map, severity_figure
+from mmanchor.suite.figures.ood import ood_figure
+from mmanchor.suite.figures.reliability import reliability_figures
+from mmanchor.suite.figures.spread import spread_figure
+from mmanchor.suite.figures.style import COLOURS, STYLE, label
+from mmanchor.suite.report.writer import all_figures, draw_all
+from mmanchor.suite.results import SuiteResults
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def cells(axes):
 
 def test_a_line_a_model_starts_with_clean_images():
     results = fake_results(3, ('a', 'b'))
-    figure = severity_figure(results)
+    figure = severity_figure(SuiteResults(results))
     assert [axes.get_title(loc='left') for axes in panels(figure)] == [
         'a',
         'b',
@@ -69,7 +69,7 @@ def test_lines_keep_their_colours_and_gaps_where_something_is_missing():
     del results['models'][1]['shifts']['CIFAR-10-C']
     results['models'][2]['clean'] = None
     del results['models'][2]['shifts']['CIFAR-10-C']['by_severity']['3']
-    figure = severity_figure(results)
+    figure = severity_figure(SuiteResults(results))
     _, line = panels(figure)[0].lines
     assert line.get_color() == COLOURS[2]
     assert np.isnan(line.get_ydata()).tolist() == [1, 0, 0, 1, 0, 0]
@@ -77,7 +77,7 @@ def test_lines_keep_their_colours_and_gaps_where_something_is_missing():
 
 
 def test_twelve_models_are_told_apart():
-    lines = panels(severity_figure(fake_results(12)))[0].lines
+    lines = panels(severity_figure(SuiteResults(fake_results(12))))[0].lines
     looks = {
         (line.get_color(), line.get_marker(), line.get_linestyle())
         for line in lines
@@ -92,7 +92,9 @@ def test_a_heat_map_has_accuracy_and_then_differences():
     part['cells']['fog']['5']['top1'] = 60.0
     other['cells']['fog']['5']['top1'] = 72.36
     other['cells']['frost']['1'] = None
-    first, second, third, *_ = panels(heat_map(results, 'CIFAR-10-C'))
+    first, second, third, *_ = panels(
+        heat_map(SuiteResults(results), 'CIFAR-10-C')
+    )
     assert [t.get_text() for t in first.get_yticklabels()] == [
         *(kind.replace('_', ' ') for kind in KINDS[:15]),
         'mean',
@@ -115,16 +117,16 @@ def test_a_heat_map_has_accuracy_and_then_differences():
 def test_a_heat_map_starts_with_the_first_model_that_has_the_set():
     results = fake_results(3)
     results['models'][0]['shifts'] = {}
-    first, second, *_ = panels(heat_map(results, 'CIFAR-10-C'))
+    first, second, *_ = panels(heat_map(SuiteResults(results), 'CIFAR-10-C'))
     assert first.get_title(loc='left') == f'{NAMES[1]}\naccuracy'
     assert second.get_title(loc='left') == f'{NAMES[2]}\ndifference'
-    assert heat_map(results, 'CIFAR-10.1') is None
+    assert heat_map(SuiteResults(results), 'CIFAR-10.1') is None
 
 
 def test_equal_models_differ_by_zero():
     results = fake_results(2)
     results['models'][1]['shifts'] = results['models'][0]['shifts']
-    second = panels(heat_map(results, 'CIFAR-10-C'))[1]
+    second = panels(heat_map(SuiteResults(results), 'CIFAR-10-C'))[1]
     assert set(cells(second).flat) == {'+0.0'}
     assert second.images[0].get_clim() == (-1, 1)
 
@@ -139,7 +141,7 @@ def test_reliability_has_bins_gaps_shares_and_the_error():
         confidence=[None] * 13 + [0.9, 0.75],
     )
     model['shifts']['CIFAR-10-C']['mean']['ece'] = 0.0876
-    (figure,) = reliability_figures(results)
+    (figure,) = reliability_figures(SuiteResults(results))
     assert len(panels(figure)) == 2 * 2 * 3  # models; sets, with histograms
     (axes,) = [
         axes
@@ -157,14 +159,14 @@ def test_reliability_has_bins_gaps_shares_and_the_error():
 
 def test_reliability_goes_on_to_more_pages():
     results = fake_results(5, tuple('abcdef'), ())
-    assert len(reliability_figures(results)) == 4
+    assert len(reliability_figures(SuiteResults(results))) == 4
     results = fake_results(3)
     results['models'][1]['reliability'] = None
-    (figure,) = reliability_figures(results)
+    (figure,) = reliability_figures(SuiteResults(results))
     assert len(panels(figure)) == 2 * 3 * 3 - 2
     for model in results['models']:
         model.update(reliability=None, shifts={})
-    assert reliability_figures(results) == []
+    assert reliability_figures(SuiteResults(results)) == []
 
 
 def test_anomaly_scores_are_densities_and_curves():
@@ -176,7 +178,7 @@ def test_anomaly_scores_are_densities_and_curves():
         histogram={'edges': [0, 2, 4], 'in': [30, 10], 'out': [0, 5]},
     )
     del results['models'][2]['ood']['SVHN']
-    figure = ood_figure(results, 'SVHN')
+    figure = ood_figure(SuiteResults(results), 'SVHN')
     *histograms, curves = panels(figure)
     assert [axes.get_xlabel() for axes in histograms] == [
         'msp score',
@@ -195,12 +197,12 @@ def test_anomaly_scores_are_densities_and_curves():
     assert len(text) == 2 and text[1] == f'87.6  {NAMES[1]}'
     for model in results['models']:
         model['ood'] = {}
-    assert ood_figure(results, 'SVHN') is None
+    assert ood_figure(SuiteResults(results), 'SVHN') is None
 
 
 def test_spread_has_a_point_for_each_cell():
     results = fake_results(3)  # K of the third is 10
-    figure = spread_figure(results)
+    figure = spread_figure(SuiteResults(results))
     (axes,) = panels(figure)
     assert axes.get_title(loc='left') == NAMES[2]
     assert len(axes.lines) == 1 + 15 * 5 + 1
@@ -217,14 +219,14 @@ def test_spread_has_a_point_for_each_cell():
         len({tuple(np.atleast_1d(line.get_color())) for line in axes.lines})
         == 1 + 5 + 1
     )
-    assert spread_figure(fake_results(2)) is None  # K = 1
+    assert spread_figure(SuiteResults(fake_results(2))) is None  # K = 1
 
 
 def test_long_names_are_wrapped_and_no_math():
     text = label('resnet18-w16_anchored $x$, K = 10', 20)
     assert max(map(len, text.split('\n'))) <= 22
     assert text.count(r'\$') == 2
-    figure = severity_figure(fake_results(8))
+    figure = severity_figure(SuiteResults(fake_results(8)))
     assert all(
         len(line) <= 40
         for text in legend_texts(figure)
@@ -244,7 +246,7 @@ def test_long_names_are_wrapped_and_no_math():
 )
 @pytest.mark.parametrize('num_models', [3, 12])
 def test_nothing_sticks_out_of_the_figure(build, num_models):
-    figure = build(fake_results(num_models, num_kinds=4))
+    figure = build(SuiteResults(fake_results(num_models, num_kinds=4)))
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     width, height = figure.bbox.size
@@ -263,7 +265,7 @@ def small():
 
 
 def test_files_are_png_and_pdf_and_the_same_again(small, tmp_path):
-    paths = draw_all(small, tmp_path / 'one')
+    paths = draw_all(SuiteResults(small), tmp_path / 'one')
     assert sorted(paths) == sorted((tmp_path / 'one').iterdir())
     assert [path.name for path in paths if path.suffix == '.png'] == [
         'accuracy-by-severity.png',
@@ -275,7 +277,7 @@ def test_files_are_png_and_pdf_and_the_same_again(small, tmp_path):
     with rc_context(
         {'font.size': 20, 'xtick.direction': 'in'}
     ):  # a user's own
-        again = draw_all(small, tmp_path / 'two')
+        again = draw_all(SuiteResults(small), tmp_path / 'two')
     for path, other in zip(paths, again):
         assert path.with_suffix('.pdf') in paths
         assert path.read_bytes() == other.read_bytes()
@@ -284,7 +286,11 @@ def test_files_are_png_and_pdf_and_the_same_again(small, tmp_path):
 
 
 def test_sets_of_alike_names_have_files_of_their_own():
-    names = list(all_figures(fake_results(1, ('A b', 'a-b', 'a_b'), (), ())))
+    names = list(
+        all_figures(
+            SuiteResults(fake_results(1, ('A b', 'a-b', 'a_b'), (), ()))
+        )
+    )
     maps = [name for name in names if name.startswith('heat-map')]
     assert maps == [
         'heat-map-a-b',
@@ -297,7 +303,7 @@ def test_nothing_to_draw_leaves_no_folder(tmp_path):
     results = fake_results(2, (), (), ())
     for model in results['models']:
         model['reliability'] = None
-    assert draw_all(results, tmp_path / 'figures') == []
+    assert draw_all(SuiteResults(results), tmp_path / 'figures') == []
     assert not list(tmp_path.iterdir())
 
 
@@ -308,7 +314,7 @@ def test_an_error_leaves_no_figure(small, tmp_path, monkeypatch):
         if 'ood' in path.name:
             raise OSError('full')
 
-    monkeypatch.setattr(drawing.Figure, 'savefig', broken)
+    monkeypatch.setattr(Figure, 'savefig', broken)
     with pytest.raises(OSError, match='full'):
-        draw_all(small, tmp_path / 'figures')
+        draw_all(SuiteResults(small), tmp_path / 'figures')
     assert not list(tmp_path.iterdir())

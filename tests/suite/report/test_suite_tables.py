@@ -10,12 +10,9 @@ from helpers.suite_results import NAMES, fake_results
 from rich.console import Console
 
 from mmanchor.suite.report.table import wrap
-from mmanchor.suite.report.tables import (
-    all_tables,
-    csv_text,
-    markdown_report,
-    terminal_tables,
-)
+from mmanchor.suite.report.tables import all_tables, terminal_tables
+from mmanchor.suite.report.writer import markdown_report
+from mmanchor.suite.results import SuiteResults
 
 
 @pytest.fixture
@@ -29,7 +26,11 @@ def results():
 
 
 def table(results, title):
-    (found,) = [t for t in all_tables(results) if t.title.startswith(title)]
+    (found,) = [
+        t
+        for t in all_tables(SuiteResults(results))
+        if t.title.startswith(title)
+    ]
     return found
 
 
@@ -39,13 +40,13 @@ def column(found, name):
 
 def printed(results, width):
     console = Console(width=width, file=io.StringIO())
-    for shown in terminal_tables(results, width):
+    for shown in terminal_tables(SuiteResults(results), width):
         console.print(shown)
     return console.file.getvalue()
 
 
 def lines_of(results):
-    return list(csv.DictReader(io.StringIO(csv_text(results))))
+    return list(csv.DictReader(io.StringIO(SuiteResults(results).to_csv())))
 
 
 def test_accuracy_has_the_difference_from_the_first_model(results):
@@ -84,7 +85,7 @@ def test_captions_name_the_settings(results):
         assert f'CIFAR-10-C: {words}, {told}.' in found[0]
         assert found[1] == f'{words}, {told}.'
         assert f'Mean over severities; {words}, {told}.' in markdown_report(
-            results, []
+            SuiteResults(results), []
         )
 
 
@@ -142,7 +143,9 @@ def test_calibration_is_of_clean_and_shifted_sets(results):
 
 
 def test_temperature_has_before_and_after(results):
-    assert 'Temperature scaling' not in [t.title for t in all_tables(results)]
+    assert 'Temperature scaling' not in [
+        t.title for t in all_tables(SuiteResults(results))
+    ]
     figures = results['models'][0]['clean']['figures']
     results['models'][1]['temperature'] = dict(
         temperature=1.304,
@@ -180,12 +183,18 @@ def test_spread_is_shown_where_there_are_references(results):
     results['models'][2]['clean']['figures']['spread'] = 0.1234
     found = table(results, 'Spread')
     assert column(found, 'clean') == ['–', '0.000', '0.123']
-    assert not [t for t in all_tables(results) if t.title.startswith('Refer')]
+    assert not [
+        t
+        for t in all_tables(SuiteResults(results))
+        if t.title.startswith('Refer')
+    ]
     results['models'][2]['clean']['figures']['mean_used'] = 2.24
     found = table(results, 'References used')
     assert column(found, 'clean') == ['–', '1.0', '2.2']
     assert not [
-        t for t in all_tables(fake_results(1)) if t.title.startswith('Spread')
+        t
+        for t in all_tables(SuiteResults(fake_results(1)))
+        if t.title.startswith('Spread')
     ]
 
 
@@ -204,7 +213,7 @@ def test_tables_fit_the_terminal_and_nothing_is_cut(width, continued):
         table(results, 'Top-1 accuracy, %'), 'a_set_of_my_own_with_a_long_name'
     ):
         assert accuracy in text
-    for rows in (t.rows for t in all_tables(results)):
+    for rows in (t.rows for t in all_tables(SuiteResults(results))):
         assert all(cell in text for row in rows for cell in row[1:])
     assert ('continued' in text) == continued
 
@@ -212,7 +221,9 @@ def test_tables_fit_the_terminal_and_nothing_is_cut(width, continued):
 def test_names_are_text_not_markup(results):
     results['models'][0]['name'] = 'a [red]b[/] | c'
     assert 'a [red]b[/] | c' in printed(results, 80)
-    assert '| a [red]b[/] \\| c | 99.8 |' in markdown_report(results, [])
+    assert '| a [red]b[/] \\| c | 99.8 |' in markdown_report(
+        SuiteResults(results), []
+    )
 
 
 @pytest.mark.parametrize(
@@ -229,13 +240,13 @@ def test_names_break_where_they_may(text, lines):
 
 
 def test_markdown_has_a_cell_for_each_column(results):
-    text = markdown_report(results, [])
+    text = markdown_report(SuiteResults(results), [])
     blocks = [
         block.split('\n')
         for block in text.split('\n\n')
         if block.startswith('|')
     ]
-    assert len(blocks) == len(all_tables(results)) + 1  # by kind
+    assert len(blocks) == len(all_tables(SuiteResults(results))) + 1  # by kind
     for block in blocks:
         assert len({line.count('|') for line in block}) == 1
     part = results['models'][1]['shifts']['CIFAR-10-C']['by_kind']
@@ -249,12 +260,14 @@ def test_the_report_links_figures_and_says_what_is_missing(results, tmp_path):
     figures = [
         tmp_path / 'my figures' / f'ood-svhn.{e}' for e in ('png', 'pdf')
     ]
-    text = markdown_report(results, figures, tmp_path)
+    text = markdown_report(SuiteResults(results), figures, tmp_path)
     assert '](my%20figures/ood-svhn.png)' in text
     assert '[PDF](my%20figures/ood-svhn.pdf)' in text
     assert '- CINIC: Not there.\n- SVHN by standard: NaN\n' in text
     assert '- confidence: the largest probability\n' in text
-    text = markdown_report(fake_results(), ['figures/reliability-1.png'])
+    text = markdown_report(
+        SuiteResults(fake_results()), ['figures/reliability-1.png']
+    )
     assert '](figures/reliability-1.png)' in text and 'PDF' not in text
     assert 'Not measured' not in text
 
@@ -310,11 +323,17 @@ def test_what_was_not_measured_has_no_table():
     results = fake_results(2, (), (), ())
     for model in results['models']:
         model.update(reliability=None)
-    assert [t.title for t in all_tables(results)][0] == 'Top-1 accuracy, %'
+    assert [t.title for t in all_tables(SuiteResults(results))][
+        0
+    ] == 'Top-1 accuracy, %'
     results['models'][0]['clean'] = results['models'][1]['clean'] = None
-    assert all_tables(results) == terminal_tables(results) == []
+    assert (
+        all_tables(SuiteResults(results))
+        == terminal_tables(SuiteResults(results))
+        == []
+    )
     assert lines_of(results) == []
-    assert '|' not in markdown_report(results, [])
+    assert '|' not in markdown_report(SuiteResults(results), [])
 
 
 def test_intervals_are_in_the_report_and_not_in_the_terminal(results):
@@ -324,7 +343,7 @@ def test_intervals_are_in_the_report_and_not_in_the_terminal(results):
     second['ood']['SVHN']['scores']['energy'].update(
         auroc=0.95, auroc_low=0.94, auroc_high=0.96
     )
-    text = markdown_report(results, [])
+    text = markdown_report(SuiteResults(results), [])
     for cell in ('88.3 [87.6, 89.0] (+13.6)', '0.500 [0.400, 0.600]'):
         assert f'| {cell} |' in text
     assert '| 95.0 [94.0, 96.0] |' in text
@@ -368,7 +387,7 @@ def test_the_report_says_what_it_was_made_with(results):
     results['models'][0].update(
         config='a.py', checkpoint='b.pth', sha256='f' * 64
     )
-    text = markdown_report(results, [])
+    text = markdown_report(SuiteResults(results), [])
     for line in (
         '- command: `python tools/evaluate.py a.py b.pth`',
         '- device: a device',
@@ -386,7 +405,7 @@ sys.path[:0] = {[str(Path(__file__).parents[i]) for i in (2, 3)]!r}
 from pathlib import Path
 from rich.console import Console
 from helpers.suite_results import fake_results
-from mmanchor.suite.report_files import print_report, write_report
+from mmanchor.suite.report.writer import print_report, write_report
 from mmanchor.utils.console import print_in_any_locale
 print_in_any_locale()
 results = fake_results(2, ('CIFAR-10-C\u0304',), num_kinds=2)

@@ -1,4 +1,4 @@
-"""What all figures of the suite have in common."""
+"""The look of all figures: colours, markers, sizes and file formats."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .table import wrap
+from ..report.table import wrap
 
-# of Okabe and Ito's palette, told apart by the colour-blind
+# Okabe and Ito's palette, which colour-blind readers can distinguish
 COLOURS = (
     '#000000',
     '#0072b2',
@@ -19,8 +19,8 @@ COLOURS = (
     '#cc79a7',
 )
 MARKERS = 'os^Dv<>p'
-INSIDE = '0.72'  # images in distribution
-WIDTH = 7.0  # inches: a page's text
+WIDTH = 7.0  # inches, the width of the text on a page
+PANELS_IN_A_ROW = 3
 
 STYLE = {
     'font.size': 8,
@@ -38,20 +38,31 @@ STYLE = {
     'legend.frameon': False,
     'hatch.linewidth': 0.5,
     'savefig.dpi': 'figure',
-    'svg.hashsalt': 'mmanchor',  # the same names in every run
-    'pdf.fonttype': 42,  # letters that can be searched and edited
+    'svg.hashsalt': 'mmanchor',  # else every run has other element names
+    'pdf.fonttype': 42,  # TrueType, whose text can be searched and edited
+}
+# by file format; without dates and versions, files are the same in every run
+METADATA = {
+    'png': {'Software': None},
+    'pdf': {'CreationDate': None},
+    'svg': {'Date': None, 'Creator': None},
 }
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure, in inches, that makes room for what is drawn."""
+    """Create an empty figure whose layout avoids overlaps.
+
+    Args:
+        width (float): In inches.
+        height (float): In inches.
+    """
     figure = Figure(figsize=(width, height), dpi=150, layout='constrained')
     FigureCanvasAgg(figure)
     return figure
 
 
 def model_style(index: int) -> dict:
-    """How the lines of a model look, the same in all figures."""
+    """Colour, marker and dashes of a model, the same in all figures."""
     return dict(
         color=colour_of(index),
         marker=MARKERS[index % len(MARKERS)],
@@ -60,17 +71,17 @@ def model_style(index: int) -> dict:
 
 
 def colour_of(index: int) -> str:
-    """A model's colour; after seven models they start anew."""
+    """Colour of a model; after seven models the colours repeat."""
     return COLOURS[index % len(COLOURS)]
 
 
 def label(name: str, width: int = 40) -> str:
-    """A name in lines that are not too long, with nothing read as math."""
+    """Wrap a name, and escape ``$``, which Matplotlib reads as math."""
     return wrap(name, width).replace('$', r'\$')
 
 
 def legend_below(figure: Figure, handles: Sequence, width: float) -> None:
-    """A legend under all panels, in as many columns as there is room for."""
+    """Add a legend below all panels, in as many columns as fit."""
     longest = max(
         len(line)
         for handle in handles
@@ -84,9 +95,13 @@ def legend_below(figure: Figure, handles: Sequence, width: float) -> None:
     )
 
 
-def model_handles(models: list[dict], shown: Sequence[int]) -> list[Line2D]:
-    """Entries of a legend."""
+def model_handles(models: Sequence[str], shown: Sequence[int]) -> list[Line2D]:
+    """Legend entries of some of the models.
+
+    Args:
+        models (Sequence[str]): The names of all models, in order.
+        shown (Sequence[int]): The positions of those to list.
+    """
     return [
-        Line2D([], [], label=label(models[i]['name']), **model_style(i))
-        for i in shown
+        Line2D([], [], label=label(models[i]), **model_style(i)) for i in shown
     ]

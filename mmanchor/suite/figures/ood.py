@@ -1,57 +1,46 @@
-"""Anomaly scores of images in and out of distribution."""
+"""Anomaly scores of in- and out-of-distribution images, and ROC curves."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from .figure_style import (
-    INSIDE,
-    WIDTH,
-    colour_of,
-    label,
-    model_style,
-    new_figure,
-)
-from .reading import default_score, scores
+from ..results import Point, SuiteResults
+from .style import WIDTH, colour_of, label, model_style, new_figure
+
+INSIDE = '0.72'  # grey, for images in distribution
 
 
-def ood_figure(results: dict, name: str) -> Figure | None:
-    """Draw densities for each model, and the ROC curves of all.
+def ood_figure(results: SuiteResults, name: str) -> Figure | None:
+    """Draw the density of scores for each model, and the ROC curves of all.
 
-    Each model has its default score.
+    Each model is shown with its default score, the first one.
 
     Args:
-        results (dict): See ``results.json``.
-        name (str): Of the set out of distribution.
+        results (SuiteResults): The results.
+        name (str): The name of the out-of-distribution set.
 
     Returns:
-        matplotlib.figure.Figure | None: None where no model has scores.
+        matplotlib.figure.Figure | None: None if no model has scores.
     """
     shown = [
-        (i, model, default_score(model, name))
-        for i, model in enumerate(results['models'])
-        if scores(model, name)
+        (i, model, Point(name, score=results.scores(model, name)[0]))
+        for i, model in enumerate(results.models)
+        if results.scores(model, name)
     ]
     if not shown:
         return None
     columns = 1 if len(shown) < 4 else 2
     rows = -(-len(shown) // columns)
-    texts = [
-        _legend_text(model, scores(model, name)[score])
-        for _, model, score in shown
-    ]
+    texts = [_legend_text(results, model, point) for _, model, point in shown]
     lines = sum(text.count('\n') + 1 for text in texts)
     figure = new_figure(WIDTH, max(3.3 + 0.16 * lines, 1.15 * rows + 0.5))
     left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
     panels = left.subplots(rows, columns, squeeze=False).flat
-    for axes, (i, model, score) in zip(panels, shown):
-        _draw_density(
-            axes, scores(model, name)[score]['histogram'], colour_of(i)
-        )
-        axes.set_title(
-            label(model['name'], 28 if columns == 2 else 60), fontsize=7
-        )
-        axes.set_xlabel(f'{score} score'.replace('_', ' '), fontsize=7)
+    for axes, (i, model, point) in zip(panels, shown):
+        histogram = results.curves(model, point)['histogram']
+        _draw_density(axes, histogram, colour_of(i))
+        axes.set_title(label(model, 28 if columns == 2 else 60), fontsize=7)
+        axes.set_xlabel(f'{point.score} score'.replace('_', ' '), fontsize=7)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
     for axes in panels[: len(shown) : columns]:
@@ -68,7 +57,7 @@ def ood_figure(results: dict, name: str) -> Figure | None:
         loc='outside lower center',
         ncols=2,
     )
-    _draw_curves(right, shown, texts, name)
+    _draw_roc_curves(right, results, shown, texts)
     return figure
 
 
@@ -85,24 +74,27 @@ def _draw_density(axes, histogram: dict, colour: str) -> None:
     axes.set_yticks([])
 
 
-def _legend_text(model: dict, found: dict) -> str:
-    lines = label(model['name'], 36).split('\n')
-    return f'{100 * found["auroc"]:.1f}  ' + ('\n' + 9 * ' ').join(lines)
+def _legend_text(results: SuiteResults, model: str, point: Point) -> str:
+    auroc = 100 * results.value(model, point, 'auroc')
+    lines = label(model, 36).split('\n')
+    return f'{auroc:.1f}  ' + ('\n' + 9 * ' ').join(lines)
 
 
-def _draw_curves(
-    figure, shown: list[tuple[int, dict, str]], texts: list[str], name: str
+def _draw_roc_curves(
+    figure,
+    results: SuiteResults,
+    shown: list[tuple[int, str, Point]],
+    texts: list[str],
 ) -> None:
     axes = figure.subplots()
     axes.plot((0, 100), (0, 100), color='0.7', linewidth=0.8)
-    for (i, model, score), text in zip(shown, texts):
-        found = scores(model, name)[score]
-        style = {**model_style(i), 'marker': ''}
+    for (i, model, point), text in zip(shown, texts):
+        roc = results.curves(model, point)['roc']
         axes.plot(
-            100 * np.array(found['roc']['fpr']),
-            100 * np.array(found['roc']['tpr']),
+            100 * np.array(roc['fpr']),
+            100 * np.array(roc['tpr']),
             label=text,
-            **style,
+            **{**model_style(i), 'marker': ''},
         )
     axes.set(
         xlim=(0, 100),

@@ -1,82 +1,79 @@
-"""Accuracy against confidence."""
+"""Reliability diagrams: accuracy against confidence."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .figure_style import colour_of, label, new_figure
-from .reading import ece_of_bins, names_of, shift
+from ..results import Point, SuiteResults, ece_of_bins
+from .style import colour_of, label, new_figure
 
-MODELS, SETS = 4, 5  # in one figure
-SIZE = 1.55  # of a panel, in inches
+MODELS_IN_A_FIGURE, SETS_IN_A_FIGURE = 4, 5
+PANEL_SIZE = 1.55  # in inches
 
 
-def reliability_figures(results: dict) -> list[Figure]:
-    """Draw reliability diagrams: a column a model, a row a set of images.
+def reliability_figures(results: SuiteResults) -> list[Figure]:
+    """Draw reliability diagrams: a column for each model, a row for each set.
 
     Args:
-        results (dict): See ``results.json``.
+        results (SuiteResults): The results.
 
     Returns:
-        List[matplotlib.figure.Figure]: More than one where there are more
-        models or sets than a page has room for.
+        List[matplotlib.figure.Figure]: More than one if there are more models
+        or sets than fit on a page.
     """
     models = [
         (i, model)
-        for i, model in enumerate(results['models'])
-        if any(
-            _found(model, name)[0]
-            for name in (None, *names_of(results, 'shifts'))
-        )
+        for i, model in enumerate(results.models)
+        if any(results.bins(model, point) for point in results.points)
     ]
-    names = [
-        name
-        for name in (None, *names_of(results, 'shifts'))
-        if any(_found(model, name)[0] for _, model in models)
+    points = [
+        point
+        for point in results.points
+        if any(results.bins(model, point) for _, model in models)
     ]
     return [
-        _draw(models[i : i + MODELS], names[j : j + SETS])
-        for j in range(0, len(names), SETS)
-        for i in range(0, len(models), MODELS)
+        _draw_figure(
+            results,
+            models[i : i + MODELS_IN_A_FIGURE],
+            points[j : j + SETS_IN_A_FIGURE],
+        )
+        for j in range(0, len(points), SETS_IN_A_FIGURE)
+        for i in range(0, len(models), MODELS_IN_A_FIGURE)
     ]
 
 
-def _found(model: dict, name: str | None) -> tuple[dict | None, float]:
-    """Bins of a set, or of clean images if it has no name, and their ECE."""
-    bins = (
-        model.get('reliability')
-        if name is None
-        else shift(model, name).get('reliability')
-    )
-    # tables have the mean over kinds and severities as well
-    return bins, ece_of_bins(bins) if bins else None
-
-
-def _draw(models: list[tuple[int, dict]], names: list[str | None]) -> Figure:
+def _draw_figure(
+    results: SuiteResults, models: list[tuple[int, str]], points: list[Point]
+) -> Figure:
     figure = new_figure(
-        max(len(models) * SIZE + 0.6, 2.4), len(names) * (1.3 * SIZE) + 0.6
+        max(len(models) * PANEL_SIZE + 0.6, 2.4),
+        len(points) * (1.3 * PANEL_SIZE) + 0.6,
     )
     figure.get_layout_engine().set(hspace=0.01, h_pad=0.035)
     grid = figure.subplots(
-        2 * len(names),
+        2 * len(points),
         len(models),
         squeeze=False,
         sharex=True,
-        height_ratios=(4, 1) * len(names),
+        height_ratios=(4, 1) * len(points),
     )
     for column, (index, model) in zip(grid.T, models):
-        column[0].set_title(label(model['name'], 24), fontsize=7.5)
-        for name, axes, below in zip(names, column[0::2], column[1::2]):
-            bins, ece = _found(model, name)
+        column[0].set_title(label(model, 24), fontsize=7.5)
+        for point, axes, below in zip(points, column[0::2], column[1::2]):
+            bins = results.bins(model, point)
             if bins is None:
                 axes.set_visible(False)
                 below.set_visible(False)
                 continue
-            pooled = bool(name and shift(model, name).get('cells'))
-            _draw_bins(axes, bins, ece, colour_of(index), pooled)
+            pooled = point.set in results.corrupted_sets
+            _draw_bins(axes, bins, colour_of(index), pooled)
             _draw_shares(below, bins)
-    _label_rows(grid, names)
+    titles = [
+        'clean' if point == results.clean else label(point.set, 24)
+        for point in points
+    ]
+    _label_rows(grid, titles)
     figure.legend(
         handles=[
             Patch(facecolor='0.6', label='accuracy of a bin'),
@@ -94,11 +91,11 @@ def _draw(models: list[tuple[int, dict]], names: list[str | None]) -> Figure:
     return figure
 
 
-def _draw_bins(
-    axes, bins: dict, ece: float | None, colour: str, pooled: bool
-) -> None:
+def _draw_bins(axes, bins: dict, colour: str, pooled: bool) -> None:
+    # computed from these bins: tables also have the mean over corrupted sets
+    ece = ece_of_bins(bins)
     edges = np.array(bins['edges'])
-    accuracy = np.array(bins['accuracy'], float)  # NaN where a bin is empty
+    accuracy = np.array(bins['accuracy'], float)  # NaN in empty bins
     confidence = np.array(bins['confidence'], float)
     width = np.diff(edges)
     axes.bar(
@@ -128,6 +125,7 @@ def _draw_bins(
 
 
 def _draw_shares(axes, bins: dict) -> None:
+    """Draw the share of the images in each bin."""
     count, edges = np.array(bins['count']), np.array(bins['edges'])
     axes.bar(
         edges[:-1],
@@ -139,12 +137,11 @@ def _draw_shares(axes, bins: dict) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 100), yticks=(0, 100), xticks=(0, 0.5, 1))
 
 
-def _label_rows(grid, names: list[str | None]) -> None:
+def _label_rows(grid, titles: list[str]) -> None:
     for axes in grid[:, 1:].flat:
         axes.tick_params(labelleft=False)
     for axes in grid[-1]:
         axes.set_xlabel('confidence')
-    for name, upper, lower in zip(names, grid[0::2], grid[1::2]):
-        title = 'clean' if name is None else label(name, 24)
+    for title, upper, lower in zip(titles, grid[0::2], grid[1::2]):
         upper[0].set_ylabel(f'{title}\naccuracy')
         lower[0].set_ylabel('images\n(%)')
