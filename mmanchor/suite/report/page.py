@@ -104,8 +104,8 @@ def suite_page(
                 + pictures.pairs,
             ),
             Section('Images to look at', pictures.galleries),
-            Section('Not measured', _not_measured(results.content)),
-            Section('How it was made', _made_with(results)),
+            Section('Not measured', _failure_blocks(results.content)),
+            Section('How it was made', _run_blocks(results)),
         ],
         pictures.note,
     )
@@ -254,7 +254,7 @@ def class_blocks(
     present = sorted(
         {int(one) for found in answers.values() for one in found['label']}
     )
-    blocks = [Block('table', **_class_table(answers, classes, present))]
+    blocks = table_blocks([_class_table(answers, classes, present)])
     for name, found in answers.items():
         counts = confusion(found)
         if len(present) <= MAX_CLASSES_IN_MATRIX:
@@ -282,7 +282,7 @@ def confusion(found: dict[str, np.ndarray]) -> dict[tuple[int, int], int]:
     }
 
 
-def _class_table(answers, classes, present) -> dict:
+def _class_table(answers, classes, present) -> Table:
     rows, means = [], []
     for one in present:
         cells, shares = [], []
@@ -308,12 +308,8 @@ def _class_table(answers, classes, present) -> dict:
             'accuracy.'
         )
         rows = [rows[i] for i in worst]
-    table = Table(
-        'Accuracy by class, %', caption, ['class', 'images', *answers], rows
-    )
-    return dict(
-        title=table.title, caption=table.caption, content=dict(table=table)
-    )
+    header = ['class', 'images', *answers]
+    return Table('Accuracy by class, %', caption, header, rows)
 
 
 def _matrix(name: str, counts: dict, classes) -> Block:
@@ -359,41 +355,54 @@ def _confusions(name: str, counts: dict, classes) -> Table:
     )
 
 
-def _not_measured(content: dict) -> list[Block]:
-    texts = [
-        f'{one["name"]}: {one["reason"]}'
-        for one in content.get('missing') or ()
+def failures(content: dict) -> list[tuple[str, str]]:
+    """What could not be measured, with the reason.
+
+    Args:
+        content (dict): The content of ``results.json``.
+    """
+    missing = [
+        (one['name'], one['reason']) for one in content.get('missing') or ()
     ]
-    texts += [
-        f'{one["name"]} by {one["model"] or "all"}: {one["reason"]}'
+    return missing + [
+        (f'{one["name"]} by {one["model"] or "all"}', one['reason'])
         for one in content.get('failed') or ()
     ]
+
+
+def run_facts(content: dict) -> list[tuple[str, object]]:
+    """The settings of the run, as far as they are known.
+
+    Args:
+        content (dict): The content of ``results.json``.
+    """
+    settings = content.get('settings') or {}
+    facts = [
+        ('command', content.get('command')),
+        ('device', settings.get('device')),
+        ('batch size', settings.get('batch_size')),
+        ('mixed precision', 'yes' if settings.get('amp') else None),
+        ('commit of mmanchor', content.get('commit')),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _failure_blocks(content: dict) -> list[Block]:
+    texts = [f'{name}: {reason}' for name, reason in failures(content)]
     return [Block('list', content=dict(texts=texts))] if texts else []
 
 
-def _made_with(results: SuiteResults) -> list[Block]:
+def _run_blocks(results: SuiteResults) -> list[Block]:
     content = results.content
-    settings = content.get('settings') or {}
-    seeds = content.get('seeds') or {}
+    seeds = [
+        (f'seed of {name.replace("_", " ")}', value)
+        for name, value in (content.get('seeds') or {}).items()
+    ]
     blocks = [
-        facts_block(
-            '',
-            [
-                ('command', content.get('command')),
-                ('device', settings.get('device')),
-                ('batch size', settings.get('batch_size')),
-                ('mixed precision', 'yes' if settings.get('amp') else None),
-                ('commit of mmanchor', content.get('commit')),
-                *(
-                    (f'seed of {name.replace("_", " ")}', value)
-                    for name, value in seeds.items()
-                ),
-            ],
-        ),
+        facts_block('', run_facts(content) + seeds),
         *table_blocks([checkpoint_table(results)]),
     ]
     for title in ('versions', 'conventions'):
-        if content.get(title):
-            facts = list(content[title].items())
-            blocks.append(facts_block(title.capitalize(), facts))
+        facts = list((content.get(title) or {}).items())
+        blocks.append(facts_block(title.capitalize(), facts))
     return [one for one in blocks if one.kind != 'facts' or one.facts]

@@ -74,29 +74,6 @@ def with_interval(
     return f'{text} [{low}, {high}]'
 
 
-def with_difference(
-    value: float | None,
-    base: float | None,
-    interval: tuple[float, float] | None = None,
-) -> str:
-    """Format a number, with its difference from another in parentheses.
-
-    Args:
-        value (float, optional): The number.
-        base (float, optional): The number to subtract.
-        interval (tuple[float, float], optional): The ends of the confidence
-            interval of ``value``. Defaults to None.
-
-    Example:
-        >>> with_difference(88.3, 74.7), with_difference(88.3, None)
-        ('88.3 (+13.6)', '88.3')
-    """
-    text = with_interval(value, interval)
-    if value is None or base is None:
-        return text
-    return f'{text} ({signed(value - base)})'
-
-
 def signed(value: float) -> str:
     """Format a difference with its sign, without negative zeros.
 

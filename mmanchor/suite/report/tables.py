@@ -1,11 +1,12 @@
 """The tables of a suite's report, each a selection of the result table."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from rich import table as rich_table
 
 from ..results import ALL_SETS, Point, SuiteResults, group_point
-from .table import Table, number, to_rich, with_difference, with_interval
+from .table import Table, number, signed, to_rich, with_interval
 
 CALIBRATION = {
     'ece': ('Expected calibration error', 'ECE; smaller is better.'),
@@ -64,26 +65,19 @@ def accuracy_table(results: SuiteResults, intervals: bool = False) -> Table:
         intervals (bool): Whether to show confidence intervals. Defaults to
             False.
     """
-    models, points = results.models, results.points
-    relative = [
+    models, shifts = results.models, results.sets('shifts')
+    mce = [
         number(results.value(model, ALL_SETS, 'relative_mce'))
         for model in models
     ]
-    has_mce = set(relative) != {'–'}
-    rows = []
-    for i, (model, mce) in enumerate(zip(models, relative)):
-        row = [model]
-        for point in points:
-            row.append(
-                with_difference(
-                    results.value(model, point, 'top1'),
-                    results.value(models[0], point, 'top1') if i else None,
-                    results.interval(model, point, 'top1')
-                    if intervals
-                    else None,
-                )
-            )
-        rows.append(row + [mce] * has_mce)
+    rows = _rows(results, results.points, 'top1', 1, intervals)
+    for row in rows[1:]:
+        for column, point in enumerate(results.points, 1):
+            value = results.value(row[0], point, 'top1')
+            base = results.value(models[0], point, 'top1')
+            if value is not None and base is not None:
+                row[column] += f' ({signed(value - base)})'
+    header = ['model', 'clean', *shifts]
     captions = ['Corrupted sets: mean over kinds and severities.']
     captions += [
         f'{name}: {results.corruption_words(name)}.'
@@ -93,19 +87,16 @@ def accuracy_table(results: SuiteResults, intervals: bool = False) -> Table:
         captions.append(
             f'In parentheses: difference from {models[0]}, in points.'
         )
-    if has_mce:
+    if set(mce) != {'–'}:
+        header.append('mCE')
+        rows = [[*row, text] for row, text in zip(rows, mce)]
         captions.append(
             'mCE: mean corruption error relative to AlexNet, in %.'
         )
     captions += _numbers_of_images(
-        results, {'clean': results.clean.set}, results.sets('shifts')
+        results, {'clean': results.clean.set, **dict(zip(shifts, shifts))}
     )
-    return Table(
-        'Top-1 accuracy, %',
-        ' '.join(captions),
-        ['model', 'clean', *results.sets('shifts')] + ['mCE'] * has_mce,
-        rows,
-    )
+    return Table('Top-1 accuracy, %', ' '.join(captions), header, rows)
 
 
 def severity_tables(
@@ -115,17 +106,14 @@ def severity_tables(
     tables = []
     for name in results.corrupted_sets:
         severities = results.severities(name)
-        points = [
-            results.clean,
-            *(Point(name, severity=one) for one in severities),
-            Point(name),
-        ]
+        by_severity = [Point(name, severity=one) for one in severities]
+        points = [results.clean, *by_severity, Point(name)]
         tables.append(
             Table(
                 f'Top-1 accuracy on {name} by severity, %',
                 f'{results.corruption_words(name)}.',
                 ['model', 'clean', *severities, 'mean'],
-                _row_of_each_model(results, points, 'top1', 1, intervals),
+                _rows(results, points, 'top1', 1, intervals),
             )
         )
     return tables
@@ -136,28 +124,18 @@ def kind_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
     tables = []
     for name in results.sets('shifts'):
         kinds = results.kinds(name)
-        if not kinds:
-            continue
-        columns = _row_of_each_model(
-            results,
-            [Point(name, kind) for kind in kinds],
-            'top1',
-            1,
-            intervals,
-        )
-        tables.append(
-            Table(
-                f'Top-1 accuracy on {name} by kind, %',
-                f'Mean over severities; {results.corruption_words(name)}.',
-                ['kind', *results.models],
-                [
-                    [kind.replace('_', ' '), *row]
-                    for kind, *row in zip(
-                        kinds, *(values for _, *values in columns)
-                    )
-                ],
+        points = [Point(name, kind) for kind in kinds]
+        columns = _rows(results, points, 'top1', 1, intervals)
+        names = [kind.replace('_', ' ') for kind in kinds]
+        if kinds:
+            tables.append(
+                Table(
+                    f'Top-1 accuracy on {name} by kind, %',
+                    f'Mean over severities; {results.corruption_words(name)}.',
+                    ['kind', *results.models],
+                    list(map(list, zip(names, *(one[1:] for one in columns)))),
+                )
             )
-        )
     return tables
 
 
@@ -165,23 +143,13 @@ def reference_tables(
     results: SuiteResults, intervals: bool = False
 ) -> list[Table]:
     """Spread over references, and the number of references used."""
-
-    def table(title: str, caption: str, metric: str, digits: int) -> Table:
-        return Table(
-            title,
-            caption,
-            ['model', 'clean', *results.sets('shifts')],
-            _row_of_each_model(
-                results, results.points, metric, digits, intervals
-            ),
-        )
-
+    header = ['model', 'clean', *results.sets('shifts')]
     tables = [
-        table(
+        Table(
             'Spread of logits over references',
             'Standard deviation, mean over classes and images.',
-            'spread',
-            3,
+            header,
+            _rows(results, results.points, 'spread', 3, intervals),
         )
     ]
     # a fixed number of references is in the model's name already
@@ -191,9 +159,9 @@ def reference_tables(
         for model in results.content['models']
         for point in results.points
     ):
-        tables.append(
-            table('References used, mean over images', '', 'mean_used', 1)
-        )
+        rows = _rows(results, results.points, 'mean_used', 1, intervals)
+        title = 'References used, mean over images'
+        tables.append(Table(title, '', header, rows))
     return tables
 
 
@@ -219,36 +187,29 @@ def calibration_tables(
 def _calibration_table(
     results: SuiteResults, metric: str, intervals: bool
 ) -> Table:
-    models, corrupted = results.models, results.corrupted_sets
+    corrupted = results.corrupted_sets
     has_pooled = metric == 'ece' and any(
         results.value(model, Point(name), 'ece_pooled') is not None
-        for model in models
+        for model in results.models
         for name in corrupted
     )
-    over_sets = [
-        _mean_and_std(results, model)
-        for model in models
-        if metric == 'smooth_ece'
-    ]
-    has_over_sets = bool(set(over_sets) - {'–'})
-    header = ['model', 'clean']
-    columns = [(results.clean, metric)]
+    columns = {'clean': (results.clean, metric)}
     for name in results.sets('shifts'):
         is_mean_of_sets = name in corrupted and metric in NOT_MEANS
-        header.append(f'{name} (mean over sets)' if is_mean_of_sets else name)
-        columns.append((Point(name), metric))
+        title = f'{name} (mean over sets)' if is_mean_of_sets else name
+        columns[title] = (Point(name), metric)
         if has_pooled and name in corrupted:
-            header.append(f'{name} (pooled)')
-            columns.append((Point(name), 'ece_pooled'))
+            columns[f'{name} (pooled)'] = (Point(name), 'ece_pooled')
+    header = ['model', *columns]
     rows = [
         [
             model,
             *(
-                _text(results, model, point, one, 3, intervals)
-                for point, one in columns
+                _text(results, model, *column, 3, intervals)
+                for column in columns.values()
             ),
         ]
-        for model in models
+        for model in results.models
     ]
     title, caption = CALIBRATION[metric]
     if corrupted and metric in NOT_MEANS:
@@ -261,7 +222,8 @@ def _calibration_table(
             ' Pooled: the error of the images of all kinds and severities '
             'together.'
         )
-    if has_over_sets:
+    over_sets = [_mean_and_std(results, model) for model in results.models]
+    if metric == 'smooth_ece' and set(over_sets) != {'–'}:
         header.append('mean ± std')
         rows = [[*row, text] for row, text in zip(rows, over_sets)]
         caption += ' Last column: over shifted sets.'
@@ -269,10 +231,8 @@ def _calibration_table(
 
 
 def _mean_and_std(results: SuiteResults, model: str) -> str:
-    mean, std = (
-        results.value(model, ALL_SETS, f'smooth_ece_{part}')
-        for part in ('mean', 'std')
-    )
+    mean = results.value(model, ALL_SETS, 'smooth_ece_mean')
+    std = results.value(model, ALL_SETS, 'smooth_ece_std')
     text = number(mean, 3)
     return text if mean is None or std is None else f'{text} ± {std:.3f}'
 
@@ -283,29 +243,18 @@ def temperature_table(results: SuiteResults) -> Table:
     Args:
         results (SuiteResults): The results.
     """
+    titles = dict(ece='ECE', smooth_ece='smECE', nll='NLL')
     columns = {
-        f'{name} {when}': f'{metric}_{when}_temperature'
-        for name, metric in (
-            ('ECE', 'ece'),
-            ('smECE', 'smooth_ece'),
-            ('NLL', 'nll'),
-        )
+        f'{title} {when}': f'{metric}_{when}_temperature'
+        for metric, title in titles.items()
         for when in ('before', 'after')
     }
     rows = []
     for model in results.models:
-        temperature = results.value(model, results.clean, 'temperature')
-        if temperature is not None:
-            rows.append(
-                [
-                    model,
-                    number(temperature, 2),
-                    *(
-                        number(results.value(model, results.clean, metric), 3)
-                        for metric in columns.values()
-                    ),
-                ]
-            )
+        value = partial(results.value, model, results.clean)
+        if value('temperature') is not None:
+            texts = [number(value(metric), 3) for metric in columns.values()]
+            rows.append([model, number(value('temperature'), 2), *texts])
     return Table(
         'Temperature scaling',
         'On clean images that T was not fitted to.',
@@ -334,81 +283,58 @@ def ood_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
         f'{group.capitalize()}: {", ".join(sets)}.'
         for group, sets in groups.items()
     ]
-    notes += _numbers_of_images(results, {}, names)
+    notes += _numbers_of_images(results, dict(zip(names, names)))
     models = [
         model['name']
         for model in results.content['models']
         if model.get('ood')
     ]
+
+    def row(model: str, metric: str, scores: dict[str, str]) -> list[str]:
+        """A row of a table, with one score for each set."""
+        used = '/'.join(dict.fromkeys(filter(None, scores.values())))
+        points = [Point(name, score=one) for name, one in scores.items()]
+        # If scores differ from set to set, `used` is the name of no score,
+        # and there is no mean to show.
+        points += [group_point(group, used) for group in groups]
+        texts = [
+            _text(results, model, point, metric, 1, intervals, 100)
+            for point in points
+        ]
+        return [model, used or '–', *texts]
+
     tables = []
     for metric, title in REJECTION_TITLES.items():
         best = 'smaller' if metric == 'fpr95' else 'larger'
+        caption = f"Each model's default score; {best} is better."
         rows = []
         for model in models:
             defaults = {
                 name: next(iter(results.scores(model, name)), '')
                 for name in names
             }
-            used = '/'.join(dict.fromkeys(filter(None, defaults.values())))
-            points = [Point(name, score=one) for name, one in defaults.items()]
-            # Scores that differ from set to set have no mean: `used` is then
-            # the name of no score.
-            points += [group_point(group, used) for group in groups]
-            row = _percentages(results, model, points, metric, intervals)
-            rows.append([model, used or '–', *row])
-        caption = f"Each model's default score; {best} is better."
-        tables.append(
-            Table(
-                f'Out of distribution: {title}, %',
-                ' '.join([caption, *notes]),
-                header,
-                rows,
-                2,
-            )
-        )
+            rows.append(row(model, metric, defaults))
+        title = f'Out of distribution: {title}, %'
+        text = ' '.join([caption, *notes])
+        tables.append(Table(title, text, header, rows, 2))
     every = [
-        [
-            model,
-            score,
-            *_percentages(
-                results,
-                model,
-                [
-                    *(Point(name, score=score) for name in names),
-                    *(group_point(group, score) for group in groups),
-                ],
-                'auroc',
-                intervals,
-            ),
-        ]
+        row(model, 'auroc', dict.fromkeys(names, score))
         for model in models
         for score in dict.fromkeys(
             one for name in names for one in results.scores(model, name)
         )
     ]
     if len(every) > len(models):
-        tables.append(
-            Table(
-                'Out of distribution: AUROC of every score, %',
-                'Larger is better.',
-                header,
-                every,
-                2,
-            )
-        )
+        title = 'Out of distribution: AUROC of every score, %'
+        tables.append(Table(title, 'Larger is better.', header, every, 2))
     return tables
 
 
 def checkpoint_table(results: SuiteResults) -> Table | None:
     """The config, the checkpoint and its SHA-256 of each model, if known."""
+    keys = ('name', 'config', 'checkpoint', 'sha256')
     rows = [
-        [
-            str(model['name']),
-            *(
-                str(model.get(key))
-                for key in ('config', 'checkpoint', 'sha256')
-            ),
-        ]
+        [str(model.get(key)) for key in keys]
         for model in results.content['models']
         if model.get('sha256')
     ]
@@ -423,22 +349,26 @@ def _text(
     metric: str,
     digits: int,
     intervals: bool,
+    scale: float = 1,
 ) -> str:
     """A value as tables show it, with its interval where that is wanted."""
+    value = results.value(model, point, metric)
+    ends = results.interval(model, point, metric) if intervals else None
     return with_interval(
-        results.value(model, point, metric),
-        results.interval(model, point, metric) if intervals else None,
+        None if value is None else scale * value,
+        ends and (scale * ends[0], scale * ends[1]),
         digits,
     )
 
 
-def _row_of_each_model(
+def _rows(
     results: SuiteResults,
     points: Sequence[Point],
     metric: str,
     digits: int,
     intervals: bool,
 ) -> list[list[str]]:
+    """For each model, its name and the values of a metric."""
     return [
         [
             model,
@@ -451,42 +381,20 @@ def _row_of_each_model(
     ]
 
 
-def _percentages(
-    results: SuiteResults,
-    model: str,
-    points: Sequence[Point],
-    metric: str,
-    intervals: bool,
-) -> list[str]:
-    """Values in [0, 1] as percentages."""
-    row = []
-    for point in points:
-        value = results.value(model, point, metric)
-        ends = results.interval(model, point, metric) if intervals else None
-        row.append(
-            with_interval(
-                None if value is None else 100 * value,
-                ends and (100 * ends[0], 100 * ends[1]),
-            )
-        )
-    return row
-
-
 def _numbers_of_images(
-    results: SuiteResults, clean: dict[str, str], names: Sequence[str]
+    results: SuiteResults, sets: dict[str, str]
 ) -> list[str]:
     """A sentence for captions, or nothing if no number is known.
 
     Args:
         results (SuiteResults): The results.
-        clean (Dict[str, str]): The name of the clean set by its title.
-        names (Sequence[str]): The other sets.
+        sets (Dict[str, str]): The names of the sets, by how to call them.
     """
-    corrupted = results.corrupted_sets
     words = []
-    for title, name in (clean | {name: name for name in names}).items():
+    for title, name in sets.items():
         count = results.num_images(name)
         if count is not None:
-            each = ' of each kind and severity' * (title in corrupted)
+            is_corrupted = title in results.corrupted_sets
+            each = ' of each kind and severity' * is_corrupted
             words.append(f'{title} {count:,}{each}')
     return [f'Images: {"; ".join(words)}.'] if words else []

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -31,7 +31,7 @@ from ..results import SuiteResults
 from ..runner import Outcome
 from ..spec import Settings, Suite
 from .html import render
-from .page import CAPTIONS, Answers, suite_page
+from .page import CAPTIONS, Answers, failures, run_facts, suite_page
 from .pictures import Pictures
 from .table import one_line, to_markdown
 from .tables import (
@@ -278,40 +278,23 @@ def markdown_report(
     parts = [f'# Safety suite: {content["suite"]["title"]}']
     parts += map(to_markdown, all_tables(results, True))
     parts += map(to_markdown, kind_tables(results, True))
-    parts += _listed(
-        'Not measured',
-        [
-            *((one['name'], one) for one in content.get('missing') or ()),
-            *(
-                (f'{one["name"]} by {one["model"] or "all"}', one)
-                for one in content.get('failed') or ()
-            ),
-        ],
-        lambda one: one['reason'],
-    )
+    parts += _list('Not measured', failures(content))
     parts += _figure_links([Path(path) for path in figures], folder)
-    settings, command = content.get('settings') or {}, content.get('command')
-    facts = (
-        ('command', command and f'`{command}`'),
-        ('device', settings.get('device')),
-        ('batch size', settings.get('batch_size')),
-        ('mixed precision', 'yes' if settings.get('amp') else None),
-        ('commit of mmanchor', content.get('commit')),
-    )
-    parts += _listed('How it was made', [one for one in facts if one[1]])
+    facts = dict(run_facts(content))
+    if 'command' in facts:
+        facts['command'] = f'`{facts["command"]}`'
+    parts += _list('How it was made', facts.items())
     checkpoints = checkpoint_table(results)
     if checkpoints:
         parts.append(to_markdown(checkpoints))
     for title in ('conventions', 'versions'):
-        parts += _listed(
-            title.capitalize(), list((content.get(title) or {}).items())
-        )
+        parts += _list(title.capitalize(), (content.get(title) or {}).items())
     return '\n\n'.join(parts) + '\n'
 
 
-def _listed(title: str, facts: list[tuple], text_of=str) -> list[str]:
+def _list(title: str, facts: Iterable[tuple[str, object]]) -> list[str]:
     """A heading and a list of names and texts; nothing if there are none."""
-    lines = [f'- {name}: {one_line(text_of(one))}' for name, one in facts]
+    lines = [f'- {name}: {one_line(text)}' for name, text in facts]
     return ['\n'.join([f'## {title}', '', *lines])] if lines else []
 
 

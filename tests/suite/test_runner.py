@@ -1,4 +1,4 @@
-"""What a suite lacks is told, and the rest of it goes on."""
+"""A suite of which some sets are missing or damaged; mean corruption errors."""
 
 import re
 
@@ -9,7 +9,8 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
-from mmanchor.datasets import imagenet_wnids
+from mmanchor.datasets import C_KINDS, imagenet_wnids
+from mmanchor.evaluation import mean_corruption_error
 from mmanchor.suite.cache import ResultStore
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.runner import run_suite
@@ -274,3 +275,84 @@ def test_progress_ends_at_the_end(outcome, data, trained, suite_file):
     )
     # clean; four of arrays; all of CIFAR-10-C; one of no class
     assert sum(counts) == 1 + 4 + 19 * 5 + 1
+
+
+MORE = """
+shifts = [
+    dict(
+        name='ImageNet-C',
+        dataset=dict(
+            type='ImageNetC',
+            data_root='imagenet-c',
+            subset=True,
+            metainfo=dict(classes=tuple('0123456789'))),
+        kinds={kinds})
+]
+ood = []
+"""
+
+
+@pytest.fixture
+def write_imagenet_c(data):
+    """Write kinds of corruption, an image a class and severity."""
+
+    def written(kinds):
+        one = data / 'image.png'
+        Image.effect_noise((16, 16), 80).convert('RGB').save(one)
+        for kind in kinds:
+            for severity in range(1, 6):
+                for wnid in imagenet_wnids()[:2]:
+                    path = (
+                        data
+                        / 'imagenet-c'
+                        / kind
+                        / str(severity)
+                        / wnid
+                        / 'a.png'
+                    )
+                    path.parent.mkdir(parents=True)
+                    path.hardlink_to(one)
+        return MORE.format(kinds=tuple(kinds))
+
+    return written
+
+
+def test_errors_are_relative_to_alexnet(
+    trained, measured, write_imagenet_c, tmp_path
+):
+    results = measured(
+        trained.standard, more=write_imagenet_c(C_KINDS), mce=True
+    )
+    assert results['failed'] == []
+    (row,) = results['models']
+    by_kind = row['shifts']['ImageNet-C']['by_kind']
+    assert set(by_kind) == set(C_KINDS)
+    expected = mean_corruption_error(
+        {kind: 100 - one['top1'] for kind, one in by_kind.items()}
+    )
+    assert row['mce'] == pytest.approx(expected) and row['mce'] > 0
+    assert 'mCE' in (tmp_path / 'out' / 'report.md').read_text()
+    (again,) = measured(trained.standard, more=MORE.format(kinds=C_KINDS))[
+        'models'
+    ]
+    assert again['mce'] is None
+    assert 'mCE' not in (tmp_path / 'out' / 'report.md').read_text()
+
+
+def test_two_classes_alone_compete(outcome, write_imagenet_c):
+    found = outcome(write_imagenet_c(['fog']))
+    # the same image of both: one is right
+    figures = found.models[0]['shifts']['ImageNet-C']['mean']
+    assert figures['top1'] == 50
+
+
+def test_some_kinds_have_none(outcome, write_imagenet_c):
+    with pytest.raises(
+        ValueError, match='ImageNet-C, 15 kinds or more at 5 severities'
+    ):
+        outcome(write_imagenet_c(['fog', 'snow']), mce=True)
+
+
+def test_other_sets_have_none(outcome):
+    with pytest.raises(ValueError, match='but got Tiny. Change the suite, or'):
+        outcome(mce=True)

@@ -1,4 +1,4 @@
-"""Models that can't be tested, or not on everything."""
+"""Models that a suite loads, describes or refuses."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from helpers.tiny_suites import sets_of
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
+from mmanchor.checkpoints.model_loading import check_classes
 from mmanchor.evaluation.metrics import anomaly_rejection as anomaly_scores
 from mmanchor.suite.candidates import Candidate
 
@@ -215,3 +216,38 @@ def test_another_file_is_another_model(candidate, copied):
     assert candidate(checkpoint=str(path)).settings == candidate().settings
     poison(path, value=1.0)
     assert candidate(checkpoint=str(path)).settings != candidate().settings
+
+
+def test_a_set_in_another_order_fails_by_name(outcome, copied):
+    _, path = copied()
+    saved = torch.load(path, weights_only=False)
+    meta = saved['meta']['dataset_meta']
+    meta['classes'] = meta['classes'][::-1]
+    torch.save(saved, path)
+    found = outcome(checkpoint=str(path))
+    assert 'Digits' in [one['name'] for one in found.failed]
+    assert (
+        'Expected the classes of Digits in the order of'
+        in (found.failed[0]['reason'])
+    )
+    assert found.models[0]['clean'] is None
+
+
+@pytest.mark.parametrize(
+    'trained,tested',
+    [
+        (None, ('a', 'b')),
+        (('a', 'b'), None),
+        (('a', 'b'), ['a', 'b']),
+        (('a', 'b'), ('n1', 'n2')),
+    ],
+)
+def test_other_names_and_none_say_nothing(trained, tested):
+    check_classes(trained, tested, 'x.pth', 'Set')
+
+
+def test_the_first_that_differs_is_named():
+    with pytest.raises(
+        ValueError, match="class 1 is 'b' there and 'c' in Set. Number"
+    ):
+        check_classes('abc', 'acb', 'x.pth', 'Set')

@@ -1,18 +1,26 @@
-"""Means, pooled bins and curves, by hand."""
+"""Means, pooled bins and curves, computed by hand; the tidy table."""
+
+import csv
+import io
 
 import numpy as np
 import pytest
 import torch
+from helpers.suite_results import fake_results
 
 from mmanchor.datasets import C_KINDS, SEVERITIES
 from mmanchor.evaluation.metrics.corruption_error import mean_corruption_error
 from mmanchor.suite.results import (
+    COLUMNS,
     REJECTION,
+    Point,
+    SuiteResults,
     compare_scores,
     mean_by_group,
     mean_figures,
     relative_to_alexnet,
     reliability,
+    results_table,
     smooth_ece_over_sets,
     summarise_shift,
 )
@@ -227,3 +235,117 @@ def test_a_model_without_one_of_the_sets_has_no_mean_of_the_group():
         far=dict(sets=['c'], scores={}),
     )
     assert mean_by_group(measured, sets[3:]) == {}
+
+
+@pytest.fixture
+def results():
+    return fake_results(3, num_kinds=2)
+
+
+def test_the_table_has_one_row_for_each_value(results):
+    model = results['models'][2]
+    model['logits_divided_by'] = 1.5
+    model['shifts']['CIFAR-10-C']['num_images'] = 2000
+    table = results_table(results)
+    assert tuple(table.columns) == COLUMNS
+    keys = ['model', 'set', 'kind', 'severity', 'score', 'metric']
+    assert not table.duplicated(keys).any()
+    rows = table[(table.model == model['name']) & (table.metric == 'top1')]
+    assert set(rows.temperature) == {1.5}
+    grid = rows[rows.set == 'CIFAR-10-C'].pivot(
+        index='kind', columns='severity', values='value'
+    )
+    part = model['shifts']['CIFAR-10-C']
+    assert grid.loc['', ''] == part['mean']['top1']
+    for kind, by_severity in part['cells'].items():
+        assert grid.loc[kind, ''] == part['by_kind'][kind]['top1']
+        for severity, figures in by_severity.items():
+            assert grid.loc[kind, severity] == figures['top1']
+    rows = rows.set_index('set')
+    assert set(rows.images['CIFAR-10-C']) == {2000}
+    assert rows.images['CIFAR-10'] == 10000
+    assert rows.group.to_dict() == {
+        'CIFAR-10': 'clean',
+        'CIFAR-10-C': 'shifts',
+        'CIFAR-10.1': 'shifts',
+    }
+
+
+def test_what_is_null_has_no_value(results):
+    results['models'][0]['clean']['figures']['nll'] = None
+    table = results_table(results)
+    rows = table[(table.metric == 'nll') & (table.group == 'clean')]
+    assert rows.value.isna().tolist() == [True, False, False]
+    selected = SuiteResults(results)
+    name = results['models'][0]['name']
+    assert selected.value(name, selected.clean, 'nll') is None
+    assert selected.value(name, Point('no such set'), 'nll') is None
+
+
+def test_sets_that_only_one_model_has_are_listed_in_order(results):
+    first, second, _ = results['models']
+    first['shifts'] = {}
+    second['ood'] = {'iSUN': second['ood']['SVHN']}
+    selected = SuiteResults(results)
+    assert selected.sets('shifts') == ['CIFAR-10-C', 'CIFAR-10.1']
+    assert selected.sets('ood') == ['Textures', 'SVHN', 'iSUN']
+    assert selected.corrupted_sets == ['CIFAR-10-C']
+    assert selected.severities('CIFAR-10-C') == list('12345')
+    assert selected.severities('CIFAR-10.1') == []
+
+
+def test_without_pandas_the_extra_is_named(results, without_package):
+    without_package('pandas')
+    with pytest.raises(ImportError, match=r'mmanchor\[eval\]'):
+        results_table(results)
+
+
+def lines_of(results):
+    return list(csv.DictReader(io.StringIO(SuiteResults(results).to_csv())))
+
+
+def test_csv_parses_back_to_the_values(results):
+    lines = lines_of(results)
+    keys = ('model', 'set', 'kind', 'severity', 'figure')
+    found = {
+        tuple(line[key] for key in keys): float(line['value'])
+        for line in lines
+    }
+    assert len(found) == len(lines)  # no two say the same
+    for model in results['models']:
+        name = model['name']
+        part = model['shifts']['CIFAR-10-C']
+        for kind, severity, figures in [
+            ('', '', part['mean']),
+            ('', '3', part['by_severity']['3']),
+            ('fog', '', part['by_kind']['fog']),
+            ('fog', '5', part['cells']['fog']['5']),
+        ]:
+            for figure, value in figures.items():
+                key = (name, 'CIFAR-10-C', kind, severity, figure)
+                assert found.get(key) == value
+        figures = model['clean']['figures']
+        assert found[name, 'CIFAR-10', '', '0', 'nll'] == figures['nll']
+        scores = model['ood']['SVHN']['scores']
+        key = (name, 'SVHN', '', '', 'msp_auroc')
+        assert found[key] == scores['msp']['auroc']
+
+
+def test_csv_has_what_was_fitted_and_the_relative_error(results):
+    figures = results['models'][0]['clean']['figures']
+    results['models'][0].update(
+        mce=85.2,
+        temperature=dict(
+            temperature=1.3, before=figures, after=dict(figures, ece=0.01)
+        ),
+    )
+    found = {
+        line['figure']: line['value']
+        for line in lines_of(results)
+        if line['model'] == 'standard'
+    }
+    assert found['relative_mce'] == '85.2'
+    assert found['temperature'] == '1.3'
+    assert found['ece_after_temperature'] == '0.01'
+    assert float(found['ece_before_temperature']) == figures['ece']
+    assert float(found['smooth_ece_std']) == 0.021
