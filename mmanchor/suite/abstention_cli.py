@@ -138,13 +138,13 @@ def choose_threshold(argv: Sequence[str] | None = None) -> Threshold:
         cells = list(one.cells())
         if not all(cell.kind is None or is_on_disk(cell) for cell in cells):
             continue  # tools/evaluate.py has not made it yet
-        found = failures.attempt(
+        measured_set = failures.attempt(
             candidate.name,
             one.name,
             lambda cells=cells: [answers(cell) for cell in cells],
         )
-        if found is not None:
-            sets[one.name] = found
+        if measured_set is not None:
+            sets[one.name] = measured_set
     console = Console(emoji=False)
     for part in to_rich(check_table(threshold, sets), console.width):
         console.print(part)

@@ -258,7 +258,7 @@ def read_candidates(args: argparse.Namespace) -> list[Candidate]:
             f'Expected as many --names as models, {len(models)}, '
             f'but got {len(names)}. Change them.'
         )
-    found = []
+    candidates = []
     for name, (config, checkpoints) in zip(names, models):
         cfg = read_config(config, args.cfg_options)
         for one in _with_references(cfg, args):
@@ -272,16 +272,16 @@ def read_candidates(args: argparse.Namespace) -> list[Candidate]:
                 )
                 for checkpoint in checkpoints
             )
-            found.append(
+            candidates.append(
                 members[0]
                 if len(members) == 1
                 else EnsembleCandidate(name, members)
             )
-    if not any(one.hook for one in found):
+    if not any(one.hook for one in candidates):
         # raises for flags that no model takes
-        for one in found[:1]:
+        for one in candidates[:1]:
             set_references(one.cfg, _of_one(args, args.num_references))
-    return named(found)
+    return named(candidates)
 
 
 def split_models(words: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -298,21 +298,21 @@ def split_models(words: Sequence[str]) -> list[tuple[str, list[str]]]:
         >>> split_models(['a.py', '1.pth', '+', '2.pth', 'b.py', '3.pth'])
         [('a.py', ['1.pth', '2.pth']), ('b.py', ['3.pth'])]
     """
-    found: list[list[str]] = []
+    models: list[list[str]] = []
     joins = False
     for word in words:
         if word == '+':
-            if joins or not found or len(found[-1]) < 2:
+            if joins or not models or len(models[-1]) < 2:
                 break
             joins = True
-        elif joins or (found and len(found[-1]) == 1):
-            found[-1].append(word)
+        elif joins or (models and len(models[-1]) == 1):
+            models[-1].append(word)
             joins = False
         else:
-            found.append([word])
+            models.append([word])
     else:
-        if not joins and all(len(one) > 1 for one in found):
-            return [(config, checkpoints) for config, *checkpoints in found]
+        if not joins and all(len(one) > 1 for one in models):
+            return [(config, checkpoints) for config, *checkpoints in models]
     raise ValueError(
         'Expected a config and a checkpoint for every model, but got '
         f'{len(words)} arguments: {" ".join(words)}. Name both, one after the '
@@ -324,12 +324,12 @@ def _with_references(cfg: Config, args) -> list[Config]:
     """The config with each K of the command line; a plain one unchanged."""
     if not reference_hooks(cfg):
         return [cfg]
-    found = []
+    configs = []
     for k in args.num_references or [None]:
         one = copy.deepcopy(cfg)
         set_references(one, _of_one(args, k))
-        found.append(one)
-    return found
+        configs.append(one)
+    return configs
 
 
 def _of_one(args: argparse.Namespace, k) -> argparse.Namespace:

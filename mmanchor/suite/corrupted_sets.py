@@ -125,17 +125,17 @@ def describe_corruptions(suite: Suite) -> dict[str, dict]:
         None if they were not recorded; and the number of clean ``images``
         that are corrupted, None if all are.
     """
-    found = {}
+    described = {}
     for one in suite.shifts:
         kind = DATASETS.get(one.dataset['type'])
         if one.is_corrupted and kind.KINDS == ALL_C_KINDS:
             root = one.dataset.get('data_root', '')
             record, mask = read_record(root), clean_mask(root)
-            found[one.name] = dict(
+            described[one.name] = dict(
                 settings=record['settings'] if record else kind.SETTINGS,
                 images=None if mask is None else int(mask.sum()),
             )
-    return found
+    return described
 
 
 def clean_mask(root: str | Path) -> np.ndarray | None:

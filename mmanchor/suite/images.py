@@ -58,24 +58,24 @@ class TestPipeline:
         A resize and the crop after it become one resize of the whole image to
         the size that the crop would leave.
         """
-        found: list[dict] = []
+        steps: list[dict] = []
         for step in self.steps:
             name = type_name(step)
-            before = type_name(found[-1]) if found else ''
+            before = type_name(steps[-1]) if steps else ''
             if name == 'EfficientNetCenterCrop':
-                found.append(_resize(step, step['crop_size']))
+                steps.append(_resize(step, step['crop_size']))
             elif name == 'CenterCrop' and before in ('Resize', 'ResizeEdge'):
-                found.append(_resize(found.pop(), step['crop_size']))
+                steps.append(_resize(steps.pop(), step['crop_size']))
             elif (name, before) == (
                 'torchvision/CenterCrop',
                 'torchvision/Resize',
             ):
                 size = step['size']
                 size = (size, size) if isinstance(size, int) else size
-                found.append(dict(found.pop(), size=size))
+                steps.append(dict(steps.pop(), size=size))
             else:
-                found.append(step)
-        return found
+                steps.append(step)
+        return steps
 
     @property
     def channel_order(self) -> str:
@@ -339,13 +339,13 @@ def fingerprint(cell: Cell) -> list[list]:
         for path in paths
         if path.is_dir() and os.access(path, os.R_OK | os.X_OK)
     ]
-    found = []
+    entries = []
     for path in [*paths, *sum(inside, [])]:
         if path.exists():
-            stat = path.stat()
+            stat, name = path.stat(), str(path.relative_to(root))
             size = stat.st_size if path.is_file() else None
-            found.append([str(path.relative_to(root)), size, stat.st_mtime_ns])
-    return found
+            entries.append([name, size, stat.st_mtime_ns])
+    return entries
 
 
 def _compose(steps: Sequence[dict]) -> Compose:

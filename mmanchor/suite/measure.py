@@ -293,14 +293,14 @@ def measure(
                     columns.setdefault(f'score {name}', []).append(column)
         report(len(images))
     answers = torch.cat(kept_answers) if kept_answers else None
-    found = [_finish(metrics, columns, answers) for columns in rows]
+    results = [_finish(metrics, columns, answers) for columns in rows]
     if keep_images:
         columns = {
             name: np.concatenate([part[name] for part in kept_images])
             for name in kept_images[0]
         }
-        found[0] = found[0]._replace(images=columns)
-    return found
+        results[0] = results[0]._replace(images=columns)
+    return results
 
 
 def _of_each_image(fields, labels, kept) -> dict[str, np.ndarray]:
@@ -311,14 +311,14 @@ def _of_each_image(fields, labels, kept) -> dict[str, np.ndarray]:
         others[list(kept)] = False
         scores = scores.masked_fill(others.to(scores.device), -1)
     confidence, predicted = scores.max(1)
-    found = dict(label=labels, predicted=predicted, confidence=confidence)
+    columns = dict(label=labels, predicted=predicted, confidence=confidence)
     if 'pred_std' in fields:
-        found['spread'] = fields['pred_std'].float().mean(1)
+        columns['spread'] = fields['pred_std'].float().mean(1)
     if 'reference_logits' in fields:
         alone = fields['reference_logits'].float().softmax(1).max(1)
-        found['reference_predicted'] = alone.indices
-        found['reference_confidence'] = alone.values
-    return {name: values.cpu().numpy() for name, values in found.items()}
+        columns['reference_predicted'] = alone.indices
+        columns['reference_confidence'] = alone.values
+    return {name: values.cpu().numpy() for name, values in columns.items()}
 
 
 def _metrics(fields: dict[str, torch.Tensor]) -> dict[str, PerImageMetric]:
@@ -331,17 +331,17 @@ def _metrics(fields: dict[str, torch.Tensor]) -> dict[str, PerImageMetric]:
 
 def _finish(metrics, columns, answers) -> Measured:
     whole = {name: torch.cat(parts).cpu() for name, parts in columns.items()}
-    found = dict(spread=None, mean_used=None) if metrics else {}
+    figures = dict(spread=None, mean_used=None) if metrics else {}
     for name, metric in metrics.items():
-        found.update(metric.of_rows(whole[name]))
-        found.update(_interval(name, whole[name], found))
+        figures.update(metric.of_rows(whole[name]))
+        figures.update(_interval(name, whole[name], figures))
     reliability = _bins(whole['CalibrationError']) if metrics else {}
     scores = {}
     for name, column in whole.items():
         if name.startswith('score '):
             check_images(column)
             scores[name.partition(' ')[2]] = column.numpy()
-    return Measured(found, reliability, scores, answers)
+    return Measured(figures, reliability, scores, answers)
 
 
 def _interval(name: str, rows: torch.Tensor, figures: dict) -> dict:

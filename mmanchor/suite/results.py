@@ -78,36 +78,36 @@ def summarise_shift(cells: dict[tuple, dict]) -> dict:
         ``num_images`` of each kind and severity; and ``reliability`` and
         ``ece_pooled`` over all images together.
     """
-    found = {key: cell['figures'] for key, cell in cells.items()}
+    figures = {key: cell['figures'] for key, cell in cells.items()}
     pooled = reliability([cell['reliability'] for cell in cells.values()])
     common = dict(
         num_images=next(iter(cells.values())).get('num_images'),
         reliability=pooled,
         ece_pooled=ece_of_bins(pooled),
     )
-    if (None, None) in found:
+    if (None, None) in figures:
         return dict(
-            mean=found[None, None],
+            mean=figures[None, None],
             by_severity=None,
             by_kind=None,
             cells=None,
             **common,
         )
-    kinds = list(dict.fromkeys(kind for kind, _ in found))
-    severities = sorted({severity for _, severity in found})
+    kinds = list(dict.fromkeys(kind for kind, _ in figures))
+    severities = sorted({severity for _, severity in figures})
     by_severity = {
-        str(severity): mean_figures([found[kind, severity] for kind in kinds])
-        for severity in severities
+        str(one): mean_figures([figures[kind, one] for kind in kinds])
+        for one in severities
     }
     return dict(
         mean=mean_figures(list(by_severity.values())),
         by_severity=by_severity,
         by_kind={
-            kind: mean_figures([found[kind, one] for one in severities])
+            kind: mean_figures([figures[kind, one] for one in severities])
             for kind in kinds
         },
         cells={
-            kind: {str(one): found[kind, one] for one in severities}
+            kind: {str(one): figures[kind, one] for one in severities}
             for kind in kinds
         },
         **common,
@@ -215,9 +215,11 @@ def compare_scores(inside: np.ndarray, outside: np.ndarray) -> dict:
     """
     both = np.concatenate([inside, outside])
     is_out = np.arange(len(both)) >= len(inside)
-    found = anomaly_rejection(torch.from_numpy(both), torch.from_numpy(is_out))
+    metrics = anomaly_rejection(
+        torch.from_numpy(both), torch.from_numpy(is_out)
+    )
     low, high = auroc_interval(inside, outside) or (None, None)
-    found.update(auroc_low=low, auroc_high=high)
+    metrics.update(auroc_low=low, auroc_high=high)
     # from the largest threshold to the smallest, in equal steps of the
     # false positive rate
     thresholds = np.quantile(inside, np.linspace(1, 0, ROC_POINTS))
@@ -234,7 +236,7 @@ def compare_scores(inside: np.ndarray, outside: np.ndarray) -> dict:
         for side in (inside, outside)
     ]
     return dict(
-        **found,
+        **metrics,
         roc=dict(fpr=[0.0, *fpr[1:]], tpr=[above_all, *tpr[1:]]),
         histogram=dict(
             edges=edges.tolist(), **{'in': counts[0], 'out': counts[1]}
@@ -257,12 +259,12 @@ def mean_by_group(
         dict: For each group that has sets: the names of its ``sets``, and
         ``scores``, the mean metrics of each score.
     """
-    found = {}
+    means = {}
     for group in GROUPS:
         names = [one.name for one in sets if one.group == group]
         scores = [(measured.get(one) or {}).get('scores', {}) for one in names]
         if names:
-            found[group] = dict(
+            means[group] = dict(
                 sets=names,
                 scores={
                     score: mean_figures(
@@ -275,7 +277,7 @@ def mean_by_group(
                     if all(score in one for one in scores)
                 },
             )
-    return found
+    return means
 
 
 # Accessors of one model of results.json
@@ -449,12 +451,12 @@ def _rows_of_model(model: dict) -> Iterator[tuple]:
         content = content or {}
         images = content.get('num_images')
         yield 'ood', *Point(name), 'num_images', images, images
-        for score, found in (content.get('scores') or {}).items():
-            figures = {metric: found.get(metric) for metric in REJECTION}
+        for score, metrics in (content.get('scores') or {}).items():
+            figures = {metric: metrics.get(metric) for metric in REJECTION}
             yield from rows('ood', Point(name, score=score), figures, images)
     for group, content in (model.get('ood_means') or {}).items():
-        for score, found in content['scores'].items():
-            figures = {metric: found.get(metric) for metric in REJECTION}
+        for score, metrics in content['scores'].items():
+            figures = {metric: metrics.get(metric) for metric in REJECTION}
             yield from rows('ood_means', group_point(group, score), figures)
     content = model.get('temperature') or {}
     fitted = dict(temperature=content.get('temperature'))
@@ -513,10 +515,10 @@ class SuiteResults:
     @cached_property
     def _sets(self) -> dict[str, list[str]]:
         pairs = self.table[['group', 'set']].drop_duplicates()
-        found: dict[str, list[str]] = {}
+        by_group: dict[str, list[str]] = {}
         for group, name in pairs.itertuples(index=False):
-            found.setdefault(group, []).append(name)
-        return found
+            by_group.setdefault(group, []).append(name)
+        return by_group
 
     def sets(self, group: str) -> list[str]:
         """The names of the sets of a group that any model was measured on.
@@ -541,16 +543,16 @@ class SuiteResults:
         """Kinds and severities of the sets that have them."""
         shifts = self.table[self.table['group'] == 'shifts']
         pairs = shifts[['set', 'kind', 'severity']].drop_duplicates()
-        found: dict[str, tuple[dict, set]] = {}
+        by_set: dict[str, tuple[dict, set]] = {}
         for name, kind, severity in pairs.itertuples(index=False):
-            kinds, severities = found.setdefault(name, ({}, set()))
+            kinds, severities = by_set.setdefault(name, ({}, set()))
             if kind:
                 kinds[kind] = True
             if severity:
                 severities.add(severity)
         return {
             name: (list(kinds), sorted(severities, key=float))
-            for name, (kinds, severities) in found.items()
+            for name, (kinds, severities) in by_set.items()
         }
 
     def kinds(self, name: str) -> list[str]:
@@ -578,10 +580,10 @@ class SuiteResults:
     def _scores(self) -> dict[tuple[str, str], list[str]]:
         rows = self.table[self.table['score'] != '']
         rows = rows[['model', 'set', 'score']].drop_duplicates()
-        found: dict[tuple[str, str], list[str]] = {}
+        by_model: dict[tuple[str, str], list[str]] = {}
         for model, name, score in rows.itertuples(index=False):
-            found.setdefault((model, name), []).append(score)
-        return found
+            by_model.setdefault((model, name), []).append(score)
+        return by_model
 
     def scores(self, model: str, name: str) -> list[str]:
         """The anomaly scores of a model on a set; the first is its default.
@@ -596,9 +598,9 @@ class SuiteResults:
     def groups(self) -> dict[str, list[str]]:
         """The out-of-distribution sets of each group that has any."""
         return {
-            group: found['sets']
+            group: means['sets']
             for model in self.content['models']
-            for group, found in (model.get('ood_means') or {}).items()
+            for group, means in (model.get('ood_means') or {}).items()
         }
 
     def num_images(self, name: str) -> int | None:

@@ -293,15 +293,15 @@ class ModelEvaluator:
             return None
         depends_on = self._depends_on(self.clean, held_out=True)
         name = 'temperature'
-        found = self.store.get(name, depends_on)
-        if found is None and self.loaded is not None:
-            found = self.failures.attempt(
+        stored = self.store.get(name, depends_on)
+        if stored is None and self.loaded is not None:
+            stored = self.failures.attempt(
                 self.candidate.name,
                 self.clean.name,
                 lambda: self._fit_temperature(name, depends_on),
                 'temperature on ',
             )
-        return found and found[0]
+        return stored and stored[0]
 
     def _fit_temperature(self, name: str, depends_on: dict) -> tuple:
         batches = self.batches(self.clean, held_out=True)
@@ -364,11 +364,11 @@ class ModelEvaluator:
 
         scores = self.scores if scored else ()
         depends_on, name = depends_on_scores(scores), str(cell)
-        found = self.store.get(name, depends_on)
+        stored = self.store.get(name, depends_on)
         unfitted = [
             one
             for one in scores
-            if found is None
+            if stored is None
             and one in FEATURE_SCORES
             and one not in self.feature_scores
         ]
@@ -378,18 +378,18 @@ class ModelEvaluator:
             depends_on = depends_on_scores(
                 tuple(one for one in scores if one not in unfitted)
             )
-            found = self.store.get(name, depends_on)
-        if found is None and self.loaded is not None:
-            found = self.failures.attempt(
+            stored = self.store.get(name, depends_on)
+        if stored is None and self.loaded is not None:
+            stored = self.failures.attempt(
                 self.candidate.name,
                 cell.name,
                 lambda: self._measure(
                     name, depends_on, cell, figures, classes
                 ),
             )
-        if found is None:
+        if stored is None:
             return None
-        result, arrays = found
+        result, arrays = stored
         for i, one in enumerate(result['temperatures']):
             one.update(
                 num_images=result['num_images'],
@@ -639,7 +639,7 @@ class ModelRun:
 
     def _shift(self, one: SuiteSet) -> dict[tuple, list[dict]] | None:
         """Results by kind and severity; None if any of them is missing."""
-        found, cells = {}, list(one.cells())
+        results, cells = {}, list(one.cells())
         # Missing kinds come first: measuring the others would be in vain.
         cells.sort(key=lambda cell: cell.kind is None or is_on_disk(cell))
         for i, cell in enumerate(cells):
@@ -647,10 +647,10 @@ class ModelRun:
             if measured is None:
                 self.done(len(cells) - i)
                 return None
-            found[cell.kind, cell.severity] = measured
+            results[cell.kind, cell.severity] = measured
             self.done(1)
         return {
-            (cell.kind, cell.severity): found[cell.kind, cell.severity]
+            (cell.kind, cell.severity): results[cell.kind, cell.severity]
             for cell in one.cells()
         }
 

@@ -102,13 +102,13 @@ def _points(results: SuiteResults, model: str) -> list[SpreadPoint]:
             is not None
         ]
         images += cells or [Point(name)]
-    found = []
+    points = []
     for one in images:
         spread = results.value(model, one, 'spread')
         top1 = results.value(model, one, 'top1')
         if spread is not None and top1 is not None:
-            found.append(SpreadPoint(spread, 100 - top1, one))
-    return found
+            points.append(SpreadPoint(spread, 100 - top1, one))
+    return points
 
 
 def _severity_colours(images: Sequence[Point]) -> dict[str, tuple]:

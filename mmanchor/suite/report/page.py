@@ -65,8 +65,8 @@ def suite_page(
             if path.name.startswith(start)
         ]
 
-    def tables(*found: Table) -> list[Block]:
-        return table_blocks([one for one in found if not one.is_empty()])
+    def tables(*shown: Table) -> list[Block]:
+        return table_blocks([one for one in shown if not one.is_empty()])
 
     return Page(
         f'Safety suite: {results.content["suite"]["title"]}',
@@ -251,12 +251,11 @@ def class_blocks(
     """
     if not answers:
         return []
-    present = sorted(
-        {int(one) for found in answers.values() for one in found['label']}
-    )
+    labels = [predictions['label'] for predictions in answers.values()]
+    present = np.unique(np.concatenate(labels)).tolist()
     blocks = table_blocks([_class_table(answers, classes, present)])
-    for name, found in answers.items():
-        counts = confusion(found)
+    for name, predictions in answers.items():
+        counts = confusion(predictions)
         if len(present) <= MAX_CLASSES_IN_MATRIX:
             blocks.append(_matrix(name, counts, classes))
         else:
@@ -264,7 +263,9 @@ def class_blocks(
     return blocks
 
 
-def confusion(found: dict[str, np.ndarray]) -> dict[tuple[int, int], int]:
+def confusion(
+    predictions: dict[str, np.ndarray],
+) -> dict[tuple[int, int], int]:
     """Count the images of each pair of label and predicted class.
 
     Example:
@@ -272,7 +273,7 @@ def confusion(found: dict[str, np.ndarray]) -> dict[tuple[int, int], int]:
         {(0, 1): 2}
     """
     pairs, counts = np.unique(
-        np.stack([found['label'], found['predicted']]),
+        np.stack([predictions['label'], predictions['predicted']]),
         axis=1,
         return_counts=True,
     )
@@ -286,13 +287,13 @@ def _class_table(answers, classes, present) -> Table:
     rows, means = [], []
     for one in present:
         cells, shares = [], []
-        for found in answers.values():
-            mine = found['label'] == one
+        for predictions in answers.values():
+            mine = predictions['label'] == one
             count = int(mine.sum())
             if not count:
                 cells.append('–')
                 continue
-            share = float((found['predicted'][mine] == one).mean())
+            share = float((predictions['predicted'][mine] == one).mean())
             ends = wilson_interval(share, count)
             shares.append(share)
             cells.append(

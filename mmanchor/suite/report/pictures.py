@@ -140,66 +140,57 @@ def most_uncertain(images: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def galleries(
-    name: str, found: dict[str, np.ndarray], images: TestImages
+    name: str, predictions: dict[str, np.ndarray], images: TestImages
 ) -> list[Block]:
     """Show the images that a model is most wrong and most uncertain about.
 
     Args:
         name (str): The name of the model.
-        found (Dict[str, np.ndarray]): Its predictions for the images; see
-            :meth:`~mmanchor.suite.runner.ModelEvaluator.evaluate`.
+        predictions (Dict[str, np.ndarray]): Its predictions for the images;
+            see :meth:`~mmanchor.suite.runner.ModelEvaluator.evaluate`.
         images (TestImages): The clean set.
 
     Raises:
         ValueError: An image can't be read.
     """
+
+    def gallery(title: str, caption: str, positions: np.ndarray) -> Block:
+        shown = [_answer(predictions, i, images) for i in positions]
+        return Block(
+            'gallery', f'{name}: {title}', caption, dict(pictures=shown)
+        )
+
     blocks = []
-    wrong = most_wrong(found)
-    count = int((found['predicted'] != found['label']).sum())
+    wrong = most_wrong(predictions)
+    count = int((predictions['predicted'] != predictions['label']).sum())
     if len(wrong):
-        blocks.append(
-            Block(
-                'gallery',
-                f'{name}: most wrong',
-                f'{len(wrong)} of {count:,} wrong answers, the most confident '
-                'first.',
-                dict(pictures=[_answer(found, i, images) for i in wrong]),
-            )
-        )
-    blocks.append(
-        Block(
-            'gallery',
-            f'{name}: most uncertain',
-            'The least confident answers, right or wrong.',
-            dict(
-                pictures=[
-                    _answer(found, i, images) for i in most_uncertain(found)
-                ]
-            ),
-        )
-    )
-    return blocks
+        caption = f'{len(wrong)} of {count:,} wrong answers, the most '
+        caption += 'confident first.'
+        blocks.append(gallery('most wrong', caption, wrong))
+    caption = 'The least confident answers, right or wrong.'
+    uncertain = most_uncertain(predictions)
+    return [*blocks, gallery('most uncertain', caption, uncertain)]
 
 
-def _answer(found, i: int, images: TestImages) -> Picture:
+def _answer(predictions, i: int, images: TestImages) -> Picture:
     label, answer = (
-        class_name(images.classes, int(found[key][i]))
+        class_name(images.classes, int(predictions[key][i]))
         for key in ('label', 'predicted')
     )
     lines = [
         f'label: {label}',
         f'answer: {answer}{"" if label == answer else " (wrong)"}',
-        f'confidence: {100 * found["confidence"][i]:.1f} %',
+        f'confidence: {100 * predictions["confidence"][i]:.1f} %',
     ]
-    if 'spread' in found and 'reference_predicted' in found:
-        lines.append(f'spread: {found["spread"][i]:.3f}')
+    if 'spread' in predictions and 'reference_predicted' in predictions:
+        lines.append(f'spread: {predictions["spread"][i]:.3f}')
     return encode(
-        images[found['row'][i]], f'{label}, answered {answer}', lines
+        images[predictions['row'][i]], f'{label}, answered {answer}', lines
     )
 
 
 def reference_pairs(
-    name: str, found: dict[str, np.ndarray], images: TestImages
+    name: str, predictions: dict[str, np.ndarray], images: TestImages
 ) -> Block | None:
     """Show images beside references, with the prediction of each reference.
 
@@ -208,7 +199,7 @@ def reference_pairs(
 
     Args:
         name (str): The name of the model.
-        found (Dict[str, np.ndarray]): Its predictions; see
+        predictions (Dict[str, np.ndarray]): Its predictions; see
             :func:`galleries`.
         images (TestImages): The clean set.
 
@@ -216,30 +207,26 @@ def reference_pairs(
         Block | None: None for models without several references for every
         image.
     """
-    references = found.get('references')
-    if references is None or not len(references) or 'spread' not in found:
+    references = predictions.get('references')
+    if references is None or not len(references):
         return None
+    if 'spread' not in predictions:
+        return None
+    alone = predictions['reference_predicted']
+    confidences = predictions['reference_confidence']
+    order = np.argsort(-predictions['spread'], kind='stable')
     rows = []
-    for i in np.argsort(-found['spread'], kind='stable')[
-        :IMAGES_WITH_REFERENCES
-    ]:
-        row = [_answer(found, i, images)]
+    for i in order[:IMAGES_WITH_REFERENCES]:
+        row = [_answer(predictions, i, images)]
         for k, reference in enumerate(references):
-            answer = class_name(
-                images.classes, int(found['reference_predicted'][i, k])
-            )
-            row.append(
-                encode(
-                    reference,
-                    f'reference {k + 1}',
-                    [
-                        f'with reference {k + 1}: {answer}',
-                        f'{100 * found["reference_confidence"][i, k]:.1f} %',
-                    ],
-                )
-            )
+            answer = class_name(images.classes, int(alone[i, k]))
+            lines = [
+                f'with reference {k + 1}: {answer}',
+                f'{100 * confidences[i, k]:.1f} %',
+            ]
+            row.append(encode(reference, f'reference {k + 1}', lines))
         rows.append(row)
-    total = found['reference_predicted'].shape[1]
+    total = alone.shape[1]
     return Block(
         'pairs',
         name,
@@ -330,17 +317,17 @@ def take_pictures(
         )
     if not show:
         return Pictures(classes=images.classes)
-    found = Pictures(IMAGES_NOTE, images.classes)
+    pictures = Pictures(IMAGES_NOTE, images.classes)
     try:
         for name, one in answers.items():
-            found.galleries += galleries(name, one, images)
+            pictures.galleries += galleries(name, one, images)
             pair = reference_pairs(name, one, images)
-            found.pairs += [pair] if pair is not None else []
+            pictures.pairs += [pair] if pair is not None else []
     except (OSError, ValueError, IndexError):
         return Pictures(
             f'{NO_IMAGES[:-1]}: those of {suite.clean.name} can not be read '
             'any more.',
             images.classes,
         )
-    found.grids = corruption_grids(suite)
-    return found
+    pictures.grids = corruption_grids(suite)
+    return pictures
