@@ -89,17 +89,17 @@ def predict_batch(
           images have the same K > 1 references
     """
     if isinstance(model, DeepEnsemble):
-        return _ensemble(model.members, images)
+        return _predict_ensemble(model.members, images)
     images = model.data_preprocessor(dict(inputs=images))['inputs']
     if isinstance(model, AnchoredImageClassifier):
-        return _anchored(model, images, measures)
+        return _predict_anchored(model, images, measures)
     logits = plain_logits(model, images).float()
     return dict(
         answer=logits, pred_score=logits.softmax(1), pred_logits=logits
     )
 
 
-def _ensemble(members, images) -> dict[str, torch.Tensor]:
+def _predict_ensemble(members, images) -> dict[str, torch.Tensor]:
     each = [predict_batch(one, images) for one in members]
     fields = {
         name: torch.stack([one[name].float() for one in each]).mean(0)
@@ -118,7 +118,7 @@ def _log_of_mean(logits: Sequence[torch.Tensor]) -> torch.Tensor:
     return average_references(torch.stack(list(logits)), 'probabilities')
 
 
-def _anchored(model, images, measures) -> dict[str, torch.Tensor]:
+def _predict_anchored(model, images, measures) -> dict[str, torch.Tensor]:
     parts, order = [], []
     for rows, logits in model.answers(images):
         answer = average_references(logits, model.average)
@@ -274,7 +274,7 @@ def measure(
         if keep_answers:
             kept_answers.append(answer)
         if keep_images:
-            kept_images.append(_of_each_image(fields, labels, kept))
+            kept_images.append(_predictions_for_page(fields, labels, kept))
         for temperature, columns in zip(temperatures, rows):
             if temperature != 1:
                 fields['pred_score'] = (answer / temperature).softmax(1)
@@ -303,7 +303,7 @@ def measure(
     return results
 
 
-def _of_each_image(fields, labels, kept) -> dict[str, np.ndarray]:
+def _predictions_for_page(fields, labels, kept) -> dict[str, np.ndarray]:
     """The predictions for the images of a batch, for people to look at."""
     scores = fields['pred_score'].float()
     if kept is not None:  # the other classes may not be predicted
