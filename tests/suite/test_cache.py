@@ -32,9 +32,7 @@ def test_results_come_back(stored):
 
 @pytest.mark.parametrize('suffix', ['json', 'npz'])
 @pytest.mark.parametrize('content', [b'', b'\xff\x00', b'{', b'[]', b'null'])
-def test_what_is_damaged_is_as_good_as_not_there(
-    stored, tmp_path, suffix, content
-):
+def test_damaged_results_count_as_missing(stored, tmp_path, suffix, content):
     (path,) = tmp_path.glob(f'*.{suffix}')
     path.write_bytes(content)
     assert stored.get('one', SETTINGS) is None
@@ -50,7 +48,7 @@ def test_a_flipped_bit_in_scores_is_seen(stored, tmp_path):
     assert stored.get('one', SETTINGS) is None
 
 
-def test_scores_that_are_gone_are_measured_again(stored, tmp_path):
+def test_missing_arrays_are_measured_again(stored, tmp_path):
     (path,) = tmp_path.glob('*.npz')
     path.unlink()
     assert stored.get('one', SETTINGS) is None
@@ -80,7 +78,7 @@ def files_in(folder):
 ARRAYS = dict(energy=np.arange(3.0))
 
 
-def test_what_is_kept_is_found(parts):
+def test_saved_results_are_read_back(parts):
     parts.save('a model, K = 3', dict(b=1, a=(2, 3)), dict(x=[1.5]), ARRAYS)
     result, arrays = parts.get('a model, K = 3', dict(a=[2, 3], b=1))
     assert result == dict(x=[1.5]) and list(arrays) == ['energy']
@@ -188,7 +186,7 @@ def test_a_folder_to_read_only(trained, measured, tmp_path, monkeypatch):
     assert not (tmp_path / 'out').exists()
 
 
-def test_data_that_one_may_not_read(outcome, monkeypatch):
+def test_data_without_permission_to_read_is_a_failure(outcome, monkeypatch):
 
     def denied(*args, **kwargs):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -200,7 +198,9 @@ def test_data_that_one_may_not_read(outcome, monkeypatch):
     assert found.models[0]['ood']['Photographs']
 
 
-def test_two_runs_in_one_folder(trained, measured, tmp_path):
+def test_a_second_run_in_the_same_folder_is_refused(
+    trained, measured, tmp_path
+):
     out = tmp_path / 'out'
     out.mkdir()
     with FileLock(out / '.running', thread_local=False):
@@ -216,7 +216,7 @@ def test_two_runs_in_one_folder(trained, measured, tmp_path):
     assert measured(trained.standard)['failed'] == []
 
 
-def test_a_run_says_who_it_is(tmp_path):
+def test_a_run_names_itself_in_the_lock(tmp_path):
     with only_run(tmp_path / 'new'):
         told = (tmp_path / 'new' / '.running.holder').read_text()
         assert told.startswith(f'process {os.getpid()} on ')
@@ -227,7 +227,7 @@ def test_a_run_says_who_it_is(tmp_path):
         assert (tmp_path / 'new' / '.running.holder').read_text() == told
 
 
-def test_what_a_killed_run_left_goes(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     for name in (
         '.partial-a',
         'parts/.partial-b',

@@ -39,7 +39,9 @@ def test_scores_that_are_not_finite(outcome, monkeypatch):
     assert sets_of(found) == [False, 'Arrays']
 
 
-def test_a_model_that_is_right_on_what_it_holds_out(outcome, copied):
+def test_a_model_without_errors_on_held_out_images_has_no_temperature(
+    outcome, copied
+):
     # the label of most images out of one class, whatever is shown
     _, path = copied()
     poison(path, 'head.fc.weight', 0.0)
@@ -138,7 +140,7 @@ def test_models_of_several_answers(candidate):
         found.load('cpu')
 
 
-def test_such_a_model_is_told_once_and_others_go_on(
+def test_a_model_that_can_not_be_loaded_is_listed_once_and_others_go_on(
     trained, measured, tmp_path
 ):
     cfg = Config.fromfile(trained.standard[0])
@@ -175,7 +177,7 @@ def test_more_references_than_the_checkpoint_holds_are_drawn(candidate):
     assert not ready.model.training
 
 
-def test_what_is_said_of_a_model(candidate):
+def test_a_model_is_described_by_its_config_and_checkpoint(candidate):
     found = candidate(
         **{'custom_hooks.0.num_references': 2, 'custom_hooks.0.seed': 7}
     ).describe()
@@ -206,7 +208,9 @@ def test_what_is_said_of_a_model(candidate):
         {'data_preprocessor.mean': [81.0] * 3},
     ],
 )
-def test_what_decides_the_figures(candidate, options):
+def test_settings_change_with_everything_that_results_depend_on(
+    candidate, options
+):
     assert candidate(**options).settings != candidate().settings
     assert candidate().settings == candidate(work_dir='elsewhere').settings
 

@@ -222,7 +222,7 @@ def test_brackets_of_paths_are_printed_as_they_are(trained, measured, capsys):
     assert 'set[/x]c/report.html' in capsys.readouterr().out.replace('\n', '')
 
 
-def test_a_missing_clean_set_ends_it_before_a_model_is_built(
+def test_a_missing_clean_set_ends_the_run_before_a_model_is_built(
     trained, measured, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(Candidate, 'load', lambda *_: pytest.fail('built'))
@@ -297,7 +297,7 @@ def test_options_change_the_config(trained, measured):
 
 
 @pytest.mark.parametrize('scores', ['msp', ['max_logit', 'spread']])
-def test_scores_as_asked(trained, measured, scores):
+def test_scores_are_those_of_the_flag(trained, measured, scores):
     (model,) = measured(trained.anchored, scores=scores, more='shifts = []')[
         'models'
     ]

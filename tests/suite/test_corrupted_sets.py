@@ -100,7 +100,7 @@ def test_clean_images_are_corrupted_after_the_steps(make, tmp_path):
     assert np.array_equal(np.load(folder / 'clean_images.npy'), images)
 
 
-def test_it_is_made_once_and_always_the_same(make, tmp_path):
+def test_a_set_is_made_once_with_the_same_bytes(make, tmp_path):
     make()
     folder = tmp_path / 'data' / 'made'
     before = times(folder)
@@ -242,7 +242,7 @@ def test_a_set_of_another_number_of_images_is_left_alone(make, tmp_path):
         make("shifts[0]['images'] = 41", root='other')
 
 
-def test_settings_are_said_of_what_was_made_or_published(
+def test_settings_of_made_and_published_sets_are_described(
     make, suite_file, data, tmp_path
 ):
     make("shifts[0].update(settings='cifar-c', images=20)")
@@ -288,7 +288,7 @@ def test_the_same_images_by_another_name_are_the_same(make, tmp_path):
     assert before == after
 
 
-def test_a_set_from_elsewhere_is_taken_as_it_is(make, tmp_path):
+def test_a_set_from_elsewhere_is_used_unchanged(make, tmp_path):
     folder = tmp_path / 'data' / 'made'
     folder.mkdir(parents=True)
     for name in ('labels', *KINDS):
@@ -361,7 +361,9 @@ def test_two_runs_do_not_make_the_same(make, outcome, tmp_path):
     assert re.search(expected, one['reason'])
 
 
-def test_a_run_that_waits_makes_nothing_again(make, tmp_path, monkeypatch):
+def test_a_run_that_waited_does_not_make_the_set_again(
+    make, tmp_path, monkeypatch
+):
     make()
     monkeypatch.setattr(making, '_read', None)  # nor reads anything
     folder = tmp_path / 'data' / 'made'
@@ -380,7 +382,7 @@ def test_a_run_that_waits_makes_nothing_again(make, tmp_path, monkeypatch):
     assert before.items() <= times(folder).items()
 
 
-def test_progress_of_making_is_told(trained, measured, capsys, tmp_path):
+def test_progress_of_making_is_reported(trained, measured, capsys, tmp_path):
     results = measured(trained.standard, more=MORE)
     assert results['seeds']['corruptions'] == 0
     record = json.loads(

@@ -163,7 +163,9 @@ def test_a_plus_sign_without_two_checkpoints(words):
         split_models(words)
 
 
-def test_one_checkpoint_twice_or_one_alone(trained, copied, measured):
+def test_one_checkpoint_twice_or_a_single_one_is_no_ensemble(
+    trained, copied, measured
+):
     config, path = copied()
     with pytest.raises(ValueError, match=f'{path} are the same. Leave one'):
         measured([*trained.standard, '+', path])

@@ -372,7 +372,7 @@ def test_torchvision_s_crop_is_left_out_as_well():
     ]
 
 
-def test_what_a_set_did_not_crop_is_cropped_by_the_model(
+def test_images_that_a_set_did_not_crop_are_cropped_by_the_model(
     tmp_path, photographs
 ):
     """A folder made in ImageNet-C's layout may hold images as they were."""

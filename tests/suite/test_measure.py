@@ -125,7 +125,7 @@ def test_fewer_classes_alone_compete(of, ready):
     )
 
 
-def test_classes_to_keep_whatever_the_set_says(of):
+def test_classes_that_are_asked_for_override_those_of_the_set(of):
     dataset = dict(type='FewerDigits', ann_file='', test_mode=True)
     (own,) = of(dataset)
     (same,) = of(
@@ -136,7 +136,7 @@ def test_classes_to_keep_whatever_the_set_says(of):
     assert own.figures['top1'] > every.figures['top1']
 
 
-def test_a_label_that_is_not_kept(of):
+def test_a_label_outside_the_competing_classes_is_refused(of):
     with pytest.raises(ValueError, match='among the 4 classes .* but got'):
         of(kept_classes=KEPT)
 
@@ -262,7 +262,7 @@ def test_another_number_of_classes(of, trained):
     assert len(found.scores['msp']) == 40
 
 
-def test_single_references_are_what_each_of_them_gives_alone(
+def test_single_references_have_the_accuracy_of_each_alone(
     of, ready, monkeypatch
 ):
     (whole,) = of(word='anchored', single_references=True)

@@ -120,7 +120,7 @@ def _counting(calls):
     return compute
 
 
-def test_features_are_kept_beside_the_checkpoint(candidate, counted):
+def test_features_are_saved_beside_the_checkpoint(candidate, counted):
     one, settings = candidate(), Settings(fit_share=0.1)
     ready, path = one.load('cpu'), features_file(one, settings)
     first = training_features(one, ready, settings)
@@ -195,7 +195,9 @@ def test_folders_that_cannot_be_written_to_leave_nothing(
     assert [path.name for path in folder.iterdir()] == ['standard.pth']
 
 
-def test_training_images_have_one_label(candidate, monkeypatch):
+def test_training_images_without_exactly_one_label_are_refused(
+    candidate, monkeypatch
+):
     monkeypatch.setattr(
         'mmanchor.suite.training_features.training_set',
         lambda cfg: [
@@ -324,7 +326,7 @@ def test_reverse_anchoring_is_for_anchored_models_only(outcome):
 
 
 @pytest.mark.parametrize('name', ['KNN', 'reverse_anchoring'])
-def test_ensembles_alone_have_no_scores_of_one_model(candidate, name):
+def test_scores_of_one_model_are_refused_for_ensembles(candidate, name):
     first = candidate('anchored')
     second = replace(first)
     second.__dict__['sha256'] = 'another'

@@ -67,7 +67,7 @@ def test_a_set_without_kinds_is_its_own_mean():
     assert found['reliability']['accuracy'] == [0.5, None]
 
 
-def test_what_one_lacks_has_no_mean():
+def test_a_metric_that_one_kind_lacks_has_no_mean():
     found = mean_figures([dict(a=1.0, b=None), dict(a=2.0, b=3.0)])
     assert found == dict(a=1.5, b=None)
 
@@ -203,7 +203,7 @@ def test_far_scores_are_in_the_outermost_bins():
     assert sum(found['in']) == 1001 and found['in'][-1] > found['out'][-1]
 
 
-def test_one_side_alone_can_not_be_compared():
+def test_scores_of_one_side_alone_are_refused():
     # of no clean image there is no pass, so this is out of reach of users
     with pytest.raises((ValueError, IndexError)):
         compare_scores(np.zeros(0), np.zeros(3))
@@ -331,7 +331,7 @@ def test_csv_parses_back_to_the_values(results):
         assert found[key] == scores['msp']['auroc']
 
 
-def test_csv_has_what_was_fitted_and_the_relative_error(results):
+def test_csv_has_temperatures_and_the_relative_error(results):
     figures = results['models'][0]['clean']['figures']
     results['models'][0].update(
         mce=85.2,

@@ -71,7 +71,9 @@ def test_a_second_run_measures_nothing(trained, measured, counted, tmp_path):
     assert without_times(tmp_path / 'out') == first
 
 
-def test_models_need_not_be_loaded_again(trained, measured, monkeypatch):
+def test_models_are_not_loaded_if_nothing_is_left_to_measure(
+    trained, measured, monkeypatch
+):
     measured(trained.anchored)
     monkeypatch.setattr('mmanchor.suite.candidates.load_classifier', None)
     assert measured(trained.anchored)['failed'] == []
@@ -94,7 +96,7 @@ def test_another_model_is_all_that_is_measured(trained, measured, counted):
         ('nothing', []),
     ],
 )
-def test_other_data_is_measured_anew(
+def test_changed_data_is_measured_again(
     trained, measured, counted, data, change, expected
 ):
     first = measured(trained.standard)
@@ -116,7 +118,7 @@ def test_other_data_is_measured_anew(
     assert (one == other) == (change in ('time', 'nothing'))
 
 
-def test_other_files_of_a_set_without_kinds_are_measured_anew(
+def test_changed_files_of_a_set_without_kinds_are_measured_again(
     trained, measured, counted, data, tmp_path
 ):
     rng = np.random.default_rng(0)
@@ -147,7 +149,7 @@ def test_other_files_of_a_set_without_kinds_are_measured_anew(
         (dict(workers=1, names='another'), []),
     ],
 )
-def test_other_settings_are_measured_anew(
+def test_other_settings_are_measured_again(
     trained, measured, counted, flags, expected
 ):
     measured(trained.anchored)
@@ -156,7 +158,7 @@ def test_other_settings_are_measured_anew(
     assert counted() == expected
 
 
-def test_another_checkpoint_is_measured_anew(
+def test_another_checkpoint_is_measured_again(
     trained, measured, counted, copied
 ):
     config, path = copied()

@@ -86,7 +86,7 @@ def test_a_set_that_is_not_there(outcome, dataset, official, layout):
     assert sets_of(found) == [True, 'Arrays', 'Photographs']
 
 
-def test_what_is_missing_is_told_once(outcome):
+def test_a_missing_set_is_listed_once(outcome):
     found = outcome(
         more(type='CIFAR10C', data_root='c'), ['standard', 'anchored']
     )

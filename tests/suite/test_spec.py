@@ -65,7 +65,7 @@ def test_built_in_suites_load(name):
         ('digits', 'Digits-C Photographs'),
     ],
 )
-def test_what_built_in_suites_have(name, sets):
+def test_built_in_suites_have_their_published_sets(name, sets):
     suite = load_suite(name)
     assert [one.name for one in suite.sets[1:]] == sets.split()
 
@@ -115,7 +115,7 @@ def test_some_kinds_and_severities(load):
     ]
 
 
-def test_what_is_made_went_through_the_steps_already():
+def test_sets_that_are_made_have_no_steps_left():
     suite = load_suite('digits')
     assert suite.shifts[0].steps[0]['type'] == 'Resize'
     assert {cell.steps for cell in suite.shifts[0].cells()} == {()}
@@ -161,7 +161,7 @@ def test_a_file_with_the_least(tmp_path):
     assert suite.title == 'least' and len(suite.sets) == 1
 
 
-def test_a_module_of_one_s_own(tmp_path, monkeypatch):
+def test_a_suite_file_may_import_a_module(tmp_path, monkeypatch):
     (tmp_path / 'mine_for_suites.py').write_text(
         'from mmpretrain.registry import DATASETS\n'
         'from mmanchor.datasets import Digits\n'
@@ -242,12 +242,12 @@ def test_a_module_of_one_s_own(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_what_a_file_can_not_say(load, more, message):
+def test_mistakes_in_a_suite_file_are_refused(load, more, message):
     with pytest.raises(ValueError, match=message):
         load(more)
 
 
-def test_no_such_suite(tmp_path):
+def test_an_unknown_suite_is_refused(tmp_path):
     expected = (
         "among cifar10, .*, imagenet-openood, or .*got 'cifar11'. Change"
     )
@@ -391,7 +391,7 @@ def test_paths_may_have_spaces(tmp_path):
     )
 
 
-def test_what_is_not_there_is_refused_with_the_layout(tmp_path):
+def test_a_missing_set_is_refused_with_its_layout(tmp_path):
     with pytest.raises(
         FileNotFoundError, match='benchmark_imglist/.*test_tin.txt is not'
     ):

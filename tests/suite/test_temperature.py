@@ -123,12 +123,12 @@ shifts = [
     assert sum(row['shifts']['Made']['reliability']['count']) == len(rows)
 
 
-def test_without_it_all_images_are_tested(outcome):
+def test_without_a_temperature_all_images_are_tested(outcome):
     (row,) = outcome(MORE).models
     assert row['clean']['num_images'] == 200 and row['temperature'] is None
 
 
-def test_it_is_kept_and_found_again(outcome, monkeypatch):
+def test_a_temperature_is_read_back_in_a_second_run(outcome, monkeypatch):
     first = outcome(MORE, temperature=True)
     monkeypatch.setattr('mmanchor.suite.runner.measure', None)
     again = outcome(MORE, temperature=True)
@@ -136,7 +136,7 @@ def test_it_is_kept_and_found_again(outcome, monkeypatch):
 
 
 @pytest.mark.parametrize('change', ['seed=4', 'share=.5'])
-def test_another_draw_is_fitted_anew(outcome, change):
+def test_another_draw_is_fitted_again(outcome, change):
     first = outcome(MORE, temperature=True).models[0]['temperature']
     again = outcome(
         MORE + f'\nheld_out.update({change})', temperature=True
@@ -145,7 +145,9 @@ def test_another_draw_is_fitted_anew(outcome, change):
     assert again['num_images'] == (50 if 'seed' in change else 100)
 
 
-def test_tables_and_lines_of_it(trained, measured, tmp_path):
+def test_the_report_and_the_csv_have_the_temperature(
+    trained, measured, tmp_path
+):
     before, after = measured(trained.standard, more=MORE, temperature=True)[
         'models'
     ]

@@ -76,7 +76,7 @@ def test_lines_keep_their_colours_and_gaps_where_something_is_missing():
     assert legend_texts(figure) == [NAMES[0], NAMES[2]]
 
 
-def test_twelve_models_are_told_apart():
+def test_twelve_models_have_different_lines():
     lines = panels(severity_figure(SuiteResults(fake_results(12))))[0].lines
     looks = {
         (line.get_color(), line.get_marker(), line.get_linestyle())
@@ -264,7 +264,7 @@ def small():
     return fake_results(3, num_kinds=2, plain=(), ood=('SVHN',))
 
 
-def test_files_are_png_and_pdf_and_the_same_again(small, tmp_path):
+def test_figure_files_have_the_same_bytes_in_every_run(small, tmp_path):
     paths = draw_all(SuiteResults(small), tmp_path / 'one')
     assert sorted(paths) == sorted((tmp_path / 'one').iterdir())
     assert [path.name for path in paths if path.suffix == '.png'] == [

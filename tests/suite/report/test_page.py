@@ -99,7 +99,7 @@ def test_nothing_in_the_page_is_loaded_from_elsewhere(drawn):
     assert policy['content'].startswith("default-src 'none'")
 
 
-def test_the_page_is_the_same_again(drawn, tmp_path):
+def test_the_page_has_the_same_bytes_in_every_run(drawn, tmp_path):
     results, _, text = drawn
     again = draw_all(SuiteResults(results), tmp_path / 'figures')
     assert render(suite_page(SuiteResults(results), again)) == text
@@ -118,7 +118,7 @@ def test_names_with_html_in_them_are_escaped(drawn):
     assert Reader(text).texts.count(evil) > 3
 
 
-def test_results_of_another_version_make_a_page_of_what_they_have():
+def test_results_of_an_older_version_make_a_page():
     model = dict(name='old', clean=dict(figures=dict(top1=90.0)))
     results = dict(suite=dict(title='Old'), models=[model])
     page = Reader(render(suite_page(SuiteResults(results), ())))

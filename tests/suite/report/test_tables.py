@@ -249,7 +249,7 @@ def test_markdown_has_a_cell_for_each_column(results):
     assert line.split(' | ')[2] == f'{part["fog"]["top1"]:.1f}'
 
 
-def test_the_report_links_figures_and_says_what_is_missing(results, tmp_path):
+def test_the_report_links_figures_and_lists_what_is_missing(results, tmp_path):
     results['missing'] = [dict(name='CINIC', reason='Not\nthere.')]
     results['failed'] = [dict(model='standard', name='SVHN', reason='NaN')]
     figures = [
@@ -267,7 +267,7 @@ def test_the_report_links_figures_and_says_what_is_missing(results, tmp_path):
     assert 'Not measured' not in text
 
 
-def test_what_was_not_measured_has_no_table():
+def test_metrics_without_values_have_no_table():
     results = fake_results(2, (), (), ())
     for model in results['models']:
         model.update(reliability=None)
@@ -310,7 +310,7 @@ def test_numbers_of_images_are_in_captions(results):
     assert caption.endswith('Images: Textures 1,000; SVHN 1,000.')
 
 
-def test_pooled_errors_are_told_apart_from_means(results):
+def test_pooled_errors_and_means_have_columns_of_their_own(results):
     results['models'][1]['shifts']['CIFAR-10-C']['ece_pooled'] = 0.0321
     found = table(results, 'Expected calibration error')
     assert found.header == [
@@ -326,7 +326,7 @@ def test_pooled_errors_are_told_apart_from_means(results):
     assert 'CIFAR-10-C' in table(results, 'Brier').header
 
 
-def test_the_report_says_what_it_was_made_with(results):
+def test_the_report_has_the_command_and_the_checkpoints(results):
     results.update(
         command='python tools/evaluate.py a.py b.pth',
         commit='0' * 40,
