@@ -17,6 +17,11 @@ SETTINGS = dict(a=1)
 
 
 @pytest.fixture
+def store(tmp_path):
+    return ResultStore(tmp_path / 'parts')
+
+
+@pytest.fixture
 def stored(tmp_path):
     made = ResultStore(tmp_path)
     made.save('one', SETTINGS, dict(top1=5.0), dict(msp=np.arange(3.0)))
@@ -78,44 +83,44 @@ def files_in(folder):
 ARRAYS = dict(energy=np.arange(3.0))
 
 
-def test_saved_results_are_read_back(parts):
-    parts.save('a model, K = 3', dict(b=1, a=(2, 3)), dict(x=[1.5]), ARRAYS)
-    result, arrays = parts.get('a model, K = 3', dict(a=[2, 3], b=1))
+def test_saved_results_are_read_back(store):
+    store.save('a model, K = 3', dict(b=1, a=(2, 3)), dict(x=[1.5]), ARRAYS)
+    result, arrays = store.get('a model, K = 3', dict(a=[2, 3], b=1))
     assert result == dict(x=[1.5]) and list(arrays) == ['energy']
     assert np.array_equal(arrays['energy'], ARRAYS['energy'])
-    assert parts.get('a model, K = 3', dict(b=2, a=(2, 3))) is None
-    assert parts.get('another', dict(b=1, a=(2, 3))) is None
-    parts.save('plain', {}, dict(y=None))
-    assert parts.get('plain', {}) == (dict(y=None), {})
+    assert store.get('a model, K = 3', dict(b=2, a=(2, 3))) is None
+    assert store.get('another', dict(b=1, a=(2, 3))) is None
+    store.save('plain', {}, dict(y=None))
+    assert store.get('plain', {}) == (dict(y=None), {})
 
 
 @pytest.mark.parametrize('name', ['A/B: c?', '…', 'x' * 400])
-def test_any_name_is_a_file_s(parts, name):
-    parts.save(name, {}, dict(y=1))
-    assert parts.get(name, {}) == (dict(y=1), {})
-    assert [path.parent for path in parts.folder.iterdir()] == [parts.folder]
+def test_any_name_can_be_a_file_name(store, name):
+    store.save(name, {}, dict(y=1))
+    assert store.get(name, {}) == (dict(y=1), {})
+    assert [path.parent for path in store.folder.iterdir()] == [store.folder]
 
 
 @pytest.mark.parametrize('function', ['os.replace', 'numpy.savez'])
-def test_a_full_disk_keeps_no_part(parts, monkeypatch, function):
+def test_a_full_disk_leaves_no_part_of_a_result(store, monkeypatch, function):
     with monkeypatch.context() as patch:
         patch.setattr(function, full)
         expected = 'room for results in .*parts, but got: No space left on'
         with pytest.raises(OSError, match=expected):
-            parts.save('a', {}, dict(x=1), ARRAYS)
-    assert parts.get('a', {}) is None
-    assert not parts.folder.exists()
-    parts.save('a', {}, dict(x=1), ARRAYS)
-    assert parts.get('a', {})[0] == dict(x=1)
+            store.save('a', {}, dict(x=1), ARRAYS)
+    assert store.get('a', {}) is None
+    assert not store.folder.exists()
+    store.save('a', {}, dict(x=1), ARRAYS)
+    assert store.get('a', {})[0] == dict(x=1)
 
 
-def test_a_part_is_whole_once_its_numbers_are_there(parts, monkeypatch):
+def test_a_result_is_complete_once_its_json_file_exists(store, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, 'replace', full_after(os.replace, 1))
         with pytest.raises(OSError, match='Make room, and run the same'):
-            parts.save('a', {}, dict(x=1), ARRAYS)
-    assert [path.suffix for path in parts.folder.iterdir()] == ['.npz']
-    assert parts.get('a', {}) is None
+            store.save('a', {}, dict(x=1), ARRAYS)
+    assert [path.suffix for path in store.folder.iterdir()] == ['.npz']
+    assert store.get('a', {}) is None
 
 
 def test_a_folder_of_parts_that_can_not_be(tmp_path):
