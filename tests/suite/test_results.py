@@ -239,7 +239,7 @@ def test_a_model_without_one_of_the_sets_has_no_mean_of_the_group():
 
 @pytest.fixture
 def results():
-    return fake_results(3, num_kinds=2)
+    return fake_results()
 
 
 def test_the_table_has_one_row_for_each_value(results):
