@@ -205,15 +205,11 @@ def measure_all(
     load_template()
     import_pandas()
     start = time.time()
-    cells = (
-        1
-        + len(suite.ood)
-        + sum(len(list(one.cells())) for one in suite.shifts)
-    )
     with only_run(out):
         with progress_bars(console) as bars:
             whole = bars.add_task(
-                escape(f'{suite.title}: all'), total=cells * len(candidates)
+                escape(f'{suite.title}: all'),
+                total=suite.num_cells * len(candidates),
             )
             now = bars.add_task('', total=1.0)
             outcome = run_suite(

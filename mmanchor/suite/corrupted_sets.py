@@ -1,7 +1,6 @@
 """Makes the corrupted test sets of a suite that nobody published."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from mmpretrain.registry import DATASETS
 from ..datasets.corruptions.set_writer import (
     RECORD,
     ArraySource,
+    Report,
     read_record,
     write_corrupted_set,
 )
@@ -25,7 +25,6 @@ SEED = 0
 CLEAN = ('clean_images.npy', 'clean_labels.npy')
 CLEAN_MASK = 'clean_mask.npy'
 MADE_FROM = 'made_from.json'
-Report = Callable[[str, int, int], None]
 
 
 def make_corrupted(

@@ -194,6 +194,12 @@ class Suite:
         """All test sets."""
         return (self.clean, *self.shifts, *self.ood)
 
+    @property
+    def num_cells(self) -> int:
+        """The number of sets, kinds and severities that are measured."""
+        shifts = sum(len(list(one.cells())) for one in self.shifts)
+        return 1 + shifts + len(self.ood)
+
 
 DEFAULT_SCORES = (
     'energy',
