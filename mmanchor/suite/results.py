@@ -445,7 +445,8 @@ def _rows_of_model(model: dict) -> Iterator[tuple]:
         f'smooth_ece_{part}': value
         for part, value in (model.get('smooth_ece') or {}).items()
     }
-    over_sets['relative_mce'] = model.get('mce')
+    if model.get('mce') is not None:
+        over_sets['relative_mce'] = model['mce']
     yield from rows('all', ALL_SETS, over_sets)
     for name, content in (model.get('ood') or {}).items():
         content = content or {}
@@ -459,7 +460,7 @@ def _rows_of_model(model: dict) -> Iterator[tuple]:
             figures = {metric: metrics.get(metric) for metric in REJECTION}
             yield from rows('ood_means', group_point(group, score), figures)
     content = model.get('temperature') or {}
-    fitted = dict(temperature=content.get('temperature'))
+    fitted = {key: content[key] for key in content if key == 'temperature'}
     for when in ('before', 'after'):
         for metric, value in (content.get(when) or {}).items():
             fitted[f'{metric}_{when}_temperature'] = value
