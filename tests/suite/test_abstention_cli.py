@@ -1,4 +1,4 @@
-"""The command that finds a threshold, and predictions that use it."""
+"""``tools/threshold.py``, and predictions that use its threshold."""
 
 import json
 
@@ -12,7 +12,7 @@ from mmanchor.suite.abstention_cli import choose_threshold
 
 @pytest.fixture
 def choose(copied, suite_file, data):
-    """Run the command, on a copy of a model."""
+    """Run the command on a copy of a model."""
 
     def run(word, *words, more='held_out = dict(share=0.5)'):
         config, path = copied(word)

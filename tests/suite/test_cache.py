@@ -1,4 +1,4 @@
-"""Results on disk: they come back, or are measured again."""
+"""The store of results, full disks, and locks on folders."""
 
 import errno
 import json
@@ -64,7 +64,7 @@ def full(*args, **kwargs):
 
 
 def full_after(function, count):
-    """A function that finds the disk full from some call on."""
+    """Make a function raise `disk full` after a number of calls."""
     calls = []
 
     def limited(*args, **kwargs):

@@ -42,7 +42,7 @@ def test_scores_that_are_not_finite(outcome, monkeypatch):
 def test_a_model_without_errors_on_held_out_images_has_no_temperature(
     outcome, copied
 ):
-    # the label of most images out of one class, whatever is shown
+    # a model that always predicts class 3, tested on images of class 3
     _, path = copied()
     poison(path, 'head.fc.weight', 0.0)
     saved = torch.load(path, weights_only=False)
@@ -91,7 +91,7 @@ def test_a_model_for_another_number_of_classes(outcome):
 
 @pytest.fixture
 def candidate(trained):
-    """One of the models, with its config changed."""
+    """Build one of the candidates, with changes to its config."""
 
     def make(word='anchored', checkpoint=None, **options):
         cfg = Config(getattr(trained, f'{word}_cfg').to_dict())

@@ -1,4 +1,4 @@
-"""The command from its line to what it leaves behind."""
+"""``tools/evaluate.py``: its flags, what it writes and what it prints."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ NAMES = ['standard', 'anchored, K = 1', 'anchored, K = 3']
 
 @pytest.fixture(scope='module')
 def once(trained, tmp_path_factory):
-    """One run with three models, looked at by several tests."""
+    """One run with three models, which several tests share."""
     from helpers.tiny_suites import SUITE, write_arrays
 
     folder = tmp_path_factory.mktemp('once')
@@ -116,7 +116,7 @@ def test_the_page_shows_images_of_every_model_and_references_of_one(once):
     for name in NAMES:
         assert f'<h3>{name}: most uncertain</h3>' in text
         assert f'<h3>Confusion matrix: {name}</h3>' in text
-    # four images beside three references, of the model with several
+    # four images beside three references: only one model has several
     assert text.count('<div class="pair">') == 4
     assert text.count('<div>with reference 3: ') == 4
     assert text.count('alt="fog, severity 3"') == 1
@@ -130,7 +130,7 @@ def test_a_page_without_images_says_so_and_measures_nothing_again(
     shutil.copytree(out, tmp_path / 'out')
     words = words_of(trained, out.parent)
     words[words.index(str(out))] = str(tmp_path / 'out')
-    monkeypatch.setattr(Candidate, 'load', None)  # would fail
+    monkeypatch.setattr(Candidate, 'load', None)  # loading would raise
     path = tmp_path / 'out/report.html'
     pages = []
     for flags in ([], [], ['--no-images']):
@@ -175,7 +175,7 @@ def test_a_report_with_differences_and_figures(once):
     assert {unquote(link) for link in links} == {
         f'figures/{path.name}'
         for path in (out / 'figures').iterdir()
-        if path.suffix != '.svg'  # those of the page
+        if path.suffix != '.svg'  # the page embeds the SVG files
     }
 
 

@@ -1,4 +1,4 @@
-"""Corrupted sets that a suite makes by itself."""
+"""Corrupted sets that a suite makes from its clean set."""
 
 import errno
 import json
@@ -47,7 +47,7 @@ FILES = [
 
 @pytest.fixture
 def make(suite_file, tmp_path):
-    """Make the set of the suite."""
+    """Make the corrupted set of the suite."""
 
     def made(more='', root='data', **options):
         suite = load_suite(suite_file(MORE + more), tmp_path / root)
@@ -211,7 +211,7 @@ def test_some_of_the_images_are_corrupted_with_the_settings(make, tmp_path):
     assert mask.shape == (40,) and mask.sum() == 23
     taken = np.bincount(labels[mask], minlength=10)
     there = np.bincount(labels, minlength=10)
-    # as even as it goes: a class has less only where it has no more
+    # balanced: a class has fewer images only if it has no more of them
     assert (taken >= np.minimum(there, taken.max() - 1)).all()
     assert np.array_equal(np.load(folder / 'clean_images.npy'), images[mask])
     assert np.array_equal(
@@ -275,7 +275,9 @@ def test_reports_name_the_settings(trained, measured, tmp_path):
     }
     report = (tmp_path / 'out' / 'report.md').read_text()
     words = "2 kinds × 2 severities, CIFAR-C's settings, of 20 images."
-    assert report.count(words) == 3  # all, by severity, by kind
+    assert (
+        report.count(words) == 3
+    )  # in the tables of all sets, by severity and by kind
     assert f'Made: {words}' in report
 
 
@@ -365,11 +367,11 @@ def test_a_run_that_waited_does_not_make_the_set_again(
     make, tmp_path, monkeypatch
 ):
     make()
-    monkeypatch.setattr(making, '_read', None)  # nor reads anything
+    monkeypatch.setattr(making, '_read', None)  # reading would raise
     folder = tmp_path / 'data' / 'made'
     record = folder / 'made_from.json'
     told = record.read_text()
-    record.unlink()  # as while it is being made
+    record.unlink()  # a set that is still being made has none
     before = times(folder)
     with ThreadPoolExecutor() as pool:
         with only_run(folder):

@@ -1,4 +1,4 @@
-"""Several checkpoints of one config, measured as one model."""
+"""Deep ensembles: several checkpoints of one config, measured as one."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ DIGITS = Cell('Digits', dict(type='Digits', split='test', indices=60))
 
 
 def change(path, cfg=None, classes=None):
-    """Move a checkpoint's weights a little, and what it says of itself."""
+    """Change the weights of a checkpoint a little, and its metadata."""
     saved = torch.load(path, weights_only=False)
     generator = torch.Generator().manual_seed(0)
     for name, weight in saved['state_dict'].items():
@@ -68,7 +68,7 @@ def test_probabilities_are_averaged_and_scores_made_from_mean_logits(
     logits = sum(one['pred_logits'] for one in alone) / 2
     torch.testing.assert_close(found['pred_logits'], logits)
     assert energy(found['pred_logits']).std() > 0.01
-    assert energy(found['answer']).abs().max() < 1e-5  # of no use as a score
+    assert energy(found['answer']).abs().max() < 1e-5  # useless as a score
     assert ('pred_std' in found) == (word == 'anchored')
 
 
@@ -142,7 +142,7 @@ def test_the_command_takes_checkpoints_with_plus_signs(
     text = (tmp_path / 'out' / 'report.md').read_text()
     assert '| standard, ensemble of 2 |' in text
     assert 'ensembles: probabilities averaged over members' in text
-    # the file beside a checkpoint is of that checkpoint alone
+    # the file beside a checkpoint belongs to that checkpoint only
     assert not path.with_suffix('.temperature.json').exists()
 
 

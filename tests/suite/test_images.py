@@ -1,4 +1,4 @@
-"""Images in batches, against the host's own way to read them."""
+"""Batches of images, compared with those of the host's data loader."""
 
 import pickle
 
@@ -50,7 +50,7 @@ def files(tmp_path, images):
 
 @pytest.fixture
 def in_memory(tmp_path, images, monkeypatch):
-    """The same images as the host's CIFAR-10, which holds them."""
+    """The same images in memory, as the host's CIFAR-10 data set."""
     folder = tmp_path / CIFAR10.base_folder
     folder.mkdir()
     big = images.repeat(2, 1).repeat(2, 2)
@@ -181,7 +181,7 @@ def test_some_of_the_images(dataset, rows):
     assert len(some) == len(rows)
     assert torch.equal(torch.cat(list(some)), images[list(rows)])
     assert torch.equal(some.labels, labels[list(rows)])
-    some.select(np.array([0]))  # of those that are left
+    some.select(np.array([0]))  # positions count the images that are left
     assert torch.equal(torch.cat(list(some)), images[[rows[0]]])
 
 
@@ -292,7 +292,7 @@ def photographs(tmp_path):
 
 
 def uncorrupted(folder, clean, steps):
-    """A made set whose "corruption" leaves every image as it was."""
+    """Write a corrupted set whose images equal the clean ones."""
     images = in_suite(clean, steps=steps)
     arrays = torch.cat(list(images)).permute(0, 2, 3, 1).numpy()
     folder.mkdir()
@@ -375,7 +375,7 @@ def test_torchvision_s_crop_is_left_out_as_well():
 def test_images_that_a_set_did_not_crop_are_cropped_by_the_model(
     tmp_path, photographs
 ):
-    """A folder made in ImageNet-C's layout may hold images as they were."""
+    """A folder in ImageNet-C's layout may hold images that are not cropped."""
     pipeline = TestPipeline([*FILES, *resize_and_crop(36, 32), *PACK])
     (found,) = ImageBatches(
         Cell('whole', photographs, is_cropped=True), pipeline

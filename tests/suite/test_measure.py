@@ -26,7 +26,7 @@ DIGITS = dict(type='Digits', split='test', indices=40)
 
 @DATASETS.register_module()
 class FewerDigits(BaseDataset):
-    """Digits of some classes, in a set that knows of all ten."""
+    """Digits of some classes, in a data set that declares all ten."""
 
     METAINFO = dict(classes=tuple('0123456789'), kept_classes=KEPT)
 
@@ -87,7 +87,7 @@ def test_files_are_measured_as_by_the_runner(small_config, tmp_path):
         dict(type='Resize', scale=(16, 16)),
         dict(type='PackInputs'),
     ]
-    # what the pipeline reads, the model gets: BGR
+    # the pipeline reads BGR, and the model gets it
     cfg.val_dataloader.dataset.pipeline = pipeline
     dataset = dict(type='CustomDataset', data_root=str(tmp_path / 'files'))
     found = in_suite(cfg, cfg.load_from, Cell('files', dataset))
@@ -275,7 +275,7 @@ def test_single_references_have_the_accuracy_of_each_alone(
         model.model.reference_bank.use(1)
         batches = ImageBatches(Cell('a set', DIGITS), model.pipeline)
         (found,) = measure(model, batches, 'cpu', single_references=True)
-        # one reference alone is the answer itself
+        # with a single reference, its prediction is that of the model
         assert 'top1_reference_1' not in found.figures
         alone.append(found.figures['top1'])
     assert [
@@ -311,7 +311,7 @@ PROTOCOLS = [
 
 @pytest.fixture
 def arrays(tmp_path):
-    """Sixty noisy images of 16x16, at five severities, in colours."""
+    """Sixty noisy RGB images, 16x16, at five severities."""
     rng = np.random.default_rng(0)
     folder = tmp_path / 'arrays'
     folder.mkdir()
@@ -327,7 +327,9 @@ def in_runner(cfg, dataset, how=None):
     cfg.test_dataloader.dataset = dataset
     cfg.test_dataloader.batch_size = 32
     left_out = set() if 'custom_hooks' in cfg else set(REFERENCE_METRICS)
-    if how and how.get('protocol') == 'adaptive':  # spreads of unlike numbers
+    if (
+        how and how.get('protocol') == 'adaptive'
+    ):  # spreads over different numbers of references do not compare
         left_out = {'ReferenceSpread'}
     cfg.test_evaluator = [
         config for config in METRIC_CONFIGS if config['type'] not in left_out

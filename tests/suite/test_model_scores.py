@@ -38,7 +38,7 @@ PHOTOS = Cell('Photographs', dict(type='PhotoPatches', size=16, count=30))
 
 @pytest.fixture
 def candidate(trained, tmp_path):
-    """One of the models, with a folder of its own."""
+    """Copy one of the models into a folder of its own."""
 
     def make(word='standard', name='own'):
         folder = tmp_path / name
@@ -263,7 +263,7 @@ def test_suites_score_standard_and_anchored_models(outcome, trained):
 
 
 def test_a_suite_goes_on_where_a_score_cannot_be_fitted(outcome, counted):
-    # a tenth of the images is fewer than there are features
+    # a tenth of the images are fewer than the features
     found = outcome(scores=('Mahalanobis', 'KNN', 'msp'))
     (one,) = found.failed
     assert (one['model'], one['name']) == ('standard', 'Mahalanobis')

@@ -181,7 +181,7 @@ def test_curves_rise_and_enclose_the_area(scores):
 def test_points_are_shares_at_a_threshold():
     inside, outside = np.arange(101.0), np.array([-1.0, 50.5, 99.5, 200.0])
     found = compare_scores(inside, outside)
-    # all above 100; then 99.5 as well
+    # the first threshold is 100; 99.5 is above the second one
     assert found['roc']['tpr'][:2] == [0.25, 0.5]
     assert found['roc']['fpr'][1] == pytest.approx(2 / 101)
     assert found['roc']['tpr'][-1] == 0.75
@@ -204,7 +204,7 @@ def test_far_scores_are_in_the_outermost_bins():
 
 
 def test_scores_of_one_side_alone_are_refused():
-    # of no clean image there is no pass, so this is out of reach of users
+    # users can't reach this: without clean images nothing is measured
     with pytest.raises((ValueError, IndexError)):
         compare_scores(np.zeros(0), np.zeros(3))
 
@@ -311,7 +311,7 @@ def test_csv_parses_back_to_the_values(results):
         tuple(line[key] for key in keys): float(line['value'])
         for line in lines
     }
-    assert len(found) == len(lines)  # no two say the same
+    assert len(found) == len(lines)  # all keys differ
     for model in results['models']:
         name = model['name']
         part = model['shifts']['CIFAR-10-C']

@@ -1,4 +1,4 @@
-"""A suite goes on where it was stopped, and measures nothing twice."""
+"""A suite resumes where it was stopped, and measures nothing twice."""
 
 import json
 import os
@@ -26,7 +26,7 @@ EVERY = ['Digits', *ARRAYS, 'Photographs']
 
 @pytest.fixture
 def counted(monkeypatch):
-    """The cells that are measured, as they are."""
+    """Records the name of each cell that is measured."""
     found = []
     batches_of = runner.ModelEvaluator.batches
 
@@ -56,7 +56,7 @@ def counted(monkeypatch):
 
 
 def later(path):
-    """Set a file's time forward: clocks of disks may be coarse."""
+    """Set the time of a file forward: file systems may have coarse clocks."""
     stat = path.stat()
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
 
@@ -178,23 +178,23 @@ def test_a_failure_is_tried_again(trained, measured, counted, data):
     assert counted() == ['Digits', *ARRAYS[:2], 'Photographs']
     write_arrays(data / 'arrays', seed=0)
     assert measured(trained.standard)['failed'] == []
-    # labels were written again as well
+    # the labels were written again as well, which concerns all kinds
     assert counted() == ARRAYS
 
 
 def started(arguments, folder):
-    """The command in a process of its own."""
+    """Start the command in its own process."""
     return ForkedTool(
         TOOL,
         *arguments,
         output=folder / 'printed',
         cwd=folder,
         env=dict(DAWDLE='0.1'),
-    )  # so that there is time to stop it
+    )  # slow enough to be stopped in between
 
 
 def stop(process, parts, with_signal):
-    """Send a signal once a part or two are there."""
+    """Send a signal as soon as one or two results are saved."""
     for _ in range(3000):
         if len(list(parts.glob('*.json'))) >= 2:
             break
@@ -248,7 +248,7 @@ def test_a_run_that_was_stopped_goes_on(
     for path in kept:
         json.loads((parts / path).read_text())
     assert 2 <= len(kept) < 6
-    (parts / '.partial-left').mkdir()  # as a kill may leave behind
+    (parts / '.partial-left').mkdir()  # a killed run may leave such a folder
 
     measured(trained.standard, more=more)
     again = counted()

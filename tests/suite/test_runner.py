@@ -1,4 +1,4 @@
-"""A suite of which some sets are missing or damaged; mean corruption errors."""
+"""Missing and damaged sets, progress, and mean corruption errors."""
 
 import re
 
@@ -20,14 +20,14 @@ PLAIN = 'shifts.append(dict(name="More", dataset=dict({})))'
 
 
 def more(**dataset):
-    """A line for the suite: one more shifted set."""
+    """A line of a suite file that adds a shifted set."""
     text = ', '.join(f'{key}={value!r}' for key, value in dataset.items())
     return PLAIN.format(text)
 
 
 @DATASETS.register_module()
 class NothingAtAll(BaseDataset):
-    """A set without an image."""
+    """A data set without images."""
 
     METAINFO = dict(classes=tuple('0123456789'))
 
@@ -101,7 +101,7 @@ def test_clean_images_that_are_not_there(outcome):
     )
     (one,) = found.missing
     assert one['name'] == 'Digits' and found.failed == []
-    # nothing to compare scores with
+    # there are no clean scores to compare with
     assert sets_of(found) == [False, 'Arrays']
     assert found.models[0]['reliability'] is None
 
@@ -244,11 +244,13 @@ def test_everything_that_is_wrong_is_in_the_report(
     )
     assert len(results['missing']) == len(results['failed']) == 1
     text = (tmp_path / 'out' / 'report.md').read_text()
-    shown = ''.join(capsys.readouterr().out.split())  # however it is cut
+    shown = ''.join(
+        capsys.readouterr().out.split()
+    )  # lines may break anywhere
     assert '## Not measured' in text
     for reason in ('labels.npy to be a whole .npy file', '[gone]'):
         assert reason.replace(' ', '') in shown
-    # the report leaves folders of the machine out
+    # the report has no folders of the machine
     assert 'labels.npy to be a whole .npy file' in text
     assert 'Failed:standard,Arrays.' in shown
     assert 'Notthere:More.ExpectedCIFAR-10-C' in shown
@@ -273,7 +275,7 @@ def test_progress_ends_at_the_end(outcome, data, trained, suite_file):
         Settings(),
         done=counts.append,
     )
-    # clean; four of arrays; all of CIFAR-10-C; one of no class
+    # clean; four arrays; all of CIFAR-10-C; one OOD set
     assert sum(counts) == 1 + 4 + 19 * 5 + 1
 
 
@@ -294,7 +296,7 @@ ood = []
 
 @pytest.fixture
 def write_imagenet_c(data):
-    """Write kinds of corruption, an image a class and severity."""
+    """Write kinds of corruption: one image for each class and severity."""
 
     def written(kinds):
         one = data / 'image.png'
@@ -341,7 +343,7 @@ def test_errors_are_relative_to_alexnet(
 
 def test_two_classes_alone_compete(outcome, write_imagenet_c):
     found = outcome(write_imagenet_c(['fog']))
-    # the same image of both: one is right
+    # both classes have the same image, so one is right
     figures = found.models[0]['shifts']['ImageNet-C']['mean']
     assert figures['top1'] == 50
 

@@ -28,7 +28,7 @@ BUILT_IN = (
 
 @pytest.fixture
 def load(suite_file):
-    """Load the tiny suite with more lines."""
+    """Load the tiny suite, with more lines appended."""
     return lambda more='', **options: load_suite(suite_file(more), **options)
 
 
@@ -40,9 +40,9 @@ def test_built_in_suites_are_all_tested():
 def test_built_in_suites_load(name):
     suite = load_suite(name)
     assert suite.name == name and suite.title
-    # OpenOOD's are of images out of distribution alone
+    # OpenOOD's suites have only out-of-distribution sets
     assert suite.ood and bool(suite.shifts) != name.endswith('openood')
-    # of the digits more: see its file
+    # the digits hold out more: their config gives the reason
     assert suite.held_out == HeldOut(0.4 if name == 'digits' else 0.1, 0)
     for one in suite.sets:
         assert list(one.cells())[0].name == one.name
@@ -323,11 +323,11 @@ LAYOUTS = {
         ),
     ),
 }
-SIZES = (28, 32, 64, 40)  # sets have images of other sizes
+SIZES = (28, 32, 64, 40)  # images in a set differ in size
 
 
 def write_set(root, benchmark, subset, folder, count=4):
-    """Images, one of which the list leaves out, and the list."""
+    """Write images, and a list that leaves out one of them."""
     rng = np.random.default_rng(len(subset))
     (root / folder).mkdir(parents=True, exist_ok=True)
     top, inside = folder.split('/', 1)
@@ -427,7 +427,7 @@ def test_near_and_far_have_means_of_their_own(
         openood('tin', 'near'),
         openood('cifar100', 'near'),
         openood('mnist', 'far'),
-        openood('svhn', 'far'),  # not there
+        openood('svhn', 'far'),  # this set is missing
     ]
     results = measured(
         trained.standard,

@@ -1,4 +1,4 @@
-"""Temperatures, fitted on images that are held out."""
+"""Temperatures are fitted on held-out images, which are never tested."""
 
 import csv
 
@@ -16,11 +16,14 @@ from mmanchor.suite.spec import Cell, HeldOut
 
 MORE = "clean['dataset']['indices'] = 200\nheld_out = dict(share=.25, seed=3)"
 HELD = HeldOut(0.25, 3)
-ARRAYS, CELLS = 20, 4  # images a severity; kinds and severities
+ARRAYS, CELLS = (
+    20,
+    4,
+)  # images of each severity; number of kinds and severities
 
 
 def by_hand(trained, word, rows):
-    """Answers on some of the clean images, and labels."""
+    """Measure a model directly on some of the clean images."""
     candidate = Candidate(
         word,
         getattr(trained, f'{word}_cfg'),
@@ -84,14 +87,14 @@ def test_shifts_and_scores_come_with_it(outcome):
     one, other = (
         row['ood']['Photographs']['scores'] for row in (before, after)
     )
-    assert one['energy'] == other['energy']  # of logits
+    assert one['energy'] == other['energy']  # scores of logits don't change
     assert one['msp'] != other['msp']
 
 
 def test_copies_of_images_that_are_held_out_are_left_out(
     outcome, monkeypatch, tmp_path
 ):
-    """Of a set that has copies of some of the clean images."""
+    """The corrupted set has copies of some of the clean images."""
     seen = {}
     inner = ModelEvaluator.batches
 
@@ -190,12 +193,12 @@ def test_held_out_images_are_never_tested(outcome, monkeypatch):
     )
     held, *tested = seen
     assert np.array_equal(held, HELD.rows(200, True))
-    # the clean set, alone and with the classes of an ood set
+    # the clean set: all classes, and those of the OOD set
     clean = [rows for rows in tested if rows.max() >= ARRAYS]
     assert len(clean) == 2
     for rows in clean:
         assert np.array_equal(rows, HELD.rows(200, False))
-    # corrupted arrays, which stand for the clean images, leave out the same
+    # corrupted arrays are copies of clean images, so the same are left out
     arrays = [rows for rows in tested if rows.max() < ARRAYS]
     assert len(arrays) == CELLS
     for rows in arrays:

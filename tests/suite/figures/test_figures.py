@@ -1,4 +1,4 @@
-"""Figures, by what is in them; their files, as bytes."""
+"""Figures: what they show, and the bytes of their files."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def legend_texts(figure):
 
 
 def cells(axes):
-    """Texts of a heat map, by row."""
+    """The texts of a heat map, row by row."""
     rows, columns = axes.images[0].get_array().shape
     texts = [text.get_text() for text in axes.texts]
     return np.array(texts).reshape(rows, columns)
@@ -142,7 +142,9 @@ def test_reliability_has_bins_gaps_shares_and_the_error():
     )
     model['shifts']['CIFAR-10-C']['mean']['ece'] = 0.0876
     (figure,) = reliability_figures(SuiteResults(results))
-    assert len(panels(figure)) == 2 * 2 * 3  # models; sets, with histograms
+    assert (
+        len(panels(figure)) == 2 * 2 * 3
+    )  # models; sets; diagram and histogram
     (axes,) = [
         axes
         for axes in panels(figure)
@@ -190,7 +192,7 @@ def test_anomaly_scores_are_densities_and_curves():
     assert inside.tolist() == [0.375, 0.125]
     assert outside.tolist() == [0, 0.5]
     assert to_hex(histograms[1].patches[1].get_edgecolor()) == COLOURS[1]
-    _, _, line = curves.lines  # after the diagonal
+    _, _, line = curves.lines  # the diagonal comes before
     assert line.get_xydata().tolist() == [[0, 0], [50, 75], [100, 100]]
     assert line.get_color() == COLOURS[1]
     text = legend_texts(figure.subfigs[1])
@@ -201,7 +203,7 @@ def test_anomaly_scores_are_densities_and_curves():
 
 
 def test_spread_has_a_point_for_each_cell():
-    results = fake_results(3)  # K of the third is 10
+    results = fake_results(3)  # only the third model has K = 10
     figure = spread_figure(SuiteResults(results))
     (axes,) = panels(figure)
     assert axes.get_title(loc='left') == NAMES[2]
@@ -254,13 +256,13 @@ def test_nothing_sticks_out_of_the_figure(build, num_models):
         box = part.get_tightbbox(renderer)
         assert box.x0 > -1 and box.x1 < width + 1
         assert box.y0 > -1 and box.y1 < height + 1
-        if part in figure.axes:  # neither is squeezed to nothing
+        if part in figure.axes:  # no panel is squeezed to nothing
             assert part.bbox.height > 8 and part.bbox.width > 100
 
 
 @pytest.fixture
 def small():
-    """Results that are drawn in a second."""
+    """Results with few figures, to be drawn quickly."""
     return fake_results(3, num_kinds=2, plain=(), ood=('SVHN',))
 
 
@@ -276,7 +278,7 @@ def test_figure_files_have_the_same_bytes_in_every_run(small, tmp_path):
     ]
     with rc_context(
         {'font.size': 20, 'xtick.direction': 'in'}
-    ):  # a user's own
+    ):  # settings of a user
         again = draw_all(SuiteResults(small), tmp_path / 'two')
     for path, other in zip(paths, again):
         assert path.with_suffix('.pdf') in paths

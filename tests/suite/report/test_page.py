@@ -1,4 +1,4 @@
-"""The page of a suite: what it says, what it holds and what it leaves out."""
+"""The HTML page of a suite: its summary, its blocks and its escaping."""
 
 import re
 from html.parser import HTMLParser
@@ -22,7 +22,7 @@ from mmanchor.suite.spec import load_suite
 
 
 class Reader(HTMLParser):
-    """Checks that tags are closed in order, and gathers what is there."""
+    """Checks that tags are closed in order; collects tags and texts."""
 
     VOID = {'meta', 'img', 'link', 'br', 'use', 'path'}
 
@@ -64,7 +64,7 @@ def answers_of(labels, predicted, **more):
 
 @pytest.fixture(scope='module')
 def drawn(tmp_path_factory):
-    """Results that are drawn in a second, and the page they make."""
+    """Small results, their figures and their page."""
     results = fake_results(2, num_kinds=2, plain=(), ood=('SVHN',))
     folder = tmp_path_factory.mktemp('drawn')
     paths = draw_all(SuiteResults(results), folder)

@@ -57,7 +57,7 @@ addEventListener('message', function (event) {
 
 
 def opened(path) -> tuple[str, str]:
-    """What Chromium has made of a page, and what its console says."""
+    """Open a page in Chromium; return the probe's findings and the console."""
     done = subprocess.run(
         [
             shutil.which('chromium') or 'chromium',
@@ -82,7 +82,7 @@ def opened(path) -> tuple[str, str]:
 
 @pytest.fixture
 def page(suite_file, data, tmp_path):
-    """A page with everything that pages have."""
+    """A page with every kind of block."""
     results = fake_results(3, num_kinds=4)
     answers = {
         model['name']: dict(
@@ -117,9 +117,9 @@ def test_the_page_opens_sorts_and_fits(page, tmp_path, width):
     assert found['down'] == sorted(found['down'], reverse=True)
     assert found['up'] == sorted(found['up'])
     assert found['down'] != found['up'] and len(found['up']) == 3
-    assert found['wide'] <= found['window']  # nothing but tables scrolls
+    assert found['wide'] <= found['window']  # only tables may scroll
     assert len(found['images']) > 50 and min(found['images']) > 0
-    # as wide as can be read, whatever the window
+    # text stays readable in a window of any width
     assert len(found['figures']) == 6 and min(found['figures']) > 250
 
 

@@ -16,7 +16,7 @@ from mmanchor.suite.results import SuiteResults
 
 @pytest.fixture
 def results():
-    """Three models, with numbers that tables show as they are."""
+    """Three models, with values that need no rounding in tables."""
     results = fake_results()
     for model, top1 in zip(results['models'], (74.7, 88.3, 74.68)):
         model['shifts']['CIFAR-10-C']['mean']['top1'] = top1
@@ -130,7 +130,7 @@ def test_calibration_is_of_clean_and_shifted_sets(results):
     results['models'][0]['smooth_ece'] = None
     found = table(results, 'Smoothed')
     assert column(found, 'mean ± std')[:2] == ['–', '0.081 ± 0.020']
-    model['smooth_ece']['std'] = None  # one shifted set
+    model['smooth_ece']['std'] = None  # there is one shifted set
     assert column(table(results, 'Smoothed'), 'mean ± std')[1] == '0.081'
     model['shifts']['CIFAR-10-C']['mean'].update(nll=0.5554, brier=0.25)
     assert column(table(results, 'Negative'), 'CIFAR-10-C')[1] == '0.555'
@@ -202,7 +202,9 @@ def test_tables_fit_the_terminal_and_nothing_is_cut(width, continued):
         ('Textures (DTD)', 'SVHN', 'CIFAR-100', 'Places365', 'iSUN'),
     )
     text = printed(results, width)
-    assert max(map(len, text.split('\n'))) <= width + 1  # a combining letter
+    assert (
+        max(map(len, text.split('\n'))) <= width + 1
+    )  # one character is a combining one
     assert '…' not in text
     for accuracy in column(
         table(results, 'Top-1 accuracy, %'), 'a_set_of_my_own_with_a_long_name'
@@ -241,7 +243,9 @@ def test_markdown_has_a_cell_for_each_column(results):
         for block in text.split('\n\n')
         if block.startswith('|')
     ]
-    assert len(blocks) == len(all_tables(SuiteResults(results))) + 1  # by kind
+    assert (
+        len(blocks) == len(all_tables(SuiteResults(results))) + 1
+    )  # the table by kind
     for block in blocks:
         assert len({line.count('|') for line in block}) == 1
     part = results['models'][1]['shifts']['CIFAR-10-C']['by_kind']
@@ -346,7 +350,7 @@ def test_the_report_has_the_command_and_the_checkpoints(results):
 
 
 def test_a_report_is_written_in_a_locale_without_letters(tmp_path):
-    """Names of sets and models, and signs, are no ASCII."""
+    """Names of sets and models, and signs, are not ASCII."""
     code = f"""
 import sys
 sys.path[:0] = {[str(Path(__file__).parents[i]) for i in (2, 3)]!r}
