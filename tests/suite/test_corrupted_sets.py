@@ -275,9 +275,8 @@ def test_reports_name_the_settings(trained, measured, tmp_path):
     }
     report = (tmp_path / 'out' / 'report.md').read_text()
     words = "2 kinds × 2 severities, CIFAR-C's settings, of 20 images."
-    assert (
-        report.count(words) == 3
-    )  # in the tables of all sets, by severity and by kind
+    # in the tables of all sets, by severity and by kind
+    assert report.count(words) == 3
     assert f'Made: {words}' in report
 
 

@@ -327,9 +327,8 @@ def in_runner(cfg, dataset, how=None):
     cfg.test_dataloader.dataset = dataset
     cfg.test_dataloader.batch_size = 32
     left_out = set() if 'custom_hooks' in cfg else set(REFERENCE_METRICS)
-    if (
-        how and how.get('protocol') == 'adaptive'
-    ):  # spreads over different numbers of references do not compare
+    # spreads over different numbers of references do not compare
+    if how and how.get('protocol') == 'adaptive':
         left_out = {'ReferenceSpread'}
     cfg.test_evaluator = [
         config for config in METRIC_CONFIGS if config['type'] not in left_out

@@ -244,9 +244,8 @@ def test_everything_that_is_wrong_is_in_the_report(
     )
     assert len(results['missing']) == len(results['failed']) == 1
     text = (tmp_path / 'out' / 'report.md').read_text()
-    shown = ''.join(
-        capsys.readouterr().out.split()
-    )  # lines may break anywhere
+    # lines may break anywhere
+    shown = ''.join(capsys.readouterr().out.split())
     assert '## Not measured' in text
     for reason in ('labels.npy to be a whole .npy file', '[gone]'):
         assert reason.replace(' ', '') in shown

@@ -142,9 +142,8 @@ def test_reliability_has_bins_gaps_shares_and_the_error():
     )
     model['shifts']['CIFAR-10-C']['mean']['ece'] = 0.0876
     (figure,) = reliability_figures(SuiteResults(results))
-    assert (
-        len(panels(figure)) == 2 * 2 * 3
-    )  # models; sets; diagram and histogram
+    # models; sets; diagram and histogram
+    assert len(panels(figure)) == 2 * 2 * 3
     (axes,) = [
         axes
         for axes in panels(figure)

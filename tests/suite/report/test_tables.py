@@ -202,9 +202,8 @@ def test_tables_fit_the_terminal_and_nothing_is_cut(width, continued):
         ('Textures (DTD)', 'SVHN', 'CIFAR-100', 'Places365', 'iSUN'),
     )
     text = printed(results, width)
-    assert (
-        max(map(len, text.split('\n'))) <= width + 1
-    )  # one character is a combining one
+    # one character is a combining one
+    assert max(map(len, text.split('\n'))) <= width + 1
     assert '…' not in text
     for accuracy in column(
         table(results, 'Top-1 accuracy, %'), 'a_set_of_my_own_with_a_long_name'
@@ -243,9 +242,8 @@ def test_markdown_has_a_cell_for_each_column(results):
         for block in text.split('\n\n')
         if block.startswith('|')
     ]
-    assert (
-        len(blocks) == len(all_tables(SuiteResults(results))) + 1
-    )  # the table by kind
+    # the table by kind
+    assert len(blocks) == len(all_tables(SuiteResults(results))) + 1
     for block in blocks:
         assert len({line.count('|') for line in block}) == 1
     part = results['models'][1]['shifts']['CIFAR-10-C']['by_kind']
