@@ -25,9 +25,8 @@ from .engine.launch import build_runner
 from .functional import anchor
 from .suite.candidates import Candidate, named
 from .suite.cli import measure_all
-from .suite.report.reading import clean, corruptions, scores, shift
-from .suite.settings import Settings
-from .suite.spec import load_suite
+from .suite.results import Point, SuiteResults
+from .suite.spec import Settings, load_suite
 from .utils.config import CONFIG_DIR
 from .utils.console import progress_bars
 from .utils.files import whole_files
@@ -86,10 +85,11 @@ def demo_table(results: dict) -> Table:
     Returns:
         Table: A table for a terminal of 80 columns.
     """
+    selected = SuiteResults(results)
     table = Table(
         title='ResNet-18 (width 16) on 500 held-out digits',
         caption='acc.: accuracy in %   corr.: mean over '
-        f'{corruptions(results, "Digits-C")}\n'
+        f'{selected.corruption_words("Digits-C")}\n'
         'ECE: expected calibration error   spread: of the logits over '
         'references\nAUROC: of photographs against digits, by '
         'energy, in %\nK: references at test   '
@@ -112,20 +112,20 @@ def demo_table(results: dict) -> Table:
     ):
         table.add_column(column, justify='right')
     for model in results['models']:
-        corrupted = shift(model, 'Digits-C').get('mean') or {}
-        energy = scores(model, 'Photographs').get('energy') or {}
-        name = model_name(model)
+        corrupted = Point('Digits-C')
+        energy = Point('Photographs', score='energy')
+        full_name, name = model['name'], model_name(model)
         k = str(model['num_references'] or '–')
         table.add_row(
             name,
             k,
             *(
-                _number(one.get(figure), digits)
-                for figure, digits in (('top1', 1), ('ece', 3))
-                for one in (clean(model), corrupted)
+                _number(selected.value(full_name, point, metric), digits)
+                for metric, digits in (('top1', 1), ('ece', 3))
+                for point in (selected.clean, corrupted)
             ),
-            _number(corrupted.get('spread'), 2),
-            _number(energy.get('auroc'), 1, 100),
+            _number(selected.value(full_name, corrupted, 'spread'), 2),
+            _number(selected.value(full_name, energy, 'auroc'), 1, 100),
             _number(results['times']['train_step_ratio'][name], 2),
         )
     return table

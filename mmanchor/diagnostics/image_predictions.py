@@ -31,8 +31,8 @@ from ..evaluation.abstention import Threshold, read_threshold
 from ..functional import check_uncertainty
 from ..models.inference.protocols import check_measures
 from ..suite.candidates import Candidate
-from ..suite.predict import predict_batch
-from ..suite.report.figure_style import new_figure
+from ..suite.figures.style import new_figure
+from ..suite.measure import predict_batch
 from ..suite.report.table import Table, to_rich
 from ..utils.config import read_config, reference_hooks
 from ..utils.console import progress_bars

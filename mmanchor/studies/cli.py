@@ -19,7 +19,7 @@ from ..checkpoints.safe_loading import checkpoint_loading
 from ..engine.cli import add_cfg_options, add_device_flag, import_from_here
 from ..engine.hooks.stop_on_signal_hook import SIGNALS, Stopped
 from ..suite.report.html import load_template
-from ..suite.settings import Settings
+from ..suite.spec import Settings
 from ..utils.files import user_path
 from ..utils.names import check_known
 from ..utils.provenance import command_line

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..suite.report.figure_style import (
+from ..suite.figures.style import (
     WIDTH,
     label,
     legend_below,

@@ -17,13 +17,12 @@ from torch.nn.modules.batchnorm import _NormBase
 from ..checkpoints.safe_loading import load_checkpoint
 from ..functional import moved_weights, random_direction
 from ..models import AnchoredImageClassifier
-from ..suite.cache import Parts
-from ..suite.candidates import Candidate, Ready
+from ..suite.cache import ResultStore
+from ..suite.candidates import Candidate, LoadedModel
 from ..suite.corrupted_sets import describe_corruptions
 from ..suite.images import ImageBatches
-from ..suite.predict import predict_batch
-from ..suite.settings import Settings
-from ..suite.spec import Suite
+from ..suite.measure import predict_batch
+from ..suite.spec import Settings, Suite
 from .cells import StudyCell, with_data_root
 from .measure import Benchmark, weights_sha256
 
@@ -68,7 +67,7 @@ def measure_landscape(
         benchmark.suite, cell.study.on.shifted, grid.images, ready, settings
     )
     steps = np.linspace(-grid.reach, grid.reach, grid.points).tolist()
-    stored = Parts(folder / 'parts')
+    stored = ResultStore(folder / 'parts')
     weights = weights_sha256(cell.training, checkpoint)
     maps: dict[str, list] = {}
     num_rows, num_done = len(steps) * len(grid.normalise), 0
@@ -89,7 +88,7 @@ def measure_landscape(
                     settings.amp,
                 )
                 row = (dict(accuracy=accuracy), {})
-                stored.keep('landscape', depends, *row)
+                stored.save('landscape', depends, *row)
             rows.append(row[0]['accuracy'])
             num_done += 1
             report(num_done / num_rows)
@@ -105,7 +104,7 @@ def measure_landscape(
 
 def load_trained(
     cfg: Config, checkpoint: str | None, device: str = 'cpu'
-) -> Ready:
+) -> LoadedModel:
     """Load a model, and make sure that it was trained.
 
     Args:
@@ -236,7 +235,7 @@ def _set_weights(model: nn.Module, weights: dict) -> None:
 
 
 def _shifted_images(
-    suite: Suite, name: str, count: int, ready: Ready, settings: Settings
+    suite: Suite, name: str, count: int, ready: LoadedModel, settings: Settings
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Draw as many images of each kind and severity of a shifted set.
 

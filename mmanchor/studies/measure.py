@@ -13,15 +13,14 @@ from typing import Any
 import torch
 
 from ..checkpoints.model_loading import load_classifier
-from ..suite.cache import Parts
-from ..suite.candidates import Candidate, Ready
+from ..suite.cache import ResultStore
+from ..suite.candidates import Candidate, LoadedModel
 from ..suite.corrupted_sets import describe_corruptions, make_corrupted
 from ..suite.ensembles import EnsembleCandidate
 from ..suite.images import ImageBatches
-from ..suite.predict import predict_batch
+from ..suite.measure import predict_batch
 from ..suite.runner import run_suite
-from ..suite.settings import Settings
-from ..suite.spec import Suite
+from ..suite.spec import Settings, Suite
 from ..utils.timing import seconds
 from .cells import StudyCell, Training, with_data_root
 
@@ -114,7 +113,7 @@ def measure_by_suite(
         report(num_done / num_sets)
 
     outcome = run_suite(
-        suite, [candidate], Parts(folder / 'parts'), settings, done=count
+        suite, [candidate], ResultStore(folder / 'parts'), settings, done=count
     )
     # a model that is right on all held-out images, or no better than chance,
     # has no temperature: this is no failure, and its temperature stays 1
@@ -153,7 +152,7 @@ def record_of(rows: list[dict], scaled: bool = True) -> dict:
     Args:
         rows (List[dict]): The model before and, if a temperature was fitted,
             after temperature scaling; see
-            :meth:`~mmanchor.suite.candidate_run.CandidateRun.rows`.
+            :meth:`~mmanchor.suite.runner.ModelRun.rows`.
         scaled (bool): Whether temperature scaling was asked for. Defaults to
             True.
 
@@ -262,12 +261,12 @@ def make_corrupted_sets(
 
 
 def answer_seconds(
-    ready: Ready, suite: Suite, settings: Settings, rounds: int = 3
+    ready: LoadedModel, suite: Suite, settings: Settings, rounds: int = 3
 ) -> float:
     """Time a model on 1000 clean images, without the time to read them.
 
     Args:
-        ready (Ready): The model.
+        ready (LoadedModel): The model.
         suite (Suite): Its clean set is used, repeatedly if it is small.
         settings (Settings): Batch size and device.
         rounds (int): The number of repetitions. Defaults to 3.

@@ -10,8 +10,7 @@ from matplotlib import style
 from rich.console import Console
 from rich.markup import escape
 
-from ..suite.report.drawing import METADATA
-from ..suite.report.figure_style import STYLE
+from ..suite.figures.style import METADATA, STYLE
 from ..suite.report.html import (
     Block,
     Page,
@@ -21,8 +20,7 @@ from ..suite.report.html import (
     render,
     table_blocks,
 )
-from ..suite.report.markdown import one_line
-from ..suite.report.table import Table, to_markdown, to_rich
+from ..suite.report.table import Table, one_line, to_markdown, to_rich
 from ..utils.files import whole_files
 from .figures import difference_figure, study_figure
 from .metrics import find_metric, format_difference, format_value

@@ -11,7 +11,7 @@ from statistics import mean, stdev
 import numpy as np
 
 from ..suite.corrupted_sets import settings_of
-from ..suite.report.reading import corruption_words
+from ..suite.results import corruption_words
 from ..suite.spec import load_suite
 from ..utils.config import changes
 from .cells import CellStore, StudyCell, describe_changes

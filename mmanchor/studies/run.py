@@ -39,8 +39,7 @@ from torch.utils.data import DataLoader
 from ..engine import launch
 from ..engine.resume import latest_checkpoint
 from ..suite.images import check_clean_set
-from ..suite.settings import Settings
-from ..suite.spec import load_suite
+from ..suite.spec import Settings, load_suite
 from ..utils.config import changes
 from ..utils.console import progress_bars, write_json
 from ..utils.locks import lock

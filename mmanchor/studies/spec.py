@@ -11,8 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..suite.settings import Settings
-from ..suite.spec import load_suite
+from ..suite.spec import Settings, load_suite
 from ..utils.config import CONFIG_DIR, check_fields
 from ..utils.names import check_known, did_you_mean, slug
 from .metrics import METRICS, metric_names

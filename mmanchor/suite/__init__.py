@@ -1,1 +1,1 @@
-"""The safety suite: one command from checkpoints to tables and figures."""
+"""The safety suite: measures models on many test sets and reports it."""

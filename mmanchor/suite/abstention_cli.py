@@ -1,4 +1,4 @@
-"""``tools/threshold.py``: when a model should abstain."""
+"""The command line of ``tools/threshold.py``: when a model should abstain."""
 
 import argparse
 from collections.abc import Sequence
@@ -23,20 +23,17 @@ from ..evaluation.abstention import (
 )
 from ..utils.config import read_config
 from ..utils.files import user_path
-from .cache import Parts
+from .cache import ResultStore
 from .candidates import Candidate
-from .failures import Troubles
-from .fingerprints import is_there
-from .images import check_clean_set
+from .images import check_clean_set, is_on_disk
 from .measure import measure
-from .passes import Passes
 from .report.table import Table, to_rich
-from .settings import Settings
-from .spec import Cell, load_suite
+from .runner import Failures, ModelEvaluator
+from .spec import Cell, Settings, load_suite
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The flags of ``tools/threshold.py``."""
+    """Build the parser of ``tools/threshold.py``."""
     parser = argparse.ArgumentParser(
         description='Find the confidence or spread beyond which the error is '
         'at most what is asked for, on images held out of the clean set.'
@@ -75,14 +72,14 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def choose_threshold(argv: Sequence[str] | None = None) -> Threshold:
-    """Find a threshold, save it and check it on the other test images.
+    """Run ``tools/threshold.py``: find, save and check a threshold.
 
     Args:
         argv (Sequence[str], optional): Arguments. Defaults to None: those of
             the process.
 
     Raises:
-        FileNotFoundError: A file or the clean set is not there.
+        FileNotFoundError: A file or the clean set is missing.
         ValueError: No threshold reaches the level, or the model has no
             spread.
     """
@@ -98,28 +95,28 @@ def choose_threshold(argv: Sequence[str] | None = None) -> Threshold:
         args.config,
         args.allow_code_in_checkpoints,
     )
-    troubles = Troubles()
-    passes = Passes(
+    failures = Failures()
+    evaluator = ModelEvaluator(
         suite,
         candidate,
-        Parts(Path()),
-        # with a temperature images are held out in the same way
+        ResultStore(Path()),
+        # `temperature` only makes it hold out the same clean images
         Settings(args.batch_size, args.workers, args.device, temperature=True),
-        troubles,
+        failures,
         lambda what, share: None,
     )
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
-        passes.ready = candidate.load(args.device)
+        evaluator.loaded = candidate.load(args.device)
 
     def answers(cell: Cell, held_out: bool = False):
-        (found,) = measure(
-            passes.ready,
-            passes.batches(cell, held_out=held_out),
+        (measured,) = measure(
+            evaluator.loaded,
+            evaluator.batches(cell, held_out=held_out),
             args.device,
             figures=False,
             keep_images=True,
         )
-        images = found.images
+        images = measured.images
         if args.by not in images:
             raise ValueError(
                 f'Expected a model that has a {args.by} for --by, but got one '
@@ -128,23 +125,26 @@ def choose_threshold(argv: Sequence[str] | None = None) -> Threshold:
         return images[args.by], images['predicted'] != images['label']
 
     threshold = find_threshold(
-        *answers(passes.clean, True), args.max_error, args.by, args.confidence
+        *answers(evaluator.clean, True),
+        args.max_error,
+        args.by,
+        args.confidence,
     )
     how = candidate.how or 'plain'
     path = save_threshold(args.checkpoint, candidate.sha256, how, threshold)
-    sets = {'clean, held out': [answers(passes.clean, True)]}
-    sets['clean, the rest'] = [answers(passes.clean)]
+    sets = {'clean, held out': [answers(evaluator.clean, True)]}
+    sets['clean, the rest'] = [answers(evaluator.clean)]
     for one in suite.shifts:
         cells = list(one.cells())
-        if not all(cell.kind is None or is_there(cell) for cell in cells):
-            continue  # tools/evaluate.py makes it
-        found = troubles.attempt(
+        if not all(cell.kind is None or is_on_disk(cell) for cell in cells):
+            continue  # tools/evaluate.py has not made it yet
+        measured_set = failures.attempt(
             candidate.name,
             one.name,
             lambda cells=cells: [answers(cell) for cell in cells],
         )
-        if found is not None:
-            sets[one.name] = found
+        if measured_set is not None:
+            sets[one.name] = measured_set
     console = Console(emoji=False)
     for part in to_rich(check_table(threshold, sets), console.width):
         console.print(part)
@@ -153,12 +153,13 @@ def choose_threshold(argv: Sequence[str] | None = None) -> Threshold:
 
 
 def check_table(threshold: Threshold, sets: dict[str, list]) -> Table:
-    """Coverage and error of trusted answers, a row for each set.
+    """Make a table of the coverage and the error of trusted answers.
 
     Args:
-        threshold (Threshold): Which answers are trusted.
-        sets (Dict[str, list]): Of each set pairs of a measure and of what is
-            wrong, both (N,); a pair for each kind and severity.
+        threshold (Threshold): Decides which answers are trusted.
+        sets (Dict[str, list]): For each set, and each kind and severity of
+            it, a pair: the measure of uncertainty, and whether the prediction
+            is wrong, both (N,).
     """
     rows = []
     for name, parts in sets.items():

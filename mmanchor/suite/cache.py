@@ -1,4 +1,4 @@
-"""What a suite has measured so far, on disk, so that it can go on."""
+"""Stores results on disk as they come, so that a stopped run can resume."""
 
 import hashlib
 import json
@@ -11,43 +11,49 @@ import numpy as np
 
 from ..utils.files import whole_files
 
-_ARRAYS = 'names of arrays'  # that belong to a result
+_ARRAYS = 'names of arrays'  # key of the arrays that belong to a result
 
 
-class CannotKeep(OSError):
-    """What was measured can't be written: there is no use in going on."""
+class CannotSave(OSError):
+    """Results can't be written, so there is no use in measuring more."""
 
 
-class Parts:
-    """Results by what they depend on, each in a file of its own.
+class ResultStore:
+    """Stores each result in a file named after everything it depends on.
 
     Args:
-        folder (Path): Where they are; made when the first is kept.
+        folder (Path): The folder of the files; made with the first result.
     """
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
 
-    def _path(self, name: str, settings: dict) -> Path:
-        text = json.dumps(settings, sort_keys=True, default=repr)
+    def _path(self, name: str, depends_on: dict) -> Path:
+        text = json.dumps(depends_on, sort_keys=True, default=repr)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         words = re.sub(r'\W+', '-', name).strip('-').lower()[:99]
         return self.folder / f'{words}_{digest}.json'
 
     def get(
-        self, name: str, settings: dict
+        self, name: str, depends_on: dict
     ) -> tuple[dict, dict[str, np.ndarray]] | None:
-        """What was kept for these settings: a result and arrays, or None.
+        """Read a result and its arrays.
 
-        What is damaged is measured again, as if it were not there.
+        Args:
+            name (str): The name of the result.
+            depends_on (dict): Everything that it depends on.
+
+        Returns:
+            tuple[dict, dict] | None: None if the result is missing or its
+            file is damaged; it is then measured again.
         """
-        path = self._path(name, settings)
+        path = self._path(name, depends_on)
         if not path.exists():
             return None
         arrays = {}
         try:
             result = json.loads(path.read_text(encoding='utf-8'))
-            # those of before did not say which arrays they have
+            # results of older versions do not list their arrays
             names = result.pop(_ARRAYS, None)
             if names or names is None and path.with_suffix('.npz').exists():
                 with np.load(path.with_suffix('.npz')) as file:
@@ -66,21 +72,29 @@ class Parts:
             return None
         return result, arrays
 
-    def keep(
+    def save(
         self,
         name: str,
-        settings: dict,
+        depends_on: dict,
         result: dict,
         arrays: dict[str, np.ndarray] | None = None,
     ) -> None:
-        """Keep a result, and arrays with it, whole or not at all.
+        """Save a result and its arrays, completely or not at all.
+
+        Args:
+            name (str): The name of the result.
+            depends_on (dict): Everything that it depends on.
+            result (dict): What JSON can hold.
+            arrays (Dict[str, np.ndarray], optional): Arrays by name. Defaults
+                to None.
 
         Raises:
-            CannotKeep: The disk is full, or can't be written to.
+            CannotSave: The disk is full, or can't be written to.
         """
-        path = self._path(name, settings)
+        path = self._path(name, depends_on)
         try:
-            if arrays:  # first: what has a .json is whole
+            # The arrays come first: a result with its JSON file is complete.
+            if arrays:
                 with whole_files(self.folder) as partial:
                     np.savez(partial / path.with_suffix('.npz').name, **arrays)
             with whole_files(self.folder) as partial:
@@ -90,8 +104,8 @@ class Parts:
                 )
         except (OSError, ValueError) as error:
             why = getattr(error, 'strerror', None) or error
-            raise CannotKeep(
+            raise CannotSave(
                 f'Expected room for results in {self.folder}, but got: {why}. '
-                'Make room, and run the same command again: what was measured '
-                'is kept.'
+                'Make room, and run the same command again: no finished '
+                'measurement is repeated.'
             ) from error

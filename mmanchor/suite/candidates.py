@@ -1,4 +1,4 @@
-"""The models that a suite compares."""
+"""The models that a suite compares: a config, a checkpoint and a name."""
 
 import copy
 import logging
@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from mmengine.config import Config
+from mmpretrain.models import ImageClassifier
+from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import HOOKS
 from torch import nn
 
@@ -18,15 +20,22 @@ from ..utils.config import evaluation_pipeline, reference_hooks, type_name
 from ..utils.files import file_sha256
 from ..utils.provenance import shareable_path
 from .images import TestPipeline
-from .predict import check_classifier
+from .model_scores import REVERSE_SCORES
 
 
-class Ready(NamedTuple):
-    """A model to test, and how it takes images."""
+class LoadedModel(NamedTuple):
+    """A model to test, with the test pipeline of its config.
+
+    Attributes:
+        model (torch.nn.Module): In evaluation mode, on its device.
+        pipeline (TestPipeline): Its test pipeline.
+        classes (Sequence[str], optional): The classes that the checkpoint
+            names.
+    """
 
     model: nn.Module
     pipeline: TestPipeline
-    classes: Sequence[str] | None = None  # that the checkpoint names
+    classes: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -34,18 +43,18 @@ class Candidate:
     """A checkpoint, standard or anchored, and how to test it.
 
     Args:
-        name (str): As tables and figures call it.
-        cfg (Config): What it was trained with; its ``KReferenceHook`` says
-            how references are used.
-        checkpoint (str): A file.
-        config_name (str): What to call ``cfg`` in the results.
-        allow_code (bool): Run the code that the checkpoint holds, if any.
+        name (str): Its name in tables and figures.
+        cfg (Config): The config that it was trained with. Its
+            ``KReferenceHook`` decides how references are used.
+        checkpoint (str): The checkpoint file.
+        config_name (str): The name of the config in the results.
+        allow_code (bool): Whether to run code that the checkpoint holds.
             Defaults to False.
 
     Raises:
-        FileNotFoundError: The checkpoint is not there.
-        ValueError: It was cut short, is no file, or ``cfg`` has no test
-            pipeline.
+        FileNotFoundError: The checkpoint is missing.
+        ValueError: The checkpoint is incomplete, is no file, or ``cfg`` has
+            no test pipeline.
     """
 
     name: str
@@ -64,25 +73,25 @@ class Candidate:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the checkpoint."""
+        """The SHA-256 of the checkpoint."""
         return file_sha256(self.checkpoint)
 
     @cached_property
     def hook(self):
-        """Its ``KReferenceHook``; None of plain models."""
-        found = reference_hooks(self.cfg)
-        return HOOKS.build(copy.deepcopy(found[0])) if found else None
+        """Its ``KReferenceHook``; None for plain models."""
+        hooks = reference_hooks(self.cfg)
+        return HOOKS.build(copy.deepcopy(hooks[0])) if hooks else None
 
     @property
     def how(self) -> str | None:
-        """How references are used, in a word or two; None of plain models."""
+        """How references are used, such as ``'K = 10'``; None if plain."""
         if self.hook is None:
             return None
         return self.hook.protocol.describe(self.hook.needed)
 
     @property
     def settings(self) -> dict:
-        """What decides its figures, besides the images."""
+        """Everything that its results depend on, besides the images."""
         cfg = self.cfg
         return dict(
             checkpoint=self.sha256,
@@ -90,17 +99,29 @@ class Candidate:
             data_preprocessor=repr(cfg.get('data_preprocessor')),
             pipeline=repr(evaluation_pipeline(cfg)),
             references=repr(reference_hooks(cfg)),
-            # where references may be drawn from
+            # references may be drawn from it
             training=repr((cfg.get('train_dataloader') or {}).get('dataset')),
         )
 
-    def load(self, device: str) -> Ready:
-        """Load it, with references and protocol set.
+    def can_have(self, score: str) -> bool:
+        """Whether this kind of model can have an anomaly score.
+
+        Args:
+            score (str): The name of the score. Reverse anchoring needs
+                references.
+        """
+        return score not in REVERSE_SCORES or self.hook is not None
+
+    def load(self, device: str) -> LoadedModel:
+        """Load the model, and set its references and protocol.
+
+        Args:
+            device (str): The device to load it to.
 
         Raises:
-            TypeError: It is no classifier with one softmax.
-            ValueError: The checkpoint is not the config's, or has too few
-                references and there is nothing to draw others from.
+            TypeError: It is no classifier with one softmax over the classes.
+            ValueError: The checkpoint does not fit the config, or has too few
+                references and the config has nothing to draw others from.
         """
         model, saved = load_classifier(
             self.cfg, self.checkpoint, allow_code=self.allow_code
@@ -114,14 +135,14 @@ class Candidate:
                     'there is none. Add it.'
                 )
             self.hook.set_references(model, self.cfg, logging.getLogger())
-        return Ready(
+        return LoadedModel(
             model.to(device).eval(),
             TestPipeline(evaluation_pipeline(self.cfg)),
             classes_of(saved),
         )
 
     def describe(self) -> dict:
-        """What the results say of it."""
+        """The entries of ``results.json`` that describe the model."""
         hook = self.hook
         return dict(
             config=shareable_path(self.config_name),
@@ -136,9 +157,35 @@ class Candidate:
         )
 
 
+def check_classifier(model: nn.Module) -> None:
+    """Raise if a model does not predict one softmax over the classes.
+
+    Args:
+        model (torch.nn.Module): The model.
+
+    Raises:
+        TypeError: The model is another kind of model.
+    """
+    if not (
+        isinstance(model, ImageClassifier)
+        and isinstance(model.head, ClsHead)
+        and not type(model.head).__name__.startswith('Regression')
+    ):
+        head = type(getattr(model, 'head', None)).__name__
+        raise TypeError(
+            'Expected an ImageClassifier with one softmax over the classes '
+            f'(a ClsHead), but got {type(model).__name__} with {head}. Name '
+            'another config.'
+        )
+
+
 def named(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """With how references are used, and numbers where names are the same."""
-    found, taken = [], set()
+    """Make names unique: add the use of references, and numbers if needed.
+
+    Args:
+        candidates (Sequence[Candidate]): The models.
+    """
+    renamed, taken = [], set()
     for one in candidates:
         name = plain = f'{one.name}, {one.how}' if one.how else one.name
         number = 1
@@ -146,5 +193,5 @@ def named(candidates: Sequence[Candidate]) -> list[Candidate]:
             number += 1
             name = f'{plain} ({number})'
         taken.add(name)
-        found.append(replace(one, name=name))
-    return found
+        renamed.append(replace(one, name=name))
+    return renamed

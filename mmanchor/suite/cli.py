@@ -1,4 +1,4 @@
-"""``tools/evaluate.py``: from the command line to a report."""
+"""The command line of ``tools/evaluate.py``."""
 
 import argparse
 import copy
@@ -28,20 +28,20 @@ from ..utils.console import progress_bars
 from ..utils.files import user_path
 from ..utils.locks import only_run
 from ..utils.provenance import readable
-from .cache import Parts
+from .cache import ResultStore
 from .candidates import Candidate, named
 from .ensembles import EnsembleCandidate
 from .images import check_clean_set
 from .report.html import load_template
 from .report.pictures import take_pictures
-from .report_files import assemble, print_report, write_report
+from .report.writer import assemble, print_report, write_report
+from .results import import_pandas
 from .runner import run_suite
-from .settings import DEFAULT_SCORES, Settings
-from .spec import Suite, load_suite
+from .spec import DEFAULT_SCORES, Settings, Suite, load_suite
 
 
 def evaluate_parser() -> argparse.ArgumentParser:
-    """The flags of ``tools/evaluate.py``."""
+    """Build the parser of ``tools/evaluate.py``."""
     parser = argparse.ArgumentParser(
         description='Measure checkpoints on a safety suite: corruptions, '
         'shifts, calibration and anomaly rejection.'
@@ -122,21 +122,21 @@ def evaluate_parser() -> argparse.ArgumentParser:
 
 
 def evaluate(argv: Sequence[str] | None = None) -> dict:
-    """Measure as the command line says, write a report and print tables.
+    """Run ``tools/evaluate.py``: measure, write a report and print tables.
 
     Args:
         argv (Sequence[str], optional): Arguments. Defaults to None: those of
             the process.
 
     Returns:
-        dict: What ``results.json`` has.
+        dict: The content of ``results.json``.
 
     Raises:
-        FileNotFoundError: A config, checkpoint or suite is not there, nor
-            the clean test set.
-        OSError: Results can't be kept.
-        ValueError: See :func:`~mmanchor.suite.run_suite`; flags
-            don't go together; or another run writes to the folder.
+        FileNotFoundError: A config, a checkpoint, the suite or the clean test
+            set is missing.
+        OSError: Results can't be saved.
+        ValueError: See :func:`~mmanchor.suite.runner.run_suite`; flags
+            contradict each other; or another run writes to the folder.
     """
     args = evaluate_parser().parse_args(argv)
     settings = Settings(
@@ -180,47 +180,42 @@ def measure_all(
     times: dict | None = None,
     images: bool = True,
 ) -> dict:
-    """Measure models on a suite and write a report.
-
-    Bars tell the time left.
+    """Measure models on a suite and write a report, with progress bars.
 
     Args:
         suite (Suite): The test sets.
         candidates (Sequence[Candidate]): The models.
-        out (Path): Where parts, ``results.json``, ``results.csv``,
-            ``report.html``, ``report.md`` and figures go.
-        settings (Settings): See there.
+        out (Path): The folder for all files.
+        settings (Settings): Batch size, scores and so on.
         console (Console): Where to print.
-        about (dict, optional): More for the results.
-        times (dict, optional): More that differs from run to run.
+        about (dict, optional): More entries for ``results.json``.
+        times (dict, optional): More entries that differ from run to run.
         images (bool): Whether ``report.html`` shows images. Defaults to True.
 
     Returns:
-        dict: What ``results.json`` has.
+        dict: The content of ``results.json``.
 
     Raises:
-        ImportError: Jinja2 is not installed.
-        OSError: Results can't be kept.
+        ImportError: Jinja2 or pandas is not installed.
+        OSError: Results can't be saved.
         ValueError: Another run writes to the folder; see also
             :func:`~mmanchor.suite.runner.run_suite`.
     """
-    load_template()  # says now what is lacking, not after measuring
+    # raise for a missing library now, not after measuring
+    load_template()
+    import_pandas()
     start = time.time()
-    cells = (
-        1
-        + len(suite.ood)
-        + sum(len(list(one.cells())) for one in suite.shifts)
-    )
     with only_run(out):
         with progress_bars(console) as bars:
             whole = bars.add_task(
-                escape(f'{suite.title}: all'), total=cells * len(candidates)
+                escape(f'{suite.title}: all'),
+                total=suite.num_cells * len(candidates),
             )
             now = bars.add_task('', total=1.0)
             outcome = run_suite(
                 suite,
                 candidates,
-                Parts(out / 'parts'),
+                ResultStore(out / 'parts'),
                 settings,
                 lambda what, share: bars.update(
                     now, description=escape(what), completed=share
@@ -240,13 +235,16 @@ def measure_all(
 
 
 def read_candidates(args: argparse.Namespace) -> list[Candidate]:
-    """The models that the command line names.
+    """Build the models that the command line names.
+
+    Args:
+        args (argparse.Namespace): The parsed flags.
 
     Raises:
-        FileNotFoundError: A config or a checkpoint is not there.
+        FileNotFoundError: A config or a checkpoint is missing.
         ValueError: A model lacks one of them, an ensemble names a checkpoint
-            twice, there are more or fewer names than models, or flags on
-            references fit none.
+            twice, the numbers of names and models differ, or no model takes
+            the flags for references.
     """
     models = split_models(args.models)
     names = args.names or [Path(config).stem for config, _ in models]
@@ -256,7 +254,7 @@ def read_candidates(args: argparse.Namespace) -> list[Candidate]:
             f'Expected as many --names as models, {len(models)}, '
             f'but got {len(names)}. Change them.'
         )
-    found = []
+    candidates = []
     for name, (config, checkpoints) in zip(names, models):
         cfg = read_config(config, args.cfg_options)
         for one in _with_references(cfg, args):
@@ -270,42 +268,47 @@ def read_candidates(args: argparse.Namespace) -> list[Candidate]:
                 )
                 for checkpoint in checkpoints
             )
-            found.append(
+            candidates.append(
                 members[0]
                 if len(members) == 1
                 else EnsembleCandidate(name, members)
             )
-    if not any(one.hook for one in found):
-        for one in found[:1]:  # refuses flags that nothing takes
+    if not any(one.hook for one in candidates):
+        # raises for flags that no model takes
+        for one in candidates[:1]:
             set_references(one.cfg, _of_one(args, args.num_references))
-    return named(found)
+    return named(candidates)
 
 
 def split_models(words: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """A config and its checkpoints for each model of the command line.
+    """Split the arguments into a config and its checkpoints for each model.
+
+    Args:
+        words (Sequence[str]): Configs and checkpoints. ``+`` joins the
+            checkpoints of an ensemble.
 
     Raises:
-        ValueError: A model lacks one of them.
+        ValueError: A model lacks a config or a checkpoint.
 
     Example:
         >>> split_models(['a.py', '1.pth', '+', '2.pth', 'b.py', '3.pth'])
         [('a.py', ['1.pth', '2.pth']), ('b.py', ['3.pth'])]
     """
-    found: list[list[str]] = []
+    models: list[list[str]] = []
     joins = False
     for word in words:
         if word == '+':
-            if joins or not found or len(found[-1]) < 2:
+            if joins or not models or len(models[-1]) < 2:
                 break
             joins = True
-        elif joins or (found and len(found[-1]) == 1):
-            found[-1].append(word)
+        elif joins or (models and len(models[-1]) == 1):
+            models[-1].append(word)
             joins = False
         else:
-            found.append([word])
+            models.append([word])
     else:
-        if not joins and all(len(one) > 1 for one in found):
-            return [(config, checkpoints) for config, *checkpoints in found]
+        if not joins and all(len(one) > 1 for one in models):
+            return [(config, checkpoints) for config, *checkpoints in models]
     raise ValueError(
         'Expected a config and a checkpoint for every model, but got '
         f'{len(words)} arguments: {" ".join(words)}. Name both, one after the '
@@ -314,15 +317,15 @@ def split_models(words: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def _with_references(cfg: Config, args) -> list[Config]:
-    """The config for each K that is asked for; a plain one as it is."""
+    """The config with each K of the command line; a plain one unchanged."""
     if not reference_hooks(cfg):
         return [cfg]
-    found = []
+    configs = []
     for k in args.num_references or [None]:
         one = copy.deepcopy(cfg)
         set_references(one, _of_one(args, k))
-        found.append(one)
-    return found
+        configs.append(one)
+    return configs
 
 
 def _of_one(args: argparse.Namespace, k) -> argparse.Namespace:
@@ -332,10 +335,10 @@ def _of_one(args: argparse.Namespace, k) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run, and end with a line rather than tracebacks where it is stopped.
+    """Run the command; when interrupted, print one line and no traceback.
 
-    The exit status is 1 where anything failed, after the report is written;
-    sets that are not there don't count.
+    The exit status is 1 if any measurement failed, after the report is
+    written. Missing sets do not count as failures.
     """
     import_from_here()
     try:

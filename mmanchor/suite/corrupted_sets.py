@@ -1,7 +1,6 @@
-"""Making corrupted sets that a suite wants and nobody published."""
+"""Makes the corrupted test sets of a suite that nobody published."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from mmpretrain.registry import DATASETS
 from ..datasets.corruptions.set_writer import (
     RECORD,
     ArraySource,
+    Report,
     read_record,
     write_corrupted_set,
 )
@@ -18,15 +18,13 @@ from ..datasets.reference_sampling import round_robin
 from ..datasets.shifts.kinds import ALL_C_KINDS, IMAGENET_C
 from ..utils.files import whole_files
 from ..utils.locks import only_run
-from .fingerprints import stamp_of
-from .images import ImageBatches, TestPipeline
+from .images import ImageBatches, TestPipeline, fingerprint
 from .spec import Cell, Suite, SuiteSet
 
 SEED = 0
 CLEAN = ('clean_images.npy', 'clean_labels.npy')
 CLEAN_MASK = 'clean_mask.npy'
 MADE_FROM = 'made_from.json'
-Report = Callable[[str, int, int], None]
 
 
 def make_corrupted(
@@ -36,37 +34,37 @@ def make_corrupted(
     report: Report | None = None,
     wait: bool = False,
 ) -> bool:
-    """Corrupt the clean set of a suite, unless that was done.
+    """Corrupt the clean set of a suite, unless the corrupted set exists.
 
-    A run that was stopped goes on where it was; the same command makes the
-    same bytes. The clean images are kept beside them.
+    A run that was stopped resumes, and the same command makes the same bytes.
+    The folder also gets a copy of the clean images.
 
     Args:
-        suite (Suite): With the clean set.
-        corrupted (SuiteSet): One with ``make``, whose data set is
-            ``CorruptedArrays`` or a class of it.
-        workers (int): Processes. Defaults to 2.
+        suite (Suite): The suite, with the clean set.
+        corrupted (SuiteSet): A set with ``make``, whose data set is
+            ``CorruptedArrays`` or a subclass.
+        workers (int): The number of processes. Defaults to 2.
         report (Callable, optional): See
             :func:`~mmanchor.datasets.corruptions.set_writer.write_corrupted_set`.
-        wait (bool): Whether to wait for another run that makes it. Defaults
-            to False.
+        wait (bool): Whether to wait for another run that makes the same set.
+            Defaults to False.
 
     Returns:
-        bool: True: all is there.
+        bool: True, because the set then exists.
 
     Raises:
-        FileNotFoundError: The clean set is not there.
+        FileNotFoundError: The clean set is missing.
         ImportError: imagecorruptions-imaug is not installed.
         OSError: The disk is full.
-        ValueError: The folder was made of other images or with other
-            settings, or has no room; more images are asked for than there
-            are; or another run makes it.
+        ValueError: The folder was made from other images or with other
+            settings, or can't be written to; there are fewer clean images
+            than asked for; or another run makes the set.
     """
     root = Path(corrupted.dataset['data_root'])
     kinds = corrupted.all_kinds
     cell = Cell(suite.clean.name, suite.clean.dataset, corrupted.steps)
     asked = [] if corrupted.images is None else [corrupted.images]
-    made_from = json.dumps([repr(cell), stamp_of(cell), *asked])
+    made_from = json.dumps([repr(cell), fingerprint(cell), *asked])
     _check_settings(root, corrupted)
     if _is_made(root, kinds, made_from):
         return True
@@ -77,9 +75,9 @@ def make_corrupted(
         another = f'change `data_root` of {corrupted.name}'
         with only_run(root, another, wait):
             if _is_made(root, kinds, made_from):
-                return True  # by the run that was waited for
+                return True  # the other run made it
             _check_settings(root, corrupted)
-            mask = _draw(clean, corrupted)
+            mask = _select_images(clean, corrupted)
             images = _read(clean, corrupted.name)
             with whole_files(root) as partial:
                 source = _save(partial, images, clean.labels.numpy())
@@ -107,49 +105,53 @@ def make_corrupted(
 
 
 def settings_of(corrupted: SuiteSet) -> str:
-    """The settings that a set is made with."""
+    """The settings that a set is made with.
+
+    Args:
+        corrupted (SuiteSet): The set.
+    """
     return corrupted.settings or IMAGENET_C
 
 
 def describe_corruptions(suite: Suite) -> dict[str, dict]:
-    """What the figures of a suite's corrupted sets depend on.
+    """Describe the settings of the corrupted sets of a suite.
 
     Args:
-        suite (Suite): Any; sets that are made have to be there.
+        suite (Suite): The suite. Sets that are made must exist.
 
     Returns:
-        dict: Of each set with kinds as of ImageNet-C: the ``settings``, None
-        where nobody recorded them; and how many clean ``images`` are
-        corrupted, None where that is all.
+        dict: For each set with the kinds of ImageNet-C: its ``settings``,
+        None if they were not recorded; and the number of clean ``images``
+        that are corrupted, None if all are.
     """
-    found = {}
+    described = {}
     for one in suite.shifts:
         kind = DATASETS.get(one.dataset['type'])
         if one.is_corrupted and kind.KINDS == ALL_C_KINDS:
             root = one.dataset.get('data_root', '')
             record, mask = read_record(root), clean_mask(root)
-            found[one.name] = dict(
+            described[one.name] = dict(
                 settings=record['settings'] if record else kind.SETTINGS,
                 images=None if mask is None else int(mask.sum()),
             )
-    return found
+    return described
 
 
 def clean_mask(root: str | Path) -> np.ndarray | None:
-    """Which of the clean images a set that was made has copies of.
+    """Read which of the clean images a corrupted set has copies of.
 
     Args:
-        root (str | Path): The set's folder.
+        root (str | Path): The folder of the set.
 
     Shape:
-        - output: (N,), bool, of N clean images; None where it has all
+        - output: (N,), bool, for N clean images; None if it has all of them
     """
     path = Path(root).expanduser() / CLEAN_MASK
     return np.load(path) if path.exists() else None
 
 
 def _check_settings(root: Path, corrupted: SuiteSet) -> None:
-    """Refuse a set that was made with other settings."""
+    """Raise if a set was made with other settings."""
     record, settings = read_record(root), settings_of(corrupted)
     if record is not None and record['settings'] != settings:
         raise ValueError(
@@ -159,8 +161,10 @@ def _check_settings(root: Path, corrupted: SuiteSet) -> None:
         )
 
 
-def _draw(clean: ImageBatches, corrupted: SuiteSet) -> np.ndarray | None:
-    """Leave out the clean images that are not to be corrupted."""
+def _select_images(
+    clean: ImageBatches, corrupted: SuiteSet
+) -> np.ndarray | None:
+    """Keep only the clean images to corrupt, and return which they are."""
     count, total = corrupted.images, len(clean)
     if count is None:
         return None
@@ -176,7 +180,7 @@ def _draw(clean: ImageBatches, corrupted: SuiteSet) -> np.ndarray | None:
 
 
 def _read(clean: ImageBatches, name: str) -> np.ndarray:
-    """All images, (N, H, W, C), in RGB, as the pipeline reads no files."""
+    """Read all images, (N, H, W, C), in RGB."""
     images = torch.cat(list(clean)).permute(0, 2, 3, 1)
     if images.dtype != torch.uint8:
         raise ValueError(
@@ -187,7 +191,7 @@ def _read(clean: ImageBatches, name: str) -> np.ndarray:
 
 
 def _is_made(root: Path, kinds, made_from: str) -> bool:
-    """Whether all is there, and of these images if it was made here."""
+    """Whether all files exist, and were made from the same images."""
     names = ['labels.npy', *(f'{kind}.npy' for kind in kinds)]
     if not all((root / name).is_file() for name in names):
         return False
@@ -204,7 +208,7 @@ def _save(folder: Path, *arrays: np.ndarray) -> ArraySource:
 
 
 def _check_same(root: Path, source: ArraySource, name: str) -> None:
-    """Refuse to add to a set of other images, before they are replaced."""
+    """Raise if the folder holds a set that was made from other images."""
     path = root / RECORD
     if (
         path.exists()

@@ -1,6 +1,7 @@
-"""Several checkpoints of one config, averaged as one model."""
+"""Deep ensembles: several checkpoints of one config, averaged as one model."""
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -8,13 +9,15 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
+from torch import nn
 
+from ..evaluation.feature_scores import FEATURE_SCORES
 from ..utils.config import changes
-from .candidates import Candidate, Ready
-from .predict import DeepEnsemble
+from .candidates import Candidate, LoadedModel
+from .model_scores import REVERSE_SCORES
 
-# what decides what is trained, besides seeds and where files are
-_OF_TRAINING = (
+# the entries of a config that decide what is trained
+_TRAINING_KEYS = (
     'model',
     'data_preprocessor',
     'train_dataloader',
@@ -22,6 +25,7 @@ _OF_TRAINING = (
     'optim_wrapper',
     'param_scheduler',
 )
+# arguments in which the members of an ensemble may differ
 _MAY_DIFFER = (
     'seed',
     'data_root',
@@ -31,19 +35,41 @@ _MAY_DIFFER = (
 )
 
 
-@dataclass(frozen=True)
-class EnsembleCandidate:
-    """Several candidates whose probabilities are averaged.
-
-    Used in place of a :class:`Candidate`.
+class DeepEnsemble(nn.Module):
+    """Classifiers whose probabilities are averaged.
 
     Args:
-        name (str): As tables and figures call it.
-        members (Tuple[Candidate, ...]): Of one config, two or more; each
-            answers by its own references.
+        members (Sequence[torch.nn.Module]): Host classifiers, anchored or
+            not. Each uses its own references.
+
+    Source: Lakshminarayanan et al., Simple and Scalable Predictive
+    Uncertainty Estimation using Deep Ensembles, NeurIPS 2017. Probabilities
+    are averaged rather than logits.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    @property
+    def stem_distance(self) -> float | None:
+        """The mean over the members; None for plain ones."""
+        each = [getattr(one, 'stem_distance', None) for one in self.members]
+        return None if None in each else sum(each) / len(each)
+
+
+@dataclass(frozen=True)
+class EnsembleCandidate:
+    """An ensemble, to be measured like a :class:`Candidate`.
+
+    Args:
+        name (str): Its name in tables and figures.
+        members (Tuple[Candidate, ...]): Two or more checkpoints of one
+            config. Each uses its own references.
 
     Raises:
-        ValueError: There is one member only, or one checkpoint twice.
+        ValueError: There are fewer than two members, or two of them are the
+            same checkpoint.
     """
 
     name: str
@@ -65,13 +91,14 @@ class EnsembleCandidate:
                 )
 
     def check_members(self) -> None:
-        """Refuse members that were not trained alike.
+        """Raise if members were trained in different ways.
 
-        As far as checkpoints say how they were trained: MMEngine's do.
+        Checkpoints of MMEngine hold the config and the classes. Others are
+        not checked.
 
         Raises:
-            ValueError: Two were trained on other classes, or with configs
-                that differ in more than seeds.
+            ValueError: Two members were trained on different classes, or with
+                configs that differ in more than seeds.
         """
         first, *others = self.members
         known = _origin(first.checkpoint)
@@ -91,54 +118,60 @@ class EnsembleCandidate:
                         'in their seed alone, or measure each by itself.'
                     )
 
-    def load(self, device: str) -> Ready:
+    def load(self, device: str) -> LoadedModel:
         """Load all members; see :meth:`Candidate.load`."""
-        ready = [one.load(device) for one in self.members]
-        return Ready(
-            DeepEnsemble([one.model for one in ready]).eval(),
-            ready[0].pipeline,
+        members = [one.load(device) for one in self.members]
+        return LoadedModel(
+            DeepEnsemble([one.model for one in members]).eval(),
+            members[0].pipeline,
         )
+
+    def can_have(self, score: str) -> bool:
+        """Whether ensembles can have an anomaly score.
+
+        Features and references of different models are not averaged, so
+        ensembles have no scores made from them.
+        """
+        return score not in FEATURE_SCORES and score not in REVERSE_SCORES
 
     @property
     def cfg(self) -> Config:
-        """The config of the first."""
+        """The config of the first member."""
         return self.members[0].cfg
 
     @property
     def config_name(self) -> str:
-        """What the config is called."""
+        """The name of the config."""
         return self.members[0].config_name
 
     @property
     def hook(self):
-        """The ``KReferenceHook`` of the first; None of plain models."""
+        """The ``KReferenceHook`` of the first; None for plain models."""
         return self.members[0].hook
 
     @property
     def how(self) -> str:
         """The number of members, and how each uses references."""
-        used = self.members[0].how
-        return f'ensemble of {len(self.members)}' + (
-            f', {used}' if used else ''
-        )
+        how = self.members[0].how
+        return f'ensemble of {len(self.members)}' + (f', {how}' if how else '')
 
     @property
     def checkpoint(self) -> str:
-        """All of them."""
+        """The paths of all checkpoints."""
         return ' + '.join(one.checkpoint for one in self.members)
 
     @cached_property
     def sha256(self) -> str:
-        """Of each checkpoint."""
+        """The SHA-256 of each checkpoint."""
         return ' + '.join(one.sha256 for one in self.members)
 
     @property
     def settings(self) -> dict:
-        """What decides its figures, besides the images."""
+        """Everything that its results depend on, besides the images."""
         return dict(ensemble=[one.settings for one in self.members])
 
     def describe(self) -> dict:
-        """What the results say of it."""
+        """The entries of ``results.json`` that describe the ensemble."""
         return dict(
             self.members[0].describe(),
             checkpoint=' + '.join(
@@ -150,7 +183,7 @@ class EnsembleCandidate:
 
 
 def _origin(checkpoint: str) -> dict[str, Any | None]:
-    """Classes and config that a checkpoint was trained with, if it says so."""
+    """The classes and the config that a checkpoint holds, or None."""
     saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent')
     meta = saved.get('meta') or {}
     classes = (meta.get('dataset_meta') or {}).get('classes')
@@ -161,18 +194,18 @@ def _origin(checkpoint: str) -> dict[str, Any | None]:
 
 
 def _config_of(text: Any) -> dict | None:
-    """What decides training in the text of a config, which is not run.
+    """Parse the entries of a config that decide training, without running it.
 
-    None where it holds more than literals and calls of ``dict``.
+    Returns None if the text has anything but literals and calls of ``dict``.
     """
     try:
-        found = {
+        values = {
             line.targets[0].id: _literal(line.value)
             for line in ast.parse(text).body
         }
     except (AttributeError, SyntaxError, TypeError, ValueError):
         return None
-    return {name: found[name] for name in _OF_TRAINING if name in found}
+    return {name: values[name] for name in _TRAINING_KEYS if name in values}
 
 
 def _literal(node: ast.expr) -> Any:

@@ -1,5 +1,6 @@
-"""Images of a test set in batches, as a model's test pipeline leaves them."""
+"""Reads the images of a test set in batches, ready for a model."""
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..utils.config import type_name
 from .spec import Cell, Suite
 
 CHUNK = 32  # images that a thread reads at a time
-# of the host's sets, which don't tell it themselves
+# for error messages: the data sets of the host do not name their layout
 LAYOUTS = dict(
     CIFAR10='DATA_ROOT/cifar-10-batches-py/test_batch',
     CIFAR100='DATA_ROOT/cifar-100-python/test',
@@ -25,17 +26,17 @@ LAYOUTS = dict(
 
 
 class TestPipeline:
-    """What a model's test pipeline does, apart from reading and packing.
+    """The test pipeline of a model, without reading and packing.
 
     Args:
-        config (Sequence[dict]): ``LoadImage...`` or nothing, transforms,
+        config (Sequence[dict]): ``LoadImageFromFile`` or nothing, transforms,
             ``PackInputs``.
 
     Raises:
-        ValueError: It does not end with ``PackInputs``.
+        ValueError: The pipeline does not end with ``PackInputs``.
     """
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # pytest would take the class for a test
 
     def __init__(self, config: Sequence[dict]):
         names = [type_name(step) for step in config]
@@ -52,40 +53,40 @@ class TestPipeline:
 
     @property
     def steps_without_crop(self) -> list[dict]:
-        """The steps for images that were resized and cropped before.
+        """The steps for images that have been resized and cropped already.
 
-        What resizes an image and then cuts its borders off becomes a resize
-        of the whole image to the size that the crop leaves.
+        A resize and the crop after it become one resize of the whole image to
+        the size that the crop would leave.
         """
-        found: list[dict] = []
+        steps: list[dict] = []
         for step in self.steps:
             name = type_name(step)
-            before = type_name(found[-1]) if found else ''
+            before = type_name(steps[-1]) if steps else ''
             if name == 'EfficientNetCenterCrop':
-                found.append(_resize(step, step['crop_size']))
+                steps.append(_resize(step, step['crop_size']))
             elif name == 'CenterCrop' and before in ('Resize', 'ResizeEdge'):
-                found.append(_resize(found.pop(), step['crop_size']))
+                steps.append(_resize(steps.pop(), step['crop_size']))
             elif (name, before) == (
                 'torchvision/CenterCrop',
                 'torchvision/Resize',
             ):
                 size = step['size']
                 size = (size, size) if isinstance(size, int) else size
-                found.append(dict(found.pop(), size=size))
+                steps.append(dict(steps.pop(), size=size))
             else:
-                found.append(step)
-        return found
+                steps.append(step)
+        return steps
 
     @property
     def channel_order(self) -> str:
-        """Of the images it is given: of files BGR, of arrays RGB."""
+        """The channel order of its input: BGR from files, RGB from arrays."""
         return 'bgr' if self.reads_files else 'rgb'
 
 
 def _resize(like: dict, size: int | Sequence[int]) -> dict:
-    """A resize to a size, (H, W), by the method of another transform."""
+    """Make a resize to (H, W) with the interpolation of another transform."""
     height, width = (size, size) if isinstance(size, int) else size
-    # what the host's classes do where the config does not say
+    # the defaults of the host's transforms
     default = (
         'bicubic'
         if type_name(like) == 'EfficientNetCenterCrop'
@@ -102,32 +103,33 @@ def _resize(like: dict, size: int | Sequence[int]) -> dict:
 class ImageBatches:
     """The images of a test set in batches, read ahead in threads.
 
-    Without a sample of the host's for each image: arrays are cut, or files
-    decoded, straight into batches, in the channel order that the model's own
-    test pipeline gives.
+    Arrays are sliced, and files decoded, straight into batches, without one of
+    the host's data samples for each image. The channel order is the one that
+    the model's own test pipeline gives.
 
     Args:
         cell (Cell): The test set.
-        pipeline (TestPipeline): The model's.
-        batch_size (int): Images a batch. Defaults to 256.
-        workers (int): Threads that read and transform images where there is
-            something to do for each. Defaults to 2.
-        pin_memory (bool): Whether batches come in pinned memory, which a GPU
-            copies from without the host waiting. Defaults to False.
+        pipeline (TestPipeline): The test pipeline of the model.
+        batch_size (int): Images in a batch. Defaults to 256.
+        workers (int): Threads that read and transform images, unless whole
+            arrays need neither. Defaults to 2.
+        pin_memory (bool): Whether to return batches in pinned memory, from
+            which copies to a GPU are asynchronous. Defaults to False.
 
     Attributes:
         labels (torch.Tensor): (N,), int64.
-        num_classes (int, optional): Of the set; None if it does not say.
-        kept_classes (tuple, optional): See
-            :class:`~mmanchor.evaluation.PredictedBatch`.
+        num_classes (int, optional): The number of classes; None if the data
+            set does not declare them.
+        kept_classes (tuple, optional): The only classes that may be
+            predicted; see :class:`~mmanchor.evaluation.PredictedBatch`.
 
     Shape:
-        - what iterating yields: (B, C, H, W), uint8 as a rule
+        - each batch: (B, C, H, W), usually uint8
 
     Raises:
-        FileNotFoundError: The set is not there.
-        ValueError: It is not as published, or empty; or an image can't be
-            read, or is of another size than those before it.
+        FileNotFoundError: The set is not on disk.
+        ValueError: The set is damaged or empty, an image can't be read, or
+            images have different sizes.
     """
 
     def __init__(
@@ -171,7 +173,10 @@ class ImageBatches:
         return len(self.rows)
 
     def select(self, rows: np.ndarray) -> None:
-        """Leave out all images but some.
+        """Keep only some of the images.
+
+        Args:
+            rows (np.ndarray): The positions of the images to keep.
 
         Shape:
             - rows: (N,), ascending
@@ -201,7 +206,7 @@ class ImageBatches:
     def _read_pageable(self, rows, readers) -> torch.Tensor:
         if self.arrays is not None:
             images = self.arrays[rows[0] : rows[-1] + 1]
-            if len(images) != len(rows):  # not one after the other
+            if len(images) != len(rows):  # some rows are left out
                 images = images[rows - rows[0]]
             images = self._reordered(images, 'rgb')
             return torch.from_numpy(
@@ -229,39 +234,42 @@ class ImageBatches:
         return [self.read(int(row)) for row in rows]
 
     def read(self, row: int) -> torch.Tensor:
-        """One image, by its place in the data set.
+        """Read one image.
+
+        Args:
+            row (int): Its position in the data set.
 
         Raises:
-            ValueError: It can't be read.
+            ValueError: The image can't be read.
         """
         info = self.dataset.get_data_info(row)
-        # seeded transforms draw by it, as in the host's loop
+        # the seed of random transforms, as in the host's loop
         info.setdefault('sample_idx', row)
         order = getattr(self.dataset, 'channel_order', 'rgb')
         if 'img' not in info:
-            info, order = self._loaded(info), 'bgr'
+            info, order = self._load(info), 'bgr'
         info['img'] = self._reordered(info['img'], order)
         info = self.before(info)
         height, width = info['img'].shape[:2]
-        # of a set that was cropped, what is no square was left as it was
+        # sets of cropped images have some that were not: they are no squares
         transform = (
             self.transform_square if height == width else self.transform
         )
         return PackInputs.format_input(transform(info)['img'])
 
-    def _loaded(self, info: dict) -> dict:
+    def _load(self, info: dict) -> dict:
         path, error = info['img_path'], 'no image'
         try:
-            found = self.load(info)
+            loaded = self.load(info)
         except (AssertionError, OSError, cv2.error) as problem:
-            found, error = None, ' '.join(str(problem).split())
-        if found is None:  # `ignore_empty`
+            loaded, error = None, ' '.join(str(problem).split())
+        if loaded is None:  # what `ignore_empty` returns for a bad file
             raise ValueError(
                 f'Expected {path} to be an image, but got a file '
                 f"that can't be read: {error}. Replace or remove "
                 'it.'
             )
-        return found
+        return loaded
 
     def _reordered(self, images: np.ndarray, order: str) -> np.ndarray:
         if order == self.channel_order or images.shape[-1] != 3:
@@ -270,29 +278,74 @@ class ImageBatches:
 
 
 def check_clean_set(suite: Suite) -> None:
-    """Refuse a suite whose clean set is not there.
+    """Raise if the clean set of a suite is missing.
 
-    Nothing could be compared with what is measured on the other sets.
+    Without it, the results on the other sets compare with nothing.
 
     Args:
-        suite (Suite): Any.
+        suite (Suite): The suite.
 
     Raises:
-        FileNotFoundError: The set is not there, with the folder that was
-            looked at.
+        FileNotFoundError: The set is not on disk. The message names the
+            folder.
     """
     cell = next(suite.clean.cells())
     try:
         _build(cell)
     except FileNotFoundError as error:
-        looked = Path(cell.dataset.get('data_root', '.')).absolute()
+        folder = Path(cell.dataset.get('data_root', '.')).absolute()
         raise FileNotFoundError(
-            f'Expected the clean test set of {suite.title} in {looked}, but '
+            f'Expected the clean test set of {suite.title} in {folder}, but '
             f'got: {str(error).rstrip(".")}. Put it there, or name the folder '
             'of all test sets with --data-root.'
         ) from error
     except ValueError:
-        return  # a damaged set is reported by name, as all others are
+        return  # the report names a damaged set, as it does all others
+
+
+def is_on_disk(cell: Cell) -> bool:
+    """Whether the array or the folder of a kind of corruption exists."""
+    root = Path(cell.dataset.get('data_root', '.')).expanduser()
+    return (root / f'{cell.kind}.npy').is_file() or (root / cell.kind).is_dir()
+
+
+def fingerprint(cell: Cell) -> list[list]:
+    """Names, sizes and times of the files of a test set.
+
+    It changes when the set changes. To be quick, it lists the entries of the
+    set's folder, but not the files in class folders below it.
+
+    Args:
+        cell (Cell): The test set.
+
+    Returns:
+        list[list]: Empty if the set is not on disk.
+    """
+    root = cell.dataset.get('data_root')
+    if root is None:
+        return []
+    root = Path(root).expanduser()
+    if cell.kind is None:
+        paths = [root]
+    else:
+        names = (
+            'labels.npy',
+            f'{cell.kind}.npy',
+            f'{cell.kind}/{cell.severity}',
+        )
+        paths = [root / name for name in names]
+    inside = [
+        sorted(path.iterdir())
+        for path in paths
+        if path.is_dir() and os.access(path, os.R_OK | os.X_OK)
+    ]
+    entries = []
+    for path in [*paths, *sum(inside, [])]:
+        if path.exists():
+            stat, name = path.stat(), str(path.relative_to(root))
+            size = stat.st_size if path.is_file() else None
+            entries.append([name, size, stat.st_mtime_ns])
+    return entries
 
 
 def _compose(steps: Sequence[dict]) -> Compose:
@@ -303,10 +356,10 @@ def _build(cell: Cell):
     layout = LAYOUTS.get(type_name(cell.dataset))
     try:
         return DATASETS.build(dict(cell.dataset, pipeline=[]))
-    # as the host puts it
+    # all of these mean that files are missing, in the host's data sets
     except (RuntimeError, AssertionError, FileNotFoundError) as error:
         if isinstance(error, FileNotFoundError) and layout is None:
-            raise  # our own tell their layout
+            raise  # our own data sets name their layout in the message
         raise FileNotFoundError(
             f'Expected {cell.name} as {type_name(cell.dataset)} reads it'
             f'{layout and ", with the layout " + layout or ""}, but got: '

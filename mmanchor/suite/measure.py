@@ -1,11 +1,13 @@
-"""One model on one test set: a pass over the images, then figures."""
+"""Measures one model on one test set: predictions, then metrics."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from mmpretrain.registry import METRICS
+from torch import nn
 
 from ..evaluation.confidence_intervals import (
     normal_interval,
@@ -18,15 +20,19 @@ from ..evaluation.metrics.per_image import (
     mark_nonfinite,
 )
 from ..evaluation.metrics.predicted_batch import PredictedBatch
+from ..functional import average_references, reference_spread
+from ..models import AnchoredImageClassifier
+from ..registry import UNCERTAINTIES, find_registered
 from ..utils.transfer import copy_to_device
-from .candidates import Ready
+from .candidates import LoadedModel
+from .ensembles import DeepEnsemble
 from .images import ImageBatches
 from .model_scores import FeatureScores, ModelFields, find_suite_score
-from .predict import predict_batch
+from .results import HIGH, LOW
 
 NUM_BINS = 15
-# metric: which of its figures; the suite's own names are the same
-FIGURES = (
+# the registered metrics that a suite computes
+METRIC_CONFIGS = (
     dict(type='Top1Accuracy'),
     dict(
         type='CalibrationError', num_bins=NUM_BINS, norms=('l1', 'l2', 'max')
@@ -38,39 +44,147 @@ FIGURES = (
     dict(type='ReferenceSpread'),
     dict(type='ReferencesUsed'),
 )
-# the field of predictions that each needs; not every model's have it
-OF_REFERENCES = dict(
+# metrics of references, with the field that the predictions must have
+REFERENCE_METRICS = dict(
     ReferenceSpread='pred_std', ReferencesUsed='num_references'
 )
-# the figures that are means of one number an image
+# metrics that are means of one number for each image, by the metric's class
 MEANS = dict(
     NegativeLogLikelihood='nll',
     BrierScore='brier',
     ReferenceSpread='spread',
     ReferencesUsed='mean_used',
 )
-# what the ends of a figure's confidence interval are called after it
-LOW, HIGH = '_low', '_high'
+
+
+@torch.no_grad()
+def predict_batch(
+    model: nn.Module, images: torch.Tensor, measures: Sequence[str] = ()
+) -> dict[str, torch.Tensor]:
+    """Predict a batch, with one tensor for each field of the predictions.
+
+    The fields are bitwise equal to those of ``model.test_step``, which returns
+    one data sample for each image, plus the logits of plain models.
+
+    For an ensemble ``pred_score`` is the mean of the members' probabilities,
+    and ``answer`` is the logarithm of that, which a temperature divides. All
+    other fields are averaged as they are. So scores of logits, such as energy,
+    are computed from mean logits: the energy of a logarithm of probabilities
+    would be 0 for all images.
+
+    Args:
+        model (torch.nn.Module): A host classifier, anchored or not, or a
+            :class:`~mmanchor.suite.ensembles.DeepEnsemble`, in evaluation
+            mode.
+        images (torch.Tensor): As the test pipeline packs them.
+        measures (Sequence[str]): Names in ``UNCERTAINTIES``, to compute for
+            anchored models. Defaults to none.
+
+    Shape:
+        - images: (B, C, H, W)
+        - output: ``answer``, ``pred_score`` (its softmax) and
+          ``pred_logits`` (B, num_classes). Anchored models add
+          ``num_references`` (B,); ``pred_std`` (B, num_classes) unless they
+          are adaptive; and ``reference_logits`` (B, num_classes, K) if all
+          images have the same K > 1 references
+    """
+    if isinstance(model, DeepEnsemble):
+        return _predict_ensemble(model.members, images)
+    images = model.data_preprocessor(dict(inputs=images))['inputs']
+    if isinstance(model, AnchoredImageClassifier):
+        return _predict_anchored(model, images, measures)
+    logits = plain_logits(model, images).float()
+    return dict(
+        answer=logits, pred_score=logits.softmax(1), pred_logits=logits
+    )
+
+
+def _predict_ensemble(members, images) -> dict[str, torch.Tensor]:
+    each = [predict_batch(one, images) for one in members]
+    fields = {
+        name: torch.stack([one[name].float() for one in each]).mean(0)
+        for name in each[0]
+    }
+    fields['answer'] = _log_of_mean([one['answer'] for one in each])
+    if 'reference_logits' in fields:
+        # the first references of all members together, the second ones, ...
+        fields['reference_logits'] = _log_of_mean(
+            [one['reference_logits'].movedim(1, -1) for one in each]
+        ).movedim(-1, 1)
+    return fields
+
+
+def _log_of_mean(logits: Sequence[torch.Tensor]) -> torch.Tensor:
+    return average_references(torch.stack(list(logits)), 'probabilities')
+
+
+def _predict_anchored(model, images, measures) -> dict[str, torch.Tensor]:
+    parts, order = [], []
+    for rows, logits in model.answers(images):
+        answer = average_references(logits, model.average)
+        used = torch.full((len(answer),), len(logits), device=answer.device)
+        part = dict(
+            answer=answer,
+            pred_score=answer.softmax(1),
+            pred_logits=logits.mean(0),
+            num_references=used,
+        )
+        if model.protocol.same_number:
+            part['pred_std'] = reference_spread(logits)
+        for name in measures:
+            part[name] = find_registered(name, UNCERTAINTIES)(logits)
+        parts.append(part)
+        order.append(rows)
+    if len(parts) == 1:
+        if len(logits) > 1 and model.protocol.name == 'mean':
+            parts[0]['reference_logits'] = logits.permute(1, 2, 0)
+        return parts[0]
+    place = copy_to_device(torch.cat(order).argsort(), images.device)
+    return {
+        name: torch.cat([part[name] for part in parts])[place]
+        for name in parts[0]
+    }
+
+
+def plain_logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Compute the logits of a plain classifier.
+
+    Args:
+        model (torch.nn.Module): A host classifier that is not anchored.
+        images (torch.Tensor): Normalised images.
+
+    Shape:
+        - images: (B, C, H, W)
+        - output: (B, num_classes)
+    """
+    # Some heads combine several outputs in `predict`, so this calls it and
+    # only skips its last step. The method is replaced on a shallow copy, which
+    # shares the weights, so that other threads never see it.
+    head = copy.copy(model.head)
+    head._get_predictions = lambda scores, samples: scores
+    return head.predict(model.extract_feat(images), None)
 
 
 class Measured(NamedTuple):
-    """What a pass over a test set found.
+    """The results of one pass over a test set.
 
     Attributes:
-        figures (Dict[str, float]): ``top1`` in %, ``ece`` and so on; None
-            where a model has none. Where a figure has a 95 % confidence
-            interval, its ends are beside it, as ``top1_low`` and
-            ``top1_high``. Empty for images of no class.
-        reliability (Dict[str, list]): Of each of 15 bins of confidence, the
-            ``count`` of images, and the sums of their ``confidence`` and of
-            those that are ``right``.
-        scores (Dict[str, np.ndarray]): Of each anomaly score, (N,).
-        answers (torch.Tensor, optional): (N, num_classes), where asked for.
-        images (Dict[str, np.ndarray], optional): What is said of each image,
-            where asked for: ``label``, ``predicted`` and ``confidence`` (N,);
-            ``spread`` (N,) where several references answer, and, where all
-            images have the same ones, what each of them answers alone:
-            ``reference_predicted`` and ``reference_confidence`` (N, K).
+        figures (Dict[str, float]): Metrics by name: ``top1`` in %, ``ece`` and
+            so on; None if a model does not have one. ``top1_low`` and
+            ``top1_high`` are the ends of a 95 % confidence interval. Empty
+            for out-of-distribution images.
+        reliability (Dict[str, list]): For each of 15 bins of confidence, the
+            ``count`` of images, the sum of their ``confidence``, and the
+            number that are ``right``.
+        scores (Dict[str, np.ndarray]): The anomaly scores, each (N,).
+        answers (torch.Tensor, optional): Logits, (N, num_classes), if asked
+            for.
+        images (Dict[str, np.ndarray], optional): The prediction for each
+            image, if asked for: ``label``, ``predicted`` and ``confidence``
+            (N,); ``spread`` (N,) of models with several references; and the
+            predictions with each reference alone, if all images have the same
+            references: ``reference_predicted`` and ``reference_confidence``
+            (N, K).
     """
 
     figures: dict[str, float | None]
@@ -81,7 +195,7 @@ class Measured(NamedTuple):
 
 
 def measure(
-    ready: Ready,
+    loaded: LoadedModel,
     batches: ImageBatches,
     device: str,
     temperatures: Sequence[float] = (1.0,),
@@ -95,41 +209,40 @@ def measure(
     feature_scores: FeatureScores | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> list[Measured]:
-    """Pass over a test set once.
+    """Measure a model in one pass over a test set.
 
-    What metrics need of each image stays on the device until the end; the
-    figures are those of the registered metrics through a runner.
+    The metrics equal those that a runner computes with the registered classes.
+    What they need of each image stays on the device until the end.
 
     Args:
-        ready (Ready): The model.
+        loaded (LoadedModel): The model.
         batches (ImageBatches): The images.
-        device (str): Where the model is.
-        temperatures (Sequence[float]): What logits are divided by before
-            probabilities are made from them; each has its own figures.
-            Defaults to 1 alone.
-        figures (bool): Whether images have labels to compare with. Defaults
-            to True.
-        scores (Sequence[str]): Anomaly scores to keep. Defaults to none.
-        kept_classes (Sequence[int], optional): Classes that compete, rather
-            than those the set says. Defaults to the set's.
-        amp (bool): Mixed precision, in half. Defaults to False.
-        keep_answers (bool): Whether to keep the logits whose softmax is the
+        device (str): The device of the model.
+        temperatures (Sequence[float]): What logits are divided by before the
+            softmax. The metrics are computed for each. Defaults to 1 alone.
+        figures (bool): Whether to compute metrics, which need labels.
+            Defaults to True.
+        scores (Sequence[str]): Anomaly scores to compute. Defaults to none.
+        kept_classes (Sequence[int], optional): The only classes that may be
+            predicted. Defaults to those that the data set declares.
+        amp (bool): Whether to use mixed precision. Defaults to False.
+        keep_answers (bool): Whether to return the logits whose softmax is the
             prediction. Defaults to False.
-        single_references (bool): Whether to measure the accuracy with each
-            reference alone, too, where a model has several for every image.
-            Defaults to False.
-        keep_images (bool): Whether to keep what is said of each image, at the
-            first temperature. Defaults to False.
-        feature_scores (dict, optional): Fitted scores of features, by name;
-            those among ``scores`` are kept. Defaults to none.
-        report (Callable): Told of the number of images, batch by batch.
+        single_references (bool): Whether to compute the accuracy with each
+            reference alone too, for models with several references for every
+            image. Defaults to False.
+        keep_images (bool): Whether to return the prediction for each image,
+            at the first temperature. Defaults to False.
+        feature_scores (dict, optional): Fitted scores of features, by name.
+            Defaults to none.
+        report (Callable): Called with the number of images of each batch.
 
     Returns:
-        list[Measured]: One a temperature.
+        list[Measured]: One for each temperature.
 
     Raises:
-        ValueError: There is no image, the model has another number of classes
-            than the set, a label is none of them, or predictions are not
+        ValueError: There are no images, the model and the set differ in the
+            number of classes, a label is out of range, or predictions are not
             finite.
     """
     if not len(batches):
@@ -140,7 +253,7 @@ def measure(
         )
     kept = batches.kept_classes if kept_classes is None else kept_classes
     wanted = {name: find_suite_score(name) for name in scores}
-    more_fields = ModelFields(ready.model, scores, feature_scores)
+    more_fields = ModelFields(loaded.model, scores, feature_scores)
     metrics: dict[str, PerImageMetric] = {}
     rows: list[dict[str, list]] = [{} for _ in temperatures]
     kept_answers, kept_images, start = [], [], 0
@@ -150,7 +263,7 @@ def measure(
         images = copy_to_device(images, device)
         start = batch.stop
         with torch.autocast(torch.device(device).type, enabled=amp):
-            fields = predict_batch(ready.model, images)
+            fields = predict_batch(loaded.model, images)
             fields.update(more_fields(images))
         answer = fields.pop('answer').float()
         _check_classes(answer, batches)
@@ -161,7 +274,7 @@ def measure(
         if keep_answers:
             kept_answers.append(answer)
         if keep_images:
-            kept_images.append(_of_each_image(fields, labels, kept))
+            kept_images.append(_predictions_for_page(fields, labels, kept))
         for temperature, columns in zip(temperatures, rows):
             if temperature != 1:
                 fields['pred_score'] = (answer / temperature).softmax(1)
@@ -180,59 +293,59 @@ def measure(
                     columns.setdefault(f'score {name}', []).append(column)
         report(len(images))
     answers = torch.cat(kept_answers) if kept_answers else None
-    found = [_finish(metrics, columns, answers) for columns in rows]
+    results = [_finish(metrics, columns, answers) for columns in rows]
     if keep_images:
         columns = {
             name: np.concatenate([part[name] for part in kept_images])
             for name in kept_images[0]
         }
-        found[0] = found[0]._replace(images=columns)
-    return found
+        results[0] = results[0]._replace(images=columns)
+    return results
 
 
-def _of_each_image(fields, labels, kept) -> dict[str, np.ndarray]:
-    """What is said of the images of a batch, for people to look at."""
+def _predictions_for_page(fields, labels, kept) -> dict[str, np.ndarray]:
+    """The predictions for the images of a batch, for people to look at."""
     scores = fields['pred_score'].float()
-    if kept is not None:  # the other classes don't compete
+    if kept is not None:  # the other classes may not be predicted
         others = torch.ones(scores.size(1), dtype=torch.bool)
         others[list(kept)] = False
         scores = scores.masked_fill(others.to(scores.device), -1)
     confidence, predicted = scores.max(1)
-    found = dict(label=labels, predicted=predicted, confidence=confidence)
+    columns = dict(label=labels, predicted=predicted, confidence=confidence)
     if 'pred_std' in fields:
-        found['spread'] = fields['pred_std'].float().mean(1)
+        columns['spread'] = fields['pred_std'].float().mean(1)
     if 'reference_logits' in fields:
         alone = fields['reference_logits'].float().softmax(1).max(1)
-        found['reference_predicted'] = alone.indices
-        found['reference_confidence'] = alone.values
-    return {name: values.cpu().numpy() for name, values in found.items()}
+        columns['reference_predicted'] = alone.indices
+        columns['reference_confidence'] = alone.values
+    return {name: values.cpu().numpy() for name, values in columns.items()}
 
 
 def _metrics(fields: dict[str, torch.Tensor]) -> dict[str, PerImageMetric]:
     return {
         config['type']: METRICS.build(config)
-        for config in FIGURES
-        if OF_REFERENCES.get(config['type'], 'pred_score') in fields
+        for config in METRIC_CONFIGS
+        if REFERENCE_METRICS.get(config['type'], 'pred_score') in fields
     }
 
 
 def _finish(metrics, columns, answers) -> Measured:
     whole = {name: torch.cat(parts).cpu() for name, parts in columns.items()}
-    found = dict(spread=None, mean_used=None) if metrics else {}
+    figures = dict(spread=None, mean_used=None) if metrics else {}
     for name, metric in metrics.items():
-        found.update(metric.of_rows(whole[name]))
-        found.update(_interval(name, whole[name], found))
+        figures.update(metric.of_rows(whole[name]))
+        figures.update(_interval(name, whole[name], figures))
     reliability = _bins(whole['CalibrationError']) if metrics else {}
     scores = {}
     for name, column in whole.items():
         if name.startswith('score '):
             check_images(column)
             scores[name.partition(' ')[2]] = column.numpy()
-    return Measured(found, reliability, scores, answers)
+    return Measured(figures, reliability, scores, answers)
 
 
 def _interval(name: str, rows: torch.Tensor, figures: dict) -> dict:
-    """Ends of a figure's confidence interval, empty where it has none."""
+    """The ends of a metric's confidence interval; empty if it has none."""
     if name == 'Top1Accuracy':
         figure, scale = 'top1', 100
         ends = wilson_interval(figures['top1'] / 100, len(rows))
@@ -248,15 +361,20 @@ def _interval(name: str, rows: torch.Tensor, figures: dict) -> dict:
 
 
 def _bins(rows: torch.Tensor) -> dict[str, list]:
-    """Sums over bins of confidence: (N, 2), confidence and right."""
+    """Sum over bins of confidence.
+
+    Shape:
+        - rows: (N, 2), the confidence, and 1 if the prediction is right
+    """
     confidence, right = rows.unbind(1)
-    # those on an edge go up, as torchmetrics has it; 1 is in the last bin
-    place = (confidence * NUM_BINS).long().clamp(max=NUM_BINS - 1)
+    # Confidences on an edge are in the upper bin, as in torchmetrics, except
+    # 1, which is in the last one.
+    index = (confidence * NUM_BINS).long().clamp(max=NUM_BINS - 1)
     sums = torch.zeros(3, NUM_BINS, dtype=torch.float64)
     for total, values in zip(
         sums, (torch.ones_like(right), confidence, right)
     ):
-        total.scatter_add_(0, place, values)
+        total.scatter_add_(0, index, values)
     count, confidence, right = sums.tolist()
     return dict(count=count, confidence=confidence, right=right)
 

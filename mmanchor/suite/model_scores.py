@@ -1,4 +1,4 @@
-"""Anomaly scores that take the model, and not its predictions alone."""
+"""Anomaly scores that need the model: of features, and reverse anchoring."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -9,11 +9,10 @@ from torch import nn
 from ..evaluation.feature_scores import FEATURE_SCORES, import_detectors
 from ..evaluation.metrics.anomaly_rejection import AnomalyScore, find_score
 from ..models import bank_labels, reverse_anchoring
-from .ensembles import EnsembleCandidate
 
 FeatureScores = dict[str, Callable[[torch.Tensor], torch.Tensor]]
 
-# made from the (B, K) that `mmanchor.models.reverse_anchoring` returns
+# computed from the (B, K) that `mmanchor.models.reverse_anchoring` returns
 REVERSE_SCORES = {
     'reverse_anchoring': AnomalyScore(
         'reverse_anchoring', lambda values: values.amax(-1)
@@ -25,14 +24,15 @@ REVERSE_SCORES = {
 
 
 def find_suite_score(name: str) -> AnomalyScore:
-    """A score by name, of those that only a suite can compute as well.
+    """Find an anomaly score by name.
 
     Args:
-        name (str): One that :func:`~mmanchor.evaluation.find_score` knows, of
-            ``FEATURE_SCORES`` or of ``REVERSE_SCORES``.
+        name (str): A name that :func:`~mmanchor.evaluation.find_score` knows,
+            or one of ``FEATURE_SCORES`` or ``REVERSE_SCORES``, which only
+            suites can compute.
 
     Raises:
-        ImportError: It is one of pytorch-ood's, which is not installed.
+        ImportError: The score is from pytorch-ood, which is not installed.
         ValueError: There is no such score.
 
     Example:
@@ -55,40 +55,13 @@ def find_suite_score(name: str) -> AnomalyScore:
         ) from error
 
 
-def can_have(candidate, name: str) -> bool:
-    """Whether a model can have a score, as far as its kind decides.
-
-    Features and reference banks of several models are not averaged, so
-    ensembles have no scores made from them.
-    """
-    if isinstance(candidate, EnsembleCandidate):
-        return name not in FEATURE_SCORES and name not in REVERSE_SCORES
-    return name not in REVERSE_SCORES or candidate.hook is not None
-
-
-def check_scores(candidates: Sequence, names: Sequence[str]) -> None:
-    """Refuse scores that none of the models can have.
-
-    Raises:
-        ValueError: There is one.
-    """
-    for name in names:
-        if not any(can_have(one, name) for one in candidates):
-            kind = 'an anchored model' if name in REVERSE_SCORES else 'a model'
-            raise ValueError(
-                f'Expected {kind} that is no ensemble for the score {name}, '
-                f'but got {", ".join(one.name for one in candidates)}. Leave '
-                'it out of --scores, or name such a model.'
-            )
-
-
 class ModelFields:
-    """What the scores of this module are made from, for a batch.
+    """Computes the tensors that the scores of this module are made from.
 
     Args:
         model (torch.nn.Module): A host classifier, anchored or not.
-        names (Sequence[str]): All scores that are wanted.
-        feature_scores (dict): Those of features, fitted, by name.
+        names (Sequence[str]): The scores to compute.
+        feature_scores (dict): The fitted scores of features, by name.
     """
 
     def __init__(
@@ -111,11 +84,14 @@ class ModelFields:
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The fields, by name; empty where no score needs one.
+        """Compute the tensors for a batch; an empty dict if none is needed.
+
+        Args:
+            images (torch.Tensor): As the test pipeline packs them.
 
         Shape:
-            - images: (B, C, H, W), as the test pipeline packs them
-            - output: (B,) of each score of features, and
+            - images: (B, C, H, W)
+            - output: (B,) for each score of features, and
               ``reverse_anchoring``, (B, K)
         """
         fields = {}
@@ -133,7 +109,9 @@ class ModelFields:
 
 @torch.no_grad()
 def features_of(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """What the last layer sees; of anchored models the mean over references.
+    """Compute the input of the last layer.
+
+    For anchored models it is the mean over references.
 
     Args:
         model (torch.nn.Module): A host classifier, in evaluation mode.
@@ -144,24 +122,28 @@ def features_of(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
         - output: (B, D), float32
 
     Raises:
-        TypeError: The head gives several tensors, or others than vectors.
+        TypeError: The head has several feature tensors, or no vectors.
     """
     images = model.data_preprocessor(dict(inputs=images))['inputs']
     return vectors_of(model, model.extract_feat(images, stage='pre_logits'))
 
 
-def vectors_of(model: nn.Module, found) -> torch.Tensor:
-    """Features before the logits as one vector an image, (B, D), float32.
+def vectors_of(model: nn.Module, features) -> torch.Tensor:
+    """Convert the output of a head's ``pre_logits`` to (B, D), float32.
+
+    Args:
+        model (torch.nn.Module): The classifier, which an error names.
+        features (torch.Tensor | tuple): The output.
 
     Raises:
-        TypeError: They are several tensors, or others than vectors.
+        TypeError: There are several feature tensors, or no vectors.
     """
-    if isinstance(found, (tuple, list)) and len(found) == 1:
-        (found,) = found
-    if not isinstance(found, torch.Tensor) or found.dim() != 2:
+    if isinstance(features, (tuple, list)) and len(features) == 1:
+        (features,) = features
+    if not isinstance(features, torch.Tensor) or features.dim() != 2:
         raise TypeError(
             'Expected a head with one vector of features an image for scores '
             f'of features, but got {type(model.head).__name__}, which has '
             'several or a map. Leave these scores out.'
         )
-    return found.float()
+    return features.float()

@@ -1,34 +1,55 @@
-"""All models on all test sets of a suite, going on where it was stopped."""
+"""Runs models on all test sets of a suite, and resumes where it stopped."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+import torch
 
-from .alexnet import set_for_mce
-from .cache import Parts
-from .candidate_run import CandidateRun
-from .candidates import Candidate
-from .corrupted_sets import make_corrupted
-from .failures import Troubles
-from .model_scores import check_scores
-from .passes import Passes, Report
-from .settings import Settings
-from .spec import Suite, SuiteSet
+from ..checkpoints.model_loading import check_classes
+from ..datasets import CorruptedArrays
+from ..evaluation.feature_scores import FEATURE_SCORES
+from ..functional import fit_temperature
+from ..utils.files import whole_files
+from ..utils.provenance import commit, versions
+from .cache import CannotSave, ResultStore
+from .candidates import Candidate, LoadedModel
+from .corrupted_sets import clean_mask, make_corrupted
+from .ensembles import EnsembleCandidate
+from .images import ImageBatches, fingerprint, is_on_disk
+from .measure import measure
+from .model_scores import REVERSE_SCORES, FeatureScores
+from .results import (
+    compare_scores,
+    mean_by_group,
+    relative_to_alexnet,
+    reliability,
+    smooth_ece_over_sets,
+    summarise_shift,
+)
+from .spec import Cell, Settings, Suite, SuiteSet, set_for_mce
+from .training_features import fit_feature_scores, training_features
+
+ReportProgress = Callable[[str, float], None]
+REFERENCES_SHOWN = 5  # the report shows so many beside an image
 
 
 @dataclass
 class Outcome:
-    """What a suite found.
+    """What was measured, and what could not be measured.
 
     Attributes:
-        models (List[dict]): One for each candidate, and for each that had its
-            temperature fitted; see :meth:`CandidateRun.rows`.
-        missing (List[dict]): Sets that are not there: ``name``, ``reason``.
+        models (List[dict]): One for each candidate, and one more for each
+            whose temperature was fitted; see :meth:`ModelRun.rows`.
+        missing (List[dict]): The sets that are not on disk: ``name``,
+            ``reason``.
         failed (List[dict]): What could not be measured: ``model``, ``name``
             of the set, ``reason``.
-        images (Dict[str, dict]): What each model says of each clean image,
-            by the model's name; see :meth:`Passes.over`.
+        images (Dict[str, dict]): The predictions for each clean image, by the
+            name of the model; see :meth:`ModelEvaluator.evaluate`.
     """
 
     models: list[dict]
@@ -40,63 +61,670 @@ class Outcome:
 def run_suite(
     suite: Suite,
     candidates: Sequence[Candidate],
-    parts: Parts,
+    store: ResultStore,
     settings: Settings,
-    report: Report = lambda what, share: None,
+    report: ReportProgress = lambda what, share: None,
     done: Callable[[int], None] = lambda count: None,
 ) -> Outcome:
     """Measure candidates on a suite.
 
-    What ``parts`` has already is not measured again.
-
     Args:
         suite (Suite): The test sets.
         candidates (Sequence[Candidate]): The models.
-        parts (Parts): Where results are kept as they come.
-        settings (Settings): See there.
-        report (Callable): Told what is measured, and how much of it is done,
-            from 0 to 1.
-        done (Callable): Told of the number of test sets that are behind it,
+        store (ResultStore): Where results are saved as they come. Results
+            that it holds already are not measured again.
+        settings (Settings): Batch size, scores and so on.
+        report (Callable): Called with what is being measured, and the share
+            of it that is done, from 0 to 1.
+        done (Callable): Called with a number of test sets that are finished,
             measured or not.
 
     Returns:
-        Outcome: See there.
+        Outcome: Results, and the reasons of what is missing.
 
     Raises:
         ImportError: A library that a suite needs is not installed.
-        OSError: Results can't be kept.
-        ValueError: mCE is asked for, of a suite that has none, or a score
-            that none of the models can have.
+        OSError: Results can't be saved.
+        ValueError: mCE is asked for, but the suite has none, or there is a
+            score that none of the models can have.
     """
     check_scores(candidates, settings.scores)
     if settings.mce:
-        set_for_mce(suite)  # say now what is wrong, not after measuring
-    troubles = Troubles()
+        set_for_mce(suite)  # raises before anything is measured
+    failures = Failures()
 
-    def making(kind: str, done: int, total: int) -> None:
+    def report_corruption(kind: str, done: int, total: int) -> None:
         report(f'corrupt: {kind}', done / total)
 
-    def is_there(one: SuiteSet) -> bool:
-        made = not one.make or troubles.attempt(
+    def make_if_needed(one: SuiteSet) -> bool:
+        made = not one.make or failures.attempt(
             None,
             one.name,
-            lambda: make_corrupted(suite, one, settings.workers, making),
+            lambda: make_corrupted(
+                suite, one, settings.workers, report_corruption
+            ),
         )
         if not made:
             done(len(candidates) * len(list(one.cells())))
         return made
 
-    suite = replace(suite, shifts=tuple(filter(is_there, suite.shifts)))
+    suite = replace(suite, shifts=tuple(filter(make_if_needed, suite.shifts)))
     models, images = [], {}
     for candidate in candidates:
-        run = CandidateRun(
-            Passes(suite, candidate, parts, settings, troubles, report), done
+        run = ModelRun(
+            ModelEvaluator(
+                suite, candidate, store, settings, failures, report
+            ),
+            done,
         )
         models += run.rows()
         if run.images:
             images[candidate.name] = run.images
     missing = [
         dict(name=name, reason=reason)
-        for name, reason in troubles.missing.items()
+        for name, reason in failures.missing.items()
     ]
-    return Outcome(models, missing, troubles.failed, images)
+    return Outcome(models, missing, failures.failed, images)
+
+
+def check_scores(candidates: Sequence, names: Sequence[str]) -> None:
+    """Raise if none of the models can have a score.
+
+    Args:
+        candidates (Sequence): The models.
+        names (Sequence[str]): The scores.
+
+    Raises:
+        ValueError: There is such a score.
+    """
+    for name in names:
+        if not any(one.can_have(name) for one in candidates):
+            kind = 'an anchored model' if name in REVERSE_SCORES else 'a model'
+            raise ValueError(
+                f'Expected {kind} that is no ensemble for the score {name}, '
+                f'but got {", ".join(one.name for one in candidates)}. Leave '
+                'it out of --scores, or name such a model.'
+            )
+
+
+class Failures:
+    """Collects what could not be measured, so that the rest can go on.
+
+    Attributes:
+        missing (Dict[str, str]): The reason for each set that is not on disk.
+        failed (List[dict]): ``model``, ``name`` and ``reason`` of each other
+            failure.
+    """
+
+    def __init__(self):
+        self.missing: dict[str, str] = {}
+        self.failed: list[dict] = []
+
+    def attempt(
+        self, model: str | None, name: str, function: Callable, doing: str = ''
+    ):
+        """Call a function; record why it fails.
+
+        Args:
+            model (str, optional): The model to blame; None if the set is bad
+                for all models.
+            name (str): The set.
+            function (Callable): What to call. It is not called if the set is
+                missing.
+            doing (str): Words before the name of the set in the record of a
+                failure. Defaults to none.
+
+        Returns:
+            What the function returns; None if it fails.
+        """
+        if name in self.missing:
+            return None
+        try:
+            return function()
+        except FileNotFoundError as error:
+            self.missing[name] = str(error)
+        except (ImportError, CannotSave):
+            raise  # every other set would fail for the same reason
+        except Exception as error:
+            # Bad files make libraries raise anything. One set that can't be
+            # measured must not stop the others.
+            self.record(model, doing + name, error)
+        return None
+
+    def record(self, model: str | None, name: str, error: Exception) -> None:
+        """Record a failure, once."""
+        reason = str(error)
+        if not isinstance(error, (ValueError, OSError)):
+            reason = f'{type(error).__name__}: {reason}'
+        failure = dict(model=model, name=name, reason=reason)
+        if failure not in self.failed:
+            self.failed.append(failure)
+
+
+class ModelEvaluator:
+    """Measures one model on one test set at a time.
+
+    Results that are in the store are read from it. The model is loaded only
+    if something is left to measure.
+
+    Args:
+        suite (Suite): The test sets.
+        candidate (Candidate): The model.
+        store (ResultStore): Where results are saved.
+        settings (Settings): Batch size, scores and so on.
+        failures (Failures): Where failures are recorded.
+        report (Callable): Called with what is being measured, and the share
+            of it that is done.
+
+    Attributes:
+        temperatures (tuple[float]): What logits are divided by. The metrics
+            are computed with each of them.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        candidate: Candidate,
+        store: ResultStore,
+        settings: Settings,
+        failures: Failures,
+        report: ReportProgress,
+    ):
+        self.suite, self.candidate = suite, candidate
+        self.store, self.settings = store, settings
+        self.failures, self.report = failures, report
+        self.temperatures: tuple[float, ...] = (1.0,)
+
+    @cached_property
+    def loaded(self) -> LoadedModel | None:
+        """The model; None if it can't be loaded, which is recorded once."""
+        try:
+            return self.candidate.load(self.settings.device)
+        except (TypeError, ValueError, FileNotFoundError) as error:
+            self.failures.record(self.candidate.name, 'the model', error)
+            return None
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The anomaly scores that this kind of model can have."""
+        return tuple(
+            name
+            for name in self.settings.scores
+            if self.candidate.can_have(name)
+        )
+
+    @cached_property
+    def feature_scores(self) -> FeatureScores:
+        """The fitted scores of features; failures to fit are recorded once."""
+        names = [name for name in self.scores if name in FEATURE_SCORES]
+        if not names or self.loaded is None:
+            return {}
+        model = self.candidate.name
+
+        def failed(name: str, error: Exception) -> None:
+            self.failures.record(model, name, error)
+
+        try:
+            features = training_features(
+                self.candidate,
+                self.loaded,
+                self.settings,
+                lambda share: self.report(f'{model}: training set', share),
+            )
+            return fit_feature_scores(names, self.loaded, features, failed)
+        except (OSError, TypeError, ValueError) as error:
+            failed(', '.join(names), error)
+            return {}
+
+    @property
+    def clean(self) -> Cell:
+        """The clean test set."""
+        return next(self.suite.clean.cells())
+
+    def fit_temperature(self) -> dict | None:
+        """Fit a temperature on the held-out clean images.
+
+        Returns:
+            dict | None: ``temperature``, ``num_images``, and the ``share``
+            and ``seed`` of the held-out images; None if temperatures are not
+            asked for, or fitting fails.
+        """
+        if not self.settings.temperature:
+            return None
+        depends_on = self._depends_on(self.clean, held_out=True)
+        name = 'temperature'
+        stored = self.store.get(name, depends_on)
+        if stored is None and self.loaded is not None:
+            stored = self.failures.attempt(
+                self.candidate.name,
+                self.clean.name,
+                lambda: self._fit_temperature(name, depends_on),
+                'temperature on ',
+            )
+        return stored and stored[0]
+
+    def _fit_temperature(self, name: str, depends_on: dict) -> tuple:
+        batches = self.batches(self.clean, held_out=True)
+        (measured,) = measure(
+            self.loaded,
+            batches,
+            self.settings.device,
+            figures=False,
+            amp=self.settings.amp,
+            keep_answers=True,
+            report=self._reporter(batches, self.clean),
+        )
+        result = dict(
+            temperature=fit_temperature(measured.answers, batches.labels),
+            num_images=len(batches),
+            share=self.suite.held_out.share,
+            seed=self.suite.held_out.seed,
+        )
+        self.store.save(name, depends_on, result)
+        return result, {}
+
+    def evaluate(
+        self,
+        cell: Cell,
+        scored: bool = False,
+        figures: bool = True,
+        classes: Sequence[int] | None = None,
+    ) -> list[dict] | None:
+        """Measure the model on a test set, in one pass over its images.
+
+        Args:
+            cell (Cell): The set.
+            scored (bool): Whether to compute anomaly scores. Defaults to
+                False.
+            figures (bool): Whether to compute metrics, which need labels.
+                Defaults to True.
+            classes (Sequence[int], optional): The only classes that the model
+                may predict, and whose images are used. Defaults to those that
+                the set declares.
+
+        Returns:
+            list[dict] | None: For each temperature ``figures``,
+            ``reliability``, ``scores``, ``num_images`` and ``kept_classes``.
+            If both scores and metrics are asked for, the first one also has
+            ``images``: see :class:`~mmanchor.suite.measure.Measured`, with
+            the ``row`` of each image in its set and the first few
+            ``references``. None if the set can't be measured.
+        """
+
+        def depends_on_scores(scores: tuple[str, ...]) -> dict:
+            return self._depends_on(
+                cell,
+                temperatures=self.temperatures,
+                scores=scores,
+                fit_share=self.settings.fit_share,
+                figures=figures,
+                kept=classes,
+                **(dict(images=True) if scored and figures else {}),
+            )
+
+        scores = self.scores if scored else ()
+        depends_on, name = depends_on_scores(scores), str(cell)
+        stored = self.store.get(name, depends_on)
+        unfitted = [
+            one
+            for one in scores
+            if stored is None
+            and one in FEATURE_SCORES
+            and one not in self.feature_scores
+        ]
+        if unfitted:
+            # Save the result under the scores that it has, so that the
+            # others are computed as soon as they can be fitted.
+            depends_on = depends_on_scores(
+                tuple(one for one in scores if one not in unfitted)
+            )
+            stored = self.store.get(name, depends_on)
+        if stored is None and self.loaded is not None:
+            stored = self.failures.attempt(
+                self.candidate.name,
+                cell.name,
+                lambda: self._measure(
+                    name, depends_on, cell, figures, classes
+                ),
+            )
+        if stored is None:
+            return None
+        result, arrays = stored
+        for i, one in enumerate(result['temperatures']):
+            one.update(
+                num_images=result['num_images'],
+                kept_classes=result['kept_classes'],
+                scores=_with_prefix(arrays, f'{i} '),
+            )
+        result['temperatures'][0]['images'] = _with_prefix(arrays, 'images ')
+        return result['temperatures']
+
+    def _measure(self, name, depends_on, cell, figures, classes) -> tuple:
+        batches = self.batches(cell, classes)
+        scores = depends_on['scores']
+        measured = measure(
+            self.loaded,
+            batches,
+            self.settings.device,
+            self.temperatures,
+            figures,
+            scores,
+            classes,
+            self.settings.amp,
+            single_references=self.settings.single_references,
+            keep_images='images' in depends_on,
+            feature_scores=self.feature_scores if scores else None,
+            report=self._reporter(batches, cell),
+        )
+        result = dict(
+            num_images=len(batches),
+            kept_classes=batches.kept_classes,
+            temperatures=[
+                dict(figures=one.figures, reliability=one.reliability)
+                for one in measured
+            ],
+        )
+        arrays = {
+            f'{i} {key}': values
+            for i, one in enumerate(measured)
+            for key, values in one.scores.items()
+        }
+        if measured[0].images:
+            images = dict(measured[0].images, row=batches.rows)
+            if 'reference_predicted' in images:
+                images['references'] = self._references()
+            arrays.update(
+                {f'images {key}': values for key, values in images.items()}
+            )
+        self.store.save(name, depends_on, result, arrays)
+        return result, arrays
+
+    def _references(self) -> np.ndarray:
+        """The first references, (K, H, W, C), as RGB bytes to look at."""
+        bank = getattr(self.loaded.model, 'reference_bank', None)
+        if bank is None:  # each member of an ensemble has its own
+            return np.empty((0, 0, 0, 0), np.uint8)
+        images = bank.in_use[:REFERENCES_SHOWN].cpu()
+        if images.is_floating_point():
+            low, high = images.min(), images.max()
+            images = (images - low) / (high - low).clamp(min=1e-9) * 255
+        images = images.to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        if self.loaded.pipeline.channel_order == 'bgr':
+            images = images[..., ::-1]
+        return np.ascontiguousarray(images)
+
+    def batches(
+        self, cell: Cell, classes=None, held_out: bool = False
+    ) -> ImageBatches:
+        """The images of a set that the model is measured on.
+
+        Args:
+            cell (Cell): The set.
+            classes (Sequence[int], optional): Whose images to use. Defaults
+                to all.
+            held_out (bool): Whether to take the held-out images instead of
+                the others, where images are held out. Defaults to False.
+
+        Raises:
+            FileNotFoundError: The set is not on disk.
+            ValueError: The classes of the set are not those of the model, or
+                the set is damaged.
+        """
+        batches = ImageBatches(
+            cell,
+            self.loaded.pipeline,
+            self.settings.batch_size,
+            self.settings.workers,
+            pin_memory=self.settings.device.startswith('cuda'),
+        )
+        if not cell.is_ood:
+            check_classes(
+                self.loaded.classes,
+                batches.dataset.metainfo.get('classes'),
+                self.candidate.checkpoint,
+                cell.name,
+            )
+        rows = np.arange(len(batches))
+        # corrupted arrays are the clean images, in their order
+        if self.settings.temperature and (
+            cell == self.clean or isinstance(batches.dataset, CorruptedArrays)
+        ):
+            mask = (
+                None
+                if cell == self.clean
+                else clean_mask(cell.dataset['data_root'])
+            )
+            if mask is None:
+                rows = self.suite.held_out.rows(len(batches), held_out)
+            else:  # the set has copies of some of the clean images
+                clean_rows = self.suite.held_out.rows(len(mask), held_out)
+                rows = np.flatnonzero(
+                    np.isin(np.flatnonzero(mask), clean_rows)
+                )
+        if classes is not None:
+            rows = rows[np.isin(batches.labels[rows], classes)]
+        if len(rows) < len(batches):
+            batches.select(rows)
+        return batches
+
+    def _reporter(self, batches, cell: Cell) -> Callable[[int], None]:
+        done = 0
+
+        def report(count: int) -> None:
+            nonlocal done
+            done += count
+            self.report(f'{self.candidate.name}: {cell}', done / len(batches))
+
+        return report
+
+    @cached_property
+    def _made_with(self) -> dict:
+        return dict(versions=versions(), commit=commit())
+
+    def _depends_on(self, cell: Cell, **others) -> dict:
+        """Everything that the result of a pass depends on."""
+        held_out = (self.suite.held_out.share, self.suite.held_out.seed)
+        return dict(
+            candidate=self.candidate.settings,
+            cell=repr(cell),
+            is_cropped=cell.is_cropped,
+            stamp=fingerprint(cell),
+            left_out=held_out if self.settings.temperature else None,
+            batch_size=self.settings.batch_size,
+            amp=self.settings.amp,
+            single_references=self.settings.single_references,
+            device=self.settings.device.partition(':')[0],
+            **self._made_with,
+            **others,
+        )
+
+
+def _with_prefix(arrays: dict, prefix: str) -> dict:
+    """The arrays whose names begin with a prefix, by the rest of the name."""
+    return {
+        key.removeprefix(prefix): values
+        for key, values in arrays.items()
+        if key.startswith(prefix)
+    }
+
+
+class ModelRun:
+    """Measures one model on all test sets and summarises the results.
+
+    Args:
+        evaluator (ModelEvaluator): Measures the model on one set.
+        done (Callable): Called with a number of test sets that are finished,
+            measured or not.
+
+    Attributes:
+        images (Dict[str, np.ndarray]): The predictions for each clean image,
+            after they are measured; see :meth:`ModelEvaluator.evaluate`.
+    """
+
+    def __init__(self, evaluator: ModelEvaluator, done: Callable[[int], None]):
+        self.evaluator, self.done = evaluator, done
+        self.suite, self.settings = evaluator.suite, evaluator.settings
+        self.candidate = evaluator.candidate
+        self.images: dict[str, np.ndarray] = {}
+
+    def rows(self) -> list[dict]:
+        """Measure the model, and once more with a fitted temperature.
+
+        Returns:
+            list[dict]: One or two entries of ``models`` in ``results.json``:
+            ``name``, what :meth:`Candidate.describe` returns, ``clean``,
+            ``shifts``, ``ood``, and so on.
+        """
+        fitted = self.evaluator.fit_temperature()
+        if fitted:
+            self.evaluator.temperatures = (1.0, fitted['temperature'])
+            save_temperature(self.candidate, fitted)
+        clean = self.evaluator.evaluate(self.evaluator.clean, scored=True)
+        self.images = clean[0]['images'] if clean else {}
+        self.done(1)
+        shifts = {one.name: self._shift(one) for one in self.suite.shifts}
+        ood = {one.name: self._ood(one, clean) for one in self.suite.ood}
+        rows = [
+            self._row(i, clean, shifts, ood)
+            for i in range(len(self.evaluator.temperatures))
+        ]
+        if fitted:
+            after = rows[-1]['clean'] if len(rows) > 1 else None
+            rows[0]['temperature'] = dict(
+                fitted,
+                before=rows[0]['clean'] and rows[0]['clean']['figures'],
+                after=after and after['figures'],
+            )
+        return rows
+
+    def _row(self, i: int, clean, shifts, ood) -> dict:
+        """The entry of ``results.json`` with one of the temperatures."""
+        name = self.candidate.name
+        temperature = self.evaluator.temperatures[i]
+        if i:
+            name += f', T = {temperature:.2f}'
+        shifts = {
+            key: summarise_shift({of: cell[i] for of, cell in cells.items()})
+            for key, cells in shifts.items()
+            if cells is not None
+        }
+        ood = {key: one[i] for key, one in ood.items() if one is not None}
+        on_disk = [
+            one
+            for one in self.suite.ood
+            if one.name not in self.evaluator.failures.missing
+        ]
+        return dict(
+            name=name,
+            **self.candidate.describe(),
+            logits_divided_by=temperature,
+            temperature=None,
+            clean=clean
+            and dict(
+                name=self.suite.clean.name,
+                num_images=clean[i]['num_images'],
+                figures=clean[i]['figures'],
+            ),
+            reliability=clean and reliability([clean[i]['reliability']]),
+            shifts=shifts,
+            smooth_ece=smooth_ece_over_sets(shifts),
+            mce=self._mce(shifts),
+            ood=ood,
+            ood_means=mean_by_group(ood, on_disk),
+        )
+
+    def _mce(self, shifts: dict[str, dict]) -> float | None:
+        name = self.settings.mce and set_for_mce(self.suite).name
+        return relative_to_alexnet(shifts[name]) if name in shifts else None
+
+    def _shift(self, one: SuiteSet) -> dict[tuple, list[dict]] | None:
+        """Results by kind and severity; None if any of them is missing."""
+        results, cells = {}, list(one.cells())
+        # Missing kinds come first: measuring the others would be in vain.
+        cells.sort(key=lambda cell: cell.kind is None or is_on_disk(cell))
+        for i, cell in enumerate(cells):
+            measured = self.evaluator.evaluate(cell)
+            if measured is None:
+                self.done(len(cells) - i)
+                return None
+            results[cell.kind, cell.severity] = measured
+            self.done(1)
+        return {
+            (cell.kind, cell.severity): results[cell.kind, cell.severity]
+            for cell in one.cells()
+        }
+
+    def _ood(
+        self, one: SuiteSet, clean: list[dict] | None
+    ) -> list[dict] | None:
+        """Compare the scores of a set's images with those of clean images."""
+        outside, inside = None, clean
+        if clean is not None:
+            outside = self.evaluator.evaluate(
+                one.as_ood(), scored=True, figures=False
+            )
+            classes = outside and outside[0]['kept_classes']
+            if classes:
+                inside = self.evaluator.evaluate(
+                    self.evaluator.clean,
+                    scored=True,
+                    figures=False,
+                    classes=classes,
+                )
+        self.done(1)
+        if outside is None or inside is None:
+            return None
+        return [
+            dict(
+                num_images=out['num_images'],
+                scores=self._compare(side['scores'], out['scores']),
+            )
+            for side, out in zip(inside, outside)
+        ]
+
+    def _compare(self, inside, outside) -> dict[str, dict]:
+        """Leave out scores that the model lacks or that are constant."""
+        return {
+            name: compare_scores(inside[name], outside[name])
+            for name in self.settings.scores
+            if name in outside
+            and np.ptp(np.concatenate([inside[name], outside[name]])) > 0
+        }
+
+
+def save_temperature(candidate: Candidate, fitted: dict) -> Path | None:
+    """Save a fitted temperature beside the checkpoint.
+
+    The file has one entry for each way of using references. Entries that were
+    fitted for another checkpoint of the same name are dropped.
+
+    Args:
+        candidate (Candidate): The model.
+        fitted (dict): ``temperature``, and what it was fitted on.
+
+    Returns:
+        Path | None: The file. None if the folder can't be written to, and for
+        an ensemble, which has no checkpoint of its own.
+    """
+    if isinstance(candidate, EnsembleCandidate):
+        return None
+    path = Path(candidate.checkpoint).with_suffix('.temperature.json')
+    how = candidate.how or 'plain'
+    try:
+        saved = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        saved = {}
+    if not isinstance(saved, dict) or saved.get('sha256') != candidate.sha256:
+        saved = dict(sha256=candidate.sha256)
+    if saved.get(how) == fitted:
+        return path
+    saved[how] = fitted
+    try:
+        with whole_files(path.parent) as partial:
+            (partial / path.name).write_text(
+                json.dumps(saved, indent=1, ensure_ascii=False) + '\n',
+                encoding='utf-8',
+            )
+    except (OSError, ValueError):
+        return None  # the results have it as well
+    return path

@@ -1,4 +1,4 @@
-"""What a suite tests on, as its file says."""
+"""The test sets of a suite, read from its file, and the settings of a run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,10 +8,11 @@ import numpy as np
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
-from ..datasets import SEVERITIES
+from ..datasets import C_KINDS, SEVERITIES
 from ..datasets.shifts.cifar import CorruptedArrays
 from ..datasets.shifts.kinds import check_settings
 from ..utils.config import CONFIG_DIR, check_fields, type_name
+from .model_scores import find_suite_score
 
 FOLDER = CONFIG_DIR / 'suites'
 GROUPS = ('near', 'far')
@@ -19,16 +20,16 @@ GROUPS = ('near', 'far')
 
 @dataclass(frozen=True)
 class Cell:
-    """One data set to test on; of a corrupted set, a kind and a severity.
+    """One test set, or one kind and severity of a corrupted set.
 
     Attributes:
-        name (str): The set's.
+        name (str): The name of the set.
         dataset (dict): The config of the data set, without a pipeline.
         steps (Sequence[dict]): Transforms before the model's own.
         kind (str, optional): The kind of corruption.
         severity (int, optional): 1 to 5.
-        is_ood (bool): Whether its images are of no class, whatever labels
-            they have.
+        is_ood (bool): Whether its images are out of distribution, that is, of
+            none of the classes; labels are then ignored.
         is_cropped (bool): Whether its images were resized and cropped before
             the model's test pipeline sees them, so that the pipeline's own
             crop is left out.
@@ -40,7 +41,7 @@ class Cell:
     kind: str | None = None
     severity: int | None = None
     is_ood: bool = False
-    # records of sets that were made have the `repr` of before
+    # Not in `repr`: sets on disk record the `repr` that older versions had.
     is_cropped: bool = field(default=False, repr=False)
 
     def __str__(self) -> str:
@@ -56,27 +57,26 @@ class SuiteSet:
     Args:
         name (str): Its name in tables.
         dataset (dict): Its config, without a pipeline: images go through the
-            model's own test pipeline. One that takes ``kind`` and
-            ``severity`` stands for all of them.
+            model's own test pipeline. A data set with the arguments ``kind``
+            and ``severity`` is tested with all of them.
         steps (Sequence[dict]): Transforms before the model's own, such as a
-            resize of images of other sizes. Where they crop, the model's
-            pipeline resizes the squares they leave without a crop of its
-            own. Defaults to none.
+            resize of images of other sizes. If they crop, the model's own
+            pipeline does not crop again. Defaults to none.
         kinds (Sequence[str]): Kinds of corruption. Defaults to all that the
             data set has.
         severities (Sequence[int]): Defaults to 1 to 5.
-        make (bool): Whether a corrupted set that is not there is made from
-            the clean one, after ``steps``. Defaults to False.
-        settings (str, optional): Of a set that is made: how strong its
-            severities are, ``'imagenet-c'`` or ``'cifar-c'``. Defaults to
-            None: ImageNet-C's.
-        images (int, optional): Of a set that is made: how many of the clean
-            images are corrupted, as many of each class as possible, the same
-            for all kinds. Defaults to None: all.
-        group (str, optional): Of a set out of distribution: whether its
-            images are ``'near'`` to those in distribution, which have other
-            classes of the same kind, or ``'far'``. Reports have the mean of
-            each group. Defaults to None: in neither.
+        make (bool): Whether to make a corrupted set that is missing from the
+            clean one, after ``steps``. Defaults to False.
+        settings (str, optional): How strong the severities of a set are that
+            is made, ``'imagenet-c'`` or ``'cifar-c'``. Defaults to None:
+            ImageNet-C's.
+        images (int, optional): How many of the clean images are corrupted to
+            make the set, the same for all kinds, with the classes balanced as
+            far as possible. Defaults to None: all.
+        group (str, optional): Whether an out-of-distribution set is
+            ``'near'`` (other classes of the same kind of images) or
+            ``'far'``. Reports show the mean of each group. Defaults to None:
+            in neither.
     """
 
     name: str
@@ -96,24 +96,24 @@ class SuiteSet:
         return hasattr(kind, 'KINDS') and 'kind' not in self.dataset
 
     def as_ood(self) -> Cell:
-        """Its images, as images of no class."""
+        """The set, with its images marked as out of distribution."""
         return replace(next(self.cells()), is_ood=True)
 
     @property
     def is_cropped(self) -> bool:
-        """Whether images are cropped by ``steps``, or as published."""
+        """Whether images are cropped, by ``steps`` or before publication."""
         kind = DATASETS.get(self.dataset['type'])
         return getattr(kind, 'IS_CROPPED', False) or any(
             'Crop' in type_name(step) for step in self.steps
         )
 
     def cells(self) -> Iterator[Cell]:
-        """What is tested by itself."""
+        """Yield the set, or each kind and severity of a corrupted set."""
         cropped = self.is_cropped
         if not self.is_corrupted:
             yield Cell(self.name, self.dataset, self.steps, is_cropped=cropped)
             return
-        # what was made went through the steps already
+        # images of a set that was made have gone through the steps already
         steps = () if self.make else self.steps
         for kind in self.all_kinds:
             for severity in self.severities:
@@ -135,11 +135,12 @@ class SuiteSet:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Clean images that temperatures are fitted on, and nothing else.
+    """Clean images that are only used to fit temperatures.
 
     Args:
-        share (float): Of the clean set, drawn at random. Defaults to 0.1.
-        seed (int): Of the draw. Defaults to 0.
+        share (float): The share of the clean set, drawn at random. Defaults
+            to 0.1.
+        seed (int): The seed of the draw. Defaults to 0.
     """
 
     share: float = 0.1
@@ -153,7 +154,11 @@ class HeldOut:
             )
 
     def rows(self, count: int, held_out: bool) -> np.ndarray:
-        """Which of a number of images are held out, or which are not.
+        """Return which images are held out, or which are not.
+
+        Args:
+            count (int): The number of images of the set.
+            held_out (bool): Whether to return those that are held out.
 
         Shape:
             - output: (n,), ascending
@@ -165,15 +170,16 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Suite:
-    """Test sets that models are measured on.
+    """The test sets that models are measured on.
 
     Args:
-        name (str): As files are named after it.
-        title (str): As tables and figures call it.
-        clean (SuiteSet): The test set, in distribution.
-        shifts (Sequence[SuiteSet]): Sets of the same classes that differ.
-        ood (Sequence[SuiteSet]): Sets of images of no class.
-        held_out (HeldOut): What temperatures are fitted on.
+        name (str): The name that output folders have.
+        title (str): The name in tables and figures.
+        clean (SuiteSet): The in-distribution test set.
+        shifts (Sequence[SuiteSet]): Sets of the same classes, corrupted or
+            from another source.
+        ood (Sequence[SuiteSet]): Out-of-distribution sets.
+        held_out (HeldOut): The clean images that temperatures are fitted on.
     """
 
     name: str
@@ -185,12 +191,81 @@ class Suite:
 
     @property
     def sets(self) -> tuple[SuiteSet, ...]:
-        """All of them."""
+        """All test sets."""
         return (self.clean, *self.shifts, *self.ood)
 
+    @property
+    def num_cells(self) -> int:
+        """The number of sets, kinds and severities that are measured."""
+        shifts = sum(len(list(one.cells())) for one in self.shifts)
+        return 1 + shifts + len(self.ood)
 
-def _check_making(one: SuiteSet, path: Path) -> None:
-    """Refuse what can't be asked of a set."""
+
+DEFAULT_SCORES = (
+    'energy',
+    'max_logit',
+    'msp',
+    'entropy',
+    'anchor_score',
+    'spread',
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a run: batch size, device, scores and so on.
+
+    Args:
+        batch_size (int): Images in a batch. Defaults to 256.
+        workers (int): The number of threads that read images, and of
+            processes that corrupt them. Defaults to 2.
+        device (str): The device of the models. Defaults to ``'cpu'``.
+        amp (bool): Whether to use mixed precision. Defaults to False.
+        scores (Sequence[str]): Anomaly scores. The first one is the default
+            of the report. See
+            :func:`~mmanchor.suite.model_scores.find_suite_score`.
+        temperature (bool): Whether to fit temperatures on held-out images,
+            and to report results with them as well. Defaults to False.
+        mce (bool): Whether to report the mean corruption error relative to
+            AlexNet, for ImageNet-C. Defaults to False.
+        single_references (bool): Whether to measure the accuracy with each of
+            K references alone as well. Defaults to False.
+        fit_share (float): The share of the training images that scores such
+            as ``'KNN'`` are fitted on. Defaults to 0.1.
+
+    Raises:
+        ImportError: A score is one of pytorch-ood's, which is not installed.
+        ValueError: There is no such score, or a number is out of range.
+    """
+
+    batch_size: int = 256
+    workers: int = 2
+    device: str = 'cpu'
+    amp: bool = False
+    scores: Sequence[str] = DEFAULT_SCORES
+    temperature: bool = False
+    mce: bool = False
+    single_references: bool = False
+    fit_share: float = 0.1
+
+    def __post_init__(self):
+        for name in ('batch_size', 'workers'):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f'Expected --{name.replace("_", "-")} to be at least 1, '
+                    f'but got {getattr(self, name)}. Change it.'
+                )
+        if not 0 < self.fit_share <= 1:
+            raise ValueError(
+                'Expected --fit-share to be above 0 and at most 1, but got '
+                f'{self.fit_share}. Change it.'
+            )
+        for name in self.scores:
+            find_suite_score(name)
+
+
+def _check_set(one: SuiteSet, path: Path) -> None:
+    """Raise if an argument does not fit the set."""
     asked = [
         name
         for name in ('settings', 'images')
@@ -212,24 +287,24 @@ def _check_making(one: SuiteSet, path: Path) -> None:
 
 
 def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
-    """Read a suite that comes with mmanchor, or a file of one's own.
+    """Read a suite of mmanchor, or a file of your own.
 
-    A file is an MMEngine config with the arguments of :class:`Suite` but for
-    its name, each set a dict with those of :class:`SuiteSet`. Names that
-    begin with ``_`` are the file's own.
+    The file is an MMEngine config with the arguments of :class:`Suite`, except
+    for its name. Each set is a dict with the arguments of :class:`SuiteSet`.
+    Names that begin with ``_`` are ignored.
 
     Args:
         name (str | Path): ``'cifar10'``, for example, or a Python file.
-        data_root (str | Path): Where a relative ``data_root`` of a data set
-            begins. Defaults to ``'data'``.
+        data_root (str | Path): The folder that a relative ``data_root`` of a
+            data set starts from. Defaults to ``'data'``.
 
     Returns:
-        Suite: With unknown names refused, but no data set looked for.
+        Suite: The suite. Whether its data sets exist is not checked.
 
     Raises:
         FileNotFoundError: There is no such suite.
-        ValueError: The file has an unknown name or lacks one, two sets are
-            called the same, or one can't be made.
+        ValueError: The file has an unknown name or lacks one, two sets have
+            the same name, or a set can't be made.
 
     Example:
         >>> load_suite('digits').clean.name
@@ -274,7 +349,7 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
                 'CorruptedArrays of all kinds, but got '
                 f'{dataset["type"]}. Change its `type`, or drop `make`.'
             )
-        _check_making(made, path)
+        _check_set(made, path)
         if made.group is not None and (
             of not in config.get('ood', ()) or made.group not in GROUPS
         ):
@@ -314,3 +389,30 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
             'one.'
         )
     return suite
+
+
+def set_for_mce(suite: Suite) -> SuiteSet:
+    """Find the set of a suite that mean corruption errors are computed on.
+
+    Args:
+        suite (Suite): The suite.
+
+    Returns:
+        SuiteSet: ImageNet-C, with all 15 kinds and 5 severities.
+
+    Raises:
+        ValueError: The suite lacks ImageNet-C, or some of its kinds or
+            severities.
+    """
+    for one in suite.shifts:
+        if (
+            one.dataset['type'].endswith('ImageNetC')
+            and set(C_KINDS) <= set(one.all_kinds)
+            and set(one.severities) == set(SEVERITIES)
+        ):
+            return one
+    raise ValueError(
+        f'Expected a suite with ImageNet-C, {len(C_KINDS)} kinds or more at '
+        f'{len(SEVERITIES)} severities, for --mce, but got {suite.title}. '
+        'Change the suite, or leave --mce out.'
+    )

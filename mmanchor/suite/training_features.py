@@ -1,4 +1,4 @@
-"""Features of training images, kept beside the checkpoint they are of."""
+"""Features of training images, which some anomaly scores are fitted on."""
 
 import hashlib
 import json
@@ -18,12 +18,12 @@ from ..functional import anchor
 from ..models import AnchoredImageClassifier
 from ..utils.config import scope_of
 from ..utils.files import whole_files
-from .candidates import Candidate, Ready
+from .candidates import Candidate, LoadedModel
+from .measure import plain_logits
 from .model_scores import FeatureScores, features_of, vectors_of
-from .predict import plain_logits
-from .settings import Settings
+from .spec import Settings
 
-SEED = 0  # of the draw of training images
+SEED = 0  # for drawing training images
 
 
 class TrainingFeatures(NamedTuple):
@@ -32,8 +32,8 @@ class TrainingFeatures(NamedTuple):
     Attributes:
         features (torch.Tensor): (N, D), float32.
         labels (torch.Tensor): (N,), int64.
-        last_layer (str, optional): The head's layer that makes logits from
-            features by name; None where no layer does that alone.
+        last_layer (str, optional): The name of the layer of the head that
+            computes logits from features; None if it takes several layers.
     """
 
     features: torch.Tensor
@@ -42,11 +42,16 @@ class TrainingFeatures(NamedTuple):
 
 
 def features_file(candidate: Candidate, settings: Settings) -> Path:
-    """Where the features are kept: beside the checkpoint.
+    """The file that features are saved in, beside the checkpoint.
 
-    The name has the first 16 digits of the checkpoint's SHA-256 and 8 of all
-    else that features depend on: the config's model, pipeline, references
-    and training set, the share of it and the precision.
+    Its name has 16 digits of the SHA-256 of the checkpoint, and 8 of a hash
+    of everything else that the features depend on: the model, pipeline,
+    references and training set of the config, the share of the training set,
+    and the precision.
+
+    Args:
+        candidate (Candidate): The model.
+        settings (Settings): The share and the precision.
     """
     text = json.dumps(_made_from(candidate, settings), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -58,64 +63,62 @@ def features_file(candidate: Candidate, settings: Settings) -> Path:
 
 def training_features(
     candidate: Candidate,
-    ready: Ready,
+    loaded: LoadedModel,
     settings: Settings,
     report: Callable[[float], None] = lambda share: None,
 ) -> TrainingFeatures:
-    """The features of a share of a model's training images.
+    """Read or compute the features of a share of the training images.
 
-    They are read from the file beside the checkpoint, or computed, through
-    the test pipeline, and written there. A folder that can't be written to
-    costs the same work again the next time, and nothing else.
+    They are saved beside the checkpoint. If that folder can't be written to,
+    the next run computes them again.
 
     Args:
-        candidate (Candidate): Whose they are; its config has the training
-            set.
-        ready (Ready): The model.
+        candidate (Candidate): The model, whose config has the training set.
+        loaded (LoadedModel): The same model, loaded.
         settings (Settings): ``fit_share`` of the images are drawn.
-        report (Callable): Called with the share that is done.
+        report (Callable): Called with the share of the work that is done.
 
     Raises:
         TypeError: See :func:`~.model_scores.features_of`.
         ValueError: The file belongs to another checkpoint, or the training
-            set can't be read or has images without one label.
+            set can't be read, or has images without exactly one label.
     """
     path = features_file(candidate, settings)
-    found = _read(path, _made_from(candidate, settings))
-    if found is None:
-        found = _compute(candidate, ready, settings, report)
-        _write(path, _made_from(candidate, settings), found)
-    return found
+    features = _read(path, _made_from(candidate, settings))
+    if features is None:
+        features = _compute(candidate, loaded, settings, report)
+        _write(path, _made_from(candidate, settings), features)
+    return features
 
 
 def fit_feature_scores(
     names: Sequence[str],
-    ready: Ready,
-    found: TrainingFeatures,
+    loaded: LoadedModel,
+    training: TrainingFeatures,
     failed: Callable[[str, Exception], None],
 ) -> FeatureScores:
     """Fit scores of features.
 
     Args:
-        names (Sequence[str]): Of ``FEATURE_SCORES``.
-        ready (Ready): The model.
-        found (TrainingFeatures): Of its training images.
+        names (Sequence[str]): Names in ``FEATURE_SCORES``.
+        loaded (LoadedModel): The model.
+        training (TrainingFeatures): The features of its training images.
         failed (Callable): Called with the name of each score that can't be
-            fitted, and why.
+            fitted, and the error.
     """
-    head = ready.model.head
+    head = loaded.model.head
     num_classes = getattr(head, 'num_classes', None)
-    num_classes = num_classes or int(found.labels.max()) + 1
+    num_classes = num_classes or int(training.labels.max()) + 1
     layer = (
         None
-        if found.last_layer is None
-        else head.get_submodule(found.last_layer)
+        if training.last_layer is None
+        else head.get_submodule(training.last_layer)
     )
     fitted = {}
     for name in names:
         try:
             fitted[name] = fit_feature_score(
-                name, found.features, found.labels, num_classes, layer
+                name, training.features, training.labels, num_classes, layer
             )
         except ValueError as error:
             failed(name, error)
@@ -124,10 +127,10 @@ def fit_feature_scores(
 
 @torch.no_grad()
 def _last_layer(model, images: torch.Tensor) -> str | None:
-    """The name of the head's layer from features to logits, if it has one."""
+    """Find the layer of the head that computes logits from features."""
     images = model.data_preprocessor(dict(inputs=images[:8]))['inputs']
     if isinstance(model, AnchoredImageClassifier):
-        # One reference each: averages differ between protocols.
+        # one reference for each image: protocols average in different ways
         rows = anchor(images, images.roll(1, 0))
         logits = model.reference_logits(rows)[0]
     else:
@@ -146,7 +149,7 @@ def _made_from(candidate: Candidate, settings: Settings) -> dict:
 
 
 def _read(path: Path, made_from: dict) -> TrainingFeatures | None:
-    """What a file has; None where it is not there, or damaged."""
+    """Read a file; None if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             known = json.loads(str(file['made_from']))
@@ -173,21 +176,21 @@ def _read(path: Path, made_from: dict) -> TrainingFeatures | None:
     )
 
 
-def _write(path: Path, made_from: dict, found: TrainingFeatures) -> None:
+def _write(path: Path, made_from: dict, training: TrainingFeatures) -> None:
     try:
         with whole_files(path.parent) as partial:
             np.savez(
                 partial / path.name,
                 made_from=json.dumps(made_from),
-                features=found.features.numpy(),
-                labels=found.labels.numpy(),
-                last_layer=json.dumps(found.last_layer),
+                features=training.features.numpy(),
+                labels=training.labels.numpy(),
+                last_layer=json.dumps(training.last_layer),
             )
     except (OSError, ValueError):
-        pass  # the features are in memory
+        pass  # this run has the features in memory
 
 
-def _compute(candidate, ready, settings, report) -> TrainingFeatures:
+def _compute(candidate, loaded, settings, report) -> TrainingFeatures:
     with scope_of(candidate.cfg):
         dataset = training_set(candidate.cfg)
     count = len(dataset)
@@ -202,9 +205,9 @@ def _compute(candidate, ready, settings, report) -> TrainingFeatures:
             labels += [_label_of(one['data_samples']) for one in samples]
             images = torch.stack([one['inputs'] for one in samples])
             if not start:
-                layer = _last_layer(ready.model, images)
+                layer = _last_layer(loaded.model, images)
             with torch.autocast(device, enabled=settings.amp):
-                features.append(features_of(ready.model, images).cpu())
+                features.append(features_of(loaded.model, images).cpu())
             report((start + len(rows)) / len(drawn))
     return TrainingFeatures(torch.cat(features), torch.tensor(labels), layer)
 

@@ -104,7 +104,7 @@ def shorten(patch) -> None:
         lambda *args, **kwargs: start(*args, **kwargs, start_method='fork'),
     )
     patch.setattr(
-        'mmanchor.suite.report_files.draw_all', lambda results, folder: []
+        'mmanchor.suite.report.writer.draw_all', lambda results, folder: []
     )
     patch.setattr(
         'mmanchor.studies.cli.select_cells',

@@ -10,12 +10,11 @@ from helpers.runs import config_maker
 from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS
 
-from mmanchor.suite.cache import Parts
+from mmanchor.suite.cache import ResultStore
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.cli import evaluate
 from mmanchor.suite.runner import run_suite
-from mmanchor.suite.settings import Settings
-from mmanchor.suite.spec import load_suite
+from mmanchor.suite.spec import Settings, load_suite
 
 KINDS = ('fog', 'frost')
 SUITE = """
@@ -99,7 +98,7 @@ def undrawn(monkeypatch):
     """Leave figures out, and garbage: they take most of the time."""
     monkeypatch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: 0)
     monkeypatch.setattr(
-        'mmanchor.suite.report_files.draw_all', lambda results, folder: []
+        'mmanchor.suite.report.writer.draw_all', lambda results, folder: []
     )
 
 
@@ -194,7 +193,7 @@ def outcome(trained, suite_file, data, tmp_path):
         return run_suite(
             load_suite(suite_file(more), data),
             candidates,
-            Parts(tmp_path / 'parts'),
+            ResultStore(tmp_path / 'parts'),
             Settings(**settings),
         )
 

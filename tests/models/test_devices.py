@@ -16,7 +16,7 @@ from mmpretrain.registry import MODELS
 from mmanchor.functional import fit_temperature
 from mmanchor.models import fold_reference
 from mmanchor.models.folding import FoldedReferences
-from mmanchor.suite.predict import predict_batch
+from mmanchor.suite.measure import predict_batch
 from mmanchor.utils.transfer import copy_to_device
 
 DEVICE = 'cuda:0'

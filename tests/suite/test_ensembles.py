@@ -1,4 +1,4 @@
-"""Several checkpoints of one config, measured as one model."""
+"""Deep ensembles: several checkpoints of one config, measured as one."""
 
 import pytest
 import torch
@@ -8,17 +8,16 @@ from torch import nn
 from mmanchor.functional import energy
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.cli import split_models
-from mmanchor.suite.ensembles import EnsembleCandidate, _origin
+from mmanchor.suite.ensembles import DeepEnsemble, EnsembleCandidate, _origin
 from mmanchor.suite.images import ImageBatches
-from mmanchor.suite.measure import measure
-from mmanchor.suite.predict import DeepEnsemble, predict_batch
+from mmanchor.suite.measure import measure, predict_batch
 from mmanchor.suite.spec import Cell
 
 DIGITS = Cell('Digits', dict(type='Digits', split='test', indices=60))
 
 
 def change(path, cfg=None, classes=None):
-    """Move a checkpoint's weights a little, and what it says of itself."""
+    """Change the weights of a checkpoint a little, and its metadata."""
     saved = torch.load(path, weights_only=False)
     generator = torch.Generator().manual_seed(0)
     for name, weight in saved['state_dict'].items():
@@ -69,7 +68,7 @@ def test_probabilities_are_averaged_and_scores_made_from_mean_logits(
     logits = sum(one['pred_logits'] for one in alone) / 2
     torch.testing.assert_close(found['pred_logits'], logits)
     assert energy(found['pred_logits']).std() > 0.01
-    assert energy(found['answer']).abs().max() < 1e-5  # of no use as a score
+    assert energy(found['answer']).abs().max() < 1e-5  # useless as a score
     assert ('pred_std' in found) == (word == 'anchored')
 
 
@@ -143,7 +142,7 @@ def test_the_command_takes_checkpoints_with_plus_signs(
     text = (tmp_path / 'out' / 'report.md').read_text()
     assert '| standard, ensemble of 2 |' in text
     assert 'ensembles: probabilities averaged over members' in text
-    # the file beside a checkpoint is of that checkpoint alone
+    # the file beside a checkpoint belongs to that checkpoint only
     assert not path.with_suffix('.temperature.json').exists()
 
 
@@ -164,7 +163,9 @@ def test_a_plus_sign_without_two_checkpoints(words):
         split_models(words)
 
 
-def test_one_checkpoint_twice_or_one_alone(trained, copied, measured):
+def test_one_checkpoint_twice_or_a_single_one_is_no_ensemble(
+    trained, copied, measured
+):
     config, path = copied()
     with pytest.raises(ValueError, match=f'{path} are the same. Leave one'):
         measured([*trained.standard, '+', path])

@@ -18,14 +18,13 @@ from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.ensembles import EnsembleCandidate
 from mmanchor.suite.images import ImageBatches
 from mmanchor.suite.model_scores import (
-    check_scores,
     features_of,
     find_suite_score,
     vectors_of,
 )
-from mmanchor.suite.settings import Settings
-from mmanchor.suite.spec import Cell
-from mmanchor.suite.summary import compare_scores
+from mmanchor.suite.results import compare_scores
+from mmanchor.suite.runner import check_scores
+from mmanchor.suite.spec import Cell, Settings
 from mmanchor.suite.training_features import (
     features_file,
     fit_feature_scores,
@@ -39,7 +38,7 @@ PHOTOS = Cell('Photographs', dict(type='PhotoPatches', size=16, count=30))
 
 @pytest.fixture
 def candidate(trained, tmp_path):
-    """One of the models, with a folder of its own."""
+    """Copy one of the models into a folder of its own."""
 
     def make(word='standard', name='own'):
         folder = tmp_path / name
@@ -121,7 +120,7 @@ def _counting(calls):
     return compute
 
 
-def test_features_are_kept_beside_the_checkpoint(candidate, counted):
+def test_features_are_saved_beside_the_checkpoint(candidate, counted):
     one, settings = candidate(), Settings(fit_share=0.1)
     ready, path = one.load('cpu'), features_file(one, settings)
     first = training_features(one, ready, settings)
@@ -196,7 +195,9 @@ def test_folders_that_cannot_be_written_to_leave_nothing(
     assert [path.name for path in folder.iterdir()] == ['standard.pth']
 
 
-def test_training_images_have_one_label(candidate, monkeypatch):
+def test_training_images_without_exactly_one_label_are_refused(
+    candidate, monkeypatch
+):
     monkeypatch.setattr(
         'mmanchor.suite.training_features.training_set',
         lambda cfg: [
@@ -262,7 +263,7 @@ def test_suites_score_standard_and_anchored_models(outcome, trained):
 
 
 def test_a_suite_goes_on_where_a_score_cannot_be_fitted(outcome, counted):
-    # a tenth of the images is fewer than there are features
+    # a tenth of the images are fewer than the features
     found = outcome(scores=('Mahalanobis', 'KNN', 'msp'))
     (one,) = found.failed
     assert (one['model'], one['name']) == ('standard', 'Mahalanobis')
@@ -325,7 +326,7 @@ def test_reverse_anchoring_is_for_anchored_models_only(outcome):
 
 
 @pytest.mark.parametrize('name', ['KNN', 'reverse_anchoring'])
-def test_ensembles_alone_have_no_scores_of_one_model(candidate, name):
+def test_scores_of_one_model_are_refused_for_ensembles(candidate, name):
     first = candidate('anchored')
     second = replace(first)
     second.__dict__['sha256'] = 'another'

@@ -1,1 +1,1 @@
-"""Tables and figures of what the safety suite measured."""
+"""The report of a suite: tables, a Markdown file and an HTML page."""

@@ -1,4 +1,4 @@
-"""One HTML file that holds everything it shows, of a suite or of a study."""
+"""Renders an HTML page that needs no other file, for suites and studies."""
 
 import re
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ _NUMBER = re.compile(r'[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?')
 
 @dataclass
 class Block:
-    """One part of a section.
+    """One part of a section: a table, a figure, a list and so on.
 
     Args:
         kind (str): ``'table'``, ``'figure'``, ``'gallery'``, ``'pairs'``,
             ``'grid'``, ``'matrix'``, ``'facts'`` or ``'list'``.
         title (str): Its heading. Defaults to none.
-        caption (str): What has to be known to read it. Defaults to none.
-        content (dict): What the template shows, by the kind.
+        caption (str): What readers have to know. Defaults to none.
+        content (dict): What the template shows; its keys depend on the kind.
     """
 
     kind: str
@@ -37,12 +37,12 @@ class Block:
 
 @dataclass
 class Section:
-    """A part of a page with a heading of its own.
+    """A part of a page, with a heading.
 
     Args:
         title (str): The heading.
-        blocks (List[Block]): What is in it.
-        text (str): A paragraph before them. Defaults to none.
+        blocks (List[Block]): Its tables, figures and so on.
+        text (str): A paragraph before the blocks. Defaults to none.
     """
 
     title: str
@@ -52,14 +52,14 @@ class Section:
 
 @dataclass
 class Page:
-    """What a page shows.
+    """The content of a page.
 
     Args:
         title (str): The heading.
-        summary (List[str]): Sentences that say what was found.
-        sections (List[Section]): In order.
-        images_note (str): Which images of the data the page holds. Defaults
-            to ``NO_IMAGES``.
+        summary (List[str]): Sentences with the main results.
+        sections (List[Section]): The sections, in order.
+        images_note (str): A sentence about the images of the data on the
+            page. Defaults to ``NO_IMAGES``.
     """
 
     title: str
@@ -69,7 +69,7 @@ class Page:
 
 
 def load_template():
-    """The template of all pages.
+    """Load the template of all pages.
 
     Raises:
         ImportError: Jinja2 is not installed.
@@ -92,10 +92,10 @@ def load_template():
 
 
 def render(page: Page) -> str:
-    """The page as HTML, with every text escaped.
+    """Render a page as HTML, with every text escaped.
 
     Args:
-        page (Page): What it shows.
+        page (Page): The page. Sections without blocks are left out.
 
     Raises:
         ImportError: Jinja2 is not installed.
@@ -107,21 +107,24 @@ def render(page: Page) -> str:
 
 
 def sort_value(text: str) -> str:
-    """The number that a cell of a table is sorted by, empty if it has none.
+    """Find the number that a table cell is sorted by; empty if it has none.
+
+    Args:
+        text (str): The text of the cell.
 
     Example:
         >>> sort_value('1,088.3 [87.6, 89.0] (+13.6)'), sort_value('–')
         ('1088.3', '')
     """
-    found = _NUMBER.search(text.replace('−', '-'))
-    return found[0].replace(',', '').lstrip('+') if found else ''
+    match = _NUMBER.search(text.replace('−', '-'))
+    return match[0].replace(',', '').lstrip('+') if match else ''
 
 
 def table_blocks(tables: Sequence[Table | None]) -> list[Block]:
-    """Tables with their titles and captions.
+    """Make a block for each table.
 
     Args:
-        tables (Sequence[Table | None]): None is left out.
+        tables (Sequence[Table | None]): The tables. None is skipped.
     """
     return [
         Block('table', one.title, one.caption, dict(table=one))
@@ -131,11 +134,11 @@ def table_blocks(tables: Sequence[Table | None]) -> list[Block]:
 
 
 def figure_block(path: str | Path, caption: str) -> Block:
-    """A figure that was saved as SVG, as a part of the page itself.
+    """Make a block that embeds an SVG file in the page.
 
     Args:
         path (str | Path): The file.
-        caption (str): What the figure shows, also for screen readers.
+        caption (str): What the figure shows. Screen readers read it too.
 
     Raises:
         ImportError: Jinja2 is not installed.
@@ -146,7 +149,7 @@ def figure_block(path: str | Path, caption: str) -> Block:
     text = path.read_text(encoding='utf-8')
     text = text[text.index('<svg') :]
     text = re.sub(r'<!--.*?-->|<metadata>.*?</metadata>', '', text, flags=re.S)
-    # several figures on one page must not share names
+    # names of elements must be unique on the page, so each gets a prefix
     prefix = re.sub(r'\W', '-', path.stem) + '-'
     text = re.sub(r'\bid="', f'id="{prefix}', text)
     text = re.sub(r'href="#', f'href="#{prefix}', text)
@@ -156,7 +159,7 @@ def figure_block(path: str | Path, caption: str) -> Block:
     text = text.replace(
         '<svg',
         f'<svg role="img" aria-label="{label}" '
-        # on phones figures scroll rather than shrink to what nobody can read
+        # on phones, figures scroll instead of shrinking until unreadable
         f'style="max-width: {1.6 * width:.0f}px; '
         f'min-width: {1.2 * width:.0f}px"',
         1,
@@ -165,7 +168,12 @@ def figure_block(path: str | Path, caption: str) -> Block:
 
 
 def facts_block(title: str, facts: Sequence[tuple[str, object]]) -> Block:
-    """Names and what they stand for; what is None is left out."""
+    """Make a block of names and values.
+
+    Args:
+        title (str): The heading.
+        facts (Sequence[tuple[str, object]]): The pairs. None is skipped.
+    """
     shown = [
         (key, ' '.join(str(value).split()))
         for key, value in facts

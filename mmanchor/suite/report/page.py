@@ -1,4 +1,4 @@
-"""The page of a safety suite: what a reader looks at first, then the rest."""
+"""The HTML page of a suite: a summary first, then all details."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,36 +6,40 @@ from pathlib import Path
 import numpy as np
 
 from ...evaluation.confidence_intervals import wilson_interval
-from .accuracy_tables import (
+from ..results import Point, SuiteResults
+from .html import Block, Page, Section, facts_block, figure_block, table_blocks
+from .pictures import Pictures, class_name
+from .table import Table, number, with_interval
+from .tables import (
     accuracy_table,
+    calibration_tables,
+    checkpoint_table,
     kind_tables,
+    ood_tables,
     reference_tables,
     severity_tables,
+    temperature_table,
 )
-from .calibration_tables import calibration_tables, temperature_table
-from .html import Block, Page, Section, facts_block, figure_block, table_blocks
-from .markdown import CAPTIONS
-from .ood_tables import ood_tables
-from .pictures import Pictures, class_name
-from .reading import (
-    clean,
-    corrupted_sets,
-    default_score,
-    figure_of,
-    interval_of,
-    names_of,
-    scores,
-    shift,
-)
-from .table import Table, number, with_interval
 
-IN_MATRIX = 20  # classes, beyond which confusions are listed instead
-LISTED = 30  # classes or confusions in a list
+# by the beginning of a figure's file name
+CAPTIONS = {
+    'accuracy-by-severity': 'Accuracy by severity of corruption',
+    'heat-map': 'Accuracy by kind and severity of the first model, and of '
+    'the others the difference from it',
+    'reliability': 'Accuracy against confidence, with the share of images by '
+    'confidence underneath; of corrupted sets, all images together',
+    'ood': 'Anomaly scores of images in and out of distribution, and how '
+    'well they tell them apart',
+    'spread-and-error': 'Error against the spread of logits over references',
+}
+# with more classes, the page lists confusions instead of showing the matrix
+MAX_CLASSES_IN_MATRIX = 20
+MAX_LISTED = 30  # classes or confusions in a list
 Answers = dict[str, dict[str, np.ndarray]]
 
 
 def suite_page(
-    results: dict,
+    results: SuiteResults,
     figures: Sequence[str | Path],
     pictures: Pictures | None = None,
     answers: Answers | None = None,
@@ -43,31 +47,29 @@ def suite_page(
     """Put the results of a suite on one page.
 
     Args:
-        results (dict): See ``results.json``; what an older version lacks is
-            left out.
+        results (SuiteResults): The results. Sections that they have no data
+            for are left out.
         figures (Sequence[str | Path]): Files; those in SVG are shown.
         pictures (Pictures, optional): Images of the data. Defaults to None.
-        answers (Dict[str, dict], optional): What each model says of each
-            clean image, by its name. Defaults to None: the page has nothing
-            on single classes.
+        answers (Dict[str, dict], optional): The predictions of each model for
+            the clean images, by its name. Defaults to None: the page has no
+            results by class.
     """
     pictures, answers = pictures or Pictures(), answers or {}
     drawn = [Path(one) for one in figures if Path(one).suffix == '.svg']
 
-    def draw(*starts: str) -> list[Block]:
+    def draw(start: str) -> list[Block]:
         return [
             figure_block(path, f'{CAPTIONS[start]}.')
-            for start in starts
             for path in drawn
             if path.name.startswith(start)
         ]
 
-    def tables(*found: Table) -> list[Block]:
-        return table_blocks([one for one in found if not one.is_empty()])
+    def tables(*shown: Table) -> list[Block]:
+        return table_blocks([one for one in shown if not one.is_empty()])
 
-    calibration = calibration_tables(results, True)
     return Page(
-        f'Safety suite: {results["suite"]["title"]}',
+        f'Safety suite: {results.content["suite"]["title"]}',
         summary(results),
         [
             Section(
@@ -85,7 +87,10 @@ def suite_page(
             Section('Classes', class_blocks(answers, pictures.classes)),
             Section(
                 'Calibration',
-                tables(*calibration, temperature_table(results))
+                tables(
+                    *calibration_tables(results, True),
+                    temperature_table(results),
+                )
                 + draw('reliability'),
             ),
             Section(
@@ -99,121 +104,131 @@ def suite_page(
                 + pictures.pairs,
             ),
             Section('Images to look at', pictures.galleries),
-            Section('Not measured', _not_measured(results)),
-            Section('How it was made', _made_with(results)),
+            Section('Not measured', _failure_blocks(results.content)),
+            Section('How it was made', _run_blocks(results)),
         ],
         pictures.note,
     )
 
 
-def summary(results: dict) -> list[str]:
-    """The best model for each job, with intervals, and what models cost.
+def summary(results: SuiteResults) -> list[str]:
+    """Sentences that name the best model for each task, and the cost of each.
 
     Args:
-        results (dict): See ``results.json``.
-
-    Returns:
-        List[str]: A sentence each.
+        results (SuiteResults): The results.
 
     Example:
         >>> figures = dict(top1=90.0, top1_low=88.0, top1_high=92.0)
         >>> model = dict(name='a', clean=dict(figures=figures))
-        >>> summary(dict(models=[model]))[0]
+        >>> summary(SuiteResults(dict(models=[model])))[0]
         'On clean images, a is right on 90.0 [88.0, 92.0] %.'
     """
-    jobs = [('On clean images', _right, clean, 'top1', 1, 1, False)]
-    for name in corrupted_sets(results)[:1]:
-        jobs += [
-            (f'On {name}', _right, _mean_of(name), 'top1', 1, 1, False),
-            (
+    clean = {model: results.clean for model in results.models}
+    right = '{} is right on {} %'
+    sentences = [_best('On clean images', right, results, clean, 'top1')]
+    for name in results.corrupted_sets[:1]:
+        points = {model: Point(name) for model in results.models}
+        sentences += [
+            _best(f'On {name}', right, results, points, 'top1'),
+            _best(
                 f'For confidence to trust on {name}',
-                _calibrated,
-                _mean_of(name),
+                '{} has the smallest calibration error (ECE), {}',
+                results,
+                points,
                 'ece',
-                1,
-                3,
-                True,
+                digits=3,
             ),
         ]
-    for name in names_of(results, 'ood')[:1]:
-        jobs.append(
-            (
+    for name in results.sets('ood')[:1]:
+        points = {
+            model: Point(name, score=results.scores(model, name)[0])
+            for model in results.models
+            if results.scores(model, name)
+        }
+        sentences.append(
+            _best(
                 f'For telling {name} from the clean images',
-                _rejects,
-                lambda model, name=name: scores(model, name).get(
-                    default_score(model, name)
-                ),
+                '{} has the largest AUROC, {} %',
+                results,
+                points,
                 'auroc',
-                100,
-                1,
-                False,
+                scale=100,
             )
         )
-    found = []
-    for job, words, figures, figure, scale, digits, lower in jobs:
-        ranked = sorted(
-            (
-                model
-                for model in results['models']
-                if figure_of(figures(model), figure) is not None
-            ),
-            key=lambda model: (1 if lower else -1) * figures(model)[figure],
-        )
-        if ranked:
-            shown = [
-                with_interval(
-                    scale * figures(one)[figure],
-                    _scaled(interval_of(figures(one), figure), scale),
-                    digits,
-                )
-                for one in ranked[:2]
-            ]
-            text = f'{job}, {words(ranked[0]["name"], shown[0])}'
-            if len(ranked) > 1:
-                text += (
-                    f'; the next is {ranked[1]["name"]} with {shown[1]}'
-                    + _apart(
-                        *(
-                            interval_of(figures(one), figure)
-                            for one in ranked[:2]
-                        )
-                    )
-                )
-            found.append(f'{text}.')
+    used = {
+        model: results.value(model, results.clean, 'mean_used')
+        for model in results.models
+    }
+    passes = {
+        model: 1.0 if count is None else count for model, count in used.items()
+    }
     costs = [
-        f'{number(_passes(model), 1).removesuffix(".0")} ({model["name"]})'
-        for model in results['models']
+        f'{number(count, 1).removesuffix(".0")} ({model})'
+        for model, count in passes.items()
     ]
-    if any(_passes(model) != 1 for model in results['models']):
-        found.append(
+    if set(passes.values()) != {1.0}:
+        sentences.append(
             'Cost, in passes through the network for each image: '
             f'{"; ".join(costs)}.'
         )
-    return found
+    return list(filter(None, sentences))
 
 
-def _scaled(interval, scale: float):
-    return interval and (scale * interval[0], scale * interval[1])
+def _best(
+    task: str,
+    words: str,
+    results: SuiteResults,
+    points: dict[str, Point],
+    metric: str,
+    scale: float = 1,
+    digits: int = 1,
+) -> str:
+    """Compare the two best models in one sentence.
+
+    Args:
+        task (str): The first words of the sentence.
+        words (str): The next ones, with gaps for the model and the value.
+        results (SuiteResults): The results.
+        points (Dict[str, Point]): The images to compare on, by model.
+        metric (str): The metric. A smaller ECE is better; of all others, a
+            larger value.
+        scale (float): What to multiply values with. Defaults to 1.
+        digits (int): Digits after the point. Defaults to 1.
+
+    Returns:
+        str: Empty if no model has the metric.
+    """
+    values = {
+        model: results.value(model, point, metric)
+        for model, point in points.items()
+    }
+    ranked = sorted(
+        (model for model, value in values.items() if value is not None),
+        key=values.__getitem__,
+        reverse=metric != 'ece',
+    )
+    if not ranked:
+        return ''
+    ends = [
+        results.interval(model, points[model], metric) for model in ranked[:2]
+    ]
+    texts = [
+        with_interval(
+            scale * values[model],
+            one and (scale * one[0], scale * one[1]),
+            digits,
+        )
+        for model, one in zip(ranked, ends)
+    ]
+    sentence = f'{task}, {words.format(ranked[0], texts[0])}'
+    if len(ranked) > 1:
+        sentence += f'; the next is {ranked[1]} with {texts[1]}'
+        sentence += _overlap(*ends)
+    return f'{sentence}.'
 
 
-def _mean_of(name: str):
-    return lambda model: shift(model, name).get('mean') or {}
-
-
-def _right(name: str, value: str) -> str:
-    return f'{name} is right on {value} %'
-
-
-def _calibrated(name: str, value: str) -> str:
-    return f'{name} has the smallest calibration error (ECE), {value}'
-
-
-def _rejects(name: str, value: str) -> str:
-    return f'{name} has the largest AUROC, {value} %'
-
-
-def _apart(first, second) -> str:
-    """Whether two intervals overlap, in words."""
+def _overlap(first, second) -> str:
+    """Say whether two intervals overlap, if both are known."""
     if first is None or second is None:
         return ''
     if first[0] <= second[1] and second[0] <= first[1]:
@@ -224,44 +239,41 @@ def _apart(first, second) -> str:
     return ', and the intervals do not overlap'
 
 
-def _passes(model: dict) -> float:
-    used = figure_of(clean(model), 'mean_used')
-    return 1.0 if used is None else used
-
-
 def class_blocks(
     answers: Answers, classes: Sequence[str] | None
 ) -> list[Block]:
-    """Accuracy of each class, and which classes are taken for which.
+    """Show the accuracy of each class, and the confusions of classes.
 
     Args:
-        answers (Dict[str, dict]): What each model says of each clean image.
+        answers (Dict[str, dict]): The predictions of each model for the clean
+            images; see :class:`~mmanchor.suite.measure.Measured`.
         classes (Sequence[str], optional): Names of the classes.
     """
     if not answers:
         return []
-    present = sorted(
-        {int(one) for found in answers.values() for one in found['label']}
-    )
-    blocks = [Block('table', **_class_table(answers, classes, present))]
-    for name, found in answers.items():
-        counts = confusion(found)
-        if len(present) <= IN_MATRIX:
+    labels = [predictions['label'] for predictions in answers.values()]
+    present = np.unique(np.concatenate(labels)).tolist()
+    blocks = table_blocks([_class_table(answers, classes, present)])
+    for name, predictions in answers.items():
+        counts = confusion(predictions)
+        if len(present) <= MAX_CLASSES_IN_MATRIX:
             blocks.append(_matrix(name, counts, classes))
         else:
             blocks += table_blocks([_confusions(name, counts, classes)])
     return blocks
 
 
-def confusion(found: dict[str, np.ndarray]) -> dict[tuple[int, int], int]:
-    """How many images of a label got an answer, by (label, answer).
+def confusion(
+    predictions: dict[str, np.ndarray],
+) -> dict[tuple[int, int], int]:
+    """Count the images of each pair of label and predicted class.
 
     Example:
         >>> confusion(dict(label=np.array([0, 0]), predicted=np.array([1, 1])))
         {(0, 1): 2}
     """
     pairs, counts = np.unique(
-        np.stack([found['label'], found['predicted']]),
+        np.stack([predictions['label'], predictions['predicted']]),
         axis=1,
         return_counts=True,
     )
@@ -271,17 +283,17 @@ def confusion(found: dict[str, np.ndarray]) -> dict[tuple[int, int], int]:
     }
 
 
-def _class_table(answers, classes, present) -> dict:
+def _class_table(answers, classes, present) -> Table:
     rows, means = [], []
     for one in present:
         cells, shares = [], []
-        for found in answers.values():
-            mine = found['label'] == one
+        for predictions in answers.values():
+            mine = predictions['label'] == one
             count = int(mine.sum())
             if not count:
                 cells.append('–')
                 continue
-            share = float((found['predicted'][mine] == one).mean())
+            share = float((predictions['predicted'][mine] == one).mean())
             ends = wilson_interval(share, count)
             shares.append(share)
             cells.append(
@@ -290,19 +302,15 @@ def _class_table(answers, classes, present) -> dict:
         rows.append([class_name(classes, one), f'{count:,}', *cells])
         means.append(sum(shares) / max(len(shares), 1))
     caption = 'Clean images, with 95 % intervals (Wilson).'
-    if len(rows) > LISTED:
-        worst = np.argsort(means, kind='stable')[:LISTED]
+    if len(rows) > MAX_LISTED:
+        worst = np.argsort(means, kind='stable')[:MAX_LISTED]
         caption += (
-            f' Of {len(rows):,} classes, the {LISTED} with the lowest '
+            f' Of {len(rows):,} classes, the {MAX_LISTED} with the lowest '
             'accuracy.'
         )
         rows = [rows[i] for i in worst]
-    table = Table(
-        'Accuracy by class, %', caption, ['class', 'images', *answers], rows
-    )
-    return dict(
-        title=table.title, caption=table.caption, content=dict(table=table)
-    )
+    header = ['class', 'images', *answers]
+    return Table('Accuracy by class, %', caption, header, rows)
 
 
 def _matrix(name: str, counts: dict, classes) -> Block:
@@ -336,7 +344,7 @@ def _confusions(name: str, counts: dict, classes) -> Table:
     )
     rows = [
         [class_name(classes, i), class_name(classes, j), f'{count:,}']
-        for count, (i, j) in wrong[:LISTED]
+        for count, (i, j) in wrong[:MAX_LISTED]
     ]
     return Table(
         f'Most frequent confusions: {name}',
@@ -348,53 +356,54 @@ def _confusions(name: str, counts: dict, classes) -> Table:
     )
 
 
-def _not_measured(results: dict) -> list[Block]:
-    texts = [
-        f'{one["name"]}: {one["reason"]}'
-        for one in results.get('missing') or ()
+def failures(content: dict) -> list[tuple[str, str]]:
+    """What could not be measured, with the reason.
+
+    Args:
+        content (dict): The content of ``results.json``.
+    """
+    missing = [
+        (one['name'], one['reason']) for one in content.get('missing') or ()
     ]
-    texts += [
-        f'{one["name"]} by {one["model"] or "all"}: {one["reason"]}'
-        for one in results.get('failed') or ()
+    return missing + [
+        (f'{one["name"]} by {one["model"] or "all"}', one['reason'])
+        for one in content.get('failed') or ()
     ]
+
+
+def run_facts(content: dict) -> list[tuple[str, object]]:
+    """The settings of the run, as far as they are known.
+
+    Args:
+        content (dict): The content of ``results.json``.
+    """
+    settings = content.get('settings') or {}
+    facts = [
+        ('command', content.get('command')),
+        ('device', settings.get('device')),
+        ('batch size', settings.get('batch_size')),
+        ('mixed precision', 'yes' if settings.get('amp') else None),
+        ('commit of mmanchor', content.get('commit')),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _failure_blocks(content: dict) -> list[Block]:
+    texts = [f'{name}: {reason}' for name, reason in failures(content)]
     return [Block('list', content=dict(texts=texts))] if texts else []
 
 
-def _made_with(results: dict) -> list[Block]:
-    settings = results.get('settings') or {}
-    seeds = results.get('seeds') or {}
+def _run_blocks(results: SuiteResults) -> list[Block]:
+    content = results.content
+    seeds = [
+        (f'seed of {name.replace("_", " ")}', value)
+        for name, value in (content.get('seeds') or {}).items()
+    ]
     blocks = [
-        facts_block(
-            '',
-            [
-                ('command', results.get('command')),
-                ('device', settings.get('device')),
-                ('batch size', settings.get('batch_size')),
-                ('mixed precision', 'yes' if settings.get('amp') else None),
-                ('commit of mmanchor', results.get('commit')),
-                *(
-                    (f'seed of {name.replace("_", " ")}', value)
-                    for name, value in seeds.items()
-                ),
-            ],
-        )
+        facts_block('', run_facts(content) + seeds),
+        *table_blocks([checkpoint_table(results)]),
     ]
-    rows = [
-        [
-            str(model['name']),
-            str(model.get('config')),
-            str(model.get('checkpoint')),
-            str(model['sha256']),
-        ]
-        for model in results['models']
-        if model.get('sha256')
-    ]
-    if rows:
-        header = ['model', 'config', 'checkpoint', 'SHA-256']
-        blocks += table_blocks([Table('Checkpoints', '', header, rows, 4)])
     for title in ('versions', 'conventions'):
-        if results.get(title):
-            blocks.append(
-                facts_block(title.capitalize(), list(results[title].items()))
-            )
+        facts = list((content.get(title) or {}).items())
+        blocks.append(facts_block(title.capitalize(), facts))
     return [one for one in blocks if one.kind != 'facts' or one.facts]

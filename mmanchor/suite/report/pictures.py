@@ -1,4 +1,4 @@
-"""Images for the report's page: which to show, small and inside the page."""
+"""Thumbnails of test images and references for the HTML page."""
 
 import base64
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from ..images import ImageBatches, TestPipeline
 from ..spec import Cell, Suite
 from .html import NO_IMAGES, Block
 
-SIZE = 96  # pixels, of the longer side
-LOSSLESS = 64  # up to this size PNG is small enough
-SHOWN = 12  # images of a gallery
-PAIRS = 4  # images beside their references
-WHAT = (
+SIZE = 96  # pixels of the longer side
+LOSSLESS = 64  # larger thumbnails are JPEG, because PNG would take more space
+IMAGES_IN_A_GALLERY = 12
+IMAGES_WITH_REFERENCES = 4
+IMAGES_NOTE = (
     'This page holds images of the test set, and references of anchored '
     'models, which are training images as a rule. Use --no-images for a page '
     'without.'
@@ -28,10 +28,10 @@ class Picture:
 
     Args:
         source (str): A ``data:`` URI.
-        alt (str): What it shows, for who does not see it.
-        width (int): Pixels.
-        height (int): Pixels.
-        lines (List[str]): What stands under it. Defaults to none.
+        alt (str): What the image shows, for screen readers.
+        width (int): In pixels.
+        height (int): In pixels.
+        lines (List[str]): The lines under the image. Defaults to none.
     """
 
     source: str
@@ -42,12 +42,12 @@ class Picture:
 
 
 def encode(image: np.ndarray, alt: str, lines: Sequence[str] = ()) -> Picture:
-    """Put an image into text, shrunk where it is larger than a thumbnail.
+    """Encode an image as text, reduced to a thumbnail if it is larger.
 
     Args:
         image (np.ndarray): RGB or grey bytes.
-        alt (str): What it shows.
-        lines (Sequence[str]): What stands under it. Defaults to none.
+        alt (str): What the image shows, for screen readers.
+        lines (Sequence[str]): The lines under the image. Defaults to none.
 
     Shape:
         - image: (H, W, C)
@@ -71,17 +71,17 @@ def encode(image: np.ndarray, alt: str, lines: Sequence[str] = ()) -> Picture:
 
 
 class TestImages:
-    """The images of a test set, as bytes to look at.
+    """The images of a test set, as RGB bytes to look at.
 
     Args:
         cell (Cell): The set.
 
     Raises:
-        FileNotFoundError: The set is not there.
-        ValueError: It is not as published, or empty.
+        FileNotFoundError: The set is missing.
+        ValueError: The set is damaged or empty.
     """
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # pytest would take the class for a test
 
     def __init__(self, cell: Cell):
         pipeline = TestPipeline([dict(type='PackInputs')])
@@ -90,17 +90,21 @@ class TestImages:
         self.classes = None if classes is None else list(map(str, classes))
 
     def __getitem__(self, row: int) -> np.ndarray:
-        """An image, (H, W, C), RGB.
+        """Read an image, (H, W, C), RGB.
 
         Raises:
-            ValueError: It can't be read.
+            ValueError: The image can't be read.
         """
         image = self.batches.read(int(row)).numpy().transpose(1, 2, 0)
         return image.clip(0, 255).astype(np.uint8)
 
 
 def class_name(classes: Sequence[str] | None, number: int) -> str:
-    """A class's name, or its number where the set names none.
+    """The name of a class, or its number if the set names no classes.
+
+    Args:
+        classes (Sequence[str], optional): The names.
+        number (int): The number of the class.
 
     Example:
         >>> class_name(['cat', 'dog'], 1), class_name(None, 1)
@@ -111,115 +115,118 @@ def class_name(classes: Sequence[str] | None, number: int) -> str:
     return classes[number]
 
 
-def most_wrong(found: dict[str, np.ndarray]) -> np.ndarray:
-    """Places of wrong answers, the most confident first."""
-    wrong = np.flatnonzero(found['predicted'] != found['label'])
-    order = np.argsort(-found['confidence'][wrong], kind='stable')
-    return wrong[order][:SHOWN]
+def most_wrong(images: dict[str, np.ndarray]) -> np.ndarray:
+    """Positions of the wrong predictions, the most confident ones first.
+
+    Args:
+        images (Dict[str, np.ndarray]): See
+            :class:`~mmanchor.suite.measure.Measured`.
+    """
+    wrong = np.flatnonzero(images['predicted'] != images['label'])
+    order = np.argsort(-images['confidence'][wrong], kind='stable')
+    return wrong[order][:IMAGES_IN_A_GALLERY]
 
 
-def most_uncertain(found: dict[str, np.ndarray]) -> np.ndarray:
-    """Places of the least confident answers."""
-    return np.argsort(found['confidence'], kind='stable')[:SHOWN]
+def most_uncertain(images: dict[str, np.ndarray]) -> np.ndarray:
+    """Positions of the least confident predictions.
+
+    Args:
+        images (Dict[str, np.ndarray]): See
+            :class:`~mmanchor.suite.measure.Measured`.
+    """
+    return np.argsort(images['confidence'], kind='stable')[
+        :IMAGES_IN_A_GALLERY
+    ]
 
 
 def galleries(
-    name: str, found: dict[str, np.ndarray], images: TestImages
+    name: str, predictions: dict[str, np.ndarray], images: TestImages
 ) -> list[Block]:
-    """What one model is most wrong and most uncertain about.
+    """Show the images that a model is most wrong and most uncertain about.
 
     Args:
-        name (str): The model's.
-        found (Dict[str, np.ndarray]): What it says of each image; see
-            :meth:`~mmanchor.suite.passes.Passes.over`.
+        name (str): The name of the model.
+        predictions (Dict[str, np.ndarray]): Its predictions for the images;
+            see :meth:`~mmanchor.suite.runner.ModelEvaluator.evaluate`.
         images (TestImages): The clean set.
 
     Raises:
         ValueError: An image can't be read.
     """
+
+    def gallery(title: str, caption: str, positions: np.ndarray) -> Block:
+        shown = [_answer(predictions, i, images) for i in positions]
+        return Block(
+            'gallery', f'{name}: {title}', caption, dict(pictures=shown)
+        )
+
     blocks = []
-    wrong = most_wrong(found)
-    count = int((found['predicted'] != found['label']).sum())
+    wrong = most_wrong(predictions)
+    count = int((predictions['predicted'] != predictions['label']).sum())
     if len(wrong):
-        blocks.append(
-            Block(
-                'gallery',
-                f'{name}: most wrong',
-                f'{len(wrong)} of {count:,} wrong answers, the most confident '
-                'first.',
-                dict(pictures=[_answer(found, i, images) for i in wrong]),
-            )
-        )
-    blocks.append(
-        Block(
-            'gallery',
-            f'{name}: most uncertain',
-            'The least confident answers, right or wrong.',
-            dict(
-                pictures=[
-                    _answer(found, i, images) for i in most_uncertain(found)
-                ]
-            ),
-        )
-    )
-    return blocks
+        caption = f'{len(wrong)} of {count:,} wrong answers, the most '
+        caption += 'confident first.'
+        blocks.append(gallery('most wrong', caption, wrong))
+    caption = 'The least confident answers, right or wrong.'
+    uncertain = most_uncertain(predictions)
+    return [*blocks, gallery('most uncertain', caption, uncertain)]
 
 
-def _answer(found, i: int, images: TestImages) -> Picture:
+def _answer(predictions, i: int, images: TestImages) -> Picture:
     label, answer = (
-        class_name(images.classes, int(found[key][i]))
+        class_name(images.classes, int(predictions[key][i]))
         for key in ('label', 'predicted')
     )
     lines = [
         f'label: {label}',
         f'answer: {answer}{"" if label == answer else " (wrong)"}',
-        f'confidence: {100 * found["confidence"][i]:.1f} %',
+        f'confidence: {100 * predictions["confidence"][i]:.1f} %',
     ]
-    if 'spread' in found and 'reference_predicted' in found:
-        lines.append(f'spread: {found["spread"][i]:.3f}')
+    if 'spread' in predictions and 'reference_predicted' in predictions:
+        lines.append(f'spread: {predictions["spread"][i]:.3f}')
     return encode(
-        images[found['row'][i]], f'{label}, answered {answer}', lines
+        images[predictions['row'][i]], f'{label}, answered {answer}', lines
     )
 
 
 def reference_pairs(
-    name: str, found: dict[str, np.ndarray], images: TestImages
+    name: str, predictions: dict[str, np.ndarray], images: TestImages
 ) -> Block | None:
-    """Images beside references, with what each reference answers alone.
+    """Show images beside references, with the prediction of each reference.
 
-    Those images on which references disagree most, by the spread of logits.
+    The images are those on which references disagree most, by the spread of
+    logits.
 
     Args:
-        name (str): The model's.
-        found (Dict[str, np.ndarray]): See :func:`galleries`.
+        name (str): The name of the model.
+        predictions (Dict[str, np.ndarray]): Its predictions; see
+            :func:`galleries`.
         images (TestImages): The clean set.
 
     Returns:
-        Block | None: None of models that have not several references for
-        every image.
+        Block | None: None for models without several references for every
+        image.
     """
-    references = found.get('references')
-    if references is None or not len(references) or 'spread' not in found:
+    references = predictions.get('references')
+    if references is None or not len(references):
         return None
+    if 'spread' not in predictions:
+        return None
+    alone = predictions['reference_predicted']
+    confidences = predictions['reference_confidence']
+    order = np.argsort(-predictions['spread'], kind='stable')
     rows = []
-    for i in np.argsort(-found['spread'], kind='stable')[:PAIRS]:
-        row = [_answer(found, i, images)]
+    for i in order[:IMAGES_WITH_REFERENCES]:
+        row = [_answer(predictions, i, images)]
         for k, reference in enumerate(references):
-            answer = class_name(
-                images.classes, int(found['reference_predicted'][i, k])
-            )
-            row.append(
-                encode(
-                    reference,
-                    f'reference {k + 1}',
-                    [
-                        f'with reference {k + 1}: {answer}',
-                        f'{100 * found["reference_confidence"][i, k]:.1f} %',
-                    ],
-                )
-            )
+            answer = class_name(images.classes, int(alone[i, k]))
+            lines = [
+                f'with reference {k + 1}: {answer}',
+                f'{100 * confidences[i, k]:.1f} %',
+            ]
+            row.append(encode(reference, f'reference {k + 1}', lines))
         rows.append(row)
-    total = found['reference_predicted'].shape[1]
+    total = alone.shape[1]
     return Block(
         'pairs',
         name,
@@ -232,10 +239,10 @@ def reference_pairs(
 
 
 def corruption_grids(suite: Suite) -> list[Block]:
-    """The first image of each corrupted set, by kind and severity.
+    """Show the first image of each kind and severity of corrupted sets.
 
     Args:
-        suite (Suite): The test sets; those that are not there are left out.
+        suite (Suite): The test sets. Missing ones are left out.
     """
     blocks = []
     for one in suite.shifts:
@@ -250,7 +257,7 @@ def corruption_grids(suite: Suite) -> list[Block]:
                     encode(image, f'{kind}, severity {cell.severity}')
                 )
         except (OSError, ValueError, RuntimeError):
-            continue  # reported by name as not measured
+            continue  # the report lists the set as not measured
         blocks.append(
             Block(
                 'grid',
@@ -267,12 +274,13 @@ def corruption_grids(suite: Suite) -> list[Block]:
 
 @dataclass
 class Pictures:
-    """What the page shows beside figures and tables.
+    """The images of a page.
 
     Args:
-        note (str): Which images it holds, or why it holds none.
-        classes (Sequence[str], optional): Names of the classes. Defaults to
-            None: numbers stand for them.
+        note (str): A sentence about which images the page holds, or why it
+            holds none.
+        classes (Sequence[str], optional): The names of the classes. Defaults
+            to None: the page shows their numbers.
         grids (List[Block]): See :func:`corruption_grids`.
         galleries (List[Block]): See :func:`galleries`.
         pairs (List[Block]): See :func:`reference_pairs`.
@@ -292,13 +300,13 @@ def take_pictures(
 
     Args:
         suite (Suite): The test sets.
-        answers (Dict[str, dict]): What each model says of each clean image,
-            by its name.
-        show (bool): Whether to show images at all. Defaults to True.
+        answers (Dict[str, dict]): The predictions of each model for the clean
+            images, by its name.
+        show (bool): Whether to show images. Defaults to True.
 
     Returns:
-        Pictures: Without images, and with the reason, where those of the
-        clean set can't be read any more.
+        Pictures: The images. If those of the clean set can't be read any
+        more, there are none, and the note gives the reason.
     """
     try:
         images = TestImages(next(suite.clean.cells()))
@@ -309,17 +317,17 @@ def take_pictures(
         )
     if not show:
         return Pictures(classes=images.classes)
-    found = Pictures(WHAT, images.classes)
+    pictures = Pictures(IMAGES_NOTE, images.classes)
     try:
         for name, one in answers.items():
-            found.galleries += galleries(name, one, images)
+            pictures.galleries += galleries(name, one, images)
             pair = reference_pairs(name, one, images)
-            found.pairs += [pair] if pair is not None else []
+            pictures.pairs += [pair] if pair is not None else []
     except (OSError, ValueError, IndexError):
         return Pictures(
             f'{NO_IMAGES[:-1]}: those of {suite.clean.name} can not be read '
             'any more.',
             images.classes,
         )
-    found.grids = corruption_grids(suite)
-    return found
+    pictures.grids = corruption_grids(suite)
+    return pictures

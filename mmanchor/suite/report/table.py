@@ -1,4 +1,4 @@
-"""Tables between the results and the form they are shown in."""
+"""Tables of text, rendered for the terminal or as Markdown."""
 
 import re
 from dataclasses import dataclass
@@ -7,20 +7,21 @@ from rich import table as rich_table
 from rich.box import SIMPLE_HEAD
 from rich.text import Text
 
-NAME, HEADER = 26, 16  # widest lines of a row's and of a column's name
+# the widest lines of the names of rows and of columns in the terminal
+NAME_WIDTH, HEADER_WIDTH = 26, 16
 
 
 @dataclass
 class Table:
-    """Texts in rows.
+    """A table of text.
 
     Args:
-        title (str): What is shown.
-        caption (str): What has to be known to read it.
-        header (List[str]): One for each column.
-        rows (List[List[str]]): As many texts each as the header has.
-        num_names (int): Columns, from the left, that name the row.
-            Defaults to 1.
+        title (str): What the table shows.
+        caption (str): What readers have to know.
+        header (List[str]): The title of each column.
+        rows (List[List[str]]): The cells of each row.
+        num_names (int): How many columns on the left name the row. Defaults
+            to 1.
     """
 
     title: str
@@ -30,14 +31,18 @@ class Table:
     num_names: int = 1
 
     def is_empty(self) -> bool:
-        """Whether there is nothing but names."""
+        """Whether all cells but the names are dashes."""
         return all(
             cell == '–' for row in self.rows for cell in row[self.num_names :]
         )
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """A number to read, a dash for none.
+    """Format a number, with a dash for None.
+
+    Args:
+        value (float, optional): The number.
+        digits (int): Digits after the point. Defaults to 1.
 
     Example:
         >>> number(88.349), number(None)
@@ -51,7 +56,12 @@ def with_interval(
     interval: tuple[float, float] | None,
     digits: int = 1,
 ) -> str:
-    """A number and, in brackets, its confidence interval, if it has one.
+    """Format a number, with its confidence interval in brackets.
+
+    Args:
+        value (float, optional): The number.
+        interval (tuple[float, float], optional): The ends of the interval.
+        digits (int): Digits after the point. Defaults to 1.
 
     Example:
         >>> with_interval(88.3, (87.6, 89.0)), with_interval(88.3, None)
@@ -64,25 +74,11 @@ def with_interval(
     return f'{text} [{low}, {high}]'
 
 
-def with_difference(
-    value: float | None,
-    base: float | None,
-    interval: tuple[float, float] | None = None,
-) -> str:
-    """A number and, in parentheses, how far it is from another.
-
-    Example:
-        >>> with_difference(88.3, 74.7), with_difference(88.3, None)
-        ('88.3 (+13.6)', '88.3')
-    """
-    text = with_interval(value, interval)
-    if value is None or base is None:
-        return text
-    return f'{text} ({signed(value - base)})'
-
-
 def signed(value: float) -> str:
-    """A difference to read, without negative zeros.
+    """Format a difference with its sign, without negative zeros.
+
+    Args:
+        value (float): The difference.
 
     Example:
         >>> signed(-13.64), signed(-0.01)
@@ -93,36 +89,52 @@ def signed(value: float) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """A heading, the caption, and the table."""
+    """Render a table as Markdown, with a heading and the caption.
+
+    Args:
+        table (Table): The table.
+    """
     ruler = ['---'] * table.num_names + ['---:'] * (
         len(table.header) - table.num_names
     )
     lines = [
-        '| ' + ' | '.join(map(_one_line, row)) + ' |'
+        '| ' + ' | '.join(map(_cell, row)) + ' |'
         for row in (table.header, ruler, *table.rows)
     ]
     caption = [table.caption, ''] if table.caption else []
-    return '\n'.join([f'## {_one_line(table.title)}', '', *caption, *lines])
+    return '\n'.join([f'## {_cell(table.title)}', '', *caption, *lines])
 
 
-def _one_line(text: str) -> str:
-    return ' '.join(text.split()).replace('|', '\\|')
+def one_line(text: object) -> str:
+    """Replace line breaks and repeated spaces by single spaces.
+
+    Args:
+        text (object): The text, or what to convert to text.
+    """
+    return ' '.join(str(text).split())
+
+
+def _cell(text: str) -> str:
+    return one_line(text).replace('|', '\\|')
 
 
 def to_rich(table: Table, width: int = 80) -> list[rich_table.Table]:
-    """A table for the terminal, or several if it is too wide for one.
+    """Render a table for the terminal; split it if it is too wide.
 
     Args:
-        table (Table): Any.
-        width (int): Of the terminal. Defaults to 80.
+        table (Table): The table.
+        width (int): The width of the terminal. Defaults to 80.
 
     Returns:
-        List[rich.table.Table]: Each with the names of the rows.
+        List[rich.table.Table]: The parts, each with the names of the rows.
     """
     names = range(table.num_names)
     columns = [
-        [wrap(title, HEADER)]
-        + [wrap(row[i], NAME) if i in names else row[i] for row in table.rows]
+        [wrap(title, HEADER_WIDTH)]
+        + [
+            wrap(row[i], NAME_WIDTH) if i in names else row[i]
+            for row in table.rows
+        ]
         for i, title in enumerate(table.header)
     ]
     widths = [
@@ -175,14 +187,20 @@ def _rich_part(
 
 
 def wrap(text: str, width: int) -> str:
-    """Break a name at spaces, or else behind hyphens and underscores.
+    """Break a name into lines, at spaces or after hyphens and underscores.
+
+    Args:
+        text (str): The name.
+        width (int): The longest line.
 
     Example:
         >>> wrap('my set_of_kinds', 10).split('\\n')
         ['my set_of_', 'kinds']
     """
     lines = ['']
-    for word in re.split(r'(?<!=)\s+(?!=)', text.strip()):  # not K = 10
+    for word in re.split(
+        r'(?<!=)\s+(?!=)', text.strip()
+    ):  # never break K = 10
         for i, piece in enumerate(_pieces(word, width)):
             space = ' ' if lines[-1] and i == 0 else ''
             if len(lines[-1] + space + piece) <= width:
@@ -193,7 +211,7 @@ def wrap(text: str, width: int) -> str:
 
 
 def _pieces(word: str, width: int) -> list[str]:
-    """A word, or what it may be broken into."""
+    """Split a word that is longer than a line."""
     if len(word) <= width:
         return [word]
     return [

@@ -1,29 +1,36 @@
-"""The tables of the safety suite, for the terminal, Markdown and CSV."""
+"""The tables of a suite's report, each a selection of the result table."""
+
+from collections.abc import Sequence
+from functools import partial
 
 from rich import table as rich_table
 
-from .accuracy_tables import (
-    accuracy_table,
-    kind_tables,
-    reference_tables,
-    severity_tables,
-)
-from .calibration_tables import calibration_tables, temperature_table
-from .long_csv import csv_text
-from .markdown import report
-from .ood_tables import ood_tables
-from .table import Table, to_rich
+from ..results import ALL_SETS, Point, SuiteResults, group_point
+from .table import Table, number, signed, to_rich, with_interval
 
-__all__ = ['all_tables', 'csv_text', 'markdown_report', 'terminal_tables']
+CALIBRATION = {
+    'ece': ('Expected calibration error', 'ECE; smaller is better.'),
+    'smooth_ece': (
+        'Smoothed calibration error',
+        'smECE, without bins; smaller is better.',
+    ),
+    'nll': ('Negative log-likelihood', 'In nats; smaller is better.'),
+    'brier': ('Brier score', 'In [0, 2]; smaller is better.'),
+    'aurc': ('Area under the risk-coverage curve', 'AURC; smaller is better.'),
+}
+# The mean of these over kinds and severities is not their value for all
+# images together.
+NOT_MEANS = ('ece', 'smooth_ece', 'aurc')
+REJECTION_TITLES = {'auroc': 'AUROC', 'fpr95': 'FPR95', 'aupr': 'AUPR'}
 
 
-def all_tables(results: dict, intervals: bool = False) -> list[Table]:
-    """Every table that has something in it.
+def all_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
+    """Make every table that has at least one value.
 
     Args:
-        results (dict): See ``results.json``.
-        intervals (bool): Whether to show confidence intervals, for which
-            terminals are too narrow. Defaults to False.
+        results (SuiteResults): The results.
+        intervals (bool): Whether to show confidence intervals, which make
+            tables too wide for a terminal. Defaults to False.
     """
     tables = [
         accuracy_table(results, intervals),
@@ -36,31 +43,358 @@ def all_tables(results: dict, intervals: bool = False) -> list[Table]:
     return [table for table in tables if not table.is_empty()]
 
 
-def terminal_tables(results: dict, width: int = 80) -> list[rich_table.Table]:
-    """The tables to print; wide ones are split.
+def terminal_tables(
+    results: SuiteResults, width: int = 80
+) -> list[rich_table.Table]:
+    """Make the tables to print; those that are too wide are split.
 
     Args:
-        results (dict): See ``results.json``.
-        width (int): Of the terminal. Defaults to 80.
+        results (SuiteResults): The results.
+        width (int): The width of the terminal. Defaults to 80.
     """
     return [
         part for table in all_tables(results) for part in to_rich(table, width)
     ]
 
 
-def markdown_report(results: dict, figures, folder='') -> str:
-    """All tables, what could not be measured, and the figures.
+def accuracy_table(results: SuiteResults, intervals: bool = False) -> Table:
+    """Accuracy by set, with differences from the first model.
 
     Args:
-        results (dict): See ``results.json``.
-        figures (Sequence[str | Path]): Files, as
-            :func:`~.drawing.draw_all` returns them.
-        folder (str | Path): The report's, which links start from. Defaults
-            to the one that the figures' paths are relative to.
+        results (SuiteResults): The results.
+        intervals (bool): Whether to show confidence intervals. Defaults to
+            False.
     """
-    return report(
-        results,
-        all_tables(results, True) + kind_tables(results, True),
-        figures,
-        folder,
+    models, shifts = results.models, results.sets('shifts')
+    mce = [
+        number(results.value(model, ALL_SETS, 'relative_mce'))
+        for model in models
+    ]
+    rows = _rows(results, results.points, 'top1', 1, intervals)
+    for row in rows[1:]:
+        for column, point in enumerate(results.points, 1):
+            value = results.value(row[0], point, 'top1')
+            base = results.value(models[0], point, 'top1')
+            if value is not None and base is not None:
+                row[column] += f' ({signed(value - base)})'
+    header = ['model', 'clean', *shifts]
+    captions = ['Corrupted sets: mean over kinds and severities.']
+    captions += [
+        f'{name}: {results.corruption_words(name)}.'
+        for name in results.corrupted_sets
+    ]
+    if len(models) > 1:
+        captions.append(
+            f'In parentheses: difference from {models[0]}, in points.'
+        )
+    if set(mce) != {'–'}:
+        header.append('mCE')
+        rows = [[*row, text] for row, text in zip(rows, mce)]
+        captions.append(
+            'mCE: mean corruption error relative to AlexNet, in %.'
+        )
+    captions += _numbers_of_images(
+        results, {'clean': results.clean.set, **dict(zip(shifts, shifts))}
     )
+    return Table('Top-1 accuracy, %', ' '.join(captions), header, rows)
+
+
+def severity_tables(
+    results: SuiteResults, intervals: bool = False
+) -> list[Table]:
+    """Accuracy by severity: one table for each corrupted set."""
+    tables = []
+    for name in results.corrupted_sets:
+        severities = results.severities(name)
+        by_severity = [Point(name, severity=one) for one in severities]
+        points = [results.clean, *by_severity, Point(name)]
+        tables.append(
+            Table(
+                f'Top-1 accuracy on {name} by severity, %',
+                f'{results.corruption_words(name)}.',
+                ['model', 'clean', *severities, 'mean'],
+                _rows(results, points, 'top1', 1, intervals),
+            )
+        )
+    return tables
+
+
+def kind_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
+    """Accuracy by kind of corruption: one table for each corrupted set."""
+    tables = []
+    for name in results.sets('shifts'):
+        kinds = results.kinds(name)
+        points = [Point(name, kind) for kind in kinds]
+        columns = _rows(results, points, 'top1', 1, intervals)
+        names = [kind.replace('_', ' ') for kind in kinds]
+        if kinds:
+            tables.append(
+                Table(
+                    f'Top-1 accuracy on {name} by kind, %',
+                    f'Mean over severities; {results.corruption_words(name)}.',
+                    ['kind', *results.models],
+                    list(map(list, zip(names, *(one[1:] for one in columns)))),
+                )
+            )
+    return tables
+
+
+def reference_tables(
+    results: SuiteResults, intervals: bool = False
+) -> list[Table]:
+    """Spread over references, and the number of references used."""
+    header = ['model', 'clean', *results.sets('shifts')]
+    tables = [
+        Table(
+            'Spread of logits over references',
+            'Standard deviation, mean over classes and images.',
+            header,
+            _rows(results, results.points, 'spread', 3, intervals),
+        )
+    ]
+    # a fixed number of references is in the model's name already
+    if any(
+        results.value(model['name'], point, 'mean_used')
+        not in (None, model.get('num_references'))
+        for model in results.content['models']
+        for point in results.points
+    ):
+        rows = _rows(results, results.points, 'mean_used', 1, intervals)
+        title = 'References used, mean over images'
+        tables.append(Table(title, '', header, rows))
+    return tables
+
+
+def calibration_tables(
+    results: SuiteResults, intervals: bool = False
+) -> list[Table]:
+    """Calibration, likelihood and selective classification by set.
+
+    Args:
+        results (SuiteResults): The results.
+        intervals (bool): Whether to show confidence intervals. Defaults to
+            False.
+
+    Returns:
+        List[Table]: One table for each metric.
+    """
+    return [
+        _calibration_table(results, metric, intervals)
+        for metric in CALIBRATION
+    ]
+
+
+def _calibration_table(
+    results: SuiteResults, metric: str, intervals: bool
+) -> Table:
+    corrupted = results.corrupted_sets
+    has_pooled = metric == 'ece' and any(
+        results.value(model, Point(name), 'ece_pooled') is not None
+        for model in results.models
+        for name in corrupted
+    )
+    columns = {'clean': (results.clean, metric)}
+    for name in results.sets('shifts'):
+        is_mean_of_sets = name in corrupted and metric in NOT_MEANS
+        title = f'{name} (mean over sets)' if is_mean_of_sets else name
+        columns[title] = (Point(name), metric)
+        if has_pooled and name in corrupted:
+            columns[f'{name} (pooled)'] = (Point(name), 'ece_pooled')
+    header = ['model', *columns]
+    rows = [
+        [
+            model,
+            *(
+                _text(results, model, *column, 3, intervals)
+                for column in columns.values()
+            ),
+        ]
+        for model in results.models
+    ]
+    title, caption = CALIBRATION[metric]
+    if corrupted and metric in NOT_MEANS:
+        caption += (
+            ' Mean over sets: of the figures of each kind and severity, '
+            'first over kinds, then over severities.'
+        )
+    if has_pooled:
+        caption += (
+            ' Pooled: the error of the images of all kinds and severities '
+            'together.'
+        )
+    over_sets = [_mean_and_std(results, model) for model in results.models]
+    if metric == 'smooth_ece' and set(over_sets) != {'–'}:
+        header.append('mean ± std')
+        rows = [[*row, text] for row, text in zip(rows, over_sets)]
+        caption += ' Last column: over shifted sets.'
+    return Table(title, caption, header, rows)
+
+
+def _mean_and_std(results: SuiteResults, model: str) -> str:
+    mean = results.value(model, ALL_SETS, 'smooth_ece_mean')
+    std = results.value(model, ALL_SETS, 'smooth_ece_std')
+    text = number(mean, 3)
+    return text if mean is None or std is None else f'{text} ± {std:.3f}'
+
+
+def temperature_table(results: SuiteResults) -> Table:
+    """Calibration before and after temperature scaling.
+
+    Args:
+        results (SuiteResults): The results.
+    """
+    titles = dict(ece='ECE', smooth_ece='smECE', nll='NLL')
+    columns = {
+        f'{title} {when}': f'{metric}_{when}_temperature'
+        for metric, title in titles.items()
+        for when in ('before', 'after')
+    }
+    rows = []
+    for model in results.models:
+        value = partial(results.value, model, results.clean)
+        if value('temperature') is not None:
+            texts = [number(value(metric), 3) for metric in columns.values()]
+            rows.append([model, number(value('temperature'), 2), *texts])
+    return Table(
+        'Temperature scaling',
+        'On clean images that T was not fitted to.',
+        ['model', 'T', *columns],
+        rows,
+    )
+
+
+def ood_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
+    """Anomaly detection: the default score, then AUROC of every score.
+
+    Args:
+        results (SuiteResults): The results.
+        intervals (bool): Whether to show confidence intervals. Defaults to
+            False.
+
+    Returns:
+        List[Table]: AUROC, FPR95 and AUPR of the default score; and AUROC of
+        every score if any model has more than one.
+    """
+    names, groups = results.sets('ood'), results.groups
+    if not names:
+        return []
+    header = ['model', 'score', *names, *(f'{one}, mean' for one in groups)]
+    notes = [
+        f'{group.capitalize()}: {", ".join(sets)}.'
+        for group, sets in groups.items()
+    ]
+    notes += _numbers_of_images(results, dict(zip(names, names)))
+    models = [
+        model['name']
+        for model in results.content['models']
+        if model.get('ood')
+    ]
+
+    def row(model: str, metric: str, scores: dict[str, str]) -> list[str]:
+        """A row of a table, with one score for each set."""
+        used = '/'.join(dict.fromkeys(filter(None, scores.values())))
+        points = [Point(name, score=one) for name, one in scores.items()]
+        # If scores differ from set to set, `used` is the name of no score,
+        # and there is no mean to show.
+        points += [group_point(group, used) for group in groups]
+        texts = [
+            _text(results, model, point, metric, 1, intervals, 100)
+            for point in points
+        ]
+        return [model, used or '–', *texts]
+
+    tables = []
+    for metric, title in REJECTION_TITLES.items():
+        best = 'smaller' if metric == 'fpr95' else 'larger'
+        caption = f"Each model's default score; {best} is better."
+        rows = []
+        for model in models:
+            defaults = {
+                name: next(iter(results.scores(model, name)), '')
+                for name in names
+            }
+            rows.append(row(model, metric, defaults))
+        title = f'Out of distribution: {title}, %'
+        text = ' '.join([caption, *notes])
+        tables.append(Table(title, text, header, rows, 2))
+    every = [
+        row(model, 'auroc', dict.fromkeys(names, score))
+        for model in models
+        for score in dict.fromkeys(
+            one for name in names for one in results.scores(model, name)
+        )
+    ]
+    if len(every) > len(models):
+        title = 'Out of distribution: AUROC of every score, %'
+        tables.append(Table(title, 'Larger is better.', header, every, 2))
+    return tables
+
+
+def checkpoint_table(results: SuiteResults) -> Table | None:
+    """The config, the checkpoint and its SHA-256 of each model, if known."""
+    keys = ('name', 'config', 'checkpoint', 'sha256')
+    rows = [
+        [str(model.get(key)) for key in keys]
+        for model in results.content['models']
+        if model.get('sha256')
+    ]
+    header = ['model', 'config', 'checkpoint', 'SHA-256']
+    return Table('Checkpoints', '', header, rows, 4) if rows else None
+
+
+def _text(
+    results: SuiteResults,
+    model: str,
+    point: Point,
+    metric: str,
+    digits: int,
+    intervals: bool,
+    scale: float = 1,
+) -> str:
+    """A value as tables show it, with its interval where that is wanted."""
+    value = results.value(model, point, metric)
+    ends = results.interval(model, point, metric) if intervals else None
+    return with_interval(
+        None if value is None else scale * value,
+        ends and (scale * ends[0], scale * ends[1]),
+        digits,
+    )
+
+
+def _rows(
+    results: SuiteResults,
+    points: Sequence[Point],
+    metric: str,
+    digits: int,
+    intervals: bool,
+) -> list[list[str]]:
+    """For each model, its name and the values of a metric."""
+    return [
+        [
+            model,
+            *(
+                _text(results, model, point, metric, digits, intervals)
+                for point in points
+            ),
+        ]
+        for model in results.models
+    ]
+
+
+def _numbers_of_images(
+    results: SuiteResults, sets: dict[str, str]
+) -> list[str]:
+    """A sentence for captions, or nothing if no number is known.
+
+    Args:
+        results (SuiteResults): The results.
+        sets (Dict[str, str]): The names of the sets, by how to call them.
+    """
+    words = []
+    for title, name in sets.items():
+        count = results.num_images(name)
+        if count is not None:
+            is_corrupted = title in results.corrupted_sets
+            each = ' of each kind and severity' * is_corrupted
+            words.append(f'{title} {count:,}{each}')
+    return [f'Images: {"; ".join(words)}.'] if words else []

@@ -9,7 +9,7 @@ from mmanchor import PROTOCOLS, UNCERTAINTIES
 from mmanchor.engine.hooks.k_reference_hook import KReferenceHook
 from mmanchor.functional import average_references, settled
 from mmanchor.models import build_protocol
-from mmanchor.suite.predict import predict_batch
+from mmanchor.suite.measure import predict_batch
 
 UNLIKE = 2.0  # standard errors: images take unlike numbers of references
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from helpers.suite_results import fake_results
 
-from mmanchor.suite.report.drawing import draw_all
 from mmanchor.suite.report.html import render
 from mmanchor.suite.report.page import suite_page
 from mmanchor.suite.report.pictures import take_pictures
+from mmanchor.suite.report.writer import draw_all
+from mmanchor.suite.results import SuiteResults
 from mmanchor.suite.spec import load_suite
 
 pytestmark = pytest.mark.browser
@@ -56,7 +57,7 @@ addEventListener('message', function (event) {
 
 
 def opened(path) -> tuple[str, str]:
-    """What Chromium has made of a page, and what its console says."""
+    """Open a page in Chromium; return the probe's findings and the console."""
     done = subprocess.run(
         [
             shutil.which('chromium') or 'chromium',
@@ -81,7 +82,7 @@ def opened(path) -> tuple[str, str]:
 
 @pytest.fixture
 def page(suite_file, data, tmp_path):
-    """A page with everything that pages have."""
+    """A page with every kind of block."""
     results = fake_results(3, num_kinds=4)
     answers = {
         model['name']: dict(
@@ -97,8 +98,10 @@ def page(suite_file, data, tmp_path):
         for model in results['models']
     }
     pictures = take_pictures(load_suite(suite_file(), data), answers)
-    figures = draw_all(results, tmp_path / 'figures')
-    return render(suite_page(results, figures, pictures, answers))
+    figures = draw_all(SuiteResults(results), tmp_path / 'figures')
+    return render(
+        suite_page(SuiteResults(results), figures, pictures, answers)
+    )
 
 
 @pytest.mark.parametrize('width', [390, 1280])
@@ -114,9 +117,9 @@ def test_the_page_opens_sorts_and_fits(page, tmp_path, width):
     assert found['down'] == sorted(found['down'], reverse=True)
     assert found['up'] == sorted(found['up'])
     assert found['down'] != found['up'] and len(found['up']) == 3
-    assert found['wide'] <= found['window']  # nothing but tables scrolls
+    assert found['wide'] <= found['window']  # only tables may scroll
     assert len(found['images']) > 50 and min(found['images']) > 0
-    # as wide as can be read, whatever the window
+    # text stays readable in a window of any width
     assert len(found['figures']) == 6 and min(found['figures']) > 250
 
 

@@ -1,0 +1,1 @@
+"""Figures of a suite's results: one module for each subject."""

@@ -1,0 +1,107 @@
+"""The look of all figures: colours, markers, sizes and file formats."""
+
+from collections.abc import Sequence
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ..report.table import wrap
+
+# Okabe and Ito's palette, which colour-blind readers can distinguish
+COLOURS = (
+    '#000000',
+    '#0072b2',
+    '#d55e00',
+    '#009e73',
+    '#e69f00',
+    '#56b4e9',
+    '#cc79a7',
+)
+MARKERS = 'os^Dv<>p'
+WIDTH = 7.0  # inches, the width of the text on a page
+PANELS_IN_A_ROW = 3
+
+STYLE = {
+    'font.size': 8,
+    'axes.titlesize': 8,
+    'axes.labelsize': 8,
+    'xtick.labelsize': 7,
+    'ytick.labelsize': 7,
+    'legend.fontsize': 7.5,
+    'axes.linewidth': 0.7,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.titlelocation': 'left',
+    'lines.linewidth': 1.3,
+    'lines.markersize': 3.5,
+    'legend.frameon': False,
+    'hatch.linewidth': 0.5,
+    'savefig.dpi': 'figure',
+    'svg.hashsalt': 'mmanchor',  # else every run has other element names
+    'pdf.fonttype': 42,  # TrueType, whose text can be searched and edited
+}
+# by file format; without dates and versions, files are the same in every run
+METADATA = {
+    'png': {'Software': None},
+    'pdf': {'CreationDate': None},
+    'svg': {'Date': None, 'Creator': None},
+}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Create an empty figure whose layout avoids overlaps.
+
+    Args:
+        width (float): In inches.
+        height (float): In inches.
+    """
+    figure = Figure(figsize=(width, height), dpi=150, layout='constrained')
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def model_style(index: int) -> dict:
+    """Colour, marker and dashes of a model, the same in all figures."""
+    return dict(
+        color=colour_of(index),
+        marker=MARKERS[index % len(MARKERS)],
+        linestyle='-' if index < len(COLOURS) else '--',
+    )
+
+
+def colour_of(index: int) -> str:
+    """Colour of a model; after seven models the colours repeat."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def label(name: str, width: int = 40) -> str:
+    """Wrap a name, and escape ``$``, which Matplotlib reads as math."""
+    return wrap(name, width).replace('$', r'\$')
+
+
+def legend_below(figure: Figure, handles: Sequence, width: float) -> None:
+    """Add a legend below all panels, in as many columns as fit."""
+    longest = max(
+        len(line)
+        for handle in handles
+        for line in handle.get_label().split('\n')
+    )
+    columns = int(width / (0.062 * longest + 0.5))
+    figure.legend(
+        handles=handles,
+        loc='outside lower center',
+        ncols=max(1, min(columns, len(handles))),
+    )
+
+
+def model_handles(models: Sequence[str], shown: Sequence[int]) -> list[Line2D]:
+    """Legend entries of some of the models.
+
+    Args:
+        models (Sequence[str]): The names of all models, in order.
+        shown (Sequence[int]): The positions of those to list.
+    """
+    return [
+        Line2D([], [], label=label(models[i]), **model_style(i)) for i in shown
+    ]

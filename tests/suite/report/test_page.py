@@ -1,0 +1,240 @@
+"""The HTML page of a suite: its summary, its blocks and its escaping."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from helpers.suite_results import fake_results
+
+from mmanchor.suite.report.html import Page, load_template, render, sort_value
+from mmanchor.suite.report.page import class_blocks, suite_page, summary
+from mmanchor.suite.report.pictures import (
+    Pictures,
+    encode,
+    most_uncertain,
+    most_wrong,
+    take_pictures,
+)
+from mmanchor.suite.report.writer import draw_all
+from mmanchor.suite.results import SuiteResults
+from mmanchor.suite.spec import load_suite
+
+
+class Reader(HTMLParser):
+    """Checks that tags are closed in order; collects tags and texts."""
+
+    VOID = {'meta', 'img', 'link', 'br', 'use', 'path'}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.texts = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(' '.join(data.split()))
+
+    def count(self, tag):
+        return sum(name == tag for name, _ in self.tags)
+
+
+def answers_of(labels, predicted, **more):
+    labels = np.array(labels)
+    return dict(
+        label=labels,
+        predicted=np.array(predicted),
+        confidence=np.linspace(0.4, 0.9, len(labels)),
+        row=np.arange(len(labels)),
+        **more,
+    )
+
+
+@pytest.fixture(scope='module')
+def drawn(tmp_path_factory):
+    """Small results, their figures and their page."""
+    results = fake_results(2, num_kinds=2, plain=(), ood=('SVHN',))
+    folder = tmp_path_factory.mktemp('drawn')
+    paths = draw_all(SuiteResults(results), folder)
+    return results, paths, render(suite_page(SuiteResults(results), paths))
+
+
+def test_figures_are_in_the_page_with_names_of_their_own(drawn):
+    _, paths, text = drawn
+    page = Reader(text)
+    pages = [path for path in paths if path.suffix == '.svg']
+    assert page.count('svg') == len(pages) == 4
+    labels = [attrs['aria-label'] for tag, attrs in page.tags if tag == 'svg']
+    assert 'Accuracy by severity of corruption.' in labels
+    names = re.findall(r'\bid="([^"]+)"', text)
+    assert len(set(names)) == len(names)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    assert used and used <= set(names)
+
+
+def test_nothing_in_the_page_is_loaded_from_elsewhere(drawn):
+    *_, text = drawn
+    page = Reader(text)
+    addresses = [
+        value
+        for _, attrs in page.tags
+        for name, value in attrs.items()
+        if name in ('src', 'href', 'xlink:href')
+    ]
+    assert addresses
+    assert all(one.startswith(('#', 'data:')) for one in addresses)
+    policy = [a for tag, a in page.tags if a.get('http-equiv')][0]
+    assert policy['content'].startswith("default-src 'none'")
+
+
+def test_the_page_has_the_same_bytes_in_every_run(drawn, tmp_path):
+    results, _, text = drawn
+    again = draw_all(SuiteResults(results), tmp_path / 'figures')
+    assert render(suite_page(SuiteResults(results), again)) == text
+
+
+def test_names_with_html_in_them_are_escaped(drawn):
+    evil = '<script>alert(1)</script>'
+    results = fake_results(1, num_kinds=2, ood=())
+    results['models'][0]['name'] = evil
+    results['suite']['title'] = evil
+    results['failed'] = [dict(model=evil, name=evil, reason=evil)]
+    answers = {evil: answers_of([0, 1], [0, 0])}
+    pictures = Pictures(evil, classes=[evil, '" onload="x'])
+    text = render(suite_page(SuiteResults(results), (), pictures, answers))
+    assert evil not in text and text.count('<script>') == 1
+    assert Reader(text).texts.count(evil) > 3
+
+
+def test_results_of_an_older_version_make_a_page():
+    model = dict(name='old', clean=dict(figures=dict(top1=90.0)))
+    results = dict(suite=dict(title='Old'), models=[model])
+    page = Reader(render(suite_page(SuiteResults(results), ())))
+    assert 'On clean images, old is right on 90.0 %.' in page.texts
+    assert 'Not measured' not in page.texts
+
+
+def test_the_summary_names_the_best_with_its_interval_and_the_costs():
+    results = fake_results(3, num_kinds=2)
+    standard, one, ten = results['models']
+    for model, top1 in ((standard, 90.0), (one, 91.0), (ten, 97.0)):
+        model['clean']['figures'].update(
+            top1=top1, top1_low=top1 - 2, top1_high=top1 + 2
+        )
+    first, *_, last = summary(SuiteResults(results))
+    assert first == (
+        'On clean images, anchored, K = 10 is right on 97.0 [95.0, 99.0] %; '
+        'the next is anchored, K = 1 with 91.0 [89.0, 93.0], and the '
+        'intervals do not overlap.'
+    )
+    assert last == (
+        'Cost, in passes through the network for each image: 1 (standard); '
+        '1 (anchored, K = 1); 10 (anchored, K = 10).'
+    )
+    ten['clean']['figures'].update(top1_low=92.0)
+    assert 'do not settle which is better' in summary(SuiteResults(results))[0]
+    smallest = min(
+        model['shifts']['CIFAR-10-C']['mean']['ece']
+        for model in results['models']
+    )
+    assert f'(ECE), {smallest:.3f}' in summary(SuiteResults(results))[2]
+
+
+def test_classes_have_their_counts_and_the_matrix_its_confusions():
+    answers = {'a': answers_of([0, 0, 0, 1, 1], [0, 0, 1, 1, 0])}
+    table, matrix = class_blocks(answers, ['cat', 'dog'])
+    assert [row[:2] for row in table.table.rows] == [
+        ['cat', '3'],
+        ['dog', '2'],
+    ]
+    assert table.table.rows[0][2].startswith('66.7 [')
+    assert matrix.rows == [[2, 1], [1, 1]] and matrix.names == ['cat', 'dog']
+
+
+def test_a_matrix_of_a_thousand_classes_is_summarised():
+    labels = np.repeat(np.arange(1000), 2)
+    predicted = labels.copy()
+    predicted[:6] = 999
+    table, confusions = class_blocks(
+        {'a': answers_of(labels, predicted)}, None
+    )
+    assert len(table.table.rows) == 30
+    assert [row[0] for row in table.table.rows[:3]] == [
+        'class 0',
+        'class 1',
+        'class 2',
+    ]
+    assert confusions.kind == 'table'
+    assert confusions.table.rows[0] == ['class 0', 'class 999', '2']
+    assert 'too many classes' in confusions.caption
+
+
+def test_most_wrong_are_wrong_and_most_uncertain_are_not_confident():
+    found = answers_of([0, 1, 2, 3], [0, 0, 0, 3])
+    assert most_wrong(found).tolist() == [2, 1]
+    assert most_uncertain(found).tolist() == [0, 1, 2, 3]
+
+
+def test_large_images_become_thumbnails():
+    picture = encode(np.zeros((300, 200, 3), np.uint8), 'black')
+    assert (picture.width, picture.height) == (64, 96)
+    assert picture.source.startswith('data:image/jpeg;base64,')
+    small = encode(np.zeros((8, 8, 1), np.uint8), 'small')
+    assert (small.width, small.height) == (8, 8)
+    assert small.source.startswith('data:image/png;base64,')
+
+
+def test_images_that_are_gone_leave_a_page_that_says_so(
+    suite_file, data, monkeypatch
+):
+    suite = load_suite(suite_file(), data)
+    answers = {'a': answers_of([0, 1], [1, 1])}
+    shown = take_pictures(suite, answers)
+    assert shown.galleries and shown.grids and not shown.pairs
+
+    def gone(self, row):
+        raise ValueError('gone')
+
+    monkeypatch.setattr('mmanchor.suite.images.ImageBatches.read', gone)
+    found = take_pictures(suite, answers)
+    assert not found.galleries and len(found.classes) == 10
+    results = fake_results(1, num_kinds=2, ood=())
+    page = Reader(
+        render(suite_page(SuiteResults(results), (), found, answers))
+    )
+    assert not page.count('img')
+    assert (
+        'This page holds no images of the data: those of Digits can not be '
+        'read any more.' in page.texts
+    )
+
+
+def test_without_jinja_the_extra_is_named(without_package):
+    without_package('jinja2')
+    with pytest.raises(ImportError, match=r'mmanchor\[eval\]'):
+        load_template()
+
+
+def test_sections_without_anything_are_left_out():
+    page = Reader(render(Page('Empty', [], [])))
+    assert page.count('section') == page.count('h2') == 0
+
+
+@pytest.mark.parametrize(
+    'text,value',
+    [('−1.5 level', '-1.5'), ('12 / 20', '12'), ('none', ''), ('+0.0', '0.0')],
+)
+def test_cells_are_sorted_by_their_first_number(text, value):
+    assert sort_value(text) == value

@@ -1,0 +1,389 @@
+"""``tools/evaluate.py``: its flags, what it writes and what it prints."""
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from scipy import stats
+
+from mmanchor.suite.candidates import Candidate
+from mmanchor.suite.cli import evaluate, evaluate_parser, main
+from mmanchor.suite.spec import DEFAULT_SCORES
+
+NAMES = ['standard', 'anchored, K = 1', 'anchored, K = 3']
+
+
+@pytest.fixture(scope='module')
+def once(trained, tmp_path_factory):
+    """One run with three models, which several tests share."""
+    from helpers.tiny_suites import SUITE, write_arrays
+
+    folder = tmp_path_factory.mktemp('once')
+    write_arrays(folder / 'arrays')
+    (folder / 'tiny.py').write_text(SUITE)
+    return evaluate(words_of(trained, folder)), folder / 'out'
+
+
+def words_of(trained, folder):
+    return [
+        *trained.standard,
+        *trained.anchored,
+        '--suite',
+        str(folder / 'tiny.py'),
+        '--data-root',
+        str(folder),
+        '--out',
+        str(folder / 'out'),
+        '--num-references',
+        '1',
+        '3',
+        '--device',
+        'cpu',
+    ]
+
+
+def test_results_have_every_model_and_set(once):
+    results, out = once
+    assert json.loads((out / 'results.json').read_text()) == results
+    assert [model['name'] for model in results['models']] == NAMES
+    assert [model['num_references'] for model in results['models']] == [
+        None,
+        1,
+        3,
+    ]
+    assert results['missing'] == results['failed'] == []
+    for model in results['models']:
+        assert model['clean']['num_images'] == 40
+        cells = model['shifts']['Arrays']['cells']
+        assert {kind: list(by) for kind, by in cells.items()} == {
+            'fog': ['1', '3'],
+            'frost': ['1', '3'],
+        }
+        assert model['ood']['Photographs']['num_images'] == 30
+        assert len(model['sha256']) == 64
+        assert model['temperature'] is None and model['mce'] is None
+    assert results['suite'] == dict(name='tiny', title='Tiny')
+    assert results['versions']['mmanchor'] and results['times']['seconds'] > 0
+
+
+def test_figures_have_their_intervals(once):
+    results, out = once
+    for model in results['models']:
+        figures = model['clean']['figures']
+        low, high = stats.binomtest(
+            round(0.4 * figures['top1']), 40
+        ).proportion_ci(method='wilson')
+        assert figures['top1_low'] == pytest.approx(100 * low)
+        assert figures['top1_high'] == pytest.approx(100 * high)
+        assert figures['nll_low'] < figures['nll'] < figures['nll_high']
+        arrays = model['shifts']['Arrays']
+        assert arrays['num_images'] == 20 and arrays['ece_pooled'] > 0
+        cells = [one for by in arrays['cells'].values() for one in by.values()]
+        for figure in ('top1_low', 'top1_high', 'nll_low'):
+            assert arrays['mean'][figure] == pytest.approx(
+                sum(one[figure] for one in cells) / 4
+            )
+        energy = model['ood']['Photographs']['scores']['energy']
+        assert energy['auroc_low'] <= energy['auroc'] <= energy['auroc_high']
+    assert ' (pooled) |' in (out / 'report.md').read_text(encoding='utf-8')
+
+
+def test_what_is_shared_names_no_folder_of_the_machine(once):
+    results, out = once
+    assert results['models'][0]['checkpoint'] == '…/epoch_4.pth'
+    for name in (
+        'report.html',
+        'report.md',
+        'results.csv',
+        'results.json',
+    ):
+        text = (out / name).read_text(encoding='utf-8')
+        assert str(out.parent) not in text and str(Path.home()) not in text
+    assert results['models'][1]['sha256'] in (out / 'report.md').read_text(
+        encoding='utf-8'
+    )
+
+
+def test_the_page_shows_images_of_every_model_and_references_of_one(once):
+    _, out = once
+    text = (out / 'report.html').read_text(encoding='utf-8')
+    assert 'This page holds images of the test set' in text
+    assert 'width="16" height="16"' in text
+    for name in NAMES:
+        assert f'<h3>{name}: most uncertain</h3>' in text
+        assert f'<h3>Confusion matrix: {name}</h3>' in text
+    # four images beside three references: only one model has several
+    assert text.count('<div class="pair">') == 4
+    assert text.count('<div>with reference 3: ') == 4
+    assert text.count('alt="fog, severity 3"') == 1
+    assert len(text) < 500_000
+
+
+def test_a_page_without_images_says_so_and_measures_nothing_again(
+    once, trained, tmp_path, monkeypatch
+):
+    results, out = once
+    shutil.copytree(out, tmp_path / 'out')
+    words = words_of(trained, out.parent)
+    words[words.index(str(out))] = str(tmp_path / 'out')
+    monkeypatch.setattr(Candidate, 'load', None)  # loading would raise
+    path = tmp_path / 'out/report.html'
+    pages = []
+    for flags in ([], [], ['--no-images']):
+        assert evaluate([*words, *flags])['models'] == results['models']
+        pages.append(path.read_text(encoding='utf-8'))
+    with_images, again, without = pages
+    assert again == with_images and '<img' in with_images
+    assert 'This page holds no images of the data.' in without
+    assert '<img' not in without and 'Confusion matrix' in without
+
+
+def test_scores_that_a_model_has_none_of_are_left_out(once):
+    standard, single, several = (
+        list(model['ood']['Photographs']['scores'])
+        for model in once[0]['models']
+    )
+    assert several == list(DEFAULT_SCORES)
+    # one reference has no spread
+    assert (
+        standard
+        == single
+        == [name for name in DEFAULT_SCORES if name != 'spread']
+    )
+
+
+def test_a_report_with_differences_and_figures(once):
+    results, out = once
+    text = (out / 'report.md').read_text()
+    row = next(
+        line for line in text.splitlines() if line.startswith('| anchored, K')
+    )
+    tops = [
+        model['shifts']['Arrays']['mean']['top1']
+        for model in results['models']
+    ]
+    assert f'({tops[1] - tops[0]:+.1f})' in row
+    links = re.findall(r'\]\(([^)]+\.(?:png|pdf))\)', text)
+    assert {link.rpartition('.')[2] for link in links} == {'png', 'pdf'}
+    assert len(links) >= 8
+    for link in links:
+        assert (out / unquote(link)).stat().st_size > 1000
+    assert {unquote(link) for link in links} == {
+        f'figures/{path.name}'
+        for path in (out / 'figures').iterdir()
+        if path.suffix != '.svg'  # the page embeds the SVG files
+    }
+
+
+def test_lines_of_figures(once):
+    results, out = once
+    with open(out / 'results.csv', newline='') as file:
+        lines = list(csv.DictReader(file))
+    assert {line['model'] for line in lines} == set(NAMES)
+    (found,) = (
+        float(line['value'])
+        for line in lines
+        if list(line.values())[:5] == [NAMES[2], 'Arrays', 'fog', '3', 'ece']
+    )
+    cells = results['models'][2]['shifts']['Arrays']['cells']
+    assert found == cells['fog']['3']['ece']
+
+
+def test_nothing_is_left_half_written(once):
+    out = once[1]
+    assert sorted(path.name for path in out.iterdir()) == [
+        '.running',
+        'figures',
+        'parts',
+        'report.html',
+        'report.md',
+        'results.csv',
+        'results.json',
+    ]
+    endings = {path.suffix for path in (out / 'parts').iterdir()}
+    assert endings == {'.json', '.npz'}
+
+
+def test_tables_are_printed(trained, measured, capsys):
+    results = measured(trained.standard, names='[my] model')
+    assert results['models'][0]['name'] == '[my] model'
+    shown = capsys.readouterr().out
+    assert 'Top-1 accuracy, %' in shown
+    assert '[my] model' in shown
+    assert 'Report: ' in shown and 'out/report.html' in shown
+
+
+def test_brackets_of_paths_are_printed_as_they_are(trained, measured, capsys):
+    measured(trained.standard, more='shifts, ood = [], []', out='set[/x]c')
+    assert 'set[/x]c/report.html' in capsys.readouterr().out.replace('\n', '')
+
+
+def test_a_missing_clean_set_ends_the_run_before_a_model_is_built(
+    trained, measured, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Candidate, 'load', lambda *_: pytest.fail('built'))
+    clean = "clean['dataset'] = dict(type='CustomDataset', data_root='gone')"
+    looked = re.escape(str(tmp_path / 'data' / 'gone'))
+    with pytest.raises(
+        FileNotFoundError, match=f'clean .* in {looked}, .*--data-root'
+    ):
+        measured(trained.standard, more=clean)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_the_home_folder_is_expanded_in_flags(
+    trained, command, data, monkeypatch
+):
+    monkeypatch.setenv('HOME', str(data.parent))
+    words = command(trained.standard, more='ood = []')
+    for flag in ('--data-root', '--out'):
+        i = words.index(flag)
+        name = words[i + 1].rpartition('/')[2]
+        words[i : i + 2] = [f'{flag}=~/{name}']
+    results = evaluate(words)
+    assert list(results['models'][0]['shifts']) == ['Arrays']
+    assert (data.parent / 'out/report.md').exists()
+
+
+def test_same_names_get_numbers(trained, measured):
+    three, clean = [trained.standard] * 3, 'shifts, ood = [], []'
+    results = measured(*three, more=clean)
+    assert [model['name'] for model in results['models']] == [
+        'standard',
+        'standard (2)',
+        'standard (3)',
+    ]
+    names = ['a (2)', 'a', 'a']
+    results = measured(*three, names=names, more=clean)
+    assert [model['name'] for model in results['models']] == [
+        'a (2)',
+        'a',
+        'a (3)',
+    ]
+
+
+@pytest.mark.parametrize(
+    'flags, label',
+    [
+        (dict(), 'K = 3'),
+        (dict(protocol='single'), 'K = 1'),
+        (dict(protocol='adaptive', num_references=3), 'K ≤ 3'),
+        (dict(protocol='transduction', num_candidates=3), 'best of 3'),
+    ],
+)
+def test_how_references_are_used_is_in_the_name(
+    trained, measured, flags, label
+):
+    (model,) = measured(
+        trained.anchored, more='shifts, ood = [], []', **flags
+    )['models']
+    assert model['name'] == f'anchored, {label}'
+    assert model['protocol'] == flags.get('protocol', 'mean')
+    used = model['clean']['figures']['mean_used']
+    assert 1 <= used <= 3
+
+
+def test_options_change_the_config(trained, measured):
+    (model,) = measured(
+        trained.anchored,
+        cfg_options='custom_hooks.0.num_references=2',
+        more='shifts, ood = [], []',
+    )['models']
+    assert model['num_references'] == 2
+
+
+@pytest.mark.parametrize('scores', ['msp', ['max_logit', 'spread']])
+def test_scores_are_those_of_the_flag(trained, measured, scores):
+    (model,) = measured(trained.anchored, scores=scores, more='shifts = []')[
+        'models'
+    ]
+    asked = [scores] if isinstance(scores, str) else scores
+    assert list(model['ood']['Photographs']['scores']) == asked
+
+
+@pytest.mark.parametrize(
+    'flags, message',
+    [
+        (dict(scores='confidence'), 'score among energy.*but got .confidence'),
+        (
+            dict(batch_size=0),
+            'Expected --batch-size to be at least 1, but got 0',
+        ),
+        (dict(workers=-1), 'Expected --workers to be at least 1, but got -1'),
+        (
+            dict(names=['a', 'b']),
+            'many --names as models, 1, but got 2. Change',
+        ),
+        (dict(num_references=3), 'KReferenceHook.* for --num-references to'),
+        (dict(protocol='single'), 'KReferenceHook.* for --protocol to change'),
+    ],
+)
+def test_flags_that_do_not_fit(trained, measured, tmp_path, flags, message):
+    with pytest.raises(ValueError, match=message):
+        measured(trained.standard, **flags)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_flags_need_one_model_that_takes_them(trained, measured):
+    results = measured(
+        trained.standard,
+        trained.anchored,
+        num_references=1,
+        more='shifts, ood = [], []',
+    )
+    assert [model['num_references'] for model in results['models']] == [
+        None,
+        1,
+    ]
+
+
+def test_a_config_without_its_checkpoint(trained, measured):
+    expected = 'a config and a checkpoint for every model, but got 3 argum'
+    with pytest.raises(ValueError, match=expected):
+        measured(trained.standard, [trained.anchored[0]])
+
+
+def test_files_that_are_not_there(trained, measured, tmp_path):
+    config, checkpoint = trained.standard
+    with pytest.raises(FileNotFoundError, match='there is none at .*gone.pth'):
+        measured([config, tmp_path / 'gone.pth'])
+    with pytest.raises(FileNotFoundError, match='gone.py'):
+        measured([tmp_path / 'gone.py', checkpoint])
+    with pytest.raises(FileNotFoundError, match="cifar10, .*but got 'gone'"):
+        evaluate([config, checkpoint, '--suite', 'gone'])
+
+
+def test_help_names_the_suites_and_flags(capsys):
+    with pytest.raises(SystemExit):
+        evaluate_parser().parse_args(['--help'])
+    shown = capsys.readouterr().out
+    for word in ('cifar100', '--num-references', '--mce', '--temperature'):
+        assert word in shown
+
+
+def ended_by(monkeypatch, evaluate):
+    monkeypatch.setattr('mmanchor.suite.cli.evaluate', evaluate)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return stop.value.code
+
+
+def test_the_exit_status_tells_of_failures(monkeypatch):
+    failed = [dict(model=None, name='Digits', reason='')]
+    assert ended_by(monkeypatch, lambda: dict(failed=failed)) == 1
+    monkeypatch.setattr(
+        'mmanchor.suite.cli.evaluate', lambda: dict(failed=[], missing=failed)
+    )
+    assert main() is None
+
+
+def test_a_stopped_run_says_how_to_go_on(monkeypatch):
+
+    def stopped():
+        raise KeyboardInterrupt
+
+    assert ended_by(monkeypatch, stopped).startswith('Stopped. Run the same')

@@ -1,0 +1,205 @@
+"""Temperatures are fitted on held-out images, which are never tested."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from mmanchor.functional import fit_temperature
+from mmanchor.suite.candidates import Candidate
+from mmanchor.suite.corrupted_sets import clean_mask
+from mmanchor.suite.images import ImageBatches
+from mmanchor.suite.measure import measure
+from mmanchor.suite.runner import ModelEvaluator
+from mmanchor.suite.spec import Cell, HeldOut
+
+MORE = "clean['dataset']['indices'] = 200\nheld_out = dict(share=.25, seed=3)"
+HELD = HeldOut(0.25, 3)
+ARRAYS, CELLS = (
+    20,
+    4,
+)  # images of each severity; number of kinds and severities
+
+
+def by_hand(trained, word, rows):
+    """Measure a model directly on some of the clean images."""
+    candidate = Candidate(
+        word,
+        getattr(trained, f'{word}_cfg'),
+        getattr(trained, word)[1],
+        'config.py',
+    )
+    ready = candidate.load('cpu')
+    batches = ImageBatches(
+        Cell('Digits', dict(type='Digits', split='test', indices=200)),
+        ready.pipeline,
+    )
+    batches.select(rows)
+    (found,) = measure(ready, batches, 'cpu', keep_answers=True)
+    return found, batches.labels
+
+
+@pytest.mark.parametrize('word', ['standard', 'anchored'])
+def test_before_and_after(outcome, trained, word):
+    found = outcome(MORE, [word], temperature=True)
+    assert found.failed == []
+    before, after = found.models
+    held, labels = by_hand(trained, word, HELD.rows(200, True))
+    fitted = before['temperature']
+    assert fitted['temperature'] == fit_temperature(held.answers, labels)
+    assert (fitted['num_images'], fitted['share'], fitted['seed']) == (
+        50,
+        0.25,
+        3,
+    )
+    assert after['name'] == f'{word}, T = {fitted["temperature"]:.2f}'
+    assert (before['logits_divided_by'], after['logits_divided_by']) == (
+        1,
+        fitted['temperature'],
+    )
+    assert after['temperature'] is None
+    assert fitted['before'] == before['clean']['figures']
+    assert fitted['after'] == after['clean']['figures']
+
+    rest, labels = by_hand(trained, word, HELD.rows(200, False))
+    assert before['clean']['num_images'] == len(labels) == 150
+    assert before['clean']['figures'] == pytest.approx(rest.figures)
+    scaled = (rest.answers / fitted['temperature']).log_softmax(1).double()
+    nll = -scaled[torch.arange(150), labels].mean().item()
+    assert fitted['after']['nll'] == pytest.approx(nll, rel=1e-5)
+    assert fitted['after']['top1'] == fitted['before']['top1']
+
+
+def test_several_references_are_averaged_first(outcome, trained):
+    before, after = outcome(MORE, ['anchored'], temperature=True).models
+    assert before['num_references'] == after['num_references'] == 3
+    figures = before['clean']['figures'], after['clean']['figures']
+    assert figures[0]['spread'] == figures[1]['spread'] > 0
+    assert figures[0]['ece'] != figures[1]['ece']
+
+
+def test_shifts_and_scores_come_with_it(outcome):
+    before, after = outcome(MORE, temperature=True).models
+    one, other = (row['shifts']['Arrays'] for row in (before, after))
+    assert one['mean']['top1'] == other['mean']['top1']
+    assert one['mean']['nll'] != other['mean']['nll']
+    one, other = (
+        row['ood']['Photographs']['scores'] for row in (before, after)
+    )
+    assert one['energy'] == other['energy']  # scores of logits don't change
+    assert one['msp'] != other['msp']
+
+
+def test_copies_of_images_that_are_held_out_are_left_out(
+    outcome, monkeypatch, tmp_path
+):
+    """The corrupted set has copies of some of the clean images."""
+    seen = {}
+    inner = ModelEvaluator.batches
+
+    def batches(self, cell, *args, **options):
+        found = inner(self, cell, *args, **options)
+        seen[str(cell)] = found.rows
+        return found
+
+    monkeypatch.setattr(ModelEvaluator, 'batches', batches)
+    made = """
+shifts = [
+    dict(
+        name='Made',
+        dataset=dict(type='CorruptedArrays', data_root='made'),
+        steps=[dict(type='Resize', scale=16, interpolation='bicubic')],
+        kinds=['contrast'],
+        severities=[5],
+        make=True,
+        images=60)
+]
+"""
+    row = outcome(MORE + made, temperature=True).models[0]
+    mask = clean_mask(tmp_path / 'data' / 'made')
+    copies = np.flatnonzero(mask)
+    rest = HELD.rows(200, False)
+    rows = seen['Made, contrast, severity 5']
+    assert np.array_equal(copies[rows], np.intersect1d(copies, rest))
+    assert 0 < len(rows) < 60
+    assert sum(row['shifts']['Made']['reliability']['count']) == len(rows)
+
+
+def test_without_a_temperature_all_images_are_tested(outcome):
+    (row,) = outcome(MORE).models
+    assert row['clean']['num_images'] == 200 and row['temperature'] is None
+
+
+def test_a_temperature_is_read_back_in_a_second_run(outcome, monkeypatch):
+    first = outcome(MORE, temperature=True)
+    monkeypatch.setattr('mmanchor.suite.runner.measure', None)
+    again = outcome(MORE, temperature=True)
+    np.testing.assert_equal(vars(again), vars(first))
+
+
+@pytest.mark.parametrize('change', ['seed=4', 'share=.5'])
+def test_another_draw_is_fitted_again(outcome, change):
+    first = outcome(MORE, temperature=True).models[0]['temperature']
+    again = outcome(
+        MORE + f'\nheld_out.update({change})', temperature=True
+    ).models[0]['temperature']
+    assert first['temperature'] != again['temperature']
+    assert again['num_images'] == (50 if 'seed' in change else 100)
+
+
+def test_the_report_and_the_csv_have_the_temperature(
+    trained, measured, tmp_path
+):
+    before, after = measured(trained.standard, more=MORE, temperature=True)[
+        'models'
+    ]
+    text = (tmp_path / 'out' / 'report.md').read_text()
+    assert f'| {after["name"]} |' in text
+    with open(tmp_path / 'out' / 'results.csv', newline='') as file:
+        lines = [
+            line
+            for line in csv.DictReader(file)
+            if 'temperature' in line['figure']
+        ]
+    found = {line['figure']: float(line['value']) for line in lines}
+    assert found['temperature'] == before['temperature']['temperature']
+    assert found['ece_after_temperature'] == after['clean']['figures']['ece']
+    assert found['ece_before_temperature'] == before['clean']['figures']['ece']
+
+
+def test_an_image_to_fit_on_and_none_to_test(outcome):
+    found = outcome(
+        "clean['dataset']['indices'] = 1\nshifts = ood = []", temperature=True
+    )
+    one = found.failed[-1]
+    assert one['name'] == 'Digits'
+    assert 'one image or more to measure on, but got none' in one['reason']
+    assert found.models[0]['clean'] is None
+
+
+def test_held_out_images_are_never_tested(outcome, monkeypatch):
+    seen = []
+    select = ImageBatches.select
+    monkeypatch.setattr(
+        ImageBatches,
+        'select',
+        lambda self, rows: (seen.append(rows), select(self, rows)),
+    )
+    outcome(
+        MORE + "\nood[0]['dataset'].update("
+        'metainfo=dict(kept_classes=tuple(range(10))))',
+        temperature=True,
+    )
+    held, *tested = seen
+    assert np.array_equal(held, HELD.rows(200, True))
+    # the clean set: all classes, and those of the OOD set
+    clean = [rows for rows in tested if rows.max() >= ARRAYS]
+    assert len(clean) == 2
+    for rows in clean:
+        assert np.array_equal(rows, HELD.rows(200, False))
+    # corrupted arrays are copies of clean images, so the same are left out
+    arrays = [rows for rows in tested if rows.max() < ARRAYS]
+    assert len(arrays) == CELLS
+    for rows in arrays:
+        assert np.array_equal(rows, HELD.rows(ARRAYS, False))
