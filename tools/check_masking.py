@@ -18,10 +18,10 @@ from mmanchor.diagnostics.masking_check import (
     measure_masked_answers,
 )
 from mmanchor.engine.cli import import_from_here
-from mmanchor.engine.run_checks import check_out
 from mmanchor.suite.report.table import to_rich
 from mmanchor.utils.config import read_config
 from mmanchor.utils.console import write_json
+from mmanchor.utils.files import check_out
 from mmanchor.utils.provenance import commit, versions
 
 

@@ -16,7 +16,7 @@ from mmpretrain.datasets.categories import (
 )
 
 from ..utils.files import file_sha256, whole_files
-from ..utils.text import shorten_list
+from ..utils.names import shorten_list
 from ..version import __version__
 from .safe_loading import load_local
 from .torchvision_weights import (

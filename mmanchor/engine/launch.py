@@ -28,20 +28,21 @@ from ..checkpoints.verification import (
     check_pretrained_fits,
     is_first_process,
 )
-from ..models import AnchoredImageClassifier
+from ..models import AnchoredImageClassifier, AnchoringDataPreprocessor
 from ..utils.config import read_config, type_name
-from ..utils.files import user_path, whole_files
+from ..utils.files import check_folder, check_out, user_path, whole_files
 from ..utils.locks import NoLocks, only_run
 from .cli import add_cfg_options
 from .distributed import init_distributed
+from .hooks.k_reference_hook import KReferenceHook
 from .reference_flags import add_reference_flags, set_references
+from .reference_source import anchored_model
 from .resume import (
     check_resumable,
     latest_checkpoint,
     resume_command,
     surviving_faults,
 )
-from .run_checks import check_anchoring, check_out, check_work_dir
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 METRIC_FILES = '.json', '.yaml', '.yml', '.pkl', '.pickle'
@@ -189,7 +190,7 @@ def _train(
         for name in LOADERS:
             if cfg.get(name):
                 cfg[name].persistent_workers = False
-    check_work_dir(cfg.work_dir)
+    check_folder(cfg.work_dir, 'a work dir', '--work-dir')
     with _only_training(cfg.work_dir):
         runner = build_runner(cfg)
         for hook in hooks:
@@ -200,6 +201,30 @@ def _train(
             check_pretrained_fits(model, cfg.model)
         with surviving_faults(runner, f'`{resume_command(argv)}`'):
             runner.train()
+
+
+def check_anchoring(runner: Runner) -> None:
+    """Check that a runner has all parts of anchored training.
+
+    Args:
+        runner (Runner): A runner whose training has not started.
+
+    Raises:
+        TypeError: The data preprocessor anchors and the model does not.
+        ValueError: The model anchors and no hook fills its reference bank.
+    """
+    model = runner.model
+    model = getattr(model, 'module', model)
+    if isinstance(
+        getattr(model, 'data_preprocessor', None), AnchoringDataPreprocessor
+    ):
+        anchored_model(runner)
+        if not any(isinstance(hook, KReferenceHook) for hook in runner.hooks):
+            raise ValueError(
+                'Expected `KReferenceHook` in `custom_hooks` to fill the '
+                'reference bank of an anchored model, but there is none. Add '
+                "dict(type='KReferenceHook')."
+            )
 
 
 @contextmanager
@@ -284,7 +309,7 @@ def build_runner(cfg: Config) -> Runner:
         ValueError: The work dir can't be written to, or the process was not
             started by the config's launcher.
     """
-    check_work_dir(cfg.work_dir)
+    check_folder(cfg.work_dir, 'a work dir', '--work-dir')
     init_distributed(cfg)
     if 'runner_type' in cfg:
         runner = RUNNERS.build(cfg)

@@ -18,7 +18,7 @@ from ..evaluation.metrics.per_image import (
     mark_nonfinite,
 )
 from ..evaluation.metrics.predicted_batch import PredictedBatch
-from ..utils.transfer import copy_to_device
+from ..utils.pytorch import copy_to_device
 from .candidates import Ready
 from .images import ImageBatches
 from .model_scores import FeatureScores, ModelFields, find_suite_score

@@ -11,7 +11,7 @@ from torch import nn
 from ..functional import average_references, reference_spread
 from ..models import AnchoredImageClassifier
 from ..registry import UNCERTAINTIES, find_registered
-from ..utils.transfer import copy_to_device
+from ..utils.pytorch import copy_to_device
 
 
 def check_classifier(model: nn.Module) -> None:

@@ -107,3 +107,43 @@ def _to_disk(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def check_folder(folder: str, what: str, flag: str) -> None:
+    """Check that a folder can be written to, before the work starts.
+
+    Args:
+        folder (str): The folder, which is created if it does not exist.
+        what (str): What the folder is for, for the message.
+        flag (str): The flag that names another folder, for the message.
+
+    Raises:
+        ValueError: The folder can't be written to.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     check_folder(folder, 'a work dir', '--work-dir')
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f'Expected {what} that can be written to, but '
+            f'got {folder}: {error.strerror}. Name another '
+            f'with `{flag}`.'
+        ) from error
+
+
+def check_out(path: str) -> None:
+    """Check that the file of ``--out`` can be written, before the work starts.
+
+    Args:
+        path (str): The file, whose folder is created if it does not exist.
+
+    Raises:
+        ValueError: The folder of the file can't be written to.
+    """
+    folder = os.path.dirname(path) or os.curdir
+    check_folder(folder, f'a folder of {os.path.basename(path)}', '--out')

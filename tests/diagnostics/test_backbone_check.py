@@ -18,7 +18,10 @@ from mmanchor.diagnostics.backbone_table import (
     terminal_table,
     write_markdown,
 )
-from mmanchor.diagnostics.config_pair import image_size, plain_and_anchored
+from mmanchor.diagnostics.plain_and_anchored import (
+    image_size,
+    plain_and_anchored,
+)
 
 TOOL = Path(__file__).parents[2] / 'tools/check_backbone.py'
 
