@@ -143,7 +143,7 @@ def check_architecture(
 ) -> None:
     """Raise if a checkpoint is of another backbone.
 
-    The host would only log the weights that don't fit, and continue without
+    MMEngine would only log the weights that don't fit, and continue without
     them. A few may differ, such as position embeddings of another size, but
     not most of them.
 
@@ -196,7 +196,7 @@ def _is_plain_stem(saved, anchored) -> bool:
 class PlainModelHook(Hook):
     """Stops a plain model from loading an anchored or folded model's weights.
 
-    The host would only log that the stem does not fit and leave it random, or
+    MMEngine would only log that the stem does not fit and leave it random, or
     skip the reference maps, which a folded model adds to its stem's output.
     """
 

@@ -150,7 +150,7 @@ def fixed_seed(seed: int = 0):
 
 @contextmanager
 def silenced_log():
-    """Silence the host's log, which repeats itself for every model."""
+    """Silence MMPretrain's log, which repeats itself for every model."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -43,7 +43,7 @@ def test_no_image_is_left_and_all_else_stays(
     monkeypatch.setattr(sys, 'argv', [TOOL, str(path), str(out)])
     runpy.run_path(TOOL, run_name='__main__')
     printed = capsys.readouterr().out
-    assert printed.count('taken out:') == 4
+    assert printed.count('removed:') == 4
     assert 'reference_bank.residual_pairs (4, 2, 3, 16, 16)' in printed
     assert saved_images(out) == []
     whole, stripped = (torch.load(p, weights_only=False) for p in (path, out))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmanchor.diagnostics.image_predictions import (
     ImagePredictor,
-    draw_answers,
+    draw_predictions,
     find_images,
     make_parser,
     predict,
@@ -123,7 +123,7 @@ def test_a_table_and_a_figure_of_the_first_image(
 
 
 def test_the_figure_has_a_dot_for_each_reference():
-    figure = draw_answers(
+    figure = draw_predictions(
         np.zeros((4, 4, 3), np.uint8),
         ['a', 'b'],
         torch.tensor([0.6, 0.4]),

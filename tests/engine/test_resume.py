@@ -57,7 +57,7 @@ def test_the_one_before_is_offered(config_file, trained, spoil, what):
     spoil(trained / 'epoch_2.pth')
     with pytest.raises(
         (ValueError, FileNotFoundError),
-        match=f'{what}.* The one before is whole: go on from it with '
+        match=f'{what}.* The checkpoint before it is whole: resume from that with '
         f'`python tools/train.py {config_file} --resume '
         f'{trained}/epoch_1.pth`.',
     ):
@@ -69,7 +69,9 @@ def test_the_one_before_is_offered(config_file, trained, spoil, what):
 def test_none_before_is_whole(config_file, trained):
     for name in ('epoch_1.pth', 'epoch_2.pth'):
         cut(trained / name)
-    with pytest.raises(ValueError, match='No other.*start anew, without `--r'):
+    with pytest.raises(
+        ValueError, match='No other.*start again, without `--r'
+    ):
         launch.train([config_file, '--resume'])
 
 
@@ -186,7 +188,7 @@ def test_ranks_whose_torchrun_was_killed_stop(
 ):
     monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'none')
     runner = Runner.from_cfg(small_config(log_level='INFO'))
-    with resuming.surviving_faults(runner, 'command'):
+    with resuming.fault_tolerance(runner, 'command'):
         monkeypatch.setattr(os, 'getppid', lambda: 1)
         with pytest.raises(SystemExit) as stopped:
             runner.train()
@@ -204,8 +206,10 @@ def test_the_newest_is_the_one_written_last(trained):
     shutil.copy(trained / 'epoch_1.pth', trained / 'best_epoch_1.pth')
     os.utime(trained / 'best_epoch_1.pth', (2e9, 2e9))
     os.utime(trained / 'interrupted.pth', (1.9e9, 1.9e9))
-    assert resuming.newest_whole(str(trained)).endswith('interrupted.pth')
-    assert resuming.newest_whole('no/folder') is None
+    assert resuming.newest_complete_checkpoint(str(trained)).endswith(
+        'interrupted.pth'
+    )
+    assert resuming.newest_complete_checkpoint('no/folder') is None
 
 
 @pytest.mark.parametrize(
@@ -247,9 +251,9 @@ def test_any_config_s_own_hook_becomes_atomic(
     cfg = small_config()
     cfg.default_hooks.checkpoint.type = kind
     runner = Runner.from_cfg(cfg)
-    with resuming.surviving_faults(runner, 'command'):
+    with resuming.fault_tolerance(runner, 'command'):
         pass
-    with resuming.surviving_faults(runner, 'command'):
+    with resuming.fault_tolerance(runner, 'command'):
         pass
     assert sum(type(h) is expected for h in runner.hooks) == 1
     assert sum(type(h) is StopOnSignalHook for h in runner.hooks) == stops
@@ -267,7 +271,7 @@ def test_signals_do_what_they_did_after_an_error(small_config, monkeypatch):
 
     monkeypatch.setattr(runner.model, 'train_step', fail)
     with pytest.raises(RuntimeError, match='as it may'):
-        with resuming.surviving_faults(runner, 'command'):
+        with resuming.fault_tolerance(runner, 'command'):
             runner.train()
     assert seen[0] != before
     assert signal.getsignal(signal.SIGTERM) == before

@@ -57,7 +57,9 @@ def test_a_full_disk_leaves_the_checkpoint_before(run, tmp_path, monkeypatch):
 
 def test_a_full_disk_from_the_start(run, monkeypatch):
     full_disk_from(monkeypatch, 1)
-    with pytest.raises(OSError, match='There is none before it. Make room'):
+    with pytest.raises(
+        OSError, match='There is no checkpoint before it. Make room'
+    ):
         run().train()
 
 

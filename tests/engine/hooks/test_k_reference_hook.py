@@ -234,7 +234,9 @@ def test_no_test_pipeline_is_said(run):
             )
         )
     )
-    with pytest.raises(ValueError, match='say where references come from'):
+    with pytest.raises(
+        ValueError, match='for references, but got none.*Or set `source'
+    ):
         runner.train()
 
 

@@ -216,7 +216,7 @@ def test_another_batch_size_is_warned_of(
         'by 1 process(es) with 16 images each, 4 batches an epoch; this '
         'run has 1 process(es) with 10 images each, 5 batches'
     ) in message
-    assert 'counted on from 8' in message
+    assert 'continue from 8' in message
     # from there on it is exact again
     warned.clear()
     again = train(

@@ -52,7 +52,7 @@ def test_one_process(train_process, config_file, tmp_path, number, options):
     assert 'Traceback' not in process.said, process.said
     process = train_process(config, '--resume')
     assert process.wait() == 0, process.said
-    assert 'Going on in the middle of epoch' in process.said
+    assert 'Resuming in the middle of epoch' in process.said
     assert not differences(
         final(tmp_path / 'whole'), final(tmp_path / 'stopped')
     )
