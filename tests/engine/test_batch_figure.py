@@ -106,7 +106,7 @@ def test_masked_images_are_shown_with_the_target_of_their_loss(
     assert alike == [target == 'uniform'] * 2
 
 
-def test_what_can_not_be_browsed_is_refused(small_config):
+def test_configs_that_can_not_be_drawn_are_refused(small_config):
     cfg = small_config()
     with pytest.raises(ValueError, match='--images to be at least 1'):
         browse(cfg, images=0)

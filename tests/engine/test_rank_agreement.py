@@ -44,7 +44,7 @@ def on_rank(rank, folder):
     dist.destroy_process_group()
 
 
-def test_what_differs_is_named_with_its_ranks_on_all_of_them(tmp_path):
+def test_all_ranks_raise_with_the_values_and_ranks_that_differ(tmp_path):
     spawn(on_rank, (str(tmp_path),), nprocs=WORLD)
     message, *others = (
         torch.load(tmp_path / f'{rank}.pt') for rank in range(WORLD)

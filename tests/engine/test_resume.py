@@ -53,7 +53,7 @@ def flip(path):
     ],
     ids=['cut', 'bit', 'gone'],
 )
-def test_the_one_before_is_offered(config_file, trained, spoil, what):
+def test_the_previous_checkpoint_is_offered(config_file, trained, spoil, what):
     spoil(trained / 'epoch_2.pth')
     with pytest.raises(
         (ValueError, FileNotFoundError),
@@ -66,7 +66,9 @@ def test_the_one_before_is_offered(config_file, trained, spoil, what):
     assert (trained / 'epoch_2.pth').exists()
 
 
-def test_none_before_is_whole(config_file, trained):
+def test_no_earlier_checkpoint_is_offered_if_all_are_damaged(
+    config_file, trained
+):
     for name in ('epoch_1.pth', 'epoch_2.pth'):
         cut(trained / name)
     with pytest.raises(
@@ -117,7 +119,7 @@ def test_a_work_dir_whose_last_checkpoint_is_not_named(
 
 
 @pytest.mark.parametrize('change', [shutil.move, shutil.copytree])
-def test_a_work_dir_that_was_moved_or_copied_goes_on_itself(
+def test_a_moved_or_copied_work_dir_resumes_from_its_own_checkpoint(
     config_file, trained, change, monkeypatch, tmp_path
 ):
     change(str(trained), str(tmp_path / 'other'))
@@ -221,7 +223,7 @@ def test_the_newest_is_the_one_written_last(trained):
         ['c.py', '--resume', '--amp'],
     ],
 )
-def test_command_to_go_on(argv, monkeypatch):
+def test_the_command_that_resumes_a_run(argv, monkeypatch):
     assert resuming.resume_command(argv) == (
         'python tools/train.py c.py --amp --resume'
     )
@@ -260,7 +262,9 @@ def test_any_config_s_own_hook_becomes_atomic(
     assert runner.cfg.default_hooks.checkpoint.type is kind
 
 
-def test_signals_do_what_they_did_after_an_error(small_config, monkeypatch):
+def test_signal_handlers_are_restored_after_an_error(
+    small_config, monkeypatch
+):
     before = signal.getsignal(signal.SIGTERM)
     runner = Runner.from_cfg(small_config())
     seen = []
@@ -292,7 +296,7 @@ def test_stopping_needs_a_hook_to_save_with(small_config):
 
 
 @pytest.mark.parametrize('interval', [0, 1.5])
-def test_votes_need_an_interval(interval):
+def test_a_vote_interval_out_of_range_is_refused(interval):
     with pytest.raises(
         ValueError, match=f'positive integer, but got {interval}'
     ):

@@ -49,7 +49,7 @@ def test_pretrained_files_are_found_wherever_they_are_named(model):
     assert found['checkpoint'] == 'a.pth'
 
 
-def test_a_backbone_s_flag_is_no_file():
+def test_the_pretrained_flag_of_a_backbone_is_not_read_as_a_file():
     assert not list(
         pretrained_files(
             dict(

@@ -230,7 +230,9 @@ def test_another_batch_size_is_warned_of(
     assert not differences(first / 'epoch_4.pth', again / 'epoch_4.pth')
 
 
-def test_what_cannot_be_exact_is_warned_of(small_config, tmp_path, warned):
+def test_resuming_that_cannot_be_exact_is_warned_of(
+    small_config, tmp_path, warned
+):
     plain = train(
         small_config,
         tmp_path / 'plain',

@@ -67,7 +67,7 @@ def test_a_head_may_have_several_outputs(plain_config):
     torch.testing.assert_close(fast, naive, rtol=1e-4, atol=1e-4)
 
 
-def test_answers_are_checked_before_anything_is_timed(
+def test_predictions_are_compared_with_naive_ones_before_timing(
     plain_config, monkeypatch
 ):
     settings = few_rounds(cases=['test'])

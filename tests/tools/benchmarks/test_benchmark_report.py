@@ -4,7 +4,7 @@ from benchmark_report import notes
 from helpers.few_rounds import few_rounds
 
 
-def test_notes_say_what_the_number_of_references_is_worth():
+def test_notes_say_when_the_number_of_references_means_nothing():
     used = dict(test=dict(adaptive=dict(mean_references=2.5)))
     noise, real = few_rounds().__dict__, few_rounds(data='test').__dict__
     found = dict(checkpoint='a.pth', groups=used)

@@ -19,7 +19,7 @@ from time_and_memory import (
 CPU = torch.device('cpu')
 
 
-def test_memory_is_what_is_held_at_once():
+def test_peak_memory_is_the_largest_sum_of_allocations():
 
     def work():
         first = torch.empty(1000, 1000)  # 4 MB
@@ -44,7 +44,7 @@ def test_memory_of_a_backward_pass_is_counted():
     assert peak_bytes(work, CPU) == pytest.approx(3_000_000, abs=100)
 
 
-def test_what_is_held_counts_once_and_with_references():
+def test_held_memory_counts_shared_tensors_once_and_references():
     net = torch.nn.Linear(10, 10, bias=False)  # 400 bytes
     assert held_bytes(net) == held_bytes(net, [net.weight]) == 400
     optimizer = torch.optim.SGD(net.parameters(), lr=1, momentum=0.9)
