@@ -1,4 +1,4 @@
-"""Processes find each other, or are told why not."""
+"""How processes connect, and the messages if they can not."""
 
 import os
 import socket

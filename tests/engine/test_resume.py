@@ -78,7 +78,7 @@ def test_no_earlier_checkpoint_is_offered_if_all_are_damaged(
 
 
 def started_from(monkeypatch, argv):
-    """The checkpoint that a command goes on from."""
+    """Return the checkpoint that a command resumes from."""
     found = []
 
     def keep(cfg):
@@ -98,7 +98,7 @@ def started_from(monkeypatch, argv):
 def test_a_work_dir_whose_last_checkpoint_is_not_named(
     config_file, trained, content, monkeypatch
 ):
-    """The newest goes on, whatever times a copy gave the files."""
+    """The newest is resumed, whatever times a copy gave the files."""
     (trained / 'last_checkpoint').unlink()
     if content is not None:
         (trained / 'last_checkpoint').write_bytes(content)

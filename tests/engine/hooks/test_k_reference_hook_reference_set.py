@@ -1,4 +1,4 @@
-"""References of training and of test, where there is a ``ReferenceSet``."""
+"""References of training and of test if there is a ``ReferenceSet``."""
 
 import pytest
 from helpers.reference_runs import (
@@ -134,8 +134,8 @@ NO_VALIDATION = dict.fromkeys(
 def test_a_config_without_validation_gets_advice_that_works(run):
     advice = (
         'Add a `test_dataloader`, with `test_cfg` and `test_evaluator`. Or .*'
-        r'`source=dict\(type=..., pipeline=\[.*of `KReferenceHook`, or the '
-        'same as `dataset` of a `ReferenceSet`'
+        r'`source=dict\(type=..., pipeline=\[.*of `KReferenceHook`, or '
+        '`dataset` of a `ReferenceSet`'
     )
     options = {**NO_VALIDATION, 'train_cfg.max_epochs': 1}
     source = dict(type='Digits', pipeline=TEST_PIPELINE)

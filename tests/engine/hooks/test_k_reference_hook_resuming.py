@@ -1,4 +1,4 @@
-"""The bank and the draws where a run goes on from another."""
+"""The bank and the random draws of a run that continues another."""
 
 import pytest
 import torch
