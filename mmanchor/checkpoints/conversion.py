@@ -109,9 +109,12 @@ def _without_wrappers(weights: Weights) -> Weights:
 _DATA = {
     ('resnet18_cifar', 10): ('cifar10', CIFAR10_CATEGORIES),
     ('resnet18_cifar', 100): ('cifar100', CIFAR100_CATEGORIES),
-    **{(arch, 1000): ('in1k', IMAGENET_CATEGORIES)
-       for arch in ARCHITECTURES if arch != 'resnet18_cifar'},
-}  # yapf: disable
+    **{
+        (arch, 1000): ('in1k', IMAGENET_CATEGORIES)
+        for arch in ARCHITECTURES
+        if arch != 'resnet18_cifar'
+    },
+}
 
 
 class ConvertedCheckpoint(NamedTuple):

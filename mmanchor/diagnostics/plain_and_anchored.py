@@ -100,7 +100,7 @@ def _add_four_lines(path, cfg) -> Config:
             anchored = Path(folder) / 'anchored.py'
             anchored.write_text(lines, encoding='utf-8')
             return Config.fromfile(anchored)
-    except RuntimeError:  # a new-style config has no `_base_`
+    except RuntimeError:  # A new-style config has no `_base_`.
         anchored = Config(cfg.to_dict())
         anchored.merge_from_dict(dict(model=dict(type=_ANCHORED)))
         anchored.data_preprocessor = {

@@ -168,9 +168,8 @@ def fault_tolerance(runner: Runner, command: str) -> Iterator[None]:
     """
     for hook in runner.hooks:
         if type(hook) is CheckpointHook:
-            hook.__class__ = (
-                AtomicCheckpointHook  # The subclass adds no state.
-            )
+            # The subclass adds no state.
+            hook.__class__ = AtomicCheckpointHook
     kinds = {type(hook) for hook in runner.hooks}
     if AtomicCheckpointHook in kinds and StopOnSignalHook not in kinds:
         runner.register_hook(StopOnSignalHook(command))

@@ -82,7 +82,7 @@ def run_benchmark(
             f'but got {len(checkpoints)}. Change their number.'
         )
     init_default_scope('mmpretrain')
-    # `silenced_log` redirects standard output: keep the one of now.
+    # Remember standard output, because `silenced_log` redirects it.
     console = Console(file=sys.stdout)
     results = _describe_run(settings, options)
     folder = Path(out)

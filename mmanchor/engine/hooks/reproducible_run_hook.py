@@ -92,7 +92,7 @@ class ReproducibleRunHook(Hook):
             self._skip = self._seen(runner)
             self._resumed = None
         if not isinstance(loader.batch_sampler, SeededBatches):
-            # PyTorch's loaders forbid to assign another batch sampler.
+            # PyTorch's loaders refuse a new batch sampler by assignment.
             object.__setattr__(
                 loader, 'batch_sampler', SeededBatches(loader.batch_sampler)
             )
