@@ -166,6 +166,7 @@ def check_architecture(
         f'backbone.{name}': tuple(weight.shape)
         for name, weight in model.backbone.state_dict().items()
     }
+    # A plain model has no projection.
     wanted.pop(f'backbone.{PROJECTION}.weight', None)
     missing = {
         name: shape
