@@ -1,4 +1,4 @@
-"""Finds and reads config files, and answers questions about configs."""
+"""Finds and reads config files, and looks up what configs contain."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

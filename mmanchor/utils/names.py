@@ -1,4 +1,4 @@
-"""Wording of messages about names: valid arguments and near matches."""
+"""Checks names, and writes them in messages and in names of files."""
 
 import difflib
 import inspect
@@ -170,8 +170,8 @@ def shorten_list(items: Iterable, at_most: int = 3) -> str:
     """Join the first few items with commas, and count the rest.
 
     Args:
-        items (Iterable): What to list, in this order.
-        at_most (int): How many items to write out. Defaults to 3.
+        items (Iterable): The items, in order.
+        at_most (int): The maximum number of items to write. Defaults to 3.
 
     Example:
         >>> shorten_list('abcde')
