@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-# subcommand -> its tool in `tools/`, and what it does
+# For each subcommand, its script in `tools/` and what it does.
 COMMANDS = {
     'train': ('train.py', 'train a model from a config'),
     'test': ('test.py', 'test a checkpoint'),
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif name == CONFIGS:
         _print_configs(arguments)
     elif name in COMMANDS:
-        # tools, and the messages that name them, read `sys.argv`
+        # Tools, and messages that name them, read `sys.argv`.
         sys.argv = [f'mmanchor {name}', *arguments]
         tool, _ = COMMANDS[name]
         names = runpy.run_path(str(_shipped('tools') / tool))
@@ -126,14 +126,14 @@ def _usage() -> str:
 
 
 def _unknown(name: str) -> int:
-    """Say on stderr which command may be meant; the exit status."""
+    """Print the most similar command to stderr, and return exit status 2."""
     by_tool = {
         Path(tool).stem.replace('_', '-'): one
         for one, (tool, _) in COMMANDS.items()
     }
     known = {**by_tool, **{one: one for one in (*COMMANDS, CONFIGS)}}
-    asked = Path(name).stem.replace('_', '-').lower()
-    close = difflib.get_close_matches(asked, known, 1)
+    stem = Path(name).stem.replace('_', '-').lower()
+    close = difflib.get_close_matches(stem, known, 1)
     advice = (
         f'Did you mean `mmanchor {known[close[0]]}`?'
         if close
@@ -148,7 +148,7 @@ def _unknown(name: str) -> int:
 
 
 def _package() -> Path:
-    """The folder of the package, which is not imported for that."""
+    """Return the folder of the package without importing it."""
     return Path(find_spec('mmanchor').origin).parent
 
 
@@ -157,17 +157,17 @@ def _version() -> str:
 
 
 def _shipped(name: str) -> Path:
-    """The folder ``tools`` or ``configs``.
+    """Return the folder ``tools`` or ``configs``.
 
     A wheel has it in the package. A clone has a link to it there, or a text
-    file where the system makes no links, as on Windows.
+    file on systems without links, such as Windows.
     """
     inside = _package() / '.mim' / name
     return inside if inside.is_dir() else _package().parent / name
 
 
 def _print_configs(words: Sequence[str]) -> None:
-    """List the configs whose names have all of some words."""
+    """Print the configs whose names contain all given words."""
     if any(word in ('-h', '--help') for word in words):
         print(
             'usage: mmanchor configs [WORD ...]\n\n'
@@ -180,18 +180,18 @@ def _print_configs(words: Sequence[str]) -> None:
         path.relative_to(folder).as_posix()
         for path in sorted(folder.rglob('*.py'))
     ]
-    found = [
+    matches = [
         name
         for name in names
         if not name.startswith(('_base_/', 'studies/', 'suites/'))
         and all(word in name for word in words)
     ]
-    if not found:
+    if not matches:
         sys.exit(
             f'Expected words of names of configs, but none has '
             f'{" and ".join(words)}. `mmanchor configs` lists all.'
         )
-    for name in found:
+    for name in matches:
         text = (folder / name).read_text(encoding='utf-8')
         about = (ast.get_docstring(ast.parse(text)) or '').partition('\n')[0]
         print(f'{name}\n    {about}')

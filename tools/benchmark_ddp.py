@@ -1,17 +1,23 @@
-"""Time standard against anchored steps of processes that train together."""
+"""Time standard against anchored training steps of several processes.
+
+The work is done by the modules in ``tools/benchmarks``.
+"""
 
 import argparse
 import os
+import sys
+from pathlib import Path
 
-# before torch comes in: the profiler, which counts what is sent, would tell
-# of every start
+# PyTorch reads these when it is imported: without them its profiler, which
+# counts what is sent, prints a line at every start.
 os.environ.setdefault('KINETO_LOG_LEVEL', '99')
 os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
+sys.path.insert(0, str(Path(__file__).resolve().parent / 'benchmarks'))
 
-import mmanchor.benchmarks.ddp as benchmark_ddp
-import mmanchor.benchmarks.ddp_step as ddp_step
-import mmanchor.benchmarks.settings as benchmark_settings
-import mmanchor.engine.cli as command_line
+from benchmark_settings import BenchmarkSettings, add_settings_flags
+from distributed_steps import VARIANTS, run_ddp_benchmark
+
+from mmanchor.engine.cli import add_cfg_options, import_from_here
 from mmanchor.utils.files import user_path
 
 
@@ -34,29 +40,20 @@ def make_parser() -> argparse.ArgumentParser:
         nargs='+',
         default=['plain'],
         metavar='VARIANT',
-        help=f'among {", ".join(ddp_step.VARIANTS)} (default: plain)',
+        help=f'among {", ".join(VARIANTS)} (default: plain)',
     )
-    defaults = benchmark_settings.BenchmarkSettings()
-    for name, text in (
-        ('batch_size', 'images in a batch of a process'),
-        ('rounds', 'rounds, a step of each model in each'),
-        ('warmup', 'rounds before that'),
-        ('seed', 'of weights, images and order'),
-    ):
-        parser.add_argument(
-            f'--{name.replace("_", "-")}',
-            type=int,
-            default=getattr(defaults, name),
-            help=f'{text} (default: %(default)s)',
-        )
-    parser.add_argument(
-        '--size', type=int, help="of the images; the config's by default"
+    add_settings_flags(
+        parser,
+        batch_size='images in a batch of a process',
+        rounds='rounds, each with a step of both models',
+        warmup='rounds before the measured ones',
+        seed='of weights, images and order',
     )
     parser.add_argument(
         '--device',
         choices=['cpu', 'cuda'],
         default='cpu',
-        help='cuda: a GPU each (default: %(default)s)',
+        help='cuda: one GPU for each process (default: %(default)s)',
     )
     parser.add_argument(
         '--out',
@@ -65,23 +62,21 @@ def make_parser() -> argparse.ArgumentParser:
         metavar='FOLDER',
         help='for benchmark_ddp.json (default: %(default)s)',
     )
-    command_line.add_cfg_options(parser)
+    add_cfg_options(parser)
     return parser
 
 
 def main() -> None:
     args = vars(make_parser().parse_args())
-    command_line.import_from_here()
+    import_from_here()
     config, processes, variants, out, options = (
         args.pop(name)
         for name in ('config', 'processes', 'variants', 'out', 'cfg_options')
     )
-    settings = benchmark_settings.BenchmarkSettings(
+    settings = BenchmarkSettings(
         **args, num_references=1, num_candidates=1, num_residuals=1
     )
-    benchmark_ddp.run_ddp_benchmark(
-        config, settings, out, processes, variants, options
-    )
+    run_ddp_benchmark(config, settings, out, processes, variants, options)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Draw training batches: ``python tools/browse.py CONFIG``."""
+"""Draw training batches of a config: ``python tools/browse.py CONFIG``."""
 
 from mmanchor.engine.batch_figure import browse, make_parser, save_figure
 from mmanchor.engine.cli import import_from_here

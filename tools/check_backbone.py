@@ -1,7 +1,8 @@
 """Check that a config can be anchored: ``tools/check_backbone.py CONFIG``.
 
-Each is anchored, warm-started from a plain model's weights, trained for a
-step with masked references and one without, saved, loaded and tried, on noise.
+On images of noise, each model is anchored, warm-started from the weights of a
+plain model, trained for one step with masked references and one without,
+saved, loaded and tested.
 """
 
 import argparse
@@ -11,9 +12,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
-import mmanchor.diagnostics.backbone_check as checking
-import mmanchor.diagnostics.backbone_matrix as matrix
-import mmanchor.diagnostics.backbone_table as table
+from mmanchor.diagnostics.backbone_check import check_backbone
+from mmanchor.diagnostics.backbone_matrix import (
+    HOST_CONFIGS,
+    MATRIX,
+    MatrixEntry,
+)
+from mmanchor.diagnostics.backbone_table import (
+    summarise,
+    terminal_table,
+    write_markdown,
+)
 from mmanchor.engine.cli import add_cfg_options, import_from_here
 from mmanchor.utils.files import user_path
 from mmanchor.utils.provenance import command_line
@@ -28,20 +37,23 @@ def make_parser() -> argparse.ArgumentParser:
         type=user_path,
         nargs='*',
         metavar='CONFIG',
-        help='plain configs, which get the four lines, or anchored ones; '
+        help='plain configs, which are anchored, or anchored ones; '
         'mmpretrain::FOLDER/NAME.py for one of MMPretrain',
     )
     parser.add_argument(
         '--all',
         action='store_true',
-        help="every backbone of MMPretrain's supervised configs",
+        help="check every backbone of MMPretrain's supervised configs",
     )
     parser.add_argument(
         '--size', type=int, help="of the images; the config's by default"
     )
     add_cfg_options(parser)
     parser.add_argument(
-        '--out', type=user_path, metavar='FILE.md', help='write the table'
+        '--out',
+        type=user_path,
+        metavar='FILE.md',
+        help='file to write the table to',
     )
     return parser
 
@@ -54,13 +66,13 @@ def main() -> int:
     import_from_here()
     console = Console(emoji=False)
     if args.all:
-        entries = matrix.MATRIX.values()
+        entries = MATRIX.values()
     else:
-        entries = [matrix.MatrixEntry(path) for path in args.configs]
+        entries = [MatrixEntry(path) for path in args.configs]
     reports = []
     for entry in track(list(entries), 'checking', console=console):
-        report = checking.check_backbone(
-            matrix.HOST_CONFIGS / entry.config if args.all else entry.config,
+        report = check_backbone(
+            HOST_CONFIGS / entry.config if args.all else entry.config,
             args.size or entry.size,
             options={**(entry.options or {}), **(args.cfg_options or {})},
         )
@@ -80,11 +92,11 @@ def main() -> int:
                 soft_wrap=True,
             )
     if any(report.failure is None for report in reports):
-        console.print(table.terminal_table(reports, console.width))
-    console.print(table.summarise(reports), soft_wrap=True)
+        console.print(terminal_table(reports, console.width))
+    console.print(summarise(reports), soft_wrap=True)
     if args.out:
         command = command_line()
-        table.write_markdown(reports, command, args.out)
+        write_markdown(reports, command, args.out)
     return any(report.failure for report in reports)
 
 

@@ -1,7 +1,7 @@
-"""What masking has taught: ``tools/check_masking.py CONFIG CHECKPOINT``.
+"""Check the effect of masking: ``tools/check_masking.py CONFIG CHECKPOINT``.
 
-Answers of a trained model whose reference is blanked, as they were in training
-and as they are at test.
+The tool measures what a trained model predicts if its reference is blanked,
+under the conditions of training and those of test.
 """
 
 import dataclasses
@@ -18,10 +18,10 @@ from mmanchor.diagnostics.masking_check import (
     measure_masked_answers,
 )
 from mmanchor.engine.cli import import_from_here
-from mmanchor.engine.run_checks import check_out
 from mmanchor.suite.report.table import to_rich
 from mmanchor.utils.config import read_config
 from mmanchor.utils.console import write_json
+from mmanchor.utils.files import check_out
 from mmanchor.utils.provenance import commit, versions
 
 
@@ -35,14 +35,14 @@ def main() -> None:
     with checkpoint_loading(allow_code, FLAG_ADVICE):
         model, _ = load_anchored(cfg, args.checkpoint, allow_code)
     images = TrainAndTestImages(cfg, args.images, args.batch_size, args.seed)
-    found = measure_masked_answers(model.to(args.device), images)
+    answers = measure_masked_answers(model.to(args.device), images)
     console = Console(emoji=False)
-    for part in to_rich(masking_table(found, args.images), console.width):
+    for part in to_rich(masking_table(answers, args.images), console.width):
         console.print(part)
     if args.out:
         write_json(
             dict(
-                answers=[dataclasses.asdict(one) for one in found],
+                answers=[dataclasses.asdict(one) for one in answers],
                 seed=args.seed,
                 versions=versions(),
                 commit=commit(),

@@ -1,7 +1,8 @@
-"""Take weights over: ``convert_checkpoint.py SOURCE TARGET --arch NAME``.
+"""Convert weights: ``convert_checkpoint.py SOURCE TARGET --arch NAME``.
 
-The source has torchvision's names, as the checkpoints that the authors of the
-paper released; the target MMPretrain's. See docs/convert.md.
+The source names its weights as torchvision does, like the checkpoints that the
+authors of the paper released. The target names them as MMPretrain does. See
+docs/convert.md.
 """
 
 import argparse
@@ -37,16 +38,16 @@ def make_parser() -> argparse.ArgumentParser:
         '--arch',
         required=True,
         choices=ARCHITECTURES,
-        help="its model, by torchvision's name",
+        help="torchvision's name of the model",
     )
     parser.add_argument(
         '--weights',
         choices=WEIGHT_KEYS,
-        help='which weights, of a checkpoint with several; by default the '
-        'first of these that it has',
+        help='the weights to convert, if the checkpoint has several; the '
+        'first of these that it has by default',
     )
     parser.add_argument(
-        '--force', action='store_true', help='replace TARGET if it is there'
+        '--force', action='store_true', help='replace TARGET if it exists'
     )
     add_trust_flag(parser)
     return parser
@@ -57,7 +58,7 @@ def main() -> None:
     args = make_parser().parse_args()
     allow_code = args.allow_code_in_checkpoints
     with checkpoint_loading(allow_code, FLAG_ADVICE):
-        found = convert_checkpoint(
+        converted = convert_checkpoint(
             args.source,
             args.target,
             args.arch,
@@ -65,15 +66,15 @@ def main() -> None:
             args.force,
             allow_code,
         )
-    kind = 'an anchored model' if found.channels == 6 else 'a plain model'
-    place = f', from {found.place!r}' if found.place else ''
+    kind = 'an anchored model' if converted.channels == 6 else 'a plain model'
+    place = f', from {converted.place!r}' if converted.place else ''
     print(
-        f'{args.arch}, {kind} ({found.channels} channels), '
-        f'{found.num_classes} classes{place}'
+        f'{args.arch}, {kind} ({converted.channels} channels), '
+        f'{converted.num_classes} classes{place}'
     )
-    for name, text in describe_conventions(args.arch, found).items():
+    for name, text in describe_conventions(args.arch, converted).items():
         print(f'{name}: {text}')
-    print(f'config: {found.config or "none here for that many classes"}')
+    print(f'config: {converted.config or "none here for that many classes"}')
     print(f'Written: {args.target}')
 
 

@@ -16,7 +16,7 @@ def main() -> None:
         '--data-root',
         type=user_path,
         default='data',
-        help='where corrupted digits go',
+        help='folder for corrupted digits',
     )
     print_in_any_locale()
     run_demo(**vars(parser.parse_args()))

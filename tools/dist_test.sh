@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Test a checkpoint on the GPUs of a node, or of several; see dist_train.sh.
+# Test a checkpoint on the GPUs of one or several nodes; see dist_train.sh.
 #
 #   tools/dist_test.sh CONFIG CHECKPOINT GPUS [flags of tools/test.py]
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Train on the GPUs of a node, one process each; without GPUs, on its CPU.
+# Train on the GPUs of a node, with one process for each GPU, or on its CPU if
+# there are no GPUs.
 #
 #   tools/dist_train.sh CONFIG GPUS [flags of tools/train.py]
 #
-# On several nodes, run it on each with NNODES, NODE_RANK (0, 1, ...), and
-# MASTER_ADDR, the address of node 0; PORT is that node's, 29500 by default.
+# For several nodes, run it on each node with NNODES, NODE_RANK (0, 1, ...) and
+# MASTER_ADDR, the address of node 0. PORT is a port of node 0, by default
+# 29500.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/launch.sh"

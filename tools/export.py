@@ -16,7 +16,7 @@ from mmanchor.utils.files import user_path
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Export an anchored model with its references as '
-        'constants; one reference gives a plain model.'
+        'constants. With one reference, the result is a plain model.'
     )
     parser.add_argument('config', type=user_path, help='config file')
     parser.add_argument('checkpoint', type=user_path, help='checkpoint file')
@@ -27,23 +27,26 @@ def make_parser() -> argparse.ArgumentParser:
         '--num-references',
         type=int,
         metavar='K',
-        help='K references; the config says how many otherwise',
+        help='number of references; that of the config by default',
     )
     parser.add_argument(
-        '--opset', type=int, metavar='N', help="of ONNX (default: PyTorch's)"
+        '--opset',
+        type=int,
+        metavar='N',
+        help="operator set of ONNX (default: PyTorch's)",
     )
     parser.add_argument(
         '--batch-size',
         type=int,
         default=2,
         metavar='B',
-        help='of the batch that is traced (default: 2); the file takes any',
+        help='size of the traced batch (default: 2); the file takes any size',
     )
     parser.add_argument(
         '--pixels',
         action='store_true',
-        help='let the file normalise, and take images as the test pipeline '
-        'packs them',
+        help='include normalisation, so that the file takes images as the '
+        'test pipeline packs them',
     )
     add_trust_flag(parser)
     add_cfg_options(parser)
@@ -55,7 +58,7 @@ def main() -> None:
     import_from_here()
     cfg = read_config(args.config, args.cfg_options)
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
-        found, images = export_checkpoint(
+        comparison, images = export_checkpoint(
             cfg,
             args.checkpoint,
             args.out,
@@ -67,8 +70,8 @@ def main() -> None:
         )
     print(
         f'Wrote {args.out}: input `images` {images}; its `logits` differ '
-        f"from the anchored model's by {found.difference:.1e} of the "
-        f'largest, on {found.images}, in batches of other sizes than the '
+        f"from the anchored model's by {comparison.difference:.1e} of the "
+        f'largest, on {comparison.images}, in batches of other sizes than the '
         'traced one.'
     )
 

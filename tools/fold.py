@@ -1,4 +1,7 @@
-"""Fold one reference: ``python tools/fold.py CONFIG CHECKPOINT OUT_DIR``."""
+"""Write a model with one reference as a plain model.
+
+Usage: ``python tools/fold.py CONFIG CHECKPOINT OUT_DIR``.
+"""
 
 import argparse
 
@@ -33,13 +36,13 @@ def main() -> None:
     import_from_here()
     cfg = read_config(args.config, args.cfg_options)
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
-        found = fold_checkpoint(
+        comparison = fold_checkpoint(
             cfg, args.checkpoint, args.out_dir, args.allow_code_in_checkpoints
         )
     print(
         f'Wrote folded.py and folded.pth to {args.out_dir}: folded and '
-        f'anchored logits differ by {found.difference:.1e} of the largest, '
-        f'on {found.images}.'
+        f'anchored logits differ by {comparison.difference:.1e} of the '
+        f'largest, on {comparison.images}.'
     )
 
 

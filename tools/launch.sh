@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# What dist_*.sh and slurm_*.sh share; sourced by them.
+# Functions that dist_*.sh and slurm_*.sh share by sourcing this file.
 set -euo pipefail
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PYTHONPATH=$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}
 PYTHON=${PYTHON:-python}
 
-# usage WANTED "$@": print the head of the script with too few arguments
+# usage WANTED "$@": print the head of the script if arguments are missing
 usage() {
     local wanted=$1
     shift
@@ -22,10 +22,10 @@ run_torchrun() {
         --master-addr "${MASTER_ADDR:-127.0.0.1}"
         --master-port "${PORT:-29500}")
     if ((nodes == 1)) && [[ -z ${PORT:-} ]]; then
-        # on a free port, so that two runs on a node are not in each other's way
+        # Use a free port, so that two runs on a node do not collide.
         meet=(--standalone --local-addr 127.0.0.1)
     fi
-    # handed on to the processes, which may save a checkpoint
+    # torchrun passes these signals on to the processes, which may then save.
     export TORCHELASTIC_SIGNALS_TO_HANDLE=${TORCHELASTIC_SIGNALS_TO_HANDLE:-SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1}
     exec "$PYTHON" -m torch.distributed.run "${meet[@]}" \
         --nproc-per-node "$gpus" "$TOOLS/$2" "${@:3}" --launcher pytorch
@@ -38,7 +38,7 @@ slurm_options() {
     OPTIONS=(--partition "$1" --job-name "$2" --ntasks "$gpus"
         --ntasks-per-node "$per_node"
         --cpus-per-task "${CPUS_PER_TASK:-5}")
-    # nodes without GPUs would refuse to be asked for them
+    # Slurm rejects a job that asks for GPUs on nodes without any.
     if [[ $(sinfo --noheader --partition "$1" --format %G) == *gpu* ]]; then
         OPTIONS+=(--gres "gpu:$per_node")
     fi

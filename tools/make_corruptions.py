@@ -74,7 +74,7 @@ def main() -> None:
     try:
         make_corruptions(**vars(make_parser().parse_args()))
     except KeyboardInterrupt:
-        sys.exit('Stopped. Run the same command again and it goes on.')
+        sys.exit('Stopped. Run the same command again to continue.')
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ from mmanchor.engine.cli import import_from_here
 def main() -> None:
     args = make_parser().parse_args()
     import_from_here()
-    if predict(args):  # after all other images
+    if predict(args):  # Some images could not be read.
         sys.exit(1)
 
 

@@ -1,7 +1,7 @@
-# shellcheck shell=bash disable=SC2034  # those that source it read them
-# What the job scripts (*.sbatch) share; sourced by them.
+# shellcheck shell=bash disable=SC2034  # The sourcing scripts read `status`.
+# Functions that the job scripts (*.sbatch) share by sourcing this file.
 
-# this task of an array, whose plain number means all of them
+# For a task of an array, SLURM_JOB_ID alone could mean the whole array.
 job=$SLURM_JOB_ID
 [[ -n ${SLURM_ARRAY_JOB_ID:-} ]] &&
     job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
@@ -9,26 +9,26 @@ job=$SLURM_JOB_ID
 limit_near=0
 on_limit() {
     limit_near=1
-    scancel --signal=USR1 "$job" # to the tasks: they save and end
+    scancel --signal=USR1 "$job" # The tasks save and exit.
 }
 
 # run_step [options of srun] COMMAND ...: set status
 run_step() {
     trap on_limit USR1
-    # the job's, which srun would not take over by itself
+    # srun does not inherit this option of the job by itself.
     export SRUN_CPUS_PER_TASK=${SRUN_CPUS_PER_TASK:-${SLURM_CPUS_PER_TASK:-1}}
     srun "$@" &
     local srun=$!
     status=0
     wait "$srun" || status=$?
-    while kill -0 "$srun" 2> /dev/null; do # the trap ends `wait` early
+    while kill -0 "$srun" 2> /dev/null; do # The trap interrupts `wait`.
         status=0
         wait "$srun" || status=$?
     done
 }
 
-# Of a job that has to make way, the tasks alone are told, by SIGTERM. Once
-# they have ended, Slurm would take the job for done.
+# If a job is preempted, Slurm sends SIGTERM to its tasks only. After they have
+# exited, Slurm would treat the job as completed.
 preempted() {
     scontrol show job "$job" | grep -q 'PreemptTime=[0-9]'
 }

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Test a checkpoint on a Slurm cluster, one task a GPU; without GPUs, on CPUs.
+# Test a checkpoint on a Slurm cluster, with one task for each GPU, or on CPUs
+# if there are no GPUs.
 #
 #   tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT \
 #       [flags of tools/test.py]
 #
-# From the environment: what slurm_train.sh takes, but REQUEUE.
+# It reads the same environment variables as slurm_train.sh, except REQUEUE.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/launch.sh"

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Train on a Slurm cluster, one task a GPU; without GPUs, on CPUs.
+# Train on a Slurm cluster, with one task for each GPU, or on CPUs if there are
+# no GPUs.
 #
 #   tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR \
 #       [flags of tools/train.py]
 #
-# From the environment: GPUS (8 in all by default), GPUS_PER_NODE (8, or GPUS
-# if that is less), CPUS_PER_TASK (5), SRUN_ARGS (more options of srun),
-# PY_ARGS (more flags of tools/train.py). With REQUEUE=1 it is submitted by
-# sbatch, as train.sbatch, and goes on by itself after every time limit;
-# SRUN_ARGS are sbatch's then.
+# Environment variables: GPUS (total number, by default 8), GPUS_PER_NODE (by
+# default 8, or GPUS if that is less), CPUS_PER_TASK (by default 5), SRUN_ARGS
+# (more options of srun) and PY_ARGS (more flags of tools/train.py). With
+# REQUEUE=1, sbatch submits train.sbatch, which resumes after every time limit;
+# SRUN_ARGS are then options of sbatch.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/launch.sh"

@@ -1,7 +1,7 @@
-"""Take training images out: ``tools/strip_references.py CHECKPOINT OUT``.
+"""Remove training images: ``tools/strip_references.py CHECKPOINT OUT``.
 
-The weights stay. To test, references are drawn again: from the training set,
-or with ``tools/test.py --source FOLDER`` from images that may be seen.
+The weights do not change. A test with the new checkpoint draws references from
+the training set, or from public images with ``tools/test.py --source FOLDER``.
 """
 
 import argparse
@@ -34,9 +34,9 @@ def main() -> None:
     args = make_parser().parse_args()
     allow_code = args.allow_code_in_checkpoints
     with checkpoint_loading(allow_code, FLAG_ADVICE):
-        taken = strip_checkpoint(args.checkpoint, args.out, allow_code)
-    for key, images in taken.items():
-        print(f'taken out: {key} {tuple(images.shape)}')
+        removed = strip_checkpoint(args.checkpoint, args.out, allow_code)
+    for key, images in removed.items():
+        print(f'removed: {key} {tuple(images.shape)}')
     print(f'Written: {args.out}')
 
 

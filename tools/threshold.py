@@ -1,4 +1,7 @@
-"""When to abstain: ``python tools/threshold.py CONFIG CHECKPOINT ...``."""
+"""Find the confidence below which a model should abstain.
+
+Usage: ``python tools/threshold.py CONFIG CHECKPOINT ...``.
+"""
 
 from mmanchor.engine.cli import import_from_here
 from mmanchor.suite.abstention_cli import choose_threshold, make_parser

@@ -16,7 +16,7 @@ from mmpretrain.datasets.categories import (
 )
 
 from ..utils.files import file_sha256, whole_files
-from ..utils.text import shorten_list
+from ..utils.names import shorten_list
 from ..version import __version__
 from .safe_loading import load_local
 from .torchvision_weights import (
@@ -109,9 +109,12 @@ def _without_wrappers(weights: Weights) -> Weights:
 _DATA = {
     ('resnet18_cifar', 10): ('cifar10', CIFAR10_CATEGORIES),
     ('resnet18_cifar', 100): ('cifar100', CIFAR100_CATEGORIES),
-    **{(arch, 1000): ('in1k', IMAGENET_CATEGORIES)
-       for arch in ARCHITECTURES if arch != 'resnet18_cifar'},
-}  # yapf: disable
+    **{
+        (arch, 1000): ('in1k', IMAGENET_CATEGORIES)
+        for arch in ARCHITECTURES
+        if arch != 'resnet18_cifar'
+    },
+}
 
 
 class ConvertedCheckpoint(NamedTuple):

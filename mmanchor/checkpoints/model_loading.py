@@ -53,7 +53,7 @@ def load_classifier(
 ) -> tuple[ImageClassifier, dict]:
     """Load a classifier, anchored or not.
 
-    The host would only log missing weights and continue without them.
+    MMEngine would only log missing weights and continue without them.
 
     Args:
         cfg (Config): The config that the model was trained with.
@@ -118,8 +118,8 @@ def load_all_weights(
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:  # a weight has another shape
         missing, unexpected = str(error).splitlines()[1:], []
-    # The host removes some tables from a checkpoint to compute them anew, such
-    # as SwinV2's. These are not missing.
+    # MMPretrain removes some tables from a checkpoint and computes them again,
+    # such as SwinV2's. These are not missing.
     wrong = [*(name for name in missing if name not in weights), *unexpected]
     # Losses have buffers, and the loss may differ from that in training.
     wrong = [name.strip() for name in wrong if '.loss_module.' not in name]
@@ -134,7 +134,7 @@ def load_all_weights(
 class WholeModelHook(Hook):
     """Stops a classifier from being tested with random weights.
 
-    The host would only log weights that don't fit, and continue without them.
+    MMEngine would only log weights that don't fit, and continue without them.
 
     Args:
         path (str): The checkpoint's name in error messages.

@@ -270,7 +270,7 @@ def checkpoint_loading(
 ) -> Iterator[None]:
     """Let MMEngine load checkpoints without running code from them.
 
-    The host's loaders may unpickle a file, which runs code that the file
+    MMEngine's loaders may unpickle a file, which runs code that the file
     contains. Inside this context none of them does, wherever the checkpoint
     comes from.
 
@@ -387,7 +387,7 @@ def _weights_only(load):
     @functools.wraps(load)
     def loading(path, *args, **kwargs):
         before = os.environ.get(_FORCE)
-        os.environ[_FORCE] = '1'  # overrides the host's own argument
+        os.environ[_FORCE] = '1'  # Overrides MMEngine's argument.
         try:
             with mmengine_checkpoints_allowed():
                 return _remove_config(load(path, *args, **kwargs))

@@ -20,7 +20,7 @@ _DRAWS_KEY = 'data_preprocessor.iteration'
 
 
 def is_remote(path: str) -> bool:
-    """Whether MMEngine downloads this path rather than opening a file."""
+    """Return whether MMEngine downloads a path instead of opening a file."""
     return re.match(r'[\w-]+:', path) is not None
 
 
@@ -45,7 +45,7 @@ def check_checkpoint(path: str) -> None:
             'latest one.'
         )
     with open(path, 'rb') as file:
-        legacy = file.read(1) == b'\x80'  # a pickle of PyTorch < 1.6
+        legacy = file.read(1) == b'\x80'  # It is a pickle of PyTorch < 1.6.
     if not legacy and not zipfile.is_zipfile(path):
         raise ValueError(
             f'Expected a whole checkpoint, but {path} '
@@ -68,7 +68,7 @@ def check_checkpoint(path: str) -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this is rank 0, also before a process group exists."""
+    """Return whether this is rank 0, even before a process group exists."""
     names = 'RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'
     ranks = (os.environ.get(name) for name in names)
     return next(filter(None, ranks), '0') == '0'
@@ -143,7 +143,7 @@ def check_architecture(
 ) -> None:
     """Raise if a checkpoint is of another backbone.
 
-    The host would only log the weights that don't fit, and continue without
+    MMEngine would only log the weights that don't fit, and continue without
     them. A few may differ, such as position embeddings of another size, but
     not most of them.
 
@@ -166,7 +166,8 @@ def check_architecture(
         f'backbone.{name}': tuple(weight.shape)
         for name, weight in model.backbone.state_dict().items()
     }
-    wanted.pop(f'backbone.{PROJECTION}.weight', None)  # no plain model's
+    # A plain model has no projection.
+    wanted.pop(f'backbone.{PROJECTION}.weight', None)
     missing = {
         name: shape
         for name, shape in wanted.items()
@@ -196,7 +197,7 @@ def _is_plain_stem(saved, anchored) -> bool:
 class PlainModelHook(Hook):
     """Stops a plain model from loading an anchored or folded model's weights.
 
-    The host would only log that the stem does not fit and leave it random, or
+    MMEngine would only log that the stem does not fit and leave it random, or
     skip the reference maps, which a folded model adds to its stem's output.
     """
 
@@ -242,7 +243,10 @@ def check_kind(
 def _is_of_anchored(
     state_dict: dict[str, torch.Tensor], plain: torch.nn.Module
 ) -> bool:
-    """Whether weights are an anchored model's, with or without its bank."""
+    """Return whether weights belong to an anchored model.
+
+    It may have lost its reference bank.
+    """
     if any(key.endswith(BANK_KEY) for key in state_dict):
         return True
     own = plain.state_dict()

@@ -11,7 +11,7 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 from PIL import Image, ImageOps
 
-from ..utils.text import shorten_list
+from ..utils.names import shorten_list
 from .shifts.kinds import (
     ALL_C_KINDS,
     check_kind,

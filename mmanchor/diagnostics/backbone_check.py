@@ -1,36 +1,28 @@
 """Checks whether a config can be anchored, by building and training it."""
 
-import logging
 import os
-import random
 import tempfile
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import torch
-from mmengine.config import Config
-from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
-from mmengine.runner import (
-    Runner,
-    load_checkpoint,
-    save_checkpoint,
-    set_random_seed,
-)
+from mmengine.runner import load_checkpoint, save_checkpoint
 from mmengine.utils import to_2tuple
-from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..functional import anchor
 from ..utils.config import own_imports
-from .config_pair import image_size, plain_and_anchored
+from .plain_and_anchored import (
+    build_model,
+    build_optim_wrapper,
+    fixed_seed,
+    image_size,
+    perturb_parameters,
+    plain_and_anchored,
+    silenced_log,
+)
 
 # The largest relative difference that counts as rounding: in float32, rounding
 # causes 1e-4 at most.
@@ -40,14 +32,6 @@ ADVICE = (
     'channels. Name all layers that read it with `model = dict(stem=[...])`, '
     'or build the backbone for 2C channels: see docs/my-backbone.md.'
 )
-
-
-def build_model(cfg: Config) -> nn.Module:
-    """Build the model of a config with its data preprocessor."""
-    model = dict(cfg.model)
-    if cfg.get('data_preprocessor'):
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    return MODELS.build(model)
 
 
 def warm_start_error(plain, model, size, folder) -> float | None:
@@ -144,22 +128,6 @@ def train_two_steps(model, cfg, batch) -> dict[float, float]:
         for name, of_layer in gradients.items():
             _check_gradient(name, of_layer, mask_prob)
     return losses
-
-
-def build_optim_wrapper(model, cfg: Config, lr_scale: float) -> OptimWrapper:
-    """Build the config's optimizer in full precision, without sharding."""
-    optim_wrapper = dict(
-        cfg.get('optim_wrapper') or dict(optimizer=dict(type='SGD', lr=0.01))
-    )
-    optim_wrapper['type'] = 'OptimWrapper'
-    optimizer = optim_wrapper['optimizer'] = dict(optim_wrapper['optimizer'])
-    if 'lr' in optimizer:
-        optimizer['lr'] *= lr_scale
-    for key in ('loss_scale', 'dtype', 'use_fsdp', 'accumulative_counts'):
-        optim_wrapper.pop(key, None)
-    return Runner.build_optim_wrapper(
-        SimpleNamespace(model=model), optim_wrapper
-    )
 
 
 def _record_stem_gradients(model) -> dict[str, list[torch.Tensor]]:
@@ -346,42 +314,3 @@ def check_backbone(
         if step == 'run it anchored':
             report.failure += f' {ADVICE}'
     return report
-
-
-@contextmanager
-def fixed_seed(seed: int = 0):
-    """Seed all generators, and restore their states afterwards."""
-    states = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            set_random_seed(seed)
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-
-
-@contextmanager
-def silenced_log():
-    """Silence the host's log, which repeats itself for every model."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with redirect_stdout(StringIO()):
-            yield
-    finally:
-        logging.disable(before)
-
-
-@torch.no_grad()
-def perturb_parameters(model: nn.Module) -> None:
-    """Perturb fresh parameters: constant weights would hide a wiring error."""
-    for parameter in model.parameters():
-        if parameter.numel() > 1 and parameter.min() == parameter.max():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    for parameter in model.head.parameters() if model.with_head else ():
-        parameter.normal_(0, 0.02)
-    for module in model.modules():
-        if isinstance(module, _BatchNorm) and module.track_running_stats:
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2)

@@ -1,4 +1,4 @@
-"""What a model answers on image files: ``tools/predict.py``."""
+"""Predicts image files: ``tools/predict.py``."""
 
 import argparse
 import json
@@ -39,11 +39,11 @@ from ..utils.console import progress_bars
 from ..utils.files import user_path
 from ..utils.provenance import readable
 
-MOST_CLASSES = 5  # in the figure of one image
+MAX_CLASSES = 5  # number of classes in the figure of an image
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The flags of ``tools/predict.py``."""
+    """Make the parser of ``tools/predict.py``."""
     parser = argparse.ArgumentParser(
         description='Predict image files: label, confidence and spread over '
         'references.'
@@ -55,31 +55,31 @@ def make_parser() -> argparse.ArgumentParser:
         type=user_path,
         nargs='+',
         metavar='IMAGE',
-        help='files, folders, or - for a list on the standard input, a path '
-        'a line',
+        help='files, folders, or - to read paths from standard input, one a '
+        'line',
     )
     parser.add_argument(
         '--json',
         action='store_true',
-        help='print JSON lines rather than a table',
+        help='print JSON lines instead of a table',
     )
     parser.add_argument(
         '--out',
         type=user_path,
         metavar='FILE',
-        help='write JSON lines to a file; the same command goes on where it '
-        'was stopped',
+        help='write JSON lines to a file; after an interruption, the same '
+        'command continues it',
     )
     parser.add_argument(
         '--figure',
         type=user_path,
         metavar='PNG',
-        help='draw the first image with the answer of each reference',
+        help='draw the first image with the prediction of each reference',
     )
     parser.add_argument(
         '--abstain',
         action='store_true',
-        help='say which answers not to trust, by the threshold that '
+        help='mark predictions that are not trusted, by the threshold that '
         'tools/threshold.py saved beside the checkpoint',
     )
     add_reading_flags(parser, batch_size=64)
@@ -91,18 +91,18 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def predict(args: argparse.Namespace) -> int:
-    """Predict as the command line says, and print or write the answers.
+    """Predict images, and print or write the predictions.
 
     Args:
-        args (argparse.Namespace): See :func:`make_parser`.
+        args (argparse.Namespace): The flags of :func:`make_parser`.
 
     Returns:
-        int: How many images could not be read.
+        int: The number of images that could not be read.
 
     Raises:
-        FileNotFoundError: The config or the checkpoint is not there.
-        ValueError: There is no image, flags don't fit, no threshold was
-            saved for ``--abstain``, or ``--out`` is the file of other
+        FileNotFoundError: The config or the checkpoint does not exist.
+        ValueError: There is no image, a flag does not fit the model, no
+            threshold was saved for ``--abstain``, or ``--out`` has other
             predictions.
     """
     cfg = read_config(args.config, args.cfg_options)
@@ -153,11 +153,11 @@ def predict(args: argparse.Namespace) -> int:
                 sys.stdout.write(''.join(map(_line, batch)))
             records += batch
             bars.advance(bar, len(batch))
-    broken = [one for one in records if 'error' in one]
-    if not args.json and not args.out and len(broken) < len(records):
+    unreadable = [one for one in records if 'error' in one]
+    if not args.json and not args.out and len(unreadable) < len(records):
         for part in to_rich(predictions_table(records), console.width):
             console.print(part)
-    for one in broken:
+    for one in unreadable:
         text = f'Not read: {readable(one["image"])}: {one["error"]}'
         Console(stderr=True).print(escape(text), soft_wrap=True)
     if args.out:
@@ -165,63 +165,63 @@ def predict(args: argparse.Namespace) -> int:
             escape(f'Predictions: {args.out}, {len(records):,} new.'),
             soft_wrap=True,
         )
-    return len(broken)
+    return len(unreadable)
 
 
 def find_images(words: Sequence[str]) -> list[str]:
-    """The images that the command line names, in order.
+    """List the images that the command line names, in order.
 
     Args:
-        words (Sequence[str]): Files, folders, or ``-`` for paths on the
-            standard input.
+        words (Sequence[str]): Files, folders, or ``-`` for paths on standard
+            input.
 
     Raises:
-        ValueError: A folder, or all of it, has no images.
+        ValueError: A folder has no images, or there are none at all.
 
     Example:
         >>> find_images(['a.png', 'b.jpg'])
         ['a.png', 'b.jpg']
     """
-    found: list[str] = []
+    paths: list[str] = []
     for word in words:
         if word == '-':
             lines = (line.strip() for line in sys.stdin)
-            found += [user_path(line) for line in lines if line]
+            paths += [user_path(line) for line in lines if line]
         elif Path(word).is_dir():
-            inside = list_images(word)
-            if not inside:
+            in_folder = list_images(word)
+            if not in_folder:
                 raise ValueError(
                     f'Expected images in the folder {word}, but got none. '
                     'Name another folder.'
                 )
-            found += map(str, inside)
+            paths += map(str, in_folder)
         else:
-            found.append(word)
-    if not found:
+            paths.append(word)
+    if not paths:
         raise ValueError(
             'Expected images to predict, but got none. Name files or folders.'
         )
-    return found
+    return paths
 
 
 @dataclass
 class ImagePredictor:
-    """Predicts image files in batches, read ahead in threads.
+    """Predicts image files in batches, which threads read in advance.
 
     Args:
-        candidate (Candidate): The model, and how its references are used.
-        device (str): Defaults to ``'cpu'``.
-        batch_size (int): Images a batch. Defaults to 64.
-        workers (int): Threads that read images. Defaults to 2.
-        measures (Sequence[str]): Measures of uncertainty, see
+        candidate (Candidate): The model, and how it uses its references.
+        device (str): The device of the model. Defaults to ``'cpu'``.
+        batch_size (int): Number of images in a batch. Defaults to 64.
+        workers (int): Number of threads that read images. Defaults to 2.
+        measures (Sequence[str]): Measures of uncertainty to add; see
             :func:`~mmanchor.functional.check_uncertainty`. Defaults to none.
-        threshold (Threshold, optional): Which answers to trust; adds
-            ``abstains``. Defaults to None.
+        threshold (Threshold, optional): The threshold that sets ``abstains``
+            of each prediction. Defaults to None.
 
     Raises:
-        TypeError: The model is no classifier with one softmax.
-        ValueError: The checkpoint is not the config's, a number is below 1,
-            or the protocol refuses a measure.
+        TypeError: The model is not a classifier with one softmax.
+        ValueError: The checkpoint does not fit the config, an argument is
+            below 1, or the protocol does not support a measure.
     """
 
     candidate: Candidate
@@ -240,7 +240,7 @@ class ImagePredictor:
                 )
         self.model, pipeline, self.classes = self.candidate.load(self.device)
         self.measures = check_uncertainty(self.measures)
-        if self.measures:  # of anchored models: others have no such hook
+        if self.measures:  # Only anchored models have measures.
             check_measures(self.model.protocol, self.measures)
         self._load = TRANSFORMS.build(pipeline.load)
         self._transform = Compose(
@@ -249,7 +249,7 @@ class ImagePredictor:
         self._order = pipeline.channel_order
 
     def read(self, path: str) -> torch.Tensor | str:
-        """An image as the test pipeline leaves it, or why there is none."""
+        """Return an image after the test pipeline, or why it can't be read."""
         try:
             info = self._load(dict(img_path=path))
             if info is None:
@@ -263,10 +263,10 @@ class ImagePredictor:
             return ' '.join(str(error).split()) or 'it is no image'
 
     def __call__(self, paths: Sequence[str]) -> list[dict]:
-        """Predict images, in order.
+        """Predict images in order.
 
         Args:
-            paths (Sequence[str]): Files.
+            paths (Sequence[str]): The files.
 
         Returns:
             list[dict]: See :meth:`batches`.
@@ -274,17 +274,18 @@ class ImagePredictor:
         return [one for batch in self.batches(paths) for one in batch]
 
     def batches(self, paths: Sequence[str]) -> Iterator[list[dict]]:
-        """Predict images, in order, a batch at a time.
+        """Predict images in order, one batch at a time.
 
         Args:
-            paths (Sequence[str]): Files.
+            paths (Sequence[str]): The files.
 
         Yields:
-            list[dict]: Of each image ``image``, the path, and ``error`` where
-            it can't be read. Else ``label``; ``name`` where the checkpoint
-            names its classes; ``confidence``; of anchored models
-            ``num_references`` and, unless they are adaptive, ``spread``; and
-            the measures asked for, and ``abstains``.
+            list[dict]: A record for each image, with its path as ``image``,
+            and ``error`` if it can't be read. Otherwise it has ``label``;
+            ``name`` if the checkpoint names its classes; ``confidence``;
+            ``num_references`` and, unless the protocol is adaptive,
+            ``spread`` for anchored models; the measures; and ``abstains`` if
+            there is a threshold.
         """
         starts = range(0, len(paths), self.batch_size)
         with (
@@ -296,11 +297,13 @@ class ImagePredictor:
                 batch = paths[start : start + self.batch_size]
                 return batch, list(readers.map(self.read, batch))
 
-            coming = ahead.submit(read_batch, 0)
+            next_batch = ahead.submit(read_batch, 0)
             for start in starts:
-                batch, images = coming.result()
+                batch, images = next_batch.result()
                 if start != starts[-1]:
-                    coming = ahead.submit(read_batch, start + self.batch_size)
+                    next_batch = ahead.submit(
+                        read_batch, start + self.batch_size
+                    )
                 yield self._predict(batch, images)
 
     def _predict(self, paths, images) -> list[dict]:
@@ -313,11 +316,11 @@ class ImagePredictor:
                 shapes.setdefault(tuple(image.shape), []).append(i)
         for rows in shapes.values():
             batch = torch.stack([images[i] for i in rows])
-            for i, found in zip(rows, self._answers(batch)):
-                records[i].update(found)
+            for i, record in zip(rows, self._predict_tensor(batch)):
+                records[i].update(record)
         return records
 
-    def _answers(self, images: torch.Tensor) -> Iterator[dict]:
+    def _predict_tensor(self, images: torch.Tensor) -> Iterator[dict]:
         fields = predict_batch(self.model, images, self.measures)
         confidence, label = fields['pred_score'].float().max(1)
         columns = dict(label=label, confidence=confidence)
@@ -328,23 +331,23 @@ class ImagePredictor:
                 columns[name] = fields[name]
         lists = {name: values.tolist() for name, values in columns.items()}
         for values in zip(*lists.values()):
-            found = dict(zip(lists, values))
+            record = dict(zip(lists, values))
             if self.classes is not None:
-                name = str(self.classes[found['label']])
-                found = {'label': found.pop('label'), 'name': name, **found}
+                name = str(self.classes[record['label']])
+                record = {'label': record.pop('label'), 'name': name, **record}
             if self.threshold is not None:
-                measure = found[self.threshold.by]
-                found['abstains'] = not self.threshold.trusts(measure)
-            yield found
+                measure = record[self.threshold.by]
+                record['abstains'] = not self.threshold.trusts(measure)
+            yield record
 
     def figure(self, path: str) -> Figure:
-        """An image with the confidence of each reference in some classes.
+        """Draw an image with each reference's confidence in the top classes.
 
         Args:
             path (str): The image.
 
         Raises:
-            ValueError: It can't be read.
+            ValueError: The image can't be read.
         """
         image = self.read(path)
         if isinstance(image, str):
@@ -352,52 +355,61 @@ class ImagePredictor:
                 f'Expected {path} to be an image, but {image}. Name another.'
             )
         fields = predict_batch(self.model, image[None])
-        alone = fields.get('reference_logits')
-        shares = (
+        logits = fields.get('reference_logits')
+        confidences = (
             fields['pred_score'].float()
-            if alone is None
-            else alone[0].float().softmax(0).T
+            if logits is None
+            else logits[0].float().softmax(0).T
         ).cpu()
         mean = fields['pred_score'][0].float().cpu()
-        top = mean.argsort(descending=True)[:MOST_CLASSES].tolist()
+        top = mean.argsort(descending=True)[:MAX_CLASSES].tolist()
         names = [
             str(i) if self.classes is None else str(self.classes[i])
             for i in top
         ]
-        return draw_answers(
-            cv2.imread(path)[..., ::-1], names, mean[top], shares[:, top]
+        return draw_predictions(
+            cv2.imread(path)[..., ::-1], names, mean[top], confidences[:, top]
         )
 
 
-def draw_answers(
+def draw_predictions(
     image: np.ndarray,
     names: Sequence[str],
     mean: torch.Tensor,
-    shares: torch.Tensor,
+    confidences: torch.Tensor,
 ) -> Figure:
-    """Draw an image and, beside it, what each reference answers.
+    """Draw an image and, beside it, the prediction with each reference.
 
     Args:
-        image (np.ndarray): (H, W, 3), RGB.
-        names (Sequence[str]): Of the classes shown.
-        mean (torch.Tensor): (classes,), the prediction.
-        shares (torch.Tensor): (K, classes), confidences of each reference.
+        image (np.ndarray): An RGB image.
+        names (Sequence[str]): Names of the classes to show.
+        mean (torch.Tensor): Confidence of the prediction in these classes.
+        confidences (torch.Tensor): Confidence of each reference in them.
+
+    Shape:
+        - image: (H, W, 3)
+        - mean: (num_shown,)
+        - confidences: (K, num_shown)
     """
     figure = new_figure(6, 2.4)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
     left.imshow(image)
     left.set_axis_off()
-    for i, share in enumerate(mean):
-        right.barh(i, 100 * float(share), color='0.8')
+    for i, confidence in enumerate(mean):
+        right.barh(i, 100 * float(confidence), color='0.8')
         right.plot(
-            100 * shares[:, i], [i] * len(shares), 'o', color='#0072b2', ms=3
+            100 * confidences[:, i],
+            [i] * len(confidences),
+            'o',
+            color='#0072b2',
+            ms=3,
         )
     right.set_yticks(range(len(names)), names)
     right.invert_yaxis()
     right.set(xlim=(0, 101), xlabel='confidence (%)')
     right.set_title(
-        f'bar: prediction; dots: {len(shares)} '
-        f'reference{"s" * (len(shares) > 1)}, each alone',
+        f'bar: prediction; dots: {len(confidences)} '
+        f'reference{"s" * (len(confidences) > 1)}, each alone',
         fontsize=8,
         loc='left',
     )
@@ -405,10 +417,10 @@ def draw_answers(
 
 
 def predictions_table(records: Sequence[dict]) -> Table:
-    """Predictions for the terminal.
+    """Make a table of predictions for the terminal.
 
     Args:
-        records (Sequence[dict]): See :meth:`ImagePredictor.__call__`.
+        records (Sequence[dict]): The result of :class:`ImagePredictor`.
     """
     shown = [one for one in records if 'error' not in one]
     keys = list(dict.fromkeys(key for one in shown for key in one))
@@ -427,17 +439,20 @@ def _cell(value) -> str:
 
 
 class PredictionFile:
-    """JSON lines of predictions, which a stopped run goes on with.
+    """A file of JSON lines that an interrupted run can continue.
 
-    The first line says which model made them.
+    The first line describes the model that made the predictions.
+
+    Attributes:
+        done (Set[str]): The images that the file has predictions for.
 
     Args:
         path (str | Path): The file.
-        made_by (dict): What the predictions depend on.
+        made_by (dict): Everything that the predictions depend on.
 
     Raises:
-        ValueError: The file has predictions of another model, or is no file
-            of predictions.
+        ValueError: The file has predictions of another model, or is not a
+            file of predictions.
     """
 
     def __init__(self, path: str | Path, made_by: dict):
@@ -447,7 +462,7 @@ class PredictionFile:
         text = (
             self.path.read_text(encoding='utf-8') if self.path.exists() else ''
         )
-        whole = text[: text.rfind('\n') + 1]  # a last line may be cut short
+        whole = text[: text.rfind('\n') + 1]  # The last line may be cut short.
         if not (whole or text).startswith(head) and not head.startswith(text):
             raise ValueError(
                 f'Expected {path} to have predictions of the same model, '
@@ -460,7 +475,7 @@ class PredictionFile:
         self.done = {json.loads(line)['image'] for line in lines}
 
     def add(self, records: Sequence[dict]) -> None:
-        """Append predictions."""
+        """Append predictions to the file."""
         with open(self.path, 'a', encoding='utf-8') as file:
             file.write(''.join(map(_line, records)))
 

@@ -228,7 +228,7 @@ def _measure_answers(model, images, of, statistics) -> MaskedAnswers:
 
 
 def _masks_part_of_a_batch(preprocessor) -> bool:
-    """Whether masked and other images share a batch in training."""
+    """Return whether masked and other images share a batch in training."""
     return preprocessor.mask_by == 'sample' and 0 < preprocessor.mask_prob < 1
 
 

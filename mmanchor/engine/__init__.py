@@ -1,4 +1,4 @@
-"""Hooks and launching."""
+"""Training and testing: launching runs, and hooks for MMEngine's runner."""
 
 from .hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from .hooks.batch_image_hook import BatchImageHook

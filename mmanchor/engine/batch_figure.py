@@ -1,4 +1,4 @@
-"""Training batches as the network sees them: ``tools/browse.py``."""
+"""Draws training batches as the network receives them: ``browse.py``."""
 
 import argparse
 import copy
@@ -23,22 +23,24 @@ from ..utils.config import evaluation_pipeline, scope_of, type_name
 from ..utils.files import user_path, whole_files
 from .cli import add_cfg_options
 
-CELL = 1.0  # inches
-MOST_TARGETS = 2  # classes of a mixed target that are named
+CELL = 1.0  # size of an image in inches
+MAX_TARGETS = 2  # number of classes to name in a mixed target
 
 
 @dataclass
-class SeenBatch:
-    """The first images of a training batch, as pixels to look at.
+class BatchImages:
+    """The first images of a training batch, as pixels to draw.
 
     Attributes:
-        images (np.ndarray): (N, H, W, C) in [0, 1], after augmentation, Mixup
-            and CutMix.
-        references (np.ndarray, optional): Likewise, as the network reads
-            them; None of models that are not anchored.
-        residuals (np.ndarray, optional): Likewise, with grey for 0.
-        targets (List[str]): What each image is to be answered with.
-        masked (List[bool]): Which references are blanked.
+        images (np.ndarray): Images after augmentation, Mixup and CutMix, of
+            shape (N, H, W, C), with values in [0, 1].
+        references (np.ndarray, optional): Their references, blanked if they
+            are masked, in the same format. None for a model that is not
+            anchored.
+        residuals (np.ndarray, optional): Their residuals in the same format,
+            where 0 becomes grey.
+        targets (List[str]): The target of each image.
+        masked (List[bool]): Whether each image's reference is masked.
     """
 
     images: np.ndarray
@@ -49,10 +51,10 @@ class SeenBatch:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The flags of ``tools/browse.py``."""
+    """Make the parser of ``tools/browse.py``."""
     parser = argparse.ArgumentParser(
-        description='Draw training batches as the network sees them: images '
-        'after the whole pipeline, with Mixup and CutMix, references, '
+        description='Draw training batches as the network receives them: '
+        'images after the whole pipeline, with Mixup and CutMix, references, '
         'residuals, masking and targets.'
     )
     parser.add_argument('config', type=user_path, help='config file')
@@ -70,7 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--images',
         type=int,
         default=8,
-        help='of each batch, the first so many (default: %(default)s)',
+        help='number of images of each batch (default: %(default)s)',
     )
     parser.add_argument(
         '--seed', type=int, default=0, help='default: %(default)s'
@@ -83,17 +85,17 @@ def browse(cfg: Config, batches: int = 4, images: int = 8, seed: int = 0):
     """Draw the first training batches of a config.
 
     Args:
-        cfg (Config): Of a training; no checkpoint is needed.
-        batches (int): How many. Defaults to 4.
-        images (int): How many of each batch. Defaults to 8.
-        seed (int): Seed of the order, augmentation and draws. Defaults to 0.
+        cfg (Config): The config of a training. No checkpoint is needed.
+        batches (int): Number of batches. Defaults to 4.
+        images (int): Number of images of each batch. Defaults to 8.
+        seed (int): Seed of order, augmentation and references. Defaults to 0.
 
     Returns:
         matplotlib.figure.Figure: See :func:`batch_figure`.
 
     Raises:
-        ValueError: A number is below 1, the config has no training set, or
-            batches have no image.
+        ValueError: An argument is below 1, the config has no training set, or
+            the training set has no batch.
     """
     for name, value in (('--batches', batches), ('--images', images)):
         if value < 1:
@@ -104,7 +106,7 @@ def browse(cfg: Config, batches: int = 4, images: int = 8, seed: int = 0):
     if not cfg.get('train_dataloader') or not cfg.get('model'):
         raise ValueError(
             'Expected a config with `model` and `train_dataloader`, but it '
-            'lacks one. Name the config of a training.'
+            'lacks one of them. Name the config of a training.'
         )
     cfg = copy.deepcopy(cfg)
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
@@ -119,10 +121,10 @@ def browse(cfg: Config, batches: int = 4, images: int = 8, seed: int = 0):
     classes = loader.dataset.metainfo.get('classes')
     reverse = reads_bgr(cfg) and not model.data_preprocessor.to_rgb
     uniform = masks_uniformly(model)
-    seen = []
+    pictures = []
     for _, batch in zip(range(batches), loader):
-        seen.append(
-            see_batch(
+        pictures.append(
+            batch_images(
                 model.data_preprocessor,
                 batch,
                 images,
@@ -131,22 +133,22 @@ def browse(cfg: Config, batches: int = 4, images: int = 8, seed: int = 0):
                 uniform,
             )
         )
-    if not seen:
+    if not pictures:
         raise ValueError(
             'Expected a training set with a batch of images, but got none. '
             'Change `train_dataloader`.'
         )
-    return batch_figure(seen)
+    return batch_figure(pictures)
 
 
 def masks_uniformly(model) -> bool:
-    """Whether masked images are to be answered with all classes alike."""
+    """Return whether the target of masked images is uniform."""
     loss = getattr(model.head, 'loss_module', None)
     return isinstance(getattr(loss, 'masked_target', None), UniformTarget)
 
 
 def reads_bgr(cfg: Config) -> bool:
-    """Whether a config's images are read from files, in the order BGR."""
+    """Return whether a config reads images from files, which gives BGR."""
     try:
         return type_name(evaluation_pipeline(cfg)[0]).startswith('LoadImage')
     except (ValueError, IndexError):
@@ -154,25 +156,27 @@ def reads_bgr(cfg: Config) -> bool:
 
 
 @torch.no_grad()
-def see_batch(
+def batch_images(
     preprocessor: ClsDataPreprocessor,
     batch: dict,
     count: int = 8,
     classes: Sequence[str] | None = None,
     reverse: bool = False,
     uniform: bool = True,
-) -> SeenBatch:
-    """Preprocess a batch as in training, and keep what there is to look at.
+) -> BatchImages:
+    """Preprocess a batch as in training, and return its first images.
 
     Args:
-        preprocessor (ClsDataPreprocessor): The model's, with its batch
-            augmentations. It draws references as for any training batch.
-        batch (dict): ``inputs`` and ``data_samples`` as collated.
-        count (int): Images to keep. Defaults to 8.
-        classes (Sequence[str], optional): Their names. Defaults to None.
+        preprocessor (ClsDataPreprocessor): The model's preprocessor, with its
+            batch augmentations. It draws references as for any training
+            batch.
+        batch (dict): Collated ``inputs`` and ``data_samples``.
+        count (int): Number of images to return. Defaults to 8.
+        classes (Sequence[str], optional): Names of the classes. Defaults to
+            None: their numbers.
         reverse (bool): Whether the network reads BGR. Defaults to False.
-        uniform (bool): Whether masked images are to be answered with all
-            classes alike. Defaults to True.
+        uniform (bool): Whether the target of masked images is uniform.
+            Defaults to True.
     """
     data = ClsDataPreprocessor.forward(preprocessor, batch, training=True)
     images = data['inputs']
@@ -184,9 +188,9 @@ def see_batch(
         combined = preprocessor._draw_and_combine(images, samples)
         masked = [bool(one.reference_masked) for one in samples[:count]]
         channels = images.size(1)
-        if isinstance(combined, ReferredImages):  # features are anchored
+        if isinstance(combined, ReferredImages):  # It anchors features.
             references = combined.references
-            if references.dim() == 1:  # which of the images they are
+            if references.dim() == 1:  # They are indices of images.
                 references = images[references]
             residuals = images - references
             if combined.augmented is not None:
@@ -219,7 +223,7 @@ def see_batch(
         values = values.clamp(0, 1).permute(0, 2, 3, 1).numpy()
         return values[..., ::-1] if reverse else values
 
-    return SeenBatch(
+    return BatchImages(
         pixels(images),
         pixels(references),
         pixels(residuals, True),
@@ -234,16 +238,16 @@ def _target(sample, classes: Sequence[str] | None) -> str:
 
     if 'gt_score' in sample and (sample.gt_score > 0).sum() > 1:
         scores = sample.gt_score
-        largest = scores.argsort(descending=True)[:MOST_TARGETS].tolist()
+        largest = scores.argsort(descending=True)[:MAX_TARGETS].tolist()
         return '\n'.join(f'{scores[i]:.2f} {name(i)}' for i in largest)
     return name(int(sample.gt_label[0]))
 
 
-def batch_figure(batches: Sequence[SeenBatch]) -> Figure:
-    """Draw batches below each other: images, references and residuals.
+def batch_figure(batches: Sequence[BatchImages]) -> Figure:
+    """Draw images, references and residuals of batches in rows.
 
     Args:
-        batches (Sequence[SeenBatch]): At least one.
+        batches (Sequence[BatchImages]): At least one batch.
     """
     columns = max(len(one.targets) for one in batches)
     heights = [3 if one.references is not None else 1 for one in batches]
@@ -284,11 +288,11 @@ def batch_figure(batches: Sequence[SeenBatch]) -> Figure:
 
 
 def spread_histogram(spread: np.ndarray, wrong: np.ndarray) -> Figure:
-    """Draw the spread over references of right and of wrong answers.
+    """Draw histograms of the spread of right and of wrong predictions.
 
     Args:
-        spread (np.ndarray): Of each image.
-        wrong (np.ndarray): Whether its answer is wrong.
+        spread (np.ndarray): The spread over references of each image.
+        wrong (np.ndarray): Whether the prediction for each image is wrong.
 
     Shape:
         - spread: (N,)
@@ -310,10 +314,10 @@ def spread_histogram(spread: np.ndarray, wrong: np.ndarray) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Save a figure as PNG, whole or not at all.
+    """Save a figure as PNG, without ever leaving a half-written file.
 
     Args:
-        figure (matplotlib.figure.Figure): Any.
+        figure (matplotlib.figure.Figure): The figure.
         path (str | Path): The file.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the tools that take a config have in common."""
+"""Command-line flags that several tools share."""
 
 import argparse
 import os
@@ -14,7 +14,8 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``, named as MMPretrain's.
 
     Args:
-        parser (argparse.ArgumentParser): Of a tool that takes a config.
+        parser (argparse.ArgumentParser): The parser of a tool that reads a
+            config.
     """
     parser.add_argument(
         '--cfg-options',
@@ -27,10 +28,11 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_device_flag(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``: a GPU where there is one.
+    """Add ``--device``, which defaults to the GPU if there is one.
 
     Args:
-        parser (argparse.ArgumentParser): Of a tool that measures models.
+        parser (argparse.ArgumentParser): The parser of a tool that runs
+            models.
     """
     parser.add_argument(
         '--device',
@@ -45,8 +47,9 @@ def add_reading_flags(
     """Add ``--batch-size`` and ``--workers``, the threads that read images.
 
     Args:
-        parser (argparse.ArgumentParser): Of a tool that measures models.
-        batch_size (int): The default.
+        parser (argparse.ArgumentParser): The parser of a tool that runs
+            models.
+        batch_size (int): The default of ``--batch-size``.
     """
     parser.add_argument(
         '--batch-size',
@@ -63,9 +66,10 @@ def add_reading_flags(
 
 
 def import_from_here() -> None:
-    """Let configs import a user's own backbone from the working directory.
+    """Let configs import a user's own modules from the working directory.
 
-    Every tool with a config begins with it, so it sets up printing as well.
+    Every tool that reads a config calls this first, so it also lets the tool
+    print any character in any locale.
     """
     print_in_any_locale()
     sys.path.insert(0, os.getcwd())

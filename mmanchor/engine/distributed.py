@@ -1,4 +1,4 @@
-"""Processes that train together, with GPUs and without."""
+"""Starts the communication of distributed processes, on GPUs or CPUs."""
 
 import os
 import re
@@ -14,7 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..utils.config import type_name
 
-# where each launcher says rank, number of processes and rank on the node
+# The variables in which each launcher gives a process its rank, the number of
+# processes and its rank on the node.
 VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
@@ -29,22 +30,22 @@ STARTED_BY = {
     'slurm': 'tools/slurm_train.sh, or srun',
     'mpi': 'mpirun',
 }
-PORTS = range(20000, 30000)  # below those that systems give out
+PORTS = range(20000, 30000)  # Operating systems assign higher ports.
 
 
 def init_distributed(cfg: Config) -> None:
-    """Join the processes of a run, before its runner is built.
+    """Prepare the process group of a run, before its runner is built.
 
-    On GPUs MMEngine does that itself; here it is told what it would ask for.
-    Without GPUs, where it would fail, the processes are joined by gloo, and
-    ``model_wrapper_cfg`` is set where the config is silent. A config without
-    a launcher is left as it is.
+    On GPUs, MMEngine creates the group itself; this function only sets the
+    environment variables that it reads. On CPUs, where MMEngine would fail,
+    this function creates a group with gloo, and sets ``model_wrapper_cfg``
+    unless the config does. Without a launcher it does nothing.
 
     Args:
-        cfg (Config): Of a run, with ``launcher``. Changed in place.
+        cfg (Config): The config of a run, which is changed in place.
 
     Raises:
-        ValueError: The process was not started by the launcher.
+        ValueError: The process was not started by the config's launcher.
 
     Example:
         >>> cfg = Config(dict(launcher='none'))
@@ -60,7 +61,7 @@ def init_distributed(cfg: Config) -> None:
         _check_environment(launcher)
         options = cfg.get('env_cfg', {}).get('dist_cfg') or {}
         if launcher == 'slurm':
-            _set_meeting_point(options.get('port'))
+            _set_master_address(options.get('port'))
         if on_cpu:
             _init_on_cpu(launcher, options)
     if on_cpu:
@@ -68,12 +69,13 @@ def init_distributed(cfg: Config) -> None:
 
 
 def slurm_port(environment: Mapping[str, str]) -> int:
-    """The port where the tasks of a Slurm step meet.
+    """Return the port on which the tasks of a Slurm step connect.
 
-    All of them know it without asking, and two steps on a node have two.
+    It is computed from the job and step, so that all tasks of a step get the
+    same port, and two steps on a node get different ones.
 
     Args:
-        environment (Mapping[str, str]): The process's.
+        environment (Mapping[str, str]): The environment of the process.
 
     Example:
         >>> slurm_port({'SLURM_JOB_ID': '12', 'SLURM_STEP_ID': '3'})
@@ -87,10 +89,10 @@ def slurm_port(environment: Mapping[str, str]) -> int:
 
 
 def first_host(nodes: str) -> str:
-    """The first of a Slurm list of nodes.
+    """Return the first node in a list of Slurm.
 
     Args:
-        nodes (str): As in ``SLURM_NODELIST``.
+        nodes (str): The list, in the format of ``SLURM_NODELIST``.
 
     Example:
         >>> first_host('gpu[07-09,12],cpu1')
@@ -111,7 +113,8 @@ def _check_environment(launcher: str) -> None:
     missing = [name for name in needed if not os.environ.get(name)]
     if not missing:
         return
-    # a batch script has a job's variables, and would wait for others for ever
+    # A batch script has the variables of its job, but it is no task of it, and
+    # would wait for the others forever.
     outside = (
         'a task of srun'
         if launcher == 'slurm'
@@ -124,9 +127,9 @@ def _check_environment(launcher: str) -> None:
     )
 
 
-def _set_meeting_point(port) -> None:
+def _set_master_address(port) -> None:
     environment = os.environ
-    # the name of a lone node need not be known to itself
+    # A node may be unable to resolve its own name.
     alone = environment.get('SLURM_NNODES') == '1'
     environment.setdefault(
         'MASTER_ADDR',
@@ -152,7 +155,7 @@ def _init_on_cpu(launcher: str, options: dict) -> None:
 
 
 def _set_wrapper(cfg: Config) -> None:
-    """A process on a CPU has no device of its own, which DDP asks for."""
+    """Set `device_ids=None`, which DDP requires of a process on a CPU."""
     if cfg.get('model_wrapper_cfg') is None:
         cfg.model_wrapper_cfg = ConfigDict(
             type='MMDistributedDataParallel',

@@ -1,4 +1,4 @@
-"""From a config and command-line flags to a runner; shared by ``tools/``."""
+"""Trains and tests from the command line: ``train.py`` and ``test.py``."""
 
 import argparse
 import os
@@ -28,27 +28,28 @@ from ..checkpoints.verification import (
     check_pretrained_fits,
     is_first_process,
 )
-from ..models import AnchoredImageClassifier
+from ..models import AnchoredImageClassifier, AnchoringDataPreprocessor
 from ..utils.config import read_config, type_name
-from ..utils.files import user_path, whole_files
+from ..utils.files import check_folder, check_out, user_path, whole_files
 from ..utils.locks import NoLocks, only_run
 from .cli import add_cfg_options
 from .distributed import init_distributed
+from .hooks.k_reference_hook import KReferenceHook
 from .reference_flags import add_reference_flags, set_references
+from .reference_source import anchored_model
 from .resume import (
     check_resumable,
+    fault_tolerance,
     latest_checkpoint,
     resume_command,
-    surviving_faults,
 )
-from .run_checks import check_anchoring, check_out, check_work_dir
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 METRIC_FILES = '.json', '.yaml', '.yml', '.pkl', '.pickle'
 
 
 def train_parser() -> argparse.ArgumentParser:
-    """The flags of ``tools/train.py``, named as MMPretrain's."""
+    """Make the parser of ``tools/train.py``, with MMPretrain's flags."""
     parser = argparse.ArgumentParser(
         description='Train a model from a config, anchored or standard.'
     )
@@ -59,8 +60,8 @@ def train_parser() -> argparse.ArgumentParser:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint; without one, from the latest in '
-        'the work dir',
+        help='resume from this checkpoint, or from the latest one in the work '
+        'dir if none is named',
     )
     parser.add_argument(
         '--no-validate', action='store_true', help='do not validate'
@@ -68,20 +69,20 @@ def train_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale the learning rate by the real batch size over the '
-        "config's",
+        help='scale the learning rate by the ratio of the batch size to that '
+        'of the config',
     )
     parser.add_argument(
         '--no-persistent-workers',
         action='store_true',
-        help='start data-loading workers anew every epoch',
+        help='start new data-loading workers in every epoch',
     )
     _add_common_flags(parser)
     return parser
 
 
 def test_parser() -> argparse.ArgumentParser:
-    """The flags of ``tools/test.py``, named as MMPretrain's."""
+    """Make the parser of ``tools/test.py``, with MMPretrain's flags."""
     parser = argparse.ArgumentParser(
         description='Test a checkpoint, anchored or standard.'
     )
@@ -111,7 +112,7 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--work-dir',
         type=user_path,
-        help='where logs and checkpoints go (default: work_dirs/CONFIG)',
+        help='folder for logs and checkpoints (default: work_dirs/CONFIG)',
     )
     parser.add_argument(
         '--amp', action='store_true', help='automatic mixed precision'
@@ -133,23 +134,23 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
 def train(
     argv: Sequence[str] | None = None, hooks: Sequence[Hook] = ()
 ) -> None:
-    """Train as the command line says.
+    """Train a model according to command-line arguments.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None: those of
-            the process.
-        hooks (Sequence[Hook]): More than the config has, which no config can
-            name: one that moves a progress bar, say. Defaults to none.
+        argv (Sequence[str], optional): The arguments. Defaults to None: those
+            of the process.
+        hooks (Sequence[Hook]): Hooks to add to those of the config, such as
+            one that moves a progress bar. Defaults to none.
 
     Raises:
-        FileNotFoundError: The config or the checkpoint is not there.
+        FileNotFoundError: The config or the checkpoint does not exist.
         OSError: A checkpoint can't be written.
         TypeError: The data preprocessor anchors and the model does not.
-        ValueError: A checkpoint is damaged, holds code or is of another
-            architecture, a pretrained file is missing, the work dir can't be
-            written to or another training writes to it, --amp meets another
-            optimizer wrapper, or nothing
-            fills the reference bank.
+        ValueError: A checkpoint is damaged, contains code or is of another
+            architecture; a pretrained file is missing; the work dir can't be
+            written to, or another training writes to it; ``--amp`` can't
+            replace the optimizer wrapper; or no hook fills the reference
+            bank.
     """
     args = train_parser().parse_args(argv)
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
@@ -178,7 +179,7 @@ def _train(
         cfg.load_from = None if args.resume == 'auto' else args.resume
     start = cfg.get('load_from')
     if start is None and cfg.get('resume'):
-        # named, so that the host doesn't look for itself
+        # Name the checkpoint, so that MMEngine does not choose one itself.
         start = cfg.load_from = latest_checkpoint(cfg.work_dir)
     if start is not None and cfg.get('resume'):
         check_resumable(start, cfg.work_dir, argv)
@@ -189,8 +190,8 @@ def _train(
         for name in LOADERS:
             if cfg.get(name):
                 cfg[name].persistent_workers = False
-    check_work_dir(cfg.work_dir)
-    with _only_training(cfg.work_dir):
+    check_folder(cfg.work_dir, 'a work dir', '--work-dir')
+    with _lock_work_dir(cfg.work_dir):
         runner = build_runner(cfg)
         for hook in hooks:
             runner.register_hook(hook)
@@ -198,51 +199,75 @@ def _train(
         model = getattr(runner.model, 'module', runner.model)
         if isinstance(model, AnchoredImageClassifier):
             check_pretrained_fits(model, cfg.model)
-        with surviving_faults(runner, f'`{resume_command(argv)}`'):
+        with fault_tolerance(runner, f'`{resume_command(argv)}`'):
             runner.train()
 
 
+def check_anchoring(runner: Runner) -> None:
+    """Check that a runner has all parts of anchored training.
+
+    Args:
+        runner (Runner): A runner whose training has not started.
+
+    Raises:
+        TypeError: The data preprocessor anchors and the model does not.
+        ValueError: The model anchors and no hook fills its reference bank.
+    """
+    model = runner.model
+    model = getattr(model, 'module', model)
+    if isinstance(
+        getattr(model, 'data_preprocessor', None), AnchoringDataPreprocessor
+    ):
+        anchored_model(runner)
+        if not any(isinstance(hook, KReferenceHook) for hook in runner.hooks):
+            raise ValueError(
+                'Expected `KReferenceHook` in `custom_hooks` to fill the '
+                'reference bank of an anchored model, but there is none. Add '
+                "dict(type='KReferenceHook')."
+            )
+
+
 @contextmanager
-def _only_training(work_dir: str) -> Iterator[None]:
-    """Keep other trainings out of a work dir: each would remove files."""
+def _lock_work_dir(work_dir: str) -> Iterator[None]:
+    """Lock a work dir: two trainings would remove each other's files."""
     with ExitStack() as stack:
         if is_first_process():
             try:
                 stack.enter_context(
                     only_run(Path(work_dir), 'name another with --work-dir')
                 )
-            except NoLocks as error:  # of a file system; training can do so
+            except NoLocks as error:  # Train without a lock.
                 warnings.warn(str(error))
         yield
 
 
 def test(argv: Sequence[str] | None = None) -> dict:
-    """Test as the command line says.
+    """Test a checkpoint according to command-line arguments.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None: those of
-            the process.
+        argv (Sequence[str], optional): The arguments. Defaults to None: those
+            of the process.
 
     Returns:
         dict: The metrics.
 
     Raises:
-        FileNotFoundError: The config or the checkpoint is not there.
-        ValueError: The checkpoint is damaged, holds code, does not have all
-            of the model's weights or has its classes in another order than
-            the test set, the work dir can't be written to, or flags on
-            references meet a config without ``KReferenceHook``.
+        FileNotFoundError: The config or the checkpoint does not exist.
+        ValueError: The checkpoint is damaged, contains code, lacks weights of
+            the model or orders the classes differently than the test set; the
+            work dir can't be written to; or flags on references are given,
+            but the config has no ``KReferenceHook``.
     """
     parser = test_parser()
     args = parser.parse_args(argv)
-    pickles = args.out_item == 'pred'
+    writes_predictions = args.out_item == 'pred'
     suffix = Path(args.out or '').suffix
-    if args.out and pickles and suffix not in ('.pkl', '.pickle'):
+    if args.out and writes_predictions and suffix not in ('.pkl', '.pickle'):
         parser.error(
             '--out with predictions has to end in .pkl, but got '
             f'{args.out}; --out-item metrics writes .json'
         )
-    if args.out and not pickles and suffix not in METRIC_FILES:
+    if args.out and not writes_predictions and suffix not in METRIC_FILES:
         parser.error(
             '--out with metrics has to end in .json, .yaml or .pkl, '
             f'but got {args.out}'
@@ -264,13 +289,13 @@ def _test(args: argparse.Namespace) -> dict:
         _enable_tta(cfg)
     runner = build_runner(cfg)
     runner.register_hook(WholeModelHook(args.checkpoint))
-    pickles = args.out_item == 'pred'
-    if args.out and pickles:
+    writes_predictions = args.out_item == 'pred'
+    if args.out and writes_predictions:
         runner.test_evaluator.metrics.append(
             DumpResults(out_file_path=args.out)
         )
     metrics = runner.test()
-    if args.out and not pickles and is_main_process():
+    if args.out and not writes_predictions and is_main_process():
         out = Path(args.out)
         with whole_files(out.parent) as partial:
             mmengine.dump(metrics, partial / out.name)
@@ -278,13 +303,17 @@ def _test(args: argparse.Namespace) -> dict:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """A runner of the config's ``runner_type``, MMEngine's by default.
+    """Build the runner of a config.
+
+    Args:
+        cfg (Config): The config, with ``work_dir``. Its ``runner_type``
+            defaults to MMEngine's runner.
 
     Raises:
         ValueError: The work dir can't be written to, or the process was not
             started by the config's launcher.
     """
-    check_work_dir(cfg.work_dir)
+    check_folder(cfg.work_dir, 'a work dir', '--work-dir')
     init_distributed(cfg)
     if 'runner_type' in cfg:
         runner = RUNNERS.build(cfg)
@@ -301,7 +330,7 @@ def _load_config(args: argparse.Namespace) -> Config:
         if cfg.get(name):
             cfg[name] = _loader_defaults(cfg[name], args.no_pin_memory)
     cfg.launcher = args.launcher
-    # seconds that ranks wait for one that died, where the host waits 1800
+    # Ranks wait so many seconds for one that died; MMEngine's default is 1800.
     dist_cfg = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
     dist_cfg.setdefault('timeout', 600)
     if args.work_dir:
@@ -312,7 +341,7 @@ def _load_config(args: argparse.Namespace) -> Config:
 
 
 def _loader_defaults(loader: dict, no_pin_memory: bool) -> ConfigDict:
-    """What MMPretrain's own tools set where a config is silent."""
+    """Add the defaults that MMPretrain's tools give a data loader."""
     defaults = dict(
         pin_memory=True,
         persistent_workers=loader.get('num_workers', 0) > 0,

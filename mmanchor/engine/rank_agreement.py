@@ -1,4 +1,4 @@
-"""Whether all processes of a run start from the same, and how they do."""
+"""Lets all processes of a run start from the same images and state."""
 
 import hashlib
 import pickle
@@ -11,43 +11,46 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 
 from ..models import AnchoredImageClassifier
 
-PATIENCE = timedelta(days=7)  # drawing from all of a large set takes hours
+# Reading references from all images of a large set takes hours.
+READ_TIMEOUT = timedelta(days=7)
 
 
-def from_first_rank(
+def read_on_first_rank(
     read: Callable[[], tuple[torch.Tensor, str]],
 ) -> tuple[torch.Tensor, str]:
-    """Let rank 0 read images, and pass them on to the other ranks.
+    """Read images on rank 0, and send them to the other ranks.
 
-    The others wait as long as it takes, whatever the timeout of their process
-    group is: they wait in a group of their own. If rank 0 dies they learn of
-    it at once. What it raises is raised by all.
+    The other ranks wait in a process group of their own, whose timeout is
+    long enough for any data set. If rank 0 dies, they fail at once. An error
+    of rank 0 is raised on all ranks.
 
     Args:
-        read (Callable): Returns images and words on them; called by rank 0.
+        read (Callable): A function that returns images and a description of
+            them. Only rank 0 calls it.
 
     Returns:
-        Tuple[torch.Tensor, str]: What it returned, on all ranks; the images
-        are on the CPU on all but rank 0.
+        Tuple[torch.Tensor, str]: The result of ``read``, on all ranks. On the
+        ranks after the first, the images are on the CPU.
 
     Example:
-        >>> from_first_rank(lambda: (torch.zeros(1), 'alone'))[1]
+        >>> read_on_first_rank(lambda: (torch.zeros(1), 'alone'))[1]
         'alone'
     """
     if get_world_size() == 1:
         return read()
-    dist.barrier()  # a rank that never comes is missed after the usual time
-    group = dist.new_group(backend='gloo', timeout=PATIENCE)
-    images, words, error = torch.empty(0), '', None
+    # A rank that never arrives raises here, after the usual timeout.
+    dist.barrier()
+    group = dist.new_group(backend='gloo', timeout=READ_TIMEOUT)
+    images, description, error = torch.empty(0), '', None
     if get_rank() == 0:
         try:
-            images, words = read()
-        except Exception as raised:  # whatever datasets raise
+            images, description = read()
+        except Exception as raised:  # A dataset may raise anything.
             error = raised
-    said = [(_portable(error), words, images.shape, images.dtype)]
-    dist.broadcast_object_list(said, group=group)
-    theirs, words, shape, dtype = said[0]
-    if theirs is None:
+    message = [(_portable(error), description, images.shape, images.dtype)]
+    dist.broadcast_object_list(message, group=group)
+    error_of_first, description, shape, dtype = message[0]
+    if error_of_first is None:
         on_cpu = (
             images.cpu().contiguous()
             if get_rank() == 0
@@ -56,16 +59,16 @@ def from_first_rank(
         dist.broadcast(on_cpu, 0, group)
         images = images if get_rank() == 0 else on_cpu
     dist.destroy_process_group(group)
-    if error is not None or theirs is not None:
-        raise error or theirs
-    return images, words
+    if error is not None or error_of_first is not None:
+        raise error or error_of_first
+    return images, description
 
 
 def _portable(error: Exception | None) -> Exception | None:
-    """The error, or its words where other processes can't have it itself."""
+    """Return an error that can be pickled, with the same message."""
     try:
         copied = pickle.loads(pickle.dumps(error))
-    except Exception:  # of a class that only one process has, say
+    except Exception:  # Its class may exist in this process only.
         copied = None
     if str(copied) == str(error):
         return error
@@ -73,19 +76,19 @@ def _portable(error: Exception | None) -> Exception | None:
 
 
 def check_ranks_agree(parts: dict[str, torch.Tensor | int]) -> None:
-    """Refuse to start where a rank has something else than rank 0.
+    """Raise if a rank starts from other values than rank 0.
 
-    All ranks get the same error, so that none waits for another.
+    All ranks raise the same error, so that none waits for another.
 
     Args:
-        parts (Dict[str, torch.Tensor | int]): What has to be the same, by
-            name; all ranks name the same.
+        parts (Dict[str, torch.Tensor | int]): The values that have to be the
+            same on all ranks, by name. All ranks pass the same names.
 
     Raises:
-        ValueError: Something differs: what, and on which ranks.
+        ValueError: A value differs. The message names it and the ranks.
 
     Example:
-        >>> check_ranks_agree(dict(iteration=3))  # alone, it always agrees
+        >>> check_ranks_agree(dict(iteration=3))  # one process always agrees
     """
     if get_world_size() == 1:
         return
@@ -104,18 +107,18 @@ def check_ranks_agree(parts: dict[str, torch.Tensor | int]) -> None:
             for name, ranks in differing.items()
         )
         raise ValueError(
-            f'Expected all ranks to start from the same, but {described}. '
-            'Let all see the same data and the same work dir, start from one '
-            'checkpoint (`--resume CHECKPOINT`), and give all one seed.'
+            'Expected all ranks to start from the same state, but '
+            f'{described}. Give all ranks the same data, the same work dir, '
+            'the same checkpoint (`--resume CHECKPOINT`) and the same seed.'
         )
 
 
 def check_start(epoch: int, model: AnchoredImageClassifier) -> None:
-    """Refuse ranks that don't train the same model on.
+    """Raise if ranks would train from different states.
 
     Args:
-        epoch (int): The next one.
-        model (AnchoredImageClassifier): Before it trains.
+        epoch (int): The next epoch.
+        model (AnchoredImageClassifier): The model before training.
 
     Raises:
         ValueError: See :func:`check_ranks_agree`.

@@ -1,4 +1,4 @@
-"""Flags that say how references are used at test."""
+"""Command-line flags that set how references are used at test."""
 
 import argparse
 
@@ -18,72 +18,79 @@ _OF_PROTOCOL = ('protocol', 'num_candidates')
 def add_reference_flags(
     parser: argparse.ArgumentParser, several: bool = False
 ) -> None:
-    """Add the flags that say how references are used.
+    """Add the flags that set how references are used.
 
     Args:
-        parser (argparse.ArgumentParser): Of a tool that tests.
-        several (bool): Whether several K may be given, for a test each.
-            Defaults to False.
+        parser (argparse.ArgumentParser): The parser of a tool that tests.
+        several (bool): Whether ``--num-references`` takes several K, each of
+            which is tested. Defaults to False.
     """
     group = parser.add_argument_group(
-        'references', 'the config says it where a flag is left out'
+        'references', 'a flag that is left out does not change the config'
     )
     group.add_argument(
         '--num-references',
         type=int,
         nargs='+' if several else None,
         metavar='K',
-        help='references to average, or at most K with adaptive',
+        help='number of references to average; the most, with adaptive',
     )
     group.add_argument(
         '--protocol',
         metavar='NAME',
-        help='mean over K; single: the first one; transduction: the best of '
-        'M for each image; adaptive: as many as an image needs; or one that '
-        'the config imports',
+        help='mean: average over K; single: use the first one; transduction: '
+        'use the best of M for each image; adaptive: use as many as an image '
+        'needs; or a protocol that the config imports',
     )
     group.add_argument(
         '--num-candidates',
         type=int,
         metavar='M',
-        help='candidates of transduction (default: 50)',
+        help='number of candidates of transduction (default: 50)',
     )
     group.add_argument(
         '--select',
         choices=SELECT,
-        help='draw other references than the checkpoint has: at random, per '
-        'class, or the mean of all',
+        help='draw new references instead of those in the checkpoint: at '
+        'random, per class, or the mean of all images',
     )
     group.add_argument(
         '--source',
         type=user_path,
         metavar='FOLDER',
-        help='draw other references than the checkpoint has, from a folder',
+        help='draw new references from a folder instead of those in the '
+        'checkpoint',
     )
     group.add_argument(
         '--uncertainty',
         nargs='+',
         metavar='NAME',
-        help='measures that predictions (--out) carry: all, or some of '
-        f'{", ".join(UNCERTAINTIES.module_dict)}, and of those that the '
-        'config imports',
+        help='measures of uncertainty in the predictions of --out: all, or '
+        f'some of {", ".join(UNCERTAINTIES.module_dict)}, and of those that '
+        'the config imports',
     )
 
 
 def set_references(cfg: Config, args: argparse.Namespace) -> None:
-    """Change a config's ``KReferenceHook`` as the flags say.
+    """Change the ``KReferenceHook`` of a config according to the flags.
+
+    Args:
+        cfg (Config): The config, which is changed in place.
+        args (argparse.Namespace): The flags of :func:`add_reference_flags`,
+            and ``tta``.
 
     Raises:
-        ValueError: There is none, the protocol does not take
-            ``--num-candidates`` or ``--num-references``, no protocol or
-            measure has that name, or ``--uncertainty`` meets ``--tta``.
+        ValueError: The config has no ``KReferenceHook``, the protocol does
+            not take ``--num-candidates`` or ``--num-references``, no protocol
+            or measure has that name, or ``--uncertainty`` and ``--tta`` are
+            combined.
     """
-    asked = {
+    flags = {
         name: getattr(args, name)
         for name in (*_OF_HOOK, *_OF_PROTOCOL)
         if getattr(args, name) is not None
     }
-    if not asked:
+    if not flags:
         return
     if args.tta and args.uncertainty:
         raise ValueError(
@@ -93,23 +100,26 @@ def set_references(cfg: Config, args: argparse.Namespace) -> None:
         )
     hooks = reference_hooks(cfg)
     if not hooks:
-        flags = ', '.join('--' + name.replace('_', '-') for name in asked)
+        words = ', '.join('--' + name.replace('_', '-') for name in flags)
         raise ValueError(
             'Expected `KReferenceHook` in `custom_hooks` for '
-            f'{flags} to change, but there is none.'
+            f'{words} to change, but there is none. Add it, or drop the flags.'
         )
     hook = hooks[0]
-    hook.update({k: asked[k] for k in _OF_HOOK if k in asked})
-    if 'all' in asked.get('uncertainty', ()):
+    hook.update({k: flags[k] for k in _OF_HOOK if k in flags})
+    if 'all' in flags.get('uncertainty', ()):
         hook['uncertainty'] = 'all'
     check_uncertainty(hook.get('uncertainty', ()))
-    if 'source' in asked or 'select' in asked:
+    if 'source' in flags or 'select' in flags:
         hook['redraw'] = True
     hook['protocol'] = _protocol(hook.get('protocol', 'mean'), args)
 
 
 def _protocol(config, args) -> dict:
-    """The config's protocol, with its arguments unless another is asked."""
+    """Return the config of the protocol after applying the flags.
+
+    The arguments in the config are kept unless ``--protocol`` names another.
+    """
     config = dict(type=config) if isinstance(config, str) else dict(config)
     if args.protocol not in (None, config['type']):
         config = dict(type=args.protocol)
@@ -122,13 +132,13 @@ def _protocol(config, args) -> dict:
                 '--protocol transduction.'
             )
         config['num_candidates'] = args.num_candidates
-    asked = args.num_references
-    protocol = build_protocol(config)  # an unknown name is refused here
-    needed = asked and protocol.references_needed(asked)
-    if needed != asked:
+    given = args.num_references
+    protocol = build_protocol(config)  # raises if the name is unknown
+    needed = given and protocol.references_needed(given)
+    if needed != given:
         raise ValueError(
             f'Expected no --num-references with the protocol {name!r}, which '
-            f'needs {needed}, but got {asked}. Drop it'
+            f'needs {needed}, but got {given}. Drop it'
             f'{", or use --num-candidates." if needed > 1 else "."}'
         )
     return config

@@ -1,4 +1,4 @@
-"""Where the references of a run come from."""
+"""Finds the dataset that the references of a run are drawn from."""
 
 import inspect
 import os
@@ -17,7 +17,10 @@ from ..utils.config import evaluation_pipeline, scope_of, type_name
 
 
 def anchored_model(runner: Runner) -> AnchoredImageClassifier:
-    """The anchored classifier a runner holds, out of its wrappers.
+    """Return the anchored classifier of a runner, without its wrappers.
+
+    Args:
+        runner (Runner): The runner of a training or a test.
 
     Raises:
         TypeError: The model or its data preprocessor does not anchor.
@@ -26,7 +29,7 @@ def anchored_model(runner: Runner) -> AnchoredImageClassifier:
     while not isinstance(model, AnchoredImageClassifier) and isinstance(
         getattr(model, 'module', None), torch.nn.Module
     ):
-        model = model.module  # DDP, test-time augmentation
+        model = model.module  # The wrapper is DDP or test-time augmentation.
     if isinstance(model, AnchoredImageClassifier):
         return model
     preprocessor = getattr(model, 'data_preprocessor', None)
@@ -43,11 +46,14 @@ def anchored_model(runner: Runner) -> AnchoredImageClassifier:
 
 
 def only_plots_schedule(runner: Runner) -> bool:
-    """Whether the model only stands in for one, to plot a schedule.
+    """Return whether MMPretrain's ``vis_scheduler.py`` runs the hooks.
 
-    MMPretrain's ``vis_scheduler.py`` runs all hooks of a config on a model
-    that is no classifier, with a runner that has no config and a list in
-    place of a loader.
+    To plot a learning-rate schedule, that script runs all hooks of a config
+    with a placeholder model, a runner without a config, and a list instead of
+    a data loader. Hooks then have nothing to do.
+
+    Args:
+        runner (Runner): The runner that calls a hook.
     """
     model = getattr(runner.model, 'module', runner.model)
     if isinstance(model, (BaseClassifier, BaseTTAModel)):
@@ -56,13 +62,13 @@ def only_plots_schedule(runner: Runner) -> bool:
 
 
 def is_training(runner: Runner) -> bool:
-    """Whether a runner trains, rather than tests."""
-    # a property of the same name would build the loop
+    """Return whether a runner trains, rather than tests."""
+    # The property `train_loop` would build the loop.
     return isinstance(runner._train_loop, BaseLoop)
 
 
 def loaded_training_set(runner: Runner):
-    """The training set of a runner that trains; None of one that tests."""
+    """Return the training set of a runner, or None if the runner tests."""
     return runner.train_dataloader.dataset if is_training(runner) else None
 
 
@@ -72,18 +78,20 @@ def source_dataset(
     training=None,
     reference_set: ReferenceSet | None = None,
 ):
-    """The dataset that references are drawn from, with the test pipeline.
+    """Return the dataset that references are drawn from.
+
+    Its images go through the test pipeline.
 
     Args:
-        cfg (Config): Of a training or a test.
+        cfg (Config): The config of a training or a test.
         source (dict | str, optional): See
             :class:`~mmanchor.engine.KReferenceHook`.
         training (Dataset, optional): The training set, if it is loaded.
-        reference_set (ReferenceSet, optional): What a source that is not
-            given is narrowed to.
+        reference_set (ReferenceSet, optional): The subset to draw from if
+            there is no ``source``.
 
     Raises:
-        ValueError: There is none, or it can't be read.
+        ValueError: There is no dataset, or it can't be read.
     """
     with scope_of(cfg):
         if source is not None:
@@ -94,15 +102,15 @@ def source_dataset(
 
 
 def dataset_of_set(cfg: Config, reference_set: ReferenceSet, training=None):
-    """The dataset that a reference set is a part of, with its pipeline.
+    """Return the dataset that a reference set is a subset of.
 
     Args:
-        cfg (Config): Of a training or a test.
-        reference_set (ReferenceSet): Which.
+        cfg (Config): The config of a training or a test.
+        reference_set (ReferenceSet): The reference set.
         training (Dataset, optional): The training set, if it is loaded.
 
     Raises:
-        ValueError: It can't be read.
+        ValueError: The dataset can't be read.
     """
     with scope_of(cfg):
         if reference_set.dataset is None:
@@ -117,7 +125,7 @@ def _named_dataset(cfg: Config, source: dict | str, what: str):
             raise ValueError(
                 'Expected `source` to be a folder of images '
                 f'or a dataset config, but got {source!r}, '
-                'which is no folder.'
+                'which is no folder. Correct the path.'
             )
         config = dict(
             type='mmpretrain.CustomDataset', data_root=source, with_label=False
@@ -150,7 +158,7 @@ def _named_dataset(cfg: Config, source: dict | str, what: str):
 
 
 def _takes_pipeline(config: dict) -> bool:
-    """Whether a dataset can be given a pipeline; torchvision's can't be."""
+    """Return whether a dataset takes a pipeline; torchvision's do not."""
     kind = config['type']
     if isinstance(kind, str):
         with DATASETS.switch_scope_and_registry(None) as registry:
@@ -168,14 +176,14 @@ def _takes_pipeline(config: dict) -> bool:
 
 
 def training_set(cfg: Config, loaded=None):
-    """The training set, with the test pipeline.
+    """Return the training set with the test pipeline.
 
     Args:
-        cfg (Config): Of a training or a test.
-        loaded (Dataset, optional): It, if it is loaded.
+        cfg (Config): The config of a training or a test.
+        loaded (Dataset, optional): The training set, if it is loaded.
 
     Raises:
-        ValueError: The config has none, or it can't be read.
+        ValueError: The config has no training set, or it can't be read.
     """
     dataset = loaded
     if dataset is None:

@@ -1,4 +1,4 @@
-"""Going on from what a run left."""
+"""Resumes interrupted runs, and prepares runs for interruptions."""
 
 import os
 import shlex
@@ -24,46 +24,47 @@ from .hooks.stop_on_signal_hook import StopOnSignalHook
 def resume_command(
     argv: Sequence[str] | None = None, checkpoint: str | None = None
 ) -> str:
-    """How to go on with a run of ``tools/train.py``.
+    """Return the command that resumes a run of ``tools/train.py``.
 
     Args:
-        argv (Sequence[str], optional): Its arguments. Defaults to None: those
-            of the process.
-        checkpoint (str, optional): Where from. Defaults to None: the latest.
+        argv (Sequence[str], optional): The arguments of the run. Defaults to
+            None: those of the process.
+        checkpoint (str, optional): The checkpoint to resume from. Defaults to
+            None: the latest one.
 
     Example:
         >>> resume_command(['my.py', '--resume', 'a.pth', '--amp'], 'b.pth')
         'python tools/train.py my.py --amp --resume b.pth'
     """
     words = program() if argv is None else ['python', 'tools/train.py']
-    kept, rest = [], list(sys.argv[1:] if argv is None else argv)
+    arguments, rest = [], list(sys.argv[1:] if argv is None else argv)
     while rest:
         word = rest.pop(0)
         if word == '--resume' and rest and not rest[0].startswith('-'):
             rest.pop(0)
         if word.partition('=')[0] != '--resume':
-            kept.append(word)
-    kept += ['--resume'] + ([checkpoint] if checkpoint else [])
-    return shlex.join([*words, *kept])
+            arguments.append(word)
+    arguments += ['--resume'] + ([checkpoint] if checkpoint else [])
+    return shlex.join([*words, *arguments])
 
 
 def latest_checkpoint(work_dir: str) -> str | None:
-    """What a run in a work dir goes on from.
+    """Find the checkpoint that a run in a work dir resumes from.
 
-    ``last_checkpoint`` names it, by a path that is wrong in a work dir that
-    was moved, and that of the original in one that was copied: a file of that
-    name in the work dir itself comes first. Where no checkpoint is named, it
-    is the newest whole one that is there.
+    The file ``last_checkpoint`` contains its path. After the work dir was
+    moved or copied, that path is wrong or belongs to the original, so a file
+    of the same name in the work dir itself comes first. Without
+    ``last_checkpoint``, it is the newest complete checkpoint.
 
     Args:
-        work_dir (str): Of the run.
+        work_dir (str): The work dir of the run.
 
     Returns:
-        str | None: None where there is no checkpoint. What is named is
-        returned even if it is not there.
+        str | None: The path, or None if there is no checkpoint. The path from
+        ``last_checkpoint`` is returned even if no such file exists.
 
     Raises:
-        ValueError: There are checkpoints, and none of them is whole.
+        ValueError: There are checkpoints, but all of them are damaged.
     """
     named = last_checkpoint(work_dir)
     if named is not None and '\0' not in named:
@@ -71,13 +72,13 @@ def latest_checkpoint(work_dir: str) -> str | None:
         return (
             named if os.path.isfile(named) and not os.path.isfile(own) else own
         )
-    newest = newest_whole(work_dir)
+    newest = newest_complete_checkpoint(work_dir)
     if newest is None and _checkpoints(work_dir):
         raise ValueError(
-            f'Expected a whole checkpoint in {work_dir} to go on from, but '
+            f'Expected a whole checkpoint in {work_dir} to resume from, but '
             f'{", ".join(path.name for path in _checkpoints(work_dir))} are '
             'damaged, and `last_checkpoint` names none. Move them away to '
-            'start anew.'
+            'start again.'
         )
     return newest
 
@@ -91,10 +92,10 @@ def _checkpoints(folder: str) -> list[Path]:
 
 
 def _age(path: Path) -> tuple:
-    """What sorts checkpoints from the newest on.
+    """Return a key that sorts checkpoints from the newest to the oldest.
 
-    Times of files are those of copying where a folder was copied, in any
-    order; the iteration is in the file.
+    The iteration in the file comes first, because copying a folder changes
+    the times of its files.
     """
     try:
         meta = load_local(str(path), 'meta')['meta']
@@ -106,43 +107,45 @@ def _age(path: Path) -> tuple:
 def check_resumable(
     path: str, work_dir: str, argv: Sequence[str] | None
 ) -> None:
-    """Refuse a checkpoint that is not whole, and name the one before it.
+    """Raise if a checkpoint is damaged, and name the one before it.
 
     Args:
-        path (str): To resume from.
-        work_dir (str): Where others may be.
+        path (str): The checkpoint to resume from.
+        work_dir (str): The folder of other checkpoints.
         argv (Sequence[str], optional): See :func:`resume_command`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It was cut short or damaged.
+        ValueError: The file was cut short or damaged.
     """
     try:
         check_checkpoint(path)
     except (FileNotFoundError, ValueError) as error:
-        before = newest_whole(os.path.dirname(path) or work_dir, path)
+        before = newest_complete_checkpoint(
+            os.path.dirname(path) or work_dir, path
+        )
         advice = (
-            f'The one before is whole: go on from it with `'
-            f'{resume_command(argv, before)}`.'
+            'The checkpoint before it is whole: resume from that with '
+            f'`{resume_command(argv, before)}`.'
             if before
-            else 'No other in its folder is whole: start anew, without '
-            '`--resume`.'
+            else 'No other checkpoint in its folder is whole: start again, '
+            'without `--resume`.'
         )
         raise type(error)(f'{error} {advice}') from error
 
 
-def newest_whole(folder: str, but: str = '') -> str | None:
-    """The newest checkpoint in a folder that a run can go on from.
+def newest_complete_checkpoint(folder: str, excluded: str = '') -> str | None:
+    """Return the newest checkpoint in a folder that is not damaged.
 
     Args:
-        folder (str): Where to look.
-        but (str): Which to leave out.
+        folder (str): The folder to search.
+        excluded (str): A checkpoint that is left out. Defaults to none.
 
     Returns:
-        str | None: None where there is none.
+        str | None: The path, or None if there is no such checkpoint.
     """
-    found = [path for path in _checkpoints(folder) if str(path) != but]
-    for path in sorted(found, key=_age):
+    paths = [path for path in _checkpoints(folder) if str(path) != excluded]
+    for path in sorted(paths, key=_age):
         try:
             check_checkpoint(str(path))
         except ValueError:
@@ -152,20 +155,21 @@ def newest_whole(folder: str, but: str = '') -> str | None:
 
 
 @contextmanager
-def surviving_faults(runner: Runner, command: str) -> Iterator[None]:
-    """Let a runner write checkpoints atomically, and heed signals.
+def fault_tolerance(runner: Runner, command: str) -> Iterator[None]:
+    """Let a runner write checkpoints atomically, and save on signals.
 
-    Its config stays as it is, so that it is one for the host's tools, too. A
-    checkpoint hook of the user's own stays, and then signals do what they
-    always did.
+    The config does not change, so that MMPretrain's tools can use it too. A
+    checkpoint hook of the user's own is not replaced; signals then have their
+    usual effect.
 
     Args:
-        runner (Runner): Before it trains.
-        command (str): How to go on after a signal.
+        runner (Runner): The runner before it trains.
+        command (str): The command that resumes the run after a signal.
     """
     for hook in runner.hooks:
         if type(hook) is CheckpointHook:
-            hook.__class__ = AtomicCheckpointHook  # it adds no state
+            # The subclass adds no state.
+            hook.__class__ = AtomicCheckpointHook
     kinds = {type(hook) for hook in runner.hooks}
     if AtomicCheckpointHook in kinds and StopOnSignalHook not in kinds:
         runner.register_hook(StopOnSignalHook(command))

@@ -52,7 +52,7 @@ def fold_checkpoint(
             answers differently. Nothing is written then.
     """
     model, saved = load_anchored(cfg, checkpoint, allow_code)
-    model.reference_bank.use(1)  # independently of the config's protocol
+    model.reference_bank.use(1)  # Whatever the config's protocol is.
     folded = fold_reference(model)
     place = None if model.place is None else model.place.settings()
     plain = folded_config(cfg, folded, model.stem, place)

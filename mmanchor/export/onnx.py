@@ -59,7 +59,7 @@ class ExportableModel(nn.Module):
 def _join_windows(windows, height, width, window_size):
     """Join windows of attention into one map, for any batch size.
 
-    The host's function converts the batch size to `int`, which would make it
+    MMPretrain's function converts the batch size to `int`, which would make it
     a constant of the traced program.
     """
     rows, columns = height // window_size, width // window_size

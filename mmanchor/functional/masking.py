@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from ..registry import MASKED_TARGETS, build_registered, registered_name
-from ..utils.transfer import copy_to_device
+from ..utils.pytorch import copy_to_device
 
 MASK_BY = ('batch', 'sample')
 MASK_COIN = ('shared', 'rank')

@@ -20,7 +20,7 @@ from ..functional import (
     stem_distance,
 )
 from ..functional.uncertainty import AVERAGE
-from ..utils.transfer import copy_to_device
+from ..utils.pytorch import copy_to_device
 from .data_preprocessor import AnchoringDataPreprocessor
 from .feature_place import FeaturePlace, anchor_features
 from .heads import mask_head

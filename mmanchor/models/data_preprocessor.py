@@ -24,9 +24,8 @@ from ..functional import (
     draw_partners,
 )
 from ..functional.masking import MASK_BY, MASK_COIN
-from ..utils.compiling import not_compiled
 from ..utils.names import check_arguments, constructors, named_arguments
-from ..utils.transfer import copy_to_device
+from ..utils.pytorch import copy_to_device, not_compiled
 from .reference_augments import ReferenceAugments
 from .row_masks import carry_mask
 

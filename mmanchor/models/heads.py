@@ -29,7 +29,7 @@ from ..functional import (
     reference_spread,
 )
 from ..functional.masking import mean_normalized_entropy
-from ..utils.compiling import not_compiled
+from ..utils.pytorch import not_compiled
 from .losses import LossCall, ReferenceMaskingLoss, split_rows
 from .row_masks import mask_of
 

@@ -7,7 +7,7 @@ from mmengine.dist import all_reduce, get_world_size
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..utils.compiling import not_compiled
+from ..utils.pytorch import not_compiled
 
 MASKED_NORM_STATS = ('skip', 'update')
 

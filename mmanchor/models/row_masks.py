@@ -6,7 +6,7 @@ from operator import attrgetter
 from mmpretrain.structures import DataSample
 
 from ..functional import RowMask
-from ..utils.compiling import not_compiled
+from ..utils.pytorch import not_compiled
 
 _FIELD = 'reference_mask_of_batch'
 _MASKED = attrgetter('reference_masked')

@@ -23,7 +23,7 @@ from ..evaluation.metrics.predicted_batch import PredictedBatch
 from ..functional import average_references, reference_spread
 from ..models import AnchoredImageClassifier
 from ..registry import UNCERTAINTIES, find_registered
-from ..utils.transfer import copy_to_device
+from ..utils.pytorch import copy_to_device
 from .candidates import LoadedModel
 from .ensembles import DeepEnsemble
 from .images import ImageBatches

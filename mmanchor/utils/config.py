@@ -1,12 +1,10 @@
-"""What configs say, however they say it."""
+"""Finds and reads config files, and looks up what configs contain."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import (
-    Any,
-)
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -16,10 +14,10 @@ from .names import did_you_mean
 
 
 def _shipped(package: Path, name: str) -> Path:
-    """The folder ``configs`` or ``tools``, of a wheel or of a clone.
+    """Return the folder ``configs`` or ``tools``, of a wheel or of a clone.
 
     A wheel has it in the package. A clone has a link to it there, or a text
-    file where the system makes no links, as on Windows.
+    file on systems without links, such as Windows.
     """
     inside = package / '.mim' / name
     return inside if inside.is_dir() else package.parent / name
@@ -29,16 +27,16 @@ CONFIG_DIR = _shipped(Path(__file__).parents[1], 'configs')
 
 
 def read_config(path: str | Path, options: dict | None = None) -> Config:
-    """Read a config file, and change it.
+    """Read a config file, and apply changes to it.
 
     Args:
         path (str | Path): See :func:`config_path`.
-        options (dict, optional): Changes, as ``{'model.backbone.depth': 18}``.
-            Defaults to None: none.
+        options (dict, optional): Changes to the config, such as
+            ``{'model.backbone.depth': 18}``. Defaults to None: no changes.
 
     Raises:
         FileNotFoundError: There is no such config.
-        ValueError: Several have that name.
+        ValueError: Several configs have that name.
     """
     cfg = Config.fromfile(config_path(path))
     cfg.merge_from_dict(options or {})
@@ -46,17 +44,16 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
 
 
 def config_path(path: str | Path) -> Path:
-    """Find a config: a file, or one that comes with mmanchor.
+    """Find a config file, which may be one that comes with mmanchor.
 
     Args:
-        path (str | Path): A file's path, or the name of a config in
-            ``CONFIG_DIR``. The name may begin with ``configs/``, go without
-            ``.py`` and, if no other file is called the same, without its
-            folder.
+        path (str | Path): The path of a file, or the name of a config in
+            ``CONFIG_DIR``. The name may begin with ``configs/``, may lack
+            ``.py`` and, if no other config has the same name, its folder.
 
     Raises:
         FileNotFoundError: There is no such config.
-        ValueError: Several have that name.
+        ValueError: Several configs have that name.
 
     Example:
         >>> config_path('digits/vit-w64_digits.py').name
@@ -81,8 +78,8 @@ def config_path(path: str | Path) -> Path:
         return known[same[0]]
     if same:
         raise ValueError(
-            f'Expected a name that one config has, but {", ".join(same)} have '
-            f'{name!r}. Name the folder, too.'
+            f'Expected the name of one config, but got {name!r}, which is the '
+            f'name of {", ".join(same)}. Add the folder.'
         )
     raise FileNotFoundError(
         'Expected a config file, or the name of a config that comes with '
@@ -96,14 +93,17 @@ def config_path(path: str | Path) -> Path:
 
 
 def type_name(config) -> str:
-    """The name of what a config builds, or of what is built already."""
+    """Return the class name of a config, or of an object."""
     kind = config['type'] if isinstance(config, dict) else type(config)
     return getattr(kind, '__name__', kind).rpartition('.')[2]
 
 
 @contextmanager
 def scope_of(cfg: Config) -> Iterator[None]:
-    """Look types up where a config says, or else among MMPretrain's.
+    """Look up types in the default scope of a config, or MMPretrain's.
+
+    Args:
+        cfg (Config): The config.
 
     Example:
         >>> with scope_of(Config(dict(default_scope='mine'))):
@@ -116,13 +116,13 @@ def scope_of(cfg: Config) -> Iterator[None]:
 
 
 def own_imports(cfg: Config) -> list[str]:
-    """Modules that a config imports, which the four lines would replace."""
+    """List the modules that a config imports."""
     imports = cfg.get('custom_imports', {}).get('imports', [])
     return [imports] if isinstance(imports, str) else list(imports)
 
 
 def reference_hooks(cfg: Config) -> list[dict]:
-    """The configs of ``KReferenceHook`` among a config's hooks."""
+    """List the configs of ``KReferenceHook`` among a config's hooks."""
     return [
         hook
         for hook in cfg.get('custom_hooks') or []
@@ -131,14 +131,17 @@ def reference_hooks(cfg: Config) -> list[dict]:
 
 
 def pretrained_files(model) -> Iterator[dict]:
-    """Files of weights that a model's config names, at any depth.
+    """Find all files of weights that a model's config names.
+
+    Args:
+        model (dict): The config of a model, or of a part of it.
 
     Yields:
-        dict: ``checkpoint``, and ``prefix`` where there is one.
+        dict: A config with ``checkpoint`` and maybe ``prefix``.
     """
     if isinstance(model, dict):
         if isinstance(model.get('pretrained'), str) and 'head' in model:
-            # a classifier's; a backbone's is a flag
+            # In a classifier it is a file; in a backbone it is a flag.
             yield dict(checkpoint=model['pretrained'])
         if 'type' in model and type_name(model) in (
             'Pretrained',
@@ -153,10 +156,13 @@ def pretrained_files(model) -> Iterator[dict]:
 
 
 def evaluation_pipeline(cfg) -> list:
-    """The pipeline that images are validated or tested with.
+    """Return the pipeline of the validation set, or else of the test set.
+
+    Args:
+        cfg (Config): The config.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The config has no such pipeline.
     """
     for name in ('val_dataloader', 'test_dataloader'):
         dataset = (cfg.get(name) or {}).get('dataset')
@@ -166,35 +172,35 @@ def evaluation_pipeline(cfg) -> list:
             inner = (
                 dataset.get('dataset') or dataset.get('datasets', [None])[0]
             )
-            if inner is None:  # a user's own may come with a pipeline
+            if inner is None:  # A user's class may set its own pipeline.
                 built = DATASETS.build(dataset)
                 if hasattr(built, 'pipeline'):
                     return built.pipeline.transforms
             dataset = inner
     raise ValueError(
         'Expected a test pipeline in `val_dataloader` or `test_dataloader` '
-        'for references to go through, but found none. Add a '
-        '`test_dataloader`, with `test_cfg` and `test_evaluator`. Or say '
-        'where references come from and how: `source=dict(type=..., '
+        'for references, but got none. Add a `test_dataloader`, with '
+        '`test_cfg` and `test_evaluator`. Or set `source=dict(type=..., '
         "pipeline=[..., dict(type='PackInputs')])` of `KReferenceHook`, or "
-        'the same as `dataset` of a `ReferenceSet`, with the steps that test '
-        'images are to go through.'
+        '`dataset` of a `ReferenceSet`, with the pipeline of the test '
+        'images.'
     )
 
 
 def check_fields(
     config: dict, kind: type, where: str | Path, given: Sequence[str] = ()
 ) -> None:
-    """Refuse names that a dataclass doesn't take, and the lack of others.
+    """Raise if a config has unknown names or lacks fields of a dataclass.
 
     Args:
-        config (dict): Its arguments.
-        kind (type): The dataclass.
-        where (str | Path): Where they are written.
-        given (Sequence[str]): Fields that are not written there.
+        config (dict): The config.
+        kind (type): The dataclass that it describes.
+        where (str | Path): The file of the config, for the message.
+        given (Sequence[str]): Fields that come from elsewhere. Defaults to
+            none.
 
     Raises:
-        ValueError: There is no such field, or one is lacking.
+        ValueError: A name is unknown, or a field without default is missing.
     """
     wanted = {one.name: one for one in fields(kind) if one.name not in given}
     for key in config:
@@ -203,29 +209,33 @@ def check_fields(
                 f'Expected {where} to set {", ".join(wanted)}, but got '
                 f'{key!r}. {did_you_mean(key, wanted, "Remove it.")}'
             )
-    lacking = [
+    missing = [
         key
         for key, one in wanted.items()
         if key not in config
         and one.default is MISSING
         and one.default_factory is MISSING
     ]
-    if lacking:
+    if missing:
         raise ValueError(
-            f'Expected {where} to set {", ".join(lacking)}, but '
+            f'Expected {where} to set {", ".join(missing)}, but '
             f'got {", ".join(config) or "nothing"}. Add '
-            f'{lacking[0]}.'
+            f'{missing[0]}.'
         )
 
 
 def changes(before: dict, now: dict) -> dict[str, tuple[Any, Any]]:
-    """What differs, by path.
+    """Return the values that differ between two nested dicts, by path.
+
+    Args:
+        before (dict): The old values.
+        now (dict): The new values.
 
     Example:
         >>> changes(dict(a=dict(b=1, c=2)), dict(a=dict(b=1, c=3)))
         {'a.c': (2, 3)}
     """
-    before, now = dict(_flat(before)), dict(_flat(now))
+    before, now = dict(_flatten(before)), dict(_flatten(now))
     return {
         path: (before.get(path), now.get(path))
         for path in dict.fromkeys([*before, *now])
@@ -233,13 +243,13 @@ def changes(before: dict, now: dict) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def _flat(found: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    if isinstance(found, dict):
-        inside = found.items()
-    elif isinstance(found, list):
-        inside = enumerate(found)
+def _flatten(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
     else:
-        yield path, found
+        yield path, value
         return
-    for key, value in inside:
-        yield from _flat(value, f'{path}.{key}' if path else str(key))
+    for key, value in items:
+        yield from _flatten(value, f'{path}.{key}' if path else str(key))

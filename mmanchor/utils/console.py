@@ -1,4 +1,4 @@
-"""What the tools write and show while they run."""
+"""Output of the tools: JSON files, progress bars, text in any locale."""
 
 import io
 import json
@@ -18,7 +18,13 @@ from .files import whole_files
 
 
 def write_json(results: dict, path: Path, indent: int = 2) -> None:
-    """Write results at once, so that no half-written file is ever seen."""
+    """Write results as JSON, without ever leaving a half-written file.
+
+    Args:
+        results (dict): The results.
+        path (Path): The file.
+        indent (int): Number of spaces of an indentation. Defaults to 2.
+    """
     with whole_files(path.parent) as partial:
         (partial / path.name).write_text(
             json.dumps(results, indent=indent) + '\n', encoding='utf-8'
@@ -26,19 +32,19 @@ def write_json(results: dict, path: Path, indent: int = 2) -> None:
 
 
 def print_in_any_locale() -> None:
-    """Let this process print letters that its locale lacks, as escapes.
+    """Print characters that the locale lacks as escapes.
 
-    With ``LC_ALL=C`` and Python's UTF-8 mode off, a name or a sign such as
-    ± would end a tool when its work is done.
+    Otherwise, with ``LC_ALL=C`` and without Python's UTF-8 mode, a character
+    such as ± in a result would end a tool with an error.
     """
     for stream in (sys.stdout, sys.stderr):
-        # tests put other streams in their place
+        # Tests replace the streams by objects of other classes.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
 
 
 def progress_bars(console: Console) -> Progress:
-    """Bars that tell how far tasks are and how long they will take."""
+    """Make progress bars that show the remaining time of tasks."""
     return Progress(
         TextColumn('{task.description:<24}'),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Paths, hashes, and files that are never left half-written."""
 
 import hashlib
 import os
@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# what names of temporary folders begin with
+# The prefix of names of temporary folders.
 PARTIAL = '.partial-'
 
 
 def user_path(text: str) -> str:
-    """A path of the command line, with ``~`` expanded.
+    """Expand ``~`` in a path of the command line.
 
-    Shells expand it in ``--out ~/results``, but not in ``--out=~/results``,
-    nor do Slurm and launchers that use no shell.
+    Shells expand it in ``--out ~/results``, but not in ``--out=~/results``.
+    Slurm and launchers without a shell do not expand it at all.
 
     Args:
-        text (str): As it was typed.
+        text (str): The path on the command line.
 
     Example:
         >>> user_path('data/cifar10')
@@ -31,7 +31,7 @@ def file_sha256(path: str | Path) -> str:
     """Compute the SHA-256 of a file, in hexadecimal.
 
     Args:
-        path (str | Path): The file, which is read block by block.
+        path (str | Path): The file. It is read in blocks, so it may be large.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -48,15 +48,15 @@ def file_sha256(path: str | Path) -> str:
 
 @contextmanager
 def whole_files(folder: str | Path) -> Iterator[Path]:
-    """Give a folder to write to; its files move to another at the end.
+    """Write files to a temporary folder, and move them when complete.
 
-    They are on the disk by then, so that not even a power cut leaves half.
-
-    After an error nothing is left of them, and files of the same names that
-    were there before stay as they were.
+    Files are flushed to the disk before they are moved, so that not even a
+    power failure leaves a half-written file. After an error, the new files
+    are removed, and older files of the same names are not changed.
 
     Args:
-        folder (str | Path): Where they go; made if it isn't there.
+        folder (str | Path): The folder that files are moved to, created if it
+            does not exist.
 
     Yields:
         Path: A temporary folder on the same disk.
@@ -72,7 +72,7 @@ def whole_files(folder: str | Path) -> Iterator[Path]:
         'whole'
     """
     folder = Path(folder)
-    made = not folder.exists()
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         partial = tempfile.TemporaryDirectory(dir=folder, prefix=PARTIAL)
@@ -85,17 +85,17 @@ def whole_files(folder: str | Path) -> Iterator[Path]:
         with partial as path:
             yield Path(path)
             for file in sorted(Path(path).iterdir()):
-                _to_disk(file)
+                _flush_to_disk(file)
                 os.replace(file, folder / file.name)
-            _to_disk(folder)
+            _flush_to_disk(folder)
     except BaseException:
-        if made and not any(folder.iterdir()):
+        if is_new and not any(folder.iterdir()):
             folder.rmdir()
         raise
 
 
-def _to_disk(path: Path) -> None:
-    # Windows flushes only what is open for writing, and opens no folders
+def _flush_to_disk(path: Path) -> None:
+    # Windows flushes only files that are open for writing, and no folders.
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR
     try:
         handle = os.open(path, flags | getattr(os, 'O_BINARY', 0))
@@ -107,3 +107,43 @@ def _to_disk(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def check_folder(folder: str, what: str, flag: str) -> None:
+    """Check that a folder can be written to, before the work starts.
+
+    Args:
+        folder (str): The folder, which is created if it does not exist.
+        what (str): What the folder is for, for the message.
+        flag (str): The flag that names another folder, for the message.
+
+    Raises:
+        ValueError: The folder can't be written to.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     check_folder(folder, 'a work dir', '--work-dir')
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f'Expected {what} that can be written to, but '
+            f'got {folder}: {error.strerror}. Name another '
+            f'with `{flag}`.'
+        ) from error
+
+
+def check_out(path: str) -> None:
+    """Check that the file of ``--out`` can be written, before the work starts.
+
+    Args:
+        path (str): The file, whose folder is created if it does not exist.
+
+    Raises:
+        ValueError: The folder of the file can't be written to.
+    """
+    folder = os.path.dirname(path) or os.curdir
+    check_folder(folder, f'a folder of {os.path.basename(path)}', '--out')

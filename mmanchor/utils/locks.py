@@ -1,4 +1,4 @@
-"""Locks that keep several processes out of one folder."""
+"""Locks that let only one process write to a folder."""
 
 import errno
 import os
@@ -10,13 +10,12 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-# what a file system without locks answers: no flock, no lock server, no
-# support for it
+# The errors of a file system without locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 class NoLocks(ValueError):
-    """A file system has no locks."""
+    """The file system does not support locks."""
 
 
 @contextmanager
@@ -25,27 +24,30 @@ def lock(
     wait: bool = False,
     another: str = 'name another with --work-dir',
 ) -> Iterator[bool]:
-    """Hold a lock, which ends with the process, also if that is killed.
+    """Hold a lock, which is released even if the process is killed.
+
+    The process that holds the lock writes its name to a second file, which
+    :func:`holder` reads, because Windows can't read a locked file.
 
     Args:
-        path (Path): A file, made if it isn't there. Who holds the lock is
-            written to another beside it, which :func:`holder` reads: a locked
-            file can't be read on Windows.
+        path (Path): The file of the lock, created if it does not exist.
         wait (bool): Whether to wait for another process. Defaults to False.
-        another (str): What to do if the folder can't be this one.
+        another (str): How to use another folder, for error messages.
 
     Yields:
-        bool: Whether it is held; False where another process has it.
+        bool: True if this process holds the lock; False if another one does.
 
     Raises:
-        ValueError: The folder can't be written to, or has no locks.
+        ValueError: The folder can't be written to, or its file system has no
+            locks.
     """
-    found = _file_lock(path)
+    file_lock = _file_lock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # `is_locked` holds it for a moment: a second attempt is needed
-        found.acquire(timeout=-1 if wait else 1)
-    except (Timeout, RuntimeError):  # the latter: held by this thread
+        # Try for a second, because `is_locked` holds the lock for a moment.
+        file_lock.acquire(timeout=-1 if wait else 1)
+    # FileLock raises RuntimeError if this thread holds the lock.
+    except (Timeout, RuntimeError):
         yield False
         return
     except OSError as error:
@@ -67,13 +69,13 @@ def lock(
         )
         yield True
     finally:
-        if found.is_locked:  # as it is not in a fork that leaves this way
+        if file_lock.is_locked:  # A fork of this process does not hold it.
             note.unlink(missing_ok=True)
-            found.release()
+            file_lock.release()
 
 
 def holder(path: Path) -> str:
-    """Who holds a lock, as far as it is known."""
+    """Return the name of the process that holds a lock."""
     try:
         return _note(path).read_text(encoding='utf-8') or 'of unknown origin'
     except FileNotFoundError:
@@ -81,7 +83,7 @@ def holder(path: Path) -> str:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds a lock now."""
+    """Return whether any process holds a lock now."""
     if not path.exists():
         return False
     try:
@@ -95,17 +97,17 @@ def is_locked(path: Path) -> bool:
 def only_run(
     folder: Path, another: str = 'name another with --out', wait: bool = False
 ) -> Iterator[None]:
-    """Keep other runs out of a folder.
+    """Raise if another run writes to a folder, and lock the folder.
 
-    What a run that was killed left half-written there goes.
+    Temporary files of runs that were killed are removed.
 
     Args:
-        folder (Path): Made if it isn't there.
-        another (str): What to do if it can't be this one.
+        folder (Path): The folder, created if it does not exist.
+        another (str): How to use another folder, for error messages.
         wait (bool): Whether to wait for another run. Defaults to False.
 
     Raises:
-        ValueError: There is one already, or see :func:`lock`.
+        ValueError: Another run holds the lock, or :func:`lock` raises.
     """
     path = Path(folder) / '.running'
     with lock(path, wait, another) as mine:
@@ -125,6 +127,6 @@ def _note(path: Path) -> Path:
 
 
 def _file_lock(path: Path) -> BaseFileLock:
-    # a soft lock, which is a file that is there or not, would stay behind when
-    # a process on another computer is killed
+    # A soft lock is held while its file exists, so it would stay locked if a
+    # process on another computer is killed.
     return FileLock(path, thread_local=False, fallback_to_soft=False)

@@ -1,4 +1,4 @@
-"""Names in configs: which are known, and which was probably meant."""
+"""Checks names, and writes them in messages and in names of files."""
 
 import difflib
 import inspect
@@ -12,13 +12,14 @@ def did_you_mean(
     otherwise: str = '',
     at_most: int = 1,
 ) -> str:
-    """Advice on a name that is not known: the nearest ones, if any is near.
+    """Suggest the known names that are most similar to an unknown one.
 
     Args:
-        name (object): What was written.
-        known (Iterable[object]): The names that there are.
-        otherwise (str): The advice where no name is near. Defaults to none.
-        at_most (int): How many names to offer. Defaults to 1.
+        name (object): The unknown name.
+        known (Iterable[object]): The known names.
+        otherwise (str): The text to return if no known name is similar.
+            Defaults to an empty one.
+        at_most (int): The maximum number of suggestions. Defaults to 1.
 
     Example:
         >>> did_you_mean('claen', ['clean', 'ece'], 'Change it.')
@@ -33,7 +34,12 @@ def did_you_mean(
 
 
 def named_arguments(*functions: Callable) -> tuple[str, ...]:
-    """The arguments that functions name, without ``self`` and ``**kwargs``.
+    """List the arguments that functions name.
+
+    ``self``, ``*args`` and ``**kwargs`` are left out.
+
+    Args:
+        *functions (Callable): The functions.
 
     Example:
         >>> named_arguments(lambda seed, *args, rate=1, **kwargs: None)
@@ -51,7 +57,7 @@ def named_arguments(*functions: Callable) -> tuple[str, ...]:
 
 
 def constructors(kind: type) -> list[Callable]:
-    """The ``__init__`` of a class and of its bases, in the order of calls."""
+    """List the ``__init__`` of a class and of its bases, in this order."""
     return [
         vars(one)['__init__']
         for one in inspect.getmro(kind)
@@ -60,13 +66,13 @@ def constructors(kind: type) -> list[Callable]:
 
 
 def arguments(kind: Callable) -> tuple[str, ...] | None:
-    """What a class takes, with what it hands on to those it derives from.
+    """List the arguments of a class, with those that it passes to its bases.
 
     Args:
         kind (Callable): A class or a function.
 
     Returns:
-        tuple: Names; None where any is taken.
+        tuple: The names, or None if any name is accepted.
 
     Example:
         >>> class Base:
@@ -93,18 +99,18 @@ def check_arguments(
     of: str | None = None,
     others: Iterable[str] = (),
 ) -> None:
-    """Refuse arguments that a class, or function, does not take.
+    """Raise if a class or function does not take an argument.
 
     Args:
         given (Iterable[str]): Names of arguments.
         kind (Callable): The class or function.
-        of (str, optional): What the error calls it. Defaults to None: its
-            name.
-        others (Iterable[str]): Names that are taken out before it is called.
-            Defaults to none.
+        of (str, optional): Its name in the error message. Defaults to None:
+            the name of the class or function.
+        others (Iterable[str]): Further names that are allowed. Defaults to
+            none.
 
     Raises:
-        TypeError: There is no such argument.
+        TypeError: An argument is unknown.
 
     Example:
         >>> check_arguments(['rate'], lambda rate: None)
@@ -158,3 +164,21 @@ def slug(name: str) -> str:
         'masked-α-0-25'
     """
     return re.sub(r'\W+', '-', name).strip('-').lower()
+
+
+def shorten_list(items: Iterable, at_most: int = 3) -> str:
+    """Join the first few items with commas, and count the rest.
+
+    Args:
+        items (Iterable): The items, in order.
+        at_most (int): The maximum number of items to write. Defaults to 3.
+
+    Example:
+        >>> shorten_list('abcde')
+        'a, b, c and 2 more'
+    """
+    words = [str(item) for item in items]
+    rest = len(words) - at_most
+    return ', '.join(words[:at_most]) + (
+        f' and {rest} more' if rest > 0 else ''
+    )

@@ -1,4 +1,4 @@
-"""What results were made with, in words that can be shared."""
+"""Describes the command, versions, device and commit of a result."""
 
 import os
 import platform
@@ -20,11 +20,11 @@ from ..version import __version__
 
 
 def command_line(words: Sequence[str] | None = None) -> str:
-    """A command without folders of this machine.
+    """Return a command without the folders of this machine.
 
     Args:
-        words (Sequence[str], optional): Behind ``python``. Defaults to None:
-            the words that started this process.
+        words (Sequence[str], optional): The words after ``python``. Defaults
+            to None: the command of this process.
 
     Example:
         >>> command_line(['tools/fold.py', 'a.py', '--out=/home/me/b'])
@@ -36,13 +36,13 @@ def command_line(words: Sequence[str] | None = None) -> str:
 
 
 def program() -> list[str]:
-    """The words that started this program, before its arguments.
+    """Return the command of this process without its arguments.
 
-    They are ``['mmanchor', 'train']`` for a subcommand of ``mmanchor``, and
+    It is ``['mmanchor', 'train']`` for a subcommand of ``mmanchor``, and
     ``['python', 'tools/train.py']`` for a tool.
     """
     name = sys.argv[0]
-    if name.startswith('mmanchor '):  # see `mmanchor_cli`
+    if name.startswith('mmanchor '):  # See `mmanchor_cli`.
         return name.split()
     return ['python', name]
 
@@ -57,14 +57,14 @@ def _shareable_word(word: str) -> str:
 
 
 def shareable_path(path: str | Path) -> str:
-    """A path that says nothing about the machine or its user.
+    """Remove what a path says about the machine and its user.
 
     Args:
-        path (str | Path): Any; what is no path stays as it is.
+        path (str | Path): The path. Other text is not changed.
 
     Returns:
-        str: Relative to the working directory, or the last part alone of
-        what is elsewhere.
+        str: The path relative to the working directory, or only its last part
+        if it is elsewhere.
 
     Example:
         >>> shareable_path('work_dirs/epoch_6.pth')
@@ -82,13 +82,13 @@ def shareable_path(path: str | Path) -> str:
 
 
 def readable(text: str) -> str:
-    """A text of the command line as UTF-8, whatever the locale.
+    """Convert text of the command line to valid UTF-8 in any locale.
 
-    Python keeps bytes that the locale has no letters for as surrogates,
-    which no file takes.
+    Python represents bytes that it cannot decode in the locale as surrogates,
+    which can't be written to a file.
 
     Args:
-        text (str): As ``sys.argv`` has it.
+        text (str): A word of ``sys.argv``.
 
     Example:
         >>> readable('\\udcc3\\udca9t\\udcc3\\udca9')
@@ -98,12 +98,12 @@ def readable(text: str) -> str:
 
 
 def without_folders(text: str, roots: dict[str, str]) -> str:
-    """A message without the absolute folders of one machine.
+    """Remove absolute folders from a message.
 
     Args:
-        text (str): Any.
-        roots (Dict[str, str]): Folders, and what to call them instead. Of
-            others only the last part of a path is left.
+        text (str): The message.
+        roots (Dict[str, str]): Replacements of folders. Of a path in another
+            folder, only the last part remains.
 
     Example:
         >>> without_folders(
@@ -115,12 +115,12 @@ def without_folders(text: str, roots: dict[str, str]) -> str:
     for root, name in roots.items():
         if root.startswith('/') and root != '/':
             text = text.replace(root, name)
-    # neither what follows another letter, as in a URL
+    # A slash after a letter or colon belongs to a URL or a relative path.
     return re.sub(r'(?<![\w.:/…])/(?:[^\s/\'"]+/)+', '…/', text)
 
 
 def versions() -> dict[str, str | None]:
-    """Of what figures depend on."""
+    """Return the versions of the packages that results depend on."""
     return dict(
         mmanchor=__version__,
         mmpretrain=mmpretrain.__version__,
@@ -135,7 +135,7 @@ def versions() -> dict[str, str | None]:
 
 
 def device_name(device: str) -> str:
-    """What a device is called, with PyTorch's threads where it is a CPU."""
+    """Return the name of a device, with the number of threads for a CPU."""
     if device.startswith('cuda'):
         return torch.cuda.get_device_name(device)
     return (
@@ -145,13 +145,14 @@ def device_name(device: str) -> str:
 
 
 def commit(of: Path = Path(__file__)) -> str | None:
-    """The commit of a file's repository, ``-dirty`` where more was changed.
+    """Return the commit of a file's repository.
 
     Args:
-        of (Path): The file. Defaults to this one.
+        of (Path): The file. Defaults to this file.
 
     Returns:
-        str | None: None of a file that no repository tracks.
+        str | None: The commit, followed by ``-dirty`` if there are changes;
+        None if no repository tracks the file.
     """
     try:
         for command in (
@@ -174,5 +175,5 @@ def commit(of: Path = Path(__file__)) -> str | None:
                 encoding='utf-8',
             )
     except (OSError, subprocess.CalledProcessError):
-        return None  # no git, or a package among another repository's files
+        return None  # There is no git, or the package is not in a clone.
     return done.stdout.strip()

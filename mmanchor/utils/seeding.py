@@ -1,4 +1,4 @@
-"""Random state as a function of what is being done, not of what was before."""
+"""Seeds random generators for each image, step and epoch."""
 
 import hashlib
 import random
@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 import torch
 
-# one stream for each kind of work, so that none repeats another
+# Each kind of work has its own stream of random numbers.
 LOADING, STEP, EPOCH = range(3)
 
 
@@ -17,7 +17,7 @@ def seed_generators(*entropy: int) -> None:
     """Seed Python, NumPy and PyTorch, on all devices in use.
 
     Args:
-        *entropy (int): What the seeds are made from.
+        *entropy (int): Numbers that the seeds are computed from.
 
     Example:
         >>> seed_generators(0, 1)
@@ -26,12 +26,14 @@ def seed_generators(*entropy: int) -> None:
         >>> drawn == (random.random(), np.random.rand(), torch.rand(1))
         True
     """
-    # a hash takes a tenth of NumPy's `SeedSequence`: this is done per image
+    # This runs for every image, so it has to be fast: a hash takes a tenth of
+    # the time of NumPy's `SeedSequence`.
     digest = hashlib.blake2b(repr(entropy).encode(), digest_size=20).digest()
     random.seed(int.from_bytes(digest[:8], 'little'))
     np.random.seed(int.from_bytes(digest[8:12], 'little'))
     seed = int.from_bytes(digest[12:], 'little')
-    # `torch.manual_seed` walks through the stack where CUDA isn't in use
+    # `torch.manual_seed` is slow if CUDA is not initialised, because it stores
+    # a stack trace.
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
@@ -67,15 +69,16 @@ def seeded_generators(*entropy: int) -> Iterator[None]:
 
 
 class SeededIndices(list):
-    """The images of a batch: reading on seeds whoever reads.
+    """Indices of a batch that seed the generators before each index.
 
-    It travels to data-loading workers as it is, so that what a worker did
-    before makes no difference, nor how many there are.
+    A process that iterates over them is seeded before it loads each image.
+    So an image does not depend on what a data-loading worker did before, nor
+    on the number of workers.
 
     Args:
-        indices (Iterable[int]): Of the images in the dataset.
-        entropy (Tuple[int, ...]): See :func:`seed_generators`; the place in
-            the batch is added.
+        indices (Iterable[int]): Indices of images in the dataset.
+        entropy (Tuple[int, ...]): See :func:`seed_generators`. The position
+            in the batch is appended.
     """
 
     def __init__(self, indices: Iterable[int], entropy: tuple[int, ...]):
@@ -87,7 +90,7 @@ class SeededIndices(list):
             seed_generators(*self.entropy, place)
             yield self[place]
 
-    def __reduce__(self):  # pickling would read, hence seed
+    def __reduce__(self):  # The default would iterate, which seeds.
         return SeededIndices, (self[:], self.entropy)
 
 
@@ -104,13 +107,13 @@ class SeededBatches:
         self._number = self._skipped = 0
 
     def begin(self, entropy: tuple[int, ...], number: int, skip: int) -> None:
-        """Say what the next batches are seeded from.
+        """Set the seed of the next batches.
 
         Args:
-            entropy (Tuple[int, ...]): To which the number of the batch is
-                added.
-            number (int): That of the next batch.
-            skip (int): Batches to leave out the next time they are read.
+            entropy (Tuple[int, ...]): See :func:`seed_generators`. The number
+                of the batch is appended.
+            number (int): The number of the next batch.
+            skip (int): Number of batches to skip in the next iteration.
         """
         self._entropy, self._number, self._skipped = entropy, number, skip
 
@@ -124,6 +127,6 @@ class SeededBatches:
         return len(self.batches)
 
     def __getattr__(self, name):
-        if name == 'batches':  # while it is copied
+        if name == 'batches':  # It is missing while an object is copied.
             raise AttributeError(name)
         return getattr(self.batches, name)

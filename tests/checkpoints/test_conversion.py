@@ -155,7 +155,9 @@ def test_classes_that_are_not_known(tmp_path, monkeypatch, capsys):
     assert 'dataset_meta' not in torch.load(tmp_path / 'b.pth')['meta']
 
 
-def test_what_reference_training_saves_besides_is_no_code(tmp_path):
+def test_arguments_that_torchvision_saves_are_loaded_without_running_code(
+    tmp_path,
+):
     weights = {
         f'module.net.{name}': w
         for name, w in ForCIFAR().net.state_dict().items()
@@ -193,7 +195,7 @@ def test_what_reference_training_saves_besides_is_no_code(tmp_path):
     assert argparse.Namespace not in torch.serialization.get_safe_globals()
 
 
-def test_other_architectures_are_told_by_name(cifar, tmp_path):
+def test_another_fitting_architecture_is_named(cifar, tmp_path):
     _, path = cifar
     out = str(tmp_path / 'out.pth')
     with pytest.raises(
@@ -227,7 +229,7 @@ def test_other_architectures_are_told_by_name(cifar, tmp_path):
         convert(other, 'vit')
 
 
-def test_what_are_no_such_weights_is_told(cifar, tmp_path):
+def test_a_checkpoint_without_such_weights_is_refused(cifar, tmp_path):
     net, _ = cifar
     for wrong, message in (
         ({}, 'the checkpoint to hold weights, .* only: nothing'),

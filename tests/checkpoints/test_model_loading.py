@@ -57,7 +57,7 @@ def test_weights_that_do_not_all_fit_are_refused(
         load_anchored(small_config(**change), checkpoint)
 
 
-def test_tables_that_the_host_makes_anew_are_not_missed(tmp_path):
+def test_tables_that_mmpretrain_recomputes_are_not_missing(tmp_path):
     """SwinTransformerV2 takes its own out of every checkpoint."""
     arch = dict(
         embed_dims=16,
@@ -172,7 +172,7 @@ def test_tools_name_the_flag_they_have(malicious, small_config):
         load_anchored(small_config(), malicious)
 
 
-def test_an_argument_goes_before_what_is_around_it(
+def test_an_argument_overrides_the_outer_context(
     malicious, small_config, tmp_path
 ):
     with checkpoint_loading(allow_code=True), pytest.raises(ValueError):

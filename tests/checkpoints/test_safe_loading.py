@@ -73,7 +73,7 @@ class Call:
     'content', [Attribute(), Call()], ids=['attribute', 'call']
 )
 @pytest.mark.usefixtures('allowed')
-def test_a_checkpoint_that_wants_more_is_refused(content, tmp_path):
+def test_a_checkpoint_that_asks_for_code_is_refused(content, tmp_path):
     path = tmp_path / 'run.pth'
     torch.save(dict(meta=content), path)
     with pytest.raises((pickle.UnpicklingError, ValueError)):
@@ -250,7 +250,7 @@ def test_a_config_in_a_checkpoint_is_not_run(config_file, checkpoint, mark):
     assert not mark.exists()
 
 
-def test_getattr_is_no_way_out(tmp_path):
+def test_getattr_reaches_no_other_attributes(tmp_path):
     """The fork's own list allows `getattr`, of anything."""
 
     class Globals:
@@ -265,7 +265,9 @@ def test_getattr_is_no_way_out(tmp_path):
         CheckpointLoader.load_checkpoint(str(tmp_path / 'x.pth'))
 
 
-def test_files_from_elsewhere(malicious, mark, monkeypatch):
+def test_downloads_are_loaded_without_running_code(
+    malicious, mark, monkeypatch
+):
     """The host unpickles what it downloads."""
 
     def download(path, map_location=None, **kwargs):
@@ -282,7 +284,7 @@ def test_files_from_elsewhere(malicious, mark, monkeypatch):
     assert mark.exists()
 
 
-def test_the_host_s_loaders_come_back(checkpoint):
+def test_mmengine_s_loaders_are_restored(checkpoint):
     before = dict(CheckpointLoader._schemes)
     with pytest.raises(RuntimeError), checkpoint_loading():
         assert CheckpointLoader._schemes[''] is not load_from_local
@@ -291,7 +293,7 @@ def test_the_host_s_loaders_come_back(checkpoint):
     assert list(CheckpointLoader._schemes) == list(before)
 
 
-def test_what_is_no_checkpoint(tmp_path):
+def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match='none at nowhere.pth'):
         load_local('nowhere.pth')
     (tmp_path / 'text.pth').write_text('text')
@@ -393,7 +395,7 @@ def test_plain_numbers_come_back_as_they_were(kind, tmp_path):
             assert found[name].dtype == plain[name].dtype
 
 
-def test_what_users_allowed_stays_allowed(tmp_path):
+def test_classes_that_users_allowed_remain_allowed(tmp_path):
     before = torch.serialization.get_safe_globals()
     path = str(tmp_path / 'x.pth')
     torch.save(dict(state_dict={}, path=Fraction(1, 2)), path)

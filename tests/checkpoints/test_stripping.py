@@ -33,7 +33,7 @@ def saved_images(path):
     return [x for x in walk(checkpoint) if x.shape[-2:] == (16, 16)]
 
 
-def test_no_image_is_left_and_all_else_stays(
+def test_stripping_removes_all_images_and_nothing_else(
     run, tmp_path, monkeypatch, capsys
 ):
     first = run(custom_hooks=EMA, **{'train_cfg.max_epochs': 1})
@@ -43,7 +43,7 @@ def test_no_image_is_left_and_all_else_stays(
     monkeypatch.setattr(sys, 'argv', [TOOL, str(path), str(out)])
     runpy.run_path(TOOL, run_name='__main__')
     printed = capsys.readouterr().out
-    assert printed.count('taken out:') == 4
+    assert printed.count('removed:') == 4
     assert 'reference_bank.residual_pairs (4, 2, 3, 16, 16)' in printed
     assert saved_images(out) == []
     whole, stripped = (torch.load(p, weights_only=False) for p in (path, out))
@@ -78,7 +78,9 @@ def test_a_stripped_checkpoint_is_tested_with_other_references(
     assert metrics == expected  # the same draw from the same training set
 
 
-def test_a_stripped_checkpoint_is_no_plain_model_s(run, checkpoint, tmp_path):
+def test_a_plain_model_refuses_a_stripped_anchored_checkpoint(
+    run, checkpoint, tmp_path
+):
     from mmanchor.engine.launch import build_runner
 
     out = str(tmp_path / 'public.pth')
@@ -89,7 +91,9 @@ def test_a_stripped_checkpoint_is_no_plain_model_s(run, checkpoint, tmp_path):
         build_runner(cfg).test()
 
 
-def test_what_can_t_be_stripped_is_told(checkpoint, tmp_path, monkeypatch):
+def test_checkpoints_that_can_not_be_stripped_are_refused(
+    checkpoint, tmp_path, monkeypatch
+):
     with pytest.raises(ValueError, match='another file than .*three.pth'):
         strip_checkpoint(checkpoint, checkpoint)
     with pytest.raises(FileNotFoundError, match='none at nowhere.pth'):

@@ -135,7 +135,7 @@ def test_plain_weights_start_an_anchored_model_exactly():
 
 
 @pytest.mark.parametrize('arch', ARCHITECTURES)
-def test_architectures_are_told_apart(arch):
+def test_architectures_are_distinguished_by_their_weights(arch):
     with torch.device('meta'):
         weights = ARCHITECTURES[arch].build().state_dict()
     assert find_architecture(weights) == arch

@@ -72,7 +72,9 @@ def test_a_run_refuses_them(run, other_checkpoint):
         run(load_from=other_checkpoint).test()
 
 
-def test_a_plain_model_refuses_an_anchored_one_s(small_config, tmp_path):
+def test_a_plain_model_refuses_weights_of_an_anchored_one(
+    small_config, tmp_path
+):
     runner = launch.build_runner(small_config(**{'train_cfg.max_epochs': 1}))
     runner.train()
     cfg = small_config('', load_from=str(tmp_path / 'work/epoch_1.pth'))
@@ -80,7 +82,7 @@ def test_a_plain_model_refuses_an_anchored_one_s(small_config, tmp_path):
         launch.build_runner(cfg).test()
 
 
-def test_a_plain_model_takes_a_plain_one_s(small_config, tmp_path):
+def test_a_plain_model_loads_weights_of_a_plain_one(small_config, tmp_path):
     launch.build_runner(
         small_config('', **{'train_cfg.max_epochs': 1})
     ).train()
@@ -88,7 +90,7 @@ def test_a_plain_model_takes_a_plain_one_s(small_config, tmp_path):
     assert 'accuracy/top1' in launch.build_runner(cfg).test()
 
 
-def test_pretrained_files_are_looked_for_first(small_config, tmp_path):
+def test_missing_pretrained_files_are_refused_early(small_config, tmp_path):
     short = tmp_path / 'short.pth'
     short.write_bytes(b'PK')
     for path, message in (
@@ -143,7 +145,9 @@ def test_pretrained_weights_of_another_backbone_are_refused(
             check_pretrained_fits(build_model(), config)
 
 
-def test_a_forgotten_prefix_is_told(plain_checkpoint, small_config, tmp_path):
+def test_a_forgotten_prefix_is_reported(
+    plain_checkpoint, small_config, tmp_path
+):
     with pytest.raises(ValueError, match="a classifier. Add `prefix='backbo"):
         train_backbone_from(plain_checkpoint, small_config, tmp_path)
 
@@ -168,7 +172,7 @@ def test_a_bank_for_other_channels_is_refused():
         model.load_state_dict(weights)
 
 
-def test_wrapped_models_are_known_for_what_they_hold():
+def test_the_kind_of_a_wrapped_model_is_recognised():
     checkpoint = dict(state_dict={'reference_bank.images': torch.zeros(1)})
     for config, refuses in (
         (model_config(), False),
@@ -184,7 +188,7 @@ def test_wrapped_models_are_known_for_what_they_hold():
             PlainModelHook().after_load_checkpoint(runner, checkpoint)
 
 
-def test_the_control_takes_its_own_weights_and_no_anchored_ones():
+def test_subtractive_mix_loads_its_own_weights_but_no_anchored_ones():
     model = build_model(type='SubtractiveMixImageClassifier')
     check_kind(model, weights_of(type='SubtractiveMixImageClassifier'))
     check_kind(model, weights_of(type='ImageClassifier'))

@@ -18,7 +18,10 @@ from mmanchor.diagnostics.backbone_table import (
     terminal_table,
     write_markdown,
 )
-from mmanchor.diagnostics.config_pair import image_size, plain_and_anchored
+from mmanchor.diagnostics.plain_and_anchored import (
+    image_size,
+    plain_and_anchored,
+)
 
 TOOL = Path(__file__).parents[2] / 'tools/check_backbone.py'
 
@@ -109,7 +112,7 @@ class Linear(BaseModule):
         return (self.project(x.flatten(1))[:, :, None, None],)
 
 
-def test_a_plain_config_is_anchored_and_tried(plain_config):
+def test_a_plain_config_is_anchored_and_checked(plain_config):
     path = plain_config()
     report = check_backbone(path, size=16)
     assert report.failure is None
@@ -125,7 +128,7 @@ def test_a_plain_config_is_anchored_and_tried(plain_config):
     assert 0 < report.extra_flops < 5
 
 
-def test_an_anchored_config_is_tried_as_it_is(plain_config):
+def test_an_anchored_config_is_checked_unchanged(plain_config):
     path = CONFIG_DIR / 'digits/resnet18-w16_anchored-masked_digits.py'
     report = check_backbone(path, 16, options={'model.stem': ['conv1']})
     assert report.failure is None
@@ -153,12 +156,12 @@ def test_an_anchored_config_is_tried_as_it_is(plain_config):
         ),
     ],
 )
-def test_what_does_not_work_is_reported(plain_config, backbone, failure):
+def test_failures_are_reported(plain_config, backbone, failure):
     report = check_backbone(plain_config(backbone), size=16)
     assert re.search(failure, report.failure)
 
 
-def test_what_is_broken_without_anchoring_is_not_blamed_on_it(plain_config):
+def test_failures_of_the_plain_model_are_not_blamed_on_anchoring(plain_config):
     path = plain_config(more='model.update(neck=None)')
     failure = check_backbone(path, size=16).failure
     assert failure.startswith('run the plain model: ')
@@ -210,7 +213,7 @@ def test_a_config_of_the_host_by_name():
     assert report.extra_flops < 0.3  # 0.32 for 18 layers
 
 
-def test_the_caller_s_draws_are_left_alone(plain_config):
+def test_the_caller_s_random_state_is_not_changed(plain_config):
 
     def draw():
         return random.random(), np.random.rand(), torch.rand(1).item()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmanchor.diagnostics.image_predictions import (
     ImagePredictor,
-    draw_answers,
+    draw_predictions,
     find_images,
     make_parser,
     predict,
@@ -47,7 +47,7 @@ def run(model, *words):
     return predict(make_parser().parse_args([*arguments, '--workers', '1']))
 
 
-def test_answers_are_those_of_the_model_and_broken_images_are_named(
+def test_predictions_are_the_model_s_and_unreadable_images_are_named(
     predictor, images
 ):
     found = predictor(images)
@@ -74,7 +74,7 @@ def test_answers_are_those_of_the_model_and_broken_images_are_named(
         assert one['energy'] < 0 or one['energy'] >= 0
 
 
-def test_json_lines_of_a_folder_with_what_is_broken(
+def test_json_lines_of_a_folder_name_unreadable_images(
     trained,  # noqa: F811
     images,
     tmp_path,
@@ -89,7 +89,7 @@ def test_json_lines_of_a_folder_with_what_is_broken(
     assert f'Not read: {images[2]}' in told.err
 
 
-def test_a_stopped_list_goes_on_and_another_model_is_refused(
+def test_an_interrupted_file_is_continued_and_another_model_is_refused(
     trained,  # noqa: F811
     images,
     tmp_path,
@@ -123,7 +123,7 @@ def test_a_table_and_a_figure_of_the_first_image(
 
 
 def test_the_figure_has_a_dot_for_each_reference():
-    figure = draw_answers(
+    figure = draw_predictions(
         np.zeros((4, 4, 3), np.uint8),
         ['a', 'b'],
         torch.tensor([0.6, 0.4]),
@@ -152,11 +152,11 @@ def test_a_folder_without_images_and_an_empty_list_are_refused(
         find_images(['-'])
 
 
-def test_a_batch_has_an_image_or_more(trained, images):  # noqa: F811
+def test_a_batch_size_below_one_is_refused(trained, images):  # noqa: F811
     with pytest.raises(ValueError, match='--batch-size to be at least 1'):
         run(trained.standard, images[0], '--batch-size', 0)
 
 
-def test_an_image_that_is_none_has_no_figure(predictor, images):
+def test_a_file_that_is_no_image_has_no_figure(predictor, images):
     with pytest.raises(ValueError, match='to be an image, but'):
         predictor.figure(images[2])

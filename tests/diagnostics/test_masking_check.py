@@ -62,7 +62,7 @@ def entropies(found):
     ]
 
 
-def test_batches_that_only_their_statistics_tell_are_seen(ask):
+def test_masked_batches_that_only_their_statistics_reveal_are_reported(ask):
     found = ask(mask_prob=1.0)
     assert entropies(found) == [
         ('training', 'of the batch', 1.0),

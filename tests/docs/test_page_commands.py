@@ -147,7 +147,7 @@ NOT_RUN = {
     ),
     r'tools/slurm_\w+\.sh': ('asks a Slurm for nodes', one_process_runs),
     r'python tools/benchmarks/any_depth\.py': (
-        'times for minutes; tests/benchmarks runs it with few images',
+        'times for minutes; tests/tools runs it with few images',
         arguments_parse,
     ),
     r'python tools/benchmark\.py .*--device cuda': (

@@ -7,9 +7,9 @@ from mmpretrain.structures import DataSample
 
 from mmanchor.engine.batch_figure import (
     batch_figure,
+    batch_images,
     browse,
     save_figure,
-    see_batch,
 )
 from mmanchor.models import AnchoringDataPreprocessor
 
@@ -31,7 +31,7 @@ def seen(mask_prob, batch=None, **options):
     preprocessor = AnchoringDataPreprocessor(
         mask_prob=mask_prob, seed=0, num_classes=2, **NORMALISED, **options
     )
-    return see_batch(preprocessor, batch or batch_of(), 3, ['cat', 'dog'])
+    return batch_images(preprocessor, batch or batch_of(), 3, ['cat', 'dog'])
 
 
 def test_images_are_shown_without_normalisation_and_add_up():
@@ -106,7 +106,7 @@ def test_masked_images_are_shown_with_the_target_of_their_loss(
     assert alike == [target == 'uniform'] * 2
 
 
-def test_what_can_not_be_browsed_is_refused(small_config):
+def test_configs_that_can_not_be_drawn_are_refused(small_config):
     cfg = small_config()
     with pytest.raises(ValueError, match='--images to be at least 1'):
         browse(cfg, images=0)

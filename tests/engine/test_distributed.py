@@ -1,178 +1,213 @@
-"""Two processes that train together, on CPU."""
+"""How processes connect, and the messages if they can not."""
 
 import os
+import socket
 
 import pytest
 import torch
 import torch.distributed as dist
-from helpers.forked import spawn
-from mmengine.hooks import Hook
+from mmengine.config import Config
 from mmengine.runner import Runner
-from mmpretrain.registry import DATASETS, HOOKS, MODELS
 
-from mmanchor.datasets import Digits
-from mmanchor.engine import KReferenceHook
-from mmanchor.models import AnchoringDataPreprocessor, build_protocol
+from mmanchor.engine import distributed
+from mmanchor.engine.distributed import (
+    VARIABLES,
+    first_host,
+    init_distributed,
+    slurm_port,
+)
 
-
-@MODELS.register_module()
-class KeepingPreprocessor(AnchoringDataPreprocessor):
-    """Keeps the masks, and the state that references are drawn from."""
-
-    def _draw_and_combine(self, images, samples):
-        anchored = super()._draw_and_combine(images, samples)
-        masked = all(sample.reference_masked for sample in samples)
-        self.__dict__.setdefault('masks', []).append(masked)
-        return anchored
-
-    def _draw_from_batch(self, images, generator):
-        state = generator.bit_generator.state['state']['state']
-        self.__dict__.setdefault('states', []).append(state)
-        return super()._draw_from_batch(images, generator)
+STEP = dict(
+    SLURM_PROCID='0',
+    SLURM_NTASKS='1',
+    SLURM_LOCALID='0',
+    SLURM_NODELIST='host1',
+    SLURM_NNODES='1',
+    SLURM_JOB_ID='7',
+    SLURM_STEP_ID='0',
+)
 
 
-def train_on_rank(rank, cfg, folder):
-    torch.set_num_threads(1)
-    os.environ['LOCAL_RANK'] = str(rank)
-    dist.init_process_group(
-        'gloo', f'file://{folder}/store', rank=rank, world_size=2
-    )
-    cfg.custom_hooks[0].seed = rank  # ranks would differ if left alone
-    runner = Runner.from_cfg(cfg)
-    runner.train()
-    (hook,) = (h for h in runner.hooks if isinstance(h, KReferenceHook))
-    hook.protocol = build_protocol(
-        dict(type='transduction', num_candidates=12, num_residuals=5)
-    )
-    runner.test()  # candidates and residuals are drawn anew
-    model = runner.model.module
-    bank = model.reference_bank
-    torch.save(
-        (
-            bank.images,
-            bank.residual_pairs,
-            model.data_preprocessor.masks,
-            model.data_preprocessor.states,
-        ),
-        f'{folder}/rank{rank}.pt',
-    )
-    dist.destroy_process_group()
+@pytest.fixture
+def environment(monkeypatch):
+    """Set the variables of a launcher, and none of another."""
+    for name in [*os.environ]:
+        if name.startswith(('SLURM_', 'OMPI_')):
+            monkeypatch.delenv(name)
+    for name in (
+        'RANK',
+        'WORLD_SIZE',
+        'LOCAL_RANK',
+        'MASTER_ADDR',
+        'MASTER_PORT',
+    ):
+        monkeypatch.setenv(name, '')  # so that it is taken off afterwards
+        monkeypatch.delenv(name)
+
+    def set_variables(variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    yield set_variables
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
-@pytest.mark.parametrize('coin', ['shared', 'rank'])
-def test_ranks_share_bank_and_coin_and_draw_their_own_references(
-    small_config, tmp_path, coin
+@pytest.mark.parametrize(
+    'launcher,missing',
+    [
+        ('pytorch', 'RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT'),
+        ('slurm', 'SLURM_PROCID, SLURM_NTASKS, SLURM_NODELIST, SLURM_STEP_ID'),
+        ('mpi', 'OMPI_COMM_WORLD_RANK, .*MASTER_ADDR'),
+    ],
+)
+def test_a_process_without_its_launcher_is_refused(
+    environment, launcher, missing
 ):
-    cfg = small_config(
-        launcher='pytorch',
-        data_preprocessor=dict(
-            type='KeepingPreprocessor', mask_prob=0.5, mask_coin=coin
-        ),
-        model_wrapper_cfg=dict(
-            type='MMDistributedDataParallel',
-            device_ids=None,
-            broadcast_buffers=False,
-        ),
+    with pytest.raises(
+        ValueError,
+        match=f'^Expected a .*with {missing} in its environment, but got '
+        f'no {missing}. Start with .*, or drop --launcher.',
+    ):
+        init_distributed(Config(dict(launcher=launcher)))
+
+
+def test_a_batch_script_is_no_task(environment):
+    environment(STEP)
+    os.environ.pop('SLURM_STEP_ID')
+    with pytest.raises(
+        ValueError,
+        match='a task of srun.* got no SLURM_STEP_ID. Start with '
+        'tools/slurm_train.sh, or srun',
+    ):
+        init_distributed(Config(dict(launcher='slurm')))
+
+
+def free_port():
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        return str(server.getsockname()[1])
+
+
+@pytest.mark.parametrize('launcher', VARIABLES)
+def test_without_gpus_the_process_group_uses_gloo(environment, launcher):
+    environment(
+        {
+            **STEP,
+            **dict(zip(VARIABLES[launcher], '010')),
+            'MASTER_ADDR': '127.0.0.1',
+            'MASTER_PORT': free_port(),
+        }
     )
-    spawn(train_on_rank, (cfg, str(tmp_path)), nprocs=2)
-    saved = [torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1)]
-    (
-        (bank, pairs, masks, states),
-        (other_bank, other_pairs, other_masks, other_states),
-    ) = saved
-    assert len(bank) == 12 and torch.equal(bank, other_bank)
-    assert len(pairs) == 5 and torch.equal(pairs, other_pairs)
-    assert (masks == other_masks) == (coin == 'shared')
-    assert {True, False} == set(masks) == set(other_masks)
-    assert len(states) == len(other_states) == 8
-    assert not set(states) & set(other_states)
-
-
-@DATASETS.register_module()
-class CountedDigits(Digits):
-    """Counts the images that this process reads."""
-
-    reads = 0
-
-    def prepare_data(self, index):
-        CountedDigits.reads += 1
-        return super().prepare_data(index)
-
-
-@HOOKS.register_module()
-class ReadsBeforeTraining(Hook):
-    """Writes down how many images are read before the first batch is."""
-
-    priority = 'LOWEST'
-
-    def before_train(self, runner):
-        model = runner.model.module
-        torch.save(
-            (
-                CountedDigits.reads,
-                model.reference_bank.images,
-                model.reference_bank.residual_pairs,
-                model.data_preprocessor.reference_set.images,
-            ),
-            f'{runner.work_dir}/rank{torch.distributed.get_rank()}.pt',
+    cfg = Config(
+        dict(
+            launcher=launcher,
+            find_unused_parameters=True,
+            env_cfg=dict(dist_cfg=dict(backend='nccl', timeout=300)),
         )
-
-
-def draw_on_rank(rank, cfg, folder, match):
-    torch.set_num_threads(1)
-    os.environ['LOCAL_RANK'] = str(rank)
-    dist.init_process_group(
-        'gloo', f'file://{folder}/store', rank=rank, world_size=2
     )
-    runner = Runner.from_cfg(cfg)
-    if match is None:
-        runner.train()
-    else:
-        with pytest.raises(ValueError, match=match):
-            runner.train()
-    dist.destroy_process_group()
-
-
-def drawing(small_config):
-    return small_config(
-        launcher='pytorch',
-        data_preprocessor=dict(references=dict(type='ReferenceSet', size=20)),
-        custom_hooks=[
-            dict(
-                type='KReferenceHook',
-                protocol=dict(
-                    type='transduction', num_candidates=12, num_residuals=5
-                ),
-            ),
-            dict(type='ReadsBeforeTraining'),
-        ],
-        model_wrapper_cfg=dict(
-            type='MMDistributedDataParallel', device_ids=None
-        ),
-        **{
-            'train_dataloader.dataset.type': 'CountedDigits',
-            'train_cfg.max_epochs': 1,
-        },
+    init_distributed(cfg)
+    assert (dist.get_backend(), dist.get_world_size()) == ('gloo', 1)
+    assert cfg.model_wrapper_cfg == dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=True,
     )
+    init_distributed(cfg)  # a second runner of the same process
+    model = torch.nn.Linear(1, 1)
+    runner = Runner.__new__(Runner)
+    runner.cfg, runner._launcher, runner._distributed = cfg, launcher, True
+    wrapped = runner.wrap_model(cfg.model_wrapper_cfg, model)
+    assert wrapped.module is model
 
 
-def test_only_the_first_rank_reads_references(small_config, tmp_path):
-    cfg = drawing(small_config)
-    spawn(draw_on_rank, (cfg, str(tmp_path), None), nprocs=2)
-    (reads, *images), (other_reads, *others) = (
-        torch.load(f'{cfg.work_dir}/rank{rank}.pt') for rank in (0, 1)
+def test_a_slurm_step_connects_at_its_first_node_on_its_own_port(
+    environment, monkeypatch
+):
+    joined = []
+    monkeypatch.setattr(
+        dist, 'init_process_group', lambda *args, **kwargs: joined.append(args)
     )
-    assert (reads, other_reads) == (20 + 12 + 2 * 5, 0)
-    assert [len(of_kind) for of_kind in images] == [12, 5, 20]
-    for image, other in zip(images, others, strict=True):
-        assert torch.equal(image, other)
-
-
-def test_all_ranks_say_what_the_first_could_not_read(small_config, tmp_path):
-    cfg = drawing(small_config)
-    cfg.val_dataloader.dataset.pipeline = [dict(type='LoadImageFromFile')]
-    spawn(
-        draw_on_rank,
-        (cfg, str(tmp_path), 'image .* CountedDigits could not be read as'),
-        nprocs=2,
+    environment(
+        {
+            **STEP,
+            'SLURM_NNODES': '2',
+            'SLURM_NODELIST': 'node[01-02]',
+            'SLURM_PROCID': '3',
+            'SLURM_NTASKS': '4',
+            'SLURM_LOCALID': '1',
+        }
     )
+    init_distributed(Config(dict(launcher='slurm')))
+    names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
+    assert [os.environ[name] for name in names] == [
+        '3',
+        '4',
+        '1',
+        'node01',
+        '20070',
+    ]
+    assert joined == [('gloo',)]
+
+
+@pytest.mark.parametrize('given,port', [({}, '5'), (dict(port=6), '6')])
+def test_a_given_port_is_used(environment, monkeypatch, given, port):
+    monkeypatch.setattr(dist, 'init_process_group', lambda *_, **__: None)
+    environment({**STEP, 'MASTER_PORT': '5'})
+    init_distributed(
+        Config(dict(launcher='slurm', env_cfg=dict(dist_cfg=given)))
+    )
+    assert os.environ['MASTER_PORT'] == port
+
+
+def test_on_gpus_mmengine_creates_the_process_group(environment, monkeypatch):
+    monkeypatch.setattr(distributed, 'get_device', lambda: 'cuda')
+    environment(STEP)
+    cfg = Config(dict(launcher='slurm'))
+    init_distributed(cfg)
+    assert not dist.is_initialized() and 'model_wrapper_cfg' not in cfg
+    # which would take 29500 for every job
+    assert os.environ['MASTER_PORT'] == '20070'
+
+
+@pytest.mark.parametrize(
+    'given,device_ids',
+    [
+        (dict(static_graph=True), [None]),
+        (dict(type='DistributedDataParallel'), [None]),
+        (dict(type='MMFullyShardedDataParallel'), []),
+    ],
+)
+def test_a_model_wrapper_in_the_config_is_used(environment, given, device_ids):
+    environment(dict(STEP, MASTER_PORT=free_port()))
+    cfg = Config(dict(launcher='slurm', model_wrapper_cfg=given))
+    init_distributed(cfg)
+    wrapper = dict(cfg.model_wrapper_cfg)
+    assert [
+        wrapper.pop('device_ids') for _ in range('device_ids' in wrapper)
+    ] == device_ids
+    assert wrapper == {'type': 'MMDistributedDataParallel', **given}
+
+
+@pytest.mark.parametrize(
+    'nodes,first',
+    [
+        ('one', 'one'),
+        ('a-b,c', 'a-b'),
+        ('n[007-120]', 'n007'),
+        ('n[3,5],m1', 'n3'),
+        ('rack[0-3]n[10-12]', 'rack0n10'),
+    ],
+)
+def test_first_host(nodes, first):
+    assert first_host(nodes) == first
+
+
+def test_ports_of_steps_and_of_neighbouring_jobs_differ():
+    ports = [
+        slurm_port(dict(SLURM_JOB_ID=str(job), SLURM_STEP_ID=str(step)))
+        for job in range(990, 1010)
+        for step in range(10)
+    ]
+    assert len(set(ports)) == len(ports)
+    assert 20000 <= min(ports) and max(ports) < 30000

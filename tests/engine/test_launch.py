@@ -323,7 +323,7 @@ def test_a_truncated_checkpoint_is_refused_before_anything_runs(
         launch.train([config_file, '--resume', '--work-dir', str(work_dir)])
 
 
-def test_checkpoints_of_old_form_or_elsewhere_are_not_refused(tmp_path):
+def test_legacy_and_remote_checkpoints_are_not_refused(tmp_path):
     torch.save({}, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
     checkpoint_checks.check_checkpoint(str(tmp_path / 'old.pth'))
     checkpoint_checks.check_checkpoint('https://example.org/model.pth')

@@ -8,7 +8,10 @@ import torch
 import torch.distributed as dist
 from helpers.forked import spawn
 
-from mmanchor.engine.rank_agreement import check_ranks_agree, from_first_rank
+from mmanchor.engine.rank_agreement import (
+    check_ranks_agree,
+    read_on_first_rank,
+)
 
 WORLD = 3
 
@@ -41,19 +44,19 @@ def on_rank(rank, folder):
     dist.destroy_process_group()
 
 
-def test_what_differs_is_named_with_its_ranks_on_all_of_them(tmp_path):
+def test_all_ranks_raise_with_the_values_and_ranks_that_differ(tmp_path):
     spawn(on_rank, (str(tmp_path),), nprocs=WORLD)
     message, *others = (
         torch.load(tmp_path / f'{rank}.pt') for rank in range(WORLD)
     )
     assert others == [message] * 2
     assert (
-        'Expected all ranks to start from the same, but bank of rank 1, 2 (2x3, sha256 '
+        'Expected all ranks to start from the same state, but bank of rank 1, 2 (2x3, sha256 '
         in message
     )
     assert 'counter of rank 2 (8) differs from that of rank 0 (7)' in message
     assert 'epoch' not in message
-    assert 'start from one checkpoint (`--resume CHECKPOINT`)' in message
+    assert 'the same checkpoint (`--resume CHECKPOINT`)' in message
 
 
 class Unpicklable(KeyError):
@@ -75,7 +78,7 @@ def receive_on_rank(rank, folder):
         time.sleep(6)  # longer than the ranks wait for each other
         return torch.arange(6, dtype=torch.uint8).view(2, 3), 'digits'
 
-    received = from_first_rank(read)
+    received = read_on_first_rank(read)
     errors = []
     for error in (
         ValueError('no image'),
@@ -88,7 +91,7 @@ def receive_on_rank(rank, folder):
             raise error
 
         with pytest.raises(Exception) as raised:
-            from_first_rank(fail)
+            read_on_first_rank(fail)
         errors.append(f'{raised.type.__name__}: {raised.value}')
     dist.barrier()  # the group is still at work
     torch.save((received, errors), f'{folder}/{rank}.pt')

@@ -53,11 +53,11 @@ def flip(path):
     ],
     ids=['cut', 'bit', 'gone'],
 )
-def test_the_one_before_is_offered(config_file, trained, spoil, what):
+def test_the_previous_checkpoint_is_offered(config_file, trained, spoil, what):
     spoil(trained / 'epoch_2.pth')
     with pytest.raises(
         (ValueError, FileNotFoundError),
-        match=f'{what}.* The one before is whole: go on from it with '
+        match=f'{what}.* The checkpoint before it is whole: resume from that with '
         f'`python tools/train.py {config_file} --resume '
         f'{trained}/epoch_1.pth`.',
     ):
@@ -66,15 +66,19 @@ def test_the_one_before_is_offered(config_file, trained, spoil, what):
     assert (trained / 'epoch_2.pth').exists()
 
 
-def test_none_before_is_whole(config_file, trained):
+def test_no_earlier_checkpoint_is_offered_if_all_are_damaged(
+    config_file, trained
+):
     for name in ('epoch_1.pth', 'epoch_2.pth'):
         cut(trained / name)
-    with pytest.raises(ValueError, match='No other.*start anew, without `--r'):
+    with pytest.raises(
+        ValueError, match='No other.*start again, without `--r'
+    ):
         launch.train([config_file, '--resume'])
 
 
 def started_from(monkeypatch, argv):
-    """The checkpoint that a command goes on from."""
+    """Return the checkpoint that a command resumes from."""
     found = []
 
     def keep(cfg):
@@ -94,7 +98,7 @@ def started_from(monkeypatch, argv):
 def test_a_work_dir_whose_last_checkpoint_is_not_named(
     config_file, trained, content, monkeypatch
 ):
-    """The newest goes on, whatever times a copy gave the files."""
+    """The newest is resumed, whatever times a copy gave the files."""
     (trained / 'last_checkpoint').unlink()
     if content is not None:
         (trained / 'last_checkpoint').write_bytes(content)
@@ -115,7 +119,7 @@ def test_a_work_dir_whose_last_checkpoint_is_not_named(
 
 
 @pytest.mark.parametrize('change', [shutil.move, shutil.copytree])
-def test_a_work_dir_that_was_moved_or_copied_goes_on_itself(
+def test_a_moved_or_copied_work_dir_resumes_from_its_own_checkpoint(
     config_file, trained, change, monkeypatch, tmp_path
 ):
     change(str(trained), str(tmp_path / 'other'))
@@ -186,7 +190,7 @@ def test_ranks_whose_torchrun_was_killed_stop(
 ):
     monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'none')
     runner = Runner.from_cfg(small_config(log_level='INFO'))
-    with resuming.surviving_faults(runner, 'command'):
+    with resuming.fault_tolerance(runner, 'command'):
         monkeypatch.setattr(os, 'getppid', lambda: 1)
         with pytest.raises(SystemExit) as stopped:
             runner.train()
@@ -204,8 +208,10 @@ def test_the_newest_is_the_one_written_last(trained):
     shutil.copy(trained / 'epoch_1.pth', trained / 'best_epoch_1.pth')
     os.utime(trained / 'best_epoch_1.pth', (2e9, 2e9))
     os.utime(trained / 'interrupted.pth', (1.9e9, 1.9e9))
-    assert resuming.newest_whole(str(trained)).endswith('interrupted.pth')
-    assert resuming.newest_whole('no/folder') is None
+    assert resuming.newest_complete_checkpoint(str(trained)).endswith(
+        'interrupted.pth'
+    )
+    assert resuming.newest_complete_checkpoint('no/folder') is None
 
 
 @pytest.mark.parametrize(
@@ -217,7 +223,7 @@ def test_the_newest_is_the_one_written_last(trained):
         ['c.py', '--resume', '--amp'],
     ],
 )
-def test_command_to_go_on(argv, monkeypatch):
+def test_the_command_that_resumes_a_run(argv, monkeypatch):
     assert resuming.resume_command(argv) == (
         'python tools/train.py c.py --amp --resume'
     )
@@ -247,16 +253,18 @@ def test_any_config_s_own_hook_becomes_atomic(
     cfg = small_config()
     cfg.default_hooks.checkpoint.type = kind
     runner = Runner.from_cfg(cfg)
-    with resuming.surviving_faults(runner, 'command'):
+    with resuming.fault_tolerance(runner, 'command'):
         pass
-    with resuming.surviving_faults(runner, 'command'):
+    with resuming.fault_tolerance(runner, 'command'):
         pass
     assert sum(type(h) is expected for h in runner.hooks) == 1
     assert sum(type(h) is StopOnSignalHook for h in runner.hooks) == stops
     assert runner.cfg.default_hooks.checkpoint.type is kind
 
 
-def test_signals_do_what_they_did_after_an_error(small_config, monkeypatch):
+def test_signal_handlers_are_restored_after_an_error(
+    small_config, monkeypatch
+):
     before = signal.getsignal(signal.SIGTERM)
     runner = Runner.from_cfg(small_config())
     seen = []
@@ -267,7 +275,7 @@ def test_signals_do_what_they_did_after_an_error(small_config, monkeypatch):
 
     monkeypatch.setattr(runner.model, 'train_step', fail)
     with pytest.raises(RuntimeError, match='as it may'):
-        with resuming.surviving_faults(runner, 'command'):
+        with resuming.fault_tolerance(runner, 'command'):
             runner.train()
     assert seen[0] != before
     assert signal.getsignal(signal.SIGTERM) == before
@@ -288,7 +296,7 @@ def test_stopping_needs_a_hook_to_save_with(small_config):
 
 
 @pytest.mark.parametrize('interval', [0, 1.5])
-def test_votes_need_an_interval(interval):
+def test_a_vote_interval_out_of_range_is_refused(interval):
     with pytest.raises(
         ValueError, match=f'positive integer, but got {interval}'
     ):

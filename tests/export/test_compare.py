@@ -56,7 +56,7 @@ def test_nan_and_another_shape_differ_without_bounds():
 
 
 @pytest.mark.parametrize('found', [2e-4, float('inf'), float('nan')])
-def test_what_differs_is_refused(found):
+def test_a_form_that_predicts_differently_is_refused(found):
     check_difference(9e-5, 'a file')
     with pytest.raises(ValueError, match='a file to answer .* Nothing was wr'):
         check_difference(found, 'a file')

@@ -34,7 +34,7 @@ def files(folder):
 
 
 @pytest.mark.parametrize('api', [get_model, init_model])
-def test_the_host_loads_it_and_it_answers_as_the_anchored_one(
+def test_mmpretrain_loads_the_folded_model_which_predicts_like_the_anchored_one(
     folded, small_config, checkpoint, api
 ):
     assert files(folded) == ['folded.pth', 'folded.py']
@@ -100,7 +100,7 @@ def test_it_is_tested_with_the_anchored_model_s_metrics(
     assert {'accuracy/top1', 'calibration/ece'} <= set(found)
 
 
-def test_nothing_of_the_bank_and_of_training_is_in_it(folded):
+def test_a_folded_checkpoint_has_neither_references_nor_training_state(folded):
     saved = torch.load(folded / 'folded.pth', weights_only=True)
     assert set(saved) == {'meta', 'state_dict'}
     assert not any('bank' in key for key in saved['state_dict'])
@@ -151,7 +151,7 @@ def test_other_configs_do_not_take_its_weights(
         launch.test([str(tmp_path / 'other.py'), str(folded / 'folded.pth')])
 
 
-def test_nothing_stays_behind_where_answers_differ(
+def test_no_file_is_written_if_predictions_differ(
     small_config, checkpoint, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(folded_files, 'relative_difference', lambda *_: 2e-4)

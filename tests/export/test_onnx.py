@@ -76,7 +76,7 @@ def close(found, expected):
     ],
 )
 @torch.no_grad()
-def test_a_file_answers_as_the_checkpoint_on_digits(
+def test_an_exported_file_predicts_like_the_checkpoint_on_digits(
     small_config, checkpoint, tmp_path, suffix, k, pixels
 ):
     cfg = small_config(**{'data_preprocessor.to_rgb': True})
@@ -160,7 +160,7 @@ def test_neither_references_nor_images_are_in_the_file(suffix, tmp_path):
     assert weight[:64] in content
 
 
-def test_a_model_in_training_mode_stays_as_it_is(tmp_path):
+def test_a_model_in_training_mode_is_not_changed(tmp_path):
     model = build('convolution', k=1).train()
     before = {key: x.clone() for key, x in model.state_dict().items()}
     export_model(model, tmp_path / 'model.pt2', image_bytes(5, 32))
@@ -236,7 +236,7 @@ def test_a_file_takes_images_of_the_references_size_only(suffix, tmp_path):
         ('model.pt2', dict(num_references=0), r'in \[1, 3\].*but got 0'),
     ],
 )
-def test_what_is_asked_is_checked(
+def test_arguments_out_of_range_are_refused_by_the_check(
     small_config, checkpoint, tmp_path, out, kwargs, message
 ):
     kwargs = {'num_references': 1, **kwargs}
@@ -247,7 +247,7 @@ def test_what_is_asked_is_checked(
     assert not (tmp_path / 'out').exists()
 
 
-def test_k_is_the_config_s_where_none_is_asked(
+def test_k_defaults_to_that_of_the_config(
     small_config, checkpoint, tmp_path, monkeypatch
 ):
     used = []
@@ -276,7 +276,7 @@ def test_a_missing_package_names_the_extra(
 
 
 @pytest.mark.parametrize('name', ['adaptive', 'transduction'])
-def test_a_protocol_that_looks_at_the_image_is_refused(
+def test_a_protocol_that_depends_on_the_image_is_refused(
     small_config, checkpoint, tmp_path, name
 ):
     message = f"but got '{name}', where.* depend on the image. Set `proto"
@@ -310,7 +310,9 @@ def test_a_backbone_built_for_2c_channels_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize('suffix', ['.onnx', '.pt2'])
-def test_what_cannot_be_traced_says_why(tmp_path, suffix):
+def test_a_backbone_that_cannot_be_traced_is_refused_with_the_reason(
+    tmp_path, suffix
+):
     model = build('convolution', k=1)
 
     class Counting(type(model.backbone)):
@@ -326,7 +328,9 @@ def test_what_cannot_be_traced_says_why(tmp_path, suffix):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_onnx_cannot_say_is_told_with_the_reason(tmp_path, monkeypatch):
+def test_a_model_that_onnx_cannot_express_is_refused_with_the_reason(
+    tmp_path, monkeypatch
+):
 
     def fail(*_, **__):
         raise RuntimeError('no such operator')
@@ -343,7 +347,7 @@ def test_what_onnx_cannot_say_is_told_with_the_reason(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_answers_otherwise_is_removed(tmp_path, monkeypatch):
+def test_a_file_that_predicts_differently_is_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, 'relative_difference', lambda *_: 3e-4)
     with pytest.raises(ValueError, match='model.pt2 to answer.*3.0e-04'):
         export_model(

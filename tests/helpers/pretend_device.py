@@ -188,7 +188,7 @@ class _Watch(TorchDispatchMode):
             frame
             for frame in traceback.extract_stack()
             if not frame.filename.endswith(
-                ('helpers/pretend_device.py', 'utils/transfer.py')
+                ('helpers/pretend_device.py', 'utils/pytorch.py')
             )
         ]
         ours = [

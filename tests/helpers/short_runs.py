@@ -7,10 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import torch.multiprocessing
+from benchmark_settings import BenchmarkSettings
 from mmengine.runner import Runner
 from mmpretrain.datasets import CIFAR10
 
-from mmanchor.benchmarks.settings import BenchmarkSettings
 from mmanchor.datasets import Digits, PhotoPatches
 from mmanchor.studies.cells import select_cells
 from mmanchor.studies.spec import Landscape

@@ -12,7 +12,7 @@ from mmpretrain.registry import MODELS
 from torch.overrides import TorchFunctionMode
 
 from mmanchor.diagnostics.backbone_matrix import HOST_CONFIGS, MATRIX
-from mmanchor.diagnostics.config_pair import FOUR_LINES
+from mmanchor.diagnostics.plain_and_anchored import FOUR_LINES
 from mmanchor.models.data_preprocessor import check_settings_reach_the_model
 
 CONFIGS = sorted(

@@ -17,7 +17,7 @@ from mmanchor.functional import fit_temperature
 from mmanchor.models import fold_reference
 from mmanchor.models.folding import FoldedReferences
 from mmanchor.suite.measure import predict_batch
-from mmanchor.utils.transfer import copy_to_device
+from mmanchor.utils.pytorch import copy_to_device
 
 DEVICE = 'cuda:0'
 HOST_COPIES = {

@@ -116,7 +116,7 @@ def test_one_node_takes_a_free_port(ran):
         ),
     ],
 )
-def test_where_processes_meet(ran, variables, meet):
+def test_the_address_of_several_nodes(ran, variables, meet):
     command = ran('dist_test.sh', 'c.py', 'e.pth', '2', '--tta', **variables)
     assert has(command, *meet.split())
     assert has(command, 'test.py c.py e.pth --tta --launcher pytorch')
@@ -143,7 +143,7 @@ def test_slurm_tasks_have_a_gpu_each(ran):
     )
 
 
-def test_nodes_without_gpus_are_not_asked_for_them(ran):
+def test_no_gpus_are_requested_of_nodes_without_any(ran):
     command = ran(
         'slurm_test.sh',
         'part',
@@ -184,7 +184,7 @@ def test_a_run_that_requeues_is_submitted(ran, tmp_path):
     assert Path(work).is_dir()
 
 
-def test_a_job_out_of_the_clone_is_told_so(tmp_path):
+def test_a_job_outside_the_clone_is_refused(tmp_path):
     done = subprocess.run(
         ['bash', TOOLS / 'train.sbatch', 'c.py', 'work'],
         capture_output=True,

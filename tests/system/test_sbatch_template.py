@@ -57,7 +57,7 @@ def near_the_limit(process):
     return process.communicate(timeout=30)[0], process.returncode
 
 
-def test_near_the_limit_tasks_are_told_and_the_job_requeued(start):
+def test_near_the_time_limit_tasks_get_a_signal_and_the_job_is_requeued(start):
     printed, status = near_the_limit(start('--amp'))
     assert status == 0
     assert printed.splitlines() == [
@@ -77,21 +77,21 @@ def test_a_run_that_ends_by_itself_is_not_requeued(start, tasks):
     assert process.returncode == tasks
 
 
-def test_a_job_that_had_to_make_way_is_requeued(start):
+def test_a_preempted_job_is_requeued(start):
     process = start(TASKS='143', PREEMPTED='2026-01-01T00:00:00')
     printed, _ = process.communicate(timeout=30)
     assert 'status 143' in printed and 'scontrol requeue 7' in printed
     assert process.returncode == 0
 
 
-def test_a_work_dir_with_a_checkpoint_is_gone_on_with(start):
+def test_a_work_dir_with_a_checkpoint_is_resumed(start):
     Path('work').mkdir()
     Path('work/last_checkpoint').touch()
     printed, _ = start(TASKS='0').communicate(timeout=30)
     assert '--work-dir work --resume --launcher slurm' in printed
 
 
-def test_a_restart_goes_on_rather_than_from_where_the_first_start_did(start):
+def test_a_restarted_job_resumes_from_its_own_checkpoint(start):
     Path('work').mkdir()
     Path('work/last_checkpoint').touch()
     printed, _ = start('--resume', 'a.pth', TASKS='0').communicate(timeout=30)
@@ -108,7 +108,7 @@ def test_a_task_of_an_array_stops_and_requeues_itself_alone(start):
     assert 'scontrol requeue 5_2' in printed
 
 
-def test_there_is_an_end_to_starting_again(start):
+def test_requeueing_ends_after_max_requeues(start):
     process = start(SLURM_RESTART_COUNT='2', MAX_REQUEUES='2')
     printed, status = near_the_limit(process)
     assert 'Started 3 times: not requeued. Raise MAX_REQUEUES?' in printed

@@ -49,7 +49,7 @@ def test_pretrained_files_are_found_wherever_they_are_named(model):
     assert found['checkpoint'] == 'a.pth'
 
 
-def test_a_backbone_s_flag_is_no_file():
+def test_the_pretrained_flag_of_a_backbone_is_not_read_as_a_file():
     assert not list(
         pretrained_files(
             dict(
@@ -101,7 +101,10 @@ def test_a_name_that_several_configs_have_is_refused(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / 'same.py').write_text('')
     monkeypatch.setattr('mmanchor.utils.config.CONFIG_DIR', tmp_path)
-    with pytest.raises(ValueError, match="/same.*have 'same'. Name the folde"):
+    with pytest.raises(
+        ValueError,
+        match="got 'same', which is the name of .*/same.*Add the folder",
+    ):
         config_path('same')
 
 

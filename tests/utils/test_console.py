@@ -37,7 +37,7 @@ def test_the_commit_is_that_of_the_file_s_own_repository(tmp_path):
     assert commit(tmp_path / 'gone/own.py') is None
 
 
-def test_json_is_there_at_once(tmp_path):
+def test_json_is_never_half_written(tmp_path):
     write_json(dict(a=[1, None]), tmp_path / 'a.json')
     assert json.loads((tmp_path / 'a.json').read_text()) == dict(a=[1, None])
     assert [path.name for path in tmp_path.iterdir()] == ['a.json']

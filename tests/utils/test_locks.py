@@ -15,7 +15,7 @@ from mmanchor.utils.locks import is_locked, lock, only_run
 FORK = multiprocessing.get_context('fork')
 
 
-def test_a_lock_that_is_only_looked_at_is_taken_all_the_same(tmp_path):
+def test_checking_a_lock_does_not_hold_it(tmp_path):
     looking = FileLock(tmp_path / 'lock', thread_local=False)
     looking.acquire()
     threading.Timer(0.3, looking.release).start()
@@ -23,7 +23,7 @@ def test_a_lock_that_is_only_looked_at_is_taken_all_the_same(tmp_path):
         assert mine
 
 
-def test_looking_at_a_lock_makes_no_file(tmp_path):
+def test_checking_a_lock_creates_no_file(tmp_path):
     assert not is_locked(tmp_path / 'lock')
     assert not list(tmp_path.iterdir())
 
@@ -38,7 +38,7 @@ def test_a_lock_is_held_by_one_and_free_afterwards(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['lock']
 
 
-def test_a_lock_ends_before_the_workers_that_were_started_under_it(tmp_path):
+def test_a_lock_is_released_even_if_workers_survive(tmp_path):
     worker = FORK.Process(target=time.sleep, args=(60,), daemon=True)
     with lock(tmp_path / 'lock') as mine:
         assert mine
@@ -69,7 +69,7 @@ def hold_with_a_worker(folder):
         time.sleep(60)
 
 
-def test_a_killed_run_leaves_no_lock_although_its_workers_live_on(tmp_path):
+def test_a_killed_run_leaves_no_lock_even_if_its_workers_survive(tmp_path):
     run = FORK.Process(target=hold_with_a_worker, args=(tmp_path,))
     run.start()
     until(

@@ -58,14 +58,14 @@ def test_paths_are_relative_or_their_last_part(path, expected):
     assert shareable_path(path) == expected
 
 
-def test_reasons_lose_their_folders():
+def test_messages_lose_absolute_folders():
     text = "[Errno 2] '/home/me/data/a': gone (/tmp/x/b); https://a.b/c/d"
     assert without_folders(text, {'/home/me': '…', '/': '!'}) == (
         "[Errno 2] '…/data/a': gone (…/b); https://a.b/c/d"
     )
 
 
-def test_letters_that_the_locale_lacked_are_read():
+def test_characters_that_the_locale_lacks_become_utf_8():
     assert readable('modèle') == 'modèle'
     assert readable(os.fsdecode('modèle'.encode())) == 'modèle'
     assert readable(b'mod\xe8le'.decode('ascii', 'surrogateescape')) == (

@@ -70,7 +70,7 @@ def test_batches_are_those_of_the_sampler_each_with_its_seed():
     assert read(next(iter(seeded))) != found[0]
 
 
-def test_batches_that_were_seen_are_left_out_once():
+def test_batches_that_were_trained_on_are_skipped_once():
     whole = [read(batch) for batch in batches()]
     seeded = batches((2, 2))
     assert [read(batch) for batch in seeded] == whole[2:]

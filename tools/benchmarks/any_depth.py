@@ -1,20 +1,20 @@
-"""What K references cost, by the place where features are anchored.
+"""Compare the cost of K references by the place where features are anchored.
 
-Times a ResNet-18 for 32-pixel images on a CPU with each `anchor_at`, and the
-plain model, in turns within every round, by processor time. The features of
-the references are computed before::
+The script times a ResNet-18 for 32-pixel images on a CPU, by processor time:
+the plain model, and an anchored model for each `anchor_at`, in a random order
+in each round. The features of the references are computed before::
 
     OMP_NUM_THREADS=1 python tools/benchmarks/any_depth.py
 """
 
 import argparse
-import statistics
 import time
 
 import torch
 from mmpretrain.registry import MODELS
 from rich.console import Console
 from rich.table import Table
+from time_and_memory import quartiles, shuffled_rounds
 
 import mmanchor  # noqa: F401, registers the models
 
@@ -36,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 @torch.no_grad()
 def measure(num_references: int, batch_size: int, rounds: int) -> dict:
-    """Ratios to the plain model's time in the same round, by place."""
+    """Return each place's ratios to the plain model's time, one a round."""
     images = torch.randn(batch_size, 3, 32, 32)
     plain = MODELS.build(dict(NETWORK, type='ImageClassifier')).eval()
     models = {'plain': plain}
@@ -45,16 +45,19 @@ def measure(num_references: int, batch_size: int, rounds: int) -> dict:
         models[place] = MODELS.build(model).eval()
         references = torch.randint(256, (num_references, 3, 32, 32))
         models[place].reference_bank.fill(references.to(torch.uint8))
-    ratios = {place: [] for place in PLACES}
-    for turn in range(rounds + 1):  # the first fills caches
-        seconds = {}
-        for name, model in models.items():
-            start = time.process_time()
-            model(images)
-            seconds[name] = time.process_time() - start
-        for place in PLACES if turn else ():
-            ratios[place].append(seconds[place] / seconds['plain'])
-    return ratios
+    seconds = {name: [] for name in models}
+    for index, name in shuffled_rounds(models, rounds + 1):
+        start = time.process_time()
+        models[name](images)
+        if index:  # The first round fills the caches.
+            seconds[name].append(time.process_time() - start)
+    return {
+        place: [
+            ours / theirs
+            for ours, theirs in zip(seconds[place], seconds['plain'])
+        ]
+        for place in PLACES
+    }
 
 
 def main() -> None:
@@ -65,9 +68,13 @@ def main() -> None:
     torch.manual_seed(0)
     ratios = measure(args.num_references, args.batch_size, args.rounds)
     table = Table('anchor_at', 'time, plain model = 1', 'quartiles')
-    for place, found in ratios.items():
-        low, middle, high = statistics.quantiles(found, n=4)
-        table.add_row(place, f'{middle:.2f}', f'{low:.2f} to {high:.2f}')
+    for place, of_place in ratios.items():
+        ratio = quartiles(of_place)
+        table.add_row(
+            place,
+            f'{ratio["median"]:.2f}',
+            f'{ratio["low"]:.2f} to {ratio["high"]:.2f}',
+        )
     Console(emoji=False).print(table)
 
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# All that a GPU has to show, in twelve minutes, in the order of its worth:
+# Runs all tests and benchmarks that need a GPU, in about twelve minutes, the
+# most important first:
 #
 #     bash tools/benchmarks/gpu_check.sh FOLDER
 #
-# Each part has a timeout of its own and writes its log and results to FOLDER
-# (default: $OUT, or gpu_check) as they come, so that a run that is cut off
-# brings home what it has. The last line of FOLDER/summary.txt says how each
-# part ended. TOY=1 does the same on a CPU with sizes that take seconds, to
-# see that the script still works.
+# Each part has its own timeout and writes its log and results to FOLDER
+# (default: $OUT, or gpu_check) while it runs, so that an interrupted run
+# leaves results. FOLDER/summary.txt says how each part ended. TOY=1 runs the
+# same parts on a CPU with small sizes in seconds, to test the script.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 out=$(realpath -m "${1:-${OUT:-gpu_check}}")
@@ -18,7 +18,7 @@ export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 toy=${TOY:-0}
 failed=0
 
-part() {  # NAME SECONDS COMMAND...: run a part, and say how it ended
+part() {  # NAME SECONDS COMMAND...: run a part, and print how it ended
   local name=$1 limit=$2 begun=$SECONDS status
   shift 2
   timeout --kill-after=10 "$limit" "$@" >"$out/$name.log" 2>&1
@@ -31,7 +31,7 @@ part() {  # NAME SECONDS COMMAND...: run a part, and say how it ended
 { date -u; git rev-parse HEAD 2>/dev/null; nvidia-smi -L 2>/dev/null; } \
   >"$out/summary.txt"
 
-# (a) is it right, and does it wait for nothing?
+# (a) Tests: are results right, and does no step wait for the GPU?
 tests=("$python" -m pytest -q -m gpu -p no:cacheprovider tests/gpu)
 if [ "$toy" = 1 ]; then
   export MMANCHOR_TEST_DEVICE=cpu
@@ -40,7 +40,7 @@ else
   part tests 300 "${tests[@]}"
 fi
 
-# (b) what does it cost, beside the standard model?
+# (b) Cost in comparison with the standard model.
 cases=(train/anchored test/folded test/single test/mean test/naive-mean
   test/transduction test/adaptive)
 if [ "$toy" = 1 ]; then
@@ -65,7 +65,7 @@ if [ "$toy" = 1 ]; then
 fi
 part overhead 120 "${overhead[@]}"
 
-# (c) the study of evidence, many cells on one card at a time
+# (c) The study, with many cells on one GPU at the same time.
 study=("$python" tools/study.py "${STUDY:-evidence}"
   --on "${GROUND:-cifar10-folders-30e}" --work-dir "$out/study")
 if [ "$toy" = 1 ]; then

@@ -1,9 +1,10 @@
-"""How much a network uses its references, along training.
+"""Measure how much a network uses its references during training.
 
-Trains ResNet-18 of width 16 on the digits and prints by epoch, as mean and
-standard deviation over seeds: the distance of the stem's halves,
-||Wr - Wd|| / ||Wd||, and the spread of the logits over ten references,
-relative to the logits' standard deviation over images and classes::
+The script trains ResNet-18 of width 16 on the digits. For several epochs it
+prints two values, each as mean and standard deviation over seeds: the distance
+between the stem's halves, ||Wr - Wd|| / ||Wd||, and the spread of the logits
+over ten references, relative to the logits' standard deviation over images and
+classes::
 
     OMP_NUM_THREADS=1 python tools/benchmarks/reference_use.py --seeds 0 1 2
 """
@@ -33,7 +34,10 @@ EPOCHS = (1, 5, 10, 20, 30, 40)
 
 @METRICS.register_module()
 class RelativeSpread(BaseMetric):
-    """Spread of the logits over references, over their own deviation."""
+    """Computes the ratio of two standard deviations of the logits.
+
+    The first is over references; the second is over images and classes.
+    """
 
     default_prefix = 'references'
 
@@ -51,17 +55,25 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument(
-        '--epochs', type=int, default=EPOCHS[-1], help='of each training'
+        '--epochs',
+        type=int,
+        default=EPOCHS[-1],
+        help='number of epochs of each training',
     )
     return parser
 
 
 def measure(options: dict, seed: int, epochs: int) -> dict:
-    """Train once.
+    """Train a model, and measure it after each epoch.
+
+    Args:
+        options (dict): Changes to the config.
+        seed (int): Seed of the training.
+        epochs (int): Number of epochs.
 
     Returns:
-        dict: By epoch, ``(stem distance, relative spread)``; the spread of
-        epoch 0, before training, is None.
+        dict: ``(stem distance, relative spread)`` by epoch. Epoch 0 is before
+        training, where the spread is None.
     """
     path = 'digits/resnet18-w16_anchored-masked_digits.py'
     cfg = Config.fromfile(Path(mmanchor.CONFIG_DIR, path))
@@ -100,12 +112,17 @@ def main() -> None:
         runs = [measure(options, seed, args.epochs) for seed in args.seeds]
         for epoch in (0, *(one for one in EPOCHS if one <= args.epochs)):
             distances, spreads = zip(*(run[epoch] for run in runs))
-            table.add_row(name, str(epoch), over(distances), over(spreads))
+            table.add_row(
+                name,
+                str(epoch),
+                mean_over_seeds(distances),
+                mean_over_seeds(spreads),
+            )
     Console(width=100).print(table)
 
 
-def over(values) -> str:
-    """Mean ± standard deviation over seeds, where there is something."""
+def mean_over_seeds(values) -> str:
+    """Format mean ± standard deviation; nothing if a value is missing."""
     if None in values:
         return ''
     spread = f' ± {statistics.stdev(values):.3f}' if len(values) > 1 else ''

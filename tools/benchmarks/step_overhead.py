@@ -1,32 +1,33 @@
-"""What anchoring adds to the CPU's work in a training step, in milliseconds.
+"""Measure how much CPU time anchoring adds to a training step.
 
-Times the data preprocessor, and head and loss, of an anchored model and of
-MMPretrain's on the same batches, in turns. With ``--against`` the same is
-done with the code of another checkout, a round here and a round there, so
-that what else the machine does disturbs both alike::
+The script times the data preprocessor, and the head with its loss, of an
+anchored model and of MMPretrain's on the same batches. With ``--against`` it
+also times the code of another checkout, in the same rounds, so that other
+programs on the machine disturb both alike::
 
     python tools/benchmarks/step_overhead.py --against ../before
 
-With ``--size 1`` images have one pixel, and what is left is the work of
-Python and of PyTorch's dispatcher: what a GPU waits for in every step.
+With ``--size 1`` an image has one pixel. What remains is the work of Python
+and of PyTorch's dispatcher, which a GPU waits for in every step.
 """
 
 import argparse
 import json
 import os
-import random
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from time_and_memory import quartiles, shuffled_rounds
+
 CLASSES = 10
 CASES = ('preprocessor', 'head and loss')
 
 
 def main(argv=None):
-    """Print a table, and one JSON line with the same numbers."""
+    """Print a table, and the same numbers as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--against', metavar='CHECKOUT')
     parser.add_argument(
@@ -43,12 +44,12 @@ def main(argv=None):
     )
     args = parser.parse_args(argv)
     if args.worker:
-        return _work()
+        return _serve_rounds()
     trees = {'this checkout': Path(__file__).parents[2]}
     if args.against:
         trees['the other'] = Path(args.against).resolve()
     workers = {name: _Worker(tree) for name, tree in trees.items()}
-    found = []
+    rows = []
     for batch_size in args.batch_size:
         for size in args.size:
             for mask_by in args.mask_by:
@@ -58,37 +59,33 @@ def main(argv=None):
                     mask_by=mask_by,
                     steps=args.steps,
                 )
-                found += _compare(workers, setting, args.rounds)
+                rows += _compare(workers, setting, args.rounds)
     for worker in workers.values():
         worker.close()
-    for row in found:
+    for row in rows:
+        over = row['over']
         print(
             f'{row["tree"]:14} B={row["batch_size"]:<4} {row["size"]:>3} px '
             f'{row["mask_by"]:7} {row["case"]:14} '
-            f'host {row["host"]:6.2f} ms, over it {row["over"][1]:+6.2f} '
-            f'[{row["over"][0]:+.2f}, {row["over"][2]:+.2f}] ms'
+            f'host {row["host"]:6.2f} ms, over it {over["median"]:+6.2f} '
+            f'[{over["low"]:+.2f}, {over["high"]:+.2f}] ms'
         )
-    print(json.dumps(found))
+    print(json.dumps(rows))
 
 
 def _compare(workers, setting, rounds):
-    names = list(workers)
-    times = {name: [] for name in names}
-    for index in range(rounds + 1):
-        random.Random(index).shuffle(names)
-        for name in names:
-            taken = workers[name].round(setting)
-            if index:  # the first is a warm-up
-                times[name].append(taken)
+    times = {name: [] for name in workers}
+    for index, name in shuffled_rounds(workers, rounds + 1):
+        milliseconds = workers[name].run_round(setting)
+        if index:  # The first round is a warm-up.
+            times[name].append(milliseconds)
     return [
         dict(
             tree=name,
             case=case,
             host=statistics.median(one[case]['host'] for one in times[name]),
-            over=statistics.quantiles(
-                [one[case]['ours'] - one[case]['host'] for one in times[name]],
-                n=4,
-                method='inclusive',
+            over=quartiles(
+                one[case]['ours'] - one[case]['host'] for one in times[name]
             ),
             **setting,
         )
@@ -98,7 +95,7 @@ def _compare(workers, setting, rounds):
 
 
 class _Worker:
-    """A process with the code of one checkout."""
+    """A process that runs the code of one checkout."""
 
     def __init__(self, tree: Path):
         self.process = subprocess.Popen(
@@ -109,8 +106,8 @@ class _Worker:
             text=True,
         )
 
-    def round(self, setting: dict) -> dict:
-        """Milliseconds by case, of the host's and of ours."""
+    def run_round(self, setting: dict) -> dict:
+        """Return milliseconds by case, of MMPretrain's modules and of ours."""
         self.process.stdin.write(json.dumps(setting) + '\n')
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
@@ -121,17 +118,19 @@ class _Worker:
         self.process.wait()
 
 
-def _work():
+def _serve_rounds():
+    """Run a round for each line of JSON on standard input."""
     import torch
 
     torch.set_num_threads(1)
-    # libraries print where they are imported: that must not be an answer
-    answers, sys.stdout = sys.stdout, sys.stderr
+    # Libraries print when they are imported: keep that out of the results.
+    results, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
-        print(json.dumps(_round(**json.loads(line))), file=answers, flush=True)
+        milliseconds = _run_round(**json.loads(line))
+        print(json.dumps(milliseconds), file=results, flush=True)
 
 
-def _round(batch_size, size, mask_by, steps):
+def _run_round(batch_size, size, mask_by, steps):
     import torch
     from mmengine.registry import init_default_scope
     from mmpretrain.registry import MODELS
@@ -175,8 +174,11 @@ def _round(batch_size, size, mask_by, steps):
             times[CASES[0]][name].append(1000 * (middle - start))
             times[CASES[1]][name].append(1000 * (end - middle))
     return {
-        case: {name: statistics.mean(of) for name, of in taken.items()}
-        for case, taken in times.items()
+        case: {
+            name: statistics.mean(of_model)
+            for name, of_model in of_case.items()
+        }
+        for case, of_case in times.items()
     }
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from torchvision.transforms.functional import center_crop, resize
 
 from ...utils.files import whole_files
-from ...utils.text import shorten_list
+from ...utils.names import shorten_list
 from ..image_folders import list_folders, list_images, open_rgb
 from ..mapped_arrays import open_images, open_labels
 from ..shifts.kinds import (

@@ -6,7 +6,7 @@ from pathlib import Path
 from mmpretrain.datasets import ImageNet
 from mmpretrain.registry import DATASETS
 
-from ...utils.text import shorten_list
+from ...utils.names import shorten_list
 from ..image_folders import ClassFolders
 from .kinds import (
     ALL_C_KINDS,

@@ -6,7 +6,7 @@ from mmcv.transforms import BaseTransform
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS, TRANSFORMS
 
-from ...utils.text import shorten_list
+from ...utils.names import shorten_list
 from ..image_folders import EXTENSIONS, list_images
 from .kinds import missing_set_error
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are there whole, or not at all."""
+"""Writes checkpoints that no crash can leave half-written."""
 
 import os
 import shutil
@@ -21,23 +21,24 @@ INTERRUPTED = 'interrupted.pth'
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """The host's, but a fault at any moment leaves a checkpoint to go on from.
+    """A ``CheckpointHook`` that leaves a usable checkpoint after any crash.
 
-    A checkpoint is written beside its place, put on the disk and renamed;
-    then ``last_checkpoint``, likewise; only then are older ones removed, where
-    the host removes first. What goes to another place than a local disk
-    (``backend_args``) is left to its backend.
+    A checkpoint is written to a temporary folder, flushed to the disk and
+    renamed; then ``last_checkpoint`` is, in the same way. Older checkpoints
+    are removed only after that, whereas MMEngine removes them first. Files
+    that do not go to a local disk (``backend_args``) are left to their
+    backend.
 
-    A model whose weights are not finite is not saved: training ends, so that
-    the good checkpoints before it stay.
+    Training stops instead of saving a model whose weights are not finite, so
+    that good checkpoints are not replaced.
 
     Args:
-        *args: As for the host's ``CheckpointHook``.
-        **kwargs: As for the host's ``CheckpointHook``.
+        *args: See MMEngine's ``CheckpointHook``.
+        **kwargs: See MMEngine's ``CheckpointHook``.
 
     Raises:
-        OSError: While training: a checkpoint could not be written.
-        ValueError: While training: it diverged.
+        OSError: A checkpoint could not be written during training.
+        ValueError: The training diverged.
 
     Example:
         >>> AtomicCheckpointHook(interval=1, max_keep_ckpts=2).interval
@@ -45,21 +46,22 @@ class AtomicCheckpointHook(CheckpointHook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Take away what a killed run left half-written."""
+        """Remove the temporary folders of a run that was killed."""
         super().before_train(runner)
         if is_main_process():
             for folder in {runner.work_dir, self.out_dir}:
-                for left in Path(folder).glob(PARTIAL + '*'):
-                    shutil.rmtree(left, ignore_errors=True)
+                for partial in Path(folder).glob(PARTIAL + '*'):
+                    shutil.rmtree(partial, ignore_errors=True)
 
     def save_now(self, runner: Runner) -> str:
-        """Save between two iterations, to go on from there.
+        """Save a checkpoint between two iterations.
 
         Args:
-            runner (Runner): After an iteration, before the next begins.
+            runner (Runner): The runner, after an iteration.
 
         Returns:
-            str: The checkpoint: ``interrupted.pth``, over an earlier one.
+            str: The path of the checkpoint, ``interrupted.pth``, which
+            replaces an earlier one.
         """
         self._check_finite(runner, runner.iter + 1)
         path = os.path.join(self.out_dir, INTERRUPTED)
@@ -78,57 +80,60 @@ class AtomicCheckpointHook(CheckpointHook):
         return path
 
     def _save_checkpoint_with_step(self, runner, step, meta):
-        if only_plots_schedule(runner):  # into the work dir of a real run
-            return
+        if only_plots_schedule(runner):
+            return  # It would write to the work dir of a real run.
         self._check_finite(runner, meta.get('iter', step))
-        with self._old_ones_last():
+        with self._remove_old_last():
             staged = _StagedRunner(getattr(runner, 'unstaged', runner), self)
             with staged.folder(self.filename_tmpl.format(step)):
                 super()._save_checkpoint_with_step(staged, step, meta)
 
     def _save_best_checkpoint(self, runner, metrics):
-        if not self.save_best:  # `runner.val()` comes here without training
-            return
+        if not self.save_best:
+            return  # `runner.val()` calls this without training.
         self._check_finite(runner, runner.iter)
-        with self._old_ones_last():
+        with self._remove_old_last():
             super()._save_best_checkpoint(_StagedRunner(runner, self), metrics)
 
     def _check_finite(self, runner, iteration: int) -> None:
-        """Refuse to save a model that diverged, on all ranks together."""
-        wrong = _not_finite(runner.model)
+        """Raise on all ranks if the weights of any rank are not finite."""
+        wrong = _find_not_finite(runner.model)
         count = torch.tensor(len(wrong))
         all_reduce(count, 'max')
         if not count:
             return
         last = last_checkpoint(runner.work_dir)
-        whole = (
-            f'the checkpoint before, {last}, is whole. Go on from it '
-            'with `--resume` and other settings, or start anew'
+        advice = (
+            f'the checkpoint before, {last}, is whole. Resume from it '
+            'with `--resume` and other settings, or start again'
             if last
-            else 'there is none before it. Start anew'
+            else 'there is no checkpoint before it. Start again'
         )
         raise ValueError(
             f'Expected finite weights to save after iteration {iteration}, '
             f"but got NaN or infinity in {int(count)} of the model's "
             f'tensors{f", {wrong[0]} first" if wrong else ""}: training '
-            f'diverged. Nothing was saved; {whole}, with a lower learning '
-            'rate, say.'
+            f'diverged. Nothing was saved; {advice}, for example with a lower '
+            'learning rate.'
         )
 
     @contextmanager
-    def _old_ones_last(self):
-        """Remove nothing before what is saved meanwhile is on the disk."""
+    def _remove_old_last(self):
+        """Remove old checkpoints only after the new one is on the disk."""
         backend = self.file_backend
-        self.file_backend = later = _LaterRemovals(backend)
+        self.file_backend = deferred = _DeferredRemovals(backend)
         try:
             yield
         finally:
             self.file_backend = backend
-        later.remove_now()
+        deferred.remove_now()
 
 
 def last_checkpoint(work_dir: str) -> str | None:
-    """What a work dir names as its last checkpoint, if anything.
+    """Read the path of the last checkpoint; None if there is none.
+
+    Args:
+        work_dir (str): The folder with the file ``last_checkpoint``.
 
     Example:
         >>> last_checkpoint('no/such/folder')
@@ -139,10 +144,10 @@ def last_checkpoint(work_dir: str) -> str | None:
         return None
 
 
-def _not_finite(model: torch.nn.Module) -> list:
-    """Names of parameters that are not finite, and of buffers with NaN.
+def _find_not_finite(model: torch.nn.Module) -> list:
+    """List parameters that are not finite, and buffers that have NaN.
 
-    Buffers may be infinite by design: masks of attention are.
+    Buffers may be infinite by design, such as masks of attention.
     """
     wrong = [
         name
@@ -154,8 +159,8 @@ def _not_finite(model: torch.nn.Module) -> list:
     ]
 
 
-class _LaterRemovals:
-    """A file backend that removes when told to."""
+class _DeferredRemovals:
+    """A file backend that removes files only when `remove_now` is called."""
 
     def __init__(self, backend):
         self._backend = backend
@@ -176,7 +181,7 @@ class _LaterRemovals:
 
 
 class _StagedRunner:
-    """A runner whose files go to a folder beside, to be moved when whole."""
+    """A runner that writes files to a temporary folder, then moves them."""
 
     def __init__(self, runner, hook):
         self.unstaged = runner
@@ -191,28 +196,28 @@ class _StagedRunner:
         return getattr(self.unstaged, name)
 
     def save_checkpoint(self, out_dir, filename, *args, **kwargs):
-        """Save and move."""
+        """Save a checkpoint to a temporary folder, and move it."""
         save = self.unstaged.save_checkpoint
         if not self._local:
             save(out_dir, filename, *args, **kwargs)
         elif is_main_process():
-            with self._explained(os.path.join(out_dir, filename)):
+            with self._explain_errors(os.path.join(out_dir, filename)):
                 with whole_files(out_dir) as partial:
                     save(str(partial), filename, *args, **kwargs)
 
     @contextmanager
     def folder(self, checkpoint):
-        """Let what goes to the work dir appear when it is whole."""
+        """Make `work_dir` a temporary folder; move its files at the end."""
         if not is_main_process():
             yield
             return
-        with self._explained(checkpoint):
+        with self._explain_errors(checkpoint):
             with whole_files(self.unstaged.work_dir) as partial:
                 self.work_dir = str(partial)
                 yield
 
     @contextmanager
-    def _explained(self, path):
+    def _explain_errors(self, path):
         try:
             yield
         except (OSError, ValueError) as error:
@@ -222,13 +227,13 @@ class _StagedRunner:
             before = (
                 f'The one before, {self._last}, is whole'
                 if self._last
-                else 'There is none before it'
+                else 'There is no checkpoint before it'
             )
             explained = OSError(
                 f'The checkpoint {path} could not be written: '
                 f'{cause.strerror or cause}. {before}. Make room or name '
-                'another `--work-dir`, and start the same command with '
-                '`--resume` to go on from there.'
+                'another `--work-dir`, and run the same command with '
+                '`--resume` to continue from it.'
             )
             explained.explained = True
             raise explained from error

@@ -1,4 +1,4 @@
-"""Pictures of training and validation for TensorBoard and other loggers."""
+"""Sends pictures of training batches to TensorBoard and other loggers."""
 
 import copy
 import random
@@ -14,9 +14,9 @@ from mmpretrain.registry import HOOKS
 
 from ..batch_figure import (
     batch_figure,
+    batch_images,
     masks_uniformly,
     reads_bgr,
-    see_batch,
     spread_histogram,
 )
 from ..reference_source import only_plots_schedule
@@ -26,20 +26,21 @@ BATCH, SPREAD = 'train/batch', 'val/spread'
 
 @HOOKS.register_module()
 class BatchImageHook(Hook):
-    """Write pictures through MMEngine's ``Visualizer`` every few epochs.
+    """Send pictures to MMEngine's ``Visualizer`` every few epochs.
 
-    The first training batch as the network sees it (see
-    :func:`~mmanchor.engine.batch_figure.see_batch`), and the spread over
-    references of right and of wrong answers in validation, where the model
-    has one. Training itself is the same to the bit with and without the hook.
-    Of several ranks the first shows what it has.
+    One picture shows the first training batch as the network receives it; see
+    :func:`~mmanchor.engine.batch_figure.batch_images`. Another is a histogram
+    of the spread over references in validation, of right and of wrong
+    predictions, if the model has a spread. The hook does not change the
+    training in any bit. Of several ranks, the first sends its pictures.
 
     Args:
-        interval (int): Epochs between pictures. Defaults to 1.
-        images (int): Of the batch, the first so many. Defaults to 8.
+        interval (int): Number of epochs between pictures. Defaults to 1.
+        images (int): Number of images of the batch, from its start. Defaults
+            to 8.
 
     Raises:
-        ValueError: A number is below 1.
+        ValueError: An argument is below 1.
 
     Example:
         >>> custom_hooks = [dict(type='BatchImageHook', interval=10)]
@@ -68,12 +69,15 @@ class BatchImageHook(Hook):
         model = runner.model
         model = model.module if is_model_wrapper(model) else model
         preprocessor = model.data_preprocessor
-        held = getattr(preprocessor, 'reference_set', None)
+        reference_set = getattr(preprocessor, 'reference_set', None)
         states = random.getstate(), np.random.get_state()
         with torch.random.fork_rng():
-            # a copy: draws are counted; its references need not be copied
-            seen = see_batch(
-                copy.deepcopy(preprocessor, {id(held): held}),
+            # Copy the preprocessor, because it counts its draws, but share
+            # the reference set, which is large.
+            pictures = batch_images(
+                copy.deepcopy(
+                    preprocessor, {id(reference_set): reference_set}
+                ),
                 copy.deepcopy(data_batch),
                 self.images,
                 runner.train_dataloader.dataset.metainfo.get('classes'),
@@ -82,12 +86,12 @@ class BatchImageHook(Hook):
             )
         random.setstate(states[0])
         np.random.set_state(states[1])
-        _write(runner, BATCH, batch_figure([seen]), epoch)
+        _write(runner, BATCH, batch_figure([pictures]), epoch)
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
-        """Keep the spread of each image."""
+        """Remember the spread of each image."""
         for one in outputs or ():
             if 'pred_std' in one and 'gt_label' in one:
                 self._spread.append(float(one.pred_std.mean()))
@@ -95,7 +99,7 @@ class BatchImageHook(Hook):
                 self._wrong.append(label not in one.gt_label.tolist())
 
     def after_val_epoch(self, runner: Runner, metrics=None) -> None:
-        """Draw the spread of right and wrong answers."""
+        """Draw the spread of right and wrong predictions."""
         spread, wrong = np.array(self._spread), np.array(self._wrong, bool)
         self._spread, self._wrong = [], []
         if is_main_process() and len(spread) and spread.any():

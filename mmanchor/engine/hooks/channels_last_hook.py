@@ -1,4 +1,4 @@
-"""Convolutions in the order of memory that processors are fast in."""
+"""Stores weights and activations with channels last in memory."""
 
 import torch
 from mmengine.hooks import Hook
@@ -8,19 +8,21 @@ from mmpretrain.registry import HOOKS
 
 @HOOKS.register_module()
 class ChannelsLastHook(Hook):
-    """Keep weights, and with them activations, in ``torch.channels_last``.
+    """Train with weights and activations in ``torch.channels_last``.
 
-    Faster where convolutions are narrow (on a CPU) or in half precision (on a
-    GPU). PyTorch has the option, the host no place for it. For
-    ``default_hooks`` or ``custom_hooks``, of plain and anchored models alike.
+    This is faster for narrow convolutions on a CPU and for half precision on
+    a GPU. It works for plain and anchored models, in ``default_hooks`` or
+    ``custom_hooks``.
 
-    On a CPU, PyTorch's BatchNorm sums less exactly in this order, which turns
-    some ReLUs near 0 on or off: compare runs with runs of the same order.
+    On a CPU, PyTorch's BatchNorm rounds differently in this memory format, so
+    that activations near 0 may change their sign. Compare only runs with the
+    same format.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Reorder the weights, once they are drawn or loaded.
+        """Convert the weights after they were initialised or loaded.
 
-        Earlier, a seed would draw others: drawing goes by the order.
+        An earlier conversion would change which weights a seed gives, because
+        random numbers are drawn in the order of memory.
         """
         runner.model.to(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Filling the reference bank, and telling the model how much of it to use."""
+"""Fills the reference bank, and sets the protocol for test."""
 
 from collections.abc import Sequence
 from logging import Logger
@@ -24,7 +24,7 @@ from ...functional import check_seed, check_uncertainty
 from ...models import AnchoredImageClassifier
 from ...models.data_preprocessor import check_settings_reach_the_model
 from ...models.inference.protocols import build_protocol, check_measures
-from ..rank_agreement import check_start, from_first_rank
+from ..rank_agreement import check_start, read_on_first_rank
 from ..reference_source import (
     anchored_model,
     dataset_of_set,
@@ -34,68 +34,75 @@ from ..reference_source import (
     source_dataset,
 )
 
-# how names in the log begin that not every batch has a value for
+# Prefixes of names in the log for which not every batch has a value.
 _LOGGED = ('masked_share', 'masked_entropy', 'accuracy_top-')
-# others hold pieces of weights, under other names
-_NOT_SHARDED = (AnchoredImageClassifier, BaseTTAModel, DistributedDataParallel)
+# Other wrappers, such as FSDP, hold shards of weights under other names.
+_WHOLE_MODELS = (
+    AnchoredImageClassifier,
+    BaseTTAModel,
+    DistributedDataParallel,
+)
 
 
 @HOOKS.register_module()
 class KReferenceHook(Hook):
     """Freeze K references for test.
 
-    Before training it fills the model's reference bank, so that every
-    checkpoint carries it. Before validation and test it sets K; a bank with
-    fewer references than that is drawn again, with a warning. Of several
-    ranks only rank 0 reads references, which the others get from it. It also
-    checks that model and data preprocessor are both anchoring ones, starts
-    the training draws, and lets the log show ``masked_share`` and
-    ``masked_entropy`` as means over the batches since the line before, unless
-    ``log_processor`` says otherwise.
+    Before training, the hook fills the model's reference bank, so that every
+    checkpoint contains it. Before validation and test, it sets K and the
+    protocol; if the bank has fewer references than that, the hook warns and
+    draws new ones. Of several ranks, only rank 0 reads references and sends
+    them to the others. The hook also checks that both the model and the data
+    preprocessor anchor, and starts the random draws of training. The log
+    shows ``masked_share`` and ``masked_entropy`` as means over the batches
+    since the previous line, unless ``log_processor`` says otherwise.
 
-    A resumed run keeps its checkpoint's references. A run that starts from
-    another's weights (``load_from``) draws its own.
+    A resumed run uses the references of its checkpoint. A run that starts
+    from other weights (``load_from``) draws its own.
 
     Args:
-        num_references (int): K, at least 1. Defaults to 1.
-        protocol (str | dict): How references are used at validation and
-            test: ``'mean'`` over K; ``'single'``: the first alone;
-            ``'transduction'``: for each image the best of 50, or
-            ``dict(type='transduction', num_candidates=M)``; ``'adaptive'``:
-            as many of the K as an image needs, the mean of which becomes the
-            metric ``references/mean_used``; or another one that is
-            registered in ``PROTOCOLS``. See
+        num_references (int): Number of references K, at least 1. Defaults
+            to 1.
+        protocol (str | dict): How references are used in validation and test.
+            ``'mean'`` averages over K; ``'single'`` uses the first one;
+            ``'transduction'`` uses the best of 50 for each image, or of M
+            with ``dict(type='transduction', num_candidates=M)``;
+            ``'adaptive'`` uses as many of the K as an image needs, and adds
+            the metric ``references/mean_used``. Other protocols come from
+            the registry ``PROTOCOLS``. See
             :func:`~mmanchor.models.build_protocol`. Defaults to
             ``'mean'``.
-        uncertainty (str | Sequence[str]): Measures that predictions carry,
-            or ``'all'``; see :func:`~mmanchor.functional.check_uncertainty`.
-            Defaults to none but ``pred_std``, which is there with every
-            protocol but ``'adaptive'``. With that one, measures of the
-            spread over references are refused.
-        select (str): ``'random'``: without replacement; ``'per_class'``: the
-            same, going round the classes; ``'mean'``: the mean of all images,
-            with K = 1. Defaults to ``'random'``. The references for K are the
-            first K of those for more.
-        source (dict | str, optional): Where references come from: the config
-            of a dataset, or a folder of images. Without a ``pipeline`` of its
-            own the test pipeline is used. Defaults to None: the
-            ``ReferenceSet`` of training, or without one the training set.
+        uncertainty (str | Sequence[str]): Measures of uncertainty to add to
+            predictions, or ``'all'``; see
+            :func:`~mmanchor.functional.check_uncertainty`. Defaults to none.
+            Predictions always have ``pred_std``, except with ``'adaptive'``,
+            which also refuses measures of the spread over references.
+        select (str): How references are drawn. ``'random'`` draws without
+            replacement; ``'per_class'`` does so from one class after the
+            other; ``'mean'`` takes the mean of all images, with K = 1. The
+            references for a smaller K are the first of those for a larger
+            one. Defaults to ``'random'``.
+        source (dict | str, optional): The config of a dataset, or a folder of
+            images, that references are drawn from. It goes through the test
+            pipeline unless it has a ``pipeline``. Defaults to None: the
+            ``ReferenceSet`` of training, or else the training set.
         seed (int): Seed of the draw. Defaults to 0.
-        redraw (bool): Draw before training and test whatever the checkpoint
-            holds. Otherwise ``select``, ``source`` and ``seed`` say how to
-            draw what it lacks. Defaults to False.
+        redraw (bool): Draw new references before training and test even if
+            the checkpoint has enough. Otherwise ``select``, ``source`` and
+            ``seed`` only apply to references that it lacks. Defaults to
+            False.
 
     Raises:
         TypeError: The model or the data preprocessor does not anchor,
-            ``seed`` is no integer, or the protocol has no such argument.
-        ValueError: An argument is out of range, there are not enough images
-            to draw from, they have another size than the test images,
-            settings of the data preprocessor would be ignored, a
-            checkpoint is of another architecture, or processes of a run
-            don't start from the same.
+            ``seed`` is no integer, or the protocol does not take an argument.
+        ValueError: An argument is out of its range, there are not enough
+            images to draw from, their size differs from the test images',
+            settings of the data preprocessor would be ignored, a checkpoint
+            is of another architecture, or the ranks of a run start from
+            different states.
     """
 
-    priority = 'HIGH'  # before EMAHook copies the model
+    priority = 'HIGH'  # Fills the bank before EMAHook copies the model.
 
     def __init__(
         self,
@@ -142,15 +149,15 @@ class KReferenceHook(Hook):
         self.seed = check_seed(seed)
         self.redraw = redraw
         self._line_was_written = False
-        self._kept_in_log: set[str] | None = set()
+        self._logged_by_config: set[str] | None = set()
 
     @property
     def needed(self) -> int:
-        """References that the protocol needs in the bank."""
+        """Number of references that the protocol needs in the bank."""
         return self.protocol.references_needed(self.num_references)
 
     def before_run(self, runner: Runner) -> None:
-        """Check the model; before training, read references."""
+        """Check the model, and fill its bank if the run trains."""
         if only_plots_schedule(runner):
             return
         model = anchored_model(runner)
@@ -172,10 +179,10 @@ class KReferenceHook(Hook):
             self._fill_residuals(model, runner.cfg, runner.logger, training)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Check it; before training, decide between its bank and ours."""
+        """Check the checkpoint, and choose the bank that training uses."""
         if only_plots_schedule(runner):
             return
-        if isinstance(runner.model, _NOT_SHARDED):
+        if isinstance(runner.model, _WHOLE_MODELS):
             check_architecture(
                 anchored_model(runner),
                 checkpoint.get('state_dict', checkpoint),
@@ -187,10 +194,10 @@ class KReferenceHook(Hook):
             checkpoint.get('state_dict', checkpoint),
             checkpoint.get('ema_state_dict', {}),
         ):
-            self._keep_or_leave(runner, state_dict)
+            self._choose_bank(runner, state_dict)
 
-    def _keep_or_leave(self, runner, state_dict) -> None:
-        """Keep what a resumed run may keep; what else it holds is ours."""
+    def _choose_bank(self, runner, state_dict) -> None:
+        """Write the new references to a state dict unless it resumes a run."""
         bank = anchored_model(runner).reference_bank
         for ending, what, count, ours in (
             (BANK_KEY, 'reference(s)', self.needed, bank.images),
@@ -210,18 +217,18 @@ class KReferenceHook(Hook):
                 state_dict[key] = ours.clone()
                 if len(saved):
                     runner.logger.warning(
-                        f'The {len(saved)} {what} of the checkpoint are left, '
-                        f'for {count} drawn anew.'
+                        f'The {len(saved)} {what} of the checkpoint are '
+                        f'replaced by {count} new ones.'
                     )
 
     def before_train(self, runner: Runner) -> None:
-        """Start the training draws, or go on where the checkpoint was."""
+        """Start the random draws of training at the current iteration."""
         if only_plots_schedule(runner):
             return
         model = anchored_model(runner)
         preprocessor = model.data_preprocessor
         if preprocessor.seed is None:
-            seed = torch.tensor([runner.seed])  # may differ between ranks
+            seed = torch.tensor([runner.seed])  # It may differ between ranks.
             broadcast(seed)
             preprocessor.seed = int(seed)
         preprocessor.restart(runner.iter)
@@ -238,20 +245,23 @@ class KReferenceHook(Hook):
             self._check_size(model, runner.val_dataloader.dataset)
 
     def before_train_iter(self, runner: Runner, *_, **__) -> None:
-        """Forget what the log has shown: batches without it repeat nothing."""
-        if not self._line_was_written or self._kept_in_log is None:
+        """Remove values that the log has shown from its history.
+
+        A batch without such a value would otherwise repeat the previous one.
+        """
+        if not self._line_was_written or self._logged_by_config is None:
             return
         self._line_was_written = False
         scalars = runner.message_hub.log_scalars
         for key in [*scalars]:
             name = key.removeprefix('train/')
-            if name.startswith(_LOGGED) and name not in self._kept_in_log:
+            if name.startswith(_LOGGED) and name not in self._logged_by_config:
                 del scalars[key]
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
-        """Notice whether the loggers are about to write a line."""
+        """Remember whether the loggers will write a line after this batch."""
         if only_plots_schedule(runner):
             return
         self._line_was_written = any(
@@ -261,31 +271,31 @@ class KReferenceHook(Hook):
         )
 
     def _log_means(self, runner) -> None:
-        """Let the log show means, but where the config says what it shows."""
+        """Let the log show means, unless the config sets what it shows."""
         shown = getattr(runner.log_processor, 'custom_cfg', None)
-        if shown is None:  # a user's own
-            self._kept_in_log = None
+        if shown is None:  # The log processor is a class of the user.
+            self._logged_by_config = None
             return
         ours = [
             dict(data_src=name, method_name='mean', window_size='global')
             for name in _LOGGED[:2]
         ]
-        self._kept_in_log = {
+        self._logged_by_config = {
             config['data_src'] for config in shown if config not in ours
         }
         shown += [
             config
             for config in ours
-            if config['data_src'] not in self._kept_in_log
+            if config['data_src'] not in self._logged_by_config
             and config not in shown
         ]
 
     def before_val(self, runner: Runner) -> None:
-        """Set K and the protocol."""
+        """Set K, the protocol and measures of uncertainty."""
         self._set_protocol(runner, runner.val_loop.evaluator)
 
     def before_test(self, runner: Runner) -> None:
-        """Set K and the protocol."""
+        """Set K, the protocol and measures of uncertainty."""
         self._set_protocol(runner, runner.test_loop.evaluator)
 
     def _set_protocol(self, runner, evaluator) -> None:
@@ -293,7 +303,7 @@ class KReferenceHook(Hook):
         self.set_references(
             model, runner.cfg, runner.logger, loaded_training_set(runner)
         )
-        # test-time augmentation passes on what the first view used only
+        # Test-time augmentation reports the count of its first view only.
         if (
             not self.protocol.same_number
             and not isinstance(runner.model, BaseTTAModel)
@@ -313,15 +323,16 @@ class KReferenceHook(Hook):
         logger: Logger,
         training: Dataset | None = None,
     ) -> None:
-        """Set K, the protocol and measures of uncertainty of a model.
+        """Set K, the protocol and the measures of uncertainty of a model.
 
-        References that it lacks are drawn.
+        New references are drawn if the model has too few.
 
         Args:
-            model (AnchoredImageClassifier): Of a checkpoint.
-            cfg (Config): What it was trained with.
-            logger (Logger): Told what is drawn.
-            training (Dataset, optional): The training set, while training.
+            model (AnchoredImageClassifier): The model.
+            cfg (Config): The config that it was trained with.
+            logger (Logger): The logger that reports what is drawn.
+            training (Dataset, optional): The training set, during training.
+                Defaults to None.
 
         Raises:
             ValueError: There are not enough images to draw from.
@@ -337,12 +348,12 @@ class KReferenceHook(Hook):
             ),
         ):
             if have < wanted or (self.redraw and training is None):
-                held = f'{have} {what}'
+                present = f'{have} {what}'
                 if fill == self._fill and not have:
-                    held = "no reference bank (is it a plain model's?)"
+                    present = "no reference bank (is it a plain model's?)"
                 logger.warning(
-                    f'The checkpoint has {held}, and {wanted} are asked for: '
-                    'drawing them anew.'
+                    f'The checkpoint has {present}, but {wanted} are needed: '
+                    'new ones are drawn.'
                 )
                 fill(model, cfg, logger, training)
             elif wanted and training is None:
@@ -361,19 +372,19 @@ class KReferenceHook(Hook):
             raise ValueError(
                 "Expected references of the test images' size (C, H, W) = "
                 f'{tuple(image)}, but got {tuple(references)}. Let the '
-                'pipeline of `source` end as the test pipeline does, or the '
-                'test pipeline at one size.'
+                'pipelines of `source` and of the test set end at the same '
+                'size.'
             )
 
     @staticmethod
     def _load_set(reference_set, cfg, training) -> None:
-        """Read the images of training: errors come before it begins."""
+        """Read the reference set early, so that errors come early."""
 
         def read():
             reference_set.load(dataset_of_set(cfg, reference_set, training))
             return reference_set.images, ''
 
-        reference_set.images, _ = from_first_rank(read)
+        reference_set.images, _ = read_on_first_rank(read)
 
     def _fill(self, model, cfg, logger, training) -> None:
         def read():
@@ -386,7 +397,7 @@ class KReferenceHook(Hook):
             images = draw_images(dataset, self.needed, self.select, self.seed)
             return images, f'the {len(dataset)} of {describe(dataset)}'
 
-        images, source = from_first_rank(read)
+        images, source = read_on_first_rank(read)
         model.reference_bank.fill(images.to(next(model.parameters()).device))
         logger.info(
             f'Reference bank: {len(images)} image(s) of (C, H, W) = '
@@ -395,7 +406,7 @@ class KReferenceHook(Hook):
         )
 
     def _fill_residuals(self, model, cfg, logger, training) -> None:
-        """Pairs of images of the source, which residuals are between."""
+        """Draw pairs of images, whose differences are the residuals."""
         count = self.protocol.num_residuals
         if not count:
             return
@@ -404,7 +415,7 @@ class KReferenceHook(Hook):
             dataset = source_dataset(cfg, self.source, training)
             return draw_pairs(dataset, count, self.seed), describe(dataset)
 
-        pairs, source = from_first_rank(read)
+        pairs, source = read_on_first_rank(read)
         model.reference_bank.fill_residuals(
             pairs.to(next(model.parameters()).device)
         )
@@ -415,7 +426,7 @@ class KReferenceHook(Hook):
 
 
 def _writes_a_line(hook: LoggerHook, loader, batch_idx: int) -> bool:
-    """Whether the host's logger writes a line after a training batch."""
+    """Return whether a logger writes a line after a training batch."""
     return hook.every_n_inner_iters(batch_idx, hook.interval) or (
         hook.end_of_epoch(loader, batch_idx)
         and (not hook.ignore_last or len(loader) <= hook.interval)

@@ -1,4 +1,4 @@
-"""A warm start whose two halves of the stem differ a little."""
+"""Adds noise to the stem, so that a warm start uses its references."""
 
 import numpy as np
 import torch
@@ -14,23 +14,23 @@ from ..reference_source import anchored_model, only_plots_schedule
 class PerturbReferenceWeightsHook(Hook):
     """Add noise to the weights that read the reference, before training.
 
-    A plain checkpoint is loaded as ``[W, W]``: the network ignores its
-    reference at first, and both halves get nearly the same gradients. With
-    noise on the first half training starts from ``[W + noise, W]``, which is
-    no longer exactly the plain model. A resumed run is left as it is. For
-    ``custom_hooks`` of anchored models.
+    A plain checkpoint is loaded as ``[W, W]``, so that the network ignores
+    its reference at first, and both halves get nearly the same gradients. With
+    noise on the first half, training starts from ``[W + noise, W]``, which is
+    no longer exactly the plain model. Resumed runs are not changed. Add the
+    hook to ``custom_hooks`` of an anchored model.
 
     Args:
         scale (float): Standard deviation of the noise, relative to the root
             mean square of the layer's weights that read the reference.
             Defaults to 0.1.
-        seed (int): Of the noise, the same on all processes. Defaults to 0.
+        seed (int): Seed of the noise, the same on all ranks. Defaults to 0.
 
     Raises:
         TypeError: The model does not anchor.
-        ValueError: ``scale`` is not a finite number above 0; or, before
-            training, the backbone was built for 2C channels: its stem has no
-            halves.
+        ValueError: ``scale`` is not a finite number above 0; or, when
+            training starts, the backbone was built for 2C channels, so that
+            its stem has no halves.
 
     Example:
         >>> custom_hooks = [dict(type='PerturbReferenceWeightsHook')]
@@ -48,7 +48,7 @@ class PerturbReferenceWeightsHook(Hook):
         self.seed = seed
 
     def before_train(self, runner: Runner) -> None:
-        """Add the noise where training starts, not where it is resumed."""
+        """Add the noise, unless the run is resumed."""
         if only_plots_schedule(runner) or runner.iter > 0:
             return
         model = anchored_model(runner)

@@ -1,4 +1,4 @@
-"""Training as a pure function of config and seed, however often stopped."""
+"""Makes interrupted and resumed training exactly reproducible."""
 
 import torch
 from mmengine.dist import broadcast, get_rank, get_world_size
@@ -22,22 +22,24 @@ META_KEY = 'reproducible_run'
 class ReproducibleRunHook(Hook):
     """Make a run a pure function of config and seed.
 
-    The host seeds once, so that a resumed run draws other crops, flips and
+    MMEngine seeds once, so that a resumed run draws other crops, flips and
     mixtures than an uninterrupted one. This hook seeds Python, NumPy and
     PyTorch before each training step from (seed, rank, iteration), and before
-    each image is loaded from (seed, rank, epoch, place in the epoch), in the
-    main process or in a worker. Resumed in the middle of an epoch, a run
-    leaves out the batches that it has seen. So a run ends with the same
-    weights to the last bit wherever it was interrupted, with any number of
-    workers; on a GPU, where the operations themselves are deterministic
+    each image is loaded from (seed, rank, epoch, position in the epoch), in
+    the main process or in a worker. A run that is resumed in the middle of an
+    epoch skips the batches that it has trained on. So a run ends with the
+    same weights to the last bit wherever it was interrupted, and with any
+    number of workers. On a GPU this requires deterministic operations
     (``randomness=dict(deterministic=True)``).
 
-    What is not exact is warned of: another number of processes or another
-    batch size than the checkpoint's, and checkpoints between two steps of
-    accumulated gradients, which aren't saved.
+    The hook warns if resuming is not exact: with another number of processes
+    or another batch size than in the checkpoint, or from a checkpoint between
+    two steps of accumulated gradients, which checkpoints do not contain.
 
-    ``default_hooks = dict(reproducible=dict(type='ReproducibleRunHook'))``
-    puts it where ``custom_hooks`` of a config that inherits leave it.
+    An inheriting config that sets ``custom_hooks`` does not remove the hook
+    if it is a default hook::
+
+        default_hooks = dict(reproducible=dict(type='ReproducibleRunHook'))
 
     Example:
         >>> from mmpretrain.registry import HOOKS
@@ -45,23 +47,23 @@ class ReproducibleRunHook(Hook):
         'ReproducibleRunHook'
     """
 
-    priority = 'LOWEST'  # the last to have a say before a step
+    priority = 'LOWEST'  # Seeds after all other hooks, right before a step.
 
     def __init__(self):
         self._seed = 0
         self._resumed: dict | None = None
         self._batches: SeededBatches | None = None
         self._skip = 0
-        self._begun = None
+        self._abandoned_iterator = None
         self._epoch = self._epoch_began_at = 0
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep what a resumed run was."""
+        """Remember the state of the run that is resumed."""
         if runner._resume:
             self._resumed = dict(checkpoint.get('meta', {}))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Say what has to be the same for an exact resume."""
+        """Save the state that has to be the same to resume exactly."""
         if only_plots_schedule(runner):
             return
         meta = checkpoint['meta']
@@ -74,15 +76,15 @@ class ReproducibleRunHook(Hook):
         if not runner.optim_wrapper.should_update():
             runner.logger.warning(
                 'This checkpoint lies between two steps of accumulated '
-                'gradients, which it does not hold: resuming from it is not '
-                'exact. Save at a multiple of `accumulative_counts`.'
+                'gradients, which it does not contain: resuming from it is '
+                'not exact. Save at a multiple of `accumulative_counts`.'
             )
 
     def before_train(self, runner: Runner) -> None:
-        """Seed the batches; find where in the epoch a run goes on."""
+        """Seed the batches, and find the batch that a run continues with."""
         if only_plots_schedule(runner):
             return
-        seed = torch.tensor([runner.seed])  # may differ between ranks
+        seed = torch.tensor([runner.seed])  # It may differ between ranks.
         broadcast(seed)
         self._seed = int(seed)
         loader = runner.train_dataloader
@@ -90,7 +92,7 @@ class ReproducibleRunHook(Hook):
             self._skip = self._seen(runner)
             self._resumed = None
         if not isinstance(loader.batch_sampler, SeededBatches):
-            # loaders refuse another one; all else reads it as it was
+            # PyTorch's loaders refuse a new batch sampler by assignment.
             object.__setattr__(
                 loader, 'batch_sampler', SeededBatches(loader.batch_sampler)
             )
@@ -98,16 +100,17 @@ class ReproducibleRunHook(Hook):
         loop = runner.train_loop
         if not isinstance(loop, EpochBasedTrainLoop):
             self._begin(0, self._first_number(runner), 0)
-            # It may have begun to read already. Its workers end, but not what
-            # it draws from: an infinite sampler shares that with the next.
+            # MMEngine's iterator may have started to read. Its workers end,
+            # but its sampler has to stay alive, because an infinite sampler
+            # shares its state with the next iterator.
             before = loop.dataloader_iterator
-            self._begun = getattr(
+            self._abandoned_iterator = getattr(
                 getattr(before, '_iterator', None), '_sampler_iter', None
             )
             loop.dataloader_iterator = type(before)(loader)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed what an epoch starts with."""
+        """Seed the start of an epoch."""
         seed_generators(self._seed, get_rank(), EPOCH, runner.epoch)
         if self._batches is not None and isinstance(
             runner.train_loop, EpochBasedTrainLoop
@@ -118,7 +121,7 @@ class ReproducibleRunHook(Hook):
             self._skip = 0
 
     def before_train_iter(self, runner: Runner, *_, **__) -> None:
-        """Seed the step."""
+        """Seed a training step."""
         seed_generators(self._seed, get_rank(), STEP, runner.iter)
 
     def _begin(self, epoch: int, number: int, skip: int) -> None:
@@ -128,10 +131,10 @@ class ReproducibleRunHook(Hook):
 
     @staticmethod
     def _first_number(runner) -> int:
-        """Of batches in a loop without epochs.
+        """Return the number of the first batch in a loop without epochs.
 
-        The host skips what was seen: some samplers by themselves, others by
-        reading batches, which counts them.
+        MMEngine skips batches of a resumed run. Some samplers skip by
+        themselves; for others, batches are read, which counts them.
         """
         loop = runner.train_loop
         skips = hasattr(runner.train_dataloader.sampler, 'skip') and hasattr(
@@ -151,35 +154,35 @@ class ReproducibleRunHook(Hook):
         )
 
     def _seen(self, runner) -> int:
-        """Batches of the epoch that the checkpoint had seen."""
+        """Return how many batches of the epoch the run was trained on."""
         now = self._state(runner)
         saved = self._resumed.get(META_KEY)
         if saved is None:
             runner.logger.warning(
-                'The checkpoint was written without ReproducibleRunHook: '
-                'from here on the run is a function of config and seed, but '
-                'not the one that an uninterrupted run would have been.'
+                'The checkpoint was written without ReproducibleRunHook: from '
+                'now on the run can be repeated exactly, but it differs from '
+                'an uninterrupted run.'
             )
             return 0
         if saved['sampler_seed'] is not None:
-            # drawn at random where the config has no seed
+            # The seed is random if the config has none.
             runner.train_dataloader.sampler.seed = saved['sampler_seed']
         seen = saved['seen']
         if self._compare(runner, saved, now):
-            # as many images, as nearly as can be
+            # Skip about the same number of images.
             seen = round(seen / saved['batches'] * now['batches'])
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             return 0
         if seen:
             runner.logger.info(
-                f'Going on in the middle of epoch {runner.epoch + 1}, after '
+                f'Resuming in the middle of epoch {runner.epoch + 1}, after '
                 f'{seen} of its {now["batches"]} batches.'
             )
         return seen
 
     @staticmethod
     def _compare(runner, saved, now) -> bool:
-        """Warn of what makes a resumed run another one."""
+        """Warn if the resumed run can't be exact, and return whether so."""
         names = ('world_size', 'batch_size', 'batches')
         differs = any(saved[name] != now[name] for name in names)
         if differs:
@@ -190,11 +193,10 @@ class ReproducibleRunHook(Hook):
             ]
             runner.logger.warning(
                 f'The checkpoint was written by {described[0]}; this run has '
-                f'{described[1]}. From here on batches hold other images and '
-                'draws are others, so the run is not the one that was '
-                'interrupted, to the bit. Iterations are counted on from '
-                f'{runner.iter}, and schedules by iteration with them; the '
-                'learning rate is not scaled. Resume with the same number of '
-                'processes and `batch_size` to be exact.'
+                f'{described[1]}. From now on batches and random draws differ '
+                'from those of an uninterrupted run. Iterations, and '
+                f'schedules by iteration, continue from {runner.iter}; the '
+                'learning rate is not scaled. To resume exactly, use the same '
+                'number of processes and the same `batch_size`.'
             )
         return differs

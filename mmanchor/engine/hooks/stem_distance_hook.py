@@ -1,4 +1,4 @@
-"""How much weight the stem puts on references, along training."""
+"""Logs how much weight the stem puts on references during training."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -11,24 +11,25 @@ TAG = 'train/stem_distance'
 
 @HOOKS.register_module()
 class StemDistanceHook(Hook):
-    """Log the relative distance of the stem's halves, once an epoch.
+    """Log the relative distance between the stem's halves once an epoch.
 
-    As ``stem_distance``, beside the loss, at the start of training and with
-    the last iteration of each epoch; see
-    :func:`~mmanchor.functional.stem_distance`. It falls where a network
-    learns to ignore its references. For ``custom_hooks`` of anchored models.
+    The log shows it as ``stem_distance`` beside the loss, at the start of
+    training and after the last iteration of each epoch. It falls if the
+    network learns to ignore its references; see
+    :func:`~mmanchor.functional.stem_distance`. Add the hook to
+    ``custom_hooks`` of an anchored model.
 
     Raises:
         TypeError: The model does not anchor.
-        ValueError: The backbone was built for 2C channels: its stem has no
-            halves that could be compared.
+        ValueError: The backbone was built for 2C channels, so its stem has no
+            halves to compare.
 
     Example:
         >>> custom_hooks = [dict(type='StemDistanceHook')]
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Log where training starts from."""
+        """Log the distance before training."""
         if only_plots_schedule(runner):
             return
         if anchored_model(runner).stem_distance is None:
@@ -42,7 +43,7 @@ class StemDistanceHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
-        """Log at the end of an epoch, before the loggers write its line."""
+        """Log at the end of an epoch, before loggers write their line."""
         if only_plots_schedule(runner):
             return
         if (runner.iter + 1) % len(runner.train_dataloader) == 0:

@@ -12,8 +12,7 @@ from ...registry import (
     build_registered,
     registered_name,
 )
-from ...utils.compiling import not_compiled
-from ...utils.transfer import copy_to_device
+from ...utils.pytorch import copy_to_device, not_compiled
 from .candidate_search import SPACES, CandidateSearch, ChosenReferences
 
 

@@ -110,7 +110,7 @@ def test_a_stopped_tool_says_how_to_go_on(array, tmp_path, monkeypatch):
             str(tmp_path / 'labels.npy'),
         ],
     )
-    with pytest.raises(SystemExit, match='same command again and it goes on'):
+    with pytest.raises(SystemExit, match='same command again to continue'):
         runpy.run_path(TOOL, run_name='__main__')
 
 

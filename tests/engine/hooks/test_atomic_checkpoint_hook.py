@@ -57,11 +57,15 @@ def test_a_full_disk_leaves_the_checkpoint_before(run, tmp_path, monkeypatch):
 
 def test_a_full_disk_from_the_start(run, monkeypatch):
     full_disk_from(monkeypatch, 1)
-    with pytest.raises(OSError, match='There is none before it. Make room'):
+    with pytest.raises(
+        OSError, match='There is no checkpoint before it. Make room'
+    ):
         run().train()
 
 
-def test_no_room_for_the_name_of_the_last(run, tmp_path, monkeypatch):
+def test_a_full_disk_when_last_checkpoint_is_written(
+    run, tmp_path, monkeypatch
+):
     replace = os.replace
 
     def fail(source, target):
@@ -139,7 +143,7 @@ def test_the_best_checkpoint_is_whole_too(run, tmp_path, monkeypatch):
     assert hub['keep_ckpt_ids'] == [4]
 
 
-def test_what_a_killed_run_left_is_taken_away(run, tmp_path):
+def test_temporary_files_of_a_killed_run_are_removed(run, tmp_path):
     left = tmp_path / 'work/.partial-abc'
     left.mkdir(parents=True)
     (left / 'epoch_1.pth').write_bytes(b'half')

@@ -169,7 +169,7 @@ def test_more_references_than_images_are_refused_before_training(run):
         run(**hook(num_references=51)).train()
 
 
-def test_validation_alone_sets_k(run, checkpoint):
+def test_validation_without_training_sets_k(run, checkpoint):
     runner = run(load_from=checkpoint, **hook(num_references=2))
     runner.val()
     assert torch.equal(bank(runner).in_use, training_images(3)[:2])
@@ -221,7 +221,7 @@ def test_plain_data_for_an_anchored_model_is_refused(run):
         )
 
 
-def test_no_test_pipeline_is_said(run):
+def test_a_missing_test_pipeline_is_refused(run):
     runner = run(
         **dict.fromkeys(
             (
@@ -234,7 +234,9 @@ def test_no_test_pipeline_is_said(run):
             )
         )
     )
-    with pytest.raises(ValueError, match='say where references come from'):
+    with pytest.raises(
+        ValueError, match='for references, but got none.*Or set `source'
+    ):
         runner.train()
 
 

@@ -216,7 +216,7 @@ def test_another_batch_size_is_warned_of(
         'by 1 process(es) with 16 images each, 4 batches an epoch; this '
         'run has 1 process(es) with 10 images each, 5 batches'
     ) in message
-    assert 'counted on from 8' in message
+    assert 'continue from 8' in message
     # from there on it is exact again
     warned.clear()
     again = train(
@@ -230,7 +230,9 @@ def test_another_batch_size_is_warned_of(
     assert not differences(first / 'epoch_4.pth', again / 'epoch_4.pth')
 
 
-def test_what_cannot_be_exact_is_warned_of(small_config, tmp_path, warned):
+def test_resuming_that_cannot_be_exact_is_warned_of(
+    small_config, tmp_path, warned
+):
     plain = train(
         small_config,
         tmp_path / 'plain',

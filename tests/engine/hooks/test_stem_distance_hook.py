@@ -19,7 +19,9 @@ def with_hook(cfg):
     return cfg
 
 
-def test_it_is_logged_at_the_start_and_once_an_epoch(small_config, tmp_path):
+def test_the_stem_distance_is_logged_at_the_start_and_once_an_epoch(
+    small_config, tmp_path
+):
     runner = Runner.from_cfg(with_hook(small_config()))
     runner.train()
     history, steps = runner.message_hub.get_scalar(TAG).data
@@ -57,7 +59,7 @@ def test_a_plain_model_has_no_halves(small_config):
         Runner.from_cfg(cfg).train()
 
 
-def test_a_backbone_built_for_anchored_images_has_none_either():
+def test_a_backbone_built_for_2c_channels_has_no_stem_distance():
     model = AnchoredImageClassifier(
         backbone=torch.nn.Conv2d(6, 4, 3),
         stem=[],

@@ -36,7 +36,9 @@ def final(folder):
     ],
     ids=['SIGTERM', 'SIGUSR1 with workers'],
 )
-def test_one_process(train_process, config_file, tmp_path, number, options):
+def test_one_process_saves_and_exits_on_a_signal(
+    train_process, config_file, tmp_path, number, options
+):
     assert train_process(config_file('whole', **SLOW)).wait() == 0
     config = config_file('stopped', **SLOW, **options)
     process = train_process(config)
@@ -45,20 +47,20 @@ def test_one_process(train_process, config_file, tmp_path, number, options):
     assert process.wait() == 0, process.said
     path = tmp_path / 'stopped/interrupted.pth'
     assert re.search(
-        rf'Stopped by {number.name} after iteration \d+: saved {path}. Go on '
+        rf'Stopped by {number.name} after iteration \d+: saved {path}. Resume '
         rf'with `python .*train.py {config} --resume`.',
         process.said,
     )
     assert 'Traceback' not in process.said, process.said
     process = train_process(config, '--resume')
     assert process.wait() == 0, process.said
-    assert 'Going on in the middle of epoch' in process.said
+    assert 'Resuming in the middle of epoch' in process.said
     assert not differences(
         final(tmp_path / 'whole'), final(tmp_path / 'stopped')
     )
 
 
-def test_two_processes_agree(train_process, config_file, tmp_path):
+def test_ranks_with_the_same_state_agree(train_process, config_file, tmp_path):
     """One of them is told, and both leave after the same iteration."""
     whole = train_process(config_file('whole', **SLOW), ranks=2)
     assert whole.wait() == 0, whole.said

@@ -89,7 +89,7 @@ def test_a_line_without_masked_batches_repeats_no_entropy(run):
     assert {'accuracy_top-1' in line for line in lines} == {True, False}
 
 
-def test_lines_go_over_epochs_where_the_last_batches_are_not_shown(run):
+def test_a_line_of_the_log_may_span_two_epochs(run):
     lines, outputs = train(
         run, interval=3, data_preprocessor=dict(mask_prob=0.5, seed=2)
     )

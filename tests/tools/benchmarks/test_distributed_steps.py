@@ -4,11 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmark_settings import BenchmarkSettings
+from distributed_steps import ddp_table, run_ddp_benchmark
 
-from mmanchor.benchmarks.ddp import ddp_table, run_ddp_benchmark
-from mmanchor.benchmarks.settings import BenchmarkSettings
-
-TOOL = Path(__file__).parents[2] / 'tools/benchmark_ddp.py'
+TOOL = Path(__file__).parents[3] / 'tools/benchmark_ddp.py'
 FEW = dict(batch_size=4, rounds=2, warmup=0, size=16)
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / 'tools/benchmarks/gpu_check.sh'
+SCRIPT = Path(__file__).parents[3] / 'tools/benchmarks/gpu_check.sh'
 
 
 def test_the_script_for_a_card_runs_with_toy_sizes(tmp_path):

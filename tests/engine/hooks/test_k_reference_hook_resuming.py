@@ -1,4 +1,4 @@
-"""The bank and the draws where a run goes on from another."""
+"""The bank and the random draws of a run that continues another."""
 
 import pytest
 import torch
@@ -86,9 +86,7 @@ def test_redraw_before_a_resumed_training(run, checkpoint):
     assert torch.equal(bank(runner).images, training_images(3, seed=8))
 
 
-def test_draws_go_on_where_the_run_is_whatever_the_checkpoint_says(
-    run, checkpoint
-):
+def test_draws_continue_at_the_iteration_of_the_run(run, checkpoint):
     saved = torch.load(checkpoint, weights_only=False)
     saved['state_dict']['data_preprocessor.iteration'] = torch.tensor(1)
     torch.save(saved, checkpoint)

@@ -1,4 +1,4 @@
-"""The figure of a benchmark."""
+"""Shows the results of a benchmark as a table and as a figure."""
 
 from pathlib import Path
 
@@ -7,26 +7,103 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
-from ..utils.files import whole_files
-from .table import TITLES
+from mmanchor.utils.files import whole_files
 
-# of Okabe and Ito's palette, told apart by the colour-blind
+TITLES = {'train': 'training step', 'test': 'plain images'}
+# These two of Okabe and Ito's colours differ for colour-blind readers.
 OURS, NAIVE = '#0072b2', '#e69f00'
-PER_ROW = 3  # configs
+CONFIGS_PER_ROW = 3
+
+
+def benchmark_table(result: dict, results: dict) -> Table:
+    """Make a table of time, floor, throughput and memory of every case.
+
+    Args:
+        result (dict): The result of one config.
+        results (dict): The result of the run, for its settings.
+    """
+    settings = results['settings']
+    shape = '×'.join(map(str, result['image_shape']))
+    table = Table(
+        title=f'{result["backbone"]}, {settings["batch_size"]} images of '
+        f'{shape}, {settings["device"]}'
+        f'{", bfloat16" if settings["amp"] else ""}',
+        caption='\n'.join(notes(result, settings)),
+        caption_justify='left',
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column('\ncase', no_wrap=True)
+    for column in (
+        'time\n× standard',
+        '\n[IQR]',
+        'floor\n×',
+        'images\na second',
+        'memory\n×',
+    ):
+        table.add_column(column, justify='right', no_wrap=True)
+    for group, cases in result['groups'].items():
+        table.add_row(f'[bold]{TITLES[group]}[/]')
+        for case in cases.values():
+            table.add_row(*_cells(case))
+        table.add_section()
+    return table
+
+
+def _cells(case: dict) -> list[str]:
+    ratio: dict[str, float] = case['time_ratio']
+    return [
+        f' {case["label"]}',
+        f'{ratio["median"]:.2f}',
+        f'\\[{ratio["low"]:.2f}, {ratio["high"]:.2f}]',
+        f'{case["floor"]:.3f}',
+        f'{case["images_per_second"]:.1f}',
+        f'{case["memory_ratio"]:.2f}',
+    ]
+
+
+def notes(result: dict, settings: dict) -> list[str]:
+    """Return the notes below a table, which say how to read it.
+
+    Args:
+        result (dict): The result of one config.
+        settings (dict): The settings of the run.
+    """
+    lines = [
+        f'Ratios within a round, median of {settings["rounds"]}.   '
+        'floor: ratio of operations'
+    ]
+    adaptive = result['groups'].get('test', {}).get('adaptive')
+    if adaptive:
+        lines.append(
+            f'adaptive used {adaptive["mean_references"]:.1f} references an '
+            'image.'
+        )
+    if result['checkpoint'] is None:
+        lines.append(
+            'Weights are untrained'
+            + (', so that number says nothing.' if adaptive else '.')
+        )
+    elif adaptive and settings['data'] == 'noise':
+        lines.append('Images are noise, so that number says nothing.')
+    return lines
 
 
 def draw_benchmark(results: dict, path: str) -> None:
-    """Draw the time of every case over that of the standard one.
+    """Draw the ratio of each case's time to the standard case's.
 
     Args:
-        results (dict): See :func:`~.benchmark.run_benchmark`.
-        path (str): PNG file to write.
+        results (dict): The result of the run.
+        path (str): The PNG file to write.
     """
     configs = results['configs']
-    rows = -(-len(configs) // PER_ROW)
+    rows = -(-len(configs) // CONFIGS_PER_ROW)
     columns = -(-len(configs) // rows)
-    height = 0.34 * max(len(_rows(found)) for found in configs) + 0.9
+    height = 0.34 * max(len(_rows(result)) for result in configs) + 0.9
     figure = Figure(
         figsize=(2 + 4.6 * columns, rows * height + 0.6),
         dpi=130,
@@ -37,12 +114,12 @@ def draw_benchmark(results: dict, path: str) -> None:
         rows, columns, sharex=True, squeeze=False
     ).flatten()
     limits = _limits(configs)
-    for axes, found in zip(panels, configs):
-        _draw_config(axes, found, limits)
+    for axes, result in zip(panels, configs):
+        _draw_config(axes, result, limits)
     for axes in panels[len(configs) :]:
         axes.set_visible(False)
     settings = results['settings']
-    trained = any(found['checkpoint'] for found in configs)
+    trained = any(result['checkpoint'] for result in configs)
     figure.suptitle(
         f'Time over that of the standard model: batch {settings["batch_size"]}'
         f'{", bfloat16" if settings["amp"] else ""}, {results["device"]}'
@@ -79,10 +156,13 @@ def draw_benchmark(results: dict, path: str) -> None:
         figure.savefig(partial / out.name)
 
 
-def _rows(found: dict) -> list[tuple[str, dict]]:
-    """From top to bottom; a group's title has no case."""
+def _rows(result: dict) -> list[tuple[str, dict]]:
+    """Return labels and cases from top to bottom.
+
+    The title of a group is a row with an empty case.
+    """
     rows: list[tuple[str, dict]] = []
-    for group, cases in found['groups'].items():
+    for group, cases in result['groups'].items():
         rows.append((TITLES[group], {}))
         rows += [
             (_label(case), case)
@@ -93,12 +173,12 @@ def _rows(found: dict) -> list[tuple[str, dict]]:
 
 
 def _label(case: dict) -> str:
-    used = case.get('mean_references')
-    return case['label'] + (f', mean {used:.1f}' if used else '')
+    count = case.get('mean_references')
+    return case['label'] + (f', mean {count:.1f}' if count else '')
 
 
-def _draw_config(axes, found: dict, limits: tuple[float, float]) -> None:
-    rows = _rows(found)
+def _draw_config(axes, result: dict, limits: tuple[float, float]) -> None:
+    rows = _rows(result)
     for y, (_, case) in enumerate(rows):
         if not case:
             continue
@@ -125,7 +205,7 @@ def _draw_config(axes, found: dict, limits: tuple[float, float]) -> None:
         end = max(ratio['high'], 1)
         wide = (limits[1] / limits[0]) ** 0.15
         if end / 1.02 < case['floor'] < end * wide:
-            end = case['floor']  # the label goes behind it
+            end = case['floor']  # Put the label behind the mark of the floor.
         axes.annotate(
             f'{ratio["median"]:.2f}×',
             (end, y),
@@ -151,22 +231,22 @@ def _draw_config(axes, found: dict, limits: tuple[float, float]) -> None:
     axes.tick_params(axis='y', length=0)
     axes.set_ylim(len(rows) - 0.5, -0.6)
     axes.spines[['top', 'right', 'left']].set_visible(False)
-    shape = '×'.join(map(str, found['image_shape'][1:]))
+    shape = '×'.join(map(str, result['image_shape'][1:]))
     axes.set_title(
-        f'{Path(found["config"]).stem}, {shape} px',
+        f'{Path(result["config"]).stem}, {shape} px',
         loc='left',
         fontsize='small',
     )
 
 
 def _limits(configs: list[dict]) -> tuple[float, float]:
-    """Of the axis that all share."""
+    """Return the limits of the horizontal axis, which all panels share."""
     values = [
         value
-        for found in configs
-        for _, case in _rows(found)
+        for result in configs
+        for _, case in _rows(result)
         if case
         for value in (*case['time_ratio'].values(), case['floor'])
     ]
     low, high = min(0.95, *values), max(2.0, *values)
-    return low / 1.05, high * (high / low) ** 0.25  # room for the labels
+    return low / 1.05, high * (high / low) ** 0.25  # Leave room for labels.

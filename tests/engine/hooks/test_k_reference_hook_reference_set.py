@@ -1,4 +1,4 @@
-"""References of training and of test, where there is a ``ReferenceSet``."""
+"""References of training and of test if there is a ``ReferenceSet``."""
 
 import pytest
 from helpers.reference_runs import (
@@ -101,7 +101,7 @@ def test_images_of_the_set_are_chosen_once(run, monkeypatch):
 SMALL = [dict(type='Resize', scale=12), dict(type='PackInputs')]
 
 
-def test_other_sizes_in_training_and_test_are_advised_what_works(run):
+def test_different_sizes_in_training_and_test_get_advice_that_works(run):
     options = {
         'train_dataloader.dataset.pipeline': SMALL,
         'train_cfg.max_epochs': 1,
@@ -131,11 +131,11 @@ NO_VALIDATION = dict.fromkeys(
 )
 
 
-def test_no_validation_at_all_is_advised_what_works(run):
+def test_a_config_without_validation_gets_advice_that_works(run):
     advice = (
         'Add a `test_dataloader`, with `test_cfg` and `test_evaluator`. Or .*'
-        r'`source=dict\(type=..., pipeline=\[.*of `KReferenceHook`, or the '
-        'same as `dataset` of a `ReferenceSet`'
+        r'`source=dict\(type=..., pipeline=\[.*of `KReferenceHook`, or '
+        '`dataset` of a `ReferenceSet`'
     )
     options = {**NO_VALIDATION, 'train_cfg.max_epochs': 1}
     source = dict(type='Digits', pipeline=TEST_PIPELINE)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / 'tools/benchmarks/any_depth.py'
+TOOL = Path(__file__).parents[3] / 'tools/benchmarks/any_depth.py'
 
 
 def run(monkeypatch, *arguments):

@@ -1,10 +1,22 @@
-"""The plain and the anchored form of a config."""
+"""Builds the plain and the anchored form of a config, to compare them."""
 
+import logging
+import random
 import tempfile
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.hub import get_config
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner, set_random_seed
+from mmpretrain.registry import MODELS
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..models.plain_config import drop_pretrained, take_off
 from ..utils.config import config_path, own_imports, read_config, type_name
@@ -88,7 +100,7 @@ def _add_four_lines(path, cfg) -> Config:
             anchored = Path(folder) / 'anchored.py'
             anchored.write_text(lines, encoding='utf-8')
             return Config.fromfile(anchored)
-    except RuntimeError:  # a new-style config has no `_base_`
+    except RuntimeError:  # A new-style config has no `_base_`.
         anchored = Config(cfg.to_dict())
         anchored.merge_from_dict(dict(model=dict(type=_ANCHORED)))
         anchored.data_preprocessor = {
@@ -97,3 +109,66 @@ def _add_four_lines(path, cfg) -> Config:
             'mask_prob': 0.25,
         }
         return anchored
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """Build the model of a config with its data preprocessor."""
+    model = dict(cfg.model)
+    if cfg.get('data_preprocessor'):
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    return MODELS.build(model)
+
+
+def build_optim_wrapper(model, cfg: Config, lr_scale: float) -> OptimWrapper:
+    """Build the config's optimizer in full precision, without sharding."""
+    optim_wrapper = dict(
+        cfg.get('optim_wrapper') or dict(optimizer=dict(type='SGD', lr=0.01))
+    )
+    optim_wrapper['type'] = 'OptimWrapper'
+    optimizer = optim_wrapper['optimizer'] = dict(optim_wrapper['optimizer'])
+    if 'lr' in optimizer:
+        optimizer['lr'] *= lr_scale
+    for key in ('loss_scale', 'dtype', 'use_fsdp', 'accumulative_counts'):
+        optim_wrapper.pop(key, None)
+    return Runner.build_optim_wrapper(
+        SimpleNamespace(model=model), optim_wrapper
+    )
+
+
+@contextmanager
+def fixed_seed(seed: int = 0):
+    """Seed all generators, and restore their states afterwards."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            set_random_seed(seed)
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+@contextmanager
+def silenced_log():
+    """Silence MMPretrain's log, which repeats itself for every model."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+@torch.no_grad()
+def perturb_parameters(model: nn.Module) -> None:
+    """Perturb fresh parameters: constant weights would hide a wiring error."""
+    for parameter in model.parameters():
+        if parameter.numel() > 1 and parameter.min() == parameter.max():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    for parameter in model.head.parameters() if model.with_head else ():
+        parameter.normal_(0, 0.02)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)

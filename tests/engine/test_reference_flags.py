@@ -1,4 +1,4 @@
-"""Protocols chosen on `KReferenceHook` or from the command line."""
+"""References and protocols chosen by flags of `tools/test.py`."""
 
 import pickle
 
@@ -6,20 +6,13 @@ import pytest
 import torch
 from helpers.reference_runs import (
     TEST_PIPELINE,
-    after_test,
     bank,
     hook,
     training_images,
 )
 from mmcv import imwrite
 
-from mmanchor.datasets import draw_pairs
-from mmanchor.engine import KReferenceHook, launch
-
-SMALL = dict(type='transduction', num_candidates=3, num_residuals=6)
-NO_TRAINING_SET = dict.fromkeys(
-    ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
-)
+from mmanchor.engine import launch
 
 
 @pytest.fixture
@@ -57,135 +50,6 @@ def runners_of(monkeypatch):
         lambda cfg: runners.append(build(cfg)) or runners[-1],
     )
     return runners
-
-
-def test_a_training_with_transduction_keeps_candidates_and_residuals(
-    run, tmp_path
-):
-    runner = run(
-        **{'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1},
-        **hook(protocol=SMALL),
-    )
-    runner.train()
-    assert runner.model.protocol.name == 'transduction'
-    saved = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=False)
-    pairs = saved['state_dict']['reference_bank.residual_pairs']
-    assert pairs.shape == (6, 2, 3, 16, 16) and pairs.dtype == torch.uint8
-    known = training_images(50)
-    where = (pairs[:, :, None] == known).flatten(3).all(3).long()
-    assert where.sum(2).eq(1).all()  # images of the training set
-    assert where.argmax(2).diff(dim=1).ne(0).all()  # two different ones
-    assert torch.equal(bank(runner).in_use, training_images(3))
-    runner, metrics = after_test(
-        run,
-        str(tmp_path / 'work/epoch_1.pth'),
-        **hook(protocol=SMALL),
-        **NO_TRAINING_SET,
-    )
-    assert torch.equal(bank(runner).residual_pairs, pairs)
-    assert 0 <= metrics['accuracy/top1'] <= 100
-
-
-def test_resuming_keeps_residuals(run, tmp_path):
-    first = run(**{'train_cfg.max_epochs': 1}, **hook(protocol=SMALL))
-    first.train()
-    again = run(
-        **{'train_cfg.max_epochs': 2},
-        resume=True,
-        **hook(protocol=SMALL, seed=9),
-    )
-    again.train()
-    assert again.epoch == 2
-    assert torch.equal(bank(first).residual_pairs, bank(again).residual_pairs)
-    other = run(
-        load_from=str(tmp_path / 'work/epoch_1.pth'),
-        **{'train_cfg.max_epochs': 1},
-        **hook(protocol=SMALL, seed=9),
-    )
-    other.train()
-    assert not torch.equal(
-        bank(first).residual_pairs, bank(other).residual_pairs
-    )
-
-
-@pytest.mark.parametrize(
-    'hooks', [[], [dict(type='EMAHook')]], ids=['plain', 'averaged']
-)
-@pytest.mark.parametrize('val_interval', [1, 9])
-def test_a_run_resumed_with_transduction_saves_residuals(
-    run, tmp_path, hooks, val_interval
-):
-    options = {'train_cfg.val_interval': val_interval}
-    run(
-        custom_hooks=[*hooks, *hook(num_references=3)['custom_hooks']],
-        **options,
-        **{'train_cfg.max_epochs': 1},
-    ).train()
-    run(
-        resume=True,
-        custom_hooks=[*hooks, *hook(protocol=SMALL)['custom_hooks']],
-        **options,
-        **{'train_cfg.max_epochs': 2},
-    ).train()
-    saved = torch.load(tmp_path / 'work/epoch_2.pth', weights_only=False)
-    found = [
-        value
-        for weights in (saved['state_dict'], saved.get('ema_state_dict', {}))
-        for key, value in weights.items()
-        if key.endswith('residual_pairs')
-    ]
-    assert [len(pairs) for pairs in found] == [6] * (1 + len(hooks))
-
-
-def test_residuals_are_drawn_where_the_checkpoint_kept_none(run, checkpoint):
-    runner, _ = after_test(run, checkpoint, **hook(protocol=SMALL))
-    assert len(bank(runner).residual_pairs) == 6
-    assert torch.equal(bank(runner).images, training_images(3))  # its own
-    with pytest.raises(
-        ValueError,
-        match='`train_dataloader` in the config to draw .* or residuals '
-        'from, but there is none.*another `protocol`',
-    ):
-        after_test(run, checkpoint, **hook(protocol=SMALL), **NO_TRAINING_SET)
-
-
-def test_more_candidates_than_the_bank_holds_are_drawn_anew(run, checkpoint):
-    more = dict(SMALL, num_candidates=7)
-    runner, _ = after_test(run, checkpoint, **hook(protocol=more))
-    assert torch.equal(bank(runner).in_use, training_images(7))
-    with pytest.raises(ValueError, match='`num_references` to what the check'):
-        after_test(run, checkpoint, **hook(protocol=more), **NO_TRAINING_SET)
-    with pytest.raises(ValueError, match='at most 50 references.*got 51'):
-        after_test(
-            run, checkpoint, **hook(protocol=dict(SMALL, num_candidates=51))
-        )
-
-
-def test_adaptive_reports_the_mean_number_of_references(run, checkpoint):
-    runner, metrics = after_test(
-        run, checkpoint, **hook(num_references=3, protocol='adaptive')
-    )
-    assert 2 <= metrics['references/mean_used'] <= 3
-    _, plain = after_test(run, checkpoint, **hook(num_references=3))
-    assert 'references/mean_used' not in plain
-    runner = run(
-        load_from=checkpoint, **hook(num_references=3, protocol='adaptive')
-    )
-    assert 2 <= runner.val()['references/mean_used'] <= 3
-    runner.val()
-    assert [type(m).__name__ for m in runner.val_evaluator.metrics].count(
-        'ReferencesUsed'
-    ) == 1
-
-
-def test_test_time_augmentation_leaves_the_mean_used_out(
-    config_file, checkpoint, tmp_path
-):
-    metrics, samples = predictions(
-        tmp_path, config_file, checkpoint, '--tta', '--protocol', 'adaptive'
-    )
-    assert 0 <= metrics['accuracy/top1'] <= 100
-    assert 'references/mean_used' not in metrics
 
 
 def test_the_mean_used_is_that_of_the_predictions(
@@ -246,13 +110,7 @@ def test_measures_of_uncertainty_from_the_command_line(
 def test_the_mean_of_the_set_from_the_command_line(
     config_file, checkpoint, tmp_path, monkeypatch
 ):
-    runners = []
-    build = launch.build_runner
-    monkeypatch.setattr(
-        launch,
-        'build_runner',
-        lambda cfg: runners.append(build(cfg)) or runners[-1],
-    )
+    runners = runners_of(monkeypatch)
     predictions(
         tmp_path,
         config_file,
@@ -349,22 +207,11 @@ def test_flags_that_do_not_fit(config_file, checkpoint):
         )
 
 
-def test_bad_arguments():
-    with pytest.raises(ValueError, match="the protocol to be .*got 'best'"):
-        KReferenceHook(protocol='best')
-    with pytest.raises(ValueError, match='uncertainty to be .*got .spread'):
-        KReferenceHook(uncertainty='spread')
-    with pytest.raises(ValueError, match='a mean is one image, but got 50'):
-        KReferenceHook(select='mean', protocol='transduction')
-    assert KReferenceHook(10, 'mean', protocol='single').needed == 1
-    with pytest.raises(
-        ValueError,
-        match="least 3 for the protocol 'adaptiv.*but got 2. Raise it",
-    ):
-        KReferenceHook(2, protocol='adaptive')
-    assert KReferenceHook(3, protocol='adaptive').needed == 3
-
-
-def test_pairs_want_two_images():
-    with pytest.raises(ValueError, match='2 images to draw resid.*list has 1'):
-        draw_pairs([0], 3, seed=0)
+def test_test_time_augmentation_leaves_the_mean_used_out(
+    config_file, checkpoint, tmp_path
+):
+    metrics, samples = predictions(
+        tmp_path, config_file, checkpoint, '--tta', '--protocol', 'adaptive'
+    )
+    assert 0 <= metrics['accuracy/top1'] <= 100
+    assert 'references/mean_used' not in metrics

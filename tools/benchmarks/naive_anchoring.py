@@ -1,6 +1,7 @@
-"""Anchoring written down as it is read: what mmanchor is measured against.
+"""Naive implementations of anchoring, which mmanchor is compared with.
 
-Nothing is shared between references, images or searches.
+They follow the definitions directly, and share no work between references,
+images or searches.
 """
 
 from collections.abc import Callable
@@ -11,11 +12,11 @@ import torch
 def naive_training_rows(
     images: torch.Tensor, references: torch.Tensor, masked: bool
 ) -> torch.Tensor:
-    """A training batch anchored by hand, as the authors' code does.
+    """Anchor a training batch by hand, as the authors' code does.
 
     Args:
-        images (torch.Tensor): Normalised.
-        references (torch.Tensor): A batch of another loader, normalised.
+        images (torch.Tensor): Normalised images.
+        references (torch.Tensor): A normalised batch of another loader.
         masked (bool): Whether to blank all references.
 
     Shape:
@@ -31,12 +32,12 @@ def naive_training_rows(
 def naive_mean(
     model: Callable, images: torch.Tensor, references: torch.Tensor
 ) -> torch.Tensor:
-    """Every pair of an image and a reference in one batch, then the mean.
+    """Average the logits of all references, computed in one large batch.
 
     Args:
-        model (Callable): Takes anchored rows.
-        images (torch.Tensor): Normalised.
-        references (torch.Tensor): Normalised.
+        model (Callable): A function from anchored rows to logits.
+        images (torch.Tensor): Normalised images.
+        references (torch.Tensor): Normalised references.
 
     Shape:
         - images: (B, C, H, W)
@@ -53,11 +54,11 @@ def naive_mean(
 def naive_search(
     images: torch.Tensor, candidates: torch.Tensor, residuals: torch.Tensor
 ) -> torch.Tensor:
-    """How near each candidate brings each image to a residual seen before.
+    """Compute the distance of each candidate's residual to the stored ones.
 
     Args:
-        images (torch.Tensor): Normalised.
-        candidates (torch.Tensor): References to choose from, normalised.
+        images (torch.Tensor): Normalised images.
+        candidates (torch.Tensor): Normalised references to choose from.
         residuals (torch.Tensor): Differences between training images.
 
     Shape:
@@ -66,8 +67,8 @@ def naive_search(
         - residuals: (N, C, H, W)
         - output: (B, M), ``min_j ||(x - r_i) - residual_j||``
 
-    Source: the definition of Netanyahu et al. (ICLR 2023), one image and one
-    candidate after the other.
+    Source: the definition of Netanyahu et al. (ICLR 2023), computed for one
+    image and one candidate after the other.
     """
     distances = images.new_empty(len(images), len(candidates))
     for b, image in enumerate(images):
@@ -83,11 +84,11 @@ def naive_transduction(
     candidates: torch.Tensor,
     residuals: torch.Tensor,
 ) -> torch.Tensor:
-    """One pass with the nearest candidate of each image.
+    """Compute the logits of each image with its nearest candidate.
 
     Args:
-        model (Callable): Takes anchored rows.
-        images (torch.Tensor): Normalised.
+        model (Callable): A function from anchored rows to logits.
+        images (torch.Tensor): Normalised images.
         candidates (torch.Tensor): See :func:`naive_search`.
         residuals (torch.Tensor): See :func:`naive_search`.
 
@@ -99,10 +100,10 @@ def naive_transduction(
     return model(torch.cat([references, images - references], dim=1))
 
 
-def differing(
+def rows_differ(
     logits: torch.Tensor, expected: torch.Tensor, tolerance: float
 ) -> torch.Tensor:
-    """Which rows differ by more than a share of their norm.
+    """Say which rows differ by more than a share of their norm.
 
     Shape:
         - logits, expected: (B, num_classes)
@@ -112,7 +113,7 @@ def differing(
     return ~(difference <= tolerance * expected.norm(dim=1))
 
 
-def untied_picks(
+def count_wrong_choices(
     model: Callable,
     logits: torch.Tensor,
     images: torch.Tensor,
@@ -121,35 +122,41 @@ def untied_picks(
     tolerance: float,
     tie: float = 1e-4,
 ) -> tuple[int, int]:
-    """Rows that answer for no candidate which is as near as the nearest.
+    """Count the rows whose logits belong to a candidate that is not nearest.
+
+    Rounding decides between candidates that are equally near, so any of them
+    is right.
 
     Args:
-        model (Callable): Takes anchored rows.
-        logits (torch.Tensor): What transduction answered.
-        images (torch.Tensor): Normalised.
+        model (Callable): A function from anchored rows to logits.
+        logits (torch.Tensor): The result of transduction.
+        images (torch.Tensor): Normalised images.
         candidates (torch.Tensor): See :func:`naive_search`.
         residuals (torch.Tensor): See :func:`naive_search`.
-        tolerance (float): Relative, of the logits.
-        tie (float): Relative, of the distances, which rounding may change.
-            Defaults to 1e-4.
+        tolerance (float): The relative difference of logits that counts as
+            rounding.
+        tie (float): The relative difference of distances that counts as
+            rounding. Defaults to 1e-4.
 
     Shape:
         - logits: (B, num_classes)
 
     Returns:
-        Tuple[int, int]: How many rows, and how many of the others answer for
-        another candidate than the loop's.
+        Tuple[int, int]: The number of wrong rows, and the number of right
+        rows whose candidate is not the one that :func:`naive_search` finds.
     """
     distances = naive_search(images, candidates, residuals)
     nearest = distances.amin(1, keepdim=True)
-    wrong = other = 0
+    wrong = ties = 0
     for row, (image, tied) in enumerate(
         zip(images, distances <= nearest * (1 + tie))
     ):
         near = candidates[tied]
-        answers = model(torch.cat([near, image - near], dim=1))
-        apart = differing(logits[row].expand_as(answers), answers, tolerance)
+        expected = model(torch.cat([near, image - near], dim=1))
+        differs = rows_differ(
+            logits[row].expand_as(expected), expected, tolerance
+        )
         first = int(distances[row, tied].argmin())
-        wrong += bool(apart.all())
-        other += bool(apart[first] and not apart.all())
-    return wrong, other
+        wrong += bool(differs.all())
+        ties += bool(differs[first] and not differs.all())
+    return wrong, ties
