@@ -1,9 +1,10 @@
 """Anchored models with frozen references, as plain models with a map added."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from torch import nn
@@ -126,20 +127,94 @@ class FoldedReferences(nn.Module):
         self.model.data_preprocessor = plain_preprocessor(
             self.model.data_preprocessor
         )
+        self._traced_pass = _TracedPass()
+        for index, layer in enumerate(self._stem):
+            self._traced_pass.attach(layer, index)
+
+    @property
+    def _stem(self) -> list[nn.Module]:
+        return [
+            self.model.get_submodule(name)
+            for name in self.model.widened_layers
+        ]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits, averaged over references."""
-        model = self.model
+        model, stem = self.model, self._stem
         _check_image_shape(model.backbone, (images,))
-        stem = [model.get_submodule(name) for name in model.widened_layers]
         maps = [
             getattr(self, f'reference_maps_{index}')
             for index in range(len(stem))
         ]
-        logits = SharedStem(
-            stem, maps, half=_own_forward, trunk=trunk_of(model)
-        ).each(images, model.logits_of_rows, self.references_per_pass)
+        trunk = trunk_of(model)
+        if torch.compiler.is_compiling():
+            logits = self._traced_pass.each(
+                images,
+                maps,
+                model.logits_of_rows,
+                self.references_per_pass,
+                repeat_images=not trunk,
+            )
+        else:
+            logits = SharedStem(
+                stem, maps, half=_own_forward, trunk=trunk
+            ).each(images, model.logits_of_rows, self.references_per_pass)
         return average_references(torch.cat(logits), model.average)
+
+
+class _TracedPass:
+    """What :class:`SharedStem` does, in a form that can be traced.
+
+    ``torch.compile`` and ``torch.export`` follow hooks, but neither locks nor
+    variables of a context, by which :class:`SharedStem` lets several threads
+    use one model. A trace is made by one thread, and afterwards its graph
+    does not look at this object.
+    """
+
+    def __init__(self):
+        self._maps: list[torch.Tensor] | None = None
+        self._halves: dict[int, torch.Tensor] = {}
+        self._batch = 0
+
+    def attach(self, layer: nn.Module, index: int) -> None:
+        """Register hooks on a layer of the stem, which do nothing eagerly."""
+
+        def keep_images(_, inputs):
+            if self._maps is not None:
+                return (inputs[0][: self._batch],)
+            return None
+
+        def add_maps(_, __, half):
+            if self._maps is None:
+                return None
+            half = self._halves.setdefault(index, half)
+            maps = self._maps[index].to(half.dtype)
+            return (half + maps[:, None]).flatten(0, 1)
+
+        layer.register_forward_pre_hook(keep_images)
+        layer.register_forward_hook(add_maps)
+
+    def each(
+        self,
+        images: torch.Tensor,
+        maps: Sequence[torch.Tensor],
+        function: Callable,
+        references_per_pass: int,
+        repeat_images: bool,
+    ) -> list[torch.Tensor]:
+        """See :meth:`SharedStem.each`."""
+        self._batch = images.size(0)
+        results = []
+        for chunk in zip(*(one.split(references_per_pass) for one in maps)):
+            self._maps = list(chunk)
+            k = len(chunk[0])
+            rows = images
+            if repeat_images:
+                rows = images.expand(k, *images.shape).flatten(0, 1)
+            results.append(function(rows, k))
+        self._maps = None
+        self._halves.clear()
+        return results
 
 
 def check_protocol(model: AnchoredImageClassifier) -> None:
@@ -207,6 +282,11 @@ def _fold_stem(model) -> tuple[AnchoredImageClassifier, torch.Tensor, list]:
     maps = maps_of(folded, references)
     for name in folded.widened_layers:
         narrow(folded.get_submodule(name))
+    for module in folded.modules():
+        # MMCV's DropPath may hold a NumPy number, which torch.compile takes
+        # for data that it can not branch on
+        if isinstance(getattr(module, 'drop_prob', None), np.floating):
+            setattr(module, 'drop_prob', float(module.drop_prob))
     return folded, references, maps
 
 
