@@ -30,6 +30,12 @@ STARTED_BY = {
     'slurm': 'tools/slurm_train.sh, or srun',
     'mpi': 'mpirun',
 }
+# of MMEngine's FlexibleRunner; by name, since some need other packages
+SHARDING_STRATEGIES = (
+    'FSDPStrategy',
+    'DeepSpeedStrategy',
+    'ColossalAIStrategy',
+)
 PORTS = range(20000, 30000)  # Operating systems assign higher ports.
 
 
@@ -66,6 +72,27 @@ def init_distributed(cfg: Config) -> None:
             _init_on_cpu(launcher, options)
     if on_cpu:
         _set_wrapper(cfg)
+
+
+def check_strategy(runner) -> None:
+    """Raise if a runner splits the weights of a model between processes.
+
+    Args:
+        runner (Runner | FlexibleRunner): The latter has a ``strategy``.
+
+    Raises:
+        ValueError: Its strategy shards a model, as those of FSDP, DeepSpeed
+            and ColossalAI do. A reference bank is filled, references are
+            folded and checkpoints are read with whole weights.
+    """
+    for kind in type(getattr(runner, 'strategy', None)).__mro__:
+        if kind.__name__ in SHARDING_STRATEGIES:
+            raise ValueError(
+                'Expected a strategy that keeps whole weights in each '
+                f'process, but got {kind.__name__}, which splits them, so '
+                'that no reference bank can be filled. Remove `runner_type` '
+                'and `strategy`, which leaves MMDistributedDataParallel.'
+            )
 
 
 def slurm_port(environment: Mapping[str, str]) -> int:

@@ -33,7 +33,7 @@ from ..utils.config import read_config, type_name
 from ..utils.files import check_folder, check_out, user_path, whole_files
 from ..utils.locks import NoLocks, only_run
 from .cli import add_cfg_options
-from .distributed import init_distributed
+from .distributed import check_strategy, init_distributed
 from .hooks.k_reference_hook import KReferenceHook
 from .reference_flags import add_reference_flags, set_references
 from .reference_source import anchored_model
@@ -310,8 +310,9 @@ def build_runner(cfg: Config) -> Runner:
             defaults to MMEngine's runner.
 
     Raises:
-        ValueError: The work dir can't be written to, or the process was not
-            started by the config's launcher.
+        ValueError: The work dir can't be written to, the process was not
+            started by the config's launcher, or the runner splits weights
+            between processes.
     """
     check_folder(cfg.work_dir, 'a work dir', '--work-dir')
     init_distributed(cfg)
@@ -319,6 +320,7 @@ def build_runner(cfg: Config) -> Runner:
         runner = RUNNERS.build(cfg)
     else:
         runner = Runner.from_cfg(cfg)
+    check_strategy(runner)
     runner.register_hook(PlainModelHook())
     return runner
 

@@ -1,4 +1,4 @@
-"""When further references would not change a prediction."""
+"""Decides when further references would not change a prediction."""
 
 import math
 from functools import cache
@@ -8,7 +8,7 @@ import torch
 
 from .uncertainty import average_space
 
-# of an integral from 0 to 1, by Gauss and Legendre
+# Gauss-Legendre quadrature over [0, 1]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 _NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
 
@@ -19,25 +19,24 @@ def settled(
     standard_errors: float = 3.0,
     average: str = 'logits',
 ) -> torch.Tensor:
-    """Whether the class ahead after n references is safe to stay ahead.
+    """Decide whether the class predicted after n references will remain.
 
-    It is where its mean lead over every other class is more than t standard
-    errors of the mean over all K references, as far as the n seen so far
-    tell: ``t s sqrt(1/n - 1/K)``, with s the sample standard deviation of
-    that lead. t is the quantile of Student's distribution with n - 1 degrees
-    of freedom, since s comes from n numbers only.
+    It will where its mean lead over every other class exceeds t standard
+    errors of the mean over all K references, estimated from the n seen so
+    far: ``t s sqrt(1/n - 1/K)``, where s is the sample standard deviation of
+    the lead. t is a quantile of Student's distribution with n - 1 degrees of
+    freedom, since s is estimated from n numbers.
 
-    The probability that the class ahead is overtaken by a given other class
-    is at most that of a normal variable beyond ``standard_errors``, over all
-    looks at n = 2, 3, ... together, if leads are normal. The look at n may
-    use a share of 1 / (n (n - 1)) of it; these shares sum to at most 1,
-    whatever K is.
+    If leads are normal, the probability that a given other class overtakes is
+    at most that of a normal variable beyond ``standard_errors``, over all
+    tests at n = 2, 3, ... together. The test at n uses a share of
+    1 / (n (n - 1)) of it. These shares sum to at most 1 for every K.
 
     Args:
-        logits (torch.Tensor): For the n references seen so far.
+        logits (torch.Tensor): Logits for the n references seen so far.
         num_references (int): K, of which n were seen.
-        standard_errors (float): Sets that probability, at least 0. Defaults
-            to 3, which is 0.135 %.
+        standard_errors (float): At least 0; it sets that probability.
+            Defaults to 3, which gives 0.135 %.
         average (str): What is averaged over references, see
             :func:`~mmanchor.functional.average_references`.
 
@@ -59,7 +58,7 @@ def settled(
     lead = values.gather(-1, ahead.expand(seen, -1)[..., None]) - values
     error = lead.std(0) * max(0.0, 1 / seen - 1 / num_references) ** 0.5
     allowed = math.erfc(standard_errors / 2**0.5) / 2 / (seen * (seen - 1))
-    # 0 for equal references, however safe it has to be
+    # equal references have no error; infinity times 0 is NaN
     margin = (t_quantile(allowed, seen - 1) * error).nan_to_num(0.0)
     safe = lead.mean(0) > margin
     return safe.scatter(-1, ahead[:, None], True).all(-1)
@@ -67,11 +66,11 @@ def settled(
 
 @cache
 def t_quantile(probability: float, freedom: int) -> float:
-    """The value that Student's t exceeds with a probability.
+    """Compute the value that Student's t exceeds with a given probability.
 
     Args:
-        probability (float): Of the upper tail, in [0, 0.5]. The quantile of 0
-            is infinite.
+        probability (float): Probability of the upper tail, in [0, 0.5]. The
+            quantile of 0 is infinite.
         freedom (int): Degrees of freedom, at least 1.
 
     Example:
@@ -87,7 +86,7 @@ def t_quantile(probability: float, freedom: int) -> float:
         math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
         / math.pi**0.5
     )
-    # bisection of the logarithm: angles of rare events are tiny
+    # bisect the logarithm, since angles of rare events are tiny
     low, high = math.log(1e-300), math.log(math.pi / 2)
     for _ in range(100):
         angle = math.exp((low + high) / 2)

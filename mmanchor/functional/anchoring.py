@@ -16,15 +16,14 @@ from .masking import RowMask
 class ReferredImages(NamedTuple):
     """Images and their references, for a model that anchors features.
 
-    It stands for an anchored input where the network has to see images and
-    references themselves.
+    Such a model needs images and references rather than ``[r, x - r]``.
 
     Attributes:
         images (torch.Tensor): (B, C, H, W), normalised.
-        references (torch.Tensor): (B,), int64: which of the images is each
-            image's reference; or (B, C, H, W), normalised.
-        mask (torch.Tensor, optional): (B,), bool: whose reference is blanked.
-            Defaults to None: nobody's.
+        references (torch.Tensor): (B,), int64, the index of the image that is
+            each image's reference; or (B, C, H, W), normalised.
+        mask (torch.Tensor, optional): (B,), bool, whether to blank an image's
+            reference. Defaults to None, which blanks none.
         augmented (torch.Tensor, optional): (B, C, H, W), normalised: what the
             network is shown as each image's reference, while the residual is
             taken to the reference itself. Defaults to None: the reference.
@@ -43,7 +42,7 @@ class ReferredImages(NamedTuple):
     augmented: torch.Tensor | None = None
 
     def without_images(self) -> 'ReferredImages':
-        """What :meth:`anchor` needs, and no more."""
+        """A copy with only the parts that :meth:`anchor` needs."""
         references = self.references
         if references.dim() > 1:
             references = references[:0]
@@ -53,7 +52,7 @@ class ReferredImages(NamedTuple):
         )
 
     def rows(self) -> torch.Tensor:
-        """What the network has to compute features of: each image once."""
+        """The images whose features the network has to compute, each once."""
         rows = [self.images]
         if self.references.dim() > 1:
             rows.append(self.references)
@@ -65,7 +64,7 @@ class ReferredImages(NamedTuple):
         """Anchor the features of :meth:`rows`.
 
         Args:
-            features (torch.Tensor): Of the rows, in their order.
+            features (torch.Tensor): Features of the rows, in their order.
             axis (int): The channel axis. Defaults to 1.
 
         Shape:
@@ -94,8 +93,8 @@ def anchor(images: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
 
     Args:
         images (torch.Tensor): Images ``x``, normalised.
-        references (torch.Tensor): One reference ``r`` an image, normalised in
-            the same way.
+        references (torch.Tensor): One reference ``r`` for each image,
+            normalised in the same way.
 
     Shape:
         - images, references: (B, C, H, W)
@@ -133,16 +132,16 @@ def anchor_batch(
 ) -> torch.Tensor:
     """Anchor a training batch and blank the references of masked rows.
 
-    The same as :func:`anchor`, then
-    :func:`~mmanchor.functional.blank_references`, but each number is written
-    once, where it stays.
+    It does the same as :func:`anchor` and then
+    :func:`~mmanchor.functional.blank_references`, without intermediate
+    tensors.
 
     Args:
         images (torch.Tensor): Images ``x``, normalised.
-        references (torch.Tensor): What references are taken from.
+        references (torch.Tensor): The images that references are taken from.
         partners (torch.Tensor, optional): (B,), the index into
-            ``references`` for each image; None: ``references`` has one for
-            each image, in order.
+            ``references`` for each image. None means that ``references`` has
+            one for each image, in order.
         mask (RowMask): Which rows to mask.
         augmented (torch.Tensor, optional): What the network is shown instead
             of ``references``, in the same order; residuals are taken to
@@ -169,7 +168,7 @@ def anchor_batch(
         [[5.0, -4.0], [0.0, 4.0]]
     """
     if images.requires_grad or references.requires_grad:
-        # autograd does not follow what is written into a given tensor
+        # autograd does not support writing to `out=`
         if partners is not None:
             references = references.index_select(0, partners)
         anchored = anchor(images, references)
@@ -260,7 +259,7 @@ def anchor_to_all(
 
 
 def check_same_size(images: torch.Tensor, references: torch.Tensor) -> None:
-    """See whether images can be anchored to references.
+    """Check that images can be anchored to references.
 
     Raises:
         ValueError: Images and references differ in C, H or W.
@@ -278,8 +277,8 @@ def fold(rows: torch.Tensor, num_references: int) -> torch.Tensor:
     """Split reference-major rows into a reference axis and a batch axis.
 
     Args:
-        rows (torch.Tensor): What a network gave for
-            :func:`anchor_to_all`'s rows.
+        rows (torch.Tensor): A network's output for the rows of
+            :func:`anchor_to_all`.
         num_references (int): K.
 
     Shape:
@@ -298,13 +297,12 @@ def draw_partners(
 ) -> torch.Tensor:
     """Draw for each image of a batch another image of it, with replacement.
 
-    Every other image is equally likely; no image is its own partner, since
-    that would show the network a zero residual. (The authors' released code
-    lets an image meet itself.)
+    Every other image is equally likely. No image is its own partner, since
+    its residual would be zero. (The authors' released code allows that.)
 
     Args:
         batch_size (int): B, at least 2.
-        generator (numpy.random.Generator): Where the draws come from.
+        generator (numpy.random.Generator): Source of random numbers.
 
     Shape:
         - output: (B,), int64 indices into the batch

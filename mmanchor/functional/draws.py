@@ -1,28 +1,28 @@
-"""Random draws that depend on (seed, rank, iteration) and on nothing else."""
+"""Random draws that only depend on (seed, rank, iteration)."""
 
 import numpy as np
 
-# One stream for each kind of draw, so that changing one leaves the other.
+# Each kind of draw has its own stream, so that one never changes the other.
 STREAMS = ('references', 'masks', 'augments', 'crops')
 
 
 def draw_generator(
     seed: int, rank: int, iteration: int, stream: str
 ) -> np.random.Generator:
-    """The random generator of one kind of draw in one iteration on one rank.
+    """Create the generator of a kind of draw, in one iteration on one rank.
 
-    It never touches global random state, so a resumed run draws what an
-    uninterrupted one draws.
+    It does not use global random state, so a resumed run draws the same as an
+    uninterrupted one.
 
     Args:
         seed (int): Seed of the run, at least 0.
         rank (int): Rank of the process, at least 0.
         iteration (int): Number of training batches seen so far, at least 0.
-        stream (str): What is drawn: ``'references'``, ``'masks'``,
+        stream (str): The kind of draw: ``'references'``, ``'masks'``,
             ``'augments'`` or ``'crops'``.
 
     Returns:
-        numpy.random.Generator: The same one for the same arguments.
+        numpy.random.Generator: Equal arguments give equal numbers.
 
     Example:
         >>> draw_generator(0, 0, 7, 'masks').random() == draw_generator(
@@ -39,7 +39,7 @@ def draw_generator(
 
 
 def check_seed(seed: int) -> int:
-    """Refuse what is no seed.
+    """Return a valid seed, and raise otherwise.
 
     Raises:
         TypeError: It is not a non-negative integer.

@@ -1,4 +1,4 @@
-"""The stem taken apart: a half for the image and a constant for a reference.
+"""Splits the stem into a half for the image and a constant for a reference.
 
 ``[Wr, Wd] [r, x - r] = Wd x + (Wr - Wd) r``: with a frozen reference the
 second term is a constant map, and a widened layer costs what a plain one does.
@@ -17,11 +17,11 @@ from torch import nn
 
 
 def residual_half(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-    """What a widened layer makes of the image: ``Wd x + b``.
+    """Compute a widened layer's part for the image: ``Wd x + b``.
 
     Args:
-        conv (torch.nn.Conv2d | torch.nn.Linear): Widened to 2C channels; a
-            subclass's own ``forward`` is used.
+        conv (torch.nn.Conv2d | torch.nn.Linear): Widened to 2C channels. It
+            may be a subclass with its own ``forward``.
         x (torch.Tensor): Images.
 
     Shape:
@@ -37,11 +37,11 @@ def residual_half(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
 
 
 def reference_map(conv: nn.Conv2d, references: torch.Tensor) -> torch.Tensor:
-    """What a widened layer adds for a reference: ``(Wr - Wd) r``.
+    """Compute a widened layer's part for a reference: ``(Wr - Wd) r``.
 
     Args:
         conv (torch.nn.Conv2d | torch.nn.Linear): Widened to 2C channels.
-        references (torch.Tensor): As the layer would see them.
+        references (torch.Tensor): References as the layer reads them.
 
     Shape:
         - references: (K, C, H, W)
@@ -59,7 +59,7 @@ def reference_map(conv: nn.Conv2d, references: torch.Tensor) -> torch.Tensor:
 
 
 def _with_weight(conv, weight, bias) -> nn.Conv2d:
-    """The same layer, in all but its weight, which still gets gradients."""
+    """Copy a layer with another weight, which still gets gradients."""
     layer = copy.copy(conv)
     layer._parameters = {**conv._parameters, 'weight': weight, 'bias': bias}
     layer.in_channels = weight.size(1)
@@ -68,7 +68,7 @@ def _with_weight(conv, weight, bias) -> nn.Conv2d:
 
 
 class _Seen(Exception):
-    """Ends a forward pass behind the stem."""
+    """Ends a forward pass after the stem."""
 
 
 def trace_reference_maps(
@@ -77,24 +77,24 @@ def trace_reference_maps(
     references: torch.Tensor,
     run: Callable | None = None,
 ) -> list[torch.Tensor]:
-    """The maps of all layers of a stem, in its order.
+    """Compute the reference maps of all layers of a stem, in its order.
 
-    The references take the way through the backbone that images take to the
-    stem (which may pad them).
+    The references go through the backbone to the stem as images do, since a
+    backbone may pad them.
 
     Args:
-        backbone (torch.nn.Module): With a widened stem.
+        backbone (torch.nn.Module): A backbone with a widened stem.
         stem (Iterable[str]): Names of its layers.
         references (torch.Tensor): Normalised.
-        run (Callable, optional): A forward pass that goes through the layers.
-            Defaults to None: the backbone's.
+        run (Callable, optional): A forward pass that runs the layers. Defaults
+            to None, which means the backbone's.
 
     Shape:
         - references: (K, C, H, W)
         - output: a list of (K, out, H', W')
 
     Raises:
-        ValueError: The forward pass doesn't go through one of the layers.
+        ValueError: The forward pass does not run one of the layers.
 
     Example:
         >>> net = nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(6, 8, 3))
@@ -123,22 +123,24 @@ def trace_reference_maps(
         return [maps[name] for name in stem]
     missed = ', '.join(name for name in stem if name not in maps)
     raise ValueError(
-        f'Expected images to pass {missed} of {type(backbone).__name__}, '
-        'but they did not: its weight is used otherwise, or not at all.'
+        f'Expected the forward pass to run {missed} of '
+        f'{type(backbone).__name__}, but it did not: its weight is used '
+        'in another way, or not at all. Name other layers with `stem=[...]`.'
     )
 
 
 _REPLACED: ContextVar[Mapping[nn.Module, Callable]] = ContextVar(
     'replaced_forwards', default={}
 )
-_USERS: Counter = Counter()  # how many passes replace a layer's forward now
+# number of passes that currently replace a layer's forward
+_USERS: Counter = Counter()
 _LOCK = threading.Lock()
 
 
 class _ForwardOfThread:
-    """Stands as a layer's ``forward`` while any thread replaces it.
+    """A layer's ``forward`` while at least one thread replaces it.
 
-    Which function runs depends on the thread that calls the layer, so a
+    The function that runs depends on the thread that calls the layer. A
     thread that replaces nothing gets the layer's own.
     """
 
@@ -156,10 +158,10 @@ class _ForwardOfThread:
 
 
 def own_forward(layer: nn.Module) -> Callable:
-    """What a layer does where no thread replaces its ``forward``.
+    """Return a layer's own ``forward``, which a thread may have replaced.
 
     Args:
-        layer (torch.nn.Module): Any.
+        layer (torch.nn.Module): Any layer.
 
     Example:
         >>> own_forward(nn.ReLU())(torch.tensor(-1.0)).item()
@@ -172,12 +174,12 @@ def own_forward(layer: nn.Module) -> Callable:
 
 
 class replaced_forward:
-    """Let layers do something else in this thread, for a while.
+    """A context that replaces the forward of layers in this thread.
 
-    Other threads that use the same layers at that time don't notice it.
+    Other threads that use the same layers still get the layers' own.
 
     Args:
-        forwards (Dict[torch.nn.Module, Callable]): What to do instead.
+        forwards (Dict[torch.nn.Module, Callable]): New forwards by layer.
 
     Example:
         >>> layer = nn.Identity()

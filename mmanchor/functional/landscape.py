@@ -1,4 +1,4 @@
-"""Directions in which weights are moved, to see how accuracy falls off."""
+"""Directions along which weights move in plots of the loss landscape."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,31 +16,30 @@ def random_direction(
     normalise: bool = True,
     widened: Sequence[str] | None = None,
 ) -> Weights:
-    """A random direction for weights, of their own size.
+    """Draw a random direction for weights, scaled to their norms.
 
-    What is drawn for a weight depends on the seed, its name and its shape
-    alone, so that models that share a layer share its draw.
+    The draw for a weight depends only on the seed, its name and its shape, so
+    that models with a layer in common use the same draw for it.
 
-    Normalised, each filter (a row of the first axis) of the direction has the
-    norm of the weights' filter, so that networks whose filters differ in
-    scale can be compared. Raw, it is scaled as a whole to the norm of all
-    filters. Biases and the weights of norm layers, which have one axis, stay
-    where they are.
+    With ``normalise``, each filter (a row of the first axis) of the direction
+    has the norm of the weights' filter, so that networks whose filters differ
+    in scale can be compared. Otherwise the whole direction is scaled to the
+    norm of all filters. Biases and the weights of norm layers have one axis
+    and do not move.
 
     Args:
-        weights (Dict[str, torch.Tensor]): Of floating point.
-        seed (int): Of the direction.
-        normalise (bool): Filter by filter. Defaults to True.
+        weights (Dict[str, torch.Tensor]): Floating-point weights by name.
+        seed (int): Seed of the direction.
+        normalise (bool): Whether to scale each filter. Defaults to True.
         widened (Sequence[str], optional): Names of weights that read 2C
-            channels, those of the reference and of the residual. The
-            residual's half gets what a plain model's weight gets, the
-            reference's a draw of its own. Defaults to none.
+            channels. The residual's half gets the draw of a plain model's
+            weight, and the reference's half gets another. Defaults to none.
 
     Returns:
-        Dict[str, torch.Tensor]: Of the weights' names, shapes and device.
+        Dict[str, torch.Tensor]: It has the weights' names, shapes and device.
 
     Raises:
-        ValueError: No weight has two axes.
+        ValueError: No weight has two or more axes.
 
     Example:
         >>> direction = random_direction(dict(w=torch.ones(2, 3)), seed=0)
@@ -88,7 +87,7 @@ def random_direction(
 def _drawn(
     weight: torch.Tensor, seed: int, name: str, is_widened: bool
 ) -> torch.Tensor:
-    """Normal values of a weight's shape, by seed and name."""
+    """Draw normal values of a weight's shape from seed and name."""
     if is_widened:
         residual, reference = (
             _drawn(half, seed, f'{name}{of}', False)
@@ -106,16 +105,16 @@ def _drawn(
 def moved_weights(
     weights: Weights, directions: Sequence[Weights], steps: Sequence[float]
 ) -> Weights:
-    """Weights some steps away: w + Σ steps_i · directions_i.
+    """Move weights along directions: w + Σ steps_i · directions_i.
 
     Args:
-        weights (Dict[str, torch.Tensor]): Where from; left as they are.
+        weights (Dict[str, torch.Tensor]): The start, which is not changed.
         directions (Sequence[Dict[str, torch.Tensor]]): See
             :func:`random_direction`.
-        steps (Sequence[float]): How far in each.
+        steps (Sequence[float]): The step along each direction.
 
     Raises:
-        ValueError: There are more or fewer steps than directions.
+        ValueError: The numbers of steps and directions differ.
 
     Example:
         >>> weights = dict(w=torch.zeros(1, 2))

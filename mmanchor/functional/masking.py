@@ -32,7 +32,7 @@ def draw_mask(
             [0, 1].
         mask_by (str): ``'batch'``: one coin for all rows (the paper);
             ``'sample'``: one for each.
-        generator (numpy.random.Generator): Where the draws come from.
+        generator (numpy.random.Generator): Source of random numbers.
 
     Shape:
         - output: (B,), bool
@@ -46,18 +46,18 @@ def draw_mask(
 
 
 class RowMask:
-    """Which rows of a batch are masked: for the host, and for a device.
+    """The mask of a batch, for the host and for a device.
 
-    The host decides by ``count`` and ``rows``, which no device is asked for.
-    Where some rows are masked and some are not, a device needs indices: they
-    are copied to it once, without waiting, however often they are used.
+    The host reads ``count`` and ``rows`` without waiting for a device. If
+    only some rows are masked, a device needs their indices, which are copied
+    to it once and asynchronously.
 
     Args:
         rows (Iterable[bool]): One for each row of the batch.
 
     Attributes:
-        rows (List[bool]): The same.
-        count (int): How many are masked.
+        rows (List[bool]): The argument as a list.
+        count (int): Number of masked rows.
 
     Example:
         >>> mask = RowMask([True, False, True])
@@ -88,10 +88,10 @@ class RowMask:
     def indices(
         self, device: torch.device | str
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Indices of masked rows and of the others, ascending, on a device.
+        """Return ascending indices of masked rows and of the others.
 
         Args:
-            device (torch.device | str): Where they are needed.
+            device (torch.device | str): The device of the result.
 
         Shape:
             - output: (count,) and (B - count,), int64
@@ -212,9 +212,9 @@ def blank_references(
     mask: torch.Tensor,
     keep: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Set the reference of masked rows to zero; the residual stays true.
+    """Set the reference of masked rows to zero; the residual is unchanged.
 
-    Zero *after* normalisation, which is the mean colour before it.
+    Zero after normalisation is the mean colour before it.
 
     Args:
         anchored (torch.Tensor): Anchored inputs ``[r, x - r]``.
@@ -250,10 +250,10 @@ def uniform_cross_entropy(
 
     Args:
         logits (torch.Tensor): Logits.
-        sigmoid (bool): Take every class as a yes-or-no question and sum the
-            binary cross-entropies to ``1 / num_classes``, as heads trained
-            with binary cross-entropy need. Defaults to False: softmax, the
-            paper's.
+        sigmoid (bool): Treat every class as a binary problem and sum the
+            binary cross-entropies to ``1 / num_classes``, for heads trained
+            with binary cross-entropy. Defaults to False, which uses softmax
+            as the paper does.
 
     Shape:
         - logits: (B, num_classes)
@@ -279,16 +279,16 @@ def uniform_cross_entropy(
 
 
 class MaskedTarget:
-    """What rows with a blanked reference are trained to answer.
+    """The target of rows with a blanked reference.
 
     Subclasses return a distribution over the classes for each row, or another
-    loss, and are registered in ``MASKED_TARGETS``; then a head's
+    loss, and are registered in ``MASKED_TARGETS``. Then a head's
     ``masked_target`` and the ``target`` of a
     :class:`~mmanchor.models.ReferenceMaskingLoss` may name them.
 
     Attributes:
-        keeps_labels (bool): Whether the host's loss is to see masked rows
-            with their labels, as the other rows. Then neither method is
+        keeps_labels (bool): Whether masked rows go through the host's loss
+            with their labels, as other rows do. Then neither method is
             called.
 
     Example:
@@ -306,10 +306,10 @@ class MaskedTarget:
     def distribution(
         self, logits: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
-        """The distribution that each masked row is to answer with.
+        """Return the distribution that each masked row should predict.
 
         Args:
-            logits (torch.Tensor): Of masked rows.
+            logits (torch.Tensor): Logits of masked rows.
             labels (torch.Tensor): Their labels, which may be soft.
 
         Shape:
@@ -325,13 +325,13 @@ class MaskedTarget:
         labels: torch.Tensor,
         sigmoid: bool = False,
     ) -> torch.Tensor:
-        """The loss of each masked row: cross-entropy to the distribution.
+        """Return each masked row's loss: cross-entropy to the distribution.
 
         Args:
-            logits (torch.Tensor): Of masked rows.
+            logits (torch.Tensor): Logits of masked rows.
             labels (torch.Tensor): Their labels, which may be soft.
-            sigmoid (bool): Whether the host's loss takes every class as a
-                yes-or-no question; then so does this. Defaults to False.
+            sigmoid (bool): Whether to treat every class as a binary problem,
+                as the host's loss does. Defaults to False.
 
         Shape:
             - logits: (B, num_classes)
@@ -363,7 +363,7 @@ class MaskedTarget:
 
 @MASKED_TARGETS.register_module('uniform')
 class UniformTarget(MaskedTarget):
-    """Every class with ``1 / num_classes``: "don't know" (the paper)."""
+    """Gives every class ``1 / num_classes``: "don't know" (the paper)."""
 
     def loss(self, logits, labels, sigmoid=False):
         """See :class:`MaskedTarget`."""
@@ -372,13 +372,13 @@ class UniformTarget(MaskedTarget):
 
 @MASKED_TARGETS.register_module('label')
 class LabelTarget(MaskedTarget):
-    """The label, as of other rows (the authors' released code)."""
+    """Leaves masked rows their label (the authors' released code)."""
 
     keeps_labels = True
 
 
 def build_masked_target(config: str | dict | MaskedTarget) -> MaskedTarget:
-    """A masked target by name, or by name and arguments.
+    """Build a masked target from its name, or from name and arguments.
 
     Args:
         config (str | dict | MaskedTarget): ``'uniform'``, ``'label'`` or
@@ -386,8 +386,8 @@ def build_masked_target(config: str | dict | MaskedTarget) -> MaskedTarget:
             ``type`` and the arguments.
 
     Raises:
-        TypeError: It has no such argument, or what the name stands for is no
-            ``MaskedTarget``.
+        TypeError: The target does not take an argument, or the name belongs
+            to something that is not a ``MaskedTarget``.
         ValueError: There is no such masked target.
 
     Example:
@@ -407,9 +407,9 @@ def build_masked_target(config: str | dict | MaskedTarget) -> MaskedTarget:
 
 
 def normalized_entropy(logits: torch.Tensor) -> torch.Tensor:
-    """Entropy of the predicted distribution over that of the uniform one.
+    """Entropy of the prediction, divided by that of the uniform distribution.
 
-    1 says "don't know", 0 is certain.
+    1 means "don't know" and 0 means certain.
 
     Args:
         logits (torch.Tensor): Logits.

@@ -1,9 +1,9 @@
 """Places inside a network where features can be anchored.
 
-A place is a module whose output ``h`` is all that the rest of the network
-sees of the image. Its features are anchored as images are, ``[h_r, h - h_r]``,
-and what reads them is linear: layers of the network where only such layers
-read ``h``, a projection that is added otherwise.
+A place is a module whose output ``h`` is everything that the rest of the
+network gets from the image. Its features are anchored as images are,
+``[h_r, h - h_r]``. Linear layers read them: the network's own layers if only
+linear layers read ``h``, and otherwise a projection that is added.
 
 Source: anchoring hidden features is from G-DUQ (arXiv 2309.10976), for
 graphs; images are anchored in arXiv 2406.00529.
@@ -20,19 +20,19 @@ from torch import nn
 
 from .folding import own_forward, replaced_forward
 
-_TOLERANCE = 1e-3  # relative; rows of a larger batch differ by rounding
+_TOLERANCE = 1e-3  # relative; batches of other sizes round differently
 
 
 class Place(NamedTuple):
-    """What is known about a place.
+    """Properties of a place.
 
     Attributes:
         axis (int): The channel axis of its features.
         channels (int): C of its features.
-        trunk (List[str]): Modules that run before, it being the last, so
-            that replaying what they gave skips all work up to the place.
-        readers (List[str]): Layers that read its features, if these are all
-            that do and are linear; empty otherwise.
+        trunk (List[str]): Modules that run before the place, and last the
+            place. Replaying their outputs skips all work up to the place.
+        readers (List[str]): The layers that read its features, if all readers
+            are linear layers. Otherwise the list is empty.
     """
 
     axis: int
@@ -48,24 +48,24 @@ def find_place(
     images: torch.Tensor,
     which: int = 0,
 ) -> Place:
-    """Check a place in forward passes and see what comes before and after.
+    """Check a place with forward passes, and find what runs around it.
 
     Args:
-        network (torch.nn.Module): Has the place.
-        name (str): Of the module whose output is to be anchored, as in
+        network (torch.nn.Module): The network with the place.
+        name (str): Name of the module whose output is to be anchored, as in
             ``network.named_modules()``.
         run (Callable): A forward pass of the network.
-        images (torch.Tensor): One image that it takes.
-        which (int): Which output to anchor if there are several. Defaults to
-            0, the first.
+        images (torch.Tensor): One image of a size that it accepts.
+        which (int): Index of the output to anchor if there are several.
+            Defaults to 0, the first.
 
     Shape:
         - images: (1, C, H, W)
 
     Raises:
-        ValueError: There is no such module, it doesn't run exactly once, it
-            gives no tensor, something goes round it (a shortcut, or an
-            earlier output), or what follows needs as many rows as there are
+        ValueError: There is no such module, it does not run exactly once, it
+            returns no tensor, something bypasses it (a shortcut, or an
+            earlier output), or later layers need as many rows as there are
             images.
 
     Example:
@@ -95,9 +95,9 @@ def find_place(
 def places_of(
     network: nn.Module, run: Callable, images: torch.Tensor
 ) -> list[str]:
-    """Names of all places that :func:`find_place` accepts.
+    """List the names of all places that :func:`find_place` accepts.
 
-    Modules inside of blocks are left out: two levels of names are enough for
+    Modules inside of blocks are omitted: two levels of names suffice for
     stages, layers and blocks.
 
     Example:
@@ -116,7 +116,7 @@ def places_of(
 
 
 def near_names(name: str, names: list[str]) -> str:
-    """A question with the names that are most alike, or nothing.
+    """Ask whether the most similar names were meant, or return ''.
 
     Example:
         >>> near_names('layer33', ['layer3', 'layers'])
@@ -127,7 +127,7 @@ def near_names(name: str, names: list[str]) -> str:
 
 
 class _Record:
-    """What runs before a place, and what the place gives."""
+    """Records the modules before a place, and the place's output."""
 
     def __init__(self, network, name, which):
         self.network, self.name, self.which = network, name, which
@@ -150,7 +150,7 @@ class _Record:
         if features is None or features.dim() < 2:
             raise ValueError('it gives no features as a tensor')
         self.features = features
-        # layers may change it in place
+        # copied, since layers may change it in place
         self.kept = self.features.clone()
         return given
 
@@ -172,20 +172,20 @@ class _Record:
         return end
 
     def giving(self, features) -> dict:
-        """The place gives other features, whatever comes in."""
+        """Forwards with which the place returns other features."""
         output = with_tensor_at(self.output, self.which, features)
         return {self.module: lambda *_, **__: output}
 
 
 def _check_cut(record, run, images, expected) -> None:
-    """Nothing but the place's features may reach what is given."""
+    """Check that the output depends on the place's features alone."""
     nothing = torch.full_like(images, torch.nan)
     with replaced_forward(record.giving(record.kept.clone())):
         given = list(tensors_of(run(nothing)))
     if not _same(given, expected):
         raise ValueError(
-            'something goes round it: it is inside a residual branch, or the '
-            'backbone also returns what comes before (`out_indices`)'
+            'something bypasses it: it is inside a residual branch, or the '
+            'backbone also returns earlier features (`out_indices`)'
         )
     two = torch.cat([record.kept, record.kept])
     try:
@@ -193,18 +193,18 @@ def _check_cut(record, run, images, expected) -> None:
             given = list(tensors_of(run(nothing)))
     except Exception as error:
         raise ValueError(
-            'what follows does not take features of another number of rows '
-            f'than images ({error})'
+            'later layers fail if features have another number of rows than '
+            f'images ({error})'
         ) from error
     if not _same(given, [torch.cat([one, one]) for one in expected]):
         raise ValueError(
-            'what follows gives other answers for another number of rows of '
-            'features than of images'
+            'later layers return something else if features have another '
+            'number of rows than images'
         )
 
 
 def _readers(record, run, images, expected) -> list[str]:
-    """Names of the layers that read the features, if they are linear."""
+    """Names of the layers that read the features, if all are linear."""
     reading: Counter = Counter()
     names = {
         module: name
@@ -232,7 +232,7 @@ def _readers(record, run, images, expected) -> list[str]:
         or len({isinstance(layer, nn.Conv2d) for layer in layers}) > 1
     ):
         return []
-    # the layers get the features, and everything else gets NaN
+    # only these layers get the features, and others get NaN
     given = {layer: own_forward(layer)(record.kept) for layer in layers}
     replaced = record.giving(torch.full_like(record.kept, torch.nan))
     for layer in layers:
@@ -251,7 +251,7 @@ def _is_place(network, name, run, images) -> bool:
 
 
 def beside(network: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-    """The largest modules with a forward that are not around a module.
+    """List the largest modules with a forward that don't contain a module.
 
     Example:
         >>> net = nn.Sequential(nn.ReLU(), nn.Sequential(nn.ReLU()))
@@ -277,14 +277,14 @@ def beside(network: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
 
 
 def tensor_at(output, which: int) -> torch.Tensor | None:
-    """The tensor itself, or that at a position of a tuple or list."""
+    """Return the tensor itself, or the one at an index of a tuple or list."""
     if isinstance(output, (tuple, list)) and output:
         output = output[which]
     return output if isinstance(output, torch.Tensor) else None
 
 
 def with_tensor_at(output, which: int, tensor: torch.Tensor):
-    """The same with another tensor there; see :func:`tensor_at`."""
+    """Replace the tensor that :func:`tensor_at` returns."""
     if isinstance(output, torch.Tensor):
         return tensor
     changed = list(output)
@@ -293,7 +293,7 @@ def with_tensor_at(output, which: int, tensor: torch.Tensor):
 
 
 def tensors_of(tree) -> Iterator[torch.Tensor]:
-    """All tensors of nested tuples and lists."""
+    """Iterate over all tensors of nested tuples and lists."""
     if isinstance(tree, torch.Tensor):
         yield tree
     elif isinstance(tree, (tuple, list)):
@@ -317,7 +317,7 @@ def map_tensors(function, *trees):
 
 
 def _channel_axis(features: torch.Tensor) -> int:
-    """Of maps (B, C, H, W) the first, unless the last is the odd one out."""
+    """Guess the axis: 1 of (B, C, H, W), -1 of (B, H, W, C) and others."""
     if features.dim() == 4:
         first, height, width = features.shape[1:]
         return -1 if first == height != width else 1

@@ -14,21 +14,21 @@ def find_stem(
 ) -> dict[str, nn.Conv2d]:
     """Find the convolutions that read the image.
 
-    The first convolution in the order of registration tells the number of
-    image channels C. If others have C input channels, a forward pass shows
+    The first convolution in the order of registration determines the number
+    of image channels C. If others have C input channels, a forward pass shows
     which of them read the image (as RepVGG's two branches do) and which read
-    what another layer made of it.
+    the output of another layer.
 
     Args:
         backbone (torch.nn.Module): The backbone.
         names (Sequence[str], optional): Names of the layers, as in
-            ``backbone.named_modules()``, where the rule above is wrong.
+            ``backbone.named_modules()``, if the rule above is wrong.
 
     Returns:
         Dict[str, torch.nn.Conv2d]: Layers by name, all with C input channels.
 
     Raises:
-        ValueError: No such layer, or one that can't be widened.
+        ValueError: There is no such layer, or it can't be widened.
 
     Example:
         >>> list(find_stem(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())))
@@ -85,12 +85,12 @@ def find_stem(
 
 
 def _reading_the_image(backbone, candidates, channels):
-    """The candidates whose input no parameter had a part in."""
+    """The candidates whose input does not depend on any parameter."""
     reading = []
 
     def look(conv, args, kwargs):
         (image,) = (*args, *kwargs.values())
-        # no_grad regions hide what came before: not taken for the image
+        # inside of no_grad no tensor needs a gradient, image or not
         if torch.is_grad_enabled() and not image.requires_grad:
             reading.append(conv)
 
@@ -107,17 +107,17 @@ def _reading_the_image(backbone, candidates, channels):
             hook.remove()
     if error or not reading:
         raise ValueError(
-            f'Expected to see in a forward pass of {type(backbone).__name__} '
+            f'Expected a forward pass of {type(backbone).__name__} to show '
             f'which of its layers with {channels} input channels read the '
             f'image ({", ".join(candidates)}), but '
-            f'{error or "none was seen to"}. Name them with `stem=[...]`.'
+            f'{error or "none of them does"}. Name them with `stem=[...]`.'
         )
     return {k: conv for k, conv in candidates.items() if conv in reading}
 
 
 @contextmanager
 def _all_parameters_trained(module: nn.Module):
-    """As in evaluation, but every parameter asks for a gradient."""
+    """A context of evaluation in which every parameter needs a gradient."""
     modes = {m: m.training for m in module.modules()}
     trained = {p: p.requires_grad for p in module.parameters()}
     module.eval()
@@ -133,7 +133,7 @@ def _all_parameters_trained(module: nn.Module):
 
 
 def _try_forward(backbone, channels) -> str | None:
-    """Go forward at a size the backbone is made for, or say what failed."""
+    """Run a forward pass at a suitable size, and return an error or None."""
     like = next(backbone.parameters())
     for size in sizes_to_try(backbone, (224, 32)):
         try:
@@ -148,11 +148,11 @@ def _try_forward(backbone, channels) -> str | None:
 def sizes_to_try(
     backbone: nn.Module, sizes: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """Sizes (H, W) for a forward pass: what a backbone says, then others.
+    """List sizes (H, W) for a forward pass, the backbone's own first.
 
     Args:
-        backbone (torch.nn.Module): May have an ``img_size``.
-        sizes (Sequence[int]): The others, of square images.
+        backbone (torch.nn.Module): It may have an ``img_size``.
+        sizes (Sequence[int]): Further sizes, of square images.
 
     Example:
         >>> sizes_to_try(nn.Identity(), (224, 32))
@@ -168,8 +168,8 @@ def sizes_to_try(
 def inflate(weight: torch.Tensor) -> torch.Tensor:
     """Copy a stem weight to both halves: ``[W, W]``.
 
-    ``W r + W (x - r) = W x``: the widened layer answers as the plain one, for
-    every reference.
+    ``W r + W (x - r) = W x``: the widened layer returns the same as the plain
+    one, for every reference.
 
     Shape:
         - weight: (out, C, ...)
@@ -187,17 +187,17 @@ def widen_stem(
     names: Sequence[str] | None = None,
     keep_weights: bool = False,
 ) -> dict[str, nn.Conv2d]:
-    """Make the layers that read the image read 2C channels, in place.
+    """Widen the layers that read the image to 2C channels, in place.
 
-    State-dict keys stay as they are, and loading a C-channel weight into a
-    widened layer inflates it, by whatever function it is loaded.
+    State-dict keys do not change, and loading a C-channel weight into a
+    widened layer inflates it, whichever function loads it.
 
     Args:
         backbone (torch.nn.Module): The backbone.
         names (Sequence[str], optional): See :func:`find_stem`.
-        keep_weights (bool): Inflate the weights that are there, rather than
-            initialising the layer as PyTorch does for 2C channels. Defaults
-            to False.
+        keep_weights (bool): Whether to inflate the present weights rather
+            than initialise the layer as PyTorch does for 2C channels.
+            Defaults to False.
 
     Returns:
         Dict[str, torch.nn.Conv2d]: The widened layers by name.
@@ -219,14 +219,14 @@ def widen_stem(
 def widen_layer(
     name: str, layer: nn.Conv2d | nn.Linear, keep_weights: bool = False
 ) -> None:
-    """Make one layer read 2C channels, in place; see :func:`widen_stem`.
+    """Widen one layer to 2C channels, in place; see :func:`widen_stem`.
 
     Args:
-        name (str): What a warning calls it.
+        name (str): Name of the layer in a warning.
         layer (torch.nn.Conv2d | torch.nn.Linear): Linear in its input, with
             a ``weight`` of shape (out, C, ...).
-        keep_weights (bool): Inflate the weights that are there. Defaults to
-            False.
+        keep_weights (bool): Whether to inflate the present weights. Defaults
+            to False.
 
     Example:
         >>> layer = nn.Linear(4, 2)
@@ -241,8 +241,8 @@ def widen_layer(
     ):
         warnings.warn(
             f'{name} is a {type(layer).__name__}, which is not linear in '
-            "its weight: a plain model's weights will be a start near "
-            "that model's answers, but not an exact one."
+            "its weight: with a plain model's weights it will not return "
+            'exactly what that model returns.'
         )
     layer.weight = nn.Parameter(
         inflate(layer.weight.detach()),
@@ -257,14 +257,14 @@ def widen_layer(
 
 
 def _say_channels(layer: nn.Conv2d | nn.Linear) -> None:
-    """Let the layer's own attribute agree with its weight."""
+    """Set the layer's number of channels to that of its weight."""
     name = 'in_channels' if hasattr(layer, 'in_channels') else 'in_features'
     setattr(layer, name, layer.weight.size(1))
 
 
 @torch.no_grad()
 def _halves_add_up(conv) -> bool:
-    """Whether ``[W, W]`` on [r, x - r] is W on x, tried out."""
+    """Test numerically whether ``[W, W]`` on [r, x - r] equals W on x."""
     with torch.device('cpu'):  # models may be built on another device
         generator = torch.Generator().manual_seed(0)
         plain = copy.deepcopy(conv).to_empty(device='cpu').double()
@@ -306,14 +306,14 @@ def stem_distance(weights: Sequence[torch.Tensor]) -> float:
     """Distance of a stem's halves, relative to the residual's half.
 
     ``||Wr - Wd|| / ||Wd||`` in the Frobenius norm, over all layers together.
-    Since ``Wr r + Wd (x - r) = Wd x + (Wr - Wd) r``, it compares the weights
-    that the stem puts on the reference with those that it puts on the image:
-    0 means that the reference has no influence, as after a warm start, and
-    two independent halves of equal variance are at about 1.41.
+    Since ``Wr r + Wd (x - r) = Wd x + (Wr - Wd) r``, it compares the stem's
+    weights for the reference with its weights for the image. At 0 the
+    reference has no influence, as after a warm start. Two independent halves
+    of equal variance have a distance of about 1.41.
 
     Args:
-        weights (Sequence[torch.Tensor]): Of the layers that read the anchored
-            image.
+        weights (Sequence[torch.Tensor]): Weights of the layers that read the
+            anchored image.
 
     Shape:
         - weights: (out, 2C, ...) each
@@ -339,7 +339,7 @@ def stem_distance(weights: Sequence[torch.Tensor]) -> float:
 
 
 def narrow(conv: nn.Conv2d) -> None:
-    """Leave a widened layer the residual's half, in place.
+    """Reduce a widened layer to the residual's half, in place.
 
     Args:
         conv (torch.nn.Conv2d): Widened to 2C channels.
@@ -354,7 +354,7 @@ def narrow(conv: nn.Conv2d) -> None:
     half = conv.weight.detach()[:, conv.weight.size(1) // 2 :].clone()
     conv.weight = nn.Parameter(half, requires_grad=conv.weight.requires_grad)
     _say_channels(conv)
-    conv.__dict__.pop('forward', None)  # of a layer that anchors features
+    conv.__dict__.pop('forward', None)  # a layer that anchors features has one
     hooks = conv._load_state_dict_pre_hooks
     for key, hook in list(hooks.items()):
         if getattr(hook, 'hook', hook) is _inflate_on_load:

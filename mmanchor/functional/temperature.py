@@ -1,4 +1,4 @@
-"""Temperature scaling: one number, fitted on held-out images."""
+"""Temperature scaling: one number that is fitted on held-out images."""
 
 import math
 
@@ -10,7 +10,7 @@ LOWEST, HIGHEST = 1e-3, 1e3
 
 @torch.no_grad()
 def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Temperature that makes held-out labels most likely.
+    """Fit the temperature that makes held-out labels most likely.
 
     ``(logits / temperature).softmax(-1)`` is the calibrated answer. A
     temperature above 1 means that the model was too confident. The predicted
@@ -23,7 +23,8 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
     images.
 
     Args:
-        logits (torch.Tensor): Of images not trained on, and not tested on.
+        logits (torch.Tensor): Logits of images that are used neither for
+            training nor for test.
         labels (torch.Tensor): True labels.
 
     Shape:
@@ -31,13 +32,13 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
         - labels: (N,)
 
     Returns:
-        float: Between 0.001 and 1000, to six digits.
+        float: A temperature between 0.001 and 1000, to six digits.
 
     Raises:
-        TypeError: ``labels`` are no integers.
-        ValueError: Shapes are others, there is no image, one has NaN or
-            infinity, a label is none of the classes, or likelihood is largest
-            at 0.001 or at 1000.
+        TypeError: ``labels`` are not integers.
+        ValueError: Shapes are wrong, there is no image, a logit is NaN or
+            infinite, a label is not a class, or the likelihood is largest at
+            0.001 or at 1000.
 
     Example:
         >>> logits = torch.tensor([[2.0, 0.0]] * 4)  # probabilities .88, .12

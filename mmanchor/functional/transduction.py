@@ -1,7 +1,7 @@
 """The best reference for each image: bilinear transduction (BLT).
 
-With many candidates ``r_i`` and residuals ``D_j`` seen in training, an image
-``x`` takes the candidate that minimises ``min_j |(x - r_i) - D_j|``. As
+With candidates ``r_i`` and residuals ``D_j`` seen in training, an image ``x``
+is anchored to the candidate that minimises ``min_j |(x - r_i) - D_j|``. As
 
     |x - r_i - D_j|^2 = |x|^2 - 2 x r_i - 2 x D_j + |r_i + D_j|^2,
 
@@ -19,7 +19,7 @@ _BLOCK = 2**22  # numbers in a block: 16 MiB
 def pair_norms(
     candidates: torch.Tensor, residuals: torch.Tensor
 ) -> torch.Tensor:
-    """``|r_i + D_j|^2``: what a search needs of candidates and residuals.
+    """Compute ``|r_i + D_j|^2`` of all candidates and residuals.
 
     Shape:
         - candidates: (M, D)
@@ -40,7 +40,7 @@ def best_candidates(
     residuals: torch.Tensor,
     norms: torch.Tensor,
 ) -> torch.Tensor:
-    """The candidate for each point whose residual was most like one seen.
+    """Find the candidate for each point whose residual is closest to one seen.
 
     Args:
         points (torch.Tensor): Images, or their features.

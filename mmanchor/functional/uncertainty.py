@@ -1,4 +1,4 @@
-"""What K references say together: their average and their spread."""
+"""Averages and spreads of the predictions for K references."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,10 +21,10 @@ def average_references(
 
     Args:
         logits (torch.Tensor): Logits for each reference.
-        average (str): ``'logits'`` (the paper and the authors' code),
-            ``'probabilities'``, the logarithm of whose mean is returned, or
-            ``'calibrated'``: :func:`calibrated_logits` (the authors' code on
-            ImageNet). Defaults to ``'logits'``.
+        average (str): ``'logits'`` (the paper and the authors' code);
+            ``'probabilities'``, which returns the logarithm of their mean; or
+            ``'calibrated'``, which is :func:`calibrated_logits` (the authors'
+            code on ImageNet). Defaults to ``'logits'``.
 
     Shape:
         - logits: (K, B, num_classes)
@@ -45,14 +45,14 @@ def average_references(
 def reference_spread(
     logits: torch.Tensor, space: str = 'logits'
 ) -> torch.Tensor:
-    """Standard deviation over references.
+    """Compute the standard deviation over references.
 
-    The population one (divided by K), so that one reference has no spread.
+    It is the population's (divided by K), so one reference has no spread.
 
     Args:
         logits (torch.Tensor): Logits for each reference.
-        space (str): Of what: ``'logits'``, their ``'sigmoid'`` (Delta-UQ; it
-            hides the spread of confident predictions) or their
+        space (str): The values: ``'logits'``, their ``'sigmoid'`` (Delta-UQ;
+            it hides the spread of confident predictions) or their
             ``'softmax'``. Defaults to ``'logits'``.
 
     Shape:
@@ -60,7 +60,7 @@ def reference_spread(
         - output: (B, num_classes)
 
     Raises:
-        ValueError: ``space`` is another word.
+        ValueError: ``space`` is none of these.
 
     Example:
         >>> reference_spread(torch.ones(3, 1, 2)).tolist()
@@ -106,10 +106,10 @@ def predictive_entropy(logits: torch.Tensor) -> torch.Tensor:
 
 @UNCERTAINTIES.register_module()
 def mutual_information(logits: torch.Tensor) -> torch.Tensor:
-    """How much references disagree, in nats.
+    """Compute how much references disagree, in nats.
 
-    The entropy of the mean of the predicted distributions less the mean of
-    their entropies: zero where all references say the same.
+    It is the entropy of the mean of the predicted distributions minus the
+    mean of their entropies, which is zero if all references agree.
 
     Shape:
         - logits: (K, B, num_classes)
@@ -126,10 +126,11 @@ def mutual_information(logits: torch.Tensor) -> torch.Tensor:
 
 @UNCERTAINTIES.register_module()
 def calibrated_logits(logits: torch.Tensor) -> torch.Tensor:
-    """Mean logits, made smaller where references disagree.
+    """Compute mean logits that are smaller where references disagree.
 
-    Divided by 1 + exp(s), s the mean over classes of the spread of the
-    sigmoids. One reference, which has no spread, is divided by 2.
+    They are divided by 1 + exp(s), where s is the mean over classes of the
+    spread of the sigmoids. The logits of a single reference, which has no
+    spread, are divided by 2.
 
     Shape:
         - logits: (K, B, num_classes)
@@ -183,8 +184,8 @@ def max_logit(logits: torch.Tensor) -> torch.Tensor:
 def anchor_score(logits: torch.Tensor) -> torch.Tensor:
     """AMP's score; larger is more anomalous.
 
-    The mean log-probability of the classes, ``mean(logits) - logsumexp``:
-    -log(num_classes) where all are alike, less where one stands out.
+    It is the mean log-probability of the classes, ``mean(logits) -
+    logsumexp``: -log(num_classes) if all are equal, and less otherwise.
 
     Shape:
         - logits: (B, num_classes), averaged over references
@@ -231,14 +232,14 @@ def _entropy(logits: torch.Tensor) -> torch.Tensor:
 
 
 def check_uncertainty(names: str | Sequence[str]) -> Sequence[str]:
-    """Measures of uncertainty by name; ``'all'`` is all of them.
+    """Check names of measures of uncertainty; ``'all'`` means all of them.
 
     Args:
-        names (str | Sequence[str]): Of functions that are registered in
-            ``UNCERTAINTIES``.
+        names (str | Sequence[str]): Names of functions that are registered
+            in ``UNCERTAINTIES``.
 
     Raises:
-        ValueError: There is no measure of a name.
+        ValueError: There is no measure of one of these names.
 
     Example:
         >>> check_uncertainty(['energy'])
@@ -253,19 +254,19 @@ def check_uncertainty(names: str | Sequence[str]) -> Sequence[str]:
 
 
 def measure_uncertainty(logits: torch.Tensor, name: str) -> torch.Tensor:
-    """A registered measure of uncertainty.
+    """Compute a registered measure of uncertainty.
 
     Args:
         logits (torch.Tensor): Logits for each reference.
-        name (str): The measure's, in ``UNCERTAINTIES``.
+        name (str): The measure's name in ``UNCERTAINTIES``.
 
     Shape:
         - logits: (K, B, num_classes)
         - output: (B, ...)
 
     Raises:
-        ValueError: There is no measure of that name, or it gives something
-            else than a value for each image.
+        ValueError: There is no measure of that name, or it does not return a
+            value for each image.
 
     Example:
         >>> measure_uncertainty(torch.zeros(3, 2, 4), 'max_logit').shape

@@ -1,4 +1,4 @@
-"""Anchored models, in the order data flows; registered with MMPretrain.
+"""Anchored models, which are registered with MMPretrain.
 
 The registered ``ReferenceMasking*Head`` classes are in :mod:`.heads`.
 """

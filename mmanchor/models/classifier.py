@@ -1,4 +1,4 @@
-"""The classifier that anchors."""
+"""The anchored classifier."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -50,67 +50,69 @@ from .widening import has_weights, widen_backbone
 class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     """An ``ImageClassifier`` for anchored inputs.
 
-    It widens whatever reads the image in the backbone from C to 2C channels,
-    turns the head into its reference-masking version and holds a reference
-    bank. An input with 2C channels is anchored already; one with C channels
-    is anchored against the bank. Loading a plain model's checkpoint copies
-    its stem to both halves, so that the model answers as the plain one did.
+    It widens the layers that read the image from C to 2C channels, turns the
+    head into its reference-masking version and holds a reference bank. An
+    input with 2C channels is anchored already, and one with C channels is
+    anchored against the bank. Loading a plain model's checkpoint copies its
+    stem to both halves, so that the model answers as the plain one did.
 
-    With ``anchor_at`` it anchors features rather than images: what comes
-    before runs once for each image and each reference, and K references cost
-    only what comes after.
+    With ``anchor_at`` it anchors features rather than images. Then the layers
+    before that place run once for each image and each reference, and only
+    the layers after it run K times.
 
     Args:
-        backbone (dict | torch.nn.Module): As for ``ImageClassifier``. The
+        backbone (dict | torch.nn.Module): See ``ImageClassifier``. The
             weights of a module, or of a config with ``pretrained``, are
             widened rather than replaced.
-        neck (dict, optional): As for ``ImageClassifier``.
-        head (dict, optional): As for ``ImageClassifier``; its config may have
+        neck (dict, optional): See ``ImageClassifier``.
+        head (dict, optional): See ``ImageClassifier``. Its config may have
             ``masked_target``, see
             :func:`~mmanchor.models.heads.reference_masking`.
-        pretrained (str, optional): As for ``ImageClassifier``.
-        train_cfg (dict, optional): As for ``ImageClassifier``.
+        pretrained (str, optional): See ``ImageClassifier``.
+        train_cfg (dict, optional): See ``ImageClassifier``.
         data_preprocessor (dict, optional): An
             :class:`~mmanchor.models.AnchoringDataPreprocessor`, which is also
             the default type.
-        init_cfg (dict, optional): As for ``ImageClassifier``.
+        init_cfg (dict, optional): See ``ImageClassifier``.
         stem (Sequence[str], optional): Names, within the backbone, of the
-            layers that read the image. Defaults to None: found by
-            :func:`~mmanchor.functional.find_stem`, and a backbone without
-            any convolution is built for 2C channels.
+            layers that read the image. Defaults to None, which finds them by
+            :func:`~mmanchor.functional.find_stem`, or builds a backbone
+            without any convolution for 2C channels.
         image_channels (int, optional): C of a backbone that was built for 2C
-            channels, with ``stem=[]``; or of one without any convolution,
-            with ``anchor_at``. Defaults to None: read off the stem.
-        anchor_at (str): What is anchored. ``'image'``; the name of a module
-            of the backbone, whose output is, as ``'layer3'`` of ResNet,
-            ``'layers.8'`` of ViT or ``'stages.2'`` of Swin; or ``'head'``:
-            what the neck gives. Linear layers that read it are widened as a
-            stem is, and where others read it a linear map from 2C to C
+            channels, with ``stem=[]``; or C of one without any convolution,
+            with ``anchor_at``. Defaults to None, which reads it off the stem.
+        anchor_at (str): What is anchored: ``'image'``; the output of a module
+            of the backbone, given by its name, as ``'layer3'`` of ResNet,
+            ``'layers.8'`` of ViT or ``'stages.2'`` of Swin; or ``'head'``,
+            which means the neck's output. If only linear layers read it, they
+            are widened as a stem is. Otherwise a linear map from 2C to C
             channels is added. Defaults to ``'image'``.
-        masked_norm_stats (str): Whether batches of which every row is masked
-            move the running statistics of BatchNorm layers: ``'skip'``: no;
-            ``'update'``: yes. They are another input distribution than what
-            is tested on. Defaults to ``'skip'``.
+        masked_norm_stats (str): Whether batches in which every row is masked
+            update the running statistics of BatchNorm layers, ``'skip'`` or
+            ``'update'``. Their inputs are distributed differently from those
+            at test. Defaults to ``'skip'``.
         average (str): What is averaged over references, ``'logits'`` or
-            ``'probabilities'``; ``'calibrated'`` also shrinks the mean logits
-            by their spread. See
+            ``'probabilities'``. ``'calibrated'`` also divides mean logits by
+            an amount that grows with their spread. See
             :func:`~mmanchor.functional.average_references`. Defaults to
             ``'logits'``.
-        rows_per_pass (int): A forward pass of plain images has as many rows,
-            pairs of an image and a reference, as the batch has images, or
-            this many if that is more: memory does not grow with K. Defaults
-            to 8; more makes small batches faster on a GPU.
+        rows_per_pass (int): A forward pass has as many rows (pairs of an
+            image and a reference) as the batch has images, or this many if
+            that is more, so that memory does not grow with K. Defaults to 8.
+            More makes small batches faster on a GPU.
 
     Attributes:
-        stem (List[str]): The layers of the backbone that were widened; of
-            the head with ``anchor_at='head'``.
-        place (FeaturePlace, optional): Where features are anchored; None
-            where images are.
-        protocol (Protocol): How references are used at test; set by name, see
+        stem (List[str]): Names of the widened layers, within the backbone, or
+            within the head with ``anchor_at='head'``.
+        place (FeaturePlace, optional): Where features are anchored. It is
+            None if images are anchored.
+        protocol (Protocol): How references are used at test. It is set by
+            name, see
             :func:`~mmanchor.models.inference.protocols.build_protocol`, or by
-            ``KReferenceHook``. ``'mean'`` at first.
-        uncertainty (Sequence[str]): Measures that predictions carry; see
-            :func:`~mmanchor.functional.check_uncertainty`. None at first.
+            ``KReferenceHook``, and is ``'mean'`` at first.
+        uncertainty (Sequence[str]): Measures of uncertainty that predictions
+            carry, see :func:`~mmanchor.functional.check_uncertainty`. It is
+            empty at first.
 
     Shape:
         - inputs: (B, C, H, W) or (B, 2C, H, W)
@@ -118,11 +120,11 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
 
     Raises:
         TypeError: The head can't be masked, the data preprocessor does not
-            anchor, there is no backbone, or an argument is not known.
+            anchor, there is no backbone, or an argument is unknown.
         ValueError: An argument is out of range, no layer reads the image, an
             input has neither C nor 2C channels or another size than the
-            references, or the bank is empty; ``anchor_at`` is no place that
-            all features pass, or not that of a checkpoint.
+            references, the bank is empty, or ``anchor_at`` is not a place
+            that all features pass or not that of a checkpoint.
 
     Example:
         >>> model = AnchoredImageClassifier(
@@ -136,12 +138,11 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         >>> model(torch.rand(4, 3, 32, 32)).shape
         torch.Size([4, 10])
 
-    Source: arXiv 2406.00529, which leaves running statistics
-    unmentioned.
+    Source: arXiv 2406.00529, which does not mention running statistics.
     """
 
     backbone: nn.Module
-    head: Any  # of a class that is made for the host's head
+    head: Any  # its class is created from the class of the host's head
     data_preprocessor: AnchoringDataPreprocessor
 
     def __init__(
@@ -163,7 +164,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         **kwargs,
     ):
         _check_arguments(backbone, kwargs)
-        assert backbone is not None  # that was refused
+        assert backbone is not None  # _check_arguments raises
         if average not in AVERAGE:
             raise ValueError(
                 "Expected `average` to be 'logits', "
@@ -201,7 +202,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 "`model = dict(type='AnchoredImageClassifier', "
                 "data_preprocessor=dict(type='AnchoringDataPreprocessor'))`."
             )
-        if self.with_head:  # one that only the host could find, by `_scope_`
+        if self.with_head:  # the host builds heads with `_scope_` by itself
             mask_head(self.head)
         self.place: FeaturePlace | None = None
         if anchor_at == 'image':
@@ -250,7 +251,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
 
     @property
     def anchor_at(self) -> str:
-        """What is anchored; see the argument."""
+        """The argument of this name."""
         return 'image' if self.place is None else self.place.name
 
     @property
@@ -281,8 +282,8 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     def stem_distance(self) -> float | None:
         """Relative distance of the stem's halves.
 
-        See :func:`~mmanchor.functional.stem_distance`; None of a backbone
-        that was built for 2C channels, whose layers are not known.
+        See :func:`~mmanchor.functional.stem_distance`. It is None for a
+        backbone that was built for 2C channels, whose stem is unknown.
         """
         if not self.stem:
             return None
@@ -323,8 +324,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     def _reads_anchored_images(self, state_dict, prefix) -> bool:
         """Whether the first layer of a checkpoint is wider than this one's.
 
-        A checkpoint whose bank was taken out by hand may not say where it
-        anchors.
+        A checkpoint without a bank does not tell where its model anchors.
         """
         for name, own in self.backbone.named_parameters():
             saved = state_dict.get(f'{prefix}backbone.{name}')
@@ -333,7 +333,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         return False
 
     def train_step(self, *args, **kwargs) -> dict:
-        """A training step, after which no references are known."""
+        """Do a training step, and then forget its references."""
         try:
             return super().train_step(*args, **kwargs)
         finally:
@@ -346,10 +346,10 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         data_samples: list[DataSample] | None = None,
         mode: str = 'tensor',
     ):
-        """Forward; modes and results are those of ``ImageClassifier``.
+        """Run the model; see ``ImageClassifier`` for modes and results.
 
-        With ``mode='tensor'`` images of C channels give the average over
-        references, as the protocol has it; its softmax is the prediction.
+        With ``mode='tensor'`` images of C channels return the logits that the
+        protocol averages over references. Their softmax is the prediction.
         """
         inputs = self._referred(inputs)
         with self._referring(inputs):
@@ -374,19 +374,19 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         return super().forward(inputs, data_samples, mode)
 
     def extract_feat(self, inputs: torch.Tensor, stage: str = 'neck'):
-        """Features; of plain images for their references.
+        """Extract features, of plain images relative to their references.
 
-        They are averaged over all references in use; under transduction they
-        are those for the reference chosen. In training, where BatchNorm moves
-        its running statistics, each image has one of the references.
+        They are averaged over all references in use. With transduction they
+        are those for the chosen reference. While BatchNorm updates running
+        statistics in training, each image uses one of the references.
 
         Args:
             inputs (torch.Tensor): Images, anchored or not.
-            stage (str): As for ``ImageClassifier``. Defaults to ``'neck'``.
+            stage (str): See ``ImageClassifier``. Defaults to ``'neck'``.
         """
         self._track_outside_loss()
         if self._is_anchored(inputs) or (
-            # what comes before references do
+            # a stage before features are anchored
             self.place is not None
             and self.place.owner == 'head'
             and stage != 'pre_logits'
@@ -408,12 +408,12 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         )
 
     def features_of_rows(self, rows, stage: str = 'neck'):
-        """The host's features of one pass; anchored inputs are rows as well.
+        """Extract the host's features of the rows of one forward pass.
 
         Args:
-            rows (torch.Tensor | ReferredImages): What goes through the model
-                at once.
-            stage (str): As for ``ImageClassifier``. Defaults to ``'neck'``.
+            rows (torch.Tensor | ReferredImages): The input of the pass, which
+                may be anchored images.
+            stage (str): See ``ImageClassifier``. Defaults to ``'neck'``.
         """
         rows = self._referred(rows)
         with self._referring(rows):
@@ -422,7 +422,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             return ImageClassifier.extract_feat(self, rows, stage)
 
     def _referred(self, inputs) -> Any:
-        """Anchored images apart, where features are anchored."""
+        """Split anchored images if the model anchors features."""
         if (
             self.place is None
             or isinstance(inputs, ReferredImages)
@@ -438,7 +438,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         return self.place.referring(self, inputs)
 
     def _pair(self, images: torch.Tensor, chosen: ChosenReferences) -> Any:
-        """Images and one reference each, as one pass takes them."""
+        """Combine images and one reference each into the input of a pass."""
         if self.place is None:
             return anchor(images, chosen.references)
         return ReferredImages(images, chosen.references)
@@ -449,13 +449,15 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         which: slice = slice(None),
         work: ImageWork | None = None,
     ):
-        """The logits for each reference, whatever the protocol.
+        """Compute the logits for each reference, whatever the protocol.
 
         Args:
-            inputs (torch.Tensor): Images; anchored ones have one reference.
-            which (slice): Which of the references in use. Defaults to all.
-            work (ImageWork, optional): What images gave to calls for other
-                references; see :meth:`image_work`. Defaults to None.
+            inputs (torch.Tensor): Images. Anchored ones have one reference.
+            which (slice): Selects from the references in use. Defaults to
+                all.
+            work (ImageWork, optional): Results for these images from calls
+                with other references; see :meth:`image_work`. Defaults to
+                None.
 
         Shape:
             - inputs: (B, C, H, W) or (B, 2C, H, W)
@@ -475,7 +477,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     def chosen_logits(
         self, images: torch.Tensor, chosen: ChosenReferences
     ) -> torch.Tensor:
-        """The logits of images for one reference each.
+        """Compute the logits of images for one reference each.
 
         Args:
             images (torch.Tensor): Normalised.
@@ -491,11 +493,11 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def image_work(self) -> ImageWork:
-        """For calls of :meth:`reference_logits` with the same images."""
+        """Share work between calls of :meth:`reference_logits`."""
         return ImageWork(trunk_of(self))
 
     def logits_of_rows(self, rows: torch.Tensor, k: int) -> torch.Tensor:
-        """The logits of one pass, as it comes from the stem on.
+        """Compute the logits of the rows of one forward pass.
 
         Shape:
             - rows: (k B, C or 2C, H, W), reference-major
@@ -506,7 +508,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             return fold(self.head.logits(self.features_of_rows(rows)), k)
 
     def run_host(self, images: torch.Tensor):
-        """Go through all that may read the place where features are anchored.
+        """Run all parts that may read the place where features are anchored.
 
         Shape:
             - images: (B, C, H, W)
@@ -538,11 +540,11 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         return samples
 
     def answers(self, inputs: torch.Tensor) -> Sequence[Answers]:
-        """The logits for the references of the protocol; see there.
+        """Compute the logits for the references that the protocol uses.
 
-        In training, where BatchNorm moves its running statistics, each image
-        has one of the references: several passes would leave the statistics
-        of the last one behind.
+        While BatchNorm updates running statistics in training, each image
+        uses one of the references: after several passes the statistics would
+        be those of the last reference.
 
         Raises:
             ValueError: See
@@ -550,12 +552,12 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 :func:`~mmanchor.models.inference.protocols.in_order`.
         """
         check_measures(self.protocol, self.uncertainty, self.average)
-        # a trace counts operations; it can't follow a choice
+        # a JIT trace can't follow a protocol's decisions
         if self._is_anchored(inputs) or torch.jit.is_tracing():
             return [Answers(None, self.reference_logits(inputs))]
         if self._moves_running_stats:
             chosen = self._one_reference_each(inputs)
-            assert chosen is not None  # since statistics move
+            assert chosen is not None  # since statistics are updated
             paired = self._pair(inputs, chosen)
             return [Answers(None, self.reference_logits(paired))]
         answers = self.protocol.answer(self, inputs)
@@ -571,11 +573,11 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     def _one_reference_each(
         self, images: torch.Tensor
     ) -> ChosenReferences | None:
-        """One reference of each image, where the features are not averaged.
+        """One reference for each image, or None if features are averaged.
 
-        While running statistics move, references are dealt out in a random
-        order, each as often as the others, so that a batch has the mixture of
-        references that is met at test.
+        While running statistics are updated, references are distributed
+        randomly and equally often, so that a batch has the mixture of
+        references that is used at test.
         """
         chosen = self.protocol.choose(self, images)
         if chosen is not None or not self._moves_running_stats:
@@ -602,7 +604,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
 
 
 def _check_arguments(backbone, others: dict) -> None:
-    """Refuse what is no argument, as other classifiers of the host have."""
+    """Raise for unknown arguments, such as those of other classifiers."""
     if 'model_name' in others:
         name = others['model_name']
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Anchoring inside the network: the place, and the layers that read it."""
+"""Anchors features inside the network rather than images."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -26,14 +26,14 @@ PROJECTION = 'anchor_projection'
 class FeaturePlace:
     """Where a model anchors features rather than images.
 
-    Layers that read the place anchor what comes to them, with the references
-    that the model was given; where many references share the work up to
-    there, :mod:`.inference` puts something else in their place.
+    Layers that read the place anchor their input with the references that the
+    model was given. At test, :mod:`.inference` replaces their forward, so
+    that many references share the work before the place.
 
     Attributes:
-        name (str): As given by ``anchor_at``.
+        name (str): The argument ``anchor_at``.
         source (str): The module whose output is anchored, within the model.
-        owner (str): ``'backbone'`` or ``'head'``: what has the layers.
+        owner (str): Which part has the layers: ``'backbone'`` or ``'head'``.
         layers (List[str]): Names, within the owner, of the layers that read
             the anchored features.
         trunk (List[str]): Modules, within the model, that run before.
@@ -59,18 +59,18 @@ class FeaturePlace:
         return {name: getattr(self, name) for name in names}
 
     def referring(self, model, inputs: ReferredImages):
-        """Let layers anchor features of these inputs, within a context.
+        """Create a context in which layers anchor features of these inputs.
 
-        In training the references stay known until the next batch:
+        In training the references remain set until the next batch, because
         activation checkpointing runs layers again in the backward pass. In
-        evaluation other threads don't notice them.
+        evaluation they are visible to this thread only.
 
         Args:
             model (AnchoredImageClassifier): The model.
             inputs (ReferredImages): Images and references.
         """
         if model.training:
-            # no images: they would be held until the next batch
+            # images would occupy memory until the next batch
             self.referred = inputs.without_images()
             return nullcontext()
         owner = getattr(model, self.owner)
@@ -80,7 +80,7 @@ class FeaturePlace:
         )
 
     def read(self, layer: Any, features: torch.Tensor) -> torch.Tensor:
-        """What a layer gives for features, anchored or to be anchored."""
+        """Run a layer on features, which it anchors if they are not yet."""
         if features.size(self.axis) != layer.weight.size(1):
             if self.referred is None:
                 raise ValueError(
@@ -93,7 +93,7 @@ class FeaturePlace:
 
 
 class _Reading:
-    """A layer's forward for features of these images."""
+    """Replaces a layer's forward: anchor the features, then run it."""
 
     def __init__(self, layer, axis, inputs):
         self.layer, self.axis, self.inputs = layer, axis, inputs
@@ -104,7 +104,7 @@ class _Reading:
 
 
 class _AnchoringForward:
-    """Stands as the forward of a layer that reads a place."""
+    """Replaces the forward of a layer that reads a place."""
 
     def __init__(self, layer: nn.Module, place: FeaturePlace):
         self.layer, self.place = layer, place
@@ -114,16 +114,16 @@ class _AnchoringForward:
 
 
 class AnchorProjection(nn.Module):
-    """Reads anchored features where no layer of the network could.
+    """A linear map that reads anchored features if no other layer can.
 
-    A linear map from 2C to C channels that starts as ``[I, I]``, which gives
-    ``h`` for every reference. A checkpoint without its weight is a plain
-    model's, and leaves it at that start.
+    It maps 2C to C channels and is initialised as ``[I, I]``, so that it
+    returns ``h`` for every reference. A plain model's checkpoint lacks its
+    weight, and loading it resets the map to ``[I, I]``.
 
     Args:
         channels (int): C.
         axis (int): The channel axis, 1 or -1.
-        widened (bool): Whether it reads 2C channels; of a folded model it
+        widened (bool): Whether it reads 2C channels. In a folded model it
             reads C. Defaults to True.
 
     Shape:
@@ -143,7 +143,7 @@ class AnchorProjection(nn.Module):
         self.in_features = 2 * channels if widened else channels
         weight = torch.eye(channels)
         self.weight = nn.Parameter(inflate(weight) if widened else weight)
-        self.register_parameter('bias', None)  # as layers without one
+        self.register_parameter('bias', None)  # other code looks for it
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Project."""
@@ -160,12 +160,12 @@ class AnchorProjection(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
-        """Channels, for ``print(model)``."""
+        """Show the channels in ``print(model)``."""
         return f'{self.weight.size(1)}, {self.weight.size(0)}'
 
 
 class _Project:
-    """A forward hook: what a module gives goes through a projection."""
+    """A forward hook that passes a module's output through a projection."""
 
     def __init__(self, projection: nn.Module, which: int):
         self.projection, self.which = projection, which
@@ -181,10 +181,10 @@ def anchor_features(
     keep_weights: bool,
     image_channels: int | None = None,
 ) -> tuple[FeaturePlace, int]:
-    """Let a model anchor features, in place.
+    """Change a model in place to anchor features.
 
     Args:
-        model (ImageClassifier): Built, not anchored yet.
+        model (ImageClassifier): A model that is not anchored yet.
         anchor_at (str): A module of the backbone, by name within it, or
             ``'head'``.
         keep_weights (bool): See :func:`~mmanchor.functional.widen_stem`.
@@ -284,7 +284,7 @@ def _place_of_head(model, channels, keep_weights):
 
 
 def _widen(owner, source, found, which, keep_weights) -> list[str]:
-    """Widen what reads the place, or put a projection there."""
+    """Widen the layers that read the place, or add a projection."""
     for name in found.readers:
         layer: Any = owner.get_submodule(name)
         widen_layer(name, layer, keep_weights)
@@ -299,13 +299,13 @@ def _widen(owner, source, found, which, keep_weights) -> list[str]:
 def add_projection(
     owner: nn.Module, source: nn.Module, projection: nn.Module, which: int
 ) -> None:
-    """Let what a module gives go through a projection.
+    """Pass a module's output through a projection.
 
     Args:
-        owner (torch.nn.Module): Gets the projection as a child.
+        owner (torch.nn.Module): The projection becomes its child.
         source (torch.nn.Module): The module.
         projection (torch.nn.Module): An :class:`AnchorProjection`.
-        which (int): Which output, if there are several.
+        which (int): The index of the output, if there are several.
     """
     owner.add_module(PROJECTION, projection)
     source.register_forward_hook(_Project(projection, which))
@@ -318,7 +318,7 @@ def rebuild_place(
     axis: int = 1,
     channels: int = 0,
 ) -> None:
-    """Put the projection of a folded model where it was.
+    """Add the projection of a folded model to a plain model.
 
     Args:
         model (torch.nn.Module): A plain classifier.
@@ -336,7 +336,7 @@ def rebuild_place(
 
 
 def _image(model, run, channels) -> torch.Tensor:
-    """An image of a size that the backbone takes."""
+    """Create a random image of a size that the backbone accepts."""
     like = next(model.backbone.parameters())
     generator = torch.Generator().manual_seed(0)
     failure = ''
@@ -355,7 +355,7 @@ def _image(model, run, channels) -> torch.Tensor:
             for module, mode in modes.items():
                 module.training = mode
     raise ValueError(
-        'Expected to see in a forward pass of '
-        f'{type(model.backbone).__name__} where its features go, but '
+        'Expected a forward pass of '
+        f'{type(model.backbone).__name__} to show where features go, but '
         f"{failure}. Anchor images instead: `anchor_at='image'`."
     )

@@ -1,4 +1,4 @@
-"""A folded model, as it is read from disk."""
+"""The classifier that reads a folded model from disk."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,32 +16,32 @@ MAP_KEY = '.reference_map'
 
 @MODELS.register_module()
 class FoldedImageClassifier(ImageClassifier):
-    """What :func:`~mmanchor.models.fold_reference` returns, for a config.
+    """A model folded by :func:`~mmanchor.models.fold_reference`.
 
-    A plain ``ImageClassifier`` would skip the reference's maps where it loads
-    a folded model's weights, and answer wrongly. ``tools/fold.py`` writes
-    such a config together with the weights. Until they are loaded the maps
-    are zero.
+    A plain ``ImageClassifier`` would ignore the reference's maps in a folded
+    model's weights and answer wrongly. ``tools/fold.py`` writes a config of
+    this class together with the weights. The maps are zero until weights are
+    loaded.
 
     Args:
-        *args: As for ``ImageClassifier``.
-        image_shape (Sequence[int]): (C, H, W) of the reference that was
-            folded, as the backbone sees it; of images too, then.
-        stem (Sequence[str]): Names, within the backbone, of the layers that
-            a map is added to.
-        place (dict, optional): Of a model that anchored features: arguments
-            of :func:`~.feature_place.rebuild_place`, whose ``owner`` has the
-            layers. Defaults to None.
-        **kwargs: As for ``ImageClassifier``.
+        *args: Arguments of ``ImageClassifier``.
+        image_shape (Sequence[int]): (C, H, W) of the folded reference, as
+            the backbone sees it. Images need the same size.
+        stem (Sequence[str]): Names, within the backbone, of the layers whose
+            outputs a map is added to.
+        place (dict, optional): For a model that anchored features, the
+            arguments of :func:`~.feature_place.rebuild_place`. Then ``stem``
+            names layers of their ``owner``. Defaults to None.
+        **kwargs: Arguments of ``ImageClassifier``.
 
     Shape:
         - inputs: (B, C, H, W)
         - output, ``mode='tensor'``: (B, num_classes)
 
     Raises:
-        ValueError: ``stem`` names a layer that the backbone doesn't have; a
-            state dict has no map for one of its layers, or one for another;
-            in the forward, images have another size.
+        ValueError: ``stem`` names a layer that the backbone doesn't have, or
+            a state dict lacks the map of such a layer or has a map of
+            another layer. In the forward: images have another size.
 
     Example:
         >>> model = FoldedImageClassifier(

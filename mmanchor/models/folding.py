@@ -1,9 +1,10 @@
-"""Anchored models with frozen references, as plain models with a map added."""
+"""Anchored models folded into plain models that add a constant map."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from torch import nn
@@ -20,24 +21,23 @@ from .inference.shared_stem import SharedStem
 def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
     """Fold one frozen reference into the stem.
 
-    The result is a plain model of the host's own class: it reads C channels,
-    costs what a plain model costs and answers as the anchored one does with
-    its reference. Its weights are a plain model's, but that each layer of the
-    stem has a buffer ``reference_map`` which is added to what it returns.
+    The result is a plain model of the host's own class. It reads C channels,
+    costs as much as a plain model and answers as the anchored model does with
+    its reference. Its weights are a plain model's, and each layer of the stem
+    has a buffer ``reference_map`` that is added to its output.
     Branches of a folded model must not be merged (``switch_to_deploy``).
 
     Args:
-        model (AnchoredImageClassifier): With one reference in use; it stays
-            as it is.
+        model (AnchoredImageClassifier): It has one reference in use and is
+            not changed.
 
     Returns:
         ImageClassifier: In evaluation mode, without gradients.
 
     Raises:
-        ValueError: More than one reference is in use, there is none, the
-            protocol is no average over the same references, ``average`` is
-            ``'calibrated'``, or the backbone has no stem that could be
-            folded.
+        ValueError: There is no reference or more than one in use, the
+            protocol does not average over the same references, ``average``
+            is ``'calibrated'``, or the backbone has no stem to fold.
 
     Example:
         >>> model = AnchoredImageClassifier(
@@ -62,14 +62,14 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
         raise ValueError(
             "Expected `average` to be 'logits' or 'probabilities' to fold one "
             "reference, but got 'calibrated', which halves its logits and a "
-            'plain model can not. Set `model.average`, or use '
+            'plain model does not. Set `model.average`, or use '
             '`FoldedReferences(model)`.'
         )
     folded, references, maps = _fold_stem(model)
     for name, map_ in zip(folded.widened_layers, maps):
         add_reference_map(folded.get_submodule(name), map_[0])
     keep_image_shape(folded.backbone, references.shape[1:])
-    # the host's types know configs only, but it takes modules as well
+    # the host annotates configs only, but accepts modules
     parts: dict[str, Any] = dict(
         backbone=folded.backbone,
         neck=folded.neck if folded.with_neck else None,
@@ -84,14 +84,15 @@ def fold_reference(model: AnchoredImageClassifier) -> ImageClassifier:
 class FoldedReferences(nn.Module):
     """An anchored model with K frozen references as constants, for export.
 
-    It reads C channels, passes them through the stem once and through the
-    rest of the backbone K times.
+    It reads C channels, runs the stem once and the rest of the backbone K
+    times.
 
     Args:
-        model (AnchoredImageClassifier): With K references in use; it stays
-            as it is.
-        references_per_pass (int, optional): How many share a forward pass,
-            which sets the memory; at least 1. Defaults to None: all.
+        model (AnchoredImageClassifier): It has K references in use and is not
+            changed.
+        references_per_pass (int, optional): How many references share a
+            forward pass, at least 1. More need more memory. Defaults to
+            None, which means all.
 
     Shape:
         - images: (B, C, H, W), normalised
@@ -99,9 +100,9 @@ class FoldedReferences(nn.Module):
 
     Raises:
         ValueError: There is no reference, ``references_per_pass`` is out of
-            range, the protocol is no average over the same references, or
-            there is no stem that could be folded; in the forward, images have
-            another size than the references.
+            range, the protocol does not average over the same references, or
+            there is no stem to fold. In the forward: images have another size
+            than the references.
     """
 
     def __init__(
@@ -121,60 +122,133 @@ class FoldedReferences(nn.Module):
         for index, of_layer in enumerate(maps):
             self.register_buffer(f'reference_maps_{index}', of_layer)
         self.model.backbone.image_shape = tuple(references.shape[1:])
-        # images stay behind: the bank's, and the last of training
+        # an exported model must not contain images
         del self.model.reference_bank
         self.model.data_preprocessor = plain_preprocessor(
             self.model.data_preprocessor
         )
+        self._traced_pass = _TracedPass()
+        for index, layer in enumerate(self._stem):
+            self._traced_pass.attach(layer, index)
+
+    @property
+    def _stem(self) -> list[nn.Module]:
+        return [
+            self.model.get_submodule(name)
+            for name in self.model.widened_layers
+        ]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits, averaged over references."""
-        model = self.model
+        """Return logits, averaged over references."""
+        model, stem = self.model, self._stem
         _check_image_shape(model.backbone, (images,))
-        stem = [model.get_submodule(name) for name in model.widened_layers]
         maps = [
             getattr(self, f'reference_maps_{index}')
             for index in range(len(stem))
         ]
-        logits = SharedStem(
-            stem, maps, half=_own_forward, trunk=trunk_of(model)
-        ).each(images, model.logits_of_rows, self.references_per_pass)
+        trunk = trunk_of(model)
+        if torch.compiler.is_compiling():
+            logits = self._traced_pass.each(
+                images,
+                maps,
+                model.logits_of_rows,
+                self.references_per_pass,
+                repeat_images=not trunk,
+            )
+        else:
+            logits = SharedStem(
+                stem, maps, half=_own_forward, trunk=trunk
+            ).each(images, model.logits_of_rows, self.references_per_pass)
         return average_references(torch.cat(logits), model.average)
 
 
+class _TracedPass:
+    """The forward passes of :class:`SharedStem` for ``torch.compile``.
+
+    :class:`SharedStem` uses locks and context variables, so that several
+    threads can share a model. A compiler can not trace these, but it can
+    trace hooks. Only the thread that traces uses this object: a compiled
+    graph does not read it.
+    """
+
+    def __init__(self):
+        self._maps: list[torch.Tensor] | None = None
+        self._halves: dict[int, torch.Tensor] = {}
+        self._batch = 0
+
+    def attach(self, layer: nn.Module, index: int) -> None:
+        """Register hooks on a stem layer, for use in a trace only."""
+
+        def keep_images(_, inputs):
+            if self._maps is not None:
+                return (inputs[0][: self._batch],)
+            return None
+
+        def add_maps(_, __, half):
+            if self._maps is None:
+                return None
+            half = self._halves.setdefault(index, half)
+            maps = self._maps[index].to(half.dtype)
+            return (half + maps[:, None]).flatten(0, 1)
+
+        layer.register_forward_pre_hook(keep_images)
+        layer.register_forward_hook(add_maps)
+
+    def each(
+        self,
+        images: torch.Tensor,
+        maps: Sequence[torch.Tensor],
+        function: Callable,
+        references_per_pass: int,
+        repeat_images: bool,
+    ) -> list[torch.Tensor]:
+        """See :meth:`SharedStem.each`."""
+        self._batch = images.size(0)
+        results = []
+        for chunk in zip(*(one.split(references_per_pass) for one in maps)):
+            self._maps = list(chunk)
+            k = len(chunk[0])
+            rows = images
+            if repeat_images:
+                rows = images.expand(k, *images.shape).flatten(0, 1)
+            results.append(function(rows, k))
+        self._maps = None
+        self._halves.clear()
+        return results
+
+
 def check_protocol(model: AnchoredImageClassifier) -> None:
-    """Raise unless the answer is an average over the same references.
+    """Raise if the protocol does not average over the same references.
 
     Raises:
-        ValueError: It is not, as with the protocols adaptive and
-            transduction; see ``can_fold`` of
-            :class:`~mmanchor.models.Protocol`.
+        ValueError: The protocol is ``'adaptive'`` or ``'transduction'``, say;
+            see ``can_fold`` of :class:`~mmanchor.models.Protocol`.
     """
     if not model.protocol.can_fold:
         raise ValueError(
             'Expected a protocol that averages over the same references for '
             f'every image, but got {model.protocol.name!r}, where the '
-            'references, or what becomes of them, may depend on the image. '
+            'references or their number depend on the image. '
             "Set `protocol='mean'` with K references."
         )
 
 
 def add_reference_map(layer: nn.Module, map_: torch.Tensor) -> None:
-    """Let a layer of a folded stem add its map to what it returns.
+    """Let a layer of a folded stem add its map to its output.
 
     Args:
-        layer (torch.nn.Module): Gets a buffer ``reference_map`` and a hook.
-        map_ (torch.Tensor): What it adds.
+        layer (torch.nn.Module): It gets a buffer ``reference_map`` and a hook.
+        map_ (torch.Tensor): The map.
 
     Shape:
-        - map_: (out, H', W'), or () for one that is loaded later
+        - map_: (out, H', W'), or () if it is loaded later
     """
     layer.register_buffer('reference_map', map_)
     layer.register_forward_hook(_add_reference_map)
 
 
 def keep_image_shape(backbone: nn.Module, image_shape: Sequence[int]) -> None:
-    """Let a folded backbone refuse images of another size (C, H, W)."""
+    """Make a folded backbone refuse images of another size (C, H, W)."""
     setattr(backbone, 'image_shape', tuple(image_shape))
     backbone.register_forward_pre_hook(_check_image_shape)
 
@@ -186,8 +260,8 @@ def _fold_stem(model) -> tuple[AnchoredImageClassifier, torch.Tensor, list]:
         raise ValueError(
             f'Expected a stem of convolutions to fold, but '
             f'{type(model.backbone).__name__} was built for '
-            f'{2 * model.image_channels} channels: what it makes of a '
-            'reference and of a residual are not just added. Use it as it is.'
+            f'{2 * model.image_channels} channels, and no layer is known that '
+            'adds its parts for reference and residual. Use it unfolded.'
         )
     layers = dict(model.named_modules())
     gone = [
@@ -198,8 +272,8 @@ def _fold_stem(model) -> tuple[AnchoredImageClassifier, torch.Tensor, list]:
     if gone:
         raise ValueError(
             f'Expected {type(model.backbone).__name__} as it was trained, but '
-            f'its {", ".join(gone)} is gone. Fold it without merging its '
-            'branches (`switch_to_deploy`) before.'
+            f'its {", ".join(gone)} is missing. Fold it before its branches '
+            'are merged (`switch_to_deploy`).'
         )
     folded = copy.deepcopy(model).eval().requires_grad_(False)
     packed = folded.reference_bank.in_use[model.protocol.features_of]
@@ -207,6 +281,11 @@ def _fold_stem(model) -> tuple[AnchoredImageClassifier, torch.Tensor, list]:
     maps = maps_of(folded, references)
     for name in folded.widened_layers:
         narrow(folded.get_submodule(name))
+    for module in folded.modules():
+        # MMCV's DropPath may hold a NumPy number, which torch.compile takes
+        # for data that it can not branch on
+        if isinstance(getattr(module, 'drop_prob', None), np.floating):
+            setattr(module, 'drop_prob', float(module.drop_prob))
     return folded, references, maps
 
 
@@ -215,7 +294,7 @@ def _own_forward(layer, images):
 
 
 def _add_reference_map(layer, _, output):
-    # in place: a map the size of the output is read, and no more is written
+    # in place, which saves a tensor of the output's size
     return output.add_(layer.reference_map.to(output.dtype))
 
 
@@ -231,14 +310,14 @@ def _check_image_shape(backbone, inputs) -> None:
 def plain_preprocessor(
     anchoring: AnchoringDataPreprocessor,
 ) -> ClsDataPreprocessor:
-    """The host's preprocessor with the settings of an anchoring one."""
+    """Build the host's preprocessor with an anchoring one's settings."""
     known = named_arguments(ClsDataPreprocessor)
     settings = {
         name: getattr(anchoring, name)
         for name in known
         if name in anchoring.__dict__
     }
-    settings.pop('batch_augments', None)  # for training
+    settings.pop('batch_augments', None)  # these are for training only
     if anchoring._enable_normalize:
         settings['mean'] = anchoring.mean.flatten().tolist()
         settings['std'] = anchoring.std.flatten().tolist()

@@ -1,4 +1,4 @@
-"""Heads that know which references were masked."""
+"""Heads whose loss handles rows with a masked reference."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -33,13 +33,14 @@ from ..utils.pytorch import not_compiled
 from .losses import LossCall, ReferenceMaskingLoss, split_rows
 from .row_masks import mask_of
 
-# no softmax; a margin on the label of masked rows. Upstream has no regression.
+# These have no softmax, or put a margin on the label, which a masked row does
+# not use. MMPretrain's original release has no regression head.
 _REFUSED = tuple(
     getattr(host_heads, name)
     for name in ('RegressionHead', 'ArcFaceClsHead')
     if hasattr(host_heads, name)
 )
-_LOGITS_ONLY: Any = object()  # in place of data samples
+_LOGITS_ONLY: Any = object()  # stands for data samples in `logits`
 
 
 if TYPE_CHECKING:
@@ -49,12 +50,13 @@ else:
 
 
 class ReferenceMasking(_Host):
-    """What :func:`reference_masking` adds to a head.
+    """The methods that :func:`reference_masking` adds to a head.
 
     Args:
         masked_target (str | dict, optional): See
-            :class:`~mmanchor.models.losses.ReferenceMaskingLoss`. Only where
-            ``loss`` isn't one already. Defaults to None: ``'uniform'``.
+            :class:`~mmanchor.models.losses.ReferenceMaskingLoss`. It can not
+            be set where ``loss`` is one already. Defaults to None, which
+            means ``'uniform'``.
         *args, **kwargs: Arguments of the host's head.
     """
 
@@ -88,11 +90,11 @@ class ReferenceMasking(_Host):
         self._masked_target = self.loss_module.target
 
     def __reduce__(self):
-        # classes made for a user's head can't be found by name
+        # pickle can't import classes that are created for a user's head
         return _restore, (self.host_class,), self.__dict__
 
     def loss(self, feats, data_samples: list[DataSample], **kwargs) -> dict:
-        """The host head's losses, and what the log shows of masking."""
+        """The host head's losses, and values about masking for the log."""
         losses = super().loss(feats, data_samples, **kwargs)
         if 'masked_share' not in losses:
             raise TypeError(
@@ -128,9 +130,9 @@ class ReferenceMasking(_Host):
     def _monitor(
         self, cls_score, mask: RowMask, call: LossCall, cal_acc: bool
     ) -> dict:
-        """What the log shows; no key has "loss" in it, so none is summed."""
+        """Values for the log; MMEngine adds up keys that contain "loss"."""
         scores, target, rows = call
-        if scores is not cls_score:  # the host adds the answers of its parts
+        if scores is not cls_score:  # a head with several outputs
             if not isinstance(cls_score, torch.Tensor):
                 cls_score = sum(cls_score)
             scores, rows = cls_score, None
@@ -167,8 +169,8 @@ class ReferenceMasking(_Host):
                 'Expected `topk` of the head to be at most the '
                 f'{classes} classes, but got {highest}. Lower it.'
             )
-        # as the host has it: a class ahead with a negative score is wrong
-        if highest == 1:  # half the operations of the general case
+        # MMPretrain counts a prediction with a negative score as wrong
+        if highest == 1:  # this takes half the operations of `topk`
             score, label = scores.float().max(1)
             right = (label == labels).logical_and_(score > 0)
             sums = right.sum(0, keepdim=True, dtype=torch.float32)
@@ -180,7 +182,7 @@ class ReferenceMasking(_Host):
         return {f'accuracy_top-{k}': [accuracies[k - 1]] for k in topk}
 
     def logits(self, feats) -> torch.Tensor:
-        """The logits the host's head predicts from.
+        """The logits from which the host's head predicts.
 
         Shape:
             - output: (B, num_classes)
@@ -202,15 +204,15 @@ class ReferenceMasking(_Host):
         uncertainty: Sequence[str] = (),
         spread: bool = True,
     ) -> list[DataSample]:
-        """Fold the answers for K references into predictions.
+        """Combine the logits for K references into predictions.
 
         Args:
             logits (torch.Tensor): Logits for each reference.
             data_samples (List[DataSample], optional): Samples to write to.
-                Defaults to None: new ones.
+                Defaults to None, which creates them.
             average (str): See
                 :func:`~mmanchor.functional.average_references`.
-            uncertainty (Sequence[str]): More fields, by their names in
+            uncertainty (Sequence[str]): Further fields, by their names in
                 ``UNCERTAINTIES``.
             spread (bool): Whether to write ``pred_std``. Defaults to True.
 
@@ -220,8 +222,9 @@ class ReferenceMasking(_Host):
         Returns:
             List[DataSample]: With ``pred_score``, ``pred_label``,
             ``pred_logits`` (mean over references), ``pred_std`` (their
-            spread, :func:`~mmanchor.functional.reference_spread`), each of
-            shape (num_classes,) but for the label, and ``num_references``.
+            spread, :func:`~mmanchor.functional.reference_spread`) and
+            ``num_references``. All but the label and the number have the
+            shape (num_classes,). ``num_references``.
         """
         samples = super()._get_predictions(
             average_references(logits, average), data_samples
@@ -248,23 +251,23 @@ class ReferenceMasking(_Host):
 
 @cache
 def reference_masking(head_class: type[ClsHead]) -> type[ClsHead]:
-    """The reference-masking version of a head class.
+    """Create the reference-masking version of a head class.
 
-    Its ``loss`` sends masked rows to the masked target, its log shows
-    ``masked_share`` (of the rows), ``masked_entropy`` (normalised entropy on
-    masked rows: 1 says "don't know") and the accuracy on the rest, and its
-    ``predict`` folds K references.
+    Its ``loss`` compares masked rows with the masked target. Its log shows
+    ``masked_share`` (the share of masked rows), ``masked_entropy`` (their
+    normalised entropy, where 1 means "don't know") and the accuracy on the
+    other rows. Its ``predict`` averages over K references.
 
     Args:
         head_class (type): A subclass of the host's ``ClsHead``.
 
     Returns:
-        type: A subclass of it, named ``ReferenceMasking...``; the same one
-        every time. Its state-dict keys are the head's.
+        type: A subclass of it, named ``ReferenceMasking...``. Every call
+        returns the same one. Its state-dict keys are the head's.
 
     Raises:
-        TypeError: Not such a class: a multi-label, multi-task or regression
-            head has no single softmax that could be uniform.
+        TypeError: It is not such a class. A multi-label, multi-task or
+            regression head has no single softmax that could be uniform.
 
     Example:
         >>> from mmpretrain.models import LinearClsHead
@@ -313,16 +316,17 @@ def mask_head(head: dict | nn.Module | None) -> dict | nn.Module | None:
     """Turn a head, or the config of one, into its reference-masking version.
 
     Args:
-        head (dict | torch.nn.Module, optional): As given to a classifier.
-            A module is changed in place.
+        head (dict | torch.nn.Module, optional): The head that a
+            classifier gets. A module is changed in place.
 
     Returns:
-        dict | torch.nn.Module | None: The same kind.
+        dict | torch.nn.Module | None: A config for a config, a module for a
+        module.
 
     Raises:
         TypeError: See :func:`reference_masking`.
-        ValueError: A module has one class only; of a config, the head says so
-            when it is built.
+        ValueError: A module has only one class. A config with one class is
+            refused when the head is built.
 
     Example:
         >>> mask_head(dict(type='LinearClsHead', num_classes=10))['type']
@@ -340,7 +344,7 @@ def mask_head(head: dict | nn.Module | None) -> dict | nn.Module | None:
     head_class = head.get('type')
     if isinstance(head_class, str):
         head_class = MODELS.get(head_class)
-    if head_class is None:  # an unknown name: the host says so
+    if head_class is None:  # the registry of MMPretrain names the error better
         return head
     return {**head, 'type': reference_masking(head_class)}
 

@@ -1,4 +1,4 @@
-"""The loss of a batch some of whose references are masked."""
+"""The loss of a batch in which some references are masked."""
 
 from typing import NamedTuple
 
@@ -18,13 +18,13 @@ class Rows(NamedTuple):
 
 
 class LossCall(NamedTuple):
-    """What a loss was called with, for what is logged of the same rows.
+    """Arguments of a loss, from which the head computes values for the log.
 
     Attributes:
         scores (torch.Tensor): The logits, (B, num_classes).
         target (torch.Tensor): Labels or soft labels.
-        rows (Tuple[Rows, Rows], optional): What :func:`split_rows` gave, if
-            the loss split them.
+        rows (Tuple[Rows, Rows], optional): The result of
+            :func:`split_rows`, if the loss needed it.
     """
 
     scores: torch.Tensor
@@ -66,11 +66,11 @@ def split_rows(
 
 @MODELS.register_module()
 class ReferenceMaskingLoss(nn.Module):
-    """A host loss whose masked rows answer to the masked target.
+    """A host's loss that compares masked rows with the masked target.
 
-    Masked and other rows are averaged together, over the whole batch, also
-    where the host's loss ignores ``avg_factor`` and averages by itself. Where
-    it uses sigmoids, so does the masked rows' part.
+    The result is the average over all rows of the batch, even if the host's
+    loss ignores ``avg_factor`` and averages by itself. If it uses sigmoids,
+    the loss of masked rows uses them too.
 
     Args:
         loss (dict | torch.nn.Module): The loss of rows that are not masked.
@@ -89,8 +89,8 @@ class ReferenceMaskingLoss(nn.Module):
         - output: scalar
 
     Raises:
-        TypeError: The masked target has no such argument.
-        ValueError: There is no such masked target; in the forward, a row is
+        TypeError: The masked target does not take an argument.
+        ValueError: There is no such masked target. In the forward: a row is
             masked and there is only one logit.
 
     Example:
@@ -114,7 +114,7 @@ class ReferenceMaskingLoss(nn.Module):
         self.loss: nn.Module = (
             MODELS.build(loss) if isinstance(loss, dict) else loss
         )
-        # the focal loss is made of sigmoids and has no such attribute
+        # FocalLoss uses sigmoids but lacks the attribute
         self._uses_sigmoid = any(
             getattr(module, 'use_sigmoid', isinstance(module, FocalLoss))
             for module in self.loss.modules()
@@ -131,21 +131,22 @@ class ReferenceMaskingLoss(nn.Module):
         weight: torch.Tensor | None = None,
         **kwargs,
     ) -> torch.Tensor:
-        """The loss of a batch.
+        """Compute the loss of a batch.
 
         Args:
             cls_score (torch.Tensor): Logits.
             target (torch.Tensor): Labels or soft labels.
             reference_masked (RowMask | torch.Tensor, optional): Which rows
-                are masked; a tensor on a GPU is waited for. Defaults to
-                None: those of the attribute of that name, which a
-                reference-masking head sets; None there too: none.
-            avg_factor (int, optional): What the sum over rows is divided by.
-                Defaults to None: B.
+                are masked. Reading a tensor on a GPU makes the host wait for
+                it. Defaults to None, which means the attribute of that name,
+                set by a reference-masking head. If that is None as well, no
+                row is masked.
+            avg_factor (int, optional): The sum over rows is divided by it.
+                Defaults to None, which means B.
             weight (torch.Tensor, optional): Weight of each row, (B,).
-                Defaults to None: 1.
-            **kwargs: Other arguments of the host's loss. They and the class
-                weights it may have don't apply to masked rows.
+                Defaults to None, which means 1.
+            **kwargs: Other arguments of the host's loss. Neither they nor
+                its class weights apply to masked rows.
         """
         mask = (
             self.reference_masked
@@ -155,7 +156,7 @@ class ReferenceMaskingLoss(nn.Module):
         if mask is not None and not isinstance(mask, RowMask):
             mask = RowMask(mask.tolist())
         masked_target = self.masked_target
-        # a head logs from it; nobody else would let go of its tensors
+        # only a head reads it, and clears it to free the tensors
         logs = self.reference_masked is not None
         if masked_target.keeps_labels or mask is None or not mask.any:
             if logs:
@@ -171,7 +172,7 @@ class ReferenceMaskingLoss(nn.Module):
             weight, weight_of_others = mask.split(weight)
         avg_factor = avg_factor or len(cls_score)
         assert masked is not None  # since some are masked
-        # autocast leaves a softmax in half precision, on CPU
+        # on a CPU, autocast would compute the softmax in half precision
         scores = masked.scores
         losses = masked_target.loss(
             scores.to(torch.promote_types(scores.dtype, torch.float32)),
@@ -183,14 +184,14 @@ class ReferenceMaskingLoss(nn.Module):
         total = losses.sum() * (self._loss_weight / avg_factor)
         if others is None:
             return total
-        # the mean of these rows, by losses that divide by `avg_factor` and
-        # by those that ignore it
+        # This is the mean over these rows, both for losses that divide by
+        # `avg_factor` and for losses that ignore it.
         count = len(others.scores)
         mean = self._host_loss(*others, weight_of_others, count, **kwargs)
         return torch.add(total, mean, alpha=count / avg_factor)
 
     def _host_loss(self, cls_score, target, weight, avg_factor, **kwargs):
-        if weight is not None:  # not every loss knows weights
+        if weight is not None:  # not every loss takes the argument
             kwargs['weight'] = weight
         return self.loss(cls_score, target, avg_factor=avg_factor, **kwargs)
 

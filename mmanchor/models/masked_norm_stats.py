@@ -1,4 +1,4 @@
-"""BatchNorm's running statistics and masked batches."""
+"""Keeps masked batches out of the running statistics of BatchNorm."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,10 @@ else:
 
 
 class MaskedNormStats(_Host):
-    """Lets a classifier keep masked batches out of running statistics.
+    """A mixin that keeps masked batches out of running statistics.
 
-    A mixin before ``ImageClassifier``. The decision is taken where a loss
-    begins; whatever else reads images moves the statistics as usual.
+    It goes before ``ImageClassifier``. ``loss`` decides for its batch; all
+    other forward passes update the statistics as usual.
 
     Args:
         *args: Arguments of the classifier.
@@ -49,19 +49,19 @@ class MaskedNormStats(_Host):
         self.masked_norm_stats = masked_norm_stats
 
     def train_step(self, *args, **kwargs) -> dict:
-        """A training step, after which all batches move statistics again."""
+        """Do a training step, after which all batches update statistics."""
         try:
             return super().train_step(*args, **kwargs)
         finally:
             self._set_tracking(True)
 
     def train(self, mode: bool = True):
-        """Set the mode, from which on all batches move statistics again."""
+        """Set the mode, after which all batches update statistics."""
         self._set_tracking(True)
         return super().train(mode)
 
     def loss(self, inputs, data_samples, *args, **kwargs) -> dict:
-        """The losses of a batch; one that is masked moves no statistics."""
+        """Compute losses; a masked batch does not update statistics."""
         self._track_in_loss(data_samples)
         self._in_loss = True
         try:
@@ -70,7 +70,7 @@ class MaskedNormStats(_Host):
             self._in_loss = False
 
     def extract_feat(self, *args, **kwargs):
-        """Features; outside of a loss, the statistics move."""
+        """Extract features, which updates statistics outside of ``loss``."""
         self._track_outside_loss()
         return super().extract_feat(*args, **kwargs)
 
@@ -101,8 +101,8 @@ class MaskedNormStats(_Host):
             and get_world_size() > 1
             and any(map(_is_synchronised, self.modules()))
         ):
-            # Its statistics are those of all ranks' rows, so that all ranks
-            # have to take the same decision.
+            # A synchronised layer averages over the rows of all ranks, so all
+            # ranks have to decide alike.
             like = next(self.parameters())
             flag = torch.tensor(int(masked), device=like.device)
             all_reduce(flag, 'min')
@@ -125,7 +125,7 @@ class MaskedNormStats(_Host):
         for module in layers:
             module.track_running_stats = track
             if not isinstance(module, _BatchNorm):
-                # InstanceNorm, and what mmcv compiles, go by this alone
+                # InstanceNorm and mmcv's compiled layers obey the momentum
                 if track:
                     module.momentum = module.momentum_of_unmasked
                 else:
@@ -134,7 +134,7 @@ class MaskedNormStats(_Host):
 
 
 def has_running_stats(module: nn.Module) -> bool:
-    """Whether a layer normalises with running statistics, once it is trained.
+    """Whether a layer uses running statistics in evaluation.
 
     Example:
         >>> has_running_stats(nn.BatchNorm2d(4))
@@ -148,5 +148,5 @@ def has_running_stats(module: nn.Module) -> bool:
 
 
 def _is_synchronised(module: nn.Module) -> bool:
-    # by name: mmcv's can only be imported where it was compiled
+    # compared by name, since mmcv's class needs compiled operators to import
     return type(module).__name__ == 'SyncBatchNorm'

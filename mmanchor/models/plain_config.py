@@ -1,4 +1,4 @@
-"""An anchored config without what is mmanchor's."""
+"""Turns an anchored config into the config of the plain model."""
 
 import copy
 
@@ -15,11 +15,11 @@ from .losses import ReferenceMaskingLoss
 
 
 def host_class(kind: type) -> type:
-    """The class that a class of ours, or one derived from it, extends.
+    """The MMPretrain class that a class of mmanchor extends.
 
     Returns:
-        type: The nearest base of which mmanchor knows nothing; of other
-        classes the class itself.
+        type: The nearest base class that does not come from mmanchor. For a
+        class that does not derive from mmanchor, it is the class itself.
 
     Example:
         >>> host_class(AnchoringDataPreprocessor).__name__
@@ -33,7 +33,7 @@ def host_class(kind: type) -> type:
 
 
 def arguments_over_host(kind: type) -> set[str]:
-    """Arguments that a class takes and its :func:`host_class` does not.
+    """The arguments that a class takes and its :func:`host_class` doesn't.
 
     Example:
         >>> 'mask_prob' in arguments_over_host(AnchoringDataPreprocessor)
@@ -49,17 +49,17 @@ def _is_ours(kind: type) -> bool:
 
 
 def take_off(cfg: Config) -> Config:
-    """The config of the plain model that an anchored config anchors.
+    """Create the config of the plain model behind an anchored config.
 
-    Hooks stay as they are.
+    Hooks are not changed.
 
     Args:
-        cfg (Config): Of an ``AnchoredImageClassifier``, or of another class
-            of ours.
+        cfg (Config): Of an ``AnchoredImageClassifier`` or another classifier
+            of mmanchor.
 
     Returns:
-        Config: A copy, of the host's class, an ``ImageClassifier``, without
-        the arguments that the host's classes do not take.
+        Config: A copy that names MMPretrain's classes, such as
+        ``ImageClassifier``, without arguments that these do not take.
 
     Example:
         >>> model = dict(
@@ -84,13 +84,13 @@ def take_off(cfg: Config) -> Config:
 
 
 def preprocessors(cfg: Config) -> list:
-    """The data preprocessors of a config, in both places it may name them."""
+    """The data preprocessors of a config, from both possible places."""
     both = (cfg.get('data_preprocessor'), cfg.model.get('data_preprocessor'))
     return [preprocessor for preprocessor in both if preprocessor]
 
 
 def drop_pretrained(config: dict | list | tuple) -> None:
-    """Take out, at any depth, what would read a file of weights."""
+    """Remove settings that read a file of weights, at any depth."""
     if isinstance(config, dict):
         config.pop('pretrained', None)
         init_cfg = config.get('init_cfg')

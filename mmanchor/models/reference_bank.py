@@ -1,26 +1,26 @@
-"""The references frozen for test."""
+"""The reference bank: references that are frozen for test."""
 
 import torch
 from torch import nn
 
 
 class ReferenceBank(nn.Module):
-    """K images as bytes, saved with the weights.
+    """Holds K images as bytes, which are saved with the weights.
 
-    Loading a checkpoint makes the bank the checkpoint's, whatever its size; a
-    checkpoint without one leaves it as it is. The images are in the state
-    dict but no buffer: hooks that average or swap buffers would spoil them.
+    Loading a checkpoint replaces the bank, whatever its size; a checkpoint
+    without a bank leaves it unchanged. The images are part of the state dict
+    without being buffers, since hooks that average buffers would alter them.
 
     Args:
-        anchor_at (str): Where its model anchors, which is saved unless it is
-            ``'image'``. Defaults to ``'image'``.
+        anchor_at (str): The ``anchor_at`` of its model, which is saved unless
+            it is ``'image'``. Defaults to ``'image'``.
 
     Attributes:
         images (torch.Tensor): (K, C, H, W), as the test pipeline packs them,
-            uint8 as a rule; K is 0 in an empty bank.
-        residual_pairs (torch.Tensor): (N, 2, C, H, W), likewise: images ``x``
-            and ``r`` whose residuals ``x - r`` stand for those of training.
-            Transduction needs them; N is 0 otherwise.
+            usually as uint8. K is 0 in an empty bank.
+        residual_pairs (torch.Tensor): (N, 2, C, H, W), packed alike: images
+            ``x`` and ``r`` whose residuals ``x - r`` represent those seen in
+            training. Only transduction needs them; N is 0 otherwise.
 
     Example:
         >>> bank = ReferenceBank()
@@ -41,7 +41,7 @@ class ReferenceBank(nn.Module):
         return len(self.images)
 
     def fill(self, images: torch.Tensor) -> None:
-        """Put other references in.
+        """Replace the references.
 
         Args:
             images (torch.Tensor): At least one, not normalised.
@@ -57,12 +57,12 @@ class ReferenceBank(nn.Module):
                 'Expected references of shape (K, C, H, W) with '
                 f'K >= 1, but got {tuple(images.shape)}.'
             )
-        # a copy: of a view, all that it is a view of would be saved
+        # copied, since saving a view saves the whole tensor behind it
         self.images = images.to(self.images.device, copy=True)
         self._num_references = None
 
     def fill_residuals(self, pairs: torch.Tensor) -> None:
-        """Put other residuals in, as pairs of images; none takes them out.
+        """Replace the residuals, given as pairs of images; N may be 0.
 
         Args:
             pairs (torch.Tensor): ``x`` and ``r``, not normalised.
@@ -81,7 +81,7 @@ class ReferenceBank(nn.Module):
         self.residual_pairs = pairs.to(self.images.device, copy=True)
 
     def use(self, num_references: int | None) -> None:
-        """Use the first K references; None uses all.
+        """Use the first K references, or all of them with None.
 
         Raises:
             ValueError: The bank has fewer.
@@ -112,7 +112,7 @@ class ReferenceBank(nn.Module):
         return self.images[: self._num_references]
 
     def extra_repr(self) -> str:
-        """Shape and use, for ``print(model)``."""
+        """Describe the bank in ``print(model)``."""
         return (
             f'images={tuple(self.images.shape)}, '
             f'num_references={self._num_references or len(self)}, '
@@ -122,7 +122,7 @@ class ReferenceBank(nn.Module):
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
         self.images = fn(self.images)
-        # as images, since a 5-dimensional tensor can't become channels-last
+        # channels-last needs four dimensions
         pairs = self.residual_pairs
         images = fn(pairs.flatten(0, 1))
         self.residual_pairs = images.unflatten(0, pairs.shape[:2])
@@ -140,11 +140,11 @@ class ReferenceBank(nn.Module):
 
     @staticmethod
     def place_in(state_dict: dict, prefix: str = '') -> str | None:
-        """Where the model of a state dict anchors; None of a plain one.
+        """Read from a state dict where its model anchors; None if nowhere.
 
         Args:
-            state_dict (Dict[str, torch.Tensor]): Of a model.
-            prefix (str): Of the bank's keys. Defaults to none.
+            state_dict (Dict[str, torch.Tensor]): A model's.
+            prefix (str): Prefix of the bank's keys. Defaults to ``''``.
         """
         name = state_dict.get(prefix + 'anchor_at')
         if name is not None:
@@ -156,7 +156,7 @@ class ReferenceBank(nn.Module):
         if saved is not None:
             self.images = saved.to(self.images.device, copy=True)
             self._num_references = None
-            # those of other images are not this bank's
+            # the old residuals belong to the old references
             self.residual_pairs = self.residual_pairs.new_empty(0, 2, 0, 0, 0)
         saved = state_dict.get(prefix + 'residual_pairs')
         if saved is not None:

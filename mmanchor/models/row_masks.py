@@ -1,4 +1,4 @@
-"""The mask of a batch, on its way from the data preprocessor to the head."""
+"""Carries the mask of a batch from the data preprocessor to the head."""
 
 from collections.abc import Sequence
 from operator import attrgetter
@@ -13,20 +13,20 @@ _MASKED = attrgetter('reference_masked')
 
 
 def carry_mask(samples: Sequence[DataSample], mask: RowMask) -> None:
-    """Let a batch carry its mask, whose indices may be on the device already.
+    """Attach the mask of a batch to its first sample.
 
-    The first sample carries it, since wrappers for several GPUs hand samples
-    on as they are but make another list of them.
+    The mask's indices may be on the device already. A sample carries it
+    rather than the list of samples, because DDP copies that list.
     """
     samples[0].set_field(mask, _FIELD, field_type='metainfo')
 
 
-@not_compiled  # it would be compiled anew for every pattern
+@not_compiled  # each mask would be compiled anew
 def mask_of(samples: Sequence[DataSample]) -> RowMask:
-    """Which samples of a batch are masked.
+    """Read which samples of a batch are masked.
 
-    What ``reference_masked`` of the samples says counts, if it is no longer
-    what :func:`carry_mask` left.
+    Where the ``reference_masked`` of samples was changed after
+    :func:`carry_mask`, the samples count.
 
     Example:
         >>> mask_of([DataSample(), DataSample(reference_masked=True)]).rows

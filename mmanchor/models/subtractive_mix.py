@@ -1,4 +1,4 @@
-"""The control: a plain classifier that trains on differences of images."""
+"""The control experiment: a plain classifier trained on image differences."""
 
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
@@ -9,13 +9,14 @@ from .masked_norm_stats import MaskedNormStats
 
 @MODELS.register_module()
 class SubtractiveMixImageClassifier(MaskedNormStats, ImageClassifier):
-    """The host's ``ImageClassifier``, but for running statistics.
+    """An ``ImageClassifier`` with other running statistics.
 
     With :class:`~mmanchor.models.SubtractiveMixDataPreprocessor` it is the
     control for anchored training with true labels on masked batches. Layers,
-    weights, losses and predictions are those of ``ImageClassifier``; only
-    batches of differences leave the running statistics of BatchNorm alone, as
-    masked batches do in :class:`~mmanchor.models.AnchoredImageClassifier`.
+    weights, losses and predictions are those of ``ImageClassifier``. But
+    batches of differences do not update the running statistics of BatchNorm,
+    just as masked batches do not in
+    :class:`~mmanchor.models.AnchoredImageClassifier`.
     With ``masked_norm_stats='update'`` it trains as ``ImageClassifier`` does.
 
     Args:
@@ -33,8 +34,8 @@ class SubtractiveMixImageClassifier(MaskedNormStats, ImageClassifier):
         - output, ``mode='tensor'``: as of ``ImageClassifier``
 
     Raises:
-        TypeError: The data preprocessor subtracts nothing.
-        ValueError: ``masked_norm_stats`` is another word.
+        TypeError: The data preprocessor is of another class.
+        ValueError: ``masked_norm_stats`` is neither of them.
 
     Example:
         >>> model = SubtractiveMixImageClassifier(

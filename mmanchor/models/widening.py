@@ -1,4 +1,4 @@
-"""Backbones made to read 2C channels."""
+"""Widens backbones to read 2C channels."""
 
 import inspect
 from collections.abc import Sequence
@@ -24,20 +24,21 @@ def widen_backbone(
 
     Args:
         backbone (torch.nn.Module): The backbone, widened in place.
-        config (dict | torch.nn.Module): What it was built from.
+        config (dict | torch.nn.Module): The backbone's config, or itself.
         stem (Sequence[str], optional): Names of the layers that read the
-            image; ``[]`` for a backbone that reads 2C channels already.
-            Defaults to None: found.
-        image_channels (int, optional): C, with ``stem=[]`` and only then.
-            Defaults to None: read off the stem.
+            image, or ``[]`` for a backbone that reads 2C channels already.
+            Defaults to None, which finds them.
+        image_channels (int, optional): C, which is needed with ``stem=[]`` and
+            not allowed otherwise. Defaults to None, which reads it off the
+            stem.
 
     Returns:
         Tuple[torch.nn.Module, List[str], int]: The backbone, the names of the
         widened layers and C.
 
     Raises:
-        ValueError: See :func:`~mmanchor.functional.find_stem`; or one of
-            ``stem=[]`` and ``image_channels`` is without the other.
+        ValueError: See :func:`~mmanchor.functional.find_stem`; or only one of
+            ``stem=[]`` and ``image_channels`` is given.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3))
@@ -71,11 +72,13 @@ def widen_backbone(
 
 
 def has_weights(backbone: nn.Module, config: dict | nn.Module) -> bool:
-    """Whether it was built with weights to keep (LoRAModel loads its own).
+    """Whether a backbone was built with pretrained weights.
+
+    LoRAModel loads its weights by itself.
 
     Args:
         backbone (torch.nn.Module): The backbone.
-        config (dict | torch.nn.Module): What it was built from.
+        config (dict | torch.nn.Module): The backbone's config, or itself.
     """
     return (
         isinstance(config, nn.Module)
@@ -102,7 +105,7 @@ def _refuse_plain_weights(backbone, state_dict, prefix, *_):
 
 
 def _is_half(saved: torch.Tensor | None, own: torch.Tensor) -> bool:
-    """Whether a shape is another's but for halves of some axes."""
+    """Whether shapes are equal, except that some axes are half as long."""
     return (
         saved is not None
         and saved.shape != own.shape

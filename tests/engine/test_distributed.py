@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
+from mmengine._strategy import FSDPStrategy
 from mmengine.runner import Runner
 
 from mmanchor.engine import distributed
@@ -16,6 +17,7 @@ from mmanchor.engine.distributed import (
     init_distributed,
     slurm_port,
 )
+from mmanchor.engine.launch import build_runner
 
 STEP = dict(
     SLURM_PROCID='0',
@@ -211,3 +213,40 @@ def test_ports_of_steps_and_of_neighbouring_jobs_differ():
     ]
     assert len(set(ports)) == len(ports)
     assert 20000 <= min(ports) and max(ports) < 30000
+
+
+class DeepSpeedStrategy:
+    """Stands for MMEngine's, which only builds with DeepSpeed installed."""
+
+
+class NamedElsewhere(FSDPStrategy):
+    """A user's subclass."""
+
+    def __init__(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    'strategy, name',
+    [
+        (NamedElsewhere, 'FSDPStrategy'),
+        (DeepSpeedStrategy, 'DeepSpeedStrategy'),
+    ],
+)
+def test_strategies_that_split_weights_are_refused_by_name(
+    strategy, name, run
+):
+    runner = run()
+    runner.strategy = strategy()
+    with pytest.raises(ValueError, match=f'{name}, which splits them'):
+        runner.call_hook('before_run')
+
+
+def test_the_tool_refuses_to_split_weights_before_it_builds_a_model(
+    small_config,
+):
+    cfg = small_config(
+        runner_type='FlexibleRunner', strategy=dict(type='FSDPStrategy')
+    )
+    with pytest.raises(ValueError, match='FSDPStrategy, which splits them'):
+        build_runner(cfg)

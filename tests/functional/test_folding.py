@@ -86,6 +86,6 @@ def test_a_layer_that_is_not_passed_is_named():
     net = TwoBranches()
     net.unused = nn.Conv2d(3, 6, 3)
     stem = list(widen_stem(net, ['wide', 'narrow', 'unused']))
-    with pytest.raises(ValueError, match='pass unused of TwoBranches'):
+    with pytest.raises(ValueError, match='run unused of TwoBranches'):
         trace_reference_maps(net, stem, torch.randn(2, 3, 7, 6))
     assert 'forward' not in net.wide.__dict__

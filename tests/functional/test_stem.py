@@ -122,7 +122,7 @@ def test_looking_for_the_stem_tries_the_backbone_s_own_size():
 def test_a_stem_that_hides_from_autograd_has_to_be_named():
     net = TwoBranches()
     net.forward = torch.no_grad()(net.forward)
-    with pytest.raises(ValueError, match='none was seen to.*`stem='):
+    with pytest.raises(ValueError, match='none of them does.*`stem='):
         find_stem(net)
 
 

@@ -3,13 +3,14 @@
 import pytest
 import torch
 import torch._dynamo
-from helpers.builders import make_batch, model_config
+from helpers.builders import image_bytes, make_batch, model_config
 from helpers.small_models import build
 from mmengine.optim import OptimWrapper
 from mmpretrain.registry import MODELS
 from torch import nn
 
 from mmanchor.models import fold_reference
+from mmanchor.models.folding import FoldedReferences
 
 WARM_UP = 8  # masked after unmasked, the other way round, and so on
 STEPS = 8
@@ -100,26 +101,64 @@ def test_anchored_features_are_compiled_as_well(anchor_at):
     assert 1 not in graphs.convolutions()
 
 
-@torch.no_grad()
-def test_a_folded_reference_is_one_graph():
-    folded = fold_reference(build('convolution', k=1))
-    images = torch.randn(3, 3, 32, 32)
+def vision_transformer(k):
+    return build('patches', k=k)
+
+
+def small_model(k, **settings):
+    """A model with k references, compiled in no time."""
+    torch.manual_seed(0)
+    cfg = model_config(**settings)
+    cfg['backbone'] = dict(type='TwoConvolutions')
+    cfg['head']['in_channels'] = 8
+    model = MODELS.build(cfg).eval()
+    model.reference_bank.fill(image_bytes(k))
+    return model
+
+
+def check_one_graph(folded, **kwargs):
+    """Compile without a graph break, and not again for a second batch."""
+    images = torch.randn(3, 3, *folded_size(folded))
+    expected = folded(images, **kwargs)
     compiled = torch.compile(
-        lambda x: folded(x, mode='tensor'), fullgraph=True, backend='eager'
+        lambda x: folded(x, **kwargs), fullgraph=True, backend='eager'
     )
-    torch.testing.assert_close(compiled(images), folded(images))
+    torch.testing.assert_close(compiled(images), expected)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        torch.testing.assert_close(compiled(images), expected)
+    torch.testing.assert_close(folded(images, **kwargs), expected)
+
+
+def folded_size(folded):
+    return getattr(folded, 'model', folded).backbone.image_shape[1:]
+
+
+@pytest.mark.parametrize('build_model', [small_model, vision_transformer])
+@torch.no_grad()
+def test_a_folded_reference_is_one_graph(build_model):
+    check_one_graph(fold_reference(build_model(k=1)), mode='tensor')
+
+
+@pytest.mark.parametrize('anchor_at', ['image', '2'])
+@pytest.mark.parametrize('references_per_pass', [None, 2])
+@torch.no_grad()
+def test_several_folded_references_are_one_graph(
+    anchor_at, references_per_pass
+):
+    model = small_model(5, anchor_at=anchor_at)
+    check_one_graph(FoldedReferences(model, references_per_pass))
 
 
 @torch.no_grad()
 def test_the_adaptive_protocol_meets_no_recompile_limit():
-    model = build('convolution', k=12)
+    model = small_model(12)
     for parameter in model.head.parameters():
         nn.init.normal_(parameter, 0, 0.01)  # many rounds
     model.protocol = 'adaptive'
     compiled = torch.compile(model, backend='eager')
     with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
         for count in (4, 3, 2):
-            images = torch.randn(count, 3, 32, 32)
+            images = torch.randn(count, 3, 16, 16)
             torch.testing.assert_close(
                 compiled(images), model(images), rtol=1e-4, atol=1e-5
             )

@@ -483,6 +483,20 @@ def test_pixels_that_are_not_finite_are_refused_by_name(training, value):
 
 
 @pytest.mark.parametrize('as_list', [False, True])
+def test_a_batch_of_floats_is_checked_with_one_answer(as_list, monkeypatch):
+    answers = []
+    is_finite = torch.Tensor.isfinite
+    monkeypatch.setattr(
+        torch.Tensor,
+        'isfinite',
+        lambda one: answers.append(one.shape) or is_finite(one),
+    )
+    images = image_bytes(3).float()
+    preprocessor()(dict(inputs=list(images) if as_list else images))
+    assert answers == [torch.Size([])]
+
+
+@pytest.mark.parametrize('as_list', [False, True])
 def test_anchored_inputs_belong_to_the_model(as_list):
     inputs = torch.rand(2, 6, 8, 8)
     with pytest.raises(ValueError, match='3 channels.*got 6.*`model.inputs'):

@@ -555,8 +555,8 @@ def test_a_checkpoint_that_anchors_elsewhere_is_refused(saved, loaded, bank):
     'at,reason',
     [
         ('layer33', "no module 'layer33'. Did you mean 'layer3"),
-        ('layer3.0.conv1', 'goes round it: it is inside a residual branch'),
-        ('layer3.0.downsample', 'goes round it'),
+        ('layer3.0.conv1', 'bypasses it: it is inside a residual branch'),
+        ('layer3.0.downsample', 'bypasses it'),
         ('layer5', 'Places are: conv1, bn1, relu, layer1, layer1.0'),
     ],
 )

@@ -119,7 +119,7 @@ def test_merged_branches_cannot_be_folded():
     model = build('two branches', k=1)
     model.backbone.switch_to_deploy()
     with pytest.raises(
-        ValueError, match='branch_3x3.conv, stem.branch_1x1.conv is gone'
+        ValueError, match='branch_3x3.conv, stem.branch_1x1.conv is missing'
     ):
         fold_reference(model)
 

@@ -382,3 +382,17 @@ def test_images_that_a_set_did_not_crop_are_cropped_by_the_model(
     )
     (expected,) = ImageBatches(Cell('clean', photographs), pipeline)
     assert torch.equal(found, expected)
+
+
+def test_batches_for_a_gpu_are_pinned_where_they_are_read(arrays, monkeypatch):
+    pinned = []
+    monkeypatch.setattr(
+        torch.Tensor, 'pin_memory', lambda one: pinned.append(one) or one
+    )
+    cell = Cell('a set', arrays)
+    for pin_memory, expected in ((False, 0), (True, 3)):
+        batches = ImageBatches(
+            cell, TestPipeline(PACK), 32, pin_memory=pin_memory
+        )
+        assert sum(map(len, batches)) == 70
+        assert len(pinned) == expected

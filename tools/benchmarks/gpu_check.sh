@@ -4,28 +4,51 @@
 #
 #     bash tools/benchmarks/gpu_check.sh FOLDER
 #
-# Each part has its own timeout and writes its log and results to FOLDER
-# (default: $OUT, or gpu_check) while it runs, so that an interrupted run
-# leaves results. FOLDER/summary.txt says how each part ended. TOY=1 runs the
-# same parts on a CPU with small sizes in seconds, to test the script.
+# Each part has a time limit of its own; together they leave a minute of the
+# twelve, and no part gets more than what is left of it. After each part FOLDER
+# (default: $OUT, or gpu_check) has an archive of all logs and results so far,
+# without weights, and summary.txt, which says how each part ended, so that an
+# interrupted run leaves results. TOY=1 runs the same parts on a CPU with small
+# sizes in seconds, to test the script.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 out=$(realpath -m "${1:-${OUT:-gpu_check}}")
 mkdir -p "$out"
+parts=$(mktemp -d)
+trap 'rm -rf "$parts"' EXIT
 python=${PYTHON:-python3}
 export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 CUBLAS_WORKSPACE_CONFIG=:4096:8
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 toy=${TOY:-0}
+all=690  # seconds
+patience=1
+if [ "$toy" = 1 ]; then patience=10; fi  # a CPU may be busy
 failed=0
 
 part() {  # NAME SECONDS COMMAND...: run a part, and print how it ended
-  local name=$1 limit=$2 begun=$SECONDS status
+  local name=$1 limit=$(($2 * patience)) begun=$SECONDS status left
   shift 2
-  timeout --kill-after=10 "$limit" "$@" >"$out/$name.log" 2>&1
-  status=$?
-  [ $status -eq 0 ] || failed=1
-  echo "$name: exit $status after $((SECONDS - begun)) s" |
+  left=$((all * patience - begun))
+  if [ "$limit" -gt $left ]; then limit=$left; fi
+  if [ "$limit" -lt 5 ]; then
+    status='none, no time was left'
+  else
+    timeout --kill-after=5 "$limit" "$@" >"$parts/$name.log" 2>&1
+    status=$?
+  fi
+  [ "$status" = 0 ] || failed=1
+  echo "$name: exit $status after $((SECONDS - begun)) of $limit s" |
     tee -a "$out/summary.txt"
+  pack
+  [ "$status" = 0 ]
+}
+
+pack() {  # one archive, since few files may leave a lent machine
+  (
+    flock 9
+    tar -C "$parts" --exclude='*.pth' -czf "$out/.results.tar.gz" .
+    mv "$out/.results.tar.gz" "$out/results.tar.gz"
+  ) 9>"$parts/lock"
 }
 
 { date -u; git rev-parse HEAD 2>/dev/null; nvidia-smi -L 2>/dev/null; } \
@@ -35,9 +58,9 @@ part() {  # NAME SECONDS COMMAND...: run a part, and print how it ended
 tests=("$python" -m pytest -q -m gpu -p no:cacheprovider tests/gpu)
 if [ "$toy" = 1 ]; then
   export MMANCHOR_TEST_DEVICE=cpu
-  part tests 300 "${tests[@]}" -k 'step_is_that and convolution'
+  part tests 210 "${tests[@]}" -k 'step_is_that and convolution'
 else
-  part tests 300 "${tests[@]}"
+  part tests 210 "${tests[@]}"
 fi
 
 # (b) Cost in comparison with the standard model.
@@ -56,29 +79,30 @@ else
 fi
 for network in "${networks[@]}"; do
   name=$(basename "$network" .py)
-  part "cost-$name" 100 "$python" tools/benchmark.py "$network" \
-    "${settings[@]}" --cases "${cases[@]}" --out "$out/cost-$name"
+  part "cost-$name" 70 "$python" tools/benchmark.py "$network" \
+    "${settings[@]}" --cases "${cases[@]}" --out "$parts/cost-$name"
 done
-overhead=("$python" tools/benchmarks/step_overhead.py --size 1)
+overhead=("$python" tools/benchmarks/step_overhead.py --size 1
+  --rounds 8)
 if [ "$toy" = 1 ]; then
   overhead+=(--batch-size 8 --rounds 2 --steps 2 --mask-by sample)
 fi
-part overhead 120 "${overhead[@]}"
+part overhead 40 "${overhead[@]}"
 
 # (c) The study, with many cells on one GPU at the same time.
 study=("$python" tools/study.py "${STUDY:-evidence}"
-  --on "${GROUND:-cifar10-folders-30e}" --work-dir "$out/study")
+  --on "${GROUND:-cifar10-folders-30e}" --work-dir "$parts/study")
 if [ "$toy" = 1 ]; then
-  part study-cells 120 "$python" tools/study.py masking --on digits \
-    --work-dir "$out/study" --list
+  part study-cells 60 "$python" tools/study.py masking --on digits \
+    --work-dir "$parts/study" --list
 else
   workers=()
   for cell in $(seq 0 $((${CELLS:-8} - 1))); do
-    part "study-$cell" "${STUDY_SECONDS:-240}" \
+    part "study-$cell" "${STUDY_SECONDS:-180}" \
       "${study[@]}" --cell "$cell" --device cuda &
     workers+=($!)
   done
-  wait "${workers[@]}"
-  part study-report 30 "${study[@]}" --report
+  for worker in "${workers[@]}"; do wait "$worker" || failed=1; done
+  part study-report 20 "${study[@]}" --report
 fi
 exit $failed

@@ -26,7 +26,7 @@ class _Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         active = self.relu(self.bn1(x))
-        if self.shortcut is not None:  # it sees what is normalised too
+        if self.shortcut is not None:  # it also reads normalised features
             x = self.shortcut(active)
         return x + self.conv2(self.relu(self.bn2(self.conv1(active))))
 

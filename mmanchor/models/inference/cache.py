@@ -1,4 +1,4 @@
-"""Caches one value computed from tensors; recomputes it when one changes."""
+"""Caches a value computed from tensors, until one of them changes."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -9,26 +9,26 @@ import torch
 
 
 class TensorCache:
-    """One such value.
+    """Caches one value computed from tensors.
 
-    Tensors of which it is known who writes to them are recognised by address
-    and version, which costs nothing. All others are compared by value at each
-    use, in one answer of the device: hooks that swap weights by
-    ``parameter.data`` leave no other trace. Copies and pickles of a model are
-    free of it.
+    Tensors that are only changed in ways that autograd counts are compared by
+    address and version, which costs nothing. All others are compared by value
+    at each use, since hooks that swap weights through ``parameter.data``
+    leave no other trace. That comparison makes the host wait for the device
+    once. Copies and pickles of a model have an empty cache.
 
     Example:
-        >>> kept, x = TensorCache(), torch.ones(2)
-        >>> kept.get([x], lambda: x.sum().item())
+        >>> cache, x = TensorCache(), torch.ones(2)
+        >>> cache.get([x], lambda: x.sum().item())
         2.0
         >>> x.data.add_(1)
         tensor([2., 2.])
-        >>> kept.get([x], lambda: x.sum().item())
+        >>> cache.get([x], lambda: x.sum().item())
         4.0
     """
 
     def __init__(self):
-        # one attribute for all: threads must not see one without the other
+        # a single attribute, so that threads never see half of an update
         self._entry: tuple[list[_Seen], Any] | None = None
         self._thread = threading.local()
 
@@ -38,15 +38,15 @@ class TensorCache:
         make: Callable[[], Any],
         versioned: Sequence[torch.Tensor] = (),
     ) -> Any:
-        """The value, computed anew where a tensor is another.
+        """Return the value, computed again if a tensor has changed.
 
         Args:
-            made_from (Sequence[torch.Tensor]): What it depends on, compared
-                by value.
-            make (Callable): Computes it.
-            versioned (Sequence[torch.Tensor]): What it depends on, too, and
-                nobody writes to behind the back of autograd's versions.
-                Compared by value only where address or version differ.
+            made_from (Sequence[torch.Tensor]): The tensors that the value
+                depends on and that are compared by value.
+            make (Callable): Computes the value.
+            versioned (Sequence[torch.Tensor]): Further tensors that the
+                value depends on, whose every change autograd counts. They are
+                compared by value only if address or version differ.
         """
         entry = self._entry
         if entry is not None and entry is getattr(
@@ -56,7 +56,7 @@ class TensorCache:
         count = len(versioned)
         tensors = [*versioned, *made_from]
         if entry is None or not _unchanged(entry[0], tensors, count):
-            # copied first: what changes meanwhile must not look up to date
+            # copied before computing, in case a tensor changes meanwhile
             seen = [_Seen(tensor) for tensor in tensors]
             entry = self._entry = (seen, make())
         if getattr(self._thread, 'compares_once', False):
@@ -65,9 +65,9 @@ class TensorCache:
 
     @contextmanager
     def comparing_once(self) -> Iterator[None]:
-        """Let only the first use by this thread compare, for a while.
+        """Create a context in which only this thread's first use compares.
 
-        For uses between which nobody changes a tensor, such as the rounds of
+        It is for uses between which no tensor changes, such as the rounds of
         one batch.
         """
         self._thread.compares_once = True
@@ -84,11 +84,11 @@ class TensorCache:
 
 
 class _Seen:
-    """A tensor as it was: its values, and where and in which version."""
+    """A tensor's values, address and version at an earlier time."""
 
     def __init__(self, tensor: torch.Tensor):
         self.values = tensor.detach().clone()
-        # shares memory, which can not become another tensor's meanwhile
+        # holds the memory, so that no other tensor gets the same address
         self.alias = tensor.detach()
         self.version = _version(tensor)
 

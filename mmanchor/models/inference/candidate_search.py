@@ -1,4 +1,4 @@
-"""The search of transduction, with what it keeps between batches."""
+"""Searches the best reference of each image, for transduction."""
 
 from typing import NamedTuple
 
@@ -14,10 +14,10 @@ _BLOCK = 32  # images at a time
 
 
 class ChosenReferences(NamedTuple):
-    """The one reference of each image.
+    """The reference chosen for each image.
 
     Attributes:
-        index (torch.Tensor): (B,), which of the references in use.
+        index (torch.Tensor): (B,), indices of references in use.
         references (torch.Tensor): (B, C, H, W), normalised.
     """
 
@@ -42,26 +42,27 @@ class CandidateSearch:
 
     @torch.no_grad()
     def __call__(self, model, images: torch.Tensor) -> ChosenReferences:
-        """The best candidates.
+        """Return the best candidate of each image.
 
         Args:
-            model (AnchoredImageClassifier): With candidates and residuals in
-                its bank.
+            model (AnchoredImageClassifier): Its bank has candidates and
+                residuals.
             images (torch.Tensor): Normalised.
 
         Shape:
             - images: (B, C, H, W)
 
         Raises:
-            ValueError: There are too few candidates, or residuals, or they
-                have another size than the images.
+            ValueError: There are too few candidates or residuals, or their
+                size differs from the images'.
         """
         bank = model.reference_bank
         made_from = settings_of(model)
         if self.space == 'features':
             made_from.append(_fingerprint(model))
         references, *known = self._kept.get(
-            [*made_from, images.new_empty(0)],  # its type, and device
+            # an empty tensor, for the images' type and device
+            [*made_from, images.new_empty(0)],
             lambda: self._make(model, images),
             versioned=[bank.in_use, bank.residual_pairs],
         )
@@ -72,8 +73,7 @@ class CandidateSearch:
             return ChosenReferences(best, references[best])
 
     def _make(self, model, images):
-        """References, and in the space of the search candidates, residuals
-        and their norms."""
+        """The references, and candidates, residuals, norms to search with."""
         bank = model.reference_bank
         if len(bank.in_use) < self.num_candidates:
             raise ValueError(
@@ -84,7 +84,7 @@ class CandidateSearch:
         if len(bank.residual_pairs) == 0:
             raise ValueError(
                 'Expected residuals seen in training for transduction, but '
-                'the checkpoint kept none. Test with `KReferenceHook('
+                'the checkpoint has none. Test with `KReferenceHook('
                 "protocol='transduction')` and the training set at hand, "
                 'which draws them, or use another protocol.'
             )
@@ -127,7 +127,7 @@ class CandidateSearch:
         )
 
     def _points(self, model, images, reference) -> torch.Tensor:
-        """Images as points of the space, (B, D)."""
+        """Map images to points of the space that is searched, (B, D)."""
         if self.space == 'images':
             return images.flatten(1).float()
         anchored = anchor(images, reference.expand_as(images))
@@ -136,7 +136,7 @@ class CandidateSearch:
 
 
 def _fingerprint(model) -> torch.Tensor:
-    """Sum and norm of all weights and statistics."""
+    """Sums and norms of all weights and statistics, to notice a change."""
     return torch.stack(
         [
             value

@@ -1,4 +1,4 @@
-"""How frozen references are used at test: the inference protocols."""
+"""Inference protocols: how frozen references are used at test."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,8 +20,8 @@ class Answers(NamedTuple):
     """The logits of some images for their references.
 
     Attributes:
-        rows (torch.Tensor, optional): (b,), which images of the batch, on
-            the CPU; None: all of them, in order.
+        rows (torch.Tensor, optional): (b,), indices of the images in the
+            batch, on the CPU. None means all of them, in order.
         logits (torch.Tensor): (k, b, num_classes).
     """
 
@@ -30,21 +30,20 @@ class Answers(NamedTuple):
 
 
 class Protocol:
-    """What all protocols have.
+    """Base class of inference protocols.
 
-    Subclasses say how images are answered, :meth:`answer`, and are registered
-    in ``PROTOCOLS``; then ``KReferenceHook(protocol=...)``, ``--protocol``
-    and suites know them by that name.
+    A subclass implements :meth:`answer` and is registered in ``PROTOCOLS``.
+    Then ``KReferenceHook(protocol=...)``, ``--protocol`` and suites accept
+    its name.
 
     Attributes:
-        num_residuals (int): Residuals it needs in the bank.
+        num_residuals (int): Number of residuals it needs in the bank.
         features_of (slice): References whose features are averaged.
-        least_references (int): The smallest K that makes sense.
-        same_number (bool): Whether all images are answered with the same
-            number of references, so that their spreads can be compared.
+        least_references (int): The smallest useful K.
+        same_number (bool): Whether all images use the same number of
+            references, so that their spreads can be compared.
         can_fold (bool): Whether the answer is always the average over the
-            references ``features_of``, so that a folded or exported model can
-            give it.
+            references ``features_of``, as in a folded or exported model.
     """
 
     num_residuals = 0
@@ -55,26 +54,26 @@ class Protocol:
 
     @property
     def name(self) -> str:
-        """What a config calls it."""
+        """The name under which it is registered."""
         return registered_name(type(self), PROTOCOLS)
 
     def describe(self, num_references: int) -> str:
-        """A few words for a table.
+        """Describe the protocol in a few words for a table.
 
         Args:
-            num_references (int): References in the bank that it needs.
+            num_references (int): Number of references that it needs.
         """
         return f'{self.name}, K = {num_references}'
 
     def references_needed(self, num_references: int) -> int:
-        """References it needs in the bank, where K are asked for."""
+        """The number of references it needs in the bank if K are requested."""
         return num_references
 
     def choose(self, model, images: torch.Tensor) -> ChosenReferences | None:
-        """The one reference of each image, if it has one."""
+        """Choose one reference for each image, or None if several are used."""
 
     def answer(self, model, images: torch.Tensor) -> list[Answers]:
-        """The logits of normalised images (B, C, H, W)."""
+        """Compute the logits of normalised images (B, C, H, W)."""
         raise NotImplementedError
 
 
@@ -110,24 +109,26 @@ class Single(Mean):
 
 @PROTOCOLS.register_module('transduction')
 class Transduction(Protocol):
-    """The best of M references for each image (BLT), then one pass.
+    """Choose the best of M references for each image (BLT).
 
     Args:
-        num_candidates (int): M, the first of the bank's references. Defaults
-            to 50, the paper's.
-        num_residuals (int): N, how many residuals between training images to
-            compare with; the bank keeps 2 N images for them. Defaults to 200.
-        space (str): ``'images'``: normalised pixels, at the cost of two small
-            matrix products; ``'features'``: what the neck gives for images
-            anchored to the first reference, at the cost of a second pass.
-            Defaults to ``'images'``.
+        num_candidates (int): M; the first M references of the bank are
+            candidates. Defaults to 50, as in the paper.
+        num_residuals (int): N, the number of residuals between training
+            images to compare with, for which the bank holds 2 N images.
+            Defaults to 200.
+        space (str): Where residuals are compared. ``'images'`` compares
+            normalised pixels, which costs two small matrix products.
+            ``'features'`` compares the neck's output for images anchored to
+            the first reference, which costs a second forward pass. Defaults
+            to ``'images'``.
 
     Raises:
-        ValueError: An argument is out of range; at test, the bank has too few
+        ValueError: An argument is out of range. At test: the bank has too few
             references, or no residuals.
 
-    Source: arXiv 2406.00529, which names neither metric nor space; BLT's own
-    code compares raw inputs.
+    Source: arXiv 2406.00529, which specifies neither metric nor space. The
+    code of BLT compares raw inputs.
     """
 
     def __init__(
@@ -168,16 +169,18 @@ class Transduction(Protocol):
 
 @PROTOCOLS.register_module('adaptive')
 class Adaptive(Protocol):
-    """References one by one until an image's prediction is settled.
+    """Add references one by one until an image's prediction is settled.
 
-    Two for a start, at most K; see :func:`~mmanchor.functional.settled`.
-    Predictions have no ``pred_std``: spreads of unlike numbers of references
-    can't be compared.
+    It starts with two and uses at most K; see
+    :func:`~mmanchor.functional.settled`. Predictions have no ``pred_std``,
+    since images use different numbers of references, whose spreads can't be
+    compared.
 
     Args:
-        standard_errors (float): How safe the class ahead has to be, as
-            standard errors of a normal distribution. Defaults to 3: another
-            class ends up ahead with a probability of at most 0.135 %.
+        standard_errors (float): The required lead of the predicted class, in
+            standard errors of a normal distribution. Defaults to 3: all K
+            references would predict a given other class with a probability of
+            at most 0.135 %.
 
     Raises:
         ValueError: ``standard_errors`` is negative.
@@ -202,9 +205,9 @@ class Adaptive(Protocol):
         """See :class:`Protocol`."""
         return f'K ≤ {num_references}'
 
-    @not_compiled  # compiled anew for every number of images left
+    @not_compiled  # each number of remaining images would be compiled anew
     def answer(self, model, images):
-        """See :class:`Protocol`; one group for each number of references."""
+        """See :class:`Protocol`. Each number of references gives a group."""
         with model.kept_maps.comparing_once():
             return self._answer(model, images)
 
@@ -217,7 +220,7 @@ class Adaptive(Protocol):
         on_device = torch.arange(batch, device=images.device)
         groups = []
         for seen in range(2, num_references):
-            # the one answer of the device that a round waits for
+            # the only time that a round waits for the device
             done = RowMask(
                 settled(
                     logits, num_references, self.standard_errors, model.average
@@ -237,7 +240,8 @@ class Adaptive(Protocol):
                 logits = logits.index_select(1, rest)
                 images = images.index_select(0, rest)
                 on_device = on_device.index_select(0, rest)
-                # of a smaller batch it is harder to say what is of images
+                # Index in the whole batch: its size tells tensors with a row
+                # for each image from other tensors.
                 work = of_all.of_rows(on_device, batch)
             more = model.reference_logits(images, slice(seen, seen + 1), work)
             logits = torch.cat([logits, more])
@@ -245,7 +249,7 @@ class Adaptive(Protocol):
 
 
 def build_protocol(config: str | dict | Protocol) -> Protocol:
-    """A protocol by name, or by name and arguments.
+    """Build a protocol from its name, or from its name and arguments.
 
     Args:
         config (str | dict | Protocol): ``'single'``, ``'mean'``,
@@ -254,8 +258,8 @@ def build_protocol(config: str | dict | Protocol) -> Protocol:
             arguments.
 
     Raises:
-        TypeError: It has no such argument, or what the name stands for is no
-            ``Protocol``.
+        TypeError: The protocol does not take an argument, or the name belongs
+            to something that is not a ``Protocol``.
         ValueError: There is no such protocol, or an argument is out of range.
 
     Example:
@@ -277,16 +281,16 @@ def build_protocol(config: str | dict | Protocol) -> Protocol:
 def check_measures(
     protocol: Protocol, uncertainty: Sequence[str], average: str = 'logits'
 ) -> None:
-    """Refuse measures that can't be compared between a protocol's images.
+    """Raise if uncertainties can't be compared between images.
 
     Args:
-        protocol (Protocol): How references are used.
-        uncertainty (Sequence[str]): Measures by name.
-        average (str): As for ``AnchoredImageClassifier``.
+        protocol (Protocol): The protocol.
+        uncertainty (Sequence[str]): Names of measures of uncertainty.
+        average (str): See ``AnchoredImageClassifier``.
 
     Raises:
-        ValueError: One is made of the spread over references, and the
-            protocol answers images with unlike numbers of them.
+        ValueError: A measure uses the spread over references, and the
+            protocol uses different numbers of references for images.
 
     Example:
         >>> check_measures(build_protocol('adaptive'), ['energy'])
@@ -301,8 +305,9 @@ def check_measures(
     if wrong:
         raise ValueError(
             'Expected no measure of the spread over references with the '
-            f'protocol {protocol.name!r}, which answers images with unlike '
-            f'numbers of references, but got {", ".join(wrong)}. Set '
+            f'protocol {protocol.name!r}, which uses different '
+            'numbers of references for images, but got '
+            f'{", ".join(wrong)}. Set '
             "`protocol='mean'`, leave the measure out, or register your own "
             'with `of_spread=False` where the number does not matter.'
         )
@@ -311,19 +316,19 @@ def check_measures(
 def in_order(
     answers: Sequence[Answers], images: torch.Tensor, protocol: Protocol
 ) -> Sequence[Answers]:
-    """Check that a protocol has answered each image once.
+    """Check that a protocol answered each image once.
 
     Args:
-        answers (Sequence[Answers]): Of a protocol.
-        images (torch.Tensor): (B, C, H, W), those it was to answer.
-        protocol (Protocol): Which protocol, for the error.
+        answers (Sequence[Answers]): The protocol's result.
+        images (torch.Tensor): (B, C, H, W), the images to answer.
+        protocol (Protocol): The protocol, which the error names.
 
     Returns:
-        Sequence[Answers]: The same; of one group the rows are in the order of
-        the images.
+        Sequence[Answers]: The same. If there is one group, its rows are sorted
+        by image.
 
     Raises:
-        ValueError: It has not, or logits have another shape than
+        ValueError: It did not, or logits do not have the shape
             (k, b, num_classes).
     """
     places, fits = [], True

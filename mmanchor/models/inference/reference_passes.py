@@ -1,4 +1,4 @@
-"""Images through the backbone once for each reference, with a shared stem."""
+"""Runs images through the backbone for each reference, sharing the stem."""
 
 import warnings
 from collections.abc import Callable
@@ -9,25 +9,25 @@ from ...functional import anchor_to_all, check_same_size, fold
 from ...functional.place import map_tensors
 from .shared_stem import ImageWork, SharedStem, make_maps
 
-MAX_KEPT = 64  # references whose share of the stem is kept
-_TRUNK_ROWS = 32  # references that go to a place inside the model at once
+MAX_KEPT = 64  # references whose part of the stem is cached, at most
+_TRUNK_ROWS = 32  # references per forward pass to a place inside the model
 
 
 def normalised(
     model, packed: torch.Tensor, images: torch.Tensor
 ) -> torch.Tensor:
-    """Images of a bank, as the backbone is to see them.
+    """Normalise images of a bank.
 
     Shape:
         - packed: (K, C, H, W), as the test pipeline packs them
-        - images: (B, C, H, W), for their device and dtype
+        - images: (B, C, H, W), whose device and dtype the output gets
         - output: (K, C, H, W)
     """
     return model.data_preprocessor(dict(inputs=packed))['inputs'].to(images)
 
 
 def settings_of(model) -> list[torch.Tensor]:
-    """What normalising depends on."""
+    """The tensors on which normalising depends."""
     preprocessor = model.data_preprocessor
     return [
         getattr(preprocessor, name)
@@ -43,37 +43,37 @@ def each_pass(
     which: slice = slice(None),
     work: ImageWork | None = None,
 ):
-    """Call a function on what goes through the backbone at once.
+    """Call a function for each forward pass of a batch.
 
-    A pass has as many rows as there are images, or the model's
-    ``rows_per_pass`` if that is more, so that memory does not grow with K: a
-    few images with all references, or all with a few. What the stem makes of
-    up to ``MAX_KEPT`` references is kept; of more it is made again for every
-    batch, that many at a time, so all images share them before they go.
+    A pass has as many rows as the batch has images, or ``rows_per_pass`` of
+    the model if that is more, so that memory does not grow with K. A row is a
+    pair of an image and a reference. The stem's output for up to ``MAX_KEPT``
+    references is cached. For more references it is computed in every batch,
+    ``MAX_KEPT`` at a time, and shared by all images of the batch.
 
     Args:
-        model (AnchoredImageClassifier): With a filled bank.
+        model (AnchoredImageClassifier): Its bank is filled.
         images (torch.Tensor): Normalised.
-        function (Callable): Takes rows, reference-major, and k, the number
-            of references they have. The stem must be passed within it.
-        which (slice): Which of the references in use. Defaults to all.
-        work (ImageWork, optional): Of these images, from calls for other
-            references. Defaults to None.
+        function (Callable): Called with the rows, reference-major, and with
+            k, their number of references. It has to run the stem.
+        which (slice): Selects from the references in use. Defaults to all.
+        work (ImageWork, optional): Results for these images from calls with
+            other references. Defaults to None.
 
     Shape:
         - images: (B, C, H, W)
-        - rows: (k b, C or 2C, H, W); of a model that anchors features
-          (b, C, H, W), whose features become (k b, ...)
+        - rows: (k b, C or 2C, H, W). If the model anchors features they are
+          (b, C, H, W), and features after the place have k b rows
 
     Yields:
-        list: For some images after the others, what the function returned
-        for some references after the others.
+        list: The results of the function for one group of images, which are
+        those for successive groups of references.
     """
     batch = max(1, len(images))  # a batch may be empty
     rows = max(batch, model.rows_per_pass)
     stem = _stem(model)
-    # Nothing is shared by a backbone built for 2C channels, nor by one whose
-    # branches were merged; a JIT trace knows the model's own layers only.
+    # A backbone that was built for 2C channels, or whose branches were merged,
+    # has no stem to share, and a JIT trace can't follow replaced layers.
     if not stem or torch.jit.is_tracing():
         yield [
             function(
@@ -91,7 +91,7 @@ def each_pass(
         ]
         if work is None and model.place is None:
             together = rows // len(packed[which]) or batch
-    else:  # read once: there is one group of images
+    else:  # a generator suffices, since there is one group of images
         work = ImageWork(trunk_of(model)) if work is None else work
         of_chunks = (
             _make_maps(model, images, chunk)
@@ -110,13 +110,13 @@ def each_pass(
 def chosen_pass(
     model, images: torch.Tensor, index: torch.Tensor, function: Callable
 ):
-    """Call a function on images that have one reference of the bank each.
+    """Call a function on images with one reference of the bank each.
 
     Args:
-        model (AnchoredImageClassifier): Anchors features.
+        model (AnchoredImageClassifier): It anchors features.
         images (torch.Tensor): Normalised.
-        index (torch.Tensor): Which of the references in use is each one's.
-        function (Callable): Takes rows and 1.
+        index (torch.Tensor): Each image's reference among those in use.
+        function (Callable): Called with the rows and with 1.
 
     Shape:
         - images: (B, C, H, W)
@@ -133,7 +133,7 @@ def chosen_pass(
 
 
 def _stem(model) -> list:
-    """The widened layers; none if one of them is gone."""
+    """The widened layers, or none if one was removed from the model."""
     layers = [_submodule(model, name) for name in model.widened_layers]
     return [] if None in layers else layers
 
@@ -146,20 +146,20 @@ def _submodule(model, name):
 
 
 def trunk_of(model) -> list:
-    """What comes before the place where a model anchors features."""
+    """The modules before the place where a model anchors features."""
     place = model.place
     if place is None:
         return []
     modules = [_submodule(model, name) for name in place.trunk]
-    # what was taken out does no work
+    # removed modules do not run
     return [module for module in modules if module is not None]
 
 
 def _references(model, images):
     if torch.jit.is_tracing() and len(model.reference_bank) == 0:
         warnings.warn(
-            'The reference bank is empty: tracing with a blank '
-            'reference, to count operations and no more.'
+            'The reference bank is empty. The trace uses a blank reference, '
+            'which only serves to count operations.'
         )
         return torch.zeros_like(images[:1])
     return model.reference_bank.in_use
@@ -190,7 +190,7 @@ def _make_maps(model, images, packed):
 
 
 def maps_of(model, references: torch.Tensor) -> list[torch.Tensor]:
-    """What each widened layer adds for references.
+    """Compute what each widened layer adds for references.
 
     Args:
         model (AnchoredImageClassifier): The model.
@@ -198,7 +198,7 @@ def maps_of(model, references: torch.Tensor) -> list[torch.Tensor]:
 
     Shape:
         - references: (K, C, H, W)
-        - output: (K, ...) for each layer, as what it gives
+        - output: (K, ...) for each layer, otherwise of its output's shape
     """
     if model.place is None:
         return make_maps(model.backbone, model.stem, references)
@@ -210,13 +210,13 @@ def maps_of(model, references: torch.Tensor) -> list[torch.Tensor]:
 
 
 def mean_features(model, images: torch.Tensor, stage: str, which: slice):
-    """Features of images, averaged over references.
+    """Compute features of images, averaged over references.
 
     Args:
-        model (AnchoredImageClassifier): With a filled bank.
+        model (AnchoredImageClassifier): Its bank is filled.
         images (torch.Tensor): Normalised.
-        stage (str): As for the host's ``extract_feat``.
-        which (slice): Which of the references in use.
+        stage (str): See the host's ``extract_feat``.
+        which (slice): Selects from the references in use.
 
     Shape:
         - images: (B, C, H, W)
@@ -226,7 +226,7 @@ def mean_features(model, images: torch.Tensor, stage: str, which: slice):
     def add(rows, k):
         def sum_up(x):
             if model.place is not None and len(x) == len(rows):
-                return k * x  # it comes before references do
+                return k * x  # features before the place have no references
             return fold(x, k).sum(0)
 
         feats = map_tensors(sum_up, model.features_of_rows(rows, stage))

@@ -1,4 +1,4 @@
-"""Reverse anchoring: known images are seen relative to the test image.
+"""Reverse anchoring: known images are anchored to the test image.
 
 Source: Thiagarajan et al., PAGER: Accurate Failure Characterization in Deep
 Regression Models, ICML 2024 (arXiv 2309.10977).
@@ -14,10 +14,10 @@ from .reference_passes import normalised
 
 @torch.no_grad()
 def bank_labels(model: nn.Module) -> torch.Tensor:
-    """The classes that a model predicts for its own references.
+    """Predict the classes of a model's own references.
 
-    A reference bank holds images without labels, so the prediction, made with
-    the references and the protocol of any test image, stands for the label.
+    A reference bank has no labels, so predictions replace them. They use the
+    references and the protocol that test images use.
 
     Args:
         model (AnchoredImageClassifier): With a filled bank.
@@ -26,7 +26,7 @@ def bank_labels(model: nn.Module) -> torch.Tensor:
         - output: (K,), int64
 
     Raises:
-        TypeError: The model is not anchored, or anchors features.
+        TypeError: The model is not anchored, or it anchors features.
         ValueError: The bank is empty.
     """
     model = _anchored(model)
@@ -42,7 +42,7 @@ def bank_labels(model: nn.Module) -> torch.Tensor:
 def reverse_anchoring(
     model: nn.Module, images: torch.Tensor, labels: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """How wrong a model is about known images that it sees relative to others.
+    """Measure how wrong a model is about known images anchored to others.
 
     Every image of the reference bank is a query q, and the test image x is
     the reference: the model gets ``[x, q - x]`` and should still recognise q.
@@ -51,10 +51,10 @@ def reverse_anchoring(
     distance (L1) between the answer and the label, which is 2 (1 - p) for
     probabilities and a one-hot label.
 
-    It takes one forward pass a query, of as many rows as there are images.
+    Each query takes one forward pass with a row for each image.
 
     Args:
-        model (AnchoredImageClassifier): With a filled bank, of which the
+        model (AnchoredImageClassifier): Its bank is filled, and the
             references in use are the queries.
         images (torch.Tensor): The test images, normalised.
         labels (torch.Tensor, optional): The classes of the queries. Defaults
@@ -66,7 +66,7 @@ def reverse_anchoring(
         - output: (B, K), in nats
 
     Raises:
-        TypeError: The model is not anchored, or anchors features.
+        TypeError: The model is not anchored, or it anchors features.
         ValueError: The bank is empty, its images have another size than the
             test images, or there are more or fewer labels than queries.
 
@@ -108,7 +108,7 @@ def _queries(model, like: torch.Tensor) -> torch.Tensor:
 
 
 def _anchored(model: nn.Module) -> AnchoredImageClassifier:
-    """The model, if it shows images relative to others."""
+    """Return the model if it anchors images, and raise otherwise."""
     if not isinstance(model, AnchoredImageClassifier):
         raise TypeError(
             'Expected an AnchoredImageClassifier for reverse anchoring, which '

@@ -1,4 +1,4 @@
-"""The stem of one image and many references, computed once for each."""
+"""Runs the stem once for each image and once for each reference."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -16,19 +16,19 @@ from ...functional.place import map_tensors
 
 
 class ImageWork:
-    """What is computed of images alone, whatever their references.
+    """Results that depend on images alone and not on references.
 
-    Of a model that anchors features this is all that comes before the place,
-    and of every model what the widened layers make of the images. It is
-    computed in the first pass and repeated in the others.
+    They are the widened layers' part for the image and, in a model that
+    anchors features, everything before the place. The first forward pass
+    computes them and the other passes use them again.
 
     Args:
-        trunk (Sequence[torch.nn.Module]): What comes before the place, the
-            place itself last. Defaults to none.
+        trunk (Sequence[torch.nn.Module]): The modules before the place, and
+            last the place itself. Defaults to none.
 
     Attributes:
-        halves (Dict[torch.nn.Module, torch.Tensor]): What each widened layer
-            gave.
+        halves (Dict[torch.nn.Module, torch.Tensor]): Each widened layer's
+            part for the image.
     """
 
     def __init__(self, trunk: Sequence[nn.Module] = ()):
@@ -37,18 +37,18 @@ class ImageWork:
         self._outputs: dict[nn.Module, list] = {}
 
     def of_rows(self, rows: torch.Tensor, batch: int) -> 'ImageWork':
-        """The same for some images of the batch.
+        """Select the results for some images of the batch.
 
         Args:
-            rows (torch.Tensor): Their indices.
-            batch (int): How many images there are.
+            rows (torch.Tensor): Indices of the images.
+            batch (int): Number of images in the batch.
 
         Shape:
             - rows: (b,)
         """
 
         def some(tensor):
-            # others are no features of the images, such as a position bias
+            # a tensor of another length, as a position bias, has no images
             return tensor[rows] if len(tensor) == batch else tensor
 
         work = ImageWork(self.trunk)
@@ -62,7 +62,7 @@ class ImageWork:
         return work
 
     def forwards(self) -> dict[nn.Module, Callable]:
-        """Forwards of the trunk's modules, for one pass."""
+        """Create forwards of the trunk's modules for one pass."""
         if not self.trunk:
             return {}
         known = bool(self._outputs)
@@ -71,7 +71,7 @@ class ImageWork:
 
         def of(module, own):
             def forward(*args, **kwargs):
-                if passed:  # it also comes after the place
+                if passed:  # the module also runs after the place
                     return own(*args, **kwargs)
                 if known:
                     output = self._outputs[module][calls[module]]
@@ -91,14 +91,14 @@ class ImageWork:
 
 
 class SharedStem:
-    """What images and frozen references have of the stem, put together.
+    """Adds the stem's parts for images and for frozen references.
 
     Args:
         layers (Sequence[torch.nn.Module]): The layers that read the image,
             or the features that are anchored.
-        maps (Sequence[torch.Tensor]): What each adds for K references.
-        half (Callable): What a layer makes of images, from layer and images.
-            Defaults to :func:`~mmanchor.functional.residual_half`.
+        maps (Sequence[torch.Tensor]): Each layer's part for K references.
+        half (Callable): Computes a layer's part for images, given layer and
+            images. Defaults to :func:`~mmanchor.functional.residual_half`.
         trunk (Sequence[torch.nn.Module]): See :class:`ImageWork`.
 
     Shape:
@@ -124,23 +124,25 @@ class SharedStem:
         references_per_pass: int,
         work: ImageWork | None = None,
     ) -> list:
-        """Call a function for some references at a time.
+        """Call a function for successive groups of references.
 
         Args:
             images (torch.Tensor): Normalised.
-            function (Callable): Takes rows and k, and goes through the model
+            function (Callable): Called with rows and k; it runs the model
                 once.
-            references_per_pass (int): At most.
-            work (ImageWork, optional): Of these images, which is used and
-                added to. Defaults to None: it ends with this call.
+            references_per_pass (int): The largest size of a group.
+            work (ImageWork, optional): Results for these images, which are
+                used and extended. Defaults to None, which discards them after
+                this call.
 
         Shape:
             - images: (B, C, H, W)
-            - rows: (k B, C, H, W), reference-major; of a model that anchors
-              features (B, C, H, W), whose features become (k B, ...)
+            - rows: (k B, C, H, W), reference-major. If the model anchors
+              features they are (B, C, H, W), and features after the place
+              have k B rows
 
         Returns:
-            list: What the function returned, each time.
+            list: The function's results.
         """
         results = []
         chunks = list(
@@ -169,12 +171,12 @@ class SharedStem:
     def own(
         self, images: torch.Tensor, index: torch.Tensor, function: Callable
     ):
-        """Call a function for images that have one reference each.
+        """Call a function for images with one reference each.
 
         Args:
             images (torch.Tensor): Normalised.
-            index (torch.Tensor): Which of the K is each image's.
-            function (Callable): Takes the images and 1, and goes through the
+            index (torch.Tensor): Each image's reference among the K.
+            function (Callable): Called with the images and 1; it runs the
                 model once.
 
         Shape:
@@ -205,7 +207,7 @@ class SharedStem:
             if last:
                 del work.halves[layer]
             added = maps.to(half.dtype)
-            if last and len(added) == 1:  # nobody needs the half again
+            if last and len(added) == 1:  # the half is not needed again
                 return half.add_(added)
             return (half + added[:, None]).flatten(0, 1)
 
@@ -218,14 +220,14 @@ def make_maps(
     references: torch.Tensor,
     run: Callable | None = None,
 ) -> list[torch.Tensor]:
-    """What each layer of a stem adds for references, in full precision.
+    """Compute each stem layer's part for references, in full precision.
 
     Args:
-        backbone (torch.nn.Module): Or a model: has the layers.
-        stem (Iterable[str]): Their names.
+        backbone (torch.nn.Module): The backbone, or a model with the layers.
+        stem (Iterable[str]): Names of the layers.
         references (torch.Tensor): Normalised.
-        run (Callable, optional): A forward pass. Defaults to None: the
-            backbone's.
+        run (Callable, optional): A forward pass. Defaults to None, which
+            means the backbone's.
 
     Shape:
         - references: (K, C, H, W)

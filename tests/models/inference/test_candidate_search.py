@@ -167,7 +167,7 @@ def test_too_few_candidates_and_no_residuals_are_told():
     with pytest.raises(ValueError, match='6 candidates in the.*has 4 in use'):
         model(images)
     model.reference_bank.fill(image_bytes(M, size=32))
-    with pytest.raises(ValueError, match='checkpoint kept none. Test with'):
+    with pytest.raises(ValueError, match='checkpoint has none. Test with'):
         model(images)
     model.reference_bank.fill_residuals(
         image_bytes(4, size=32).unflatten(0, (2, 2))

@@ -3,30 +3,61 @@
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 SCRIPT = Path(__file__).parents[3] / 'tools/benchmarks/gpu_check.sh'
 
 
-def test_the_script_for_a_card_runs_with_toy_sizes(tmp_path):
+def run_script(folder, **environment):
+    """Its exit status, and by part: exit status and limit in seconds."""
     done = subprocess.run(
-        ['bash', str(SCRIPT), str(tmp_path)],
-        env={**os.environ, 'TOY': '1', 'PYTHON': sys.executable},
+        ['bash', str(SCRIPT), str(folder)],
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=600,
     )
-    parts = [
-        line.partition(': exit ')[::2] for line in done.stdout.splitlines()
-    ]
-    logs = {path.stem: path.read_text() for path in tmp_path.glob('*.log')}
-    assert [(name, ended.split()[0]) for name, ended in parts] == [
-        ('tests', '0'),
-        ('cost-resnet18_8xb16_cifar10', '0'),
-        ('overhead', '0'),
-        ('study-cells', '0'),
-    ], logs
+    parts = {}
+    for line in done.stdout.splitlines():
+        name, ended = line.split(': exit ')
+        words = ended.split()
+        parts[name] = int(words[0]), int(words[-2])
+    return done.returncode, parts
+
+
+def test_the_script_for_a_card_runs_with_toy_sizes(tmp_path):
+    code, parts = run_script(tmp_path, TOY='1', PYTHON=sys.executable)
+    with tarfile.open(tmp_path / 'results.tar.gz') as archive:
+        archive.extractall(tmp_path / 'parts', filter='data')
+    results = tmp_path / 'parts'
+    logs = {path.stem: path.read_text() for path in results.glob('*.log')}
+    assert {name: status for name, (status, _) in parts.items()} == {
+        'tests': 0,
+        'cost-resnet18_8xb16_cifar10': 0,
+        'overhead': 0,
+        'study-cells': 0,
+    }, logs
     assert '1 passed' in logs['tests']
     assert 'head and loss' in logs['overhead']
-    assert list(tmp_path.glob('cost-*/benchmark.json'))
-    assert done.returncode == 0
+    assert list(results.glob('cost-*/benchmark.json'))
+    assert code == 0
+
+
+def test_the_limits_of_all_parts_leave_a_minute_of_twelve(tmp_path):
+    code, parts = run_script(tmp_path, TOY='0', PYTHON='true')
+    assert code == 0
+    cells = [n for n in parts if n.startswith('study-') and n[-1].isdigit()]
+    assert len(parts) == 6 + len(cells) and len(cells) == 8
+    side_by_side = max(parts[name][1] for name in cells)
+    in_turn = sum(
+        limit for name, (_, limit) in parts.items() if name not in cells
+    )
+    assert in_turn + side_by_side <= 660
+
+
+def test_a_part_that_fails_is_in_the_exit_status_and_stops_no_other(tmp_path):
+    code, parts = run_script(tmp_path, TOY='1', PYTHON='false')
+    assert code == 1
+    assert [status for status, _ in parts.values()] == [1] * 4
+    assert 'overhead: exit 1' in (tmp_path / 'summary.txt').read_text()
