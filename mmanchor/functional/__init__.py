@@ -10,6 +10,7 @@ from .anchoring import (
     draw_partners,
     fold,
 )
+from .conformal import conformal_scores, conformal_threshold
 from .draws import check_seed, draw_generator
 from .folding import (
     reference_map,
@@ -35,7 +36,11 @@ from .stem import (
     widen_layer,
     widen_stem,
 )
-from .temperature import fit_temperature
+from .temperature import (
+    VectorScaling,
+    fit_temperature,
+    fit_vector_scaling,
+)
 from .transduction import best_candidates, pair_norms
 from .uncertainty import (
     anchor_score,
@@ -55,6 +60,7 @@ __all__ = [
     'MaskedTarget',
     'ReferredImages',
     'RowMask',
+    'VectorScaling',
     'anchor',
     'anchor_batch',
     'anchor_score',
@@ -68,6 +74,8 @@ __all__ = [
     'check_same_size',
     'check_seed',
     'check_uncertainty',
+    'conformal_scores',
+    'conformal_threshold',
     'draw_generator',
     'draw_mask',
     'draw_partners',
@@ -75,6 +83,7 @@ __all__ = [
     'find_place',
     'find_stem',
     'fit_temperature',
+    'fit_vector_scaling',
     'fold',
     'inflate',
     'max_logit',
