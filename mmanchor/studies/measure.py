@@ -158,7 +158,8 @@ def record_of(rows: list[dict], scale: bool = True) -> dict:
         1 where none could be fitted, and ``temperature_scaled`` with
         ``clean`` and ``shifts`` again.
     """
-    row, scaled = rows[0], rows[-1]
+    row = rows[0]
+    scaled = rows[1] if row['temperature'] else row
     temperature = row['temperature'] or dict(temperature=1.0)
     after = (
         {}

@@ -1,10 +1,14 @@
 """What a suite finds of one model."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
+from ..evaluation.saved_fits import read_fits, save_fit
 from .alexnet import set_for_mce
+from .candidates import Candidate
+from .ensembles import EnsembleCandidate
 from .fingerprints import is_there
 from .passes import Passes
 from .spec import SuiteSet
@@ -16,7 +20,9 @@ from .summary import (
     smooth_ece_over_sets,
     summarise_shift,
 )
-from .temperature_file import save_temperature
+
+# what is fitted: what the results and the file beside the checkpoint say
+KEYS = dict(temperature=('temperature',), vector_scaling=('weight', 'bias'))
 
 
 class CandidateRun:
@@ -39,16 +45,13 @@ class CandidateRun:
         self.images: dict[str, np.ndarray] = {}
 
     def rows(self) -> list[dict]:
-        """What the results say of the model; once more with a temperature.
+        """What the results say of the model, and of it with scaled logits.
 
         Returns:
             list[dict]: ``name``, what :meth:`Candidate.describe` gives,
             ``clean``, ``shifts``, ``ood``, and so on.
         """
-        fitted = self.passes.fit_temperature()
-        if fitted:
-            self.passes.temperatures = (1.0, fitted['temperature'])
-            save_temperature(self.candidate, fitted)
+        self.passes.fit()
         clean = self.passes.over(self.passes.clean, scored=True)
         self.images = clean[0]['images'] if clean else {}
         self.done(1)
@@ -56,22 +59,28 @@ class CandidateRun:
         ood = {one.name: self._ood(one, clean) for one in self.suite.ood}
         rows = [
             self._row(i, clean, shifts, ood)
-            for i in range(len(self.passes.temperatures))
+            for i in range(len(self.passes.fits))
         ]
-        if fitted:
-            after = rows[-1]['clean'] if len(rows) > 1 else None
-            rows[0]['temperature'] = dict(
-                fitted,
+        for fit, row in zip(self.passes.fits[1:], rows[1:]):
+            kind = next(kind for kind in KEYS if KEYS[kind][0] in fit.facts)
+            found = dict(
+                {key: fit.facts[key] for key in KEYS[kind]},
+                num_images=self.passes.num_held_out,
+                share=self.suite.held_out.share,
+                seed=self.suite.held_out.seed,
+            )
+            _save_beside(self.candidate, kind, found)
+            rows[0][kind] = dict(
+                found,
                 before=rows[0]['clean'] and rows[0]['clean']['figures'],
-                after=after and after['figures'],
+                after=row['clean'] and row['clean']['figures'],
             )
         return rows
 
     def _row(self, i: int, clean, shifts, ood) -> dict:
-        """What is said with one of the temperatures."""
-        name = self.candidate.name
-        if i:
-            name += f', T = {self.passes.temperatures[i]:.2f}'
+        """What is said with logits that are scaled in one of the ways."""
+        fit = self.passes.fits[i]
+        name = self.candidate.name + fit.suffix
         shifts = {
             key: summarise_shift({of: cell[i] for of, cell in cells.items()})
             for key, cells in shifts.items()
@@ -81,8 +90,13 @@ class CandidateRun:
         return dict(
             name=name,
             **self.candidate.describe(),
-            logits_divided_by=self.passes.temperatures[i],
+            logits_divided_by=fit.scaling
+            if isinstance(fit.scaling, float)
+            else None,
             temperature=None,
+            vector_scaling=None,
+            prediction_sets=fit.facts.get('prediction_sets'),
+            abstention=fit.facts.get('abstention'),
             clean=clean
             and dict(
                 name=self.suite.clean.name,
@@ -158,3 +172,18 @@ class CandidateRun:
             if name in outside
             and np.ptp(np.concatenate([inside[name], outside[name]])) > 0
         }
+
+
+def _save_beside(candidate: Candidate, kind: str, found: dict) -> None:
+    """Write what was fitted beside the checkpoint, where that is possible.
+
+    An ensemble has no checkpoint of its own, and a folder may be read-only:
+    what was fitted is in the results as well.
+    """
+    if isinstance(candidate, EnsembleCandidate):
+        return
+    where = (candidate.checkpoint, candidate.sha256, kind)
+    how = candidate.how or 'plain'
+    if read_fits(*where).get(how) != found:
+        with suppress(OSError, ValueError):
+            save_fit(*where, how, found)

@@ -20,6 +20,7 @@ from ..evaluation.metrics.per_image import (
 from ..evaluation.metrics.predicted_batch import PredictedBatch
 from ..utils.transfer import copy_to_device
 from .candidates import Ready
+from .held_out import HeldOutFit, scaled
 from .images import ImageBatches
 from .model_scores import FeatureScores, ModelFields, find_suite_score
 from .predict import predict_batch
@@ -84,7 +85,7 @@ def measure(
     ready: Ready,
     batches: ImageBatches,
     device: str,
-    temperatures: Sequence[float] = (1.0,),
+    fits: Sequence[HeldOutFit] = (HeldOutFit(),),
     figures: bool = True,
     scores: Sequence[str] = (),
     kept_classes: Sequence[int] | None = None,
@@ -104,9 +105,9 @@ def measure(
         ready (Ready): The model.
         batches (ImageBatches): The images.
         device (str): Where the model is.
-        temperatures (Sequence[float]): What logits are divided by before
-            probabilities are made from them; each has its own figures.
-            Defaults to 1 alone.
+        fits (Sequence[HeldOutFit]): How probabilities are made from logits;
+            each has its own figures. Defaults to the softmax of logits as
+            they are.
         figures (bool): Whether images have labels to compare with. Defaults
             to True.
         scores (Sequence[str]): Anomaly scores to keep. Defaults to none.
@@ -119,13 +120,13 @@ def measure(
             reference alone, too, where a model has several for every image.
             Defaults to False.
         keep_images (bool): Whether to keep what is said of each image, at the
-            first temperature. Defaults to False.
+            first of ``fits``. Defaults to False.
         feature_scores (dict, optional): Fitted scores of features, by name;
             those among ``scores`` are kept. Defaults to none.
         report (Callable): Told of the number of images, batch by batch.
 
     Returns:
-        list[Measured]: One a temperature.
+        list[Measured]: One for each of ``fits``.
 
     Raises:
         ValueError: There is no image, the model has another number of classes
@@ -142,8 +143,12 @@ def measure(
     wanted = {name: find_suite_score(name) for name in scores}
     more_fields = ModelFields(ready.model, scores, feature_scores)
     metrics: dict[str, PerImageMetric] = {}
-    rows: list[dict[str, list]] = [{} for _ in temperatures]
+    rows: list[dict[str, list]] = [{} for _ in fits]
     kept_answers, kept_images, start = [], [], 0
+
+    def of_fit(fit: HeldOutFit) -> dict[str, PerImageMetric]:
+        return fit.metrics if figures else {}
+
     for images in batches:
         batch = slice(start, start + len(images))
         labels = copy_to_device(batches.labels[batch], device)
@@ -162,14 +167,14 @@ def measure(
             kept_answers.append(answer)
         if keep_images:
             kept_images.append(_of_each_image(fields, labels, kept))
-        for temperature, columns in zip(temperatures, rows):
-            if temperature != 1:
-                fields['pred_score'] = (answer / temperature).softmax(1)
+        for fit, columns in zip(fits, rows):
+            logits = scaled(answer, fit.scaling)
+            if fit.scaling != 1.0:
+                fields['pred_score'] = logits.softmax(1)
             batch = PredictedBatch(
-                dict(fields, answer=answer / temperature, gt_label=labels),
-                kept,
+                dict(fields, answer=logits, gt_label=labels), kept
             )
-            for name, metric in metrics.items():
+            for name, metric in {**metrics, **of_fit(fit)}.items():
                 columns.setdefault(name, []).append(metric.rows_of(batch))
             for name, score in wanted.items():
                 if score.field in batch:
@@ -180,7 +185,10 @@ def measure(
                     columns.setdefault(f'score {name}', []).append(column)
         report(len(images))
     answers = torch.cat(kept_answers) if kept_answers else None
-    found = [_finish(metrics, columns, answers) for columns in rows]
+    found = [
+        _finish({**metrics, **of_fit(fit)}, columns, answers)
+        for fit, columns in zip(fits, rows)
+    ]
     if keep_images:
         columns = {
             name: np.concatenate([part[name] for part in kept_images])
@@ -222,6 +230,7 @@ def _finish(metrics, columns, answers) -> Measured:
     for name, metric in metrics.items():
         found.update(metric.of_rows(whole[name]))
         found.update(_interval(name, whole[name], found))
+        found.update(_ends(metric.intervals(whole[name])))
     reliability = _bins(whole['CalibrationError']) if metrics else {}
     scores = {}
     for name, column in whole.items():
@@ -241,8 +250,14 @@ def _interval(name: str, rows: torch.Tensor, figures: dict) -> dict:
         ends = normal_interval(rows[:, 0])
     else:
         return {}
+    return _ends({figure: ends and (scale * ends[0], scale * ends[1])})
+
+
+def _ends(intervals: dict) -> dict:
+    """Of each figure the ends of its interval, None where there is none."""
     return {
-        figure + end: ends and scale * ends[i]
+        figure + end: ends and ends[i]
+        for figure, ends in intervals.items()
         for i, end in enumerate((LOW, HIGH))
     }
 

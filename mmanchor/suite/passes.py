@@ -9,13 +9,18 @@ import torch
 from ..checkpoints.model_loading import check_classes
 from ..datasets import CorruptedArrays
 from ..evaluation.feature_scores import FEATURE_SCORES
-from ..functional import fit_temperature
 from ..utils.provenance import commit, versions
 from .cache import Parts
 from .candidates import Candidate, Ready
 from .corrupted_sets import clean_mask
 from .failures import Troubles
 from .fingerprints import stamp_of
+from .held_out import (
+    HeldOutAnswers,
+    HeldOutFit,
+    fit_held_out,
+    of_images,
+)
 from .images import ImageBatches
 from .measure import measure
 from .model_scores import FeatureScores, can_have
@@ -43,8 +48,9 @@ class Passes:
         report (Callable): Told what is measured, and how much of it is done.
 
     Attributes:
-        temperatures (tuple[float]): What logits are divided by; each has
-            figures of its own.
+        fits (list[HeldOutFit]): How probabilities are made from logits; each
+            has figures of its own.
+        num_held_out (int): Images that they are fitted on.
     """
 
     def __init__(
@@ -59,7 +65,8 @@ class Passes:
         self.suite, self.candidate = suite, candidate
         self.parts, self.settings = parts, settings
         self.troubles, self.report = troubles, report
-        self.temperatures: tuple[float, ...] = (1.0,)
+        self.fits = [HeldOutFit()]
+        self.num_held_out = 0
 
     @cached_property
     def ready(self) -> Ready | None:
@@ -110,23 +117,35 @@ class Passes:
         """The clean set."""
         return next(self.suite.clean.cells())
 
-    def fit_temperature(self) -> dict | None:
-        """On the clean images that are held out; None where none is asked."""
-        if not self.settings.temperature:
-            return None
+    def fit(self) -> None:
+        """Fit what settings ask for on the clean images that are held out."""
+        if not self.settings.holds_out:
+            return
         settings = self._settings(self.clean, held_out=True)
-        name = 'temperature'
+        name = 'held out'
         found = self.parts.get(name, settings)
         if found is None and self.ready is not None:
             found = self.troubles.attempt(
                 self.candidate.name,
                 self.clean.name,
-                lambda: self._fit(name, settings),
-                'temperature on ',
+                lambda: self._answer_held_out(name, settings),
+                'held-out images of ',
             )
-        return found and found[0]
+        if found is None:
+            return
+        answers = HeldOutAnswers(
+            *(torch.from_numpy(found[1][key]) for key in ('answers', 'labels'))
+        )
+        self.num_held_out = len(answers.labels)
+        self.fits = fit_held_out(
+            answers,
+            self.settings,
+            lambda what, function: self.troubles.attempt(
+                self.candidate.name, self.clean.name, function, f'{what} on '
+            ),
+        )
 
-    def _fit(self, name: str, settings: dict) -> tuple:
+    def _answer_held_out(self, name: str, settings: dict) -> tuple:
         batches = self.batches(self.clean, held_out=True)
         (found,) = measure(
             self.ready,
@@ -137,15 +156,12 @@ class Passes:
             keep_answers=True,
             report=self._reporter(batches, self.clean),
         )
-        temperature = fit_temperature(found.answers, batches.labels)
-        result = dict(
-            temperature=temperature,
-            num_images=len(batches),
-            share=self.suite.held_out.share,
-            seed=self.suite.held_out.seed,
+        result = dict(num_images=len(batches))
+        arrays = dict(
+            answers=found.answers.cpu().numpy(), labels=batches.labels.numpy()
         )
-        self.parts.keep(name, settings, result)
-        return result, {}
+        self.parts.keep(name, settings, result, arrays)
+        return result, arrays
 
     def over(
         self,
@@ -165,7 +181,7 @@ class Passes:
                 images are taken. Defaults to those the set says.
 
         Returns:
-            list[dict] | None: For each temperature ``figures``,
+            list[dict] | None: For each of ``fits`` ``figures``,
             ``reliability``, ``scores``, ``num_images``, ``kept_classes``;
             and, where both scores and figures are asked for, ``images`` with
             the first: see :class:`~mmanchor.suite.measure.Measured`, with the
@@ -176,7 +192,7 @@ class Passes:
         def with_scores(scores: tuple[str, ...]) -> dict:
             return self._settings(
                 cell,
-                temperatures=self.temperatures,
+                fits=of_images(self.fits),
                 scores=scores,
                 fit_share=self.settings.fit_share,
                 figures=figures,
@@ -208,19 +224,19 @@ class Passes:
         if found is None:
             return None
         result, arrays = found
-        for i, one in enumerate(result['temperatures']):
+        for i, one in enumerate(result['fits']):
             one.update({key: result[key] for key in _OF_SET})
             one['scores'] = {
                 key.partition(' ')[2]: values
                 for key, values in arrays.items()
                 if key.startswith(f'{i} ')
             }
-        result['temperatures'][0]['images'] = {
+        result['fits'][0]['images'] = {
             key.partition(' ')[2]: values
             for key, values in arrays.items()
             if key.startswith('images ')
         }
-        return result['temperatures']
+        return result['fits']
 
     def _measure(self, name, settings, cell, figures, kept) -> tuple:
         batches = self.batches(cell, kept)
@@ -228,7 +244,7 @@ class Passes:
             self.ready,
             batches,
             self.settings.device,
-            self.temperatures,
+            self.fits,
             figures,
             settings['scores'],
             kept,
@@ -241,7 +257,7 @@ class Passes:
         result = dict(
             num_images=len(batches),
             kept_classes=batches.kept_classes,
-            temperatures=[
+            fits=[
                 dict(figures=one.figures, reliability=one.reliability)
                 for one in found
             ],
@@ -292,7 +308,7 @@ class Passes:
             )
         rows = np.arange(len(batches))
         # corrupted arrays are the clean images, in their order
-        if self.settings.temperature and (
+        if self.settings.holds_out and (
             cell == self.clean or isinstance(batches.dataset, CorruptedArrays)
         ):
             mask = (
@@ -335,7 +351,7 @@ class Passes:
             cell=repr(cell),
             is_cropped=cell.is_cropped,
             stamp=stamp_of(cell),
-            left_out=held_out if self.settings.temperature else None,
+            left_out=held_out if self.settings.holds_out else None,
             batch_size=self.settings.batch_size,
             amp=self.settings.amp,
             single_references=self.settings.single_references,

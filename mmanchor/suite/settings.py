@@ -36,6 +36,15 @@ class Settings:
             K references alone as well. Defaults to False.
         fit_share (float): Of the training images, on whose features scores
             such as ``'KNN'`` are fitted. Defaults to 0.1.
+        vector_scaling (bool): Whether to fit a weight and a bias of each
+            class on held-out images, and report with them too. Defaults to
+            False.
+        coverage (float, optional): How often prediction sets, fitted on
+            held-out images, are to hold the label. Defaults to None: there
+            are none.
+        max_error (float, optional): What the error of trusted answers is to
+            be at most, by a threshold that is found on held-out images.
+            Defaults to None: there is none.
 
     Raises:
         ImportError: A score is one of pytorch-ood's, which is not installed.
@@ -51,6 +60,9 @@ class Settings:
     mce: bool = False
     single_references: bool = False
     fit_share: float = 0.1
+    vector_scaling: bool = False
+    coverage: float | None = None
+    max_error: float | None = None
 
     def __post_init__(self):
         for name in ('batch_size', 'workers'):
@@ -64,5 +76,22 @@ class Settings:
                 'Expected --fit-share to be above 0 and at most 1, but got '
                 f'{self.fit_share}. Change it.'
             )
+        for name in ('coverage', 'max_error'):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise ValueError(
+                    f'Expected --{name.replace("_", "-")} to be between 0 and '
+                    f'1, but got {value}. Change it.'
+                )
         for name in self.scores:
             find_suite_score(name)
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether some of the clean images are fitted on, and left out."""
+        return (
+            self.temperature
+            or self.vector_scaling
+            or self.coverage is not None
+            or self.max_error is not None
+        )

@@ -12,6 +12,7 @@ from PIL import Image
 from test_same_as_runner import in_runner, in_suite
 
 from mmanchor.suite.candidates import Candidate
+from mmanchor.suite.held_out import HeldOutFit
 from mmanchor.suite.images import ImageBatches
 from mmanchor.suite.measure import measure
 from mmanchor.suite.predict import predict_batch
@@ -140,7 +141,11 @@ def test_a_label_that_is_not_kept(of):
 
 @pytest.mark.parametrize('word', ['standard', 'anchored'])
 def test_a_temperature_divides_logits(of, ready, word):
-    one, two = of(word=word, temperatures=(1.0, 2.0), scores=('msp', 'energy'))
+    one, two = of(
+        word=word,
+        fits=(HeldOutFit(), HeldOutFit(2.0)),
+        scores=('msp', 'energy'),
+    )
     logits, labels = (
         of(word=word, keep_answers=True)[0].answers,
         answers_of(ready(), Cell('digits', DIGITS))[1],

@@ -13,6 +13,7 @@ from .accuracy_tables import (
     severity_tables,
 )
 from .calibration_tables import calibration_tables, temperature_table
+from .decision_tables import decision_tables, promises
 from .html import Block, Page, Section, facts_block, figure_block, table_blocks
 from .markdown import CAPTIONS
 from .ood_tables import ood_tables
@@ -88,6 +89,7 @@ def suite_page(
                 tables(*calibration, temperature_table(results))
                 + draw('reliability'),
             ),
+            Section('Decisions', decisions(results)),
             Section(
                 'Anomaly rejection',
                 tables(*ood_tables(results, True)) + draw('ood'),
@@ -190,6 +192,20 @@ def summary(results: dict) -> list[str]:
             f'{"; ".join(costs)}.'
         )
     return found
+
+
+def decisions(results: dict) -> list[Block]:
+    """Prediction sets and abstention, and where they fail.
+
+    Args:
+        results (dict): See ``results.json``.
+    """
+    tables = [
+        one for one in decision_tables(results, True) if not one.is_empty()
+    ]
+    texts = promises(results)
+    shown = [Block('list', content=dict(texts=texts))] if texts else []
+    return shown + table_blocks(tables)
 
 
 def _scaled(interval, scale: float):

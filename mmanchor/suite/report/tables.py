@@ -9,6 +9,7 @@ from .accuracy_tables import (
     severity_tables,
 )
 from .calibration_tables import calibration_tables, temperature_table
+from .decision_tables import decision_tables
 from .long_csv import csv_text
 from .markdown import report
 from .ood_tables import ood_tables
@@ -30,6 +31,7 @@ def all_tables(results: dict, intervals: bool = False) -> list[Table]:
         *severity_tables(results, intervals),
         *calibration_tables(results, intervals),
         temperature_table(results),
+        *decision_tables(results, intervals),
         *ood_tables(results, intervals),
         *reference_tables(results, intervals),
     ]
