@@ -19,6 +19,8 @@ class PredictionSetMetric(PerImageMetric):
         sets (PredictionSets): What :func:`fit_prediction_sets` found.
     """
 
+    default_prefix = 'sets'
+
     def __init__(self, sets: PredictionSets):
         super().__init__()
         self.sets = sets

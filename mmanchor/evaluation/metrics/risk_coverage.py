@@ -113,6 +113,8 @@ class SelectiveError(TopLabelMetric):
         ValueError: It is a threshold of spreads.
     """
 
+    default_prefix = 'selective'
+
     def __init__(self, threshold: Threshold):
         super().__init__()
         if threshold.by != 'confidence':
