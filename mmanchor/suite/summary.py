@@ -6,6 +6,7 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 
+from ..engine.batch_figure import number_of_bins
 from ..evaluation.confidence_intervals import auroc_interval
 from ..evaluation.metrics.anomaly_rejection import anomaly_rejection
 from ..evaluation.metrics.corruption_error import mean_corruption_error
@@ -14,7 +15,6 @@ from .spec import GROUPS, SuiteSet
 
 Figures = dict[str, float | None]
 ROC_POINTS = 101
-HISTOGRAM_BINS = 40
 # of an anomaly score on a set, or the mean over sets
 REJECTION = ('auroc', 'auroc_low', 'auroc_high', 'aupr', 'fpr95')
 
@@ -167,7 +167,9 @@ def compare_scores(inside: np.ndarray, outside: np.ndarray) -> dict:
     tpr = [float((outside >= one).mean()) for one in thresholds]
     low, high = np.quantile(both, [0.005, 0.995])
     edges = np.linspace(
-        low, high if high > low else low + 1, HISTOGRAM_BINS + 1
+        low,
+        high if high > low else low + 1,
+        number_of_bins(min(len(inside), len(outside))) + 1,
     )
     counts = [
         np.histogram(side.clip(edges[0], edges[-1]), edges)[0].tolist()

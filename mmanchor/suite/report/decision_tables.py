@@ -15,8 +15,8 @@ from .table import Table, number, with_interval
 
 BROKEN = ' ✗'  # after a figure that is not what was asked for
 Figures = dict[str, float | None]
-# of a model the figures on one set of images
-Place = tuple[str, Callable[[dict], Figures]]
+# the name of a set, a severity, and of a model the figures on its images
+Place = tuple[str, str | None, Callable[[dict], Figures]]
 
 
 def decision_tables(results: dict, intervals: bool = False) -> list[Table]:
@@ -66,8 +66,8 @@ asked for on clean images (50.0 %).']
                     f'at least as often as the {100 * sets["coverage"]:g} % '
                     'asked for',
                     [
-                        (title, figures(model).get(f'{method}_coverage'))
-                        for title, figures in places
+                        (*of, figures(model).get(f'{method}_coverage'))
+                        for *of, figures in places
                         if _falls_short(figures(model), method, sets)
                     ],
                 )
@@ -77,14 +77,14 @@ asked for on clean images (50.0 %).']
             found.append(
                 _sentence(
                     f'Of the answers of {model["name"]} that its threshold '
-                    'trusts',
+                    'trusts,',
                     f'more than the {100 * threshold["max_error"]:g} % asked '
                     'for are wrong',
                     f'no more than the {100 * threshold["max_error"]:g} % '
                     'asked for are wrong',
                     [
-                        (title, trusted_error(figures(model)))
-                        for title, figures in places
+                        (*of, trusted_error(figures(model)))
+                        for *of, figures in places
                         if _is_above(figures(model), threshold)
                     ],
                 )
@@ -95,11 +95,24 @@ asked for on clean images (50.0 %).']
 def _sentence(subject: str, broken: str, holds: str, where: list) -> str:
     if not where:
         return f'{subject} {holds}, as far as these images can tell.'
-    parts = [f'{title} ({number(100 * value)} %)' for title, value in where]
-    last = f' and {parts.pop()}' if len(parts) > 1 else ''
-    if subject.startswith('Of the answers'):
-        return f'{subject}, {broken} on {", ".join(parts)}{last}.'
-    return f'{subject} {broken} on {", ".join(parts)}{last}.'
+    by_set: dict[str, list[str]] = {}
+    for name, severity, value in where:
+        shown = f'({number(100 * value)} %)'
+        by_set.setdefault(name, []).append(
+            shown if severity is None else f'{severity} {shown}'
+        )
+    parts = [
+        f'{name} {shown[0]}'
+        if shown[0].startswith('(')
+        else f'{name} at severity {_in_words(shown)}'
+        for name, shown in by_set.items()
+    ]
+    return f'{subject} {broken} on {_in_words(parts)}.'
+
+
+def _in_words(parts: list[str]) -> str:
+    *others, last = parts
+    return f'{", ".join(others)} and {last}' if others else last
 
 
 def trusted_error(figures: Figures) -> float | None:
@@ -137,22 +150,28 @@ def _is_above(figures: Figures, threshold: dict) -> bool:
 
 def _places(results: dict) -> list[Place]:
     """Clean images, each severity of corrupted sets, and other shifts."""
-    found: list[Place] = [('clean images', clean)]
+    found: list[Place] = [('clean images', None, clean)]
     corrupted = corrupted_sets(results)
     for name in names_of(results, 'shifts'):
         if name not in corrupted:
-            found.append((name, lambda model, n=name: _mean(model, n)))
+            found.append((name, None, lambda model, n=name: _mean(model, n)))
             continue
         for one in severities_of(results, name):
             found.append(
                 (
-                    f'{name}, severity {one}',
+                    name,
+                    one,
                     lambda model, n=name, s=one: (
                         (shift(model, n).get('by_severity') or {}).get(s) or {}
                     ),
                 )
             )
     return found
+
+
+def _title(place: Place) -> str:
+    name, severity, _ = place
+    return name if severity is None else f'{name}, severity {severity}'
 
 
 def _mean(model: dict, name: str) -> Figures:
@@ -168,7 +187,7 @@ def _set_tables(results: dict, intervals: bool) -> Iterator[Table]:
     if not rows:
         return
     places = _places(results)
-    header = ['model', 'sets', *(title for title, _ in places)]
+    header = ['model', 'sets', *map(_title, places)]
     asked = sorted({100 * sets['coverage'] for *_, sets in rows})
     held_out = sorted({sets['num_images'] for *_, sets in rows})
     yield Table(
@@ -186,7 +205,7 @@ def _set_tables(results: dict, intervals: bool) -> Iterator[Table]:
                 *(
                     _cell(figures(model), f'{method}_coverage', 100, intervals)
                     + BROKEN * _falls_short(figures(model), method, sets)
-                    for _, figures in places
+                    for *_, figures in places
                 ),
             ]
             for model, method, sets in rows
@@ -205,7 +224,7 @@ def _set_tables(results: dict, intervals: bool) -> Iterator[Table]:
                 method.upper(),
                 *(
                     _cell(figures(model), f'{method}_size', 1, intervals, 2)
-                    for _, figures in places
+                    for *_, figures in places
                 ),
             ]
             for model, method, _ in rows
@@ -223,7 +242,7 @@ def _trust_tables(results: dict, intervals: bool) -> Iterator[Table]:
     if not rows:
         return
     places = _places(results)
-    header = ['model', *(title for title, _ in places)]
+    header = ['model', *map(_title, places)]
     asked = sorted({100 * threshold['max_error'] for _, threshold in rows})
     values = '; '.join(
         f'{model["name"]} from {threshold["value"]:.4g}'
@@ -243,7 +262,7 @@ def _trust_tables(results: dict, intervals: bool) -> Iterator[Table]:
                 *(
                     _error_cell(figures(model))
                     + BROKEN * _is_above(figures(model), threshold)
-                    for _, figures in places
+                    for *_, figures in places
                 ),
             ]
             for model, threshold in rows
@@ -258,7 +277,7 @@ def _trust_tables(results: dict, intervals: bool) -> Iterator[Table]:
                 model['name'],
                 *(
                     _cell(figures(model), 'trusted', 100, intervals)
-                    for _, figures in places
+                    for *_, figures in places
                 ),
             ]
             for model, _ in rows

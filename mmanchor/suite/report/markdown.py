@@ -16,7 +16,12 @@ CAPTIONS = {
     'confidence underneath; of corrupted sets, all images together',
     'ood': 'Anomaly scores of images in and out of distribution, and how '
     'well they tell them apart',
-    'spread-and-error': 'Error against the spread of logits over references',
+    'spread-and-error': 'Error against the spread of logits over references; '
+    'a point is a set, or a kind and severity of one. ρ is the rank '
+    'correlation of both (Spearman) over the points, with a 95 % interval as '
+    'if they were independent: near 1, images on which references disagree '
+    'more are answered less well, so that the spread warns of errors; near 0 '
+    'or below, it does not',
 }
 
 

@@ -89,7 +89,7 @@ def suite_page(
                 tables(*calibration, temperature_table(results))
                 + draw('reliability'),
             ),
-            Section('Decisions', decisions(results)),
+            Section('Prediction sets and abstaining', decisions(results)),
             Section(
                 'Anomaly rejection',
                 tables(*ood_tables(results, True)) + draw('ood'),

@@ -173,7 +173,7 @@ def _answer(found, i: int, images: TestImages) -> Picture:
     lines = [
         f'label: {label}',
         f'answer: {answer}{"" if label == answer else " (wrong)"}',
-        f'confidence: {100 * found["confidence"][i]:.1f} %',
+        f'confidence: {100 * found["confidence"][i]:.1f}\u00a0%',
     ]
     if 'spread' in found and 'reference_predicted' in found:
         lines.append(f'spread: {found["spread"][i]:.3f}')
@@ -208,13 +208,14 @@ def reference_pairs(
             answer = class_name(
                 images.classes, int(found['reference_predicted'][i, k])
             )
+            share = 100 * found['reference_confidence'][i, k]
             row.append(
                 encode(
                     reference,
                     f'reference {k + 1}',
                     [
                         f'with reference {k + 1}: {answer}',
-                        f'{100 * found["reference_confidence"][i, k]:.1f} %',
+                        f'confidence: {share:.1f}\u00a0%',
                     ],
                 )
             )

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ...evaluation.confidence_intervals import rank_correlation
 from .figure_style import MARKERS, label, new_figure
 from .reading import clean, figure_of, names_of, shift
 
@@ -74,7 +76,7 @@ def spread_figure(results: dict) -> Figure | None:
                 **POINT if name else CLEAN,
             )
         axes.set_title(label(model['name'], 32))
-        axes.set_xlabel('mean spread of logits')
+        axes.set_xlabel('mean spread of logits' + _correlation(points))
         axes.grid(alpha=0.3)
         axes.set_ylim(bottom=0)
     for axes in panels[len(found) :]:
@@ -91,6 +93,15 @@ def spread_figure(results: dict) -> Figure | None:
         degrees += blanks
     figure.legend(handles=sets + degrees, loc='outside lower center', ncols=2)
     return figure
+
+
+def _correlation(points: list[tuple]) -> str:
+    """Rank correlation of spread and error, in a line of its own."""
+    found = rank_correlation(*np.array([point[:2] for point in points]).T)
+    if found is None:
+        return ''
+    rho, low, high = found
+    return f'\nρ = {rho:.2f} [{low:.2f}, {high:.2f}]'
 
 
 def _points(model: dict, names: list[str]) -> Iterator[tuple]:

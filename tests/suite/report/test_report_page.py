@@ -269,11 +269,11 @@ def test_a_page_says_where_sets_and_trusted_answers_fail():
     results = with_decisions(0.96, 0.7)
     assert promises(results) == [
         'Prediction sets (RAPS) of standard hold the label less often than '
-        'the 90 % asked for on CIFAR-10-C, severity 4 (70.0 %) and '
-        'CIFAR-10-C, severity 5 (70.0 %).',
+        'the 90 % asked for on CIFAR-10-C at severity 4 (70.0 %) and 5 '
+        '(70.0 %).',
         'Of the answers of standard that its threshold trusts, more than the '
-        '5 % asked for are wrong on CIFAR-10-C, severity 4 (30.0 %) and '
-        'CIFAR-10-C, severity 5 (30.0 %).',
+        '5 % asked for are wrong on CIFAR-10-C at severity 4 (30.0 %) and 5 '
+        '(30.0 %).',
     ]
     page = Reader(render(suite_page(results, ())))
     assert set(promises(results)) <= set(page.texts)

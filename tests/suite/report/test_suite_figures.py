@@ -6,10 +6,12 @@ from helpers.suite_results import KINDS, NAMES, fake_results
 from matplotlib import rc_context, style
 from matplotlib.colors import to_hex
 
+from mmanchor.evaluation.confidence_intervals import rank_correlation
 from mmanchor.suite.report import drawing
 from mmanchor.suite.report.drawing import all_figures, draw_all
 from mmanchor.suite.report.figure_style import COLOURS, STYLE, label
 from mmanchor.suite.report.heat_map import heat_map
+from mmanchor.suite.report.markdown import CAPTIONS
 from mmanchor.suite.report.ood_figure import ood_figure
 from mmanchor.suite.report.reliability_figure import reliability_figures
 from mmanchor.suite.report.severity_figure import severity_figure
@@ -218,6 +220,22 @@ def test_spread_has_a_point_for_each_cell():
         == 1 + 5 + 1
     )
     assert spread_figure(fake_results(2)) is None  # K = 1
+
+
+def test_spread_says_how_well_it_ranks_errors():
+    results = fake_results(3)
+    (axes,) = panels(spread_figure(results))
+    spread, error = np.concatenate(
+        [np.stack(line.get_data()) for line in axes.lines], axis=1
+    )
+    rho, low, high = rank_correlation(spread, error)
+    text = f'ρ = {rho:.2f} [{low:.2f}, {high:.2f}]'
+    assert axes.get_xlabel() == f'mean spread of logits\n{text}'
+    assert 'ρ is the rank correlation' in CAPTIONS['spread-and-error']
+    model = results['models'][2]
+    model['shifts'] = {}
+    (axes,) = panels(spread_figure(results))
+    assert axes.get_xlabel() == 'mean spread of logits'
 
 
 def test_long_names_are_wrapped_and_no_math():
