@@ -4,6 +4,7 @@ from .hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from .hooks.batch_image_hook import BatchImageHook
 from .hooks.channels_last_hook import ChannelsLastHook
 from .hooks.k_reference_hook import KReferenceHook
+from .hooks.perturb_reference_weights_hook import PerturbReferenceWeightsHook
 from .hooks.reproducible_run_hook import ReproducibleRunHook
 from .hooks.stem_distance_hook import StemDistanceHook
 from .hooks.stop_on_signal_hook import StopOnSignalHook
@@ -13,6 +14,7 @@ __all__ = [
     'BatchImageHook',
     'ChannelsLastHook',
     'KReferenceHook',
+    'PerturbReferenceWeightsHook',
     'ReproducibleRunHook',
     'StemDistanceHook',
     'StopOnSignalHook',

@@ -189,6 +189,8 @@ def see_batch(
             if references.dim() == 1:  # which of the images they are
                 references = images[references]
             residuals = images - references
+            if combined.augmented is not None:
+                references = combined.augmented
             if combined.mask is not None:
                 rows = combined.mask[:, None, None, None]
                 references = references.masked_fill(rows, 0)

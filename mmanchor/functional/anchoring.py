@@ -25,6 +25,9 @@ class ReferredImages(NamedTuple):
             image's reference; or (B, C, H, W), normalised.
         mask (torch.Tensor, optional): (B,), bool: whose reference is blanked.
             Defaults to None: nobody's.
+        augmented (torch.Tensor, optional): (B, C, H, W), normalised: what the
+            network is shown as each image's reference, while the residual is
+            taken to the reference itself. Defaults to None: the reference.
 
     Example:
         >>> inputs = ReferredImages(
@@ -37,19 +40,26 @@ class ReferredImages(NamedTuple):
     images: torch.Tensor
     references: torch.Tensor
     mask: torch.Tensor | None = None
+    augmented: torch.Tensor | None = None
 
     def without_images(self) -> 'ReferredImages':
         """What :meth:`anchor` needs, and no more."""
         references = self.references
         if references.dim() > 1:
             references = references[:0]
-        return ReferredImages(self.images[:0], references, self.mask)
+        augmented = None if self.augmented is None else self.augmented[:0]
+        return ReferredImages(
+            self.images[:0], references, self.mask, augmented
+        )
 
     def rows(self) -> torch.Tensor:
         """What the network has to compute features of: each image once."""
-        if self.references.dim() == 1:
-            return self.images
-        return torch.cat([self.images, self.references])
+        rows = [self.images]
+        if self.references.dim() > 1:
+            rows.append(self.references)
+        if self.augmented is not None:
+            rows.append(self.augmented)
+        return rows[0] if len(rows) == 1 else torch.cat(rows)
 
     def anchor(self, features: torch.Tensor, axis: int = 1) -> torch.Tensor:
         """Anchor the features of :meth:`rows`.
@@ -59,14 +69,19 @@ class ReferredImages(NamedTuple):
             axis (int): The channel axis. Defaults to 1.
 
         Shape:
-            - features: (B or 2B, ...)
+            - features: (B, 2B or 3B, ...)
             - output: (B, ...), with twice the channels
         """
-        if self.references.dim() == 1:
-            references = features[self.references.to(features.device)]
+        given = self.references.dim() > 1
+        parts = 1 + given + (self.augmented is not None)
+        features, *others = features.chunk(parts)
+        if given:
+            references = others[0]
         else:
-            features, references = features.chunk(2)
+            references = features[self.references.to(features.device)]
         residuals = features - references
+        if self.augmented is not None:
+            references = others[-1]
         if self.mask is not None:
             rows = self.mask.to(features.device)
             rows = rows.view(-1, *[1] * (features.dim() - 1))
@@ -113,6 +128,8 @@ def anchor_batch(
     references: torch.Tensor,
     partners: torch.Tensor | None,
     mask: RowMask,
+    augmented: torch.Tensor | None = None,
+    keep: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Anchor a training batch and blank the references of masked rows.
 
@@ -127,10 +144,18 @@ def anchor_batch(
             ``references`` for each image; None: ``references`` has one for
             each image, in order.
         mask (RowMask): Which rows to mask.
+        augmented (torch.Tensor, optional): What the network is shown instead
+            of ``references``, in the same order; residuals are taken to
+            ``references`` all the same. Defaults to None: ``references``.
+        keep (torch.Tensor, optional): Pixels of the references of masked rows
+            that stay as they are, see
+            :func:`~mmanchor.functional.crop_pixels`. Defaults to None: no
+            pixel.
 
     Shape:
         - images: (B, C, H, W)
-        - references: (N, C, H, W), N = B without ``partners``
+        - references, augmented: (N, C, H, W), N = B without ``partners``
+        - keep: (masked rows, 1, H, W), bool
         - output: (B, 2C, H, W)
 
     Raises:
@@ -148,11 +173,12 @@ def anchor_batch(
         if partners is not None:
             references = references.index_select(0, partners)
         anchored = anchor(images, references)
-        if mask.any:
-            channels = images.size(1)
-            anchored[:, :channels].index_fill_(
-                0, mask.indices(images.device)[0], 0
-            )
+        first = anchored[:, : images.size(1)]
+        if augmented is not None:
+            if partners is not None:
+                augmented = augmented.index_select(0, partners)
+            first.copy_(augmented)
+        _blank(first, mask, keep)
         return anchored
     count = len(references if partners is None else partners)
     _check_one_each(images, (count, *references.shape[1:]))
@@ -169,11 +195,30 @@ def anchor_batch(
     else:
         torch.index_select(references, 0, partners, out=first)
     torch.sub(images, first, out=residuals)
-    if mask.all:
-        first.zero_()
-    elif mask.any:
-        first.index_fill_(0, mask.indices(images.device)[0], 0)
+    if augmented is not None:
+        if partners is None:
+            first.copy_(augmented)
+        else:
+            torch.index_select(augmented, 0, partners, out=first)
+    _blank(first, mask, keep)
     return anchored
+
+
+def _blank(references, mask: RowMask, keep: torch.Tensor | None) -> None:
+    """Blank masked rows in place, but for the pixels to keep."""
+    if not mask.any:
+        return
+    if keep is not None:
+        if mask.all:
+            references.masked_fill_(~keep, 0)
+        else:
+            rows = mask.indices(references.device)[0]
+            partly = references.index_select(0, rows).masked_fill(~keep, 0)
+            references.index_copy_(0, rows, partly)
+    elif mask.all:
+        references.zero_()
+    else:
+        references.index_fill_(0, mask.indices(references.device)[0], 0)
 
 
 def _memory_format(images: torch.Tensor) -> torch.memory_format:

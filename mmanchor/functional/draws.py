@@ -3,7 +3,7 @@
 import numpy as np
 
 # One stream for each kind of draw, so that changing one leaves the other.
-STREAMS = ('references', 'masks')
+STREAMS = ('references', 'masks', 'augments', 'crops')
 
 
 def draw_generator(
@@ -18,7 +18,8 @@ def draw_generator(
         seed (int): Seed of the run, at least 0.
         rank (int): Rank of the process, at least 0.
         iteration (int): Number of training batches seen so far, at least 0.
-        stream (str): What is drawn: ``'references'`` or ``'masks'``.
+        stream (str): What is drawn: ``'references'``, ``'masks'``,
+            ``'augments'`` or ``'crops'``.
 
     Returns:
         numpy.random.Generator: The same one for the same arguments.

@@ -70,9 +70,7 @@ class RowMask:
     def __init__(self, rows: Iterable[bool]):
         self.rows = list(rows)
         self.count = sum(self.rows)
-        self._indices: dict[
-            torch.device, tuple[torch.Tensor, torch.Tensor]
-        ] = {}
+        self._orders: dict[torch.device, torch.Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -98,22 +96,121 @@ class RowMask:
         Shape:
             - output: (count,) and (B - count,), int64
         """
-        device = torch.device(device)
-        if device not in self._indices:
+        masked, others = self._order(torch.device(device)).split_with_sizes(
+            [self.count, len(self) - self.count]
+        )
+        return masked, others
+
+    def split(self, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Copy the rows of a tensor into masked ones and others.
+
+        Args:
+            tensor (torch.Tensor): It has one row for each row of the batch.
+
+        Shape:
+            - tensor: (B, ...)
+            - output: (count, ...) and (B - count, ...)
+
+        Example:
+            >>> mask = RowMask([True, False, True])
+            >>> [part.tolist() for part in mask.split(torch.arange(3))]
+            [[0, 2], [1]]
+        """
+        masked, others = tensor.index_select(
+            0, self._order(tensor.device)
+        ).split_with_sizes([self.count, len(self) - self.count])
+        return masked, others
+
+    def _order(self, device: torch.device) -> torch.Tensor:
+        """The indices of masked rows, then those of the others."""
+        if device not in self._orders:
             masked = np.asarray(self.rows, dtype=bool)
-            order = np.argsort(~masked, kind='stable')  # masked rows first
-            masked_rows, rest = copy_to_device(
+            order = np.argsort(~masked, kind='stable')
+            self._orders[device] = copy_to_device(
                 torch.from_numpy(order), device
-            ).split([self.count, len(self) - self.count])
-            self._indices[device] = masked_rows, rest
-        return self._indices[device]
+            )
+        return self._orders[device]
 
     def __reduce__(self):
         return RowMask, (self.rows,)
 
 
+def crop_size(size: tuple[int, int], share: float) -> tuple[int, int]:
+    """Height and width of the crop that a partial mask leaves.
+
+    Args:
+        size (Tuple[int, int]): H and W of the image.
+        share (float): Of the image's area, in [0, 1]. Any share above 0
+            leaves a pixel at least.
+
+    Example:
+        >>> crop_size((32, 32), 0.25), crop_size((32, 32), 0)
+        ((16, 16), (0, 0))
+    """
+    if share == 0:
+        return 0, 0
+    side = math.sqrt(share)
+    return max(1, round(size[0] * side)), max(1, round(size[1] * side))
+
+
+def draw_crops(
+    batch_size: int,
+    size: tuple[int, int],
+    share: float,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """Draw where the crop lies that a partial mask leaves of each reference.
+
+    Every place inside the image is equally likely.
+
+    Args:
+        batch_size (int): B.
+        size (Tuple[int, int]): H and W of the image.
+        share (float): Of the image's area, in [0, 1].
+        generator (numpy.random.Generator): Where the draws come from.
+
+    Shape:
+        - output: (B, 2), int64: the top row and the left column
+
+    Example:
+        >>> draw_crops(2, (8, 8), 1.0, np.random.default_rng(0)).tolist()
+        [[0, 0], [0, 0]]
+    """
+    room = np.subtract(size, crop_size(size, share)) + 1
+    return generator.integers(room, size=(batch_size, 2))
+
+
+def crop_pixels(
+    corners: torch.Tensor, size: tuple[int, int], share: float
+) -> torch.Tensor:
+    """The pixels of :func:`draw_crops`'s crops.
+
+    Args:
+        corners (torch.Tensor): The top row and the left column of each.
+        size (Tuple[int, int]): H and W of the image.
+        share (float): Of the image's area, in [0, 1].
+
+    Shape:
+        - corners: (B, 2), int64
+        - output: (B, 1, H, W), bool: True inside the crop
+
+    Example:
+        >>> crop_pixels(torch.tensor([[0, 1]]), (2, 2), 0.25).int().tolist()
+        [[[[0, 1], [0, 0]]]]
+    """
+    inside = []
+    for axis, length in enumerate(crop_size(size, share)):
+        place = torch.arange(size[axis], device=corners.device)
+        first = corners[:, axis, None]
+        inside.append((place >= first) & (place < first + length))
+    rows, columns = inside
+    return rows[:, None, :, None] & columns[:, None, None, :]
+
+
 def blank_references(
-    anchored: torch.Tensor, mask: torch.Tensor
+    anchored: torch.Tensor,
+    mask: torch.Tensor,
+    keep: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Set the reference of masked rows to zero; the residual stays true.
 
@@ -122,10 +219,13 @@ def blank_references(
     Args:
         anchored (torch.Tensor): Anchored inputs ``[r, x - r]``.
         mask (torch.Tensor): Which rows to mask.
+        keep (torch.Tensor, optional): Pixels of references that stay as they
+            are, see :func:`crop_pixels`. Defaults to None: no pixel.
 
     Shape:
         - anchored: (B, 2C, H, W)
         - mask: (B,), bool
+        - keep: (B, 1, H, W), bool
         - output: (B, 2C, H, W)
 
     Example:
@@ -135,8 +235,11 @@ def blank_references(
         [0.0, 1.0]
     """
     references, residuals = anchored.chunk(2, dim=1)
+    blank = mask[:, None, None, None]
+    if keep is not None:
+        blank = blank & ~keep
     # not a product with zero: an infinite reference would become NaN
-    blanked = references.masked_fill(mask[:, None, None, None], 0)
+    blanked = references.masked_fill(blank, 0)
     return torch.cat([blanked, residuals], dim=1)
 
 
@@ -327,6 +430,32 @@ def normalized_entropy(logits: torch.Tensor) -> torch.Tensor:
     _check_several_classes(logits)
     entropy = torch.special.entr(logits.softmax(dim=1)).sum(1)
     return (entropy / math.log(logits.size(1))).clamp(0, 1)
+
+
+def mean_normalized_entropy(logits: torch.Tensor) -> torch.Tensor:
+    """The mean of :func:`normalized_entropy` over rows, for a log.
+
+    It takes fewer operations, and may exceed 1 by a rounding error.
+
+    Args:
+        logits (torch.Tensor): Logits.
+
+    Shape:
+        - logits: (B, num_classes), at least two classes
+        - output: scalar
+
+    Raises:
+        ValueError: There is only one class.
+
+    Example:
+        >>> mean_normalized_entropy(
+        ...     torch.tensor([[0.0, 0.0], [999.0, 0.0]])
+        ... ).item()
+        0.5
+    """
+    _check_several_classes(logits)
+    total = torch.special.entr(logits.softmax(dim=1)).sum()
+    return total * (1 / (len(logits) * math.log(logits.size(1))))
 
 
 def _check_several_classes(logits: torch.Tensor) -> None:

@@ -16,6 +16,7 @@ from .heads import reference_masking
 from .inference.protocols import Answers, Protocol, build_protocol
 from .inference.reverse_anchoring import bank_labels, reverse_anchoring
 from .losses import ReferenceMaskingLoss
+from .reference_augments import ReferenceAugments
 from .reference_bank import ReferenceBank
 from .subtractive_mix import SubtractiveMixImageClassifier
 
@@ -26,6 +27,7 @@ __all__ = [
     'FoldedImageClassifier',
     'FoldedReferences',
     'Protocol',
+    'ReferenceAugments',
     'ReferenceBank',
     'ReferenceMaskingLoss',
     'RegNetY',

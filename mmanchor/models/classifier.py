@@ -234,6 +234,13 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
                 f'the layers that read that place are widened, but got '
                 f'{stem!r}. Drop one of the two.'
             )
+        share = self.data_preprocessor.mask_keep
+        if share:
+            raise ValueError(
+                f'Expected `mask_keep=0` with `anchor_at={anchor_at!r}`, '
+                f'since no pixel is blanked there, but features, but got '
+                f'{share}. Leave `mask_keep` out, or anchor images.'
+            )
         self.place, self.image_channels = anchor_features(
             self, anchor_at, has_weights(self.backbone, backbone),
             image_channels,
@@ -607,7 +614,8 @@ def _check_arguments(backbone, others: dict) -> None:
             f"model_name={name!r}), neck=dict(type='GlobalAveragePooling'), "
             "head=dict(type='LinearClsHead', num_classes=..., "
             "in_channels=...))`, with timm's name of the network and its "
-            '`num_features` as `in_channels`.'
+            '`num_features` as `in_channels`. Transformers, whose features '
+            'are tokens, also need `features_only=True` in the backbone.'
         )
     if others:
         raise TypeError(

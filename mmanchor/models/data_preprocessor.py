@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from numbers import Real
+from typing import NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -16,6 +17,8 @@ from ..functional import (
     RowMask,
     anchor_batch,
     check_seed,
+    crop_pixels,
+    draw_crops,
     draw_generator,
     draw_mask,
     draw_partners,
@@ -24,7 +27,31 @@ from ..functional.masking import MASK_BY, MASK_COIN
 from ..utils.compiling import not_compiled
 from ..utils.names import check_arguments, constructors, named_arguments
 from ..utils.transfer import copy_to_device
+from .reference_augments import ReferenceAugments
 from .row_masks import carry_mask
+
+
+class _BatchDraws(NamedTuple):
+    """What the draws of one batch are a function of."""
+
+    seed: int
+    rank: int
+    world_size: int
+    iteration: int
+
+    def generator(self, stream: str, rank: int = 0):
+        """The random generator of one kind of draw."""
+        return draw_generator(self.seed, rank, self.iteration, stream)
+
+    @property
+    def own(self) -> slice:
+        """The rows of this rank among those of the global batch.
+
+        What no rank needs others' images for is drawn for all rows of the
+        global batch, which samplers deal out in turn: as many processes as
+        there are, a row's draw is the same.
+        """
+        return slice(self.rank, None, self.world_size)
 
 
 class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
@@ -50,7 +77,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
     ):
         check_arguments(kwargs, type(self))
         super().__init__(**kwargs)
-        self.mask_prob = _check_probability(mask_prob)
+        self.mask_prob = _check_share('mask_prob', mask_prob)
         if mask_by not in MASK_BY:
             raise ValueError(
                 "Expected `mask_by` to be 'batch' or 'sample', "
@@ -140,29 +167,26 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
     def _draw_and_combine(self, images, samples):
         iteration = self._next_iteration()
         seed = torch.initial_seed() if self.seed is None else self.seed
-        rank, world_size = get_dist_info()
-        # What no rank needs others' images for is drawn for all rows of the
-        # global batch, which samplers deal out in turn: as many processes as
-        # there are, a row's draw is the same.
-        own = slice(rank, None, world_size)
-        coin_of = rank if self.mask_coin == 'rank' else 0
+        draws = _BatchDraws(seed, *get_dist_info(), iteration)
+        everybody = len(images) * draws.world_size
+        coin_of = draws.rank if self.mask_coin == 'rank' else 0
         mask = RowMask(
             draw_mask(
-                len(images) * world_size,
+                everybody,
                 self.mask_prob,
                 self.mask_by,
-                draw_generator(seed, coin_of, iteration, 'masks'),
-            )[own].tolist()
+                draws.generator('masks', coin_of),
+            )[draws.own].tolist()
         )
         partners = None
         if self.reference_set is None:
             references, partners = self._draw_from_batch(
-                images, draw_generator(seed, rank, iteration, 'references')
+                images, draws.generator('references', draws.rank)
             )
         else:
-            choice = draw_generator(seed, 0, iteration, 'references').integers(
-                len(self.reference_set), size=len(images) * world_size
-            )[own]
+            choice = draws.generator('references').integers(
+                len(self.reference_set), size=everybody
+            )[draws.own]
             references = self._read_references(choice)
             _check_set_size(images, references)
         for sample, masked in zip(samples, mask.rows):
@@ -170,7 +194,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         if samples and mask.any and not mask.all:
             # its indices are on the device before the forward pass is queued
             carry_mask(samples, mask)
-        return self._combine(images, references, partners, mask)
+        return self._combine(images, references, partners, mask, draws)
 
     def _combine(
         self,
@@ -178,6 +202,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         references: torch.Tensor,
         partners: torch.Tensor | None,
         mask: RowMask,
+        draws: _BatchDraws,
     ) -> torch.Tensor:
         """What the network reads of normalised images and references.
 
@@ -187,6 +212,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
             partners (torch.Tensor, optional): (B,), which of them each image
                 takes. None: there is one for each image, in order.
             mask (RowMask): Which rows are masked.
+            draws (_BatchDraws): For other draws.
         """
         raise NotImplementedError
 
@@ -272,6 +298,21 @@ class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
             iteration) alone; masks, and draws from a set, on (seed,
             iteration) and the row in the batch of all ranks, however many
             they are. Defaults to None: the seed of the run.
+        mask_keep (float): Share of its area that a masked reference keeps, in
+            [0, 1]: a crop at a random place, which is drawn for each row,
+            while the rest is blanked. Masked rows answer to the masked target
+            as before, so that a large share wants ``masked_target='label'``.
+            0 blanks the reference, 1 leaves it. Defaults to 0.
+        reference_augments (Sequence[dict], optional): Transforms by which
+            references are augmented before the network sees them: those of
+            torchvision by their names in MMPretrain, such as
+            ``torchvision/ColorJitter``, and ``RandomApply`` and
+            ``RandomChoice`` of them. The residual is taken to the reference
+            as it was: ``[A(r), x - r]``. A transform draws once for all
+            references of a batch. See
+            :class:`~mmanchor.models.ReferenceAugments`. Defaults to None.
+        augment_every (int): Augment references in every n-th batch only.
+            Defaults to 1: in each.
         **kwargs: Arguments of the host's ``ClsDataPreprocessor``.
 
     Shape:
@@ -279,12 +320,14 @@ class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
         - output, training: (B, 2C, H, W); else: (B, C, H, W)
 
     Raises:
-        TypeError: An argument is not known, ``mask_prob`` is no number,
-            ``seed`` no integer, or ``references`` something else than named
-            above.
-        ValueError: ``mask_prob`` is outside [0, 1], ``mask_by`` or
-            ``mask_coin`` another word, an image has NaN or infinity, or there
-            is no reference to draw.
+        TypeError: An argument is not known, ``mask_prob`` or ``mask_keep`` is
+            no number, ``seed`` no integer, ``reference_augments`` no list of
+            configs, or ``references`` something else than named above.
+        ValueError: ``mask_prob`` or ``mask_keep`` is outside [0, 1],
+            ``mask_by`` or ``mask_coin`` another word, ``augment_every`` below
+            1, an augmentation works on no batch of tensors or changes its
+            shape, an image has NaN or infinity, or there is no reference to
+            draw.
 
     Example:
         >>> from mmpretrain.structures import DataSample
@@ -297,21 +340,101 @@ class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
         torch.Size([4, 6, 8, 8])
 
     Source: arXiv 2406.00529, on reference masking. The authors' code pairs
-    images with themselves at times; this does not.
+    images with themselves at times; this does not. Augmented references are
+    those of Δ-UQ (arXiv 2207.07235) and AMP (arXiv 2207.04125), whose code
+    augments in every fifth batch; Δ-UQ's code takes the residual to the
+    reference as it was, AMP's to the augmented one. Partial masks are ours.
     """
 
     # a model that anchors features gets images and references apart
     anchors = True
 
-    def _combine(self, images, references, partners, mask):
+    def __init__(
+        self,
+        mask_prob: float = 0.25,
+        mask_by: str = 'batch',
+        references: str | dict = 'batch',
+        seed: int | None = None,
+        mask_coin: str = 'shared',
+        *,
+        mask_keep: float = 0,
+        reference_augments: Sequence[dict] | None = None,
+        augment_every: int = 1,
+        **kwargs,
+    ):
+        super().__init__(
+            mask_prob, mask_by, references, seed, mask_coin, **kwargs
+        )
+        self.mask_keep = _check_share('mask_keep', mask_keep)
+        if (
+            not isinstance(augment_every, int)
+            or isinstance(augment_every, bool)
+            or augment_every < 1
+        ):
+            raise ValueError(
+                'Expected `augment_every` to be a positive integer, but got '
+                f'{augment_every!r}. Set 1 to augment references in every '
+                'batch.'
+            )
+        self.augment_every = augment_every
+        self.reference_augments = None
+        if reference_augments is not None:
+            if not self._enable_normalize:
+                raise ValueError(
+                    'Expected `mean` and `std` with `reference_augments`, by '
+                    'which references become pixels again, but got none. '
+                    'Let the data preprocessor normalise, not the pipeline.'
+                )
+            self.reference_augments = ReferenceAugments(reference_augments)
+
+    def _combine(self, images, references, partners, mask, draws):
+        augmented = self._augment(references, mask, draws)
         if self.anchors:
-            return anchor_batch(images, references, partners, mask)
+            keep = self._draw_kept_pixels(images, mask, draws)
+            return anchor_batch(
+                images, references, partners, mask, augmented, keep
+            )
         if partners is not None:  # images of the batch, which they index
             references = partners
+            if augmented is not None:
+                augmented = augmented.index_select(0, partners)
         rows = None
         if mask.any:
             rows = copy_to_device(torch.tensor(mask.rows), images.device)
-        return ReferredImages(images, references, rows)
+        return ReferredImages(images, references, rows, augmented)
+
+    def _augment(self, references, mask, draws):
+        """Augmented references; None where the network sees none."""
+        if (
+            self.reference_augments is None
+            or draws.iteration % self.augment_every
+            or (mask.all and not self.mask_keep)
+        ):
+            return None
+        generator = draws.generator('augments', draws.rank)
+        return self.reference_augments(
+            references,
+            self.mean,
+            self.std,
+            seed=int(generator.integers(2**63)),
+        )
+
+    def _draw_kept_pixels(self, images, mask, draws):
+        """The pixels of masked references that are not blanked."""
+        if not self.mask_keep or not mask.any:
+            return None
+        size = tuple(images.shape[-2:])
+        corners = draw_crops(
+            len(images) * draws.world_size,
+            size,
+            self.mask_keep,
+            draws.generator('crops'),
+        )[draws.own][mask.rows]
+        return crop_pixels(
+            copy_to_device(torch.from_numpy(corners), images.device),
+            size,
+            self.mask_keep,
+        )
 
 
 @MODELS.register_module()
@@ -364,7 +487,7 @@ class SubtractiveMixDataPreprocessor(ReferenceDrawingDataPreprocessor):
     batch, without the rest of anchoring.
     """
 
-    def _combine(self, images, references, partners, mask):
+    def _combine(self, images, references, partners, mask, draws):
         if not mask.any:
             return images
         if partners is not None:
@@ -464,14 +587,13 @@ def _build_reference_set(references) -> ReferenceSet:
     return built
 
 
-def _check_probability(mask_prob) -> float:
-    if not isinstance(mask_prob, Real) or isinstance(mask_prob, bool):
+def _check_share(name: str, value) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(
-            'Expected `mask_prob` to be a number in [0, 1], but '
-            f'got {mask_prob!r}.'
+            f'Expected `{name}` to be a number in [0, 1], but got {value!r}.'
         )
-    if math.isnan(mask_prob) or not 0 <= float(mask_prob) <= 1:
+    if math.isnan(value) or not 0 <= float(value) <= 1:
         raise ValueError(
-            f'Expected `mask_prob` to be in [0, 1], but got {mask_prob}.'
+            f'Expected `{name}` to be in [0, 1], but got {value}.'
         )
-    return float(mask_prob)
+    return float(value)

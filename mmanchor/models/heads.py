@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmpretrain.models import heads as host_heads
@@ -26,11 +26,11 @@ from ..functional import (
     RowMask,
     average_references,
     measure_uncertainty,
-    normalized_entropy,
     reference_spread,
 )
+from ..functional.masking import mean_normalized_entropy
 from ..utils.compiling import not_compiled
-from .losses import ReferenceMaskingLoss
+from .losses import LossCall, ReferenceMaskingLoss, split_rows
 from .row_masks import mask_of
 
 # no softmax; a margin on the label of masked rows. Upstream has no regression.
@@ -87,26 +87,13 @@ class ReferenceMasking(_Host):
             )
         self._masked_target = self.loss_module.target
 
-    @not_compiled  # another mask at every step
-    def _hold_mask(self, mask: RowMask | None) -> None:
-        """Tell the loss which rows are masked, past whatever the head does."""
-        if not isinstance(self.loss_module, ReferenceMaskingLoss):
-            self._wrap_loss(self._masked_target)  # after a SwitchRecipeHook
-        self.loss_module.reference_masked = mask
-        if mask is None:
-            self.loss_module.last_target = None
-
     def __reduce__(self):
         # classes made for a user's head can't be found by name
         return _restore, (self.host_class,), self.__dict__
 
     def loss(self, feats, data_samples: list[DataSample], **kwargs) -> dict:
         """The host head's losses, and what the log shows of masking."""
-        self._hold_mask(mask_of(data_samples))
-        try:
-            losses = super().loss(feats, data_samples, **kwargs)
-        finally:
-            self._hold_mask(None)
+        losses = super().loss(feats, data_samples, **kwargs)
         if 'masked_share' not in losses:
             raise TypeError(
                 f'Expected `loss` of {self.host_class.__name__} to go through '
@@ -119,63 +106,78 @@ class ReferenceMasking(_Host):
     def _get_loss(
         self, cls_score, data_samples: list[DataSample], **kwargs
     ) -> dict:
-        cal_acc = self.cal_acc
-        self.cal_acc = False  # the host would count masked rows
+        if not isinstance(self.loss_module, ReferenceMaskingLoss):
+            self._wrap_loss(self._masked_target)  # after a SwitchRecipeHook
+        loss_module, cal_acc = self.loss_module, self.cal_acc
+        mask = mask_of(data_samples)
+        loss_module.reference_masked = mask
+        if cal_acc:
+            self.cal_acc = False  # the host would count masked rows
         try:
             losses = super()._get_loss(cls_score, data_samples, **kwargs)
-        finally:
-            self.cal_acc = cal_acc
-        losses.update(
-            self._monitor(
-                cls_score
-                if isinstance(cls_score, torch.Tensor)
-                else sum(cls_score),
-                self.loss_module.last_target,
-                cast(RowMask, self.loss_module.reference_masked),
+            losses.update(
+                self._monitor(cls_score, mask, loss_module.last_call, cal_acc)
             )
-        )
+        finally:
+            loss_module.reference_masked = loss_module.last_call = None
+            if cal_acc:
+                self.cal_acc = True
         return losses
 
     @torch.no_grad()
-    def _monitor(self, scores, target, mask: RowMask) -> dict:
+    def _monitor(
+        self, cls_score, mask: RowMask, call: LossCall, cal_acc: bool
+    ) -> dict:
         """What the log shows; no key has "loss" in it, so none is summed."""
-        scores = scores.float()
-        values = {'masked_share': scores.new_full((), mask.count / len(mask))}
-        masked_scores, labels = scores, target
-        if mask.any and not mask.all:
-            masked, rest = mask.indices(scores.device)
-            masked_scores, scores = scores[masked], scores[rest]
-            labels = target[rest]
-        if mask.any:
-            values['masked_entropy'] = normalized_entropy(masked_scores).mean()
-        if not mask.all and target.dim() == 1:
-            topk = (
-                self.topk
-                if self.cal_acc
-                else [k for k in self.topk if k <= scores.size(1)]
+        scores, target, rows = call
+        if scores is not cls_score:  # the host adds the answers of its parts
+            if not isinstance(cls_score, torch.Tensor):
+                cls_score = sum(cls_score)
+            scores, rows = cls_score, None
+        masked, others = rows or split_rows(scores, target, mask)
+        values: dict = {
+            'masked_share': scores.new_full(
+                (), mask.count / len(mask), dtype=torch.float32
             )
-            if max(topk) > scores.size(1):
-                raise ValueError(
-                    'Expected `topk` of the head to be at most the '
-                    f'{scores.size(1)} classes, but got {max(topk)}. Lower it.'
-                )
-            score, label = scores.topk(max(topk), dim=1)
-            # as the host has it: a class ahead with a negative score is wrong
-            right = (label == labels[:, None]).logical_and_(score > 0).float()
-            values.update(
-                {
-                    f'accuracy_top-{k}': [
-                        right[:, :k].sum().mul_(100 / len(right)).view(1)
-                    ]
-                    for k in topk
-                }
+        }
+        if masked is not None:
+            values['masked_entropy'] = mean_normalized_entropy(
+                masked.scores.float()
             )
-        elif not mask.all and self.cal_acc:
+        if others is None:
+            return values
+        if target.dim() == 1:
+            values.update(self._accuracy(*others, cal_acc))
+        elif cal_acc:
             raise ValueError(
                 'Expected hard labels where `cal_acc=True`, but got soft '
                 'ones. Drop `cal_acc`, or Mixup, CutMix and `to_onehot`.'
             )
         return values
+
+    def _accuracy(self, scores, labels, cal_acc: bool) -> dict:
+        """The accuracies of rows, in percent, as the host computes them."""
+        classes = scores.size(1)
+        topk = self.topk
+        if not cal_acc:
+            topk = [k for k in topk if k <= classes]
+        highest = max(topk)
+        if highest > classes:
+            raise ValueError(
+                'Expected `topk` of the head to be at most the '
+                f'{classes} classes, but got {highest}. Lower it.'
+            )
+        # as the host has it: a class ahead with a negative score is wrong
+        if highest == 1:  # half the operations of the general case
+            score, label = scores.float().max(1)
+            right = (label == labels).logical_and_(score > 0)
+            sums = right.sum(0, keepdim=True, dtype=torch.float32)
+            return {'accuracy_top-1': [sums.mul_(100 / len(labels))]}
+        score, label = scores.float().topk(highest)
+        right = (label == labels[:, None]).logical_and_(score > 0)
+        sums = right.sum(0, dtype=torch.float32).cumsum(0)
+        accuracies = sums.mul_(100 / len(labels)).split(1)
+        return {f'accuracy_top-{k}': [accuracies[k - 1]] for k in topk}
 
     def logits(self, feats) -> torch.Tensor:
         """The logits the host's head predicts from.

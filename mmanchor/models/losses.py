@@ -1,11 +1,67 @@
 """The loss of a batch some of whose references are masked."""
 
+from typing import NamedTuple
+
 import torch
 from mmpretrain.models import FocalLoss
 from mmpretrain.registry import MODELS
 from torch import nn
 
 from ..functional import MaskedTarget, RowMask, build_masked_target
+
+
+class Rows(NamedTuple):
+    """Some rows of a batch: their scores, and their labels."""
+
+    scores: torch.Tensor
+    target: torch.Tensor
+
+
+class LossCall(NamedTuple):
+    """What a loss was called with, for what is logged of the same rows.
+
+    Attributes:
+        scores (torch.Tensor): The logits, (B, num_classes).
+        target (torch.Tensor): Labels or soft labels.
+        rows (Tuple[Rows, Rows], optional): What :func:`split_rows` gave, if
+            the loss split them.
+    """
+
+    scores: torch.Tensor
+    target: torch.Tensor
+    rows: tuple[Rows | None, Rows | None] | None = None
+
+
+def split_rows(
+    scores: torch.Tensor, target: torch.Tensor, mask: RowMask
+) -> tuple[Rows | None, Rows | None]:
+    """Split a batch into its masked rows and its other rows.
+
+    Args:
+        scores (torch.Tensor): Logits.
+        target (torch.Tensor): Labels or soft labels.
+        mask (RowMask): Which rows are masked.
+
+    Shape:
+        - scores: (B, num_classes)
+        - target: (B,) or (B, num_classes)
+
+    Returns:
+        Tuple[Rows | None, Rows | None]: None for a part without rows.
+
+    Example:
+        >>> masked, others = split_rows(
+        ...     torch.eye(2), torch.tensor([0, 1]), RowMask([False, True])
+        ... )
+        >>> masked.target, others.target
+        (tensor([1]), tensor([0]))
+    """
+    if not mask.any:
+        return None, Rows(scores, target)
+    if mask.all:
+        return Rows(scores, target), None
+    masked, others = zip(mask.split(scores), mask.split(target))
+    return Rows(*masked), Rows(*others)
 
 
 @MODELS.register_module()
@@ -58,8 +114,13 @@ class ReferenceMaskingLoss(nn.Module):
         self.loss: nn.Module = (
             MODELS.build(loss) if isinstance(loss, dict) else loss
         )
+        # the focal loss is made of sigmoids and has no such attribute
+        self._uses_sigmoid = any(
+            getattr(module, 'use_sigmoid', isinstance(module, FocalLoss))
+            for module in self.loss.modules()
+        )
         self.reference_masked: RowMask | torch.Tensor | None = None
-        self.last_target: torch.Tensor | None = None
+        self.last_call: LossCall | None = None
 
     def forward(
         self,
@@ -86,7 +147,6 @@ class ReferenceMaskingLoss(nn.Module):
             **kwargs: Other arguments of the host's loss. They and the class
                 weights it may have don't apply to masked rows.
         """
-        self.last_target = target
         mask = (
             self.reference_masked
             if reference_masked is None
@@ -94,51 +154,45 @@ class ReferenceMaskingLoss(nn.Module):
         )
         if mask is not None and not isinstance(mask, RowMask):
             mask = RowMask(mask.tolist())
-        if self.masked_target.keeps_labels or mask is None or not mask.any:
+        masked_target = self.masked_target
+        # a head logs from it; nobody else would let go of its tensors
+        logs = self.reference_masked is not None
+        if masked_target.keeps_labels or mask is None or not mask.any:
+            if logs:
+                self.last_call = LossCall(cls_score, target)
             return self._host_loss(
                 cls_score, target, weight, avg_factor, **kwargs
             )
+        masked, others = rows = split_rows(cls_score, target, mask)
+        if logs:
+            self.last_call = LossCall(cls_score, target, rows)
+        weight_of_others = None
+        if weight is not None and others is not None:
+            weight, weight_of_others = mask.split(weight)
         avg_factor = avg_factor or len(cls_score)
-        scores, labels = cls_score, target
-        if not mask.all:
-            masked, rest = mask.indices(cls_score.device)
-            scores, labels = cls_score[masked], target[masked]
-            if weight is not None:
-                weight, weight_of_rest = weight[masked], weight[rest]
+        assert masked is not None  # since some are masked
         # autocast leaves a softmax in half precision, on CPU
-        rows = self.masked_target.loss(
+        scores = masked.scores
+        losses = masked_target.loss(
             scores.to(torch.promote_types(scores.dtype, torch.float32)),
-            labels,
-            self._sigmoid,
+            masked.target,
+            self._uses_sigmoid,
         )
         if weight is not None:
-            rows = rows * weight
-        total = self._loss_weight * rows.sum() / avg_factor
-        if not mask.all:
-            # the mean of these rows, by losses that divide by `avg_factor`
-            # and by those that ignore it
-            mean = self._host_loss(
-                cls_score[rest],
-                target[rest],
-                None if weight is None else weight_of_rest,
-                len(rest),
-                **kwargs,
-            )
-            total = total + len(rest) / avg_factor * mean
-        return total
+            losses = losses * weight
+        total = losses.sum() * (self._loss_weight / avg_factor)
+        if others is None:
+            return total
+        # the mean of these rows, by losses that divide by `avg_factor` and
+        # by those that ignore it
+        count = len(others.scores)
+        mean = self._host_loss(*others, weight_of_others, count, **kwargs)
+        return torch.add(total, mean, alpha=count / avg_factor)
 
     def _host_loss(self, cls_score, target, weight, avg_factor, **kwargs):
         if weight is not None:  # not every loss knows weights
             kwargs['weight'] = weight
         return self.loss(cls_score, target, avg_factor=avg_factor, **kwargs)
-
-    @property
-    def _sigmoid(self) -> bool:
-        # the focal loss is made of sigmoids and has no such attribute
-        return any(
-            getattr(m, 'use_sigmoid', isinstance(m, FocalLoss))
-            for m in self.modules()
-        )
 
     @property
     def _loss_weight(self) -> float:

@@ -1,1 +1,1 @@
-"""Grids of settings and seeds: trained, measured, and put into a figure."""
+"""Studies: grids of settings and seeds, trained, measured and compared."""

@@ -1,4 +1,4 @@
-"""``tools/study.py``: from the command line to a grid and its report."""
+"""The command line of ``tools/study.py``."""
 
 import argparse
 import os
@@ -21,27 +21,38 @@ from ..engine.hooks.stop_on_signal_hook import SIGNALS, Stopped
 from ..suite.report.html import load_template
 from ..suite.settings import Settings
 from ..utils.files import user_path
-from ..utils.names import did_you_mean
+from ..utils.names import check_known
 from ..utils.provenance import command_line
-from .cells import CellStore, StudyCell, all_cells, select, suite_settings
-from .checks import check_trainable
+from .cells import (
+    CellStore,
+    StudyCell,
+    all_cells,
+    select_cells,
+    suite_settings,
+)
 from .report import print_report, write_report
 from .results import assemble
-from .run import REDO, Grid, check_unchanged, to_train
+from .run import (
+    REDO,
+    StudyRunner,
+    check_trainable,
+    check_unchanged,
+    trainings_left,
+)
 from .slurm import submit
-from .spec import Study
-from .spec_file import ground_names, load_study, study_names
+from .spec import Study, ground_names, load_study, study_names
 from .verdict import read_others
 
-STOPPED = 75  # the exit status of a run that was told to stop, and can go on
+STOPPED = 75  # the exit status of a run that a signal stopped
 
 
 def study_parser() -> argparse.ArgumentParser:
-    """The flags of ``tools/study.py``."""
+    """Return the parser of ``tools/study.py``."""
     parser = argparse.ArgumentParser(
-        allow_abbrev=False,  # jobs get flags by their names
-        description='Train and measure a grid of settings and seeds. Run '
-        'again, it goes on where it was.',
+        # `slurm.without_flags` needs flags with their whole names
+        allow_abbrev=False,
+        description='Train and measure a grid of settings and seeds. The '
+        'same command continues where it was stopped.',
     )
     parser.add_argument(
         'study',
@@ -59,18 +70,19 @@ def study_parser() -> argparse.ArgumentParser:
         '--work-dir',
         type=user_path,
         metavar='FOLDER',
-        help='where all is kept (default: work_dirs/studies/STUDY_GROUND)',
+        help='where everything is stored (default: '
+        'work_dirs/studies/STUDY_GROUND)',
     )
     parser.add_argument(
         '--data-root',
         type=user_path,
         default='data',
         metavar='FOLDER',
-        help='where data sets are: what configs look for in `data`, and the '
-        "suites' sets (default: %(default)s)",
+        help='the folder of the data sets, also of those that configs look '
+        'for in `data` (default: %(default)s)',
     )
     parser.add_argument(
-        '--only', nargs='+', metavar='SETTING', help='these settings alone'
+        '--only', nargs='+', metavar='SETTING', help='these settings only'
     )
     parser.add_argument(
         '--seeds', nargs='+', type=int, help="default: the study's"
@@ -80,8 +92,8 @@ def study_parser() -> argparse.ArgumentParser:
         nargs='+',
         choices=REDO,
         default=[],
-        help='do again, and these alone: cells whose config, suite or '
-        'protocol was changed since; cells whose test sets were missing',
+        help='repeat only cells whose config, suite or protocol was changed, '
+        'or only cells whose test sets were missing',
     )
     parser.add_argument(
         '--baseline',
@@ -95,8 +107,8 @@ def study_parser() -> argparse.ArgumentParser:
         type=user_path,
         default=[],
         metavar='FOLDER',
-        help='work dirs of the same study on other grounds, which recommended '
-        'settings have to hold on too',
+        help='work dirs of the same study on other grounds, on which '
+        'recommended settings must hold as well',
     )
     parser.add_argument(
         '--train-only',
@@ -104,28 +116,29 @@ def study_parser() -> argparse.ArgumentParser:
         help='train, and stop before measuring; the same command without it '
         'measures',
     )
-    doing = parser.add_mutually_exclusive_group()
-    doing.add_argument(
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument(
         '--list', action='store_true', help='print cells and their state'
     )
-    doing.add_argument(
+    action.add_argument(
         '--report',
         action='store_true',
-        help='make JSON, table and figure of the cells that are there',
+        help='make tables and figures of the finished cells',
     )
-    doing.add_argument(
+    action.add_argument(
         '--cell',
         type=int,
         nargs='?',
         const=-1,
         metavar='N',
-        help='do one cell of --list; without N, that of SLURM_ARRAY_TASK_ID',
+        help='run one cell of --list; without N, that of SLURM_ARRAY_TASK_ID',
     )
-    doing.add_argument(
+    action.add_argument(
         '--slurm',
         metavar='PARTITION',
-        help='submit what is left as job arrays, and a job that reports; '
-        'SRUN_ARGS and CPUS_PER_TASK as for tools/slurm_train.sh',
+        help='submit the cells that are left as job arrays, and a job that '
+        'makes the report; SRUN_ARGS and CPUS_PER_TASK as for '
+        'tools/slurm_train.sh',
     )
     parser.add_argument(
         '--at-once',
@@ -137,7 +150,7 @@ def study_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--batch-size',
         type=int,
-        help="of measuring (default: 256, or the ground's)",
+        help="batch size of measuring (default: 256, or the ground's)",
     )
     parser.add_argument(
         '--workers',
@@ -150,92 +163,90 @@ def study_parser() -> argparse.ArgumentParser:
 
 
 def run_study(argv: Sequence[str] | None = None) -> int:
-    """Do what the command line says.
+    """Run the command line.
 
     Args:
         argv (Sequence[str], optional): Arguments. Defaults to None: those of
             the process.
 
     Returns:
-        int: 1 where a cell failed, else 0.
+        int: 1 if a cell failed, else 0.
 
     Raises:
-        FileNotFoundError: There is no such study or ground.
+        FileNotFoundError: The study or the ground does not exist.
         ImportError: Jinja2 is not installed.
-        ValueError: The study, or a flag, names what is not there; a config
-            of it can't be trained; or cells are of other settings than the
-            study has now.
+        ValueError: The study or a flag has an unknown name, a config cannot
+            be trained, or stored cells have other settings than the present
+            study.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     args = study_parser().parse_args(argv)
-    console = Console(file=sys.stdout, emoji=False)  # training redirects it
+    # with the present stdout, because training redirects it
+    console = Console(file=sys.stdout, emoji=False)
     study = load_study(args.study, args.on, args.seeds)
     if args.baseline is not None:
         names = [one.name for one in study.settings]
-        if args.baseline not in names:
-            advice = did_you_mean(args.baseline, names, 'Change it.')
-            raise ValueError(
-                f'Expected --baseline to be among {", ".join(names)}, but got '
-                f'{args.baseline!r}. {advice}'
-            )
+        check_known([args.baseline], names, '--baseline')
         study = replace(study, baseline=args.baseline)
-    whole = all_cells(study, args.cfg_options)
-    cells = select(whole, args.only)
-    out = Path(
+    every_cell = all_cells(study, args.cfg_options)
+    cells = select_cells(every_cell, args.only)
+    work_dir = Path(
         args.work_dir or f'work_dirs/studies/{study.name}_{study.on.name}'
     )
-    kept = CellStore(out)
+    store = CellStore(work_dir)
     others = read_others(args.beside, study.name)
     if args.list:
-        _list(cells, kept, console)
+        _print_states(cells, store, console)
         return 0
     if args.slurm:
-        check_unchanged(cells, kept, args.redo)
+        check_unchanged(cells, store, args.redo)
         check_trainable(
-            to_train(cells, kept, args.redo), args.data_root, here=False
+            trainings_left(cells, store, args.redo),
+            args.data_root,
+            here=False,
         )
-        for line in submit(study, cells, kept, args, argv, out):
+        for line in submit(study, cells, store, args, argv, work_dir):
             console.print(escape(line), soft_wrap=True)
         return 0
-    load_template()  # says now what is lacking, not after training
+    load_template()  # if Jinja2 is missing, this fails before training
     failed = {}
     if not args.report:
         if args.cell is not None:
-            cells = [_one(whole, args.cell)]
-        settings = _settings(study, args)
-        with _on_device(args.device), checkpoint_loading(advice=''):
-            ran = Grid(
+            cells = [_cell_of_number(every_cell, args.cell)]
+        settings = _suite_settings(study, args)
+        with _train_on(args.device), checkpoint_loading(advice=''):
+            outcome = StudyRunner(
                 cells,
-                out,
+                work_dir,
                 args.data_root,
                 settings,
                 console,
                 args.redo,
                 args.train_only,
             ).run(wait=args.cell is not None)
-        failed = ran.failed
-        for cell in ran.elsewhere:
+        failed = outcome.failed
+        for cell in outcome.elsewhere:
             console.print(
                 escape(
-                    f'{cell}: another process does it, with the same '
-                    '--work-dir.'
+                    f'{cell}: another process with the same --work-dir runs '
+                    'it.'
                 ),
                 soft_wrap=True,
             )
     if args.cell is None and (args.report or not args.train_only):
         results = assemble(
-            study, cells, kept, as_published=not args.cfg_options
+            study, cells, store, as_published=not args.cfg_options
         )
-        results['command'] = _command(args, argv)
-        write_report(results, study.plot, out, others)
-        print_report(results, out, console, others)
+        results['command'] = _command_of_report(args, argv)
+        write_report(results, study.plot, work_dir, others)
+        print_report(results, work_dir, console, others)
     return int(bool(failed))
 
 
-def _command(args: argparse.Namespace, argv: Sequence[str]) -> str:
-    """The command for all that a report has, in however many runs it was.
+def _command_of_report(args: argparse.Namespace, argv: Sequence[str]) -> str:
+    """The one command that gives the report, however many runs it took.
 
-    Without what only says where files are, or how the work is divided.
+    It leaves out flags that only name folders or divide the work.
     """
     words = ['tools/study.py', args.study]
     for flag, value in (
@@ -256,24 +267,24 @@ def _command(args: argparse.Namespace, argv: Sequence[str]) -> str:
     return command_line(words)
 
 
-def _settings(study: Study, args: argparse.Namespace) -> Settings:
-    found = dict(
+def _suite_settings(study: Study, args: argparse.Namespace) -> Settings:
+    values = dict(
         suite_settings(study.on), workers=args.workers, device=args.device
     )
     if args.batch_size is not None:
-        found['batch_size'] = args.batch_size
-    return Settings(**found)
+        values['batch_size'] = args.batch_size
+    return Settings(**values)
 
 
-def _one(cells: list[StudyCell], number: int) -> StudyCell:
+def _cell_of_number(cells: list[StudyCell], number: int) -> StudyCell:
     if number == -1:
-        found = os.environ.get('SLURM_ARRAY_TASK_ID', '')
-        if not found.isdigit():
+        task = os.environ.get('SLURM_ARRAY_TASK_ID', '')
+        if not task.isdigit():
             raise ValueError(
                 'Expected --cell N, or a task of a Slurm array that has '
                 'SLURM_ARRAY_TASK_ID, but got neither. Name a cell.'
             )
-        number = int(found)
+        number = int(task)
     if not 0 <= number < len(cells):
         raise ValueError(
             f'Expected --cell from 0 to {len(cells) - 1}, but '
@@ -282,19 +293,19 @@ def _one(cells: list[StudyCell], number: int) -> StudyCell:
     return cells[number]
 
 
-def _list(
-    cells: Sequence[StudyCell], kept: CellStore, console: Console
+def _print_states(
+    cells: Sequence[StudyCell], store: CellStore, console: Console
 ) -> None:
     for cell in cells:
         console.print(
-            escape(f'{cell.number:>4}  {cell}: {kept.state(cell)}'),
+            escape(f'{cell.number:>4}  {cell}: {store.state(cell)}'),
             soft_wrap=True,
         )
 
 
 @contextmanager
-def _on_device(device: str) -> Iterator[None]:
-    """Let runners train on a device; they take the first there is."""
+def _train_on(device: str) -> Iterator[None]:
+    """Make MMEngine train on a device rather than on the first GPU."""
     before = mmengine.device.utils.DEVICE
     kind, _, index = device.partition(':')
     if kind == 'cuda' and index:
@@ -306,28 +317,28 @@ def _on_device(device: str) -> Iterator[None]:
         mmengine.device.utils.DEVICE = before
 
 
-class _Told(BaseException):
-    """A signal came while no training was there to save itself."""
+class _StopRequested(BaseException):
+    """A signal asked to stop while no training was running."""
 
 
-def _stop(number, _):
-    raise _Told
+def _raise_stop(number, _):
+    raise _StopRequested
 
 
 def main() -> None:
-    """Run, and end with a line rather than tracebacks where it is stopped.
+    """Run the command, and end with one line if a signal stops it.
 
-    The exit status is 1 where a cell failed, and 75 where a signal stopped
-    what can go on.
+    The exit status is 1 if a cell failed, and 75 if a signal stopped the run,
+    which the same command continues.
     """
     import_from_here()
     for number in SIGNALS:
-        signal.signal(number, _stop)
+        signal.signal(number, _raise_stop)
     try:
         status = run_study()
-    except (KeyboardInterrupt, _Told, Stopped):
+    except (KeyboardInterrupt, _StopRequested, Stopped):
         print(
-            'Stopped. Run the same command again and it goes on.',
+            'Stopped. Run the same command again to continue.',
             file=sys.stderr,
         )
         sys.exit(STOPPED)

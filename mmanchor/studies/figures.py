@@ -1,4 +1,4 @@
-"""The figure of a study: lines, points side by side, a landscape."""
+"""The figures of a study: lines, points, differences and landscapes."""
 
 from collections.abc import Sequence
 
@@ -13,28 +13,28 @@ from ..suite.report.figure_style import (
     model_style,
     new_figure,
 )
-from .landscape_figure import landscape_figure
 from .metrics import find_metric
-from .results import figures_of
+from .results import with_times
 from .spec import Plot
 
-PAPER = 'paper'
-IN_A_ROW = 6  # groups of points that an axis has room to name
-# of what was published, beside one's own
-_SEED = dict(linestyle='', marker='.', markersize=2.5)
-_MARK = dict(colors='0.1', linestyle=':', linewidth=1.4)
-_PAPER_LINE = dict(linestyle=':', marker='', linewidth=1.1, alpha=0.8)
+PAPER = 'paper'  # the legend's name of published values
+MAX_GROUPS_ON_X = 6  # more names of groups do not fit on an x axis
+ROW_HEIGHT, MARGIN = 0.2, 0.75  # inches, of figures with settings in rows
+DIRECTIONS = dict(normalised='filter-normalised', raw='raw')
+_SEED_STYLE = dict(linestyle='', marker='.', markersize=2.5)
+_PAPER_MARK_STYLE = dict(colors='0.1', linestyle=':', linewidth=1.4)
+_PAPER_LINE_STYLE = dict(linestyle=':', marker='', linewidth=1.1, alpha=0.8)
 
 
 def study_figure(results: dict, plot: Plot) -> Figure | None:
-    """Draw a study.
+    """Draw a study with a panel for each metric.
 
     Args:
-        results (dict): See ``results.json``.
-        plot (Plot): How.
+        results (dict): The content of ``results.json``.
+        plot (Plot): How it is drawn.
 
     Returns:
-        matplotlib.figure.Figure | None: None where there is nothing to draw.
+        matplotlib.figure.Figure | None: None if there is nothing to draw.
     """
     if plot.kind == 'landscape':
         return landscape_figure(results)
@@ -42,25 +42,26 @@ def study_figure(results: dict, plot: Plot) -> Figure | None:
         name
         for name in plot.metrics
         if any(
-            name in figures_of(results, one)['mean']
+            name in with_times(results, one)['mean']
             for one in results['settings']
         )
     ]
     if not metrics:
         return None
     width = WIDTH if len(metrics) > 1 else WIDTH / 2
-    places = _places(results, metrics)
-    in_rows = plot.kind == 'points' and len(places) > IN_A_ROW
-    figure = new_figure(width, 1.2 + 0.2 * len(places) if in_rows else 2.9)
+    groups = _groups(results, metrics)
+    in_rows = plot.kind == 'points' and len(groups) > MAX_GROUPS_ON_X
+    height = 1.2 + ROW_HEIGHT * len(groups) if in_rows else 2.9
+    figure = new_figure(width, height)
     handles = {}
     panels = figure.subplots(1, len(metrics), squeeze=False, sharey=in_rows)[0]
     for axes, metric in zip(panels, metrics):
         if plot.kind == 'lines':
-            handles.update(_lines(axes, results, metric, plot))
+            handles.update(_draw_lines(axes, results, metric, plot))
         elif in_rows:
-            handles.update(_below_each_other(axes, results, metric, places))
+            handles.update(_draw_rows(axes, results, metric, groups))
         else:
-            handles.update(_side_by_side(axes, results, metric))
+            handles.update(_draw_columns(axes, results, metric))
         axes.set_title(find_metric(metric).title)
         axes.set_xlabel('' if in_rows else plot.xlabel)
         axes.grid(axis='x' if in_rows else 'y', alpha=0.3)
@@ -71,122 +72,233 @@ def study_figure(results: dict, plot: Plot) -> Figure | None:
     return figure
 
 
+def difference_figure(results: dict, metrics: Sequence[str]) -> Figure | None:
+    """Draw the paired differences of all settings from the baseline.
+
+    A mark is filled if its interval excludes zero. It is empty if the setting
+    is level, or if one seed gives no interval.
+
+    Args:
+        results (dict): The content of ``results.json``.
+        metrics (Sequence[str]): The figure has a panel for each that has
+            differences.
+
+    Returns:
+        matplotlib.figure.Figure | None: None if no difference has an
+        interval.
+    """
+    compared = [one for one in results['settings'] if one.get('difference')]
+    differences = [one['difference']['metrics'] for one in compared]
+    metrics = [
+        name
+        for name in metrics
+        if any(name in one and one[name]['interval'] for one in differences)
+    ]
+    if not metrics:
+        return None
+    figure = new_figure(WIDTH, MARGIN + ROW_HEIGHT * len(compared))
+    panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
+    series = _series(results)
+    for axes, metric in zip(panels, metrics):
+        axes.axvline(0, color='0.4', linewidth=0.8)
+        for row, (setting, values) in enumerate(zip(compared, differences)):
+            if metric in values:
+                style = model_style(series.index(setting['series']))
+                _draw_difference(axes, row, values[metric], style)
+        axes.set_title(find_metric(metric).title)
+        axes.grid(axis='x', alpha=0.3)
+        axes.set_axisbelow(True)
+    for axes in panels:
+        _name_rows(axes, [one['name'] for one in compared])
+    figure.supxlabel(
+        f'paired difference from {label(results["baseline"])}, with 95 % '
+        'intervals; filled: does not hold zero',
+        fontsize=7.5,
+    )
+    return figure
+
+
+def _draw_difference(axes, row: int, difference: dict, style: dict) -> None:
+    interval = difference['interval']
+    if interval is not None:
+        axes.hlines(row, *interval, color=style['color'], linewidth=1.1)
+    is_filled = difference['level'] is False
+    axes.plot(
+        difference['mean'],
+        row,
+        color=style['color'],
+        marker=style['marker'],
+        markersize=4.5,
+        markerfacecolor=style['color'] if is_filled else 'white',
+    )
+
+
+def landscape_figure(results: dict) -> Figure | None:
+    """Draw the accuracy around the weights as maps.
+
+    There is a column for each setting and a row for each kind of directions.
+    All maps share their colours and have nine contour lines.
+
+    Args:
+        results (dict): The content of ``results.json``.
+
+    Returns:
+        matplotlib.figure.Figure | None: None if no setting has a landscape.
+    """
+    settings = [one for one in results['settings'] if 'landscape' in one]
+    if not settings:
+        return None
+    kinds = [kind for kind in DIRECTIONS if kind in settings[0]['landscape']]
+    size = min(2.2, (WIDTH - 0.8) / len(settings))
+    figure = new_figure(size * len(settings) + 1.0, (size + 0.25) * len(kinds))
+    panels = figure.subplots(
+        len(kinds), len(settings), squeeze=False, sharex=True, sharey=True
+    )
+    tables = np.array(
+        [[one['landscape'][kind] for one in settings] for kind in kinds]
+    )
+    limits = dict(vmin=tables.min(), vmax=max(tables.max(), tables.min() + 1))
+    for kind, row, maps in zip(kinds, panels, tables):
+        for axes, one, values in zip(row, settings, maps):
+            steps = one['landscape']['steps']
+            image = axes.pcolormesh(
+                steps, steps, values, shading='nearest', **limits
+            )
+            axes.contour(
+                steps,
+                steps,
+                values,
+                levels=np.linspace(*limits.values(), 11)[1:-1],
+                colors='white',
+                linewidths=0.4,
+                alpha=0.6,
+            )
+            axes.plot(0, 0, marker='+', color='black', markersize=6)
+            axes.set_aspect('equal')
+            if kind is kinds[0]:
+                axes.set_title(label(one['name'], 24))
+            if one is settings[0]:
+                axes.set_ylabel(f'{DIRECTIONS[kind]}\nsecond direction')
+            if kind is kinds[-1]:
+                axes.set_xlabel('first direction')
+    bar = figure.colorbar(image, ax=panels, aspect=15 * len(kinds), pad=0.02)
+    bar.set_label('corrupted accuracy (%)')
+    bar.outline.set_visible(False)
+    return figure
+
+
 def _series(results: dict) -> list[str]:
     return list(dict.fromkeys(one['series'] for one in results['settings']))
 
 
-def _points(results: dict, metric: str, series: str, paper: bool = False):
-    """x, mean and standard deviation of a series' settings."""
-    found = []
+def _series_points(
+    results: dict, metric: str, series: str, published: bool
+) -> list[tuple]:
+    """x, mean and standard deviation of the settings of a series."""
+    points = []
     for one in results['settings']:
         if one['series'] != series:
             continue
-        figures = figures_of(results, one)
-        mean = (one['paper'] if paper else figures['mean']).get(metric)
-        std = None if paper else figures['std'].get(metric)
+        summary = with_times(results, one)
+        mean = (one['paper'] if published else summary['mean']).get(metric)
+        std = None if published else summary['std'].get(metric)
         if mean is not None:
-            found.append((one['x'], mean, std or 0.0))
-    return found
+            points.append((one['x'], mean, std or 0.0))
+    return points
 
 
-def _lines(axes, results: dict, metric: str, plot: Plot) -> dict[str, Line2D]:
-    """A line for each series; what has no x goes all along."""
+def _draw_lines(
+    axes, results: dict, metric: str, plot: Plot
+) -> dict[str, Line2D]:
+    """Draw a line for each series; settings without x span the whole axis.
+
+    Returns:
+        Dict[str, Line2D]: Handles for the legend, by name.
+    """
     handles = {}
     xs = list(
         dict.fromkeys(
             one['x'] for one in results['settings'] if one['x'] is not None
         )
     )
-    in_words = any(isinstance(x, str) for x in xs)
+    has_words = any(isinstance(x, str) for x in xs)
 
     def place(x):
-        return xs.index(x) if in_words else x
+        return xs.index(x) if has_words else x
 
     for i, series in enumerate(_series(results)):
-        look = model_style(i)
-        for paper in (False, True):
-            points = _points(results, metric, series, paper)
-            style = {**look, **_PAPER_LINE} if paper else look
-            along = [one for one in points if one[0] is None]
-            for _, mean, std in along:
+        for published in (False, True):
+            style = model_style(i)
+            if published:
+                style.update(_PAPER_LINE_STYLE)
+            band = dict(color=style['color'], linewidth=0)
+            points = _series_points(results, metric, series, published)
+            spanning = [one for one in points if one[0] is None]
+            for _, mean, std in spanning:
                 axes.axhline(mean, **{**style, 'marker': ''})
                 if std:
-                    axes.axhspan(
-                        mean - std,
-                        mean + std,
-                        color=look['color'],
-                        alpha=0.12,
-                        linewidth=0,
-                    )
-            points = sorted(
+                    axes.axhspan(mean - std, mean + std, alpha=0.12, **band)
+            placed = sorted(
                 (place(x), mean, std)
                 for x, mean, std in points
                 if x is not None
             )
-            if points:
-                x, mean, std = np.array(points, float).T
+            if placed:
+                x, mean, std = np.array(placed, float).T
                 axes.plot(x, mean, **style)
                 axes.fill_between(
-                    x,
-                    mean - std,
-                    mean + std,
-                    color=look['color'],
-                    alpha=0.15,
-                    linewidth=0,
+                    x, mean - std, mean + std, alpha=0.15, **band
                 )
-            if along or points:
-                name = f'{series}, {PAPER}' if paper else series
-                if not points:
-                    style = {**style, 'marker': ''}
+            if points:
+                name = f'{series}, {PAPER}' if published else series
+                if not placed:
+                    style['marker'] = ''
                 handles[name] = Line2D([], [], label=label(name), **style)
     if plot.log:
         axes.set_xscale('log')
         axes.minorticks_off()
-    if in_words or 0 < len(xs) <= 9:
+    if has_words or 0 < len(xs) <= 9:
         places = list(map(place, xs))
         axes.set_xticks(
             places,
-            _with_room(places, list(map(str, xs)), plot.log),
-            rotation=30 if in_words and len(xs) > 4 else 0,
+            _names_that_fit(places, list(map(str, xs)), plot.log),
+            rotation=30 if has_words and len(xs) > 4 else 0,
         )
     return handles
 
 
-def _with_room(places: list, names: list[str], log: bool) -> list[str]:
-    """Names on an axis, without those that would be upon another.
+def _names_that_fit(places: list, names: list[str], is_log: bool) -> list[str]:
+    """Blank those names of an axis that would overlap with another.
 
     Example:
-        >>> _with_room([0, 1, 20], ['0', '1', '20'], log=False)
+        >>> _names_that_fit([0, 1, 20], ['0', '1', '20'], is_log=False)
         ['0', '', '20']
     """
-    at = np.log(places) if log else np.array(places, float)
+    at = np.log(places) if is_log else np.array(places, float)
     at = (at - at.min()) / (np.ptp(at) or 1)
-    found = [''] * len(names)
+    fitting = [''] * len(names)
     for i in np.argsort(at):
-        # letters are some 2 % of a panel wide
+        # a letter takes about 2 % of the width of a panel
         if all(
             not other
             or abs(at[i] - at[j]) >= 0.03 + 0.011 * len(names[i] + other)
-            for j, other in enumerate(found)
+            for j, other in enumerate(fitting)
         ):
-            found[i] = names[i]
-    return found
+            fitting[i] = names[i]
+    return fitting
 
 
-def _side_by_side(axes, results: dict, metric: str) -> dict[str, Line2D]:
-    """Means with their spread and every seed's, grouped by x.
-
-    What has no x stands by itself, under its name.
-    """
-    places = _places(results, [metric])
-    handles = _marks(axes, results, metric, places)
+def _draw_columns(axes, results: dict, metric: str) -> dict[str, Line2D]:
+    """Draw means, standard deviations and each seed's value, grouped by x."""
+    groups = _groups(results, [metric])
+    handles = _draw_points(axes, results, metric, groups)
     axes.margins(y=0.15)
-    axes.set_xlim(-0.6, len(places) - 0.4)
-    crowded = len(places) > 3
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+    crowded = len(groups) > 3
     axes.set_xticks(
-        # lines of a name would be upon another's where they are slanted
-        range(len(places)),
-        [label(x, 99 if crowded else 14) for x in places],
+        range(len(groups)),
+        # slanted names must not wrap: their lines would overlap
+        [label(name, 99 if crowded else 14) for name in groups],
         rotation=30 if crowded else 0,
         ha='right' if crowded else 'center',
         rotation_mode='anchor' if crowded else None,
@@ -194,82 +306,89 @@ def _side_by_side(axes, results: dict, metric: str) -> dict[str, Line2D]:
     return handles
 
 
-def _below_each_other(
-    axes, results: dict, metric: str, places: list[str]
+def _draw_rows(
+    axes, results: dict, metric: str, groups: list[str]
 ) -> dict[str, Line2D]:
-    """The same in rows, where there are too many names for an axis."""
-    handles = _marks(axes, results, metric, places, in_rows=True)
+    """Draw the same in rows, if there are too many names for an x axis."""
+    handles = _draw_points(axes, results, metric, groups, in_rows=True)
     axes.margins(x=0.1)
-    axes.set_yticks(range(len(places)), [label(x, 34) for x in places])
-    axes.set_ylim(len(places) - 0.4, -0.6)  # the first on top
-    axes.tick_params(axis='y', length=0)
-    axes.locator_params(axis='x', nbins=4)
+    _name_rows(axes, groups)
     return handles
 
 
-def _places(results: dict, metrics: Sequence[str]) -> list[str]:
-    """Groups of settings by x, of those that have one of some metrics."""
+def _name_rows(axes, names: list[str]) -> None:
+    """Label rows with names, the first on top."""
+    axes.set_yticks(range(len(names)), [label(name, 34) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis='y', length=0)
+    axes.locator_params(axis='x', nbins=4)
+
+
+def _groups(results: dict, metrics: Sequence[str]) -> list[str]:
+    """Groups of settings by x, if they have any of some metrics."""
     return list(
         dict.fromkeys(
-            _x_of(one)
+            _group_name(one)
             for one in results['settings']
-            if {*figures_of(results, one)['mean'], *one['paper']}
+            if {*with_times(results, one)['mean'], *one['paper']}
             & set(metrics)
         )
     )
 
 
-def _marks(
-    axes, results: dict, metric: str, places: list[str], in_rows: bool = False
+def _group_name(setting: dict) -> str:
+    """A setting's x, or its own name if it has none."""
+    return str(setting['name'] if setting['x'] is None else setting['x'])
+
+
+def _draw_points(
+    axes, results: dict, metric: str, groups: list[str], in_rows: bool = False
 ) -> dict[str, Line2D]:
     """Draw the settings of each group beside each other.
 
     Returns:
-        Dict[str, Line2D]: For the legend, by name.
+        Dict[str, Line2D]: Handles for the legend, by name.
     """
     handles = {}
-    groups: dict[str, list[dict]] = {place: [] for place in places}
+    members: dict[str, list[dict]] = {name: [] for name in groups}
     for one in results['settings']:
-        if metric in {**figures_of(results, one)['mean'], **one['paper']}:
-            groups[_x_of(one)].append(one)
+        if metric in {**with_times(results, one)['mean'], **one['paper']}:
+            members[_group_name(one)].append(one)
     series = _series(results)
-    width = 0.7 / max(map(len, groups.values()))
+    width = 0.7 / max(map(len, members.values()))
 
     def point(at, value):
         return (value, at) if in_rows else (at, value)
 
-    for place, inside in enumerate(groups.values()):
-        for i, one in enumerate(inside):
-            look = model_style(series.index(one['series']))
-            look['linestyle'] = ''
-            at = place + (i - (len(inside) - 1) / 2) * width
-            figures = figures_of(results, one)
-            mean = figures['mean'].get(metric)
+    for place, settings in enumerate(members.values()):
+        for i, one in enumerate(settings):
+            style = model_style(series.index(one['series']))
+            style['linestyle'] = ''
+            at = place + (i - (len(settings) - 1) / 2) * width
+            summary = with_times(results, one)
+            mean = summary['mean'].get(metric)
             if mean is not None:
+                std = summary['std'].get(metric)
                 axes.errorbar(
                     *point(at, mean),
-                    **{
-                        'xerr' if in_rows else 'yerr': figures['std'].get(
-                            metric
-                        )
-                    },
+                    **{'xerr' if in_rows else 'yerr': std},
                     capsize=2.5,
-                    **{**look, 'markersize': 5},
+                    **{**style, 'markersize': 5},
                 )
                 seeds = [
-                    of[metric] for of in one['seeds'].values() if metric in of
+                    values[metric]
+                    for values in one['seeds'].values()
+                    if metric in values
                 ]
+                beside = at + (0.3 if in_rows else 0.16) * width
                 axes.plot(
-                    *point(
-                        [at + (0.3 if in_rows else 0.16) * width] * len(seeds),
-                        seeds,
-                    ),
-                    color=look['color'],
+                    *point([beside] * len(seeds), seeds),
+                    color=style['color'],
                     alpha=0.4,
-                    **_SEED,
+                    **_SEED_STYLE,
                 )
                 handles[one['series']] = Line2D(
-                    [], [], label=label(one['series']), **look
+                    [], [], label=label(one['series']), **style
                 )
             if metric in one['paper']:
                 draw = axes.vlines if in_rows else axes.hlines
@@ -277,13 +396,13 @@ def _marks(
                     one['paper'][metric],
                     at - width / 2,
                     at + width / 2,
-                    **_MARK,
+                    **_PAPER_MARK_STYLE,
                 )
                 handles[PAPER] = Line2D(
-                    [], [], label=PAPER, color=_MARK['colors'], linestyle=':'
+                    [],
+                    [],
+                    label=PAPER,
+                    color=_PAPER_MARK_STYLE['colors'],
+                    linestyle=':',
                 )
     return handles
-
-
-def _x_of(setting: dict) -> str:
-    return str(setting['name'] if setting['x'] is None else setting['x'])

@@ -1,7 +1,12 @@
-"""Accuracy of a model whose weights are moved, on a grid of two directions."""
+"""Accuracy around the weights of a model, in two random directions.
+
+The weights are moved on a grid of steps in both directions; at each point,
+the accuracy on images of the ground's shifted set is measured.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,62 +24,61 @@ from ..suite.images import ImageBatches
 from ..suite.predict import predict_batch
 from ..suite.settings import Settings
 from ..suite.spec import Suite
-from .cells import StudyCell
-from .data_root import with_data_root
-from .measure import Bench, weights_of
+from .cells import StudyCell, with_data_root
+from .measure import Benchmark, weights_sha256
 
-SEEDS = (0, 1)  # of the two directions
-_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
+DIRECTION_SEEDS = (0, 1)
+_NORM_LAYERS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def measure_landscape(
     cell: StudyCell,
     checkpoints: Sequence[str],
-    bench: Bench,
+    benchmark: Benchmark,
     folder: Path,
     report: Callable[[float], None],
-) -> dict:
-    """Measure how accuracy falls off around a cell's weights.
+) -> dict[str, Any]:
+    """Measure the accuracy around the weights of a cell's model.
 
-    A row of the grid is kept as soon as it is measured.
+    Each row of the grid is stored once it is measured, so that a run that
+    was stopped continues with the next row.
 
     Args:
-        cell (StudyCell): Any.
-        checkpoints (Sequence[str]): Its model's, which is one.
-        bench (Bench): The suite whose shifted set it is measured on.
-        folder (Path): Where rows are kept.
-        report (Callable): Told how much is done, from 0 to 1.
+        cell (StudyCell): The cell.
+        checkpoints (Sequence[str]): The checkpoint of its one model.
+        benchmark (Benchmark): The suite that has the shifted set.
+        folder (Path): The folder for rows.
+        report (Callable): Called with the share that is done, from 0 to 1.
 
     Returns:
-        dict: See :func:`~mmanchor.studies.measure.measure_by_suite`;
-        ``model`` has a ``landscape``.
+        dict: As :func:`~mmanchor.studies.measure.measure_by_suite` returns
+        it, but ``model`` has a ``landscape``.
 
     Raises:
-        FileNotFoundError: The shifted set is not there.
-        ValueError: The checkpoint is not the config's, or of no trained
-            model.
+        FileNotFoundError: The shifted set is missing.
+        ValueError: The checkpoint does not fit the config, or its model was
+            not trained.
     """
-    of = cell.study.landscape
-    settings = bench.settings
-    cfg = with_data_root(cell.test_config, bench.data_root)
+    grid = cell.study.landscape
+    settings = benchmark.settings
+    cfg = with_data_root(cell.test_config, benchmark.data_root)
     (checkpoint,) = checkpoints
     ready = load_trained(cfg, checkpoint, settings.device)
-    images, labels = _images(
-        bench.suite, cell.study.on.shifted, of.images, ready, settings
+    images, labels = _shifted_images(
+        benchmark.suite, cell.study.on.shifted, grid.images, ready, settings
     )
-    steps = np.linspace(-of.reach, of.reach, of.points).tolist()
-    parts, weights = (
-        Parts(folder / 'parts'),
-        weights_of(cell.training, checkpoint),
-    )
-    found, done = {}, 0
-    for normalise in of.normalise:
-        rows = []
+    steps = np.linspace(-grid.reach, grid.reach, grid.points).tolist()
+    stored = Parts(folder / 'parts')
+    weights = weights_sha256(cell.training, checkpoint)
+    maps: dict[str, list] = {}
+    num_rows, num_done = len(steps) * len(grid.normalise), 0
+    for normalise in grid.normalise:
+        rows = maps['normalised' if normalise else 'raw'] = []
         for second in steps:
             depends = dict(
                 cell.depends, weights=weights, row=second, normal=normalise
             )
-            row = parts.get('landscape', depends)
+            row = stored.get('landscape', depends)
             if row is None:
                 accuracy = accuracies(
                     ready.model,
@@ -85,16 +89,15 @@ def measure_landscape(
                     settings.amp,
                 )
                 row = (dict(accuracy=accuracy), {})
-                parts.keep('landscape', depends, *row)
+                stored.keep('landscape', depends, *row)
             rows.append(row[0]['accuracy'])
-            done += 1
-            report(done / (len(steps) * len(of.normalise)))
-        found['normalised' if normalise else 'raw'] = rows
+            num_done += 1
+            report(num_done / num_rows)
     return dict(
-        model=dict(landscape=dict(steps=steps, **found)),
+        model=dict(landscape=dict(steps=steps, **maps)),
         missing=[],
         failed=[],
-        corruptions=describe_corruptions(bench.suite),
+        corruptions=describe_corruptions(benchmark.suite),
         weights=weights,
         times={},
     )
@@ -103,11 +106,16 @@ def measure_landscape(
 def load_trained(
     cfg: Config, checkpoint: str | None, device: str = 'cpu'
 ) -> Ready:
-    """A model with trained weights, or none.
+    """Load a model, and make sure that it was trained.
+
+    Args:
+        cfg (Config): Its config.
+        checkpoint (str, optional): The file; None is refused.
+        device (str): Defaults to ``'cpu'``.
 
     Raises:
-        ValueError: There are no weights to load, or nothing says that they
-            were trained.
+        ValueError: There are no weights to load, or they show no sign of
+            training.
     """
     if checkpoint is None:
         raise ValueError(
@@ -119,7 +127,7 @@ def load_trained(
     if not _was_trained(ready.model, saved.get('meta') or {}):
         raise ValueError(
             f'Expected trained weights for a landscape, but {checkpoint} has '
-            'no sign of training: its `meta` tells of no iteration, no batch '
+            'no sign of training: its `meta` names no iteration, no batch '
             'went through a BatchNorm layer, and all norm layers scale and '
             'shift as a new one does. Name the checkpoint of a trained model.'
         )
@@ -127,15 +135,15 @@ def load_trained(
 
 
 def _was_trained(model: nn.Module, meta: dict) -> bool:
-    """Whether anything says so.
+    """Whether the checkpoint or its norm layers show any training.
 
-    MMEngine counts the epoch it saves in, done or not; iterations decide.
+    Iterations decide, because MMEngine also counts an unfinished epoch.
     """
-    norms = [one for one in model.modules() if isinstance(one, _NORMS)]
+    norms = [one for one in model.modules() if isinstance(one, _NORM_LAYERS)]
     return bool(
         meta.get('iter', meta.get('epoch', 0))
         or any(getattr(one, 'num_batches_tracked', None) for one in norms)
-        # of a new layer, all channels are alike
+        # all channels of a new norm layer have the same values
         or any(
             values is not None and (values != values.flatten()[0]).any()
             for one in norms
@@ -149,53 +157,58 @@ def accuracies(
     model: nn.Module,
     images: list[torch.Tensor],
     labels: torch.Tensor,
-    places: list[tuple[float, float]],
+    points: list[tuple[float, float]],
     normalise: bool,
     amp: bool = False,
 ) -> list[float]:
-    """Top-1 accuracy in % with weights moved to some places.
+    """Measure the top-1 accuracy with moved weights.
 
-    The model's weights are as before afterwards.
+    The model's own weights are restored afterwards.
 
     Args:
         model (torch.nn.Module): A classifier in evaluation mode.
         images (List[torch.Tensor]): Batches, as the test pipeline packs them.
-        labels (torch.Tensor): Of all of them, (N,).
-        places (List[Tuple[float, float]]): Steps in either direction.
+        labels (torch.Tensor): The labels of all images.
+        points (List[Tuple[float, float]]): Steps in both directions.
         normalise (bool): See
             :func:`~mmanchor.functional.landscape.random_direction`.
-        amp (bool): Mixed precision. Defaults to False.
+        amp (bool): Whether to use mixed precision. Defaults to False.
+
+    Returns:
+        List[float]: The accuracy at each point, in %.
+
+    Shape:
+        - labels: (N,)
     """
     weights = {
         name: parameter.detach().clone()
         for name, parameter in model.named_parameters()
     }
+    device = next(iter(weights.values())).device.type
     directions = directions_of(model, normalise)
     found = []
     try:
-        for steps in places:
-            _put(model, moved_weights(weights, directions, steps))
-            answers = []
+        for steps in points:
+            _set_weights(model, moved_weights(weights, directions, steps))
+            predicted = []
             for batch in images:
-                with torch.autocast(
-                    next(iter(weights.values())).device.type, enabled=amp
-                ):
+                with torch.autocast(device, enabled=amp):
                     scores = predict_batch(model, batch)['answer']
-                answers.append(scores.float().argmax(1).cpu())
-            right = torch.cat(answers) == labels
-            found.append(100 * right.double().mean().item())
+                predicted.append(scores.float().argmax(1).cpu())
+            is_right = torch.cat(predicted) == labels
+            found.append(100 * is_right.double().mean().item())
     finally:
-        _put(model, weights)
+        _set_weights(model, weights)
     return found
 
 
 def directions_of(
     model: nn.Module, normalise: bool
 ) -> list[dict[str, torch.Tensor]]:
-    """The two directions of a model.
+    """Draw the two directions of a model.
 
-    Models of one architecture share what is drawn, anchored or not: all but
-    that half of an anchored stem that reads references.
+    Models of one architecture share their directions, anchored or not,
+    except for the half of an anchored stem that reads references.
 
     Args:
         model (torch.nn.Module): A classifier.
@@ -212,19 +225,24 @@ def directions_of(
         for name, parameter in model.named_parameters()
     }
     return [
-        random_direction(weights, seed, normalise, widened) for seed in SEEDS
+        random_direction(weights, seed, normalise, widened)
+        for seed in DIRECTION_SEEDS
     ]
 
 
-def _put(model: nn.Module, weights: dict) -> None:
+def _set_weights(model: nn.Module, weights: dict) -> None:
     for name, parameter in model.named_parameters():
         parameter.copy_(weights[name])
 
 
-def _images(
+def _shifted_images(
     suite: Suite, name: str, count: int, ready: Ready, settings: Settings
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Images of a shifted set, as many of each kind and severity."""
+    """Draw as many images of each kind and severity of a shifted set.
+
+    Returns:
+        tuple: Batches of images, and the labels of all.
+    """
     cells = list(next(one for one in suite.shifts if one.name == name).cells())
     images, labels = [], []
     rng = np.random.default_rng(0)

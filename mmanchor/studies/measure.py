@@ -1,4 +1,8 @@
-"""What is measured of a trained model of a study."""
+"""Measuring the model of a cell: its record, its answering time, its weights.
+
+The figures are those of the safety suite; a record keeps what a table could
+need and leaves out what only the suite's own figures use.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -19,13 +23,12 @@ from ..suite.runner import run_suite
 from ..suite.settings import Settings
 from ..suite.spec import Suite
 from ..utils.timing import seconds
-from .cells import StudyCell
-from .data_root import with_data_root
-from .training import Training
+from .cells import StudyCell, Training, with_data_root
 
-TIMED = 1000  # images
-TEMPERATURE = 'temperature on '  # how the suite calls what it can't fit
-_OF_MODEL = (
+TIMED_IMAGES = 1000
+SIGNIFICANT_DIGITS = 7  # of the numbers in a record
+TEMPERATURE = 'temperature on '  # the suite's name of a failed fit begins so
+_ABOUT_MODEL = (
     'classifier',
     'num_references',
     'protocol',
@@ -33,18 +36,19 @@ _OF_MODEL = (
     'select',
     'reference_seed',
 )
-_OF_SCORE = ('auroc', 'aupr', 'fpr95')
-DIGITS = 7  # significant ones of what is kept
+_ABOUT_SHIFT = ('num_images', 'mean', 'by_severity', 'by_kind')
+_OOD_METRICS = ('auroc', 'aupr', 'fpr95')
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What models are measured with.
+class Benchmark:
+    """The suite that models are measured on, and its settings.
 
     Args:
-        suite (Suite): With the data sets where they are.
-        settings (Settings): Of the suite.
-        data_root (str): Where references are drawn from, if they are.
+        suite (Suite): The suite, with the paths of its data sets.
+        settings (Settings): How the suite is run.
+        data_root (str): The folder of the data sets, from which references
+            may be drawn.
     """
 
     suite: Suite
@@ -54,7 +58,7 @@ class Bench:
     def candidate(
         self, cell: StudyCell, checkpoints: Sequence[str]
     ) -> Candidate | EnsembleCandidate:
-        """A cell's model, or its models as one."""
+        """The model of a cell, or its models as one ensemble."""
         members = tuple(
             Candidate(
                 cell.setting.name,
@@ -72,46 +76,48 @@ class Bench:
 def measure_by_suite(
     cell: StudyCell,
     checkpoints: Sequence[str],
-    bench: Bench,
+    benchmark: Benchmark,
     folder: Path,
     report: Callable[[float], None],
-) -> dict[str, dict]:
-    """Measure a cell's model on a suite, and how long it takes to answer.
+) -> dict[str, Any]:
+    """Measure a cell's model on the suite, and how long it takes to answer.
 
     Args:
-        cell (StudyCell): Any.
-        checkpoints (Sequence[str]): Its model's; several of an ensemble.
-        bench (Bench): The suite.
-        folder (Path): Where parts are kept.
-        report (Callable): Told how much is done, from 0 to 1.
+        cell (StudyCell): The cell.
+        checkpoints (Sequence[str]): The checkpoint of its model; several for
+            an ensemble.
+        benchmark (Benchmark): The suite.
+        folder (Path): The folder for results of single test sets, which are
+            not measured again.
+        report (Callable): Called with the share that is done, from 0 to 1.
 
     Returns:
-        dict: ``model``, see :func:`record_of`; ``missing`` and ``failed``
-        sets; ``unfitted`` temperatures; ``weights``, the
-        SHA-256 of each model's; ``times``.
+        dict: ``model``, see :func:`record_of`; the ``missing`` and ``failed``
+        test sets; the ``unfitted`` temperatures; ``weights``, the SHA-256 of
+        each model's weights; ``times``.
 
     Raises:
-        ValueError: The checkpoint is not the config's.
+        ValueError: The checkpoint does not fit the config.
     """
-    suite, settings = bench.suite, bench.settings
-    candidate = bench.candidate(cell, checkpoints)
-    passes = (
+    suite, settings = benchmark.suite, benchmark.settings
+    candidate = benchmark.candidate(cell, checkpoints)
+    num_sets = (
         1
         + len(suite.ood)
         + sum(len(list(one.cells())) for one in suite.shifts)
     )
-    done = 0
+    num_done = 0
 
     def count(number: int) -> None:
-        nonlocal done
-        done += number
-        report(done / passes)
+        nonlocal num_done
+        num_done += number
+        report(num_done / num_sets)
 
     outcome = run_suite(
         suite, [candidate], Parts(folder / 'parts'), settings, done=count
     )
-    # no temperature fits a model that is right on all held-out images, or no
-    # better than chance: it stays as it is
+    # a model that is right on all held-out images, or no better than chance,
+    # has no temperature: this is no failure, and its temperature stays 1
     unfitted = [
         dict(name=one['name'], reason=one['reason'])
         for one in outcome.failed
@@ -128,119 +134,116 @@ def measure_by_suite(
         model['stem_distance'] = getattr(ready.model, 'stem_distance', None)
         times['seconds'] = answer_seconds(ready, suite, settings)
     return dict(
-        model=rounded(model),
+        model=round_floats(model),
         missing=outcome.missing,
         unfitted=unfitted,
         failed=failed,
         corruptions=describe_corruptions(suite),
-        weights=' + '.join(map(weights_of, cell.trainings, checkpoints)),
+        weights=' + '.join(map(weights_sha256, cell.trainings, checkpoints)),
         times=times,
     )
 
 
-def record_of(rows: list[dict], scale: bool = True) -> dict:
-    """What a cell keeps of a suite's results for its model.
+def record_of(rows: list[dict], scaled: bool = True) -> dict:
+    """Select what a cell's record keeps of a suite's results for its model.
 
-    All that a table could want, and nothing that only the suite's own figures
-    need (bins of reliability diagrams, histograms, curves), nor where files
-    were.
+    It leaves out what only the suite's own figures need: bins of reliability
+    diagrams, histograms and curves.
 
     Args:
-        rows (List[dict]): The model before temperature scaling and, where it
-            could be fitted, after; see
+        rows (List[dict]): The model before and, if a temperature was fitted,
+            after temperature scaling; see
             :meth:`~mmanchor.suite.candidate_run.CandidateRun.rows`.
-        scale (bool): Whether temperature scaling was asked for. Defaults to
+        scaled (bool): Whether temperature scaling was asked for. Defaults to
             True.
 
     Returns:
-        dict: Parts of the first row: ``clean``, ``shifts``, ``ood``, and so
-        on, of kind and severity together the accuracy alone; ``temperature``,
-        1 where none could be fitted, and ``temperature_scaled`` with
-        ``clean`` and ``shifts`` again.
+        dict: ``clean``, ``shifts`` and ``ood`` of the first row, with only
+        the accuracy for each pair of kind and severity; ``temperature``,
+        which is 1 if none could be fitted, and ``temperature_scaled`` with
+        ``clean`` and ``shifts`` after scaling.
     """
     row = rows[0]
-    scaled = rows[1] if row['temperature'] else row
-    temperature = row['temperature'] or dict(temperature=1.0)
-    after = (
-        {}
-        if not scale
-        else dict(
-            temperature={
-                key: value
-                for key, value in temperature.items()
-                if key not in ('before', 'after')
-            },
-            temperature_scaled=dict(
-                clean=scaled['clean'],
-                shifts={
-                    name: _summary(one)
-                    for name, one in scaled['shifts'].items()
-                },
-            ),
-        )
-    )
-    return dict(
-        **{key: row[key] for key in _OF_MODEL},
+    last = rows[1] if row['temperature'] else row
+    record = dict(
+        **{key: row[key] for key in _ABOUT_MODEL},
         clean=row['clean'],
         shifts={
-            name: dict(_summary(one), cells=_accuracies(one['cells']))
+            name: dict(
+                **{key: one[key] for key in _ABOUT_SHIFT},
+                cells=_accuracies(one['cells']),
+            )
             for name, one in row['shifts'].items()
         },
         ood={
             name: dict(
                 num_images=one['num_images'],
                 scores={
-                    score: {key: found[key] for key in _OF_SCORE}
-                    for score, found in one['scores'].items()
+                    score: {key: values[key] for key in _OOD_METRICS}
+                    for score, values in one['scores'].items()
                 },
             )
             for name, one in row['ood'].items()
         },
-        **after,
     )
-
-
-def _summary(one: dict) -> dict:
-    return {
-        key: one[key]
-        for key in ('num_images', 'mean', 'by_severity', 'by_kind')
-    }
+    if scaled:
+        fit = row['temperature'] or dict(temperature=1.0)
+        record['temperature'] = {
+            key: value
+            for key, value in fit.items()
+            if key not in ('before', 'after')
+        }
+        record['temperature_scaled'] = dict(
+            clean=last['clean'],
+            shifts={
+                name: {key: one[key] for key in _ABOUT_SHIFT}
+                for name, one in last['shifts'].items()
+            },
+        )
+    return record
 
 
 def _accuracies(cells: dict | None) -> dict | None:
     return cells and {
         kind: {
-            severity: figures['top1'] for severity, figures in of_kind.items()
+            severity: values['top1'] for severity, values in of_kind.items()
         }
         for kind, of_kind in cells.items()
     }
 
 
-def rounded(value: Any) -> Any:
-    """The same with floats of seven significant digits.
+def round_floats(value: Any) -> Any:
+    """Round all floats of a record to seven significant digits.
+
+    Args:
+        value (Any): A record, or a value in one.
 
     Example:
-        >>> rounded(dict(top1=[61.4444444444444444, None, 3]))
+        >>> round_floats(dict(top1=[61.4444444444444444, None, 3]))
         {'top1': [61.44444, None, 3]}
     """
     if isinstance(value, dict):
-        return {key: rounded(one) for key, one in value.items()}
+        return {key: round_floats(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [rounded(one) for one in value]
-    return float(f'{value:.{DIGITS}g}') if isinstance(value, float) else value
+        return [round_floats(one) for one in value]
+    if isinstance(value, float):
+        return float(f'{value:.{SIGNIFICANT_DIGITS}g}')
+    return value
 
 
-def make_sets(
+def make_corrupted_sets(
     suite: Suite, workers: int, report: Callable[[str, float], None]
 ) -> None:
-    """Corrupt what a suite wants corrupted, one process for all studies.
+    """Make the corrupted sets of a suite; one process does so for all.
 
-    What is wrong with it is left to the cells to find and to keep.
+    A set that cannot be made is skipped: measuring meets the same error and
+    records it for each cell.
 
     Args:
-        suite (Suite): With the data sets where they are.
-        workers (int): Processes that corrupt.
-        report (Callable): Told what is made, and how much of it is done.
+        suite (Suite): The suite, with the paths of its data sets.
+        workers (int): The number of processes.
+        report (Callable): Called with what is made and the share that is
+            done.
     """
     for one in suite.shifts:
         if not one.make:
@@ -256,21 +259,22 @@ def make_sets(
                 wait=True,
             )
         except (ImportError, OSError, ValueError):
-            pass  # met again, and told, in measuring
+            pass
 
 
 def answer_seconds(
     ready: Ready, suite: Suite, settings: Settings, rounds: int = 3
 ) -> float:
-    """Seconds for 1000 clean images: the median of some rounds.
-
-    Reading images is not in it.
+    """Time a model on 1000 clean images, without the time to read them.
 
     Args:
         ready (Ready): The model.
-        suite (Suite): Whose clean set is taken, over and over if it is small.
+        suite (Suite): Its clean set is used, repeatedly if it is small.
         settings (Settings): Batch size and device.
-        rounds (int): How often. Defaults to 3.
+        rounds (int): The number of repetitions. Defaults to 3.
+
+    Returns:
+        float: Seconds, the median of all rounds.
     """
     batches = ImageBatches(
         next(suite.clean.cells()),
@@ -278,26 +282,34 @@ def answer_seconds(
         settings.batch_size,
         settings.workers,
     )
-    found, count = [], 0
-    while count < TIMED:
+    timed, count = [], 0
+    while count < TIMED_IMAGES:
         for images in batches:
-            found.append(images[: TIMED - count])
-            count += len(found[-1])
-            if count == TIMED:
+            timed.append(images[: TIMED_IMAGES - count])
+            count += len(timed[-1])
+            if count == TIMED_IMAGES:
                 break
     device = torch.device(settings.device)
 
-    def work() -> None:
-        for images in found:
+    def answer() -> None:
+        for images in timed:
             with torch.autocast(device.type, enabled=settings.amp):
                 predict_batch(ready.model, images)
 
-    work()
-    return sorted(seconds(work, device) for _ in range(rounds))[rounds // 2]
+    answer()  # the first round is slower
+    return sorted(seconds(answer, device) for _ in range(rounds))[rounds // 2]
 
 
-def weights_of(training: Training, checkpoint: str) -> str:
-    """SHA-256 of a model's weights, without the times a checkpoint has."""
+def weights_sha256(training: Training, checkpoint: str) -> str:
+    """Compute the SHA-256 of a model's weights.
+
+    The file's own checksum would differ from run to run, because a
+    checkpoint contains times.
+
+    Args:
+        training (Training): The training, for its config.
+        checkpoint (str): The file.
+    """
     model, _ = load_classifier(training.cfg, checkpoint)
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():

@@ -1,212 +1,208 @@
-"""Figures that a study compares, by short names."""
+"""The metrics that a study compares, by short names.
+
+Each is read from the record of a model that a cell holds.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from statistics import mean, pstdev
-from typing import (
-    NamedTuple,
-)
+from typing import Any, NamedTuple
 
 from ..datasets.shifts.kinds import C_GROUPS
-from ..suite.report.reading import clean, scores, shift
-from .slug import slug
+from ..utils.names import slug
 
-Find = Callable[[dict, str], float | None]
+Read = Callable[[dict, str], float | None]
+SHIFTED = '<shifted>'  # in a path: stands for the ground's shifted set
+CLEAN_METRICS = ('clean', 'figures')
+CORRUPTED_METRICS = ('shifts', SHIFTED, 'mean')
+# metrics that `times` of a cell holds, because they differ from run to run
+TIME_METRICS = ('seconds', 'training_seconds')
+AUROC_OF = 'auroc_'  # followed by the slug of a set out of distribution
+_LOWER_IS_BETTER = {'ece', 'nll', 'brier', 'aurc', 'seconds'}
 
 
 class Metric(NamedTuple):
-    """A figure of a model.
+    """A number that describes a model.
 
     Attributes:
-        title (str): A column's or a panel's.
-        digits (int): To show behind the point.
-        find (Callable): What it is, from a model of a suite's results and
-            the name of the shifted set; None where there is none.
+        title (str): The heading of its column or panel.
+        digits (int): The number of decimals to show.
+        read (Callable): Takes a model's record and the name of the shifted
+            set, and returns the value; None if the record has none.
     """
 
     title: str
     digits: int
-    find: Find
+    read: Read
 
 
-def _clean(figure: str) -> Find:
-    return lambda row, shifted: clean(row).get(figure)
+def _value(model: dict, shifted: str, path: Iterable[str]) -> Any:
+    """The value at a path of keys; None if a key is missing or None."""
+    value: Any = model
+    for key in path:
+        value = (value or {}).get(shifted if key == SHIFTED else key)
+    return value
 
 
-def _mean(figure: str) -> Find:
-    return lambda row, shifted: (shift(row, shifted).get('mean') or {}).get(
-        figure
-    )
+def _at(*path: str) -> Read:
+    return lambda model, shifted: _value(model, shifted, path)
 
 
-def _scaled(find: Find) -> Find:
-    """The same figure after temperature scaling."""
-    return lambda row, shifted: find(
-        row.get('temperature_scaled') or {}, shifted
-    )
-
-
-def _severity(severity: int) -> Find:
-
-    def find(row, shifted):
-        found = shift(row, shifted).get('by_severity') or {}
-        return (found.get(str(severity)) or {}).get('top1')
-
-    return find
-
-
-def _group(group: str) -> Find:
+def _group(group: str) -> Read:
     """Mean accuracy over the kinds of a group, each a mean over severities."""
 
-    def find(row, shifted):
-        by_kind = shift(row, shifted).get('by_kind') or {}
-        found = [
+    def read(model, shifted):
+        by_kind = _value(model, shifted, ('shifts', SHIFTED, 'by_kind')) or {}
+        values = [
             by_kind[kind]['top1']
             for kind in C_GROUPS[group]
             if kind in by_kind
         ]
-        return mean(found) if found else None
+        return mean(values) if values else None
 
-    return find
+    return read
 
 
-def _auroc_of(name: str) -> Find:
+def _auroc_of(model: dict, name: str) -> float | None:
     """AUROC by energy on one set out of distribution, in %."""
-
-    def find(row, shifted):
-        found = scores(row, name).get('energy')
-        return found and 100 * found['auroc']
-
-    return find
+    auroc = _value(model, '', ('ood', name, 'scores', 'energy', 'auroc'))
+    return None if auroc is None else 100 * auroc
 
 
-def _auroc(row: dict, shifted: str) -> float | None:
-    """Mean over sets out of distribution."""
-    found = [_auroc_of(name)(row, shifted) for name in row.get('ood') or ()]
-    found = [one for one in found if one is not None]
-    return mean(found) if found else None
+def _mean_auroc(model: dict, shifted: str) -> float | None:
+    values = [_auroc_of(model, name) for name in model.get('ood') or ()]
+    values = [value for value in values if value is not None]
+    return mean(values) if values else None
 
 
-def _single(
-    figures_of: Callable[[dict, str], dict], summary: Callable[[list], float]
-) -> Find:
-    """A summary of the accuracies with each reference alone."""
+def _single_references(
+    path: tuple[str, ...], summarise: Callable[[list], float]
+) -> Read:
+    """Summarise the accuracies with each of the K references alone."""
 
-    def find(row, shifted):
-        figures = figures_of(row, shifted)
-        found = [
+    def read(model, shifted):
+        values = [
             value
-            for name, value in figures.items()
+            for name, value in (_value(model, shifted, path) or {}).items()
             if name.startswith('top1_reference_')
         ]
-        return summary(found) if found else None
+        return summarise(values) if values else None
 
-    return find
-
-
-def _figures_clean(row: dict, shifted: str) -> dict:
-    return clean(row)
+    return read
 
 
-def _figures_corrupted(row: dict, shifted: str) -> dict:
-    return shift(row, shifted).get('mean') or {}
+def _landscape(directions: str, centre: bool = False) -> Read:
+    """Mean accuracy over a landscape, or the accuracy at its centre."""
 
-
-def _around(part: str, centre: bool = False) -> Find:
-    """Mean over a landscape, or at the weights as they were trained."""
-
-    def find(row, shifted):
-        found = (row.get('landscape') or {}).get(part)
-        if found is None:
+    def read(model, shifted):
+        rows = _value(model, shifted, ('landscape', directions))
+        if rows is None:
             return None
-        middle = len(found) // 2
-        return found[middle][middle] if centre else mean(map(mean, found))
+        middle = len(rows) // 2
+        return rows[middle][middle] if centre else mean(map(mean, rows))
 
-    return find
+    return read
 
 
-def _both(
-    name: str, title: str, digits: int, figure: str, scales: bool
+def _on_both(
+    name: str, title: str, scaled: bool = True
 ) -> Iterator[tuple[str, Metric]]:
-    """A figure on clean and on corrupted images, before and after scaling."""
-    for prefix, images, find in (
-        ('', 'clean', _clean),
-        ('corrupted_', 'corrupted', _mean),
+    """A metric of clean and of corrupted images.
+
+    Args:
+        name (str): Its name in the record.
+        title (str): Its title.
+        scaled (bool): Whether to add the values after temperature scaling.
+            Defaults to True.
+    """
+    for prefix, images, path in (
+        ('', 'clean', CLEAN_METRICS),
+        ('corrupted_', 'corrupted', CORRUPTED_METRICS),
     ):
-        yield prefix + name, Metric(f'{title}, {images}', digits, find(figure))
-        if scales:
+        yield prefix + name, Metric(f'{title}, {images}', 3, _at(*path, name))
+        if scaled:
             yield (
                 f'{prefix}{name}_scaled',
                 Metric(
                     f'{title}, {images}, temperature scaled',
-                    digits,
-                    _scaled(find(figure)),
+                    3,
+                    _at('temperature_scaled', *path, name),
                 ),
             )
 
 
 METRICS: dict[str, Metric] = {
-    'clean': Metric('clean accuracy (%)', 1, _clean('top1')),
-    'corrupted': Metric('corrupted accuracy (%)', 1, _mean('top1')),
+    'clean': Metric('clean accuracy (%)', 1, _at(*CLEAN_METRICS, 'top1')),
+    'corrupted': Metric(
+        'corrupted accuracy (%)', 1, _at(*CORRUPTED_METRICS, 'top1')
+    ),
     **{
-        f'severity_{i}': Metric(f'accuracy, severity {i} (%)', 1, _severity(i))
+        f'severity_{i}': Metric(
+            f'accuracy, severity {i} (%)',
+            1,
+            _at('shifts', SHIFTED, 'by_severity', str(i), 'top1'),
+        )
         for i in range(1, 6)
     },
     **{
         group: Metric(f'accuracy, {group} (%)', 1, _group(group))
         for group in C_GROUPS
     },
-    **dict(_both('ece', 'ECE', 3, 'ece', scales=True)),
-    **dict(_both('smooth_ece', 'smECE', 3, 'smooth_ece', scales=True)),
-    **dict(_both('nll', 'NLL', 3, 'nll', scales=True)),
-    **dict(_both('brier', 'Brier score', 3, 'brier', scales=True)),
-    **dict(_both('aurc', 'AURC', 3, 'aurc', scales=False)),
-    **dict(_both('excess_aurc', 'E-AURC', 3, 'excess_aurc', scales=False)),
-    'temperature': Metric(
-        'temperature',
-        2,
-        lambda row, _: (row.get('temperature') or {}).get('temperature'),
+    **dict(_on_both('ece', 'ECE')),
+    **dict(_on_both('smooth_ece', 'smECE')),
+    **dict(_on_both('nll', 'NLL')),
+    **dict(_on_both('brier', 'Brier score')),
+    **dict(_on_both('aurc', 'AURC', scaled=False)),
+    **dict(_on_both('excess_aurc', 'E-AURC', scaled=False)),
+    'temperature': Metric('temperature', 2, _at('temperature', 'temperature')),
+    'auroc': Metric('AUROC by energy (%)', 1, _mean_auroc),
+    'spread': Metric(
+        'spread over references', 3, _at(*CLEAN_METRICS, 'spread')
     ),
-    'auroc': Metric('AUROC by energy (%)', 1, _auroc),
-    'spread': Metric('spread over references', 3, _clean('spread')),
     'corrupted_spread': Metric(
-        'spread over references, corrupted', 3, _mean('spread')
+        'spread over references, corrupted',
+        3,
+        _at(*CORRUPTED_METRICS, 'spread'),
     ),
     'single_clean': Metric(
-        'clean accuracy, one reference (%)', 1, _single(_figures_clean, mean)
+        'clean accuracy, one reference (%)',
+        1,
+        _single_references(CLEAN_METRICS, mean),
     ),
     'single_clean_std': Metric(
-        'its std over references', 2, _single(_figures_clean, pstdev)
+        'its std over references',
+        2,
+        _single_references(CLEAN_METRICS, pstdev),
     ),
     'single_corrupted': Metric(
         'corrupted accuracy, one reference (%)',
         1,
-        _single(_figures_corrupted, mean),
+        _single_references(CORRUPTED_METRICS, mean),
     ),
     'single_corrupted_std': Metric(
         'its std over references, corrupted',
         2,
-        _single(_figures_corrupted, pstdev),
+        _single_references(CORRUPTED_METRICS, pstdev),
     ),
     'stem_distance': Metric(
-        'distance of stem halves', 2, lambda row, _: row.get('stem_distance')
+        'distance of stem halves', 2, _at('stem_distance')
     ),
-    'seconds': Metric('seconds for 1000 images', 2, lambda row, _: None),
-    'training_seconds': Metric('seconds of training', 0, lambda row, _: None),
+    'seconds': Metric('seconds for 1000 images', 2, lambda *_: None),
+    'training_seconds': Metric('seconds of training', 0, lambda *_: None),
     'centre': Metric(
-        'accuracy at the weights (%)', 1, _around('normalised', centre=True)
+        'accuracy at the weights (%)', 1, _landscape('normalised', centre=True)
     ),
-    'around': Metric('around them, normalised (%)', 1, _around('normalised')),
-    'around_raw': Metric('around them, raw (%)', 1, _around('raw')),
+    'around': Metric(
+        'around them, normalised (%)', 1, _landscape('normalised')
+    ),
+    'around_raw': Metric('around them, raw (%)', 1, _landscape('raw')),
 }
-_ERRORS = {'ece', 'nll', 'brier', 'aurc', 'seconds'}
-AUROC_OF = 'auroc_'  # and the name of a set, as `slug` has it
-
-# what differs from run to run, and is kept with the times
-OF_TIMES = ('seconds', 'training_seconds')
 
 
 def find_metric(name: str) -> Metric:
-    """A metric by its name: one of ``METRICS``, or the AUROC of one set.
+    """Find a metric: one of ``METRICS``, or the AUROC of one set.
+
+    Args:
+        name (str): Its name, as :func:`metric_names` lists them.
 
     Example:
         >>> find_metric('auroc_photographs').title
@@ -214,19 +210,15 @@ def find_metric(name: str) -> Metric:
     """
     if name in METRICS:
         return METRICS[name]
-    of = name[len(AUROC_OF) :]
-    return Metric(
-        f'AUROC by energy, {of} (%)',
-        1,
-        lambda row, shifted: next(
-            (
-                _auroc_of(one)(row, shifted)
-                for one in row.get('ood') or ()
-                if slug(one) == of
-            ),
-            None,
-        ),
-    )
+    set_slug = name.removeprefix(AUROC_OF)
+
+    def read(model, shifted):
+        for one in model.get('ood') or ():
+            if slug(one) == set_slug:
+                return _auroc_of(model, one)
+        return None
+
+    return Metric(f'AUROC by energy, {set_slug} (%)', 1, read)
 
 
 def lower_is_better(name: str) -> bool:
@@ -236,11 +228,11 @@ def lower_is_better(name: str) -> bool:
         >>> lower_is_better('corrupted_ece_scaled'), lower_is_better('auroc')
         (True, False)
     """
-    return bool(_ERRORS & set(name.split('_')))
+    return bool(_LOWER_IS_BETTER & set(name.split('_')))
 
 
 def metric_names(ood: Iterable[str]) -> tuple[str, ...]:
-    """All metrics that there are.
+    """List the names of all metrics.
 
     Args:
         ood (Iterable[str]): Sets out of distribution, each of which has an
@@ -253,29 +245,59 @@ def metric_names(ood: Iterable[str]) -> tuple[str, ...]:
     return (*METRICS, *(AUROC_OF + slug(name) for name in ood))
 
 
-def values_of(row: dict, shifted: str) -> dict[str, float]:
-    """All metrics that a model has.
+def values_of(model: dict, shifted: str) -> dict[str, float]:
+    """Read all metrics that a model has.
 
     Args:
-        row (dict): One of the models of a suite's results.
-        shifted (str): The shifted set that "corrupted" means.
+        model (dict): The record of a model; see
+            :func:`~mmanchor.studies.measure.record_of`.
+        shifted (str): The shifted set that metrics call "corrupted".
 
     Example:
         >>> values_of(dict(clean=dict(figures=dict(top1=90.0, ece=0.1))), 'C')
         {'clean': 90.0, 'ece': 0.1}
     """
-    found = {
-        name: find_metric(name).find(row, shifted)
-        for name in metric_names(row.get('ood') or ())
+    values = {
+        name: find_metric(name).read(model, shifted)
+        for name in metric_names(model.get('ood') or ())
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def shown(value: float | None, metric: str) -> str:
-    """A value to read, a dash for none.
+def format_value(value: float | None, metric: str) -> str:
+    """Format a value with the decimals of its metric, None as a dash.
 
     Example:
-        >>> shown(88.349, 'clean'), shown(0.0312, 'ece')
-        ('88.3', '0.031')
+        >>> format_value(88.349, 'clean'), format_value(None, 'ece')
+        ('88.3', '–')
     """
     return '–' if value is None else f'{value:.{find_metric(metric).digits}f}'
+
+
+def format_difference(difference: dict | None, metric: str) -> str:
+    """Format a paired difference, its interval and whether that holds zero.
+
+    Args:
+        difference (dict, optional): One of ``metrics`` of
+            :func:`~mmanchor.studies.results.paired_difference`.
+        metric (str): The name of the metric.
+
+    Example:
+        >>> found = dict(mean=1.24, interval=[-0.31, 2.79], n=3, level=True)
+        >>> format_difference(found, 'clean')
+        '+1.2 [-0.3, +2.8] level'
+        >>> format_difference(dict(found, interval=None, level=None), 'clean')
+        '+1.2'
+    """
+    if difference is None:
+        return '–'
+
+    def signed(value):
+        text = f'{value:+.{find_metric(metric).digits}f}'
+        return text if text.strip('-0.') else text.replace('-', '+')
+
+    text = signed(difference['mean'])
+    if difference['interval'] is not None:
+        low, high = map(signed, difference['interval'])
+        text += f' [{low}, {high}]'
+    return f'{text} level' if difference['level'] else text

@@ -1,7 +1,9 @@
-"""What a study leaves behind: JSON, tables, a page and figures."""
+"""The report of a study: its tables, CSV, Markdown and page."""
 
+import csv
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from matplotlib import style
@@ -10,33 +12,55 @@ from rich.markup import escape
 
 from ..suite.report.drawing import METADATA
 from ..suite.report.figure_style import STYLE
-from ..suite.report.html import render
-from ..suite.report.table import to_rich
-from ..utils.files import whole_files
-from .difference_figure import difference_figure
-from .figures import study_figure
-from .page import study_page
-from .tables import (
-    csv_text,
-    difference_table,
-    markdown_report,
-    study_table,
-    told,
+from ..suite.report.html import (
+    Block,
+    Page,
+    Section,
+    facts_block,
+    figure_block,
+    render,
+    table_blocks,
 )
-from .verdict import verdict_table
+from ..suite.report.markdown import one_line
+from ..suite.report.table import Table, to_markdown, to_rich
+from ..utils.files import whole_files
+from .figures import difference_figure, study_figure
+from .metrics import find_metric, format_difference, format_value
+from .results import with_times
+from .spec import Plot
+from .verdict import NONE, recommend
+
+COST_METRICS = ('training_seconds', 'seconds')
+CSV_HEADER = (
+    'setting',
+    'series',
+    'x',
+    'metric',
+    'mean',
+    'std',
+    'n',
+    'paper',
+    'seeds',
+    'difference',
+    'low',
+    'high',
+    'pairs',
+    'mean_low',
+    'mean_high',
+)
 
 
 def write_report(
-    results: dict, plot, folder: Path, others: Sequence[dict] = ()
+    results: dict, plot: Plot, folder: Path, others: Sequence[dict] = ()
 ) -> None:
-    """Write ``results.json``, ``results.csv``, the report and figures.
+    """Write ``results.json``, ``results.csv``, the report and the figures.
 
     Args:
-        results (dict): What ``results.json`` is to have.
-        plot (Plot): How it is drawn.
-        folder (Path): Where to.
-        others (Sequence[dict]): Results of the study on other grounds, which
-            recommended settings have to hold on. Defaults to none.
+        results (dict): The content of ``results.json``.
+        plot (Plot): How the study is drawn.
+        folder (Path): Where the files go.
+        others (Sequence[dict]): Results of the study on other grounds, on
+            which recommended settings must hold as well. Defaults to none.
 
     Raises:
         ImportError: Jinja2 is not installed.
@@ -54,36 +78,41 @@ def write_report(
             for name, figure in figures.items():
                 if figure is None:
                     continue
+                # compute the layout once for all formats
                 figure.draw_without_rendering()
-                figure.set_layout_engine('none')  # once is enough
+                figure.set_layout_engine('none')
                 for ending, metadata in METADATA.items():
                     figure.savefig(
                         partial / f'{name}.{ending}', metadata=metadata
                     )
                 names.append(f'{name}.png')
-            (partial / 'results.json').write_text(
-                json.dumps(results, indent=1, ensure_ascii=False) + '\n',
-                encoding='utf-8',
-            )
-            (partial / 'results.csv').write_text(
-                csv_text(results), encoding='utf-8'
-            )
-            (partial / 'report.md').write_text(
-                markdown_report(
+            svgs = [(partial / name).with_suffix('.svg') for name in names]
+            for name, text in {
+                'results.json': json.dumps(
+                    results, indent=1, ensure_ascii=False
+                )
+                + '\n',
+                'results.csv': csv_text(results),
+                'report.md': markdown_report(
                     results, names, verdict_table(results, others)
                 ),
-                encoding='utf-8',
-            )
-            drawn = [(partial / name).with_suffix('.svg') for name in names]
-            (partial / 'report.html').write_text(
-                render(study_page(results, drawn, others)), encoding='utf-8'
-            )
+                'report.html': render(study_page(results, svgs, others)),
+            }.items():
+                (partial / name).write_text(text, encoding='utf-8')
 
 
 def print_report(
     results: dict, folder: Path, console: Console, others: Sequence[dict] = ()
 ) -> None:
-    """Print the tables, and what is not there."""
+    """Print the tables, and what is missing.
+
+    Args:
+        results (dict): The content of ``results.json``.
+        folder (Path): Where the report is.
+        console (Console): Where to print.
+        others (Sequence[dict]): Results of the study on other grounds.
+            Defaults to none.
+    """
     for table in (
         study_table(results),
         difference_table(results),
@@ -93,5 +122,408 @@ def print_report(
             for part in to_rich(table, console.width):
                 console.print(part)
     for one in results['missing']:
-        console.print(escape(f'Not there: {told(one)}'), soft_wrap=True)
+        console.print(
+            escape(f'Not there: {describe_missing(one)}'), soft_wrap=True
+        )
     console.print(escape(f'Report: {folder / "report.html"}'), soft_wrap=True)
+
+
+# tables
+
+
+def study_table(results: dict, intervals: bool = False) -> Table:
+    """Make a row for each setting: mean ± standard deviation over seeds.
+
+    Args:
+        results (dict): The content of ``results.json``.
+        intervals (bool): Whether to add the confidence intervals of the
+            means, for which terminals are too narrow. Defaults to False.
+    """
+    settings = results['settings']
+    summaries = [with_times(results, one) for one in settings]
+    published = {name for one in settings for name in one['paper']}
+    measured = {name for one in summaries for name in one['mean']}
+    metrics = [
+        name for name in results['metrics'] if name in measured | published
+    ]
+    header = ['setting', 'seeds']
+    for name in metrics:
+        header.append(find_metric(name).title)
+        if name in published:
+            header.append(f'{find_metric(name).title}, paper')
+    rows = []
+    for setting, summary in zip(settings, summaries):
+        row = [setting['name'], str(summary['n'])]
+        for name in metrics:
+            text = plus_minus(
+                summary['mean'].get(name), summary['std'].get(name), name
+            )
+            ends = summary['interval'].get(name) if intervals else None
+            if ends is not None:
+                low, high = (format_value(end, name) for end in ends)
+                text += f' [{low}, {high}]'
+            row.append(text)
+            if name in published:
+                row.append(format_value(setting['paper'].get(name), name))
+        rows.append(row)
+    title = f'{results["title"]} ({results["on"]["title"]})'
+    return Table(title, _caption(results), header, rows)
+
+
+def _caption(results: dict) -> str:
+    """What readers need to know, and on which images it was measured."""
+    sentences = [results['caption']]
+    if results.get('corruptions'):
+        sentences.append(
+            f'Corrupted: {results["shifted"]}, '
+            f'{"; ".join(results["corruptions"])}.'
+        )
+    counts = [
+        f'{name} {count:,}' + ' of each kind and severity' * (i > 0)
+        for i, (name, count) in enumerate(results.get('images', {}).items())
+    ]
+    if counts:
+        sentences.append(f'Images: {"; ".join(counts)}.')
+    return ' '.join(sentences).strip()
+
+
+def plus_minus(value: float | None, std: float | None, metric: str) -> str:
+    """Format a mean and its standard deviation, if it has one.
+
+    Example:
+        >>> plus_minus(53.494, 0.38, 'clean'), plus_minus(0.031, None, 'ece')
+        ('53.5 ± 0.4', '0.031')
+    """
+    text = format_value(value, metric)
+    return text if std is None else f'{text} ± {format_value(std, metric)}'
+
+
+def difference_table(results: dict) -> Table | None:
+    """Make a row for each setting: its paired differences from the baseline.
+
+    Args:
+        results (dict): The content of ``results.json``.
+
+    Returns:
+        Table | None: None if there is nothing to compare.
+    """
+    compared = [one for one in results['settings'] if one.get('difference')]
+    differences = [one['difference']['metrics'] for one in compared]
+    metrics = [
+        name
+        for name in results['metrics']
+        if any(name in one for one in differences)
+    ]
+    if not metrics:
+        return None
+    rows = []
+    for setting, values in zip(compared, differences):
+        left_out = len(setting['difference']['left_out'])
+        pairs = max((one['n'] for one in values.values()), default=0)
+        rows.append(
+            [
+                setting['name'],
+                f'{pairs}, {left_out} left out' if left_out else str(pairs),
+                *(
+                    format_difference(values.get(name), name)
+                    for name in metrics
+                ),
+            ]
+        )
+    caption = [
+        'Mean over seeds of the difference from the same seed of the '
+        'baseline [95 % t-interval]; level: the interval holds zero.'
+    ]
+    if any(one[name]['n'] == 1 for one in differences for name in one):
+        caption.append('Of one seed there is no interval.')
+    if any(one['difference']['left_out'] for one in compared):
+        caption.append('Seeds that only one of the two has are left out.')
+    return Table(
+        f'Paired difference from {results["baseline"]}',
+        ' '.join(caption),
+        ['setting', 'pairs', *(find_metric(name).title for name in metrics)],
+        rows,
+    )
+
+
+def verdict_table(results: dict, others: Sequence[dict] = ()) -> Table | None:
+    """Make a row for each job: the recommended setting and its gain.
+
+    Args:
+        results (dict): The content of ``results.json``.
+        others (Sequence[dict]): Results of the study on other grounds.
+            Defaults to none.
+
+    Returns:
+        Table | None: None if the study has no jobs.
+    """
+    if not results.get('jobs'):
+        return None
+    grounds = [one['on']['name'] for one in (results, *others)]
+    rows = []
+    for job, found in recommend(results, others).items():
+        name, metric = found['recommended'], found['metric']
+        best = _candidate(found, name)
+        recommended = name
+        if best is None and found['candidates']:
+            closest = found['candidates'][0]
+            recommended += (
+                f' (closest: {closest["name"]}, {closest["why_not"]})'
+            )
+        differences = best['differences'] if best else {}
+        rows.append(
+            [
+                job,
+                find_metric(metric).title,
+                recommended,
+                *(
+                    format_difference(differences.get(ground), metric)
+                    for ground in grounds
+                ),
+            ]
+        )
+    return Table(
+        'Recommended setting for each job',
+        f'Largest paired gain over {results["baseline"]} whose interval '
+        f'excludes zero on {grounds[0]} and whose mean is not worse on '
+        'another ground; a dash where the metric could not be measured.',
+        [
+            'job',
+            'metric',
+            'recommended',
+            *(f'difference, {g}' for g in grounds),
+        ],
+        rows,
+    )
+
+
+def _candidate(of_job: dict, name: str) -> dict | None:
+    """The candidate of a name in one job of a verdict."""
+    return next(
+        (one for one in of_job['candidates'] if one['name'] == name), None
+    )
+
+
+def checkpoint_table(results: dict) -> Table | None:
+    """Make a row for each trained model, with the checksum of its weights.
+
+    Args:
+        results (dict): The content of ``results.json``.
+
+    Returns:
+        Table | None: None if no checksum is known.
+    """
+    rows = [
+        [str(one[key]) for key in ('setting', 'seed', 'trained', 'weights')]
+        for one in results.get('checkpoints', ())
+        if one['weights']
+    ]
+    header = ['setting', 'seed', 'trained in', 'SHA-256 of its weights']
+    return Table('Checkpoints', '', header, rows, 4) if rows else None
+
+
+def csv_text(results: dict) -> str:
+    """Write a line for each setting and metric.
+
+    ``seeds`` holds the value of each seed, as ``0:90.1 1:90.4``; ``low`` and
+    ``high`` are the ends of the interval of ``difference``, over ``pairs``.
+
+    Args:
+        results (dict): The content of ``results.json``.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(CSV_HEADER)
+    for setting in results['settings']:
+        summary = with_times(results, setting)
+        differences = (setting.get('difference') or {}).get('metrics', {})
+        for metric, value in summary['mean'].items():
+            seeds = ' '.join(
+                f'{seed}:{values[metric]}'
+                for seed, values in setting['seeds'].items()
+                if metric in values
+            )
+            paired = differences.get(metric) or {}
+            writer.writerow(
+                [
+                    setting['name'],
+                    setting['series'],
+                    setting['x'],
+                    metric,
+                    value,
+                    summary['std'][metric],
+                    summary['n'],
+                    setting['paper'].get(metric),
+                    seeds,
+                    paired.get('mean'),
+                    *(paired.get('interval') or (None, None)),
+                    paired.get('n'),
+                    *(summary['interval'].get(metric) or (None, None)),
+                ]
+            )
+    return text.getvalue()
+
+
+# Markdown and HTML
+
+
+def markdown_report(
+    results: dict, figures: list[str], verdict: Table | None = None
+) -> str:
+    """Write the tables, the figures and what they depend on, in Markdown.
+
+    Args:
+        results (dict): The content of ``results.json``.
+        figures (List[str]): PNG files, as links.
+        verdict (Table, optional): Recommended settings. Defaults to None.
+    """
+    parts = [to_markdown(study_table(results, True)).replace('## ', '# ', 1)]
+    for table in (difference_table(results), verdict):
+        if table is not None:
+            parts.append(to_markdown(table))
+    parts += [
+        f'![{results["title"]}]({figure})\n\n[PDF]({figure[:-3]}pdf)'
+        for figure in figures
+    ]
+    if results['missing']:
+        lines = [f'- {describe_missing(one)}' for one in results['missing']]
+        parts.append('\n'.join(['## Not there', '', *lines]))
+    checkpoints = checkpoint_table(results)
+    if checkpoints is not None:
+        parts.append(to_markdown(checkpoints))
+    lines = [f'- {key}: {one_line(text)}' for key, text in _facts(results)]
+    parts.append('\n'.join(['## Conventions and versions', '', *lines]))
+    return '\n\n'.join(parts) + '\n'
+
+
+def study_page(
+    results: dict, figures: Sequence[Path], others: Sequence[dict] = ()
+) -> Page:
+    """Put the results of a study on one page.
+
+    Args:
+        results (dict): The content of ``results.json``.
+        figures (Sequence[Path]): SVG files.
+        others (Sequence[dict]): Results of the study on other grounds.
+            Defaults to none.
+    """
+    captions = {
+        f'{results["study"]}_differences': 'Paired differences from '
+        f'{results["baseline"]}, with 95 % intervals over seeds.'
+    }
+    drawn = [
+        figure_block(path, captions.get(path.stem, results['title'] + '.'))
+        for path in figures
+    ]
+    missing = [describe_missing(one) for one in results['missing']]
+    sections = {
+        'Recommended settings': table_blocks([verdict_table(results, others)]),
+        'Results': table_blocks([study_table(results, True)]) + drawn,
+        'Differences': table_blocks([difference_table(results)]),
+        'Not there': [Block('list', content=dict(texts=missing))]
+        if missing
+        else [],
+        'How it was made': table_blocks([checkpoint_table(results)])
+        + [facts_block('', list(_facts(results)))],
+    }
+    return Page(
+        f'{results["title"]} ({results["on"]["title"]})',
+        summary_sentences(results, others),
+        [Section(title, blocks) for title, blocks in sections.items()],
+    )
+
+
+def summary_sentences(results: dict, others: Sequence[dict] = ()) -> list[str]:
+    """Say which setting to use for each job, with intervals and costs.
+
+    Args:
+        results (dict): The content of ``results.json``.
+        others (Sequence[dict]): Results of the study on other grounds.
+            Defaults to none.
+
+    Returns:
+        List[str]: Sentences; none if the study has no jobs.
+    """
+    if not results.get('jobs'):
+        return []
+    ground, base = results['on']['name'], results['baseline']
+    sentences, chosen = [], []
+    for job, found in recommend(results, others).items():
+        metric, name = found['metric'], found['recommended']
+        title = find_metric(metric).title
+
+        def gain(candidate):
+            return format_difference(candidate['differences'][ground], metric)
+
+        if name == NONE:
+            text = f'For {job}, no setting is recommended over {base}'
+            for one in found['candidates'][:1]:
+                text += (
+                    f': the closest, {one["name"]}, differs by {gain(one)} '
+                    f'in {title}, but is {one["why_not"]}'
+                )
+        else:
+            text = (
+                f'For {job}, use {name}: it differs from {base} by '
+                f'{gain(_candidate(found, name))} in {title}'
+            )
+            chosen.append(name)
+        sentences.append(f'{text}.')
+    for metric in COST_METRICS:
+        costs = [
+            f'{one["name"]} {format_value(value, metric)}'
+            for one in results['settings']
+            if one['name'] in (base, *chosen)
+            and (value := with_times(results, one)['mean'].get(metric))
+            is not None
+        ]
+        if costs:
+            sentences.append(
+                f'Cost ({find_metric(metric).title}): {"; ".join(costs)}.'
+            )
+    return sentences
+
+
+def describe_missing(missing: dict, at_most: int = 3) -> str:
+    """Say in a line what is missing, and why.
+
+    Args:
+        missing (dict): One of ``missing`` in ``results.json``.
+        at_most (int): The number of cells to name. Defaults to 3.
+
+    Example:
+        >>> describe_missing(
+        ...     dict(state='to do', reason=None, cells=['a, seed 0'])
+        ... )
+        'to do: a, seed 0'
+    """
+    names = missing['cells']
+    cells = '; '.join(names[:at_most])
+    if len(names) > at_most:
+        cells += f' and {len(names) - at_most} more cells'
+    reason = missing['reason'] and f'. {one_line(missing["reason"])}'
+    return f'{missing["state"]}: {cells}{reason or ""}'
+
+
+def _facts(results: dict) -> Iterator[tuple[str, object]]:
+    """Conventions, command, commits, devices and versions, by name."""
+    yield from results['conventions'].items()
+    if results.get('command'):
+        yield 'command', f'`{results["command"]}`'
+    made = results['made_with']
+    if len(made) > 1:
+        yield (
+            'made with',
+            f'{len(made)} different sets of versions, commits '
+            'and devices: not all cells are from one',
+        )
+    for one in made:
+        yield 'commit', one['commit']
+        yield 'device', one['device']
+        yield (
+            'versions',
+            ', '.join(
+                f'{name} {version}'
+                for name, version in one['versions'].items()
+            ),
+        )

@@ -1,5 +1,10 @@
-"""From cells to a study's results: mean and spread over seeds."""
+"""The results of a study: what all of its cells show together.
 
+Means and intervals over seeds, and paired differences from a baseline. The
+dict that :func:`assemble` returns is what ``results.json`` holds.
+"""
+
+import math
 from collections.abc import Sequence
 from statistics import mean, stdev
 
@@ -10,10 +15,10 @@ from ..suite.report.reading import corruption_words
 from ..suite.spec import load_suite
 from ..utils.config import changes
 from .cells import CellStore, StudyCell, describe_changes
-from .metrics import OF_TIMES, values_of
-from .paired import paired_difference, t_interval
+from .metrics import TIME_METRICS, values_of
 from .spec import Study
 
+CONFIDENCE = 0.95
 CONVENTIONS = dict(
     std='sample standard deviation over seeds; none of one seed',
     intervals='in brackets: 95 % t-interval of the mean over seeds, with '
@@ -53,65 +58,60 @@ ENSEMBLES = (
 def assemble(
     study: Study,
     cells: Sequence[StudyCell],
-    kept: CellStore,
+    store: CellStore,
     as_published: bool = True,
 ) -> dict:
-    """All that was found so far.
+    """Gather the results of all finished cells.
 
     Args:
-        study (Study): Any.
-        cells (Sequence[StudyCell]): Those that were asked for.
-        kept (CellStore): What is known of them.
+        study (Study): The study.
+        cells (Sequence[StudyCell]): The cells that were asked for.
+        store (CellStore): Their records.
         as_published (bool): Whether the architecture is the ground's, so
-            that published figures may stand beside. Defaults to True.
+            that published values can be shown. Defaults to True.
 
     Returns:
-        dict: What ``results.json`` has; ``times`` apart, which differ from
-        run to run.
+        dict: The content of ``results.json``. Values that differ from run to
+        run are in ``times``, apart from all others.
     """
-    found = {
-        (cell.setting.name, cell.seed): one
-        for cell, one in kept.finished(cells)
+    records = {
+        (cell.setting.name, cell.seed): record
+        for cell, record in store.finished(cells)
     }
     settings, times = [], {}
     for setting in study.settings:
-        mine = {
-            cell.seed: found.get((setting.name, cell.seed))
-            for cell in cells
-            if cell.setting == setting
-        }
-        if not mine:
+        seeds = [cell.seed for cell in cells if cell.setting == setting]
+        if not seeds:
             continue
-        of_seeds = {
-            str(seed): values_of(one['model'], study.on.shifted)
-            for seed, one in mine.items()
-            if one is not None
+        by_seed = {
+            str(seed): records[setting.name, seed]
+            for seed in seeds
+            if (setting.name, seed) in records
+        }
+        models = {seed: record['model'] for seed, record in by_seed.items()}
+        values = {
+            seed: values_of(model, study.on.shifted)
+            for seed, model in models.items()
         }
         landscapes = [
-            one['model']['landscape']
-            for one in mine.values()
-            if one is not None and 'landscape' in one['model']
+            model['landscape']
+            for model in models.values()
+            if 'landscape' in model
         ]
-        settings.append(
-            dict(
-                name=setting.name,
-                method=setting.method,
-                series=setting.line,
-                x=setting.x,
-                seeds=of_seeds,
-                **over_seeds(list(of_seeds.values())),
-                paper=setting.paper.get(study.on.name, {})
-                if as_published
-                else {},
-                **(
-                    {'landscape': _mean_landscape(landscapes)}
-                    if landscapes
-                    else {}
-                ),
-            )
+        row = dict(
+            name=setting.name,
+            method=setting.method,
+            series=setting.line,
+            x=setting.x,
+            seeds=values,
+            **over_seeds(list(values.values())),
+            paper=setting.paper.get(study.on.name, {}) if as_published else {},
         )
+        if landscapes:
+            row['landscape'] = _mean_landscape(landscapes)
+        settings.append(row)
         times[setting.name] = _times(
-            [one['times'] for one in mine.values() if one is not None]
+            [record['times'] for record in by_seed.values()]
         )
     baseline = _add_differences(settings, study.baseline)
     conventions = dict(CONVENTIONS)
@@ -124,93 +124,47 @@ def assemble(
         on=dict(name=study.on.name, title=study.on.title),
         suite=study.on.suite,
         shifted=study.on.shifted,
-        corruptions=_corruptions(study, list(found.values())),
+        corruptions=_corruptions(study, list(records.values())),
         metrics=list(study.metrics),
         baseline=baseline,
         jobs=dict(study.jobs),
         settings=settings,
-        missing=_missing(cells, kept),
+        missing=_missing(cells, store),
         conventions=conventions,
-        images=_images(study, list(found.values())),
-        made_with=_made_with(list(found.values())),
+        images=_image_counts(study, list(records.values())),
+        made_with=_made_with(list(records.values())),
         checkpoints=[
             dict(
                 setting=name,
                 seed=seed,
-                trained=one.get('trained'),
-                weights=one.get('weights'),
+                trained=record.get('trained'),
+                weights=record.get('weights'),
             )
-            for (name, seed), one in found.items()
+            for (name, seed), record in records.items()
         ],
         times=times,
     )
 
 
-def _corruptions(study: Study, found: list[dict]) -> list[str]:
-    """Kinds, severities and settings of the shifted set, in words.
+def over_seeds(values: list[dict[str, float]]) -> dict:
+    """Summarise the values of several seeds.
+
+    Args:
+        values (List[Dict[str, float]]): The metrics of each seed.
 
     Returns:
-        list[str]: Several if cells differ in them, none if it has no kinds.
-    """
-    shifted = next(
-        (
-            one
-            for one in load_suite(study.on.suite).shifts
-            if one.name == study.on.shifted and one.is_corrupted
-        ),
-        None,
-    )
-    if shifted is None:
-        return []
-    # of cells that were measured before settings were recorded in them
-    asked = dict(settings=settings_of(shifted), images=shifted.images)
-    before = {shifted.name: asked} if shifted.make else {}
-    return list(
-        dict.fromkeys(
-            corruption_words(
-                len(shifted.all_kinds),
-                len(shifted.severities),
-                one.get('corruptions', before).get(shifted.name),
-            )
-            for one in found
-        )
-    )
-
-
-def _images(study: Study, found: list[dict]) -> dict[str, int]:
-    """How many images ``clean`` and ``corrupted`` figures are of.
-
-    Of corrupted sets, of each kind and severity; without what cells did not
-    record.
-    """
-    counts = {}
-    for one in found:
-        model = one['model']
-        shifted = (model.get('shifts') or {}).get(study.on.shifted) or {}
-        for name, part in (
-            ('clean', model.get('clean') or {}),
-            ('corrupted', shifted),
-        ):
-            if part.get('num_images') is not None:
-                counts.setdefault(name, part['num_images'])
-    return counts
-
-
-def over_seeds(values: list[dict[str, float]]) -> dict:
-    """``mean``, ``std``, ``interval`` of each figure that every seed has.
-
-    And ``n``, how many seeds there are.
+        dict: ``mean``, ``std`` and ``interval`` of each metric that all seeds
+        have, and ``n``, the number of seeds.
 
     Example:
         >>> over_seeds([dict(clean=90.0), dict(clean=92.0)])['mean']
         {'clean': 91.0}
     """
-    names = [
-        name
+    columns = {
+        name: [one[name] for one in values]
         for name in (values[0] if values else ())
         if all(name in one for one in values)
-    ]
-    columns = {name: [one[name] for one in values] for name in names}
+    }
     return dict(
         mean={name: mean(column) for name, column in columns.items()},
         std={
@@ -224,8 +178,110 @@ def over_seeds(values: list[dict[str, float]]) -> dict:
     )
 
 
+def with_times(results: dict, setting: dict) -> dict:
+    """``mean``, ``std``, ``interval`` and ``n`` of a setting, with its times.
+
+    Args:
+        results (dict): The content of ``results.json``.
+        setting (dict): One of its ``settings``.
+    """
+    times = results['times'].get(setting['name'], {})
+    return dict(
+        mean={**setting['mean'], **times.get('mean', {})},
+        std={**setting['std'], **times.get('std', {})},
+        interval={**setting.get('interval', {}), **times.get('interval', {})},
+        n=setting['n'],
+    )
+
+
+def t_interval(
+    values: Sequence[float], confidence: float = CONFIDENCE
+) -> tuple[float, float] | None:
+    """Student's t-interval for a mean.
+
+    Args:
+        values (Sequence[float]): Independent values, such as the differences
+            of two settings, one for each seed.
+        confidence (float): The share of such intervals that contain the true
+            mean. Defaults to 0.95.
+
+    Returns:
+        tuple | None: Its ends; None for fewer than two values.
+
+    Raises:
+        ImportError: SciPy is not installed.
+
+    Example:
+        >>> low, high = t_interval([1.0, 2.0, 3.0])
+        >>> round(low, 3), round(high, 3)
+        (-0.484, 4.484)
+
+    Source: Student, The Probable Error of a Mean, Biometrika 1908.
+    """
+    if len(values) < 2:
+        return None
+    try:
+        from scipy.stats import t
+    except ImportError as error:
+        raise ImportError(
+            'Intervals are computed by SciPy, which is not installed. Install '
+            'it with `pip install "mmanchor[eval]"`.'
+        ) from error
+    quantile = float(t.ppf((1 + confidence) / 2, len(values) - 1))
+    half = quantile * stdev(values) / math.sqrt(len(values))
+    return mean(values) - half, mean(values) + half
+
+
+def paired_difference(
+    values: dict[str, dict[str, float]], baseline: dict[str, dict[str, float]]
+) -> dict:
+    """Compare a setting with a baseline, seed by seed.
+
+    Args:
+        values (Dict[str, Dict[str, float]]): Metrics of the setting, by seed.
+        baseline (Dict[str, Dict[str, float]]): Metrics of the baseline.
+
+    Returns:
+        dict: ``left_out``: seeds that only one of the two has; ``metrics``:
+        for each metric the ``mean`` of the differences, their ``interval``,
+        their number ``n``, and whether they are ``level``, which means that
+        the interval contains zero. With one seed, the last two are None.
+
+    Example:
+        >>> found = paired_difference(
+        ...     {'0': {'clean': 9.0}, '1': {'clean': 8.0}},
+        ...     {'0': {'clean': 7.0}, '2': {'clean': 6.0}},
+        ... )
+        >>> found['metrics']['clean']
+        {'mean': 2.0, 'interval': None, 'n': 1, 'level': None}
+        >>> found['left_out']
+        ['1', '2']
+    """
+    both = [seed for seed in values if seed in baseline]
+    differences: dict[str, list[float]] = {}
+    for seed in both:
+        for name, value in values[seed].items():
+            if name in baseline[seed]:
+                differences.setdefault(name, []).append(
+                    value - baseline[seed][name]
+                )
+    metrics = {}
+    for name, column in differences.items():
+        interval = t_interval(column)
+        metrics[name] = dict(
+            mean=mean(column),
+            interval=interval and list(interval),
+            n=len(column),
+            level=interval and bool(interval[0] <= 0 <= interval[1]),
+        )
+    return dict(
+        left_out=[seed for seed in {**values, **baseline} if seed not in both],
+        metrics=metrics,
+    )
+
+
 def _add_differences(settings: list[dict], baseline: str | None) -> str | None:
-    """Compare settings with the baseline, if it is among them."""
+    """Compare all settings with the baseline; None if it is not there."""
     by_name = {one['name']: one for one in settings}
     if baseline not in by_name:
         baseline = None
@@ -238,71 +294,107 @@ def _add_differences(settings: list[dict], baseline: str | None) -> str | None:
     return baseline
 
 
-def figures_of(results: dict, setting: dict) -> dict:
-    """``mean``, ``std``, ``interval``, ``n``, those of times included."""
-    times = results['times'].get(setting['name'], {})
-    return dict(
-        mean={**setting['mean'], **times.get('mean', {})},
-        std={**setting['std'], **times.get('std', {})},
-        interval={**setting.get('interval', {}), **times.get('interval', {})},
-        n=setting['n'],
+def _corruptions(study: Study, records: list[dict]) -> list[str]:
+    """Describe the kinds, severities and settings of the shifted set.
+
+    Returns:
+        list[str]: One description, several if cells differ, none if the set
+        has no kinds of corruption.
+    """
+    shifted = next(
+        (
+            one
+            for one in load_suite(study.on.suite).shifts
+            if one.name == study.on.shifted and one.is_corrupted
+        ),
+        None,
+    )
+    if shifted is None:
+        return []
+    # the records of earlier versions do not name the settings
+    present = dict(settings=settings_of(shifted), images=shifted.images)
+    default = {shifted.name: present} if shifted.make else {}
+    return list(
+        dict.fromkeys(
+            corruption_words(
+                len(shifted.all_kinds),
+                len(shifted.severities),
+                record.get('corruptions', default).get(shifted.name),
+            )
+            for record in records
+        )
     )
 
 
-def _mean_landscape(found: list[dict]) -> dict:
-    """Point by point; all with the same steps."""
+def _image_counts(study: Study, records: list[dict]) -> dict[str, int]:
+    """Count the images of ``clean`` and ``corrupted`` figures.
+
+    The number of corrupted images is that of each kind and severity.
+    """
+    counts: dict[str, int] = {}
+    for record in records:
+        model = record['model']
+        shifts = model.get('shifts') or {}
+        for name, part in (
+            ('clean', model.get('clean') or {}),
+            ('corrupted', shifts.get(study.on.shifted) or {}),
+        ):
+            if part.get('num_images') is not None:
+                counts.setdefault(name, part['num_images'])
+    return counts
+
+
+def _mean_landscape(landscapes: list[dict]) -> dict:
+    """Average landscapes of the same steps, point by point."""
     return {
-        part: np.mean([one[part] for one in found], 0).tolist()
-        for part in found[0]
+        part: np.mean([one[part] for one in landscapes], 0).tolist()
+        for part in landscapes[0]
     }
 
 
 def _times(times: list[dict]) -> dict:
-    found = over_seeds(
+    summary = over_seeds(
         [
-            {name: one[name] for name in OF_TIMES if name in one}
+            {name: one[name] for name in TIME_METRICS if name in one}
             for one in times
         ]
     )
     for part in ('training', 'measuring'):
-        found[part] = sum(one[part] for one in times)
-    return found
+        summary[part] = sum(one[part] for one in times)
+    return summary
 
 
-def _missing(cells: Sequence[StudyCell], kept: CellStore) -> list[dict]:
-    """Cells and test sets that are not there, and why.
+def _missing(cells: Sequence[StudyCell], store: CellStore) -> list[dict]:
+    """List missing cells and test sets with the reasons.
 
-    Cells with the same reason are told together.
+    Cells with the same state and reason share one entry.
     """
-    found: dict[tuple, list[str]] = {}
+    names: dict[tuple, list[str]] = {}
     for cell in cells:
-        one, state = kept.get(cell), kept.state(cell)
+        record, state = store.get(cell), store.state(cell)
         if state == 'changed':
-            reason = describe_changes(changes(one['depends'], cell.depends), 2)
-            found.setdefault((state, reason), []).append(str(cell))
-            continue
-        if one is None or state in ('to do', 'started', 'running'):
-            found.setdefault((state, None), []).append(str(cell))
-            continue
-        for part in ('failed', 'missing', 'unfitted'):
-            for problem in one.get(part, []):
-                key = f'{part}: {problem["name"]}', problem['reason']
-                found.setdefault(key, []).append(str(cell))
+            reason = describe_changes(
+                changes(record['depends'], cell.depends), 2
+            )
+            names.setdefault((state, reason), []).append(str(cell))
+        elif record is None or state in ('to do', 'started', 'running'):
+            names.setdefault((state, None), []).append(str(cell))
+        else:
+            for part in ('failed', 'missing', 'unfitted'):
+                for problem in record.get(part, []):
+                    key = f'{part}: {problem["name"]}', problem['reason']
+                    names.setdefault(key, []).append(str(cell))
     return [
-        dict(state=state, reason=reason, cells=names)
-        for (state, reason), names in found.items()
+        dict(state=state, reason=reason, cells=of_reason)
+        for (state, reason), of_reason in names.items()
     ]
 
 
-def _made_with(found: list[dict]) -> list[dict]:
-    """Versions, commits and devices; several if cells differ in them."""
+def _made_with(records: list[dict]) -> list[dict]:
+    """Versions, commit and device; several entries if cells differ."""
     made = []
-    for one in found:
-        this = dict(
-            versions=one['versions'],
-            commit=one['commit'],
-            device=one['device'],
-        )
-        if this not in made:
-            made.append(this)
+    for record in records:
+        entry = {key: record[key] for key in ('versions', 'commit', 'device')}
+        if entry not in made:
+            made.append(entry)
     return made

@@ -1,4 +1,4 @@
-"""A grid as job arrays of Slurm."""
+"""Submitting the cells of a study to Slurm, as job arrays."""
 
 import argparse
 import math
@@ -13,42 +13,43 @@ from .cells import CellStore, StudyCell
 from .spec import Study
 
 TOOLS = Path(__file__).parent.parent / '.mim' / 'tools'
-# what tasks do by themselves, and how many values it has
+# flags that tasks must not get, with their numbers of values
 _NOT_FOR_TASKS = {'--slurm': 1, '--at-once': 1, '--only': math.inf}
 
 
 def submit(
     study: Study,
     cells: Sequence[StudyCell],
-    kept: CellStore,
+    store: CellStore,
     args: argparse.Namespace,
     argv: Sequence[str],
     work_dir: Path,
 ) -> Iterator[str]:
-    """Submit what is left of a grid.
+    """Submit the cells that are left, and a job that makes the report.
 
-    Cells whose model another cell trains come in an array of their own,
-    behind the first, so as not to wait for it with a GPU in hand. A common
-    start that is no setting is trained by one of them while others wait.
+    Cells whose model another cell trains are in a second array that waits
+    for the first, so that they occupy no GPU while they wait. If several
+    settings start from a model that is no setting itself, one of their tasks
+    trains it while the others wait.
 
     Args:
-        study (Study): Any.
-        cells (Sequence[StudyCell]): Those that are asked for.
-        kept (CellStore): What is known of them.
-        args (argparse.Namespace): Of the command line.
-        argv (Sequence[str]): The same in words, for the tasks.
-        work_dir (Path): Where all is kept; logs go to ``slurm`` in it.
+        study (Study): The study.
+        cells (Sequence[StudyCell]): The cells that were asked for.
+        store (CellStore): Their records.
+        args (argparse.Namespace): The parsed command line.
+        argv (Sequence[str]): The words of the command line, for the tasks.
+        work_dir (Path): The study's work dir; logs go to its ``slurm``.
 
     Yields:
-        str: What was submitted, in a line.
+        str: A line about each submitted job.
 
     Raises:
-        ValueError: Slurm refuses it, or is not there.
+        ValueError: Slurm is not installed, or refuses a job.
     """
-    left = [cell for cell in cells if not kept.is_done(cell, args.redo)]
+    left = [cell for cell in cells if not store.is_done(cell, args.redo)]
     logs = work_dir / 'slurm'
     logs.mkdir(parents=True, exist_ok=True)
-    before: list[str] = []
+    earlier: list[str] = []
     for wave in waves(left):
         numbers = ','.join(str(cell.number) for cell in wave)
         limit = f'%{args.at_once}' if args.at_once else ''
@@ -59,70 +60,84 @@ def submit(
                 numbers + limit,
                 '--output',
                 f'{logs}/%A_%a.log',
-                *_after(before),
+                *_after(earlier),
             ],
-            [*words_of(argv), '--cell'],
+            [*without_flags(argv), '--cell'],
         )
         yield f'Job array {job}: cells {numbers}'
-        before.append(job)
+        earlier.append(job)
     job = _sbatch(
         [
             *_options(args.slurm, f'report-{study.name}', False),
             '--output',
             f'{logs}/%j_report.log',
-            *_after(before),
+            *_after(earlier),
         ],
-        [*words_of(argv, and_leave=('--slurm', '--at-once')), '--report'],
+        [*without_flags(argv, ('--slurm', '--at-once')), '--report'],
     )
     yield f'Job {job}: the report, after them. Logs: {logs}'
 
 
 def waves(cells: Sequence[StudyCell]) -> list[list[StudyCell]]:
-    """Cells in the order of what they need: first those that train."""
-    place: dict[str, int] = {}
+    """Order cells by what they need: first those that train a model.
+
+    Args:
+        cells (Sequence[StudyCell]): The cells that are left.
+
+    Returns:
+        List[List[StudyCell]]: Groups, each of which needs models of the
+        groups before it only.
+    """
+    trainer_of: dict[str, int] = {}
 
     def depth(training) -> int:
         start = training.start
         return 0 if start is None else 1 + depth(start)
 
-    found: dict[int, list[StudyCell]] = {}
+    by_wave: dict[int, list[StudyCell]] = {}
     for cell in cells:
         trained_by = [
-            place.setdefault(one.key, cell.number) for one in cell.trainings
+            trainer_of.setdefault(one.key, cell.number)
+            for one in cell.trainings
         ]
         wave = 2 * depth(cell.training) + any(
             one != cell.number for one in trained_by
         )
-        found.setdefault(wave, []).append(cell)
-    return [found[wave] for wave in sorted(found)]
+        by_wave.setdefault(wave, []).append(cell)
+    return [by_wave[wave] for wave in sorted(by_wave)]
 
 
-def words_of(
-    argv: Sequence[str], and_leave: Sequence[str] = tuple(_NOT_FOR_TASKS)
+def without_flags(
+    argv: Sequence[str], flags: Sequence[str] = tuple(_NOT_FOR_TASKS)
 ) -> list[str]:
-    """A command line without some flags and their values.
+    """Remove some flags and their values from a command line.
+
+    Args:
+        argv (Sequence[str]): The words of the command line.
+        flags (Sequence[str]): The flags. Defaults to those that tasks must
+            not get.
 
     Example:
-        >>> words_of(['--slurm', 'gpu', 'masking', '--seeds', '0', '1'])
+        >>> without_flags(['--slurm', 'gpu', 'masking', '--seeds', '0', '1'])
         ['masking', '--seeds', '0', '1']
     """
-    found, left = [], 0.0
+    words, to_skip = [], 0.0
     for word in argv:
         name, given, _ = word.partition('=')
         if word.startswith('--'):
-            left = (
+            to_skip = (
                 0.0
-                if name not in and_leave
+                if name not in flags
                 else 1 + (0 if given else _NOT_FOR_TASKS[name])
             )
-        if left <= 0:
-            found.append(word)
-        left -= 1
-    return found
+        if to_skip <= 0:
+            words.append(word)
+        to_skip -= 1
+    return words
 
 
 def _options(partition: str, name: str, trains: bool) -> list[str]:
-    found = [
+    options = [
         '--parsable',
         '--partition',
         partition,
@@ -133,11 +148,11 @@ def _options(partition: str, name: str, trains: bool) -> list[str]:
         '--cpus-per-task',
         os.environ.get('CPUS_PER_TASK', '5'),
     ]
-    # nodes without GPUs would refuse to be asked for them
+    # a partition without GPUs would refuse a job that asks for one
     ask = f'sinfo --noheader --format %G --partition {shlex.quote(partition)}'
     if trains and 'gpu' in _run(shlex.split(ask)):
-        found += ['--gres', 'gpu:1']
-    return found + shlex.split(os.environ.get('SRUN_ARGS', ''))
+        options += ['--gres', 'gpu:1']
+    return options + shlex.split(os.environ.get('SRUN_ARGS', ''))
 
 
 def _after(jobs: list[str]) -> list[str]:
@@ -145,7 +160,7 @@ def _after(jobs: list[str]) -> list[str]:
 
 
 def _sbatch(options: list[str], words: list[str]) -> str:
-    """Submit; the number of the job."""
+    """Submit a job and return its number."""
     printed = _run(
         ['sbatch', *options, str(TOOLS.resolve() / 'study.sbatch'), *words]
     )

@@ -1,36 +1,34 @@
-"""Which setting of a study to recommend for each job, by a fixed rule."""
+"""The rule by which a study recommends a setting for each job."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..suite.report.table import Table
-from .metrics import find_metric, lower_is_better
-from .tables import with_interval
+from .metrics import lower_is_better
 
 NONE = 'none'
 
 
 def recommend(results: dict, others: Sequence[dict] = ()) -> dict[str, dict]:
-    """Apply the rule to one study, made on one ground or on several.
+    """Apply the rule to one study that was run on one or several grounds.
 
     For each job, the recommended setting is the one with the largest paired
     gain over the baseline whose 95 % interval excludes zero on the first
     ground and whose mean gain is not below zero on any other. A ground that
-    could not measure the metric of a setting does not speak against it; the
-    verdict names such grounds.
+    could not measure the metric of a setting does not count against it.
 
     Args:
-        results (dict): What ``results.json`` has, on the ground that decides.
+        results (dict): The content of ``results.json`` on the ground that
+            decides.
         others (Sequence[dict]): The same study on other grounds. Defaults to
             none.
 
     Returns:
-        dict: Of each job ``metric``, ``recommended`` (a setting's name or
-        ``'none'``), ``unmeasured`` (grounds that could not speak) and
-        ``candidates``: of each setting with a gain on the first ground its
-        ``differences`` by ground and ``why_not`` (``''`` where nothing
-        speaks against it), the largest gain first.
+        dict: For each job: ``metric``; ``recommended``, a setting's name or
+        ``'none'``; ``unmeasured``, the grounds that could not measure it;
+        ``candidates``, the settings with a gain on the first ground, with
+        their ``differences`` by ground and ``why_not`` (``''`` if nothing
+        counts against them), the largest gain first.
 
     Example:
         >>> level = dict(mean=1.0, interval=[-1.0, 3.0], n=5, level=True)
@@ -67,26 +65,26 @@ def _candidates(
 ) -> list[dict]:
     sign = -1 if lower_is_better(metric) else 1
     first = results['on']['name']
-    found = []
+    candidates = []
     for setting in results['settings']:
         differences = {
             one['on']['name']: difference
             for one in (results, *others)
             if (difference := _difference(one, setting['name'], metric))
         }
-        here = differences.get(first)
-        if here is None or sign * here['mean'] <= 0:
+        on_first = differences.get(first)
+        if on_first is None or sign * on_first['mean'] <= 0:
             continue
         against = [
             f'worse on {ground}'
             for ground, one in differences.items()
             if ground != first and sign * one['mean'] < 0
         ]
-        if here['interval'] is None:
+        if on_first['interval'] is None:
             against.insert(0, f'one seed only on {first}')
-        elif here['level']:
+        elif on_first['level']:
             against.insert(0, f'level on {first}')
-        found.append(
+        candidates.append(
             dict(
                 name=setting['name'],
                 differences=differences,
@@ -94,7 +92,7 @@ def _candidates(
             )
         )
     return sorted(
-        found, key=lambda one: -sign * one['differences'][first]['mean']
+        candidates, key=lambda one: -sign * one['differences'][first]['mean']
     )
 
 
@@ -106,70 +104,19 @@ def _difference(results: dict, name: str, metric: str) -> dict | None:
     return None
 
 
-def verdict_table(results: dict, others: Sequence[dict] = ()) -> Table | None:
-    """A row for each job: the recommended setting and its gain by ground.
-
-    Args:
-        results (dict): See ``results.json``.
-        others (Sequence[dict]): Of the same study on other grounds.
-
-    Returns:
-        Table | None: None where the study has no jobs.
-    """
-    if not results.get('jobs'):
-        return None
-    grounds = [one['on']['name'] for one in (results, *others)]
-    rows = []
-    for job, found in recommend(results, others).items():
-        best = found['recommended']
-        chosen = next(
-            (one for one in found['candidates'] if one['name'] == best), None
-        )
-        closest = found['candidates'][:1] if chosen is None else []
-        rows.append(
-            [
-                job,
-                find_metric(found['metric']).title,
-                best
-                if not closest
-                else f'{best} (closest: {closest[0]["name"]}, '
-                f'{closest[0]["why_not"]})',
-                *(
-                    with_interval(
-                        (chosen or {}).get('differences', {}).get(ground),
-                        found['metric'],
-                    )
-                    for ground in grounds
-                ),
-            ]
-        )
-    return Table(
-        'Recommended setting for each job',
-        f'Largest paired gain over {results["baseline"]} whose interval '
-        f'excludes zero on {grounds[0]} and whose mean is not worse on '
-        'another ground; a dash where the metric could not be measured.',
-        [
-            'job',
-            'metric',
-            'recommended',
-            *(f'difference, {g}' for g in grounds),
-        ],
-        rows,
-    )
-
-
 def read_others(folders: Sequence[str | Path], study: str) -> list[dict]:
-    """Results of the same study on other grounds.
+    """Read the results of the same study on other grounds.
 
     Args:
-        folders (Sequence[str | Path]): Work dirs with a ``results.json``.
+        folders (Sequence[str | Path]): Work dirs that have a
+            ``results.json``.
         study (str): The study's name.
 
     Raises:
         FileNotFoundError: A folder has no ``results.json``.
-        ValueError: It is not readable, or another study's.
+        ValueError: The file is damaged, or belongs to another study.
     """
-    found = []
+    others = []
     for folder in folders:
         path = Path(folder).expanduser() / 'results.json'
         if not path.is_file():
@@ -191,15 +138,5 @@ def read_others(folders: Sequence[str | Path], study: str) -> list[dict]:
                 f'Expected results of {study} in {path}, but got those of '
                 f'{name}. Change --beside.'
             )
-        found.append(results)
-    return found
-
-
-def check_jobs(jobs: Mapping[str, str], known: Sequence[str]) -> None:
-    """Raise if a job of a study is judged by an unknown metric."""
-    for job, metric in jobs.items():
-        if metric not in known:
-            raise ValueError(
-                f'Expected the metric of the job {job!r} to be among '
-                f'{", ".join(known)}, but got {metric!r}. Change `jobs`.'
-            )
+        others.append(results)
+    return others

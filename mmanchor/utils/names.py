@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterable
 
 
@@ -119,3 +120,41 @@ def check_arguments(
                 f'{", ".join(known) or "none"}, but got {name}. '
                 f'{did_you_mean(name, known, "Drop it.")}'
             )
+
+
+def check_known(names: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raise if a name is not among the known ones.
+
+    Args:
+        names (Iterable[str]): Names that a user wrote.
+        known (Iterable[str]): The names that exist.
+        what (str): What the error calls them, such as ``'--only'``.
+
+    Raises:
+        ValueError: A name is unknown.
+
+    Example:
+        >>> check_known(['clean'], ['clean', 'ece'], '`metrics`')
+    """
+    known = list(known)
+    for name in names:
+        if name not in known:
+            there = ', '.join(known)
+            advice = did_you_mean(name, known, f'There is {there or "none"}.')
+            raise ValueError(
+                f'Expected {what} to be among {there}, but got {name!r}. '
+                f'{advice}'
+            )
+
+
+def slug(name: str) -> str:
+    """Turn a name into a part of a file name.
+
+    Args:
+        name (str): Any text.
+
+    Example:
+        >>> slug('masked, α = 0.25')
+        'masked-α-0-25'
+    """
+    return re.sub(r'\W+', '-', name).strip('-').lower()

@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 import numpy as np
@@ -34,6 +35,35 @@ def seed_generators(*entropy: int) -> None:
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
+
+
+@contextmanager
+def seeded_generators(*entropy: int) -> Iterator[None]:
+    """Seed as :func:`seed_generators`, and restore all states afterwards.
+
+    Args:
+        *entropy (int): What the seeds are made from.
+
+    Example:
+        >>> before = random.getstate(), torch.get_rng_state()
+        >>> with seeded_generators(0, 1):
+        ...     drawn = random.random(), torch.rand(1)
+        >>> before[0] == random.getstate()
+        True
+        >>> bool((before[1] == torch.get_rng_state()).all())
+        True
+    """
+    devices: Iterable[int] = ()
+    if torch.cuda.is_initialized():
+        devices = range(torch.cuda.device_count())
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            seed_generators(*entropy)
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 class SeededIndices(list):

@@ -114,7 +114,7 @@ def test_settings_and_defaults_are_the_code_s():
     rows = re.findall(
         r'^\| (\S.*?|) ?\| `(\w+)` \| .* \| (.*?) \|$', CONFIGS, re.M
     )
-    assert len(rows) == 15
+    assert len(rows) == 18
     shown, real = [], []
     owner = ''
     for name, argument, default in rows:

@@ -16,6 +16,8 @@ def test_draws_depend_on_all_arguments_and_on_nothing_else():
         (1, 9, 3, 'masks'),
         (1, 2, 9, 'masks'),
         (1, 2, 3, 'references'),
+        (1, 2, 3, 'augments'),
+        (1, 2, 3, 'crops'),
     ]
     for arguments in changed:
         assert not np.array_equal(first, draw_generator(*arguments).random(8))

@@ -6,8 +6,13 @@ import torch
 import torch.nn.functional as F
 
 from mmanchor.functional import (
+    RowMask,
     anchor,
+    anchor_batch,
     blank_references,
+    crop_pixels,
+    crop_size,
+    draw_crops,
     draw_mask,
     normalized_entropy,
     uniform_cross_entropy,
@@ -49,6 +54,51 @@ def test_masking_blanks_the_reference_only():
     assert torch.equal(blanked[0], anchored[0])
     assert torch.equal(blanked[1:, :3], torch.zeros(2, 3, 4, 4))
     assert torch.equal(blanked[:, 3:], anchored[:, 3:])
+
+
+def test_a_crop_has_its_share_of_the_area_and_the_limits_are_exact():
+    assert crop_size((16, 32), 0) == (0, 0)
+    assert crop_size((16, 32), 1) == (16, 32)
+    assert crop_size((16, 32), 0.25) == (8, 16)
+    assert crop_size((16, 32), 1e-9) == (1, 1)
+    generator = np.random.default_rng(0)
+    corners = torch.from_numpy(draw_crops(200, (16, 32), 0.25, generator))
+    pixels = crop_pixels(corners, (16, 32), 0.25)
+    assert pixels.shape == (200, 1, 16, 32)
+    assert pixels.sum((1, 2, 3)).eq(8 * 16).all()
+    for row, (top, left) in zip(pixels, corners.tolist()):
+        assert row[0, top : top + 8, left : left + 16].all()
+    # every place is drawn
+    assert corners.amin(0).tolist() == [0, 0]
+    assert corners.amax(0).tolist() == [8, 16]
+
+
+@pytest.mark.parametrize('rows', [[True] * 4, [False, True, False, True]])
+@pytest.mark.parametrize('requires_grad', [False, True])
+def test_partial_masks_leave_a_crop_of_masked_references(rows, requires_grad):
+    x, r = torch.randn(2, 4, 3, 8, 8)
+    x.requires_grad_(requires_grad)
+    mask = RowMask(rows)
+    corners = draw_crops(4, (8, 8), 0.25, np.random.default_rng(0))
+    keep = crop_pixels(torch.from_numpy(corners), (8, 8), 0.25)
+    found = anchor_batch(x, r, None, mask, keep=keep[rows])
+    by_hand = anchor(x, r)
+    for row in np.flatnonzero(rows):
+        blank = ~keep[row, 0]
+        by_hand[row, :3, blank] = 0
+    assert torch.equal(found, by_hand)
+    expected = blank_references(anchor(x, r), torch.tensor(rows), keep)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize('share', [0, 1])
+def test_partial_masks_of_share_0_and_1_are_a_mask_and_none(share):
+    anchored = anchor(*torch.randn(2, 4, 3, 8, 8))
+    mask = torch.tensor([True, True, False, True])
+    corners = draw_crops(4, (8, 8), share, np.random.default_rng(0))
+    keep = crop_pixels(torch.from_numpy(corners), (8, 8), share)
+    expected = anchored if share else blank_references(anchored, mask)
+    assert torch.equal(blank_references(anchored, mask, keep), expected)
 
 
 def test_uniform_cross_entropy_is_that_to_soft_labels():

@@ -12,7 +12,7 @@ from mmpretrain.datasets import CIFAR10
 
 from mmanchor.benchmarks.settings import BenchmarkSettings
 from mmanchor.datasets import Digits, PhotoPatches
-from mmanchor.studies.cells import select
+from mmanchor.studies.cells import select_cells
 from mmanchor.studies.spec import Landscape
 from mmanchor.suite.spec import SuiteSet
 
@@ -107,8 +107,8 @@ def shorten(patch) -> None:
         'mmanchor.suite.report_files.draw_all', lambda results, folder: []
     )
     patch.setattr(
-        'mmanchor.studies.cli.select',
-        lambda cells, only: select(cells, only)[:1],
+        'mmanchor.studies.cli.select_cells',
+        lambda cells, only: select_cells(cells, only)[:1],
     )
     patch.setattr(Landscape, '__post_init__', few_points)
     patch.setattr(os, 'cpu_count', lambda: 1)

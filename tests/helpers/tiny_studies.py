@@ -1,11 +1,19 @@
 """A study of seconds: fixtures for conftest files."""
 
+import contextlib
+import io
+import itertools
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+from helpers.tiny_suites import SUITE, write_arrays
 from mmengine.config import Config
 
+from mmanchor.studies.cells import all_cells
 from mmanchor.studies.cli import run_study
+from mmanchor.studies.spec import load_study
 
 SMALL = {
     'model.backbone.stem_channels': 8,
@@ -81,21 +89,28 @@ def study_file(tmp_path, ground_file):
     return write
 
 
+def flags_of(study, work_dir, data_root) -> list[str]:
+    """Arguments of the command."""
+    return [
+        str(study),
+        '--work-dir',
+        str(work_dir),
+        '--data-root',
+        str(data_root),
+        '--device',
+        'cpu',
+        '--workers',
+        '1',
+    ]
+
+
 @pytest.fixture
 def words(tmp_path, data):
     """Arguments of the command."""
 
     def make(study, *flags, work_dir='work'):
         return [
-            study,
-            '--work-dir',
-            str(tmp_path / work_dir),
-            '--data-root',
-            str(data),
-            '--device',
-            'cpu',
-            '--workers',
-            '1',
+            *flags_of(study, tmp_path / work_dir, data),
             *map(str, flags),
         ]
 
@@ -112,3 +127,82 @@ def study(study_file, words):
         )
 
     return run
+
+
+class FinishedStudy:
+    """The tiny study with an ensemble, which was run once.
+
+    Attributes:
+        work (Path): Its work dir, which tests only read.
+        ensemble_models (int): The number of models after the ensemble alone
+            was trained.
+        printed (str): The output of the last run.
+    """
+
+    settings = [
+        *STUDY['settings'],
+        dict(name='both', method='standard', ensemble=2),
+    ]
+
+    def __init__(self, folder: Path):
+        self.folder, self.work = folder, folder / 'work'
+        self._count = itertools.count()
+        write_arrays(folder / 'arrays')
+        (folder / 'tiny.py').write_text(SUITE)
+        self.ground = dump(
+            folder / 'ground.py', dict(GROUND, suite=str(folder / 'tiny.py'))
+        )
+        assert self.run('--only', 'both', '--train-only') == 0
+        self.ensemble_models = len(list(self.work.glob('trained/*/*_2.pth')))
+        assert self.run() == 0
+        self.results = read(self.work / 'results.json')
+
+    def file(self, **changes) -> str:
+        """The study's file, with some values changed."""
+        folder = self.folder / str(next(self._count))
+        folder.mkdir()
+        values = dict(STUDY, on=self.ground, settings=self.settings)
+        return dump(folder / 'tiny_study.py', {**values, **changes})
+
+    def cells(self, **changes) -> list:
+        """Its cells."""
+        return all_cells(load_study(self.file(**changes)))
+
+    def run(self, *flags, work_dir=None, data_root=None, **changes) -> int:
+        """Run the study in any work dir; its exit status."""
+        words = flags_of(
+            self.file(**changes),
+            work_dir or self.work,
+            data_root or self.folder,
+        )
+        output = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(output):
+                return run_study([*words, *map(str, flags)])
+        finally:
+            self.printed = output.getvalue()
+
+    def copy(self, folder: Path, *names: str) -> Path:
+        """A work dir with some of what the run left, such as ``'cells'``."""
+        for name in names:
+            shutil.copytree(self.work / name, folder / name)
+        return folder
+
+
+def quicken(patch) -> None:
+    """Leave out what takes most of the time and changes no figure."""
+    patch.setattr('mmanchor.studies.measure.TIMED_IMAGES', 40)
+    patch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: 0)
+
+
+@pytest.fixture(autouse=True)
+def quick_studies(monkeypatch):
+    quicken(monkeypatch)
+
+
+@pytest.fixture(scope='session')
+def finished(tmp_path_factory):
+    """A study that was run once, for tests that share its models."""
+    with pytest.MonkeyPatch.context() as patch:
+        quicken(patch)
+        return FinishedStudy(tmp_path_factory.mktemp('finished'))

@@ -197,6 +197,7 @@ def test_the_schedule_of_an_anchored_config_is_plotted(
         'BatchImageHook',
         'ChannelsLastHook',
         'KReferenceHook',
+        'PerturbReferenceWeightsHook',
         'ReproducibleRunHook',
         'StemDistanceHook',
         'StopOnSignalHook',

@@ -429,9 +429,37 @@ def test_classifiers_of_other_libraries_get_the_config_that_works(base):
     with pytest.raises(
         TypeError,
         match="got `model_name='resnet18'`.*_delete_=True, .*backbone=dict"
-        r"\(type='TIMMBackbone', model_name='resnet18'\)",
+        r"\(type='TIMMBackbone', model_name='resnet18'\).*features_only=True",
     ):
         MODELS.build(four_lines)
+
+
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(model_name='test_byobnet'),
+        dict(model_name='test_vit', features_only=True),
+    ],
+    ids=['convolutions', 'tokens'],
+)
+def test_the_config_that_works_with_timm_works(backbone):
+    timm = pytest.importorskip('timm')
+    width = timm.create_model(backbone['model_name']).num_features
+    model = with_bank(
+        MODELS.build(
+            dict(
+                type='AnchoredImageClassifier',
+                backbone=dict(type='TIMMBackbone', **backbone),
+                neck=dict(type='GlobalAveragePooling'),
+                head=dict(
+                    type='LinearClsHead', num_classes=7, in_channels=width
+                ),
+            )
+        ),
+        size=160,
+    )
+    with torch.no_grad():
+        assert model(torch.randn(2, 3, 160, 160)).shape == (2, 7)
 
 
 def test_arguments_that_are_not_known_and_no_backbone_are_refused():

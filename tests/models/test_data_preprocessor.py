@@ -236,18 +236,221 @@ def test_references_of_another_size_are_refused():
         model(make_batch(4), training=True)
 
 
+@pytest.mark.parametrize('name', ['mask_prob', 'mask_keep'])
 @pytest.mark.parametrize('value', [-0.1, 1.5, math.nan, math.inf])
-def test_mask_prob_out_of_range(value):
+def test_shares_out_of_range(name, value):
     with pytest.raises(
-        ValueError, match=r'`mask_prob` to be in \[0, 1\], but got '
+        ValueError, match=rf'`{name}` to be in \[0, 1\], but got '
     ):
-        preprocessor(mask_prob=value)
+        preprocessor(**{name: value})
 
 
+@pytest.mark.parametrize('name', ['mask_prob', 'mask_keep'])
 @pytest.mark.parametrize('value', ['0.25', None, True, [0.2]])
-def test_mask_prob_of_another_type(value):
-    with pytest.raises(TypeError, match='`mask_prob` to be a number'):
-        preprocessor(mask_prob=value)
+def test_shares_of_another_type(name, value):
+    with pytest.raises(TypeError, match=f'`{name}` to be a number'):
+        preprocessor(**{name: value})
+
+
+@pytest.mark.parametrize('mask_by', ['batch', 'sample'])
+def test_partial_masks_blank_all_but_a_crop_in_masked_rows_alone(mask_by):
+    kwargs = dict(mask_prob=0.5, mask_by=mask_by)
+    plain, blank, partial, whole = (
+        draws(preprocessor(**one), 6)
+        for one in (
+            dict(mask_prob=0),
+            kwargs,
+            dict(kwargs, mask_keep=0.25),
+            dict(kwargs, mask_keep=1),
+        )
+    )
+    crops = set()
+    for (a, _), (b, mask), (c, same_mask), (d, _) in zip(
+        plain, blank, partial, whole, strict=True
+    ):
+        assert mask == same_mask  # nor do references change
+        assert torch.equal(a, d)  # the whole reference is left
+        assert torch.equal(c[:, 3:], a[:, 3:])
+        kept = (c == a).all(1)  # of reference and residual
+        share = kept.flatten(1).float().mean(1)
+        expected = torch.where(torch.tensor(mask), 0.25, 1.0)
+        assert torch.equal(share, expected)
+        assert torch.equal(
+            c[:, :3][~kept[:, None].expand(-1, 3, -1, -1)],
+            b[:, :3][~kept[:, None].expand(-1, 3, -1, -1)],
+        )
+        crops |= {tuple(one.flatten().tolist()) for one in kept}
+    assert len(crops) > 8  # each masked row has a crop of its own
+
+
+def test_no_partial_mask_is_the_same_batch():
+    assert same(
+        draws(preprocessor(mask_prob=0.5), 6),
+        draws(preprocessor(mask_prob=0.5, mask_keep=0), 6),
+    )
+
+
+INVERT = dict(type='torchvision/RandomInvert', p=1.0)
+JITTER = dict(type='torchvision/ColorJitter', brightness=0.5, hue=0.3)
+
+
+@pytest.mark.parametrize('every', [1, 3])
+def test_references_are_augmented_and_residuals_are_to_them_as_they_were(
+    every,
+):
+    mean, std = 120, 60
+    plain = draws(preprocessor(mask_prob=0.3), 7)
+    found = draws(
+        preprocessor(
+            mask_prob=0.3, reference_augments=[INVERT], augment_every=every
+        ),
+        7,
+    )
+    assert any(mask[0] for _, mask in plain)
+    for step, ((a, mask), (b, same_mask)) in enumerate(
+        zip(plain, found, strict=True)
+    ):
+        assert mask == same_mask
+        assert torch.equal(a[:, 3:], b[:, 3:])
+        expected = a[:, :3]
+        if step % every == 0 and not mask[0]:
+            expected = (255 - (expected * std + mean) - mean) / std
+        torch.testing.assert_close(b[:, :3], expected)
+
+
+def test_an_augmentation_that_changes_nothing_gives_the_same_batch():
+    never = dict(type='torchvision/RandomHorizontalFlip', p=0.0)
+    for (a, _), (b, _) in zip(
+        draws(preprocessor(mask_prob=0.3), 4),
+        draws(preprocessor(mask_prob=0.3, reference_augments=[never]), 4),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(
+    'augments',
+    [
+        [JITTER],
+        [dict(type='RandomApply', transforms=[JITTER], prob=0.5)],
+        [
+            dict(
+                type='RandomChoice',
+                transforms=[[JITTER], [dict(type='torchvision/AutoAugment')]],
+            )
+        ],
+    ],
+    ids=['torch', 'numpy', 'both'],
+)
+def test_augmentations_are_those_of_seed_rank_and_iteration(
+    augments, monkeypatch
+):
+    kwargs = dict(mask_prob=0, reference_augments=augments)
+    torch.manual_seed(0)
+    whole = draws(preprocessor(**kwargs), 6)
+    state = torch.get_rng_state()
+    torch.manual_seed(99)
+    again = preprocessor(**kwargs)
+    assert same(whole, draws(again, 6))
+    again.restart(4)
+    assert same(whole[4:], draws(again, 2))
+    assert not same(whole, draws(preprocessor(**kwargs, seed=1), 6))
+    torch.manual_seed(0)  # random state is as if nothing had been drawn
+    assert torch.equal(state, torch.get_rng_state())
+    references = draws(preprocessor(mask_prob=0), 6)
+    changed = [
+        not torch.equal(a, b)
+        for (a, _), (b, _) in zip(whole, references, strict=True)
+    ]
+    assert any(changed)
+    take_rank(monkeypatch, 1)
+    assert not same(whole, draws(preprocessor(**kwargs), 6))
+
+
+def test_references_of_a_set_are_augmented():
+    model = preprocessor(
+        mask_prob=0,
+        references=dict(type='ReferenceSet'),
+        reference_augments=[INVERT],
+    )
+    images = image_bytes(5, seed=3)
+    model.reference_set.load(Images(dict(inputs=image) for image in images))
+    r = model(make_batch(8), training=True)['inputs'][:, :3]
+    known = ClsDataPreprocessor(**HOST)(dict(inputs=255 - images))['inputs']
+    near = (r[:, None] - known[None]).abs().amax((2, 3, 4)) < 1e-5
+    assert near.sum(1).eq(1).all()
+
+
+def test_pixels_between_0_and_1_are_augmented_alike():
+    kwargs = dict(mask_prob=0, reference_augments=[INVERT])
+    images = image_bytes(4)
+    expected = preprocessor(**kwargs)(
+        make_batch(4, inputs=images), training=True
+    )['inputs']
+    small = preprocessor(
+        **kwargs, mean=[120.0 / 255] * 3, std=[60.0 / 255] * 3
+    )(make_batch(4, inputs=images / 255), training=True)['inputs']
+    torch.testing.assert_close(small, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    'augments,error,words',
+    [
+        ('torchvision/ColorJitter', TypeError, "a list of configs, .*'torchv"),
+        ([], ValueError, 'the list is empty'),
+        (['torchvision/ColorJitter'], TypeError, 'a name as `type`'),
+        ([dict(type='RandomFlip')], ValueError, "but got 'RandomFlip'"),
+        (
+            [dict(type='torchvision/ColourJitter')],
+            ValueError,
+            "Did you mean 'torchvision/ColorJitter'",
+        ),
+        (
+            [dict(type='RandomApply', transforms=[dict(type='Rotate')])],
+            ValueError,
+            "but got 'Rotate'",
+        ),
+    ],
+    ids=str,
+)
+def test_augmentations_that_work_on_no_batch_are_refused(
+    augments, error, words
+):
+    with pytest.raises(error, match=words):
+        preprocessor(reference_augments=augments)
+
+
+@pytest.mark.parametrize(
+    'step,words',
+    [
+        (
+            dict(type='torchvision/RandomResizedCrop', size=8),
+            r'shape \(4, 3, 16, 16\).*got \(4, 3, 8, 8\).*`size`',
+        ),
+        (dict(type='torchvision/ToPILImage'), 'but one failed'),
+        (
+            dict(type='torchvision/ConvertImageDtype', dtype='float'),
+            'uint8.*got .*float32',
+        ),
+        (dict(type='torchvision/Lambda', lambd=list), 'but got list'),
+    ],
+    ids=lambda value: value['type'] if isinstance(value, dict) else '',
+)
+def test_augmentations_that_fail_or_change_the_shape_are_refused(step, words):
+    model = preprocessor(mask_prob=0, reference_augments=[step])
+    with pytest.raises(ValueError, match=words):
+        model(make_batch(4), training=True)
+
+
+@pytest.mark.parametrize('value', [0, -1, 2.0, True, None])
+def test_augment_every_is_a_positive_integer(value):
+    with pytest.raises(ValueError, match='`augment_every`.*positive integer'):
+        preprocessor(augment_every=value)
+
+
+def test_augmentations_need_the_normalisation():
+    with pytest.raises(ValueError, match='`mean` and `std` with `reference_'):
+        AnchoringDataPreprocessor(reference_augments=[INVERT])
 
 
 def test_other_bad_arguments():

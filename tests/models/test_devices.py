@@ -55,7 +55,7 @@ ALLOWED_IN_TRAINING = {
     ): 'references of a set lie in the memory of the host',
     (
         'copy',
-        'mmanchor/functional/masking.py:indices',
+        'mmanchor/functional/masking.py:_order',
     ): 'which rows are masked, before the forward pass; of masks by sample',
 }
 # what answering a batch may do, but for the host's copies
@@ -70,7 +70,7 @@ ALLOWED_AT_TEST = {
     ): 'once a round of the adaptive protocol: who needs another reference',
     (
         'copy',
-        'mmanchor/functional/masking.py:indices',
+        'mmanchor/functional/masking.py:_order',
     ): 'which images need another reference',
     (
         'copy',

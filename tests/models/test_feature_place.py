@@ -315,6 +315,51 @@ def test_the_preprocessor_sends_images_and_who_refers_to_whom():
     torch.testing.assert_close(inputs.images, tested)
 
 
+@pytest.mark.parametrize('given', [False, True])
+def test_augmented_references_give_features_of_their_own(given):
+    model = unlike_halves()
+    images, references, augmented = torch.randn(3, 4, 3, 32, 32)
+    partners = torch.tensor([2, 3, 1, 0])
+    with torch.no_grad():
+        # halves of the layers read the augmented reference, and the residual
+        # to the reference as it was
+        found = model(
+            ReferredImages(
+                images, references if given else partners, None, augmented
+            )
+        )
+        maps = {}
+        model.backbone.layer3.register_forward_hook(
+            lambda _, __, output: maps.update(h=output)
+        )
+        model(ReferredImages(images, partners, None, augmented))
+    assert len(maps['h']) == 8  # no reference of the batch runs twice
+    if not given:
+        references = images[partners]
+    expected = model(ReferredImages(images, references, None, references))
+    plain = model(ReferredImages(images, references))
+    torch.testing.assert_close(expected, plain, **CLOSE)
+    assert (found - plain).abs().max() > 1e-3
+
+
+def test_a_model_that_anchors_features_trains_on_augmented_references():
+    invert = dict(type='torchvision/RandomInvert', p=1.0)
+    model = build_model(
+        anchor_at='layer3',
+        preprocessor=dict(mask_prob=0, reference_augments=[invert], seed=0),
+    ).train()
+    trunk = rows_through(trunk_layer(model))
+    model.train_step(batch_of(6), optimizer(model))
+    assert trunk == [12]
+
+
+def test_partial_masks_are_of_pixels():
+    with pytest.raises(
+        ValueError, match=r"`mask_keep=0` with `anchor_at='layer3'`.*got 0.5"
+    ):
+        build_model(anchor_at='layer3', preprocessor=dict(mask_keep=0.5))
+
+
 def test_draws_are_those_of_a_model_that_anchors_images():
     batches = [
         build('convolution', **kwargs).data_preprocessor

@@ -12,7 +12,7 @@ from helpers.waiting import until
 
 from mmanchor.studies.cells import CellStore, all_cells
 from mmanchor.studies.slurm import TOOLS, waves
-from mmanchor.studies.spec_file import load_study
+from mmanchor.studies.spec import load_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,7 +62,7 @@ def test_what_is_left_is_an_array_and_then_what_needs_its_models(
     monkeypatch.setenv('CPUS_PER_TASK', '3')
     work = tmp_path / 'work'
     done = all_cells(load_study(study_file()))[1]  # standard, seed 1
-    CellStore(work).keep(
+    CellStore(work).write(
         done,
         'done',
         model={},
@@ -152,6 +152,18 @@ def test_what_starts_from_others_comes_behind_them(study_file):
     cells = all_cells(load_study(study_file(settings=settings, seeds=[0])))
     names = [[cell.setting.name for cell in wave] for wave in waves(cells)]
     assert names == [['standard', 'masked'], ['masked, K = 2'], ['warm']]
+
+
+def test_an_ensemble_of_anchored_models_comes_behind_them_on_slurm(study_file):
+    settings = [
+        STUDY['settings'][1],
+        dict(name='both', method='masked', ensemble=2),
+    ]
+    cells = all_cells(load_study(study_file(settings=settings)))
+    assert [[str(cell) for cell in wave] for wave in waves(cells)] == [
+        ['masked, seed 0', 'masked, seed 1'],
+        ['both, seed 0', 'both, seed 1'],
+    ]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Accuracy around weights."""
+"""Accuracy around the weights of a model."""
 
 import json
 
@@ -220,35 +220,33 @@ def test_weights_without_batchnorm_have_to_be_trained_too(run, tmp_path):
         assert load(state_dict=new, meta=meta).model
 
 
-def test_a_study_of_landscapes(study, tmp_path, monkeypatch):
+def test_a_study_of_landscapes(finished, tmp_path, monkeypatch):
+    work = finished.copy(tmp_path, 'trained')
     changes = dict(
-        settings=[
-            dict(name='standard', method='standard'),
-            dict(name='masked', method='masked'),
-        ],
+        settings=finished.settings[:2],
         seeds=[0],
         landscape=dict(points=3, images=20),
         metrics=['centre', 'around', 'around_raw'],
         plot=dict(kind='landscape'),
     )
-    assert study(**changes) == 0
-    work = tmp_path / 'work'
+    assert finished.run(work_dir=work, **changes) == 0
     results = json.loads((work / 'results.json').read_text())
+    assert len(results['settings']) == 2
     for one in results['settings']:
-        found = one['landscape']
-        assert found['steps'] == [-1, 0, 1]
-        assert found['normalised'][1][1] == found['raw'][1][1]
-        assert one['mean']['centre'] == found['raw'][1][1]
-        flat = sum(found['raw'], [])
+        landscape = one['landscape']
+        assert landscape['steps'] == [-1, 0, 1]
+        assert landscape['normalised'][1][1] == landscape['raw'][1][1]
+        assert one['mean']['centre'] == landscape['raw'][1][1]
+        flat = sum(landscape['raw'], [])
         assert one['mean']['around_raw'] == pytest.approx(sum(flat) / 9)
     assert (work / 'tiny_study.png').stat().st_size > 10000
 
-    # rows are kept: what is left after a kill is all that is done again
+    # after a kill, only the rows that are left are measured
     (work / 'cells/masked_seed0.json').unlink()
     monkeypatch.setattr(
         'mmanchor.studies.landscape.accuracies',
         lambda *args: pytest.fail('measured again'),
     )
-    assert study(**changes) == 0
+    assert finished.run(work_dir=work, **changes) == 0
     again = json.loads((work / 'results.json').read_text())
     assert again['settings'] == results['settings']
