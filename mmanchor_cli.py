@@ -31,7 +31,7 @@ COMMANDS = {
     ),
     'threshold': (
         'threshold.py',
-        'find the confidence below which a model should abstain',
+        'find when a model should abstain, and prediction sets',
     ),
     'export': ('export.py', 'write an ONNX or torch.export file'),
     'fold': ('fold.py', 'write a model of one reference as a plain model'),

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,10 +28,12 @@ from ..engine.batch_figure import save_figure
 from ..engine.cli import add_cfg_options, add_device_flag, add_reading_flags
 from ..engine.reference_flags import add_reference_flags, set_references
 from ..evaluation.abstention import Threshold, read_threshold
+from ..evaluation.prediction_sets import PredictionSets, read_prediction_sets
 from ..functional import check_uncertainty
 from ..models.inference.protocols import check_measures
 from ..suite.candidates import Candidate
 from ..suite.figures.style import new_figure
+from ..suite.images import TestPipeline
 from ..suite.measure import predict_batch
 from ..suite.report.table import Table, to_rich
 from ..utils.config import read_config, reference_hooks
@@ -82,6 +84,13 @@ def make_parser() -> argparse.ArgumentParser:
         help='mark predictions that are not trusted, by the threshold that '
         'tools/threshold.py saved beside the checkpoint',
     )
+    parser.add_argument(
+        '--coverage',
+        type=float,
+        metavar='SHARE',
+        help='name all classes that an image may have, by the sets that '
+        'tools/threshold.py --coverage SHARE saved beside the checkpoint',
+    )
     add_reading_flags(parser, batch_size=64)
     add_device_flag(parser)
     add_trust_flag(parser)
@@ -102,8 +111,8 @@ def predict(args: argparse.Namespace) -> int:
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.
         ValueError: There is no image, a flag does not fit the model, no
-            threshold was saved for ``--abstain``, or ``--out`` has other
-            predictions.
+            threshold was saved for ``--abstain``, no sets for ``--coverage``,
+            or ``--out`` has other predictions.
     """
     cfg = read_config(args.config, args.cfg_options)
     set_references(cfg, argparse.Namespace(**vars(args), tta=False))
@@ -123,11 +132,13 @@ def predict(args: argparse.Namespace) -> int:
             args.batch_size,
             args.workers,
             hooks[0].get('uncertainty', ()) if hooks else (),
-            read_threshold(
-                args.checkpoint, candidate.sha256, candidate.how or 'plain'
-            )
-            if args.abstain
-            else None,
+            *saved_decisions(
+                args.checkpoint,
+                candidate.sha256,
+                candidate.how,
+                args.abstain,
+                args.coverage,
+            ),
         )
     console = Console(emoji=False)
     if args.figure:
@@ -140,6 +151,8 @@ def predict(args: argparse.Namespace) -> int:
             measures=list(predictor.measures),
             threshold=predictor.threshold and asdict(predictor.threshold),
         )
+        if predictor.sets is not None:
+            made_by['sets'] = asdict(predictor.sets)
         file = PredictionFile(args.out, made_by)
         paths = [one for one in paths if readable(one) not in file.done]
     records: list[dict] = []
@@ -166,6 +179,89 @@ def predict(args: argparse.Namespace) -> int:
             soft_wrap=True,
         )
     return len(unreadable)
+
+
+def saved_decisions(
+    checkpoint: str | Path,
+    sha256: str,
+    how: str | None,
+    abstain: bool = False,
+    coverage: float | None = None,
+) -> tuple[Threshold | None, PredictionSets | None]:
+    """What ``tools/threshold.py`` saved beside a checkpoint.
+
+    Args:
+        checkpoint (str | Path): The checkpoint.
+        sha256 (str): Of the checkpoint.
+        how (str, optional): How references are used; None of plain models.
+        abstain (bool): Whether the threshold is asked for. Defaults to False.
+        coverage (float, optional): Of the prediction sets. Defaults to None:
+            they are not asked for.
+
+    Raises:
+        ValueError: What is asked for was not saved.
+    """
+    where = (checkpoint, sha256, how or 'plain')
+    return (
+        read_threshold(*where) if abstain else None,
+        None if coverage is None else read_prediction_sets(*where, coverage),
+    )
+
+
+def answer_records(
+    fields: Mapping[str, torch.Tensor],
+    measures: Sequence[str] = (),
+    classes: Sequence[str] | None = None,
+    threshold: Threshold | None = None,
+    sets: PredictionSets | None = None,
+) -> Iterator[dict]:
+    """What is said of each image of a batch.
+
+    Args:
+        fields (Mapping[str, torch.Tensor]): Of the predictions: ``pred_score``
+            (B, num_classes), and where they have them ``pred_std``,
+            ``num_references`` and measures of uncertainty.
+        measures (Sequence[str]): Which of these measures to give. Defaults to
+            none.
+        classes (Sequence[str], optional): Names of the classes.
+        threshold (Threshold, optional): Which answers to trust.
+        sets (PredictionSets, optional): Which classes an image may have.
+
+    Yields:
+        dict: See :meth:`ImagePredictor.batches`.
+
+    Example:
+        >>> fields = dict(pred_score=torch.tensor([[0.25, 0.75]]))
+        >>> list(answer_records(fields, classes=['cat', 'dog']))
+        [{'label': 1, 'name': 'dog', 'confidence': 0.75}]
+    """
+    scores = fields['pred_score'].float().cpu()
+    confidence, label = scores.max(1)
+    columns = dict(label=label, confidence=confidence)
+    if 'pred_std' in fields:
+        columns['spread'] = fields['pred_std'].float().mean(1)
+    for name in ('num_references', *measures):
+        if name in fields:
+            columns[name] = fields[name]
+    lists = {name: values.tolist() for name, values in columns.items()}
+    order = None if sets is None else scores.argsort(1, descending=True)
+    inside = None if sets is None else sets.of(scores)
+
+    def names(labels: Sequence[int]) -> list:
+        return [
+            one if classes is None else str(classes[one]) for one in labels
+        ]
+
+    for i, values in enumerate(zip(*lists.values())):
+        found = dict(zip(lists, values))
+        if classes is not None:
+            (name,) = names([found['label']])
+            found = {'label': found.pop('label'), 'name': name, **found}
+        if threshold is not None:
+            found['abstains'] = not threshold.trusts(found[threshold.by])
+        if order is not None and inside is not None:
+            found['set'] = names(order[i][inside[i][order[i]]].tolist())
+        yield found
 
 
 def find_images(words: Sequence[str]) -> list[str]:
@@ -204,6 +300,52 @@ def find_images(words: Sequence[str]) -> list[str]:
     return paths
 
 
+class ImageReader:
+    """Reads images as a model's test pipeline leaves them.
+
+    Args:
+        pipeline (TestPipeline): Of the model. One that was trained on arrays
+            gets channels in their order, RGB.
+    """
+
+    def __init__(self, pipeline: TestPipeline):
+        self._load = TRANSFORMS.build(pipeline.load)
+        self._transform = Compose(
+            [TRANSFORMS.build(step) for step in pipeline.steps]
+        )
+        self._order = pipeline.channel_order
+
+    def __call__(self, image: str | np.ndarray) -> torch.Tensor | str:
+        """An image as the test pipeline leaves it, or why there is none.
+
+        Args:
+            image (str | np.ndarray): A file, or pixels in OpenCV's order.
+
+        Shape:
+            - image: (H, W, C), uint8, BGR, where it is an array
+            - output: (C, H, W)
+        """
+        try:
+            info = (
+                self._load(dict(img_path=image))
+                if isinstance(image, str)
+                else dict(
+                    img=image,
+                    img_shape=image.shape[:2],
+                    ori_shape=image.shape[:2],
+                )
+            )
+            if info is None:
+                return 'it is no image'
+            if self._order == 'rgb' and info['img'].shape[-1] == 3:
+                info['img'] = np.ascontiguousarray(info['img'][..., ::-1])
+            return PackInputs.format_input(self._transform(info)['img'])
+        except FileNotFoundError:
+            return 'there is no such file'
+        except (AssertionError, OSError, ValueError, cv2.error) as error:
+            return ' '.join(str(error).split()) or 'it is no image'
+
+
 @dataclass
 class ImagePredictor:
     """Predicts image files in batches, which threads read in advance.
@@ -217,6 +359,8 @@ class ImagePredictor:
             :func:`~mmanchor.functional.check_uncertainty`. Defaults to none.
         threshold (Threshold, optional): The threshold that sets ``abstains``
             of each prediction. Defaults to None.
+        sets (PredictionSets, optional): The prediction sets that give each
+            image its ``set`` of classes. Defaults to None.
 
     Raises:
         TypeError: The model is not a classifier with one softmax.
@@ -230,6 +374,7 @@ class ImagePredictor:
     workers: int = 2
     measures: Sequence[str] = ()
     threshold: Threshold | None = None
+    sets: PredictionSets | None = None
 
     def __post_init__(self):
         for name in ('batch_size', 'workers'):
@@ -242,25 +387,7 @@ class ImagePredictor:
         self.measures = check_uncertainty(self.measures)
         if self.measures:  # Only anchored models have measures.
             check_measures(self.model.protocol, self.measures)
-        self._load = TRANSFORMS.build(pipeline.load)
-        self._transform = Compose(
-            [TRANSFORMS.build(step) for step in pipeline.steps]
-        )
-        self._order = pipeline.channel_order
-
-    def read(self, path: str) -> torch.Tensor | str:
-        """Return an image after the test pipeline, or why it can't be read."""
-        try:
-            info = self._load(dict(img_path=path))
-            if info is None:
-                return 'it is no image'
-            if self._order == 'rgb' and info['img'].shape[-1] == 3:
-                info['img'] = np.ascontiguousarray(info['img'][..., ::-1])
-            return PackInputs.format_input(self._transform(info)['img'])
-        except FileNotFoundError:
-            return 'there is no such file'
-        except (AssertionError, OSError, ValueError, cv2.error) as error:
-            return ' '.join(str(error).split()) or 'it is no image'
+        self.read = ImageReader(pipeline)
 
     def __call__(self, paths: Sequence[str]) -> list[dict]:
         """Predict images in order.
@@ -284,8 +411,10 @@ class ImagePredictor:
             and ``error`` if it can't be read. Otherwise it has ``label``;
             ``name`` if the checkpoint names its classes; ``confidence``;
             ``num_references`` and, unless the protocol is adaptive,
-            ``spread`` for anchored models; the measures; and ``abstains`` if
-            there is a threshold.
+            ``spread`` for anchored models; the measures; ``abstains`` if
+            there is a threshold; and ``set`` if there are prediction sets:
+            the names of the classes that the image may have, or their labels,
+            the likeliest first.
         """
         starts = range(0, len(paths), self.batch_size)
         with (
@@ -316,29 +445,16 @@ class ImagePredictor:
                 shapes.setdefault(tuple(image.shape), []).append(i)
         for rows in shapes.values():
             batch = torch.stack([images[i] for i in rows])
-            for i, record in zip(rows, self._predict_tensor(batch)):
+            found = answer_records(
+                predict_batch(self.model, batch, self.measures),
+                self.measures,
+                self.classes,
+                self.threshold,
+                self.sets,
+            )
+            for i, record in zip(rows, found):
                 records[i].update(record)
         return records
-
-    def _predict_tensor(self, images: torch.Tensor) -> Iterator[dict]:
-        fields = predict_batch(self.model, images, self.measures)
-        confidence, label = fields['pred_score'].float().max(1)
-        columns = dict(label=label, confidence=confidence)
-        if 'pred_std' in fields:
-            columns['spread'] = fields['pred_std'].mean(1)
-        for name in ('num_references', *self.measures):
-            if name in fields:
-                columns[name] = fields[name]
-        lists = {name: values.tolist() for name, values in columns.items()}
-        for values in zip(*lists.values()):
-            record = dict(zip(lists, values))
-            if self.classes is not None:
-                name = str(self.classes[record['label']])
-                record = {'label': record.pop('label'), 'name': name, **record}
-            if self.threshold is not None:
-                measure = record[self.threshold.by]
-                record['abstains'] = not self.threshold.trusts(measure)
-            yield record
 
     def figure(self, path: str) -> Figure:
         """Draw an image with each reference's confidence in the top classes.

@@ -287,8 +287,23 @@ def batch_figure(batches: Sequence[BatchImages]) -> Figure:
     return figure
 
 
+def number_of_bins(count: int) -> int:
+    """How many bins a histogram of a number of images has, 8 to 40.
+
+    Twice the cube root of the number (Rice's rule): with more, the bins of
+    few images are mostly noise.
+
+    Example:
+        >>> number_of_bins(48), number_of_bins(500), number_of_bins(50_000)
+        (8, 16, 40)
+    """
+    return min(40, max(8, round(2 * count ** (1 / 3))))
+
+
 def spread_histogram(spread: np.ndarray, wrong: np.ndarray) -> Figure:
     """Draw histograms of the spread of right and of wrong predictions.
+
+    Shares of each, since a good model has few wrong ones to compare.
 
     Args:
         spread (np.ndarray): The spread over references of each image.
@@ -301,14 +316,24 @@ def spread_histogram(spread: np.ndarray, wrong: np.ndarray) -> Figure:
     figure = Figure(figsize=(5, 3), dpi=110, layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    edges = np.histogram_bin_edges(spread, 20)
+    edges = np.histogram_bin_edges(spread, number_of_bins(len(spread)))
     for name, rows, colour in (
         ('right', ~wrong, '#0072b2'),
         ('wrong', wrong, '#d55e00'),
     ):
-        label = f'{name}: {int(rows.sum()):,}'
-        axes.hist(spread[rows], edges, color=colour, alpha=0.6, label=label)
-    axes.set(xlabel='spread of logits over references', ylabel='images')
+        count = int(rows.sum())
+        axes.hist(
+            spread[rows],
+            edges,
+            weights=np.full(count, 100 / max(count, 1)),
+            color=colour,
+            alpha=0.6,
+            label=f'{name}: {count:,}',
+        )
+    axes.set(
+        xlabel='spread of logits over references',
+        ylabel='share of right, of wrong answers (%)',
+    )
     axes.legend()
     return figure
 

@@ -1,14 +1,14 @@
 """When to abstain: a threshold that keeps the error below a given level."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..utils.files import whole_files
+from .saved_fits import fit_path, read_fits, save_fit
 
 LEVELS = 50  # shares of images that are tried
+KIND = 'threshold'  # in the name of the file
 # measure of an image: whether larger values speak for the answer
 MEASURES = dict(confidence=True, spread=False)
 
@@ -162,7 +162,7 @@ def threshold_path(checkpoint: str | Path) -> Path:
         >>> threshold_path('epoch_6.pth').name
         'epoch_6.threshold.json'
     """
-    return Path(checkpoint).with_suffix('.threshold.json')
+    return fit_path(checkpoint, KIND)
 
 
 def save_threshold(
@@ -180,17 +180,7 @@ def save_threshold(
     Raises:
         ValueError: The folder can't be written to.
     """
-    path = threshold_path(checkpoint)
-    saved = _read(path)
-    if saved.get('sha256') != sha256:
-        saved = dict(sha256=sha256)
-    saved[how] = asdict(found)
-    with whole_files(path.parent) as partial:
-        (partial / path.name).write_text(
-            json.dumps(saved, indent=1, ensure_ascii=False) + '\n',
-            encoding='utf-8',
-        )
-    return path
+    return save_fit(checkpoint, sha256, KIND, how, asdict(found))
 
 
 def read_threshold(checkpoint: str | Path, sha256: str, how: str) -> Threshold:
@@ -204,20 +194,11 @@ def read_threshold(checkpoint: str | Path, sha256: str, how: str) -> Threshold:
     Raises:
         ValueError: There is none, or it is of another checkpoint.
     """
-    path = threshold_path(checkpoint)
-    saved = _read(path)
-    if saved.get('sha256') != sha256 or how not in saved:
+    saved = read_fits(checkpoint, sha256, KIND)
+    if how not in saved:
         raise ValueError(
             f'Expected a threshold of this checkpoint for {how} in '
-            f'{path.name}, but there is none. Find it with '
-            'tools/threshold.py, and the same references.'
+            f'{threshold_path(checkpoint).name}, but there is none. Find it '
+            'with tools/threshold.py, and the same references.'
         )
     return Threshold(**saved[how])
-
-
-def _read(path: Path) -> dict:
-    try:
-        saved = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return {}
-    return saved if isinstance(saved, dict) else {}

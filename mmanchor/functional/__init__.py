@@ -10,6 +10,7 @@ from .anchoring import (
     draw_partners,
     fold,
 )
+from .conformal import conformal_scores, conformal_threshold
 from .draws import check_seed, draw_generator
 from .folding import (
     reference_map,
@@ -38,7 +39,11 @@ from .stem import (
     widen_layer,
     widen_stem,
 )
-from .temperature import fit_temperature
+from .temperature import (
+    VectorScaling,
+    fit_temperature,
+    fit_vector_scaling,
+)
 from .transduction import best_candidates, pair_norms
 from .uncertainty import (
     anchor_score,
@@ -58,6 +63,7 @@ __all__ = [
     'MaskedTarget',
     'ReferredImages',
     'RowMask',
+    'VectorScaling',
     'anchor',
     'anchor_batch',
     'anchor_score',
@@ -71,6 +77,8 @@ __all__ = [
     'check_same_size',
     'check_seed',
     'check_uncertainty',
+    'conformal_scores',
+    'conformal_threshold',
     'crop_pixels',
     'crop_size',
     'draw_crops',
@@ -81,6 +89,7 @@ __all__ = [
     'find_place',
     'find_stem',
     'fit_temperature',
+    'fit_vector_scaling',
     'fold',
     'inflate',
     'max_logit',

@@ -162,7 +162,8 @@ def record_of(rows: list[dict], scaled: bool = True) -> dict:
         which is 1 if none could be fitted, and ``temperature_scaled`` with
         ``clean`` and ``shifts`` after scaling.
     """
-    row, last = rows[0], rows[-1]
+    row = rows[0]
+    last = rows[1] if row['temperature'] else row
     record = dict(
         **{key: row[key] for key in _ABOUT_MODEL},
         clean=row['clean'],

@@ -1,10 +1,11 @@
-"""The command line of ``tools/threshold.py``: when a model should abstain."""
+"""The command line of ``tools/threshold.py``: abstention, prediction sets."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.markup import escape
 
@@ -21,13 +22,20 @@ from ..evaluation.abstention import (
     find_threshold,
     save_threshold,
 )
+from ..evaluation.confidence_intervals import wilson_interval
+from ..evaluation.prediction_sets import (
+    METHODS,
+    PredictionSets,
+    fit_prediction_sets,
+    save_prediction_sets,
+)
 from ..utils.config import read_config
 from ..utils.files import user_path
 from .cache import ResultStore
 from .candidates import Candidate
 from .images import check_clean_set, is_on_disk
 from .measure import measure
-from .report.table import Table, to_rich
+from .report.table import Table, number, to_rich
 from .runner import Failures, ModelEvaluator
 from .spec import Cell, Settings, load_suite
 
@@ -35,20 +43,34 @@ from .spec import Cell, Settings, load_suite
 def make_parser() -> argparse.ArgumentParser:
     """Build the parser of ``tools/threshold.py``."""
     parser = argparse.ArgumentParser(
-        description='Find the confidence or spread beyond which the error is '
-        'at most what is asked for, on images held out of the clean set.'
+        description='On images held out of the clean set, find the '
+        'confidence or spread beyond which the error is at most what is asked '
+        'for (--max-error), or sets of classes that hold the label as often '
+        'as is asked for (--coverage).'
     )
     parser.add_argument('config', type=user_path, help='config file')
     parser.add_argument('checkpoint', type=user_path, help='checkpoint file')
     parser.add_argument(
         '--suite', type=user_path, required=True, help='see tools/evaluate.py'
     )
-    parser.add_argument(
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument(
         '--max-error',
         type=float,
-        required=True,
         metavar='SHARE',
         help='of trusted answers, as 0.05',
+    )
+    asked.add_argument(
+        '--coverage',
+        type=float,
+        metavar='SHARE',
+        help='of prediction sets, as 0.9',
+    )
+    parser.add_argument(
+        '--sets',
+        choices=METHODS,
+        default='raps',
+        help='with --coverage: how sets are made (default: %(default)s)',
     )
     parser.add_argument(
         '--confidence',
@@ -71,8 +93,13 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def choose_threshold(argv: Sequence[str] | None = None) -> Threshold:
-    """Run ``tools/threshold.py``: find, save and check a threshold.
+def choose_threshold(
+    argv: Sequence[str] | None = None,
+) -> Threshold | PredictionSets:
+    """Run ``tools/threshold.py``: fit, save and check.
+
+    A threshold or prediction sets are fitted on held-out images, saved beside
+    the checkpoint, and checked on the other test images.
 
     Args:
         argv (Sequence[str], optional): Arguments. Defaults to None: those of
@@ -80,8 +107,8 @@ def choose_threshold(argv: Sequence[str] | None = None) -> Threshold:
 
     Raises:
         FileNotFoundError: A file or the clean set is missing.
-        ValueError: No threshold reaches the level, or the model has no
-            spread.
+        ValueError: No threshold reaches the level, the model has no spread,
+            or there are too few held-out images for the coverage.
     """
     args = make_parser().parse_args(argv)
     cfg = read_config(args.config, args.cfg_options)
@@ -108,15 +135,19 @@ def choose_threshold(argv: Sequence[str] | None = None) -> Threshold:
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         evaluator.loaded = candidate.load(args.device)
 
-    def answers(cell: Cell, held_out: bool = False):
-        (measured,) = measure(
+    def measured(cell: Cell, held_out: bool = False):
+        batches = evaluator.batches(cell, held_out=held_out)
+        (result,) = measure(
             evaluator.loaded,
-            evaluator.batches(cell, held_out=held_out),
+            batches,
             args.device,
             figures=False,
-            keep_images=True,
+            keep_answers=args.coverage is not None,
+            keep_images=args.coverage is None,
         )
-        images = measured.images
+        if args.coverage is not None:
+            return result.answers.cpu().softmax(1), batches.labels
+        images = result.images
         if args.by not in images:
             raise ValueError(
                 f'Expected a model that has a {args.by} for --by, but got one '
@@ -124,32 +155,74 @@ def choose_threshold(argv: Sequence[str] | None = None) -> Threshold:
             )
         return images[args.by], images['predicted'] != images['label']
 
-    threshold = find_threshold(
-        *answers(evaluator.clean, True),
-        args.max_error,
-        args.by,
-        args.confidence,
-    )
-    how = candidate.how or 'plain'
-    path = save_threshold(args.checkpoint, candidate.sha256, how, threshold)
-    sets = {'clean, held out': [answers(evaluator.clean, True)]}
-    sets['clean, the rest'] = [answers(evaluator.clean)]
+    held_out = measured(evaluator.clean, True)
+    where = (args.checkpoint, candidate.sha256, candidate.how or 'plain')
+    if args.coverage is None:
+        fitted = find_threshold(
+            *held_out, args.max_error, args.by, args.confidence
+        )
+        path = save_threshold(*where, fitted)
+    else:
+        fitted = fit_prediction_sets(*held_out, args.coverage, args.sets)
+        path = save_prediction_sets(*where, fitted)
+    sets = {
+        'clean, held out': [held_out],
+        'clean, the rest': [measured(evaluator.clean)],
+    }
     for one in suite.shifts:
         cells = list(one.cells())
         if not all(cell.kind is None or is_on_disk(cell) for cell in cells):
             continue  # tools/evaluate.py has not made it yet
-        measured_set = failures.attempt(
+        parts = failures.attempt(
             candidate.name,
             one.name,
-            lambda cells=cells: [answers(cell) for cell in cells],
+            lambda cells=cells: [measured(cell) for cell in cells],
         )
-        if measured_set is not None:
-            sets[one.name] = measured_set
+        if parts is not None:
+            sets[one.name] = parts
+    table = check_table if args.coverage is None else check_sets_table
     console = Console(emoji=False)
-    for part in to_rich(check_table(threshold, sets), console.width):
+    for part in to_rich(table(fitted, sets), console.width):
         console.print(part)
-    console.print(escape(f'Threshold: {path}'), soft_wrap=True)
-    return threshold
+    what = 'Threshold' if args.coverage is None else 'Prediction sets'
+    console.print(escape(f'{what}: {path}'), soft_wrap=True)
+    return fitted
+
+
+def check_sets_table(fitted: PredictionSets, sets: dict[str, list]) -> Table:
+    """Make a table of the coverage and the size of prediction sets.
+
+    Args:
+        fitted (PredictionSets): How prediction sets are made.
+        sets (Dict[str, list]): For each set of images, and each kind and
+            severity of it, a pair: probabilities (N, num_classes) and labels
+            (N,).
+    """
+    rows = []
+    for name, parts in sets.items():
+        probabilities, labels = map(torch.cat, zip(*parts))
+        inside = fitted.of(probabilities)
+        covered = inside.gather(1, labels[:, None]).double().mean().item()
+        # kinds share their images, so the interval is that of one kind
+        _, high = wilson_interval(covered, len(parts[0][1]))
+        rows.append(
+            [
+                name,
+                f'{len(labels):,}',
+                number(100 * covered),
+                number(inside.sum(1).double().mean().item(), 2),
+                'no' if high < fitted.coverage else 'yes',
+            ]
+        )
+    return Table(
+        f'Prediction sets ({fitted.method.upper()})',
+        f'Sets that hold the label of {100 * fitted.coverage:g} % of images '
+        'like the held-out ones. On shifted images nothing is promised; the '
+        'last column says "no" where the whole 95 % interval of the share is '
+        'below.',
+        ['set', 'images', 'holds the label, %', 'classes in a set', 'holds'],
+        rows,
+    )
 
 
 def check_table(threshold: Threshold, sets: dict[str, list]) -> Table:

@@ -103,6 +103,28 @@ def evaluate_parser() -> argparse.ArgumentParser:
         'and after',
     )
     parser.add_argument(
+        '--vector-scaling',
+        action='store_true',
+        help='fit a weight and a bias of each class on clean images held '
+        'out, and report before and after',
+    )
+    parser.add_argument(
+        '--coverage',
+        type=float,
+        metavar='SHARE',
+        help='fit prediction sets that hold the label this often, as 0.9, on '
+        'clean images held out, and report how often they do and how large '
+        'they are on every set',
+    )
+    parser.add_argument(
+        '--max-error',
+        type=float,
+        metavar='SHARE',
+        help='find the confidence from which on at most this share of the '
+        'answers is wrong on clean images held out, and report how many '
+        'answers it trusts and how many of them are wrong on every set',
+    )
+    parser.add_argument(
         '--mce',
         action='store_true',
         help='mean corruption error of ImageNet-C, relative to AlexNet',
@@ -148,6 +170,9 @@ def evaluate(argv: Sequence[str] | None = None) -> dict:
         temperature=args.temperature,
         mce=args.mce,
         fit_share=args.fit_share,
+        vector_scaling=args.vector_scaling,
+        coverage=args.coverage,
+        max_error=args.max_error,
     )
     suite = load_suite(args.suite, args.data_root)
     check_clean_set(suite)

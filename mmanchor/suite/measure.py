@@ -26,6 +26,7 @@ from ..registry import UNCERTAINTIES, find_registered
 from ..utils.pytorch import copy_to_device
 from .candidates import LoadedModel
 from .ensembles import DeepEnsemble
+from .held_out import HeldOutFit, scaled
 from .images import ImageBatches
 from .model_scores import FeatureScores, ModelFields, find_suite_score
 from .results import HIGH, LOW
@@ -198,7 +199,7 @@ def measure(
     loaded: LoadedModel,
     batches: ImageBatches,
     device: str,
-    temperatures: Sequence[float] = (1.0,),
+    fits: Sequence[HeldOutFit] = (HeldOutFit(),),
     figures: bool = True,
     scores: Sequence[str] = (),
     kept_classes: Sequence[int] | None = None,
@@ -218,8 +219,9 @@ def measure(
         loaded (LoadedModel): The model.
         batches (ImageBatches): The images.
         device (str): The device of the model.
-        temperatures (Sequence[float]): What logits are divided by before the
-            softmax. The metrics are computed for each. Defaults to 1 alone.
+        fits (Sequence[HeldOutFit]): How logits are scaled before the softmax.
+            The metrics are computed for each. Defaults to one that leaves
+            them unchanged.
         figures (bool): Whether to compute metrics, which need labels.
             Defaults to True.
         scores (Sequence[str]): Anomaly scores to compute. Defaults to none.
@@ -232,13 +234,13 @@ def measure(
             reference alone too, for models with several references for every
             image. Defaults to False.
         keep_images (bool): Whether to return the prediction for each image,
-            at the first temperature. Defaults to False.
+            with the first of ``fits``. Defaults to False.
         feature_scores (dict, optional): Fitted scores of features, by name.
             Defaults to none.
         report (Callable): Called with the number of images of each batch.
 
     Returns:
-        list[Measured]: One for each temperature.
+        list[Measured]: One for each of ``fits``.
 
     Raises:
         ValueError: There are no images, the model and the set differ in the
@@ -255,8 +257,12 @@ def measure(
     wanted = {name: find_suite_score(name) for name in scores}
     more_fields = ModelFields(loaded.model, scores, feature_scores)
     metrics: dict[str, PerImageMetric] = {}
-    rows: list[dict[str, list]] = [{} for _ in temperatures]
+    rows: list[dict[str, list]] = [{} for _ in fits]
     kept_answers, kept_images, start = [], [], 0
+
+    def metrics_with(fit: HeldOutFit) -> dict[str, PerImageMetric]:
+        return {**metrics, **fit.metrics} if figures else metrics
+
     for images in batches:
         batch = slice(start, start + len(images))
         labels = copy_to_device(batches.labels[batch], device)
@@ -275,14 +281,14 @@ def measure(
             kept_answers.append(answer)
         if keep_images:
             kept_images.append(_predictions_for_page(fields, labels, kept))
-        for temperature, columns in zip(temperatures, rows):
-            if temperature != 1:
-                fields['pred_score'] = (answer / temperature).softmax(1)
+        for fit, columns in zip(fits, rows):
+            logits = scaled(answer, fit.scaling)
+            if fit.scaling != 1.0:
+                fields['pred_score'] = logits.softmax(1)
             batch = PredictedBatch(
-                dict(fields, answer=answer / temperature, gt_label=labels),
-                kept,
+                dict(fields, answer=logits, gt_label=labels), kept
             )
-            for name, metric in metrics.items():
+            for name, metric in metrics_with(fit).items():
                 columns.setdefault(name, []).append(metric.rows_of(batch))
             for name, score in wanted.items():
                 if score.field in batch:
@@ -293,7 +299,10 @@ def measure(
                     columns.setdefault(f'score {name}', []).append(column)
         report(len(images))
     answers = torch.cat(kept_answers) if kept_answers else None
-    results = [_finish(metrics, columns, answers) for columns in rows]
+    results = [
+        _finish(metrics_with(fit), columns, answers)
+        for fit, columns in zip(fits, rows)
+    ]
     if keep_images:
         columns = {
             name: np.concatenate([part[name] for part in kept_images])
@@ -335,6 +344,7 @@ def _finish(metrics, columns, answers) -> Measured:
     for name, metric in metrics.items():
         figures.update(metric.of_rows(whole[name]))
         figures.update(_interval(name, whole[name], figures))
+        figures.update(_ends(metric.intervals(whole[name])))
     reliability = _bins(whole['CalibrationError']) if metrics else {}
     scores = {}
     for name, column in whole.items():
@@ -354,8 +364,14 @@ def _interval(name: str, rows: torch.Tensor, figures: dict) -> dict:
         ends = normal_interval(rows[:, 0])
     else:
         return {}
+    return _ends({figure: ends and (scale * ends[0], scale * ends[1])})
+
+
+def _ends(intervals: dict) -> dict:
+    """Name the ends of intervals after their metrics; None without one."""
     return {
-        figure + end: ends and scale * ends[i]
+        figure + end: ends and ends[i]
+        for figure, ends in intervals.items()
         for i, end in enumerate((LOW, HIGH))
     }
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from ..datasets.shifts.kinds import SETTINGS
+from ..engine.batch_figure import number_of_bins
 from ..evaluation.confidence_intervals import auroc_interval
 from ..evaluation.metrics.anomaly_rejection import anomaly_rejection
 from ..evaluation.metrics.corruption_error import mean_corruption_error
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Figures = dict[str, float | None]
 ROC_POINTS = 101
-HISTOGRAM_BINS = 40
 # the metrics of an anomaly score on one set, or their mean over several sets
 REJECTION = ('auroc', 'auroc_low', 'auroc_high', 'aupr', 'fpr95')
 # the metric's name plus one of these names an end of its confidence interval
@@ -229,7 +229,9 @@ def compare_scores(inside: np.ndarray, outside: np.ndarray) -> dict:
     above_all = float((outside > inside.max()).mean())
     low, high = np.quantile(both, [0.005, 0.995])
     edges = np.linspace(
-        low, high if high > low else low + 1, HISTOGRAM_BINS + 1
+        low,
+        high if high > low else low + 1,
+        number_of_bins(min(len(inside), len(outside))) + 1,
     )
     counts = [
         np.histogram(side.clip(edges[0], edges[-1]), edges)[0].tolist()
@@ -379,7 +381,8 @@ def results_table(results: dict) -> pandas.DataFrame:
         ``results.json``, with these columns:
 
         - ``model``: the name that the report gives it
-        - ``temperature``: what its logits were divided by
+        - ``temperature``: what its logits were divided by; missing for vector
+          scaling
         - ``group``: ``'clean'``, ``'shifts'``, ``'ood'``, ``'ood_means'`` or
           ``'all'``, for what is computed over several shifted sets
         - ``set``, ``kind``, ``severity``, ``score``: see :class:`Point`
@@ -403,12 +406,14 @@ def results_table(results: dict) -> pandas.DataFrame:
     """
     pandas = import_pandas()
     rows = [
-        (model['name'], model.get('logits_divided_by') or 1.0, *row)
+        (model['name'], model.get('logits_divided_by', 1.0), *row)
         for model in results['models']
         for row in _rows_of_model(model)
     ]
     table = pandas.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype(dict(value='float64', images='Int64'))
+    return table.astype(
+        dict(temperature='float64', value='float64', images='Int64')
+    )
 
 
 def _rows_of_model(model: dict) -> Iterator[tuple]:
@@ -461,9 +466,11 @@ def _rows_of_model(model: dict) -> Iterator[tuple]:
             yield from rows('ood_means', group_point(group, score), figures)
     content = model.get('temperature') or {}
     fitted = {key: content[key] for key in content if key == 'temperature'}
-    for when in ('before', 'after'):
-        for metric, value in (content.get(when) or {}).items():
-            fitted[f'{metric}_{when}_temperature'] = value
+    for kind in ('temperature', 'vector_scaling'):
+        content = model.get(kind) or {}
+        for when in ('before', 'after'):
+            for metric, value in (content.get(when) or {}).items():
+                fitted[f'{metric}_{when}_{kind}'] = value
     yield from rows('clean', clean, fitted)
 
 

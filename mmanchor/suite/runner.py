@@ -1,10 +1,9 @@
 """Runs models on all test sets of a suite, and resumes where it stopped."""
 
-import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,13 +11,18 @@ import torch
 from ..checkpoints.model_loading import check_classes
 from ..datasets import CorruptedArrays
 from ..evaluation.feature_scores import FEATURE_SCORES
-from ..functional import fit_temperature
-from ..utils.files import whole_files
+from ..evaluation.saved_fits import read_fits, save_fit
 from ..utils.provenance import commit, versions
 from .cache import CannotSave, ResultStore
 from .candidates import Candidate, LoadedModel
 from .corrupted_sets import clean_mask, make_corrupted
 from .ensembles import EnsembleCandidate
+from .held_out import (
+    HeldOutAnswers,
+    HeldOutFit,
+    fit_held_out,
+    fits_as_json,
+)
 from .images import ImageBatches, fingerprint, is_on_disk
 from .measure import measure
 from .model_scores import REVERSE_SCORES, FeatureScores
@@ -35,6 +39,10 @@ from .training_features import fit_feature_scores, training_features
 
 ReportProgress = Callable[[str, float], None]
 REFERENCES_SHOWN = 5  # the report shows so many beside an image
+# what scales logits: its entries in the results and beside the checkpoint
+SCALINGS = dict(
+    temperature=('temperature',), vector_scaling=('weight', 'bias')
+)
 
 
 @dataclass
@@ -43,7 +51,7 @@ class Outcome:
 
     Attributes:
         models (List[dict]): One for each candidate, and one more for each
-            whose temperature was fitted; see :meth:`ModelRun.rows`.
+            scaling of logits that was fitted; see :meth:`ModelRun.rows`.
         missing (List[dict]): The sets that are not on disk: ``name``,
             ``reason``.
         failed (List[dict]): What could not be measured: ``model``, ``name``
@@ -217,8 +225,9 @@ class ModelEvaluator:
             of it that is done.
 
     Attributes:
-        temperatures (tuple[float]): What logits are divided by. The metrics
-            are computed with each of them.
+        fits (list[HeldOutFit]): How logits are scaled. The metrics are
+            computed with each.
+        num_held_out (int): The number of images that they are fitted on.
     """
 
     def __init__(
@@ -233,7 +242,8 @@ class ModelEvaluator:
         self.suite, self.candidate = suite, candidate
         self.store, self.settings = store, settings
         self.failures, self.report = failures, report
-        self.temperatures: tuple[float, ...] = (1.0,)
+        self.fits = [HeldOutFit()]
+        self.num_held_out = 0
 
     @cached_property
     def loaded(self) -> LoadedModel | None:
@@ -281,29 +291,37 @@ class ModelEvaluator:
         """The clean test set."""
         return next(self.suite.clean.cells())
 
-    def fit_temperature(self) -> dict | None:
-        """Fit a temperature on the held-out clean images.
-
-        Returns:
-            dict | None: ``temperature``, ``num_images``, and the ``share``
-            and ``seed`` of the held-out images; None if temperatures are not
-            asked for, or fitting fails.
-        """
-        if not self.settings.temperature:
-            return None
+    def fit(self) -> None:
+        """Fit what the settings ask for on the held-out clean images."""
+        if not self.settings.holds_out:
+            return
         depends_on = self._depends_on(self.clean, held_out=True)
-        name = 'temperature'
+        name = 'held out'
         stored = self.store.get(name, depends_on)
         if stored is None and self.loaded is not None:
             stored = self.failures.attempt(
                 self.candidate.name,
                 self.clean.name,
-                lambda: self._fit_temperature(name, depends_on),
-                'temperature on ',
+                lambda: self._predict_held_out(name, depends_on),
+                'held-out images of ',
             )
-        return stored and stored[0]
+        if stored is None:
+            return
+        _, arrays = stored
+        answers = HeldOutAnswers(
+            torch.from_numpy(arrays['answers']),
+            torch.from_numpy(arrays['labels']),
+        )
+        self.num_held_out = len(answers.labels)
+        self.fits = fit_held_out(
+            answers,
+            self.settings,
+            lambda what, function: self.failures.attempt(
+                self.candidate.name, self.clean.name, function, f'{what} on '
+            ),
+        )
 
-    def _fit_temperature(self, name: str, depends_on: dict) -> tuple:
+    def _predict_held_out(self, name: str, depends_on: dict) -> tuple:
         batches = self.batches(self.clean, held_out=True)
         (measured,) = measure(
             self.loaded,
@@ -314,14 +332,13 @@ class ModelEvaluator:
             keep_answers=True,
             report=self._reporter(batches, self.clean),
         )
-        result = dict(
-            temperature=fit_temperature(measured.answers, batches.labels),
-            num_images=len(batches),
-            share=self.suite.held_out.share,
-            seed=self.suite.held_out.seed,
+        result = dict(num_images=len(batches))
+        arrays = dict(
+            answers=measured.answers.cpu().numpy(),
+            labels=batches.labels.numpy(),
         )
-        self.store.save(name, depends_on, result)
-        return result, {}
+        self.store.save(name, depends_on, result, arrays)
+        return result, arrays
 
     def evaluate(
         self,
@@ -343,7 +360,7 @@ class ModelEvaluator:
                 the set declares.
 
         Returns:
-            list[dict] | None: For each temperature ``figures``,
+            list[dict] | None: For each of ``fits`` ``figures``,
             ``reliability``, ``scores``, ``num_images`` and ``kept_classes``.
             If both scores and metrics are asked for, the first one also has
             ``images``: see :class:`~mmanchor.suite.measure.Measured`, with
@@ -354,7 +371,7 @@ class ModelEvaluator:
         def depends_on_scores(scores: tuple[str, ...]) -> dict:
             return self._depends_on(
                 cell,
-                temperatures=self.temperatures,
+                fits=fits_as_json(self.fits),
                 scores=scores,
                 fit_share=self.settings.fit_share,
                 figures=figures,
@@ -390,14 +407,14 @@ class ModelEvaluator:
         if stored is None:
             return None
         result, arrays = stored
-        for i, one in enumerate(result['temperatures']):
+        for i, one in enumerate(result['fits']):
             one.update(
                 num_images=result['num_images'],
                 kept_classes=result['kept_classes'],
                 scores=_with_prefix(arrays, f'{i} '),
             )
-        result['temperatures'][0]['images'] = _with_prefix(arrays, 'images ')
-        return result['temperatures']
+        result['fits'][0]['images'] = _with_prefix(arrays, 'images ')
+        return result['fits']
 
     def _measure(self, name, depends_on, cell, figures, classes) -> tuple:
         batches = self.batches(cell, classes)
@@ -406,7 +423,7 @@ class ModelEvaluator:
             self.loaded,
             batches,
             self.settings.device,
-            self.temperatures,
+            self.fits,
             figures,
             scores,
             classes,
@@ -419,7 +436,7 @@ class ModelEvaluator:
         result = dict(
             num_images=len(batches),
             kept_classes=batches.kept_classes,
-            temperatures=[
+            fits=[
                 dict(figures=one.figures, reliability=one.reliability)
                 for one in measured
             ],
@@ -486,7 +503,7 @@ class ModelEvaluator:
             )
         rows = np.arange(len(batches))
         # corrupted arrays are the clean images, in their order
-        if self.settings.temperature and (
+        if self.settings.holds_out and (
             cell == self.clean or isinstance(batches.dataset, CorruptedArrays)
         ):
             mask = (
@@ -529,7 +546,7 @@ class ModelEvaluator:
             cell=repr(cell),
             is_cropped=cell.is_cropped,
             stamp=fingerprint(cell),
-            left_out=held_out if self.settings.temperature else None,
+            left_out=held_out if self.settings.holds_out else None,
             batch_size=self.settings.batch_size,
             amp=self.settings.amp,
             single_references=self.settings.single_references,
@@ -568,17 +585,14 @@ class ModelRun:
         self.images: dict[str, np.ndarray] = {}
 
     def rows(self) -> list[dict]:
-        """Measure the model, and once more with a fitted temperature.
+        """Measure the model, without and with scaled logits.
 
         Returns:
-            list[dict]: One or two entries of ``models`` in ``results.json``:
+            list[dict]: One or more entries of ``models`` in ``results.json``:
             ``name``, what :meth:`Candidate.describe` returns, ``clean``,
             ``shifts``, ``ood``, and so on.
         """
-        fitted = self.evaluator.fit_temperature()
-        if fitted:
-            self.evaluator.temperatures = (1.0, fitted['temperature'])
-            save_temperature(self.candidate, fitted)
+        self.evaluator.fit()
         clean = self.evaluator.evaluate(self.evaluator.clean, scored=True)
         self.images = clean[0]['images'] if clean else {}
         self.done(1)
@@ -586,23 +600,30 @@ class ModelRun:
         ood = {one.name: self._ood(one, clean) for one in self.suite.ood}
         rows = [
             self._row(i, clean, shifts, ood)
-            for i in range(len(self.evaluator.temperatures))
+            for i in range(len(self.evaluator.fits))
         ]
-        if fitted:
-            after = rows[-1]['clean'] if len(rows) > 1 else None
-            rows[0]['temperature'] = dict(
+        for fit, row in zip(self.evaluator.fits[1:], rows[1:]):
+            kind = next(
+                kind for kind in SCALINGS if SCALINGS[kind][0] in fit.facts
+            )
+            fitted = dict(
+                {key: fit.facts[key] for key in SCALINGS[kind]},
+                num_images=self.evaluator.num_held_out,
+                share=self.suite.held_out.share,
+                seed=self.suite.held_out.seed,
+            )
+            save_beside_checkpoint(self.candidate, kind, fitted)
+            rows[0][kind] = dict(
                 fitted,
                 before=rows[0]['clean'] and rows[0]['clean']['figures'],
-                after=after and after['figures'],
+                after=row['clean'] and row['clean']['figures'],
             )
         return rows
 
     def _row(self, i: int, clean, shifts, ood) -> dict:
-        """The entry of ``results.json`` with one of the temperatures."""
-        name = self.candidate.name
-        temperature = self.evaluator.temperatures[i]
-        if i:
-            name += f', T = {temperature:.2f}'
+        """The entry of ``results.json`` with one of the fits."""
+        fit = self.evaluator.fits[i]
+        temperature = fit.scaling if isinstance(fit.scaling, float) else None
         shifts = {
             key: summarise_shift({of: cell[i] for of, cell in cells.items()})
             for key, cells in shifts.items()
@@ -615,10 +636,13 @@ class ModelRun:
             if one.name not in self.evaluator.failures.missing
         ]
         return dict(
-            name=name,
+            name=self.candidate.name + fit.suffix,
             **self.candidate.describe(),
             logits_divided_by=temperature,
             temperature=None,
+            vector_scaling=None,
+            prediction_sets=fit.facts.get('prediction_sets'),
+            abstention=fit.facts.get('abstention'),
             clean=clean
             and dict(
                 name=self.suite.clean.name,
@@ -692,39 +716,21 @@ class ModelRun:
         }
 
 
-def save_temperature(candidate: Candidate, fitted: dict) -> Path | None:
-    """Save a fitted temperature beside the checkpoint.
+def save_beside_checkpoint(candidate: Candidate, kind: str, fit: dict) -> None:
+    """Save what was fitted beside the checkpoint, where that is possible.
 
-    The file has one entry for each way of using references. Entries that were
-    fitted for another checkpoint of the same name are dropped.
+    An ensemble has no checkpoint of its own, and a folder may be read-only.
+    The results contain the fit as well.
 
     Args:
         candidate (Candidate): The model.
-        fitted (dict): ``temperature``, and what it was fitted on.
-
-    Returns:
-        Path | None: The file. None if the folder can't be written to, and for
-        an ensemble, which has no checkpoint of its own.
+        kind (str): What was fitted.
+        fit (dict): The fit.
     """
     if isinstance(candidate, EnsembleCandidate):
-        return None
-    path = Path(candidate.checkpoint).with_suffix('.temperature.json')
+        return
+    checkpoint = (candidate.checkpoint, candidate.sha256, kind)
     how = candidate.how or 'plain'
-    try:
-        saved = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        saved = {}
-    if not isinstance(saved, dict) or saved.get('sha256') != candidate.sha256:
-        saved = dict(sha256=candidate.sha256)
-    if saved.get(how) == fitted:
-        return path
-    saved[how] = fitted
-    try:
-        with whole_files(path.parent) as partial:
-            (partial / path.name).write_text(
-                json.dumps(saved, indent=1, ensure_ascii=False) + '\n',
-                encoding='utf-8',
-            )
-    except (OSError, ValueError):
-        return None  # the results have it as well
-    return path
+    if read_fits(*checkpoint).get(how) != fit:
+        with suppress(OSError, ValueError):
+            save_fit(*checkpoint, how, fit)

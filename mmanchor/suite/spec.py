@@ -135,7 +135,7 @@ class SuiteSet:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Clean images that are only used to fit temperatures.
+    """Clean images that are only used for fitting, never for testing.
 
     Args:
         share (float): The share of the clean set, drawn at random. Defaults
@@ -179,7 +179,8 @@ class Suite:
         shifts (Sequence[SuiteSet]): Sets of the same classes, corrupted or
             from another source.
         ood (Sequence[SuiteSet]): Out-of-distribution sets.
-        held_out (HeldOut): The clean images that temperatures are fitted on.
+        held_out (HeldOut): The clean images that temperatures and so on are
+            fitted on.
     """
 
     name: str
@@ -232,6 +233,15 @@ class Settings:
             K references alone as well. Defaults to False.
         fit_share (float): The share of the training images that scores such
             as ``'KNN'`` are fitted on. Defaults to 0.1.
+        vector_scaling (bool): Whether to fit a weight and a bias for each
+            class on held-out images, and to report results with them as well.
+            Defaults to False.
+        coverage (float, optional): The share of images whose prediction set
+            is to contain the label. The sets are fitted on held-out images.
+            Defaults to None: there are no prediction sets.
+        max_error (float, optional): The largest error of trusted answers. The
+            threshold is fitted on held-out images. Defaults to None: there is
+            no threshold.
 
     Raises:
         ImportError: A score is one of pytorch-ood's, which is not installed.
@@ -247,6 +257,9 @@ class Settings:
     mce: bool = False
     single_references: bool = False
     fit_share: float = 0.1
+    vector_scaling: bool = False
+    coverage: float | None = None
+    max_error: float | None = None
 
     def __post_init__(self):
         for name in ('batch_size', 'workers'):
@@ -260,8 +273,25 @@ class Settings:
                 'Expected --fit-share to be above 0 and at most 1, but got '
                 f'{self.fit_share}. Change it.'
             )
+        for name in ('coverage', 'max_error'):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise ValueError(
+                    f'Expected --{name.replace("_", "-")} to be between 0 and '
+                    f'1, but got {value}. Change it.'
+                )
         for name in self.scores:
             find_suite_score(name)
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether some clean images are only used for fitting."""
+        return (
+            self.temperature
+            or self.vector_scaling
+            or self.coverage is not None
+            or self.max_error is not None
+        )
 
 
 def _check_set(one: SuiteSet, path: Path) -> None:

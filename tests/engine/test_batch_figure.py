@@ -10,6 +10,7 @@ from mmanchor.engine.batch_figure import (
     batch_images,
     browse,
     save_figure,
+    spread_histogram,
 )
 from mmanchor.models import AnchoringDataPreprocessor
 
@@ -117,3 +118,18 @@ def test_configs_that_can_not_be_drawn_are_refused(small_config):
     cfg.train_dataloader = None
     with pytest.raises(ValueError, match='`model` and `train_dataloader`'):
         browse(cfg)
+
+
+@pytest.mark.parametrize('count,bins', [(48, 8), (50_000, 40)])
+def test_a_histogram_of_the_spread_is_readable_with_few_images_and_many(
+    count, bins
+):
+    rng = np.random.default_rng(0)
+    spread, wrong = rng.gamma(2, size=count), np.arange(count) % 48 == 0
+    (axes,) = spread_histogram(spread, wrong).axes
+    right, of_wrong = axes.containers
+    assert len(right) == len(of_wrong) == bins
+    for bars in (right, of_wrong):  # shares, so that both are seen
+        assert sum(bar.get_height() for bar in bars) == pytest.approx(100)
+    texts = [one.get_text() for one in axes.get_legend().get_texts()]
+    assert texts[1] == f'wrong: {wrong.sum():,}'

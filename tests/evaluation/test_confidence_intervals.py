@@ -8,6 +8,7 @@ from scipy import stats
 from mmanchor.evaluation.confidence_intervals import (
     auroc_interval,
     normal_interval,
+    rank_correlation,
     wilson_interval,
 )
 
@@ -55,3 +56,32 @@ def test_intervals_hold_the_true_value_as_often_as_they_say():
         low, high = auroc_interval(inside, outside)
         held += low <= stats.norm.cdf(1 / np.sqrt(2)) <= high
     assert 0.92 <= held / 400 <= 0.98
+
+
+def test_rank_correlation_is_spearman_s_with_ties():
+    rng = np.random.default_rng(0)
+    first = rng.integers(8, size=60)
+    second = first + rng.normal(0, 2, 60)
+    rho, low, high = rank_correlation(first, second)
+    assert rho == pytest.approx(stats.spearmanr(first, second).statistic)
+    assert low < rho < high
+    again, *_ = rank_correlation(first, -second)
+    assert again == pytest.approx(-rho)
+
+
+def test_the_interval_of_a_rank_correlation_contains_the_true_one():
+    rng = np.random.default_rng(0)
+    true, inside = 6 / np.pi * np.arcsin(0.6 / 2), 0  # of normal numbers
+    for _ in range(200):
+        first = rng.normal(size=60)
+        second = 0.6 * first + 0.8 * rng.normal(size=60)
+        _, low, high = rank_correlation(first, second)
+        inside += low <= true <= high
+    assert 0.91 <= inside / 200 <= 0.99
+
+
+def test_three_points_and_constants_have_no_rank_correlation():
+    assert rank_correlation(np.arange(3), np.arange(3)) is None
+    assert rank_correlation(np.zeros(9), np.arange(9)) is None
+    rho, low, high = rank_correlation(np.arange(9), np.arange(9))
+    assert rho == pytest.approx(1) and low < high <= 1

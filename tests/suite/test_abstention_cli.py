@@ -1,13 +1,18 @@
-"""``tools/threshold.py``, and predictions that use its threshold."""
+"""``tools/threshold.py``: thresholds, prediction sets, and their use."""
 
 import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mmanchor.diagnostics.image_predictions import make_parser, predict
-from mmanchor.suite.abstention_cli import choose_threshold
+from mmanchor.diagnostics.inferencer import (
+    AnchoredImageClassificationInferencer,
+)
+from mmanchor.evaluation import PredictionSets
+from mmanchor.suite.abstention_cli import check_sets_table, choose_threshold
 
 
 @pytest.fixture
@@ -59,3 +64,51 @@ def test_a_level_out_of_reach_and_a_model_without_spread(choose):
         choose('standard', '--max-error', 0.001)
     with pytest.raises(ValueError, match='Use --by confidence'):
         choose('standard', '--max-error', 0.5, '--by', 'spread')
+
+
+def test_sets_are_saved_checked_and_used(choose, tmp_path, capsys):
+    config, path = choose('anchored', '--coverage', 0.9, '--sets', 'aps')
+    saved = json.loads(path.with_suffix('.sets.json').read_text())
+    assert saved['K = 3']['0.9']['method'] == 'aps'
+    assert saved['K = 3']['0.9']['num_images'] == 20
+    rows = capsys.readouterr().out
+    for name in ('clean, held out', 'clean, the rest', 'Arrays'):
+        assert name in rows
+    pixels = np.random.default_rng(0).integers(256, size=(16, 16, 3))
+    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / 'a.png')
+    words = [config, str(path), str(tmp_path / 'a.png')]
+    words += ['--json', '--coverage', '0.9', '--device', 'cpu']
+    assert not predict(make_parser().parse_args(words))
+    line = json.loads(capsys.readouterr().out)
+    inferencer = AnchoredImageClassificationInferencer(
+        config, str(path), device='cpu', coverage=0.9
+    )
+    (result,) = inferencer(str(tmp_path / 'a.png'))
+    assert result['set'] == line['set']
+    sets = PredictionSets(**saved['K = 3']['0.9'])
+    scores = torch.from_numpy(result['pred_scores'])
+    assert len(line['set']) == int(sets.of(scores[None]).sum())
+    assert line['set'][0] == line['name']
+    order = [scores[int(one)].item() for one in line['set']]
+    assert order == sorted(order, reverse=True)
+
+
+def test_too_few_held_out_images_and_a_coverage_that_is_none(choose):
+    with pytest.raises(ValueError, match='at least 99 held-out images .*20'):
+        choose('standard', '--coverage', 0.99)
+    with pytest.raises(ValueError, match='between 0 and 1, but got 90'):
+        choose('standard', '--coverage', 90)
+
+
+def test_the_table_says_where_sets_fail():
+    sets = PredictionSets('aps', 0.9, 0.7, 0.0, 2, 100)
+    probabilities = torch.tensor([[0.8, 0.2]]).repeat(100, 1)
+    zeros, ones = torch.zeros(100).long(), torch.ones(100).long()
+    table = check_sets_table(
+        sets,
+        dict(good=[(probabilities, zeros)], bad=[(probabilities, ones)] * 2),
+    )
+    assert table.rows == [
+        ['good', '100', '100.0', '1.00', 'yes'],
+        ['bad', '200', '0.0', '1.00', 'no'],
+    ]

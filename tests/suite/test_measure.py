@@ -11,6 +11,7 @@ from mmpretrain.registry import DATASETS
 from PIL import Image
 
 from mmanchor.suite.candidates import Candidate
+from mmanchor.suite.held_out import HeldOutFit
 from mmanchor.suite.images import ImageBatches
 from mmanchor.suite.measure import (
     METRIC_CONFIGS,
@@ -143,7 +144,11 @@ def test_a_label_outside_the_competing_classes_is_refused(of):
 
 @pytest.mark.parametrize('word', ['standard', 'anchored'])
 def test_a_temperature_divides_logits(of, ready, word):
-    one, two = of(word=word, temperatures=(1.0, 2.0), scores=('msp', 'energy'))
+    one, two = of(
+        word=word,
+        fits=(HeldOutFit(), HeldOutFit(2.0)),
+        scores=('msp', 'energy'),
+    )
     logits, labels = (
         of(word=word, keep_answers=True)[0].answers,
         answers_of(ready(), Cell('digits', DIGITS))[1],

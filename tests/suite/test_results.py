@@ -9,6 +9,7 @@ import torch
 from helpers.suite_results import fake_results
 
 from mmanchor.datasets import C_KINDS, SEVERITIES
+from mmanchor.engine.batch_figure import number_of_bins
 from mmanchor.evaluation.metrics.corruption_error import mean_corruption_error
 from mmanchor.suite.results import (
     COLUMNS,
@@ -190,10 +191,11 @@ def test_points_are_shares_at_a_threshold():
 
 def test_every_image_is_in_the_histogram(scores):
     found = compare_scores(*scores)['histogram']
-    assert len(found['edges']) == 41
+    bins = number_of_bins(min(map(len, scores)))
+    assert len(found['edges']) == bins + 1
     assert np.all(np.diff(found['edges']) > 0)
     for key, side in zip(('in', 'out'), scores):
-        assert len(found[key]) == 40 and sum(found[key]) == len(side)
+        assert len(found[key]) == bins and sum(found[key]) == len(side)
 
 
 def test_far_scores_are_in_the_outermost_bins():

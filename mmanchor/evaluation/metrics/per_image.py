@@ -36,6 +36,21 @@ class PerImageMetric(BaseMetric):
         """Compute metrics from the numbers of all images, each (N,)."""
         raise NotImplementedError
 
+    def intervals(self, rows: torch.Tensor) -> dict:
+        """Compute 95 % confidence intervals of the figures that have one.
+
+        Args:
+            rows (torch.Tensor): The numbers of all images.
+
+        Shape:
+            - rows: (N, numbers per image)
+
+        Returns:
+            Dict[str, tuple | None]: The ends, by the name of the figure.
+            Empty unless a subclass has some.
+        """
+        return {}
+
     def rows_of(self, batch: PredictedBatch) -> torch.Tensor:
         """Stack the numbers of a batch: (B, numbers per image), double."""
         columns = [column.double() for column in self.numbers(batch)]

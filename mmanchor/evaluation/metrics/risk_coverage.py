@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from mmpretrain.registry import METRICS
 
+from ..abstention import Threshold
+from ..confidence_intervals import wilson_interval
 from .per_image import TopLabelMetric
 from .predicted_batch import check_images
 
@@ -93,3 +95,47 @@ class AreaUnderRiskCoverage(TopLabelMetric):
         """Compute both areas over all images."""
         areas = risk_coverage(confidence, right)
         return dict(aurc=areas.aurc, excess_aurc=areas.excess)
+
+
+class SelectiveError(TopLabelMetric):
+    """Share of answers that a threshold trusts, and of trusted wrong ones.
+
+    They are called ``trusted`` and ``trusted_wrong``, both shares of all
+    images. Their ratio is the error of trusted answers, also of several sets
+    together, if the shares are averaged first. The threshold is found before,
+    on other images, so that configs can't name this metric.
+
+    Args:
+        threshold (Threshold): One of confidences, which
+            :func:`find_threshold` found.
+
+    Raises:
+        ValueError: It is a threshold of spreads.
+    """
+
+    default_prefix = 'selective'
+
+    def __init__(self, threshold: Threshold):
+        super().__init__()
+        if threshold.by != 'confidence':
+            raise ValueError(
+                'Expected a threshold of confidences, but got one of '
+                f'{threshold.by}. Find one with `by="confidence"`.'
+            )
+        self.threshold = threshold
+
+    def of_images(self, confidence, right):
+        """See :class:`PerImageMetric`."""
+        trusted = torch.from_numpy(self.threshold.trusts(confidence.numpy()))
+        wrong = trusted & (right == 0)
+        return dict(
+            trusted=trusted.double().mean().item(),
+            trusted_wrong=wrong.double().mean().item(),
+        )
+
+    def intervals(self, rows: torch.Tensor) -> dict:
+        """See :class:`PerImageMetric`."""
+        return {
+            name: wilson_interval(share, len(rows))
+            for name, share in self.of_images(*rows.unbind(1)).items()
+        }

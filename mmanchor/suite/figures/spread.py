@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ...evaluation.confidence_intervals import rank_correlation
 from ..results import Point, SuiteResults
 from .style import MARKERS, PANELS_IN_A_ROW, label, new_figure
 
@@ -66,7 +68,7 @@ def spread_figure(results: SuiteResults) -> Figure | None:
                 **CLEAN if one == results.clean else SHIFTED,
             )
         axes.set_title(label(model, 32))
-        axes.set_xlabel('mean spread of logits')
+        axes.set_xlabel('mean spread of logits' + _correlation(points))
         axes.grid(alpha=0.3)
         axes.set_ylim(bottom=0)
     for axes in panels[len(shown) :]:
@@ -109,6 +111,15 @@ def _points(results: SuiteResults, model: str) -> list[SpreadPoint]:
         if spread is not None and top1 is not None:
             points.append(SpreadPoint(spread, 100 - top1, one))
     return points
+
+
+def _correlation(points: Sequence[SpreadPoint]) -> str:
+    """The rank correlation of spread and error, on a line of its own."""
+    found = rank_correlation(*np.array([point[:2] for point in points]).T)
+    if found is None:
+        return ''
+    rho, low, high = found
+    return f'\nρ = {rho:.2f} [{low:.2f}, {high:.2f}]'
 
 
 def _severity_colours(images: Sequence[Point]) -> dict[str, tuple]:

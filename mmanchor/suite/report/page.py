@@ -7,6 +7,7 @@ import numpy as np
 
 from ...evaluation.confidence_intervals import wilson_interval
 from ..results import Point, SuiteResults
+from .decision_tables import decision_tables, promises
 from .html import Block, Page, Section, facts_block, figure_block, table_blocks
 from .pictures import Pictures, class_name
 from .table import Table, number, with_interval
@@ -30,7 +31,12 @@ CAPTIONS = {
     'confidence underneath; of corrupted sets, all images together',
     'ood': 'Anomaly scores of images in and out of distribution, and how '
     'well they tell them apart',
-    'spread-and-error': 'Error against the spread of logits over references',
+    'spread-and-error': 'Error against the spread of logits over references; '
+    'a point is a set, or a kind and severity of one. ρ is the rank '
+    'correlation of both (Spearman) over the points, with a 95 % interval as '
+    'if they were independent: near 1, images on which references disagree '
+    'more are answered less well, so that the spread warns of errors; near 0 '
+    'or below, it does not',
 }
 # with more classes, the page lists confusions instead of showing the matrix
 MAX_CLASSES_IN_MATRIX = 20
@@ -55,7 +61,7 @@ def suite_page(
             the clean images, by its name. Defaults to None: the page has no
             results by class.
     """
-    pictures, answers = pictures or Pictures(), answers or {}
+    content, pictures = results.content, pictures or Pictures()
     drawn = [Path(one) for one in figures if Path(one).suffix == '.svg']
 
     def draw(start: str) -> list[Block]:
@@ -69,7 +75,7 @@ def suite_page(
         return table_blocks([one for one in shown if not one.is_empty()])
 
     return Page(
-        f'Safety suite: {results.content["suite"]["title"]}',
+        f'Safety suite: {content["suite"]["title"]}',
         summary(results),
         [
             Section(
@@ -84,7 +90,7 @@ def suite_page(
                 + tables(*kind_tables(results, True))
                 + pictures.grids,
             ),
-            Section('Classes', class_blocks(answers, pictures.classes)),
+            Section('Classes', class_blocks(answers or {}, pictures.classes)),
             Section(
                 'Calibration',
                 tables(
@@ -92,6 +98,11 @@ def suite_page(
                     temperature_table(results),
                 )
                 + draw('reliability'),
+            ),
+            Section(
+                'Prediction sets and abstaining',
+                _list_blocks(promises(results))
+                + tables(*decision_tables(results, True)),
             ),
             Section(
                 'Anomaly rejection',
@@ -104,7 +115,10 @@ def suite_page(
                 + pictures.pairs,
             ),
             Section('Images to look at', pictures.galleries),
-            Section('Not measured', _failure_blocks(results.content)),
+            Section(
+                'Not measured',
+                _list_blocks([': '.join(one) for one in failures(content)]),
+            ),
             Section('How it was made', _run_blocks(results)),
         ],
         pictures.note,
@@ -388,8 +402,7 @@ def run_facts(content: dict) -> list[tuple[str, object]]:
     return [(name, value) for name, value in facts if value]
 
 
-def _failure_blocks(content: dict) -> list[Block]:
-    texts = [f'{name}: {reason}' for name, reason in failures(content)]
+def _list_blocks(texts: list[str]) -> list[Block]:
     return [Block('list', content=dict(texts=texts))] if texts else []
 
 

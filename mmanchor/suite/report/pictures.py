@@ -180,7 +180,7 @@ def _answer(predictions, i: int, images: TestImages) -> Picture:
     lines = [
         f'label: {label}',
         f'answer: {answer}{"" if label == answer else " (wrong)"}',
-        f'confidence: {100 * predictions["confidence"][i]:.1f} %',
+        f'confidence: {100 * predictions["confidence"][i]:.1f}\u00a0%',
     ]
     if 'spread' in predictions and 'reference_predicted' in predictions:
         lines.append(f'spread: {predictions["spread"][i]:.3f}')
@@ -222,7 +222,7 @@ def reference_pairs(
             answer = class_name(images.classes, int(alone[i, k]))
             lines = [
                 f'with reference {k + 1}: {answer}',
-                f'{100 * confidences[i, k]:.1f} %',
+                f'confidence: {100 * confidences[i, k]:.1f}\u00a0%',
             ]
             row.append(encode(reference, f'reference {k + 1}', lines))
         rows.append(row)

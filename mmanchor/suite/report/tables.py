@@ -6,6 +6,7 @@ from functools import partial
 from rich import table as rich_table
 
 from ..results import ALL_SETS, Point, SuiteResults, group_point
+from .decision_tables import decision_tables
 from .table import Table, number, signed, to_rich, with_interval
 
 CALIBRATION = {
@@ -37,6 +38,7 @@ def all_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
         *severity_tables(results, intervals),
         *calibration_tables(results, intervals),
         temperature_table(results),
+        *decision_tables(results, intervals),
         *ood_tables(results, intervals),
         *reference_tables(results, intervals),
     ]

@@ -57,7 +57,8 @@ CONVENTIONS = dict(
     'images together, as in reliability diagrams',
     intervals='in brackets, and as _low and _high: 95 % confidence intervals '
     'over images, each by itself; accuracy: Wilson; nll, brier, spread, '
-    'mean_used: normal; auroc: DeLong; of means over kinds and severities: '
+    'mean_used, sizes of sets: normal; coverage of sets, trusted: Wilson; '
+    'auroc: DeLong; of means over kinds and severities: '
     'the means of the ends, which is wide enough although the images are the '
     'same in all of them. Calibration errors, aurc, aupr and fpr95 have none: '
     'their estimates are biased, and resampling adds to the bias. Seeds of '
@@ -77,6 +78,14 @@ CONVENTIONS = dict(
     reverse_anchoring='negative log-likelihood of the classes that the model '
     'predicts for its references (they have no labels), each seen relative to '
     'the test image: the largest, or the mean',
+    prediction_sets='aps and raps, fitted on the held-out clean images: '
+    '_coverage: share of images whose set holds the label; _size: mean number '
+    'of classes in a set. No random number is drawn: the likeliest class is '
+    'always in the set',
+    abstention='trusted: share of images whose confidence is at least the '
+    'threshold, which was found on the held-out clean images; trusted_wrong: '
+    'share of images that are trusted and wrong; their ratio is the error of '
+    'trusted answers',
     spread='standard deviation of logits over references (population), mean '
     'over classes and images',
     ensembles='probabilities averaged over members; temperatures divide the '
@@ -107,6 +116,11 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
             amp=settings.amp,
             scores=list(settings.scores),
             fit_share=settings.fit_share,
+            **{
+                name: getattr(settings, name)
+                for name in ('coverage', 'max_error')
+                if getattr(settings, name) is not None
+            },
         ),
         seeds=dict(corruptions=SEED, held_out=suite.held_out.seed),
         corruptions=describe_corruptions(suite),

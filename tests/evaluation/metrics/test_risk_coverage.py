@@ -5,7 +5,13 @@ import pytest
 import torch
 from mmpretrain.registry import METRICS
 
-from mmanchor.evaluation import risk_coverage
+from mmanchor.evaluation import (
+    PredictedBatch,
+    SelectiveError,
+    Threshold,
+    risk_coverage,
+)
+from mmanchor.evaluation.confidence_intervals import wilson_interval
 
 
 def by_loops(right):
@@ -74,3 +80,25 @@ def test_the_metric_goes_by_the_largest_probability():
 def test_nan_is_refused():
     with pytest.raises(ValueError, match='NaN or infinity for 1 of 2 images'):
         risk_coverage(torch.tensor([math.nan, 1]), torch.tensor([True, True]))
+
+
+def test_selective_error_counts_what_a_threshold_trusts():
+    confidence = torch.tensor([0.9, 0.8, 0.7, 0.6])
+    scores = torch.stack([confidence, 1 - confidence], 1)
+    threshold = Threshold('confidence', 0.75, 0.1, 0.95, 1, 0, 0, 100)
+    metric = SelectiveError(threshold)
+    rows = metric.rows_of(
+        PredictedBatch(
+            dict(pred_score=scores, gt_label=torch.tensor([0, 1, 1, 0]))
+        )
+    )
+    assert metric.of_rows(rows) == dict(trusted=0.5, trusted_wrong=0.25)
+    assert metric.intervals(rows) == dict(
+        trusted=wilson_interval(0.5, 4), trusted_wrong=wilson_interval(0.25, 4)
+    )
+
+
+def test_a_threshold_of_spreads_is_no_threshold_of_confidences():
+    threshold = Threshold('spread', 0.75, 0.1, 0.95, 1, 0, 0, 100)
+    with pytest.raises(ValueError, match='but got one of spread'):
+        SelectiveError(threshold)

@@ -7,11 +7,13 @@ from matplotlib import rc_context, style
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from mmanchor.evaluation.confidence_intervals import rank_correlation
 from mmanchor.suite.figures.accuracy import heat_map, severity_figure
 from mmanchor.suite.figures.ood import ood_figure
 from mmanchor.suite.figures.reliability import reliability_figures
 from mmanchor.suite.figures.spread import spread_figure
 from mmanchor.suite.figures.style import COLOURS, STYLE, label
+from mmanchor.suite.report.page import CAPTIONS
 from mmanchor.suite.report.writer import all_figures, draw_all
 from mmanchor.suite.results import SuiteResults
 
@@ -221,6 +223,22 @@ def test_spread_has_a_point_for_each_cell():
         == 1 + 5 + 1
     )
     assert spread_figure(SuiteResults(fake_results(2))) is None  # K = 1
+
+
+def test_spread_says_how_well_it_ranks_errors():
+    results = fake_results(3)
+    (axes,) = panels(spread_figure(SuiteResults(results)))
+    spread, error = np.concatenate(
+        [np.stack(line.get_data()) for line in axes.lines], axis=1
+    )
+    rho, low, high = rank_correlation(spread, error)
+    text = f'ρ = {rho:.2f} [{low:.2f}, {high:.2f}]'
+    assert axes.get_xlabel() == f'mean spread of logits\n{text}'
+    assert 'ρ is the rank correlation' in CAPTIONS['spread-and-error']
+    model = results['models'][2]
+    model['shifts'] = {}
+    (axes,) = panels(spread_figure(SuiteResults(results)))
+    assert axes.get_xlabel() == 'mean spread of logits'
 
 
 def test_long_names_are_wrapped_and_no_math():

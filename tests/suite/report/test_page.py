@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 from helpers.suite_results import fake_results
 
+from mmanchor.suite.report.decision_tables import (
+    decision_tables,
+    promises,
+)
 from mmanchor.suite.report.html import Page, load_template, render, sort_value
 from mmanchor.suite.report.page import class_blocks, suite_page, summary
 from mmanchor.suite.report.pictures import (
@@ -238,3 +242,60 @@ def test_sections_without_anything_are_left_out():
 )
 def test_cells_are_sorted_by_their_first_number(text, value):
     assert sort_value(text) == value
+
+
+def with_decisions(clean, worst):
+    """Results of a model whose sets and answers are worse on shifts."""
+    results = fake_results(1, num_kinds=2, plain=(), ood=())
+    (model,) = results['models']
+    model['prediction_sets'] = dict(raps=dict(coverage=0.9, num_images=500))
+    model['abstention'] = dict(max_error=0.05, value=0.8)
+    by_severity = model['shifts']['CIFAR-10-C']['by_severity']
+    for share, figures in (
+        (clean, model['clean']['figures']),
+        *((clean, by_severity[one]) for one in '123'),
+        *((worst, by_severity[one]) for one in '45'),
+    ):
+        figures.update(
+            raps_coverage=share,
+            raps_coverage_low=share - 0.01,
+            raps_coverage_high=share + 0.01,
+            raps_size=2.5,
+            trusted=0.5,
+            trusted_wrong=(1 - share) / 2,
+            trusted_wrong_low=(1 - share) / 2 - 0.01,
+        )
+    return results
+
+
+def test_a_page_says_where_sets_and_trusted_answers_fail():
+    results = with_decisions(0.96, 0.7)
+    assert promises(SuiteResults(results)) == [
+        'Prediction sets (RAPS) of standard hold the label less often than '
+        'the 90 % asked for on CIFAR-10-C at severity 4 (70.0 %) and 5 '
+        '(70.0 %).',
+        'Of the answers of standard that its threshold trusts, more than the '
+        '5 % asked for are wrong on CIFAR-10-C at severity 4 (30.0 %) and 5 '
+        '(30.0 %).',
+    ]
+    page = Reader(render(suite_page(SuiteResults(results), ())))
+    assert set(promises(SuiteResults(results))) <= set(page.texts)
+    coverage, size, error, share, _ = decision_tables(SuiteResults(results))
+    assert coverage.rows[0][2:] == ['96.0'] * 4 + ['70.0 ✗'] * 2
+    assert error.rows[0][1:] == ['4.0'] * 4 + ['30.0 ✗'] * 2
+    assert set(size.rows[0][2:]) == {'2.50'}
+    assert set(share.rows[0][1:]) == {'50.0'}
+
+
+def test_promises_that_hold_are_called_so():
+    sets, answers = promises(SuiteResults(with_decisions(0.96, 0.96)))
+    assert 'at least as often as the 90 % asked for, as far as' in sets
+    assert 'no more than the 5 % asked for are wrong, as far as' in answers
+
+
+def test_results_without_decisions_have_no_such_section():
+    results = fake_results(1, num_kinds=2, ood=())
+    assert promises(SuiteResults(results)) == []
+    assert all(
+        one.is_empty() for one in decision_tables(SuiteResults(results))
+    )

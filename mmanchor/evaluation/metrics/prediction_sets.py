@@ -1,0 +1,55 @@
+"""How often prediction sets hold the label, and how large they are."""
+
+import torch
+
+from ..confidence_intervals import normal_interval, wilson_interval
+from ..prediction_sets import PredictionSets
+from .per_image import PerImageMetric, mark_nonfinite
+from .predicted_batch import all_finite, check_labels
+
+
+class PredictionSetMetric(PerImageMetric):
+    """Coverage and mean size of prediction sets.
+
+    They are called ``aps_coverage`` and ``aps_size``, or ``raps_coverage``
+    and ``raps_size``. The sets are fitted before, on other images, so that
+    configs can't name this metric.
+
+    Args:
+        sets (PredictionSets): What :func:`fit_prediction_sets` found.
+    """
+
+    default_prefix = 'sets'
+
+    def __init__(self, sets: PredictionSets):
+        super().__init__()
+        self.sets = sets
+
+    def numbers(self, batch):
+        """See :class:`PerImageMetric`."""
+        scores, labels = batch['pred_score'], batch.labels
+        check_labels(labels, scores.size(1))
+        # what has NaN is no probability; it is counted at the end
+        finite = all_finite(scores)[:, None]
+        inside = self.sets.of(scores.where(finite, 1 / scores.size(1)))
+        covered = inside.gather(1, labels[:, None])[:, 0]
+        size = mark_nonfinite(inside.sum(1).double(), scores)
+        return covered, size
+
+    def of_images(self, covered, size):
+        """See :class:`PerImageMetric`."""
+        return {
+            f'{self.sets.method}_coverage': covered.mean().item(),
+            f'{self.sets.method}_size': size.mean().item(),
+        }
+
+    def intervals(self, rows: torch.Tensor) -> dict:
+        """See :class:`PerImageMetric`."""
+        covered, size = rows.unbind(1)
+        method = self.sets.method
+        return {
+            f'{method}_coverage': wilson_interval(
+                covered.mean().item(), len(covered)
+            ),
+            f'{method}_size': normal_interval(size),
+        }
