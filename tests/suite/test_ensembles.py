@@ -9,6 +9,7 @@ from mmanchor.functional import energy
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.cli import split_models
 from mmanchor.suite.ensembles import DeepEnsemble, EnsembleCandidate, _origin
+from mmanchor.suite.held_out import HeldOutFit
 from mmanchor.suite.images import ImageBatches
 from mmanchor.suite.measure import measure, predict_batch
 from mmanchor.suite.spec import Cell
@@ -87,7 +88,9 @@ def test_members_have_their_own_references(two, trained, copied):
 def test_a_temperature_divides_the_logarithm_of_the_mean(two):
     ready = EnsembleCandidate('both', two()).load('cpu')
     batches = ImageBatches(DIGITS, ready.pipeline)
-    before, after = measure(ready, batches, 'cpu', (1.0, 2.0))
+    before, after = measure(
+        ready, batches, 'cpu', (HeldOutFit(), HeldOutFit(2.0))
+    )
     (images,) = batches
     mean = predict_batch(ready.model, images)['pred_score'].double()
     shrunk = mean.sqrt() / mean.sqrt().sum(1, keepdim=True)
