@@ -30,6 +30,7 @@ from ..reference_source import (
     only_plots_schedule,
     training_set,
 )
+from .batch_image_hook import BatchImageHook
 
 # what an image goes through besides the pipeline and the network
 _OF_IMAGES = ('mean', 'std', 'to_rgb', 'pad_size_divisor', 'pad_value')
@@ -67,8 +68,9 @@ class FrozenBackboneHook(Hook):
             don't give one vector an image.
         ValueError: The model anchors elsewhere than at the head, references
             come from a set, the batch is augmented otherwise than by Mixup,
-            there are several processes, a number is out of range, or the file
-            has features of other weights or another pipeline.
+            there are several processes or a ``BatchImageHook``, a number is
+            out of range, or the file has features of other weights or
+            another pipeline.
 
     Example:
         >>> custom_hooks = [
@@ -108,6 +110,12 @@ class FrozenBackboneHook(Hook):
             raise ValueError(
                 'Expected one process with FrozenBackboneHook, since a head '
                 f'trains in minutes, but got {get_world_size()}. Start one.'
+            )
+        if any(isinstance(hook, BatchImageHook) for hook in runner.hooks):
+            raise ValueError(
+                'Expected no BatchImageHook beside FrozenBackboneHook, whose '
+                'batches are features, but got one. Take it out of '
+                '`custom_hooks`.'
             )
         _check_model(runner.model)
 

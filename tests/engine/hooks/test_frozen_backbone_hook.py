@@ -88,8 +88,12 @@ def features_beside(checkpoint) -> list[Path]:
     'name,options',
     [
         ('', {}),
-        ('anchored_', {}),
-        ('anchored-masked_', {'data_preprocessor.mask_prob': 0.5}),
+        pytest.param('anchored_', {}, marks=pytest.mark.slow),
+        pytest.param(
+            'anchored-masked_',
+            {'data_preprocessor.mask_prob': 0.5},
+            marks=pytest.mark.slow,
+        ),
         ('anchored-masked_', {'data_preprocessor.mask_by': 'sample'}),
     ],
 )
@@ -132,6 +136,7 @@ def test_features_are_computed_once_for_all_heads(
     assert computed == [50, 50]
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_features_are_in_the_work_dir(
     head_config, backbone, tmp_path
 ):
@@ -183,6 +188,7 @@ def test_the_result_is_an_ordinary_checkpoint(
         assert model.reference_logits(images).std(0).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_head_is_resumed_as_if_it_had_gone_on(head_config, tmp_path):
     expected = train(head_config())
     first = str(tmp_path / 'work/epoch_1.pth')
@@ -232,6 +238,7 @@ def test_features_of_another_model_or_other_images_are_refused(
         train(cfg)
 
 
+@pytest.mark.slow
 def test_features_of_another_pipeline_have_another_file(head_config, backbone):
     for mean in (80.0, 9.0):
         train(
@@ -245,6 +252,7 @@ def test_features_of_another_pipeline_have_another_file(head_config, backbone):
     assert len(features_beside(backbone)) == 2
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_full_costs_the_work_again(
     head_config, backbone, computed, monkeypatch
 ):
@@ -292,6 +300,13 @@ def test_several_processes_are_refused(head_config, monkeypatch):
     monkeypatch.setattr(frozen_backbone_hook, 'get_world_size', lambda: 2)
     with pytest.raises(ValueError, match='one process .*got 2. Start one'):
         runner.train()
+
+
+def test_batches_of_features_cannot_be_drawn(head_config):
+    cfg = head_config()
+    cfg.custom_hooks.append(dict(type='BatchImageHook'))
+    with pytest.raises(ValueError, match='no BatchImageHook beside'):
+        train(cfg)
 
 
 def test_models_without_a_head_are_refused(head_config):
