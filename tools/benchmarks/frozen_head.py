@@ -241,6 +241,7 @@ def run(args, console: Console) -> dict:
     known, labels = features_of(model, dict(tests))
     other, _ = features_of(model, dict(tests, folders=unknown.folders))
     methods = [PLAIN, *ANCHORED, ENSEMBLE]
+    results: dict = {}
     found: dict[str, dict] = {name: {} for name in methods}
     seconds: dict[str, list] = {name: [] for name in methods}
     for seed in args.seeds:
@@ -277,23 +278,26 @@ def run(args, console: Console) -> dict:
                 all_logits(model, other, args.num_references),
             )
             seconds[name].append(took)
+        results = dict(
+            backbone=args.backbone,
+            members=args.members,
+            num_references=args.num_references,
+            images=dict(known=len(known), other=len(other)),
+            commit=commit(),
+            seconds_of_first=first,
+            seconds={
+                name: [
+                    statistics.median(one[i] for one in of_name)
+                    for i in (0, 1)
+                ]
+                for name, of_name in seconds.items()
+            },
+            metrics=found,
+        )
+        # a run that is stopped leaves the seeds that are done
+        write_json(results, work_dir / 'results.json')
         console.print(f'seed {seed} is done')
-    return dict(
-        backbone=args.backbone,
-        seeds=args.seeds,
-        members=args.members,
-        num_references=args.num_references,
-        images=dict(known=len(known), other=len(other)),
-        commit=commit(),
-        seconds_of_first=first,
-        seconds={
-            name: [
-                statistics.median(one[i] for one in of_name) for i in (0, 1)
-            ]
-            for name, of_name in seconds.items()
-        },
-        metrics=found,
-    )
+    return results
 
 
 def tables(found: dict):
@@ -347,8 +351,6 @@ def main() -> None:
         console.print(f'Wrote {path}.')
         return
     found = run(args, console)
-    work_dir = Path(args.work_dir or f'work_dirs/{args.backbone}-heads')
-    write_json(found, work_dir / 'results.json')
     for table in tables(found):
         console.print(table)
     console.print(

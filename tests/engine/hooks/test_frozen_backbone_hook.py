@@ -14,6 +14,11 @@ from mmpretrain import get_model
 
 from mmanchor.engine import FrozenBackboneHook
 from mmanchor.engine.hooks import frozen_backbone_hook
+from mmanchor.engine.hooks.frozen_backbone_hook import (
+    features_pass,
+    trunk_features,
+)
+from mmanchor.functional import ReferredImages
 from mmanchor.suite.candidates import Candidate
 
 ROOT = Path(__file__).parents[3]
@@ -185,7 +190,21 @@ def test_the_result_is_an_ordinary_checkpoint(
         expected = runner.model(images)
         torch.testing.assert_close(model(images), expected)
         torch.testing.assert_close(ready.model(images), expected)
-        assert model.reference_logits(images).std(0).max() > 1e-3
+        of_images = model.reference_logits(images)
+        assert of_images.std(0).max() > 1e-3
+        packed = model.data_preprocessor(
+            dict(inputs=model.reference_bank.images)
+        )
+        references = trunk_features(model, packed)
+        features = trunk_features(model, dict(inputs=images))
+        with features_pass(model):
+            of_features = torch.stack(
+                [
+                    model(ReferredImages(features, one.expand_as(features)))
+                    for one in references
+                ]
+            )
+    torch.testing.assert_close(of_features, of_images, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
