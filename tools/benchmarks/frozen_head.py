@@ -36,7 +36,7 @@ from mmanchor.engine.hooks.frozen_backbone_hook import (
 from mmanchor.evaluation.metrics.anomaly_rejection import anomaly_rejection
 from mmanchor.evaluation.metrics.calibration import calibration_error
 from mmanchor.functional import ReferredImages, reference_spread
-from mmanchor.studies.paired import paired_difference
+from mmanchor.studies.results import paired_difference
 from mmanchor.utils.console import write_json
 from mmanchor.utils.provenance import commit
 
