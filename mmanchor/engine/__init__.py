@@ -3,6 +3,7 @@
 from .hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from .hooks.batch_image_hook import BatchImageHook
 from .hooks.channels_last_hook import ChannelsLastHook
+from .hooks.frozen_backbone_hook import FrozenBackboneHook
 from .hooks.k_reference_hook import KReferenceHook
 from .hooks.perturb_reference_weights_hook import PerturbReferenceWeightsHook
 from .hooks.reproducible_run_hook import ReproducibleRunHook
@@ -13,6 +14,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'BatchImageHook',
     'ChannelsLastHook',
+    'FrozenBackboneHook',
     'KReferenceHook',
     'PerturbReferenceWeightsHook',
     'ReproducibleRunHook',

@@ -217,7 +217,10 @@ def widen_stem(
 
 
 def widen_layer(
-    name: str, layer: nn.Conv2d | nn.Linear, keep_weights: bool = False
+    name: str,
+    layer: nn.Conv2d | nn.Linear,
+    keep_weights: bool = False,
+    may_be_new: bool = False,
 ) -> None:
     """Widen one layer to 2C channels, in place; see :func:`widen_stem`.
 
@@ -227,6 +230,8 @@ def widen_layer(
             a ``weight`` of shape (out, C, ...).
         keep_weights (bool): Whether to inflate the present weights. Defaults
             to False.
+        may_be_new (bool): Whether a checkpoint may lack the layer, as that of
+            a backbone lacks a new head, without a warning. Defaults to False.
 
     Example:
         >>> layer = nn.Linear(4, 2)
@@ -252,7 +257,8 @@ def widen_layer(
     if not keep_weights:
         layer.reset_parameters()
     layer._register_load_state_dict_pre_hook(
-        _inflate_on_load, with_module=True
+        _inflate_if_loaded if may_be_new else _inflate_on_load,
+        with_module=True,
     )
 
 
@@ -300,6 +306,12 @@ def _inflate_on_load(conv, state_dict, prefix, *_):
             f'{weight.size(1)}. Load a checkpoint for images of '
             f'{channels // 2} channels.'
         )
+
+
+def _inflate_if_loaded(layer, state_dict, prefix, *args):
+    """The same for a head, which may be new on a backbone that is loaded."""
+    if prefix + 'weight' in state_dict:
+        _inflate_on_load(layer, state_dict, prefix, *args)
 
 
 def stem_distance(weights: Sequence[torch.Tensor]) -> float:
@@ -357,5 +369,8 @@ def narrow(conv: nn.Conv2d) -> None:
     conv.__dict__.pop('forward', None)  # a layer that anchors features has one
     hooks = conv._load_state_dict_pre_hooks
     for key, hook in list(hooks.items()):
-        if getattr(hook, 'hook', hook) is _inflate_on_load:
+        if getattr(hook, 'hook', hook) in (
+            _inflate_on_load,
+            _inflate_if_loaded,
+        ):
             del hooks[key]

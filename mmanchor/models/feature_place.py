@@ -287,7 +287,8 @@ def _widen(owner, source, found, which, keep_weights) -> list[str]:
     """Widen the layers that read the place, or add a projection."""
     for name in found.readers:
         layer: Any = owner.get_submodule(name)
-        widen_layer(name, layer, keep_weights)
+        # a head is new where a backbone learns other classes
+        widen_layer(name, layer, keep_weights, may_be_new=which == -1)
     if found.readers:
         return found.readers
     like = next(owner.parameters())

@@ -4,7 +4,6 @@ The figures are those of the safety suite; a record keeps what a table could
 need and leaves out what only the suite's own figures use.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..suite.images import ImageBatches
 from ..suite.measure import predict_batch
 from ..suite.runner import run_suite
 from ..suite.spec import Settings, Suite
+from ..utils.files import state_sha256
 from .cells import StudyCell, Training, with_data_root
 
 TIMED_IMAGES = 1000
@@ -315,8 +315,4 @@ def weights_sha256(training: Training, checkpoint: str) -> str:
         checkpoint (str): The file.
     """
     model, _ = load_classifier(training.cfg, checkpoint)
-    digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return state_sha256(model.state_dict())

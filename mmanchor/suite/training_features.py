@@ -2,22 +2,23 @@
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from ..datasets.cached_features import (
+    compute_features,
+    read_features,
+    write_features,
+)
 from ..engine.reference_source import training_set
 from ..evaluation.feature_scores import fit_feature_score, last_layer_of
 from ..functional import anchor
 from ..models import AnchoredImageClassifier
 from ..utils.config import scope_of
-from ..utils.files import whole_files
 from .candidates import Candidate, LoadedModel
 from .measure import plain_logits
 from .model_scores import FeatureScores, features_of, vectors_of
@@ -84,11 +85,23 @@ def training_features(
             set can't be read, or has images without exactly one label.
     """
     path = features_file(candidate, settings)
-    features = _read(path, _made_from(candidate, settings))
-    if features is None:
-        features = _compute(candidate, loaded, settings, report)
-        _write(path, _made_from(candidate, settings), features)
-    return features
+    made_from = _made_from(candidate, settings)
+    cached = read_features(path, made_from)
+    if cached is not None:
+        return TrainingFeatures(
+            torch.from_numpy(cached['features']),
+            torch.from_numpy(cached['labels']),
+            json.loads(str(cached['last_layer'])),
+        )
+    found = _compute(candidate, loaded, settings, report)
+    write_features(
+        path,
+        made_from,
+        features=found.features.numpy(),
+        labels=found.labels.numpy(),
+        last_layer=json.dumps(found.last_layer),
+    )
+    return found
 
 
 def fit_feature_scores(
@@ -148,48 +161,6 @@ def _made_from(candidate: Candidate, settings: Settings) -> dict:
     )
 
 
-def _read(path: Path, made_from: dict) -> TrainingFeatures | None:
-    """Read a file; None if it is missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            known = json.loads(str(file['made_from']))
-            features, labels = file['features'], file['labels']
-            layer = json.loads(str(file['last_layer']))
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ):
-        return None
-    if known != made_from:
-        raise ValueError(
-            f'Expected {path} to hold features of the checkpoint with SHA-256 '
-            f'{made_from["checkpoint"]}, with this config, but got those of '
-            f'{known.get("checkpoint")}. Remove the file, and they are '
-            'computed again.'
-        )
-    return TrainingFeatures(
-        torch.from_numpy(features), torch.from_numpy(labels), layer
-    )
-
-
-def _write(path: Path, made_from: dict, training: TrainingFeatures) -> None:
-    try:
-        with whole_files(path.parent) as partial:
-            np.savez(
-                partial / path.name,
-                made_from=json.dumps(made_from),
-                features=training.features.numpy(),
-                labels=training.labels.numpy(),
-                last_layer=json.dumps(training.last_layer),
-            )
-    except (OSError, ValueError):
-        pass  # this run has the features in memory
-
-
 def _compute(candidate, loaded, settings, report) -> TrainingFeatures:
     with scope_of(candidate.cfg):
         dataset = training_set(candidate.cfg)
@@ -197,27 +168,20 @@ def _compute(candidate, loaded, settings, report) -> TrainingFeatures:
     drawn = np.random.default_rng(SEED).permutation(count)
     drawn = np.sort(drawn[: max(1, round(settings.fit_share * count))])
     device = torch.device(settings.device).type
-    features, labels, layer = [], [], None
-    with ThreadPoolExecutor(settings.workers) as readers:
-        for start in range(0, len(drawn), settings.batch_size):
-            rows = drawn[start : start + settings.batch_size].tolist()
-            samples = list(readers.map(dataset.__getitem__, rows))
-            labels += [_label_of(one['data_samples']) for one in samples]
-            images = torch.stack([one['inputs'] for one in samples])
-            if not start:
-                layer = _last_layer(loaded.model, images)
-            with torch.autocast(device, enabled=settings.amp):
-                features.append(features_of(loaded.model, images).cpu())
-            report((start + len(rows)) / len(drawn))
-    return TrainingFeatures(torch.cat(features), torch.tensor(labels), layer)
+    layers: list[str | None] = []
 
+    def features(images: torch.Tensor) -> torch.Tensor:
+        if not layers:
+            layers.append(_last_layer(loaded.model, images))
+        with torch.autocast(device, enabled=settings.amp):
+            return features_of(loaded.model, images)
 
-def _label_of(sample) -> int:
-    label = sample.get('gt_label')
-    if label is None or len(label) != 1:
-        raise ValueError(
-            'Expected a training set with one label an image to fit scores of '
-            f'features, but got {0 if label is None else len(label)}. Leave '
-            'these scores out.'
-        )
-    return int(label)
+    found = compute_features(
+        dataset,
+        drawn.tolist(),
+        features,
+        settings.batch_size,
+        settings.workers,
+        report,
+    )
+    return TrainingFeatures(*found, layers[0])

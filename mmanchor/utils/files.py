@@ -3,9 +3,10 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 # The prefix of names of temporary folders.
 PARTIAL = '.partial-'
@@ -43,6 +44,27 @@ def file_sha256(path: str | Path) -> str:
     with open(path, 'rb') as file:
         while block := file.read(1 << 20):
             digest.update(block)
+    return digest.hexdigest()
+
+
+def state_sha256(state_dict: Mapping[str, Any]) -> str:
+    """Compute the SHA-256 of the names and values of weights.
+
+    Unlike that of a checkpoint file, it does not depend on times, optimizer
+    states or other things that a checkpoint holds beside them.
+
+    Args:
+        state_dict (Dict[str, torch.Tensor]): The weights by name.
+
+    Example:
+        >>> import torch
+        >>> state_sha256(dict(a=torch.ones(2)))[:8]
+        '464eb8ea'
+    """
+    digest = hashlib.sha256()
+    for name, value in state_dict.items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -66,6 +66,21 @@ def test_a_class_of_fewer_images_is_refused(folders):
         first(folders, 4)
 
 
+def test_some_class_folders_in_an_order_of_their_own(folders):
+    dataset = first(folders, 1, folders=['dog', 'cat'])
+    taken = [dataset.get_data_info(i) for i in range(len(dataset))]
+    assert [
+        (Path(one['img_path']).parent.name, one['gt_label']) for one in taken
+    ] == [('dog', 0), ('cat', 1)]
+    assert dataset.metainfo['classes'] == ('dog', 'cat')
+    assert len(first(folders, 4, folders=['cat'])) == 4
+
+
+def test_a_class_folder_that_is_not_there_is_refused(folders):
+    with pytest.raises(ValueError, match="got 'dig'. Did you mean 'dog'"):
+        first(folders, 1, folders=['dig'])
+
+
 @pytest.mark.parametrize('count', [0, -1, 2.5, True, None])
 def test_a_number_that_is_none_is_refused(count, folders):
     with pytest.raises(ValueError, match='`images_per_class` to be a posi'):

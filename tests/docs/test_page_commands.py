@@ -146,6 +146,10 @@ NOT_RUN = {
         one_process_runs,
     ),
     r'tools/slurm_\w+\.sh': ('asks a Slurm for nodes', one_process_runs),
+    r'python tools/benchmarks/frozen_head\.py': (
+        'trains for minutes; tests/benchmarks runs it on few images',
+        arguments_parse,
+    ),
     r'python tools/benchmarks/any_depth\.py': (
         'times for minutes; tests/tools runs it with few images',
         arguments_parse,

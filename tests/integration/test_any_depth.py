@@ -1,17 +1,20 @@
 """Runs, tools and files of models that anchor features."""
 
+import os
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+from helpers.forked import spawn
 from mmengine.runner import Runner
 from mmpretrain import get_model
 
 from mmanchor.checkpoints.stripping import strip_references
 from mmanchor.export.fold import fold_checkpoint
-from mmanchor.export.onnx import export_model
+from mmanchor.export.onnx import export_checkpoint, export_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,6 +84,68 @@ def test_a_checkpoint_is_folded_on_disk_and_exported(trained_at, tmp_path):
         torch.testing.assert_close(
             plain(images), model(images), rtol=1e-4, atol=1e-5
         )
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_exported_to_onnx(trained_at, tmp_path):
+    cfg, checkpoint, _ = trained_at
+    onnxruntime = pytest.importorskip('onnxruntime')
+    found, _ = export_checkpoint(cfg, checkpoint, tmp_path / 'model.onnx')
+    assert found.difference < 1e-5
+    model = get_model(cfg, checkpoint)
+    images = torch.randn(3, *model.reference_bank.images.shape[1:])
+    session = onnxruntime.InferenceSession(str(tmp_path / 'model.onnx'))
+    (logits,) = session.run(None, {'images': images.numpy()})
+    with torch.no_grad():
+        expected = model(images)
+        spread = model.reference_logits(images).std(0)
+    torch.testing.assert_close(
+        torch.from_numpy(logits), expected, rtol=1e-4, atol=1e-5
+    )
+    assert len(model.reference_bank) == 3 and spread.max() > 0
+
+
+def ranks_train(rank, cfg, folder):
+    torch.set_num_threads(1)
+    os.environ['LOCAL_RANK'] = str(rank)
+    dist.init_process_group(
+        'gloo', f'file://{folder}/store', rank=rank, world_size=2
+    )
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    torch.save(runner.model.module.state_dict(), f'{folder}/rank{rank}.pt')
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('at', ['layer3', 'layer4', 'head'])
+def test_two_ranks_train_one_model(small_config, tmp_path, at):
+    cfg = small_config(
+        launcher='pytorch',
+        custom_hooks=[dict(type='KReferenceHook', num_references=2)],
+        model_wrapper_cfg=dict(
+            type='MMDistributedDataParallel', device_ids=None
+        ),
+        **{
+            'model.anchor_at': at,
+            'data_preprocessor.mask_prob': 0.5,
+            'train_cfg.max_epochs': 2,
+            'train_cfg.val_interval': 2,
+        },
+    )
+    torch.manual_seed(0)
+    spawn(ranks_train, (cfg, str(tmp_path)), nprocs=2)
+    first, second = (
+        torch.load(tmp_path / f'rank{rank}.pt', weights_only=False)
+        for rank in (0, 1)
+    )
+    assert first.keys() == second.keys()
+    learnt = [name for name in first if 'running' not in name]
+    assert 'reference_bank.anchor_at' in learnt
+    assert all(torch.equal(first[name], second[name]) for name in learnt)
+    name = next(iter(get_model(cfg, pretrained=False).widened_layers))
+    reference, residual = first[f'{name}.weight'].chunk(2, 1)
+    assert not torch.equal(reference, residual)
 
 
 def test_masking_is_checked(trained_at, tmp_path, monkeypatch, capsys):

@@ -6,9 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from helpers.builders import build_model, image_bytes, make_batch
+from helpers.forked import spawn
 from helpers.small_models import BACKBONES, build
+from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmpretrain.registry import MODELS
 from torch import nn
@@ -218,6 +221,69 @@ def test_warm_start_is_exact_for_larger_backbones(backbone, at, width):
             assert (found - expected).norm() / expected.norm() < 1e-4
 
 
+STAGES = [
+    (dict(type='ResNet_CIFAR', depth=18), 'layer{}', range(1, 5), 512),
+    (
+        dict(
+            type='VisionTransformer',
+            arch='deit-tiny',
+            img_size=64,
+            out_type='avg_featmap',
+        ),
+        'layers.{}',
+        range(0, 12, 3),
+        192,
+    ),
+    (
+        dict(
+            type='SwinTransformerV2',
+            arch='tiny',
+            img_size=64,
+            pad_small_map=True,
+        ),
+        'stages.{}',
+        range(4),
+        768,
+    ),
+    (dict(type='ConvNeXt', arch='atto'), 'stages.{}', range(4), 320),
+    (dict(type='EfficientNet', arch='b0'), 'layers.{}', range(7), 1280),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'backbone,place,stages,width', STAGES, ids=lambda one: str(one)[:40]
+)
+def test_warm_start_is_exact_at_every_stage(backbone, place, stages, width):
+    settings = dict(
+        neck=None,
+        head=dict(type='LinearClsHead', num_classes=7, in_channels=width),
+    )
+    if backbone['type'] not in ('ConvNeXt', 'VisionTransformer'):
+        settings['neck'] = dict(type='GlobalAveragePooling')
+    plain = MODELS.build(
+        dict(type='ImageClassifier', backbone=dict(backbone), **settings)
+    ).eval()
+    images, references = torch.randn(2, 2, 3, 64, 64)
+    errors = {}
+    with torch.no_grad():
+        expected = plain(images)
+        for at in [*(place.format(i) for i in stages), 'head']:
+            model = MODELS.build(
+                dict(
+                    type='AnchoredImageClassifier',
+                    backbone=dict(backbone),
+                    anchor_at=at,
+                    **settings,
+                )
+            ).eval()
+            model.load_state_dict(plain.state_dict(), strict=False)
+            found = model(anchor(images, references))
+            errors[at] = (found - expected).norm() / expected.norm()
+    assert len(errors) == len(stages) + 1
+    assert max(errors.values()) < 1e-4
+
+
 def test_masked_rows_have_blank_features_and_the_true_residual():
     model = unlike_halves()
     images = torch.randn(4, 3, 32, 32)
@@ -279,6 +345,52 @@ def test_in_training_references_of_a_set_pass_the_trunk_once():
     samples = batch_of(6)['data_samples']
     model(ReferredImages(images, references), samples, mode='loss')
     assert trunk == [12]
+
+
+def share_of_rank(rank, count=2):
+    """A part of a batch, with references within it and some masked."""
+    generator = torch.Generator().manual_seed(rank)
+    images = torch.randn(count, 3, 32, 32, generator=generator)
+    mask = torch.tensor([False, True])
+    return ReferredImages(images, torch.tensor([1, 0]), mask)
+
+
+def gradients_on_rank(rank, at, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        'gloo', f'file://{folder}/store', rank=rank, world_size=2
+    )
+    torch.manual_seed(0)
+    model = unlike_halves('patches', at).train()
+    wrapped = MMDistributedDataParallel(model)
+    losses = wrapped(share_of_rank(rank), samples_of_rank(), mode='loss')
+    losses['loss'].backward()
+    found = [parameter.grad for parameter in model.parameters()]
+    torch.save(found, f'{folder}/rank{rank}.pt')
+    dist.destroy_process_group()
+
+
+def samples_of_rank():
+    samples = batch_of(2)['data_samples']
+    for sample, masked in zip(samples, (False, True)):
+        sample.set_field(masked, 'reference_masked', dtype=bool)
+    return samples
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('at', ['layers.0', 'head'])
+def test_ranks_share_the_mean_of_their_gradients(at, tmp_path):
+    spawn(gradients_on_rank, (at, str(tmp_path)), nprocs=2)
+    found = [torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1)]
+    torch.testing.assert_close(*found)
+    torch.manual_seed(0)
+    model = unlike_halves('patches', at).train()
+    for rank in (0, 1):
+        losses = model(share_of_rank(rank), samples_of_rank(), mode='loss')
+        (losses['loss'] / 2).backward()  # added up over both
+    expected = [parameter.grad for parameter in model.parameters()]
+    assert all(one.abs().max() > 0 for one in expected)
+    torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize('at', ['layers.0', 'head'])

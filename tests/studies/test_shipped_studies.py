@@ -225,3 +225,29 @@ def test_settings_of_evidence_train_what_their_names_say(ground):
         if step.type == 'RandomFlip'
     ]
     assert len(flips) == (0 if ground == 'digits' else len(cfgs))
+
+
+@pytest.mark.parametrize(
+    'ground,width', [('digits', 128), ('cifar10-5k', 128), ('cifar10', 512)]
+)
+def test_depth_anchors_where_its_settings_say(ground, width):
+    cells = all_cells(load_study('depth', ground, seeds=[0]))
+    cfgs = {cell.setting.name: cell.training.cfg for cell in cells}
+    plain = [cfgs.pop('standard'), cfgs.pop('standard, hidden layer')]
+    assert [one.model.type for one in plain] == ['ImageClassifier'] * 2
+    assert list(cfgs) == [
+        'image',
+        *(f'layer{stage}' for stage in range(1, 5)),
+        'head',
+    ]
+    for name, cfg in cfgs.items():
+        assert cfg.model.anchor_at == name
+        assert cfg.data_preprocessor.mask_prob == 0.25
+    heads = [one.model.head for one in (plain[1], cfgs['head'])]
+    assert [(one.type, one.mid_channels) for one in heads] == [
+        ('StackedLinearClsHead', [width])
+    ] * 2
+    assert all(
+        cell.test_config.custom_hooks[0].num_references == 10
+        for cell in cells[2:]
+    )

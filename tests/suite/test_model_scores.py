@@ -162,7 +162,7 @@ def test_features_of_another_checkpoint_are_refused(candidate):
     shutil.copy(features_file(other, settings), features_file(one, settings))
     with pytest.raises(
         ValueError,
-        match=f'SHA-256 {one.sha256}, .*got those of {other.sha256}. Remove',
+        match=f'another checkpoint .{other.sha256} then, {one.sha256} now.*Remove',
     ):
         training_features(one, one.load('cpu'), settings)
 

@@ -1,0 +1,348 @@
+"""Heads that are trained on cached features of a frozen backbone."""
+
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.runs import config_maker
+from mmengine.runner import Runner
+from mmpretrain import get_model
+
+from mmanchor.engine import FrozenBackboneHook
+from mmanchor.engine.hooks import frozen_backbone_hook
+from mmanchor.engine.hooks.frozen_backbone_hook import (
+    features_pass,
+    trunk_features,
+)
+from mmanchor.functional import ReferredImages
+from mmanchor.suite.candidates import Candidate
+
+ROOT = Path(__file__).parents[3]
+HIDDEN = {
+    'model.head.type': 'StackedLinearClsHead',
+    'model.head.mid_channels': [16],
+}
+ANCHORED = {**HIDDEN, 'model.anchor_at': 'head'}
+
+
+@pytest.fixture(scope='module')
+def backbone_once(tmp_path_factory):
+    """A plain checkpoint, whose head is linear."""
+    folder = tmp_path_factory.mktemp('backbone')
+    cfg = config_maker(folder)('', **{'train_cfg.max_epochs': 1})
+    Runner.from_cfg(cfg).train()
+    return folder / 'work/epoch_1.pth'
+
+
+@pytest.fixture
+def backbone(backbone_once, tmp_path):
+    """A copy in a folder of its own."""
+    (tmp_path / 'start').mkdir()
+    return Path(shutil.copy(backbone_once, tmp_path / 'start'))
+
+
+@pytest.fixture
+def head_config(small_config, backbone):
+    """Make the config of a head on the backbone, plain or anchored."""
+
+    def make(name='anchored-masked_', hook=(), **options):
+        options = {
+            **(ANCHORED if name else HIDDEN),
+            'load_from': str(backbone),
+            'train_cfg.max_epochs': 2,
+            'train_cfg.val_interval': 2,
+            **options,
+        }
+        cfg = small_config(name, **options)
+        own = dict(type='FrozenBackboneHook', **dict(hook))
+        references = dict(type='KReferenceHook', num_references=3)
+        cfg.custom_hooks = [references, own] if name else [own]
+        return cfg
+
+    return make
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """How many training images passed the backbone, each time they did."""
+    counts, compute = [], frozen_backbone_hook.compute_features
+
+    def count(dataset, rows, *args):
+        counts.append(len(rows))
+        return compute(dataset, rows, *args)
+
+    monkeypatch.setattr(frozen_backbone_hook, 'compute_features', count)
+    return counts
+
+
+def train(cfg) -> dict:
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner.model.state_dict()
+
+
+def features_beside(checkpoint) -> list[Path]:
+    return sorted(checkpoint.parent.glob('features_*.npz'))
+
+
+@pytest.mark.parametrize(
+    'name,options',
+    [
+        ('', {}),
+        pytest.param('anchored_', {}, marks=pytest.mark.slow),
+        pytest.param(
+            'anchored-masked_',
+            {'data_preprocessor.mask_prob': 0.5},
+            marks=pytest.mark.slow,
+        ),
+        ('anchored-masked_', {'data_preprocessor.mask_by': 'sample'}),
+    ],
+)
+def test_a_head_is_the_one_that_images_would_train(head_config, name, options):
+    found = train(head_config(name, **options))
+    cfg = head_config(
+        name,
+        **options,
+        **{
+            'model.backbone.frozen_stages': 4,
+            'model.backbone.norm_eval': True,
+        },
+    )
+    cfg.custom_hooks = cfg.custom_hooks[:-1]
+    cfg.train_dataloader.dataset.pipeline = cfg.val_dataloader.dataset.pipeline
+    expected = train(cfg)
+    assert found.keys() == expected.keys()
+    for key, value in found.items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-4, atol=1e-5)
+
+
+def test_backbone_and_statistics_stay_as_they_were(head_config, backbone):
+    cfg = head_config()
+    found = train(cfg)
+    before = torch.load(backbone, weights_only=False)['state_dict']
+    frozen = [key for key in before if not key.startswith('head.')]
+    assert any('running_mean' in key for key in frozen)
+    assert all(torch.equal(found[key], before[key]) for key in frozen)
+
+
+def test_features_are_computed_once_for_all_heads(
+    head_config, backbone, computed
+):
+    train(head_config('', **{'train_cfg.max_epochs': 1}))
+    (path,) = features_beside(backbone)
+    train(head_config(**{'train_cfg.max_epochs': 1, 'randomness.seed': 1}))
+    assert features_beside(backbone) == [path] and computed == [50]
+    path.write_bytes(path.read_bytes()[:-300])  # damaged
+    train(head_config(**{'train_cfg.max_epochs': 1}))
+    assert computed == [50, 50]
+
+
+@pytest.mark.slow
+def test_without_a_checkpoint_features_are_in_the_work_dir(
+    head_config, backbone, tmp_path
+):
+    initial = dict(
+        type='Pretrained', checkpoint=str(backbone), prefix='backbone.'
+    )
+    train(
+        head_config(
+            **{
+                'load_from': None,
+                'model.backbone.init_cfg': initial,
+                'train_cfg.max_epochs': 1,
+            }
+        )
+    )
+    assert not features_beside(backbone)
+    assert features_beside(tmp_path / 'work/epoch_1.pth')
+
+
+def test_the_result_is_an_ordinary_checkpoint(
+    head_config, tmp_path, monkeypatch
+):
+    cfg = head_config()
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    validated = runner.val_loop.run()['accuracy/top1']
+    cfg.experiment_name = None
+    cfg.dump(tmp_path / 'config.py')
+    checkpoint = str(tmp_path / 'work/epoch_2.pth')
+    flags = ['--out-item', 'metrics', '--out', str(tmp_path / 'out.json')]
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        ['test.py', str(tmp_path / 'config.py'), checkpoint, *flags],
+    )
+    runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
+    text = (tmp_path / 'out.json').read_text()
+    assert f'"accuracy/top1": {validated}' in text
+    ready = Candidate('head', cfg, checkpoint, 'config.py').load('cpu')
+    images = torch.stack(
+        [runner.val_dataloader.dataset[i]['inputs'] for i in range(8)]
+    )
+    model = get_model(cfg, checkpoint)
+    with torch.no_grad():
+        images = model.data_preprocessor(dict(inputs=images))['inputs']
+        expected = runner.model(images)
+        torch.testing.assert_close(model(images), expected)
+        torch.testing.assert_close(ready.model(images), expected)
+        of_images = model.reference_logits(images)
+        assert of_images.std(0).max() > 1e-3
+        packed = model.data_preprocessor(
+            dict(inputs=model.reference_bank.images)
+        )
+        references = trunk_features(model, packed)
+        features = trunk_features(model, dict(inputs=images))
+        with features_pass(model):
+            of_features = torch.stack(
+                [
+                    model(ReferredImages(features, one.expand_as(features)))
+                    for one in references
+                ]
+            )
+    torch.testing.assert_close(of_features, of_images, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_head_is_resumed_as_if_it_had_gone_on(head_config, tmp_path):
+    expected = train(head_config())
+    first = str(tmp_path / 'work/epoch_1.pth')
+    found = train(head_config(load_from=first, resume=True))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.fixture(scope='module')
+def features_once(backbone_once, tmp_path_factory):
+    """A file of features, by its name."""
+    folder = tmp_path_factory.mktemp('features')
+    file = str(folder / 'mine.npz')
+    cfg = config_maker(folder)(
+        '',
+        custom_hooks=[dict(type='FrozenBackboneHook', file=file)],
+        **HIDDEN,
+        **{'load_from': str(backbone_once), 'train_cfg.max_epochs': 1},
+    )
+    Runner.from_cfg(cfg).train()
+    return file
+
+
+@pytest.mark.parametrize(
+    'options,name',
+    [
+        ({'load_from': None}, 'weights'),
+        (
+            {
+                'val_dataloader.dataset.pipeline': [
+                    dict(type='Resize', scale=16, interpolation='nearest'),
+                    dict(type='PackInputs'),
+                ]
+            },
+            'pipeline',
+        ),
+        ({'data_preprocessor.mean': [9.0] * 3}, 'normalisation.mean'),
+        ({'train_dataloader.dataset.indices': 40}, 'images .50 then, 40 now'),
+    ],
+)
+def test_features_of_another_model_or_other_images_are_refused(
+    head_config, features_once, options, name
+):
+    cfg = head_config('', hook=dict(file=features_once), **options)
+    with pytest.raises(
+        ValueError, match=f'mine.npz to hold .*another {name}.*Remove the'
+    ):
+        train(cfg)
+
+
+@pytest.mark.slow
+def test_features_of_another_pipeline_have_another_file(head_config, backbone):
+    for mean in (80.0, 9.0):
+        train(
+            head_config(
+                **{
+                    'train_cfg.max_epochs': 1,
+                    'data_preprocessor.mean': [mean] * 3,
+                }
+            )
+        )
+    assert len(features_beside(backbone)) == 2
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_full_costs_the_work_again(
+    head_config, backbone, computed, monkeypatch
+):
+    def full(*args, **kwargs):
+        raise OSError('No space left on device')
+
+    monkeypatch.setattr(np, 'savez', full)
+    for _ in range(2):
+        train(head_config(**{'train_cfg.max_epochs': 1}))
+    assert computed == [50, 50] and not features_beside(backbone)
+
+
+@pytest.mark.parametrize(
+    'options,words',
+    [
+        ({'model.anchor_at': 'layer4'}, "anchor_at='head'.*got 'layer4'"),
+        (
+            {'data_preprocessor.references': dict(type='ReferenceSet')},
+            "references='batch'",
+        ),
+        (
+            {
+                'data_preprocessor.batch_augments': dict(
+                    augments=[dict(type='CutMix', alpha=1.0)]
+                )
+            },
+            'no `batch_augments` but Mixup .*got CutMix',
+        ),
+    ],
+)
+def test_what_features_cannot_train_is_refused(head_config, options, words):
+    with pytest.raises(ValueError, match=words):
+        train(head_config(**options))
+
+
+def test_maps_are_no_vectors(head_config):
+    cfg = head_config('')
+    cfg.model.neck = None
+    with pytest.raises(TypeError, match=r'map of shape \(64, 2, 2\).*neck='):
+        train(cfg)
+
+
+def test_several_processes_are_refused(head_config, monkeypatch):
+    runner = Runner.from_cfg(head_config())
+    monkeypatch.setattr(frozen_backbone_hook, 'get_world_size', lambda: 2)
+    with pytest.raises(ValueError, match='one process .*got 2. Start one'):
+        runner.train()
+
+
+def test_batches_of_features_cannot_be_drawn(head_config):
+    cfg = head_config()
+    cfg.custom_hooks.append(dict(type='BatchImageHook'))
+    with pytest.raises(ValueError, match='no BatchImageHook beside'):
+        train(cfg)
+
+
+def test_models_without_a_head_are_refused(head_config):
+    runner = Runner.from_cfg(head_config(''))
+    runner.model.head = None
+    with pytest.raises(TypeError, match='ImageClassifier with a head'):
+        runner.call_hook('before_run')
+
+
+@pytest.mark.parametrize(
+    'arguments,words',
+    [
+        (dict(batch_size=0), '`batch_size` .*at least 1, but got 0'),
+        (dict(workers=0), '`workers` .*at least 1'),
+        (dict(file='features.pth'), 'end in .npz, but got'),
+    ],
+)
+def test_bad_arguments(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        FrozenBackboneHook(**arguments)
