@@ -104,7 +104,7 @@ def _doubles_with_weight(conv: nn.Conv2d) -> bool:
             generator=generator,
             dtype=torch.float64,
         )
-        copied = copy.copy(conv)
+        copied: Any = copy.copy(conv)
         copied.__dict__.pop('forward', None)  # see replaced_forward
         # other parameters, such as gains, may be anything but zero
         copied._parameters = {
