@@ -19,9 +19,15 @@ from mmanchor.diagnostics.backbone_matrix import (
     MatrixEntry,
 )
 from mmanchor.diagnostics.backbone_table import (
+    HOST_INTRO,
     summarise,
     terminal_table,
     write_markdown,
+)
+from mmanchor.diagnostics.timm_matrix import (
+    TIMM_MATRIX,
+    check_timm_family,
+    introduction,
 )
 from mmanchor.engine.cli import add_cfg_options, import_from_here
 from mmanchor.utils.files import user_path
@@ -46,6 +52,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="check every backbone of MMPretrain's supervised configs",
     )
     parser.add_argument(
+        '--timm',
+        action='store_true',
+        help='a small model of every family of timm, if it is installed',
+    )
+    parser.add_argument(
         '--size', type=int, help="of the images; the config's by default"
     )
     add_cfg_options(parser)
@@ -61,23 +72,35 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> int:
     parser = make_parser()
     args = parser.parse_args()
-    if args.all == bool(args.configs):
-        parser.error('expected either configs or --all')
+    if args.all + args.timm + bool(args.configs) != 1:
+        parser.error('expected either configs, --all or --timm')
+    if args.timm and (args.size or args.cfg_options):
+        parser.error(
+            'expected no --size and no --cfg-options with --timm, whose '
+            'models have a size each; name a config with a TIMMBackbone to '
+            'change one'
+        )
     import_from_here()
     console = Console(emoji=False)
-    if args.all:
-        entries = MATRIX.values()
+    entries: list
+    if args.timm:
+        entries = list(TIMM_MATRIX)
+    elif args.all:
+        entries = list(MATRIX.values())
     else:
         entries = [MatrixEntry(path) for path in args.configs]
     reports = []
-    for entry in track(list(entries), 'checking', console=console):
-        report = check_backbone(
-            HOST_CONFIGS / entry.config if args.all else entry.config,
-            args.size or entry.size,
-            options={**(entry.options or {}), **(args.cfg_options or {})},
-        )
+    for entry in track(entries, 'checking', console=console):
+        if args.timm:
+            report = check_timm_family(entry)
+        else:
+            report = check_backbone(
+                HOST_CONFIGS / entry.config if args.all else entry.config,
+                args.size or entry.size,
+                options={**(entry.options or {}), **(args.cfg_options or {})},
+            )
         reports.append(report)
-        name = report.backbone or entry.config
+        name = report.backbone or report.config
         if report.failure is None:
             console.print(f'{escape(name)}: [green]works[/]', soft_wrap=True)
         else:
@@ -96,7 +119,8 @@ def main() -> int:
     console.print(summarise(reports), soft_wrap=True)
     if args.out:
         command = command_line()
-        write_markdown(reports, command, args.out)
+        intro = introduction() if args.timm else HOST_INTRO
+        write_markdown(reports, command, args.out, *intro)
     return any(report.failure for report in reports)
 
 

@@ -13,6 +13,7 @@ from .anchoring import (
 from .conformal import conformal_scores, conformal_threshold
 from .draws import check_seed, draw_generator
 from .folding import (
+    is_linear_in_weight,
     reference_map,
     residual_half,
     trace_reference_maps,
@@ -92,6 +93,7 @@ __all__ = [
     'fit_vector_scaling',
     'fold',
     'inflate',
+    'is_linear_in_weight',
     'max_logit',
     'measure_uncertainty',
     'moved_weights',

@@ -1,6 +1,7 @@
 """Augmented references: the network sees A(r), the residual is to r."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.dataset import Compose
@@ -93,7 +94,8 @@ class ReferenceAugments:
         pixels = pixels.round().clamp(0, 255).to(torch.uint8)
         with seeded_generators(seed):
             try:
-                found = self.transforms(dict(img=pixels))['img']
+                results: Any = self.transforms(dict(img=pixels))
+                found = results['img']
             except Exception as error:  # a transform may raise anything
                 raise ValueError(
                     'Expected `reference_augments` that work on batches of '

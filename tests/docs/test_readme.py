@@ -135,6 +135,10 @@ def test_the_matrix_is_summed_up_as_it_was_printed():
     assert line.split('(')[0].strip() in README
     assert line in PAGES['reproducing.md']
     assert PAGES['backbone-matrix.md'].count('_in1k') >= 56  # rows
+    timm = PAGES['timm-matrix.md']
+    (line,) = re.findall(r'^97 of 98 train.*$', timm, re.M)
+    assert line in PAGES['reproducing.md']
+    assert len(re.findall(r'^\| \w+ \| ', timm, re.M)) == 1 + 97
 
 
 @pytest.mark.parametrize(

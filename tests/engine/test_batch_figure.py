@@ -57,6 +57,18 @@ def test_blanked_references_are_the_mean_and_the_target_is_all_alike():
     assert found.targets == ['all alike'] * 3 and all(found.masked)
 
 
+@pytest.mark.parametrize('anchors', [True, False], ids=['images', 'features'])
+def test_augmented_references_are_shown_as_the_network_sees_them(
+    anchors, monkeypatch
+):
+    monkeypatch.setattr(AnchoringDataPreprocessor, 'anchors', anchors)
+    invert = dict(type='torchvision/RandomInvert', p=1.0)
+    plain, found = seen(0), seen(0, reference_augments=[invert])
+    close = dict(rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found.references, 1 - plain.references, **close)
+    np.testing.assert_allclose(found.residuals, plain.residuals, **close)
+
+
 def test_mixed_images_have_mixed_targets():
     found = seen(
         0, batch_augments=dict(augments=[dict(type='Mixup', alpha=1.0)])
