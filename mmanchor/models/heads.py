@@ -117,9 +117,8 @@ class ReferenceMasking(_Host):
             self.cal_acc = False  # the host would count masked rows
         try:
             losses = super()._get_loss(cls_score, data_samples, **kwargs)
-            losses.update(
-                self._monitor(cls_score, mask, loss_module.last_call, cal_acc)
-            )
+            call = cast(LossCall, loss_module.last_call)
+            losses.update(self._monitor(cls_score, mask, call, cal_acc))
         finally:
             loss_module.reference_masked = loss_module.last_call = None
             if cal_acc:
@@ -135,7 +134,7 @@ class ReferenceMasking(_Host):
         if scores is not cls_score:  # a head with several outputs
             if not isinstance(cls_score, torch.Tensor):
                 cls_score = sum(cls_score)
-            scores, rows = cls_score, None
+            scores, rows = cast(torch.Tensor, cls_score), None
         masked, others = rows or split_rows(scores, target, mask)
         values: dict = {
             'masked_share': scores.new_full(
