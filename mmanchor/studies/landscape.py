@@ -185,7 +185,7 @@ def accuracies(
     }
     device = next(iter(weights.values())).device.type
     directions = directions_of(model, normalise)
-    found = []
+    percentages = []
     try:
         for steps in points:
             _set_weights(model, moved_weights(weights, directions, steps))
@@ -195,10 +195,10 @@ def accuracies(
                     scores = predict_batch(model, batch)['answer']
                 predicted.append(scores.float().argmax(1).cpu())
             is_right = torch.cat(predicted) == labels
-            found.append(100 * is_right.double().mean().item())
+            percentages.append(100 * is_right.double().mean().item())
     finally:
         _set_weights(model, weights)
-    return found
+    return percentages
 
 
 def directions_of(

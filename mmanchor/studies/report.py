@@ -259,12 +259,12 @@ def verdict_table(results: dict, others: Sequence[dict] = ()) -> Table | None:
         return None
     grounds = [one['on']['name'] for one in (results, *others)]
     rows = []
-    for job, found in recommend(results, others).items():
-        name, metric = found['recommended'], found['metric']
-        best = _candidate(found, name)
+    for job, verdict in recommend(results, others).items():
+        name, metric = verdict['recommended'], verdict['metric']
+        best = _candidate(verdict, name)
         recommended = name
-        if best is None and found['candidates']:
-            closest = found['candidates'][0]
+        if best is None and verdict['candidates']:
+            closest = verdict['candidates'][0]
             recommended += (
                 f' (closest: {closest["name"]}, {closest["why_not"]})'
             )
@@ -446,8 +446,8 @@ def summary_sentences(results: dict, others: Sequence[dict] = ()) -> list[str]:
         return []
     ground, base = results['on']['name'], results['baseline']
     sentences, chosen = [], []
-    for job, found in recommend(results, others).items():
-        metric, name = found['metric'], found['recommended']
+    for job, verdict in recommend(results, others).items():
+        metric, name = verdict['metric'], verdict['recommended']
         title = find_metric(metric).title
 
         def gain(candidate):
@@ -455,7 +455,7 @@ def summary_sentences(results: dict, others: Sequence[dict] = ()) -> list[str]:
 
         if name == NONE:
             text = f'For {job}, no setting is recommended over {base}'
-            for one in found['candidates'][:1]:
+            for one in verdict['candidates'][:1]:
                 text += (
                     f': the closest, {one["name"]}, differs by {gain(one)} '
                     f'in {title}, but is {one["why_not"]}'
@@ -463,7 +463,7 @@ def summary_sentences(results: dict, others: Sequence[dict] = ()) -> list[str]:
         else:
             text = (
                 f'For {job}, use {name}: it differs from {base} by '
-                f'{gain(_candidate(found, name))} in {title}'
+                f'{gain(_candidate(verdict, name))} in {title}'
             )
             chosen.append(name)
         sentences.append(f'{text}.')

@@ -510,7 +510,7 @@ class _EpochTimer(Hook):
 class DiscardedOutput(io.TextIOBase):
     """A stream that discards what is printed.
 
-    Loggers keep a stream that they found, so it must never be closed.
+    Loggers keep the stream of their first message, so it is never closed.
     """
 
     def write(self, text: str) -> int:

@@ -334,10 +334,10 @@ def _load_ground(name: str) -> Ground:
     configs = {}
     for method, one in values['configs'].items():
         one = dict(config=one) if isinstance(one, str) else one
-        found = _build(one, _Method, f'{method} in {path}')
+        arguments = _build(one, _Method, f'{method} in {path}')
         configs[method] = dict(
-            config=_config_file(found.config, method, path),
-            options=found.options,
+            config=_config_file(arguments.config, method, path),
+            options=arguments.options,
         )
     return Ground(**{**values, 'configs': configs})
 

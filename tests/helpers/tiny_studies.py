@@ -136,7 +136,8 @@ class FinishedStudy:
         work (Path): Its work dir, which tests only read.
         ensemble_models (int): The number of models after the ensemble alone
             was trained.
-        printed (str): The output of the last run.
+        first_printed (str): The output of the run that measured all cells.
+        printed (str): The output of the latest run.
     """
 
     settings = [
@@ -155,6 +156,7 @@ class FinishedStudy:
         assert self.run('--only', 'both', '--train-only') == 0
         self.ensemble_models = len(list(self.work.glob('trained/*/*_2.pth')))
         assert self.run() == 0
+        self.first_printed = self.printed
         self.results = read(self.work / 'results.json')
 
     def file(self, **changes) -> str:
