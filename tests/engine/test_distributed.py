@@ -6,8 +6,8 @@ import socket
 import pytest
 import torch
 import torch.distributed as dist
-from mmengine.config import Config
 from mmengine._strategy import FSDPStrategy
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmanchor.engine import distributed
