@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmpretrain.models import heads as host_heads
@@ -117,8 +117,9 @@ class ReferenceMasking(_Host):
             self.cal_acc = False  # the host would count masked rows
         try:
             losses = super()._get_loss(cls_score, data_samples, **kwargs)
-            call = cast(LossCall, loss_module.last_call)
-            losses.update(self._monitor(cls_score, mask, call, cal_acc))
+            call = loss_module.last_call
+            if call is not None:  # otherwise `loss` raises a TypeError
+                losses.update(self._monitor(cls_score, mask, call, cal_acc))
         finally:
             loss_module.reference_masked = loss_module.last_call = None
             if cal_acc:
@@ -133,8 +134,8 @@ class ReferenceMasking(_Host):
         scores, target, rows = call
         if scores is not cls_score:  # a head with several outputs
             if not isinstance(cls_score, torch.Tensor):
-                cls_score = sum(cls_score)
-            scores, rows = cast(torch.Tensor, cls_score), None
+                cls_score = torch.stack(list(cls_score)).sum(0)
+            scores, rows = cls_score, None
         masked, others = rows or split_rows(scores, target, mask)
         values: dict = {
             'masked_share': scores.new_full(
