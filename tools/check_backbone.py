@@ -14,6 +14,7 @@ from rich.progress import track
 import mmanchor.diagnostics.backbone_check as checking
 import mmanchor.diagnostics.backbone_matrix as matrix
 import mmanchor.diagnostics.backbone_table as table
+import mmanchor.diagnostics.timm_matrix as timm_matrix
 from mmanchor.engine.cli import add_cfg_options, import_from_here
 from mmanchor.utils.files import user_path
 from mmanchor.utils.provenance import command_line
@@ -37,6 +38,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="every backbone of MMPretrain's supervised configs",
     )
     parser.add_argument(
+        '--timm',
+        action='store_true',
+        help='a small model of every family of timm, if it is installed',
+    )
+    parser.add_argument(
         '--size', type=int, help="of the images; the config's by default"
     )
     add_cfg_options(parser)
@@ -49,23 +55,37 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> int:
     parser = make_parser()
     args = parser.parse_args()
-    if args.all == bool(args.configs):
-        parser.error('expected either configs or --all')
+    if args.all + args.timm + bool(args.configs) != 1:
+        parser.error('expected either configs, --all or --timm')
+    if args.timm and (args.size or args.cfg_options):
+        parser.error(
+            'expected no --size and no --cfg-options with --timm, whose '
+            'models have a size each; name a config with a TIMMBackbone to '
+            'change one'
+        )
     import_from_here()
     console = Console(emoji=False)
-    if args.all:
-        entries = matrix.MATRIX.values()
+    entries: list
+    if args.timm:
+        entries = list(timm_matrix.TIMM_MATRIX)
+    elif args.all:
+        entries = list(matrix.MATRIX.values())
     else:
         entries = [matrix.MatrixEntry(path) for path in args.configs]
     reports = []
-    for entry in track(list(entries), 'checking', console=console):
-        report = checking.check_backbone(
-            matrix.HOST_CONFIGS / entry.config if args.all else entry.config,
-            args.size or entry.size,
-            options={**(entry.options or {}), **(args.cfg_options or {})},
-        )
+    for entry in track(entries, 'checking', console=console):
+        if args.timm:
+            report = timm_matrix.check_timm_family(entry)
+        else:
+            report = checking.check_backbone(
+                matrix.HOST_CONFIGS / entry.config
+                if args.all
+                else entry.config,
+                args.size or entry.size,
+                options={**(entry.options or {}), **(args.cfg_options or {})},
+            )
         reports.append(report)
-        name = report.backbone or entry.config
+        name = report.backbone or report.config
         if report.failure is None:
             console.print(f'{escape(name)}: [green]works[/]', soft_wrap=True)
         else:
@@ -84,7 +104,8 @@ def main() -> int:
     console.print(table.summarise(reports), soft_wrap=True)
     if args.out:
         command = command_line()
-        table.write_markdown(reports, command, args.out)
+        intro = timm_matrix.introduction() if args.timm else table.HOST_INTRO
+        table.write_markdown(reports, command, args.out, *intro)
     return any(report.failure for report in reports)
 
 

@@ -28,7 +28,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..functional import anchor
+from ..functional import anchor, is_linear_in_weight
 from ..utils.config import own_imports
 from .config_pair import image_size, plain_and_anchored
 
@@ -101,8 +101,14 @@ def relative_costs(plain, model, size) -> tuple[float, float]:
     parameters, flops = [], []
     for net, inputs in ((plain, images), (model, images.repeat(1, 2, 1, 1))):
         parameters.append(sum(p.numel() for p in net.parameters()))
+        trained = [p for p in net.parameters() if p.requires_grad]
+        # the counter fails at modules that are given a trained parameter
+        for parameter in trained:
+            parameter.requires_grad_(False)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             net.eval()(inputs)
+        for parameter in trained:
+            parameter.requires_grad_(True)
         flops.append(counter.get_total_flops())
     return tuple(
         100 * (ours / theirs - 1) for theirs, ours in (parameters, flops)
@@ -141,8 +147,10 @@ def train_two_steps(model, cfg, batch) -> dict[float, float]:
                 f'Expected a finite loss with mask_prob={mask_prob}, but got '
                 f'{losses[mask_prob]}. Lower the learning rate.'
             )
-        for name, of_layer in gradients.items():
-            _check_gradient(name, of_layer, mask_prob)
+        for name, full in zip(model.stem, model.widened_layers):
+            if name in gradients:
+                linear = is_linear_in_weight(model.get_submodule(full))
+                _check_gradient(name, gradients[name], mask_prob, linear)
     return losses
 
 
@@ -172,11 +180,12 @@ def _record_stem_gradients(model) -> dict[str, list[torch.Tensor]]:
     return gradients
 
 
-def _check_gradient(name, gradients, mask_prob) -> None:
+def _check_gradient(name, gradients, mask_prob, linear=True) -> None:
     """Check which halves of a stem layer have a gradient.
 
     The residual's half always has one. The reference's half has one unless
-    references are masked.
+    references are masked; if the layer standardises its weight, both halves
+    have one in any case.
     """
     if not gradients:
         raise ValueError(
@@ -186,11 +195,8 @@ def _check_gradient(name, gradients, mask_prob) -> None:
         half.abs().sum() for half in sum(gradients).chunk(2, dim=1)
     )
     masked = mask_prob == 1
-    if not (
-        of_residual.isfinite()
-        and of_residual > 0
-        and (of_reference == 0) == masked
-    ):
+    as_expected = (of_reference == 0) == masked or (masked and not linear)
+    if not (of_residual.isfinite() and of_residual > 0 and as_expected):
         raise ValueError(
             f'Expected a gradient in the residual half of {name}, and in the '
             'reference half unless the reference is masked, but with '

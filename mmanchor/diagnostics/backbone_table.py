@@ -27,6 +27,14 @@ COLUMNS = (
 )
 
 
+# title and first paragraph of a page
+HOST_INTRO = (
+    'What anchoring does to a backbone',
+    'Distilled heads, which MMPretrain does not train, have '
+    '`distillation=False`.',
+)
+
+
 def summarise(reports: Sequence[BackboneReport]) -> str:
     """Count the backbones that work, and give the worst warm-start error."""
     works = [r for r in reports if r.failure is None]
@@ -67,11 +75,24 @@ def terminal_table(
 
 
 def write_markdown(
-    reports: Sequence[BackboneReport], command: str, path: str
+    reports: Sequence[BackboneReport],
+    command: str,
+    path: str,
+    title: str = HOST_INTRO[0],
+    about: str = HOST_INTRO[1],
 ) -> None:
-    """Write the table, its legend and the command that makes it."""
+    """Write the table, its legend and the command that makes it.
+
+    Args:
+        reports (Sequence[BackboneReport]): A row each; those of failures are
+            listed below.
+        command (str): That makes the page.
+        path (str): Of the page.
+        title (str): Its title. Defaults to that of the host's backbones.
+        about (str): What there is to know about the configs.
+    """
     lines = [
-        '# What anchoring does to a backbone',
+        f'# {title}',
         '',
         f'Printed by `{command}`, seed 0, mmanchor {_version()}, with '
         f'MMPretrain {mmpretrain.__version__}, MMEngine '
@@ -83,8 +104,7 @@ def write_markdown(
         '*Loss* and '
         '*masked* are the losses of a training step without and with masked '
         "references, with the config's own optimizer (its learning rate "
-        'scaled down to two images), loss and batch augmentation. Distilled '
-        'heads, which MMPretrain does not train, have `distillation=False`. '
+        f'scaled down to two images), loss and batch augmentation. {about} '
         '*Params* and *FLOPs* (of a forward pass) are what anchoring adds.',
         '',
         f'{summarise(reports)}',

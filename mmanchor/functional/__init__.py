@@ -12,6 +12,7 @@ from .anchoring import (
 )
 from .draws import check_seed, draw_generator
 from .folding import (
+    is_linear_in_weight,
     reference_map,
     residual_half,
     trace_reference_maps,
@@ -83,6 +84,7 @@ __all__ = [
     'fit_temperature',
     'fold',
     'inflate',
+    'is_linear_in_weight',
     'max_logit',
     'measure_uncertainty',
     'moved_weights',

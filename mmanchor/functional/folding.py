@@ -11,9 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+
+from ..utils.compiling import not_compiled
 
 
 def residual_half(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
@@ -32,6 +35,10 @@ def residual_half(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
         >>> residual_half(nn.Conv2d(6, 8, 3), torch.zeros(2, 3, 9, 9)).shape
         torch.Size([2, 8, 7, 7])
     """
+    if not is_linear_in_weight(conv):  # but it is in its input
+        zeros = torch.zeros_like(x)
+        both = torch.cat([zeros, x], dim=1)
+        return _with_weight(conv, conv.weight, conv.bias)(both)
     half = conv.weight[:, conv.weight.size(1) // 2 :]
     return _with_weight(conv, half, conv.bias)(x)
 
@@ -54,8 +61,66 @@ def reference_map(conv: nn.Conv2d, references: torch.Tensor) -> torch.Tensor:
         >>> torch.allclose(folded, conv(torch.cat([r, x - r], 1)), atol=1e-5)
         True
     """
+    if not is_linear_in_weight(conv):
+        both = torch.cat([references, -references], dim=1)
+        return _with_weight(conv, conv.weight, None)(both)
     of_reference, of_residual = conv.weight.chunk(2, dim=1)
     return _with_weight(conv, of_reference - of_residual, None)(references)
+
+
+_LINEAR: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+@not_compiled
+def is_linear_in_weight(layer: nn.Module) -> bool:
+    """Whether twice the weight gives twice the output, tried out once.
+
+    It is not so where a layer standardises its weight, as ``ConvWS`` and
+    timm's ``StdConv2d`` do. Then its two halves depend on each other.
+
+    Args:
+        layer (torch.nn.Module): A convolution, or a layer that is linear.
+
+    Example:
+        >>> is_linear_in_weight(nn.Conv2d(6, 8, 3))
+        True
+    """
+    if type(layer) is nn.Conv2d or not isinstance(layer, nn.Conv2d):
+        return True
+    if layer not in _LINEAR:
+        _LINEAR[layer] = _doubles_with_weight(layer)
+    return _LINEAR[layer]
+
+
+@torch.no_grad()
+def _doubles_with_weight(conv: nn.Conv2d) -> bool:
+    with torch.device('cpu'):  # models may be built on another device
+        generator = torch.Generator().manual_seed(0)
+        shape = conv.weight.shape
+        weight = torch.randn(shape, generator=generator, dtype=torch.float64)
+        size = [2 * d * k for d, k in zip(conv.dilation, conv.kernel_size)]
+        inputs = torch.randn(
+            (1, conv.in_channels, *size),
+            generator=generator,
+            dtype=torch.float64,
+        )
+        copied = copy.copy(conv)
+        copied.__dict__.pop('forward', None)  # see replaced_forward
+        # other parameters, such as gains, may be anything but zero
+        copied._parameters = {
+            name: None if p is None else torch.ones(p.shape).to(inputs)
+            for name, p in conv._parameters.items()
+        }
+        copied._buffers = {
+            name: None if b is None else torch.ones(b.shape).to(inputs)
+            for name, b in conv._buffers.items()
+        }
+        copied._parameters['bias'] = None
+        outputs = []
+        for factor in (1, 2):
+            copied._parameters['weight'] = factor * weight
+            outputs.append(copied(inputs))
+        return torch.allclose(outputs[1], 2 * outputs[0])
 
 
 def _with_weight(conv, weight, bias) -> nn.Conv2d:

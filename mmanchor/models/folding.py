@@ -8,7 +8,7 @@ import torch
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from torch import nn
 
-from ..functional import average_references, narrow
+from ..functional import average_references, is_linear_in_weight, narrow
 from ..utils.names import named_arguments
 from .classifier import AnchoredImageClassifier
 from .data_preprocessor import AnchoringDataPreprocessor
@@ -205,6 +205,20 @@ def _fold_stem(model) -> tuple[AnchoredImageClassifier, torch.Tensor, list]:
     packed = folded.reference_bank.in_use[model.protocol.features_of]
     references = normalised(folded, packed, next(folded.backbone.parameters()))
     maps = maps_of(folded, references)
+    for name, map_ in zip(folded.widened_layers, maps):
+        layer = folded.get_submodule(name)
+        standardised = not is_linear_in_weight(layer)
+        if standardised or map_.dim() > 2 + len(getattr(layer, 'stride', [])):
+            reason = (
+                'standardises its weight, so that its halves depend on each '
+                'other'
+                if standardised
+                else 'reads patches that were cut out before'
+            )
+            raise ValueError(
+                f'Expected a stem that can be folded, but {name}, a '
+                f'{type(layer).__name__}, {reason}. Use the model as it is.'
+            )
     for name in folded.widened_layers:
         narrow(folded.get_submodule(name))
     return folded, references, maps

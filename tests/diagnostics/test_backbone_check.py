@@ -1,5 +1,6 @@
 import random
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from mmanchor.diagnostics.backbone_table import (
     write_markdown,
 )
 from mmanchor.diagnostics.config_pair import image_size, plain_and_anchored
+from mmanchor.diagnostics.timm_matrix import TIMM_MATRIX
 
 TOOL = Path(__file__).parents[2] / 'tools/check_backbone.py'
 
@@ -276,6 +278,41 @@ def test_image_size_is_read_off_the_pipelines(pipeline, size):
     cfg = dict(train_dataloader=train, test_dataloader=test)
     assert image_size(cfg) == size
     assert image_size({}) == 224
+
+
+@pytest.mark.parametrize(
+    'words,refused',
+    [
+        ([], 'either configs, --all or --timm'),
+        (['--all', '--timm'], 'either configs, --all or --timm'),
+        (['--timm', '--size', '64'], 'no --size and no --cfg-options with'),
+    ],
+    ids=str,
+)
+def test_what_is_to_be_checked_is_one_thing(
+    words, refused, monkeypatch, capsys
+):
+    monkeypatch.setattr('sys.argv', [str(TOOL), *words])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(TOOL), run_name='__main__')
+    assert refused in capsys.readouterr().err.replace('\n', ' ')
+
+
+def test_families_of_timm_have_a_page(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(
+        'mmanchor.diagnostics.timm_matrix.TIMM_MATRIX',
+        {'vision_transformer': TIMM_MATRIX['vision_transformer']},
+    )
+    page = tmp_path / 'timm.md'
+    monkeypatch.setattr('sys.argv', [str(TOOL), '--timm', '--out', str(page)])
+    with pytest.raises(SystemExit, match='False'):  # no failure
+        runpy.run_path(str(TOOL), run_name='__main__')
+    assert '1 of 1 train' in capsys.readouterr().out
+    text = page.read_text()
+    assert text.startswith('# What anchoring does to the families of timm')
+    assert '| vision_transformer | test_vit, features_only, img_size=64 |' in (
+        text
+    )
 
 
 def test_tables(plain_config, tmp_path):

@@ -1,4 +1,6 @@
-"""The promise: any backbone. Eight of them always, all 58 in ``make test-slow``.
+"""The promise: any backbone. Some always, all 58 in ``make test-slow``.
+
+Of timm, too: a small model of each of its families, within ``TIMMBackbone``.
 
 ``tools/check_backbone.py --all`` does the same with whole models on images of
 the configs' sizes; here images are small, and the largest models have few
@@ -9,6 +11,7 @@ import pytest
 
 from mmanchor.diagnostics.backbone_check import check_backbone
 from mmanchor.diagnostics.backbone_matrix import HOST_CONFIGS, MATRIX
+from mmanchor.diagnostics.timm_matrix import TIMM_MATRIX, check_timm_family
 
 SIZE = 64
 # one of each kind of stem
@@ -22,6 +25,10 @@ ALWAYS = (
     'T2T_ViT',
     'VisionTransformer',
 )
+# of timm: a convolution that standardises its weight, tokens, and channels last
+TIMM_ALWAYS = ('nfnet', 'swin_transformer', 'vision_transformer')
+# no convolution reads the image as it is: they are built for 2C channels
+TIMM_BUILT = ('gemma4_vit', 'naflexvit', 'tresnet')
 # backbones that take images of the config's size only
 SIZES = dict.fromkeys(
     [
@@ -161,3 +168,38 @@ def test_a_backbone_is_anchored_and_starts_exactly(name):
     assert starts_exactly == bool(report.stem) == (name != 'T2T_ViT')
     # Vig joins nearest neighbours, which rounding may change
     assert (report.warm_start_error or 0) < (1e-3 if name == 'Vig' else 1e-5)
+
+
+@pytest.mark.parametrize(
+    'family',
+    [
+        name
+        if name in TIMM_ALWAYS
+        else pytest.param(name, marks=pytest.mark.slow)
+        for name in TIMM_MATRIX
+        if name != 'csatv2'
+    ],
+)
+def test_a_family_of_timm_is_anchored_and_starts_exactly(family):
+    report = check_timm_family(family)
+    assert report.failure is None
+    assert report.backbone == family
+    starts_exactly = report.warm_start_error is not None
+    assert starts_exactly == bool(report.stem) == (family not in TIMM_BUILT)
+    assert (report.warm_start_error or 0) < 1e-4
+
+
+def test_a_network_that_reads_a_cosine_transform_is_refused():
+    report = check_timm_family('csatv2')
+    assert 'anchor it: ValueError: Expected to see' in report.failure
+    assert 'stem_dct.conv_y' in report.failure
+
+
+def test_the_matrix_has_every_family_of_timm():
+    timm = pytest.importorskip('timm')
+    families = set(timm.list_modules())
+    # later versions of timm have more
+    assert len(families & set(TIMM_MATRIX)) >= 90
+    for family, entry in TIMM_MATRIX.items():
+        if family in families:
+            assert entry.model_name in timm.list_models(module=family)

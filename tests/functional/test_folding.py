@@ -6,6 +6,7 @@ from torch import nn
 from mmanchor.functional import (
     anchor,
     anchor_to_all,
+    is_linear_in_weight,
     reference_map,
     residual_half,
     trace_reference_maps,
@@ -36,6 +37,31 @@ def test_a_layer_is_the_sum_of_its_parts(kind, kwargs):
     parts = residual_half(conv, images) + reference_map(conv, references)
     torch.testing.assert_close(parts, conv(anchor(images, references)))
     assert conv.in_channels == 6 and 'forward' not in conv.__dict__
+
+
+@pytest.mark.parametrize('kind', ['ConvWS', 'ConvAWS'])
+def test_a_layer_that_standardises_its_weight_is_the_sum_of_its_parts(kind):
+    conv = build_conv_layer(dict(type=kind), 6, 5, 3, stride=2).double()
+    images, references = torch.randn(2, 4, 3, 17, 14).double()
+    parts = residual_half(conv, images) + reference_map(conv, references)
+    torch.testing.assert_close(parts, conv(anchor(images, references)))
+
+
+@pytest.mark.parametrize(
+    'kind,linear',
+    [
+        ('Conv2d', True),
+        ('Conv2dAdaptivePadding', True),
+        ('ConvWS', False),
+        ('ConvAWS', False),
+    ],
+)
+def test_layers_that_standardise_their_weight_are_noticed(kind, linear):
+    conv = build_conv_layer(
+        dict(type=kind), in_channels=6, out_channels=5, kernel_size=3
+    )
+    assert is_linear_in_weight(conv) == linear
+    assert is_linear_in_weight(conv) == linear  # once more, as it is known
 
 
 def test_gradients_are_those_of_the_whole_layer():

@@ -4,14 +4,17 @@ import pickle
 
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers.builders import build_model, image_bytes, make_batch
 from helpers.small_models import BACKBONES, build, built_for_2c, one_by_one
+from mmcv.cnn import build_conv_layer
+from mmengine.model import BaseModule
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from mmpretrain.registry import MODELS
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmanchor import fold_reference
-from mmanchor.functional import average_references
+from mmanchor.functional import average_references, widen_stem
 from mmanchor.models import FoldedReferences
 
 
@@ -129,6 +132,63 @@ def test_a_backbone_built_for_2c_channels_cannot_be_folded():
     for folding in (fold_reference, FoldedReferences):
         with pytest.raises(ValueError, match='T2T_ViT was built for 6 chann'):
             folding(model)
+
+
+@MODELS.register_module()
+class Patches(BaseModule):
+    """Cuts patches out, then reads each as an image."""
+
+    def __init__(self, kind='Conv2d'):
+        super().__init__()
+        self.project = build_conv_layer(dict(type=kind), 3, 64, 8)
+
+    def forward(self, x):
+        patches = F.unfold(x, 8, stride=8).mT.reshape(-1, x.size(1), 8, 8)
+        features = self.project(patches).relu()
+        return (features.view(len(x), -1, 64).mT[..., None],)
+
+
+def model_of_patches(k, kind='Conv2d'):
+    model = build_model(type='AnchoredImageClassifier')
+    model.reference_bank.fill(image_bytes(k))
+    model.backbone = Patches(kind)
+    model.stem = list(widen_stem(model.backbone))
+    return model.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('rows_per_pass', [1, 6, 64])
+def test_a_stem_that_reads_patches_is_shared(rows_per_pass):
+    model = model_of_patches(5)
+    model.rows_per_pass = rows_per_pass
+    images = torch.randn(3, 3, 16, 16)
+    expected = one_by_one(model, images)
+    got = model.reference_logits(images)
+    assert (got - expected).norm() < 1e-5 * expected.norm()
+
+
+@torch.no_grad()
+def test_a_stem_that_standardises_its_weight_is_shared():
+    with pytest.warns(UserWarning, match='not linear in its weight'):
+        model = model_of_patches(5, 'ConvWS')
+    images = torch.randn(3, 3, 16, 16)
+    expected = one_by_one(model, images)
+    got = model.reference_logits(images)
+    assert (got - expected).norm() < 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize('folding', [fold_reference, FoldedReferences])
+@pytest.mark.filterwarnings('ignore:.*not linear in its weight')
+@pytest.mark.parametrize(
+    'kind,reason',
+    [('Conv2d', 'reads patches that were cut'), ('ConvWS', 'standardises')],
+)
+def test_a_stem_whose_halves_are_not_just_added_cannot_be_folded(
+    folding, kind, reason
+):
+    model = model_of_patches(1, kind)
+    with pytest.raises(ValueError, match=f'backbone.project, a .*{reason}'):
+        folding(model)
 
 
 @pytest.mark.parametrize('protocol', ['adaptive', 'transduction'])

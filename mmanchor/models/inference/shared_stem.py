@@ -53,7 +53,8 @@ class ImageWork:
 
         work = ImageWork(self.trunk)
         work.halves = {
-            layer: half[rows] for layer, half in self.halves.items()
+            layer: half.unflatten(0, (batch, -1))[rows].flatten(0, 1)
+            for layer, half in self.halves.items()
         }
         work._outputs = {
             module: [map_tensors(some, output) for output in outputs]
@@ -102,7 +103,8 @@ class SharedStem:
         trunk (Sequence[torch.nn.Module]): See :class:`ImageWork`.
 
     Shape:
-        - maps: (K, out, H', W') each
+        - maps: (K, out, H', W') each; (K, P, out, H', W') of a layer that
+          reads P patches of each image as rows
     """
 
     def __init__(
@@ -185,7 +187,7 @@ class SharedStem:
         def of(layer, maps):
             def forward(rows):
                 half = self.half(layer, rows)
-                return half + maps[index].to(half.dtype)
+                return half + maps[index].to(half.dtype).view_as(half)
 
             return forward
 
@@ -200,13 +202,21 @@ class SharedStem:
 
         def forward(rows):
             if layer not in work.halves:
-                work.halves[layer] = self.half(layer, rows[:batch])
+                # each image once; a layer may read several patches of it
+                images = len(rows) if self.trunk else len(rows) // len(maps)
+                work.halves[layer] = self.half(layer, rows[:images])
             half = work.halves[layer]
             if last:
                 del work.halves[layer]
             added = maps.to(half.dtype)
             if last and len(added) == 1:  # nobody needs the half again
+                if added.dim() > half.dim():
+                    half.unflatten(0, (batch, -1)).add_(added)
+                    return half
                 return half.add_(added)
+            if added.dim() > half.dim():
+                half = half.unflatten(0, (batch, -1))
+                return (half + added[:, None]).flatten(0, 2)
             return (half + added[:, None]).flatten(0, 1)
 
         return forward
@@ -229,7 +239,13 @@ def make_maps(
 
     Shape:
         - references: (K, C, H, W)
-        - output: (K, out, H', W') for each layer
+        - output: (K, out, H', W') for each layer, or (K, P, out, H', W') if
+          it reads P patches of each image as rows
     """
     with torch.autocast(references.device.type, enabled=False):
-        return trace_reference_maps(backbone, stem, references, run)
+        maps = trace_reference_maps(backbone, stem, references, run)
+    count = len(references)
+    return [
+        one if len(one) == count else one.unflatten(0, (count, -1))
+        for one in maps
+    ]
