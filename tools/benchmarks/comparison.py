@@ -118,7 +118,7 @@ def _describe_run(settings, options) -> dict:
             convolutions=torch.backends.cudnn.allow_tf32,
             products=torch.backends.cuda.matmul.allow_tf32,
         ),
-        clock=CLOCK,
+        clock=CLOCK[settings.device],
         memory=MEMORY[settings.device],
         floor='operations of convolutions, matrix products and attention, by '
         'torch.utils.flop_counter, over those of the standard case',
@@ -167,17 +167,18 @@ def _time_cases(
     cases: dict[str, Case], settings, advance
 ) -> dict[str, list[float]]:
     """Return the seconds of each case in each round."""
+    device = torch.device(settings.device)
     times: dict[str, list[float]] = {name: [] for name in cases}
     # Runs of about the same length are disturbed alike, and a processor that
     # rests between short runs is faster in them.
     repeats = {}
     for name, case in cases.items():
         case.call()
-        once = seconds(case.call)
+        once = seconds(case.call, device)
         repeats[name] = max(1, round(settings.min_seconds / once))
     rounds = settings.warmup + settings.rounds
     for index, name in shuffled_rounds(cases, rounds, settings.seed):
-        duration = seconds(cases[name].call, repeats[name])
+        duration = seconds(cases[name].call, device, repeats[name])
         if index >= settings.warmup:
             times[name].append(duration)
         advance()

@@ -16,7 +16,10 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import timer
 from torch.utils.flop_counter import FlopCounterMode
 
-CLOCK = 'torch.utils.benchmark.timer, which waits for the GPU if there is one'
+CLOCK = {
+    'cpu': 'torch.utils.benchmark.timer',
+    'cuda': 'torch.cuda.Event, recorded while the GPU is idle and at the end',
+}
 MEMORY = {
     'cpu': "highest running sum of the allocator's events in one run, by "
     'torch.profiler, plus what model, references and optimizer hold before '
@@ -27,17 +30,30 @@ MEMORY = {
 }
 
 
-def seconds(call: Callable[[], Any], repeats: int = 1) -> float:
-    """Return the mean time of a call, until the GPU has finished its work.
+def seconds(
+    call: Callable[[], Any], device: torch.device, repeats: int = 1
+) -> float:
+    """Return the mean time of a call, until the device has finished its work.
 
     Args:
         call (Callable): A function without arguments.
+        device (torch.device): The device that it runs on. A GPU measures the
+            time itself, by events.
         repeats (int): How often to call it. Defaults to 1.
     """
-    start = timer()
+    if device.type != 'cuda':
+        start = timer()
+        for _ in range(repeats):
+            call()
+        return (timer() - start) / repeats
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize(device)
+    first.record()
     for _ in range(repeats):
         call()
-    return (timer() - start) / repeats
+    last.record()
+    torch.cuda.synchronize(device)
+    return first.elapsed_time(last) / 1000 / repeats
 
 
 def shuffled_rounds(

@@ -71,9 +71,9 @@ def test_operations_are_those_of_forward_and_backward():
 
 
 def test_seconds_pass():
-    assert 0.02 <= seconds(lambda: time.sleep(0.02)) < 2
+    assert 0.02 <= seconds(lambda: time.sleep(0.02), CPU) < 2
     calls = []
-    taken = seconds(lambda: calls.append(time.sleep(0.02)), repeats=4)
+    taken = seconds(lambda: calls.append(time.sleep(0.02)), CPU, repeats=4)
     assert len(calls) == 4
     assert 0.02 <= taken < 0.06  # of one
 
@@ -104,3 +104,25 @@ def test_each_round_has_every_name_once_in_an_order_of_its_own():
 def test_quartiles_of_one_value_are_that_value():
     assert quartiles([2.0]) == dict(median=2.0, low=2.0, high=2.0)
     assert quartiles(range(5)) == dict(median=2, low=1, high=3)
+
+
+def test_a_gpu_measures_the_time_by_events_around_all_repeats(monkeypatch):
+    log = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            log.append('record')
+
+        def elapsed_time(self, other):
+            return 6.0  # milliseconds
+
+    monkeypatch.setattr(torch.cuda, 'Event', Event)
+    monkeypatch.setattr(
+        torch.cuda, 'synchronize', lambda device: log.append('wait')
+    )
+    device = torch.device('cuda')
+    assert seconds(lambda: log.append('call'), device, 3) == 0.002
+    assert log == ['wait', 'record', *['call'] * 3, 'record', 'wait']
