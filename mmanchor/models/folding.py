@@ -1,6 +1,7 @@
 """Anchored models folded into plain models that add a constant map."""
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -178,21 +179,20 @@ class _TracedPass:
 
     def attach(self, layer: nn.Module, index: int) -> None:
         """Register hooks on a stem layer, for use in a trace only."""
+        layer.register_forward_pre_hook(self._keep_images)
+        layer.register_forward_hook(functools.partial(self._add_maps, index))
 
-        def keep_images(_, inputs):
-            if self._maps is not None:
-                return (inputs[0][: self._batch],)
+    def _keep_images(self, _, inputs):
+        if self._maps is not None:
+            return (inputs[0][: self._batch],)
+        return None
+
+    def _add_maps(self, index: int, _, __, half):
+        if self._maps is None:
             return None
-
-        def add_maps(_, __, half):
-            if self._maps is None:
-                return None
-            half = self._halves.setdefault(index, half)
-            maps = self._maps[index].to(half.dtype)
-            return (half + maps[:, None]).flatten(0, 1)
-
-        layer.register_forward_pre_hook(keep_images)
-        layer.register_forward_hook(add_maps)
+        half = self._halves.setdefault(index, half)
+        maps = self._maps[index].to(half.dtype)
+        return (half + maps[:, None]).flatten(0, 1)
 
     def each(
         self,
@@ -282,7 +282,8 @@ def _fold_stem(model) -> tuple[AnchoredImageClassifier, torch.Tensor, list]:
     for name, map_ in zip(folded.widened_layers, maps):
         layer = folded.get_submodule(name)
         standardised = not is_linear_in_weight(layer)
-        if standardised or map_.dim() > 2 + len(getattr(layer, 'stride', [])):
+        cut_before = isinstance(layer, nn.Conv2d) and map_.dim() > 4
+        if standardised or cut_before:
             reason = (
                 'standardises its weight, so that its halves depend on each '
                 'other'

@@ -196,6 +196,7 @@ def test_the_schedule_of_an_anchored_config_is_plotted(
         'AtomicCheckpointHook',
         'BatchImageHook',
         'ChannelsLastHook',
+        'FrozenBackboneHook',
         'KReferenceHook',
         'PerturbReferenceWeightsHook',
         'ReproducibleRunHook',

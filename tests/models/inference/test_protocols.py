@@ -129,12 +129,16 @@ def test_adaptive_refuses_spreads_that_can_not_be_compared(name):
     assert 'energy' in sample and 'pred_std' not in sample
     assert 'pred_std' not in predict_batch(model, image_bytes(3, size=32))
     model.uncertainty = name
-    with pytest.raises(ValueError, match='unlike numbers.*(_info|moid_std)'):
+    with pytest.raises(
+        ValueError, match='different numbers.*(_info|moid_std)'
+    ):
         model.predict(images)
-    with pytest.raises(ValueError, match='unlike numbers.*(_info|moid_std)'):
+    with pytest.raises(
+        ValueError, match='different numbers.*(_info|moid_std)'
+    ):
         KReferenceHook(5, protocol='adaptive', uncertainty=name)
     model.uncertainty, model.average = (), 'calibrated'
-    with pytest.raises(ValueError, match="unlike numbers.*'calibrated'"):
+    with pytest.raises(ValueError, match="different numbers.*'calibrated'"):
         model(images)
     model.protocol = 'mean'
     assert 'pred_std' in model.predict(images)[0]
