@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from ..utils.names import shorten_list
 from .shifts.kinds import (
     ALL_C_KINDS,
-    check_kind,
+    check_corruption_kind,
     check_severity,
     missing_set_error,
 )
@@ -213,7 +213,7 @@ class CorruptedFolders(ClassFolders):
     SETTINGS: str | None = None  # strengths of a published set
 
     def __init__(self, data_root: str, kind: str, severity: int, **kwargs):
-        self.kind = check_kind(kind, self.KINDS, self.NAME)
+        self.kind = check_corruption_kind(kind, self.KINDS, self.NAME)
         self.severity = check_severity(severity)
         super().__init__(data_root, **kwargs)
 

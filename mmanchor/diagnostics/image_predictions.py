@@ -25,7 +25,12 @@ from ..checkpoints.safe_loading import (
 )
 from ..datasets.image_folders import list_images
 from ..engine.batch_figure import save_figure
-from ..engine.cli import add_cfg_options, add_device_flag, add_reading_flags
+from ..engine.cli import (
+    add_cfg_options,
+    add_device_flag,
+    add_reading_flags,
+    check_reading_flags,
+)
 from ..engine.reference_flags import add_reference_flags, set_references
 from ..evaluation.abstention import Threshold, read_threshold
 from ..evaluation.prediction_sets import PredictionSets, read_prediction_sets
@@ -377,12 +382,7 @@ class ImagePredictor:
     sets: PredictionSets | None = None
 
     def __post_init__(self):
-        for name in ('batch_size', 'workers'):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f'Expected --{name.replace("_", "-")} to be at least 1, '
-                    f'but got {getattr(self, name)}. Change it.'
-                )
+        check_reading_flags(self.batch_size, self.workers)
         self.model, pipeline, self.classes = self.candidate.load(self.device)
         self.measures = check_uncertainty(self.measures)
         if self.measures:  # Only anchored models have measures.

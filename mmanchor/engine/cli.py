@@ -65,6 +65,23 @@ def add_reading_flags(
     )
 
 
+def check_reading_flags(batch_size: int, workers: int) -> None:
+    """Check what :func:`add_reading_flags` adds.
+
+    Raises:
+        ValueError: A number is below 1.
+    """
+    for flag, value in (
+        ('--batch-size', batch_size),
+        ('--workers', workers),
+    ):
+        if value < 1:
+            raise ValueError(
+                f'Expected {flag} to be at least 1, but got {value}. Change '
+                'it.'
+            )
+
+
 def import_from_here() -> None:
     """Let configs import a user's own modules from the working directory.
 

@@ -132,7 +132,7 @@ def _with_weight(conv, weight, bias) -> nn.Conv2d:
     return layer
 
 
-class _Seen(Exception):
+class _StemPassed(Exception):
     """Ends a forward pass after the stem."""
 
 
@@ -176,7 +176,7 @@ def trace_reference_maps(
         def forward(x):
             maps[name] = reference_map(layers[name], x)
             if len(maps) == len(stem):
-                raise _Seen
+                raise _StemPassed
             return residual_half(layers[name], x)
 
         return forward
@@ -184,7 +184,7 @@ def trace_reference_maps(
     try:
         with replaced_forward({layers[name]: record(name) for name in stem}):
             (run or backbone)(references)
-    except _Seen:
+    except _StemPassed:
         return [maps[name] for name in stem]
     missed = ', '.join(name for name in stem if name not in maps)
     raise ValueError(

@@ -224,7 +224,7 @@ class ReferenceMasking(_Host):
             ``pred_logits`` (mean over references), ``pred_std`` (their
             spread, :func:`~mmanchor.functional.reference_spread`) and
             ``num_references``. All but the label and the number have the
-            shape (num_classes,). ``num_references``.
+            shape (num_classes,).
         """
         samples = super()._get_predictions(
             average_references(logits, average), data_samples

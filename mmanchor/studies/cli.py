@@ -30,8 +30,8 @@ from .cells import (
     select_cells,
     suite_settings,
 )
-from .report import print_report, write_report
-from .results import assemble
+from .report import print_study_report, write_study_report
+from .results import assemble_study
 from .run import (
     REDO,
     StudyRunner,
@@ -234,12 +234,12 @@ def run_study(argv: Sequence[str] | None = None) -> int:
                 soft_wrap=True,
             )
     if args.cell is None and (args.report or not args.train_only):
-        results = assemble(
+        results = assemble_study(
             study, cells, store, as_published=not args.cfg_options
         )
         results['command'] = _command_of_report(args, argv)
-        write_report(results, study.plot, work_dir, others)
-        print_report(results, work_dir, console, others)
+        write_study_report(results, study.plot, work_dir, others)
+        print_study_report(results, work_dir, console, others)
     return int(bool(failed))
 
 

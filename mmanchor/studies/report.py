@@ -10,7 +10,7 @@ from matplotlib import style
 from rich.console import Console
 from rich.markup import escape
 
-from ..suite.figures.style import METADATA, STYLE
+from ..suite.figures.style import STYLE, save_figure_files
 from ..suite.report.html import (
     Block,
     Page,
@@ -48,7 +48,7 @@ CSV_HEADER = (
 )
 
 
-def write_report(
+def write_study_report(
     results: dict, plot: Plot, folder: Path, others: Sequence[dict] = ()
 ) -> None:
     """Write ``results.json``, ``results.csv``, the report and the figures.
@@ -76,13 +76,7 @@ def write_report(
             for name, figure in figures.items():
                 if figure is None:
                     continue
-                # compute the layout once for all formats
-                figure.draw_without_rendering()
-                figure.set_layout_engine('none')
-                for ending, metadata in METADATA.items():
-                    figure.savefig(
-                        partial / f'{name}.{ending}', metadata=metadata
-                    )
+                save_figure_files(figure, partial, name)
                 names.append(f'{name}.png')
             svgs = [(partial / name).with_suffix('.svg') for name in names]
             for name, text in {
@@ -91,7 +85,7 @@ def write_report(
                 )
                 + '\n',
                 'results.csv': csv_text(results),
-                'report.md': markdown_report(
+                'report.md': markdown_study(
                     results, names, verdict_table(results, others)
                 ),
                 'report.html': render(study_page(results, svgs, others)),
@@ -99,7 +93,7 @@ def write_report(
                 (partial / name).write_text(text, encoding='utf-8')
 
 
-def print_report(
+def print_study_report(
     results: dict, folder: Path, console: Console, others: Sequence[dict] = ()
 ) -> None:
     """Print the tables, and what is missing.
@@ -302,7 +296,7 @@ def _candidate(of_job: dict, name: str) -> dict | None:
     )
 
 
-def checkpoint_table(results: dict) -> Table | None:
+def study_checkpoint_table(results: dict) -> Table | None:
     """Make a row for each trained model, with the checksum of its weights.
 
     Args:
@@ -365,7 +359,7 @@ def csv_text(results: dict) -> str:
 # Markdown and HTML
 
 
-def markdown_report(
+def markdown_study(
     results: dict, figures: list[str], verdict: Table | None = None
 ) -> str:
     """Write the tables, the figures and what they depend on, in Markdown.
@@ -386,7 +380,7 @@ def markdown_report(
     if results['missing']:
         lines = [f'- {describe_missing(one)}' for one in results['missing']]
         parts.append('\n'.join(['## Not there', '', *lines]))
-    checkpoints = checkpoint_table(results)
+    checkpoints = study_checkpoint_table(results)
     if checkpoints is not None:
         parts.append(to_markdown(checkpoints))
     lines = [f'- {key}: {one_line(text)}' for key, text in _facts(results)]
@@ -421,7 +415,7 @@ def study_page(
         'Not there': [Block('list', content=dict(texts=missing))]
         if missing
         else [],
-        'How it was made': table_blocks([checkpoint_table(results)])
+        'How it was made': table_blocks([study_checkpoint_table(results)])
         + [facts_block('', list(_facts(results)))],
     }
     return Page(

@@ -1,7 +1,7 @@
 """The results of a study: what all of its cells show together.
 
 Means and intervals over seeds, and paired differences from a baseline. The
-dict that :func:`assemble` returns is what ``results.json`` holds.
+dict that :func:`assemble_study` returns is what ``results.json`` holds.
 """
 
 import math
@@ -10,7 +10,7 @@ from statistics import mean, stdev
 
 import numpy as np
 
-from ..suite.corrupted_sets import settings_of
+from ..suite.corrupted_sets import corruption_settings
 from ..suite.results import corruption_words
 from ..suite.spec import load_suite
 from ..utils.config import changes
@@ -59,7 +59,7 @@ ENSEMBLES = (
 )
 
 
-def assemble(
+def assemble_study(
     study: Study,
     cells: Sequence[StudyCell],
     store: CellStore,
@@ -316,7 +316,9 @@ def _corruptions(study: Study, records: list[dict]) -> list[str]:
     if shifted is None:
         return []
     # the records of earlier versions do not name the settings
-    present = dict(settings=settings_of(shifted), images=shifted.images)
+    present = dict(
+        settings=corruption_settings(shifted), images=shifted.images
+    )
     default = {shifted.name: present} if shifted.make else {}
     return list(
         dict.fromkeys(

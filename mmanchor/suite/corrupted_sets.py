@@ -92,7 +92,7 @@ def make_corrupted(
                 SEED,
                 workers,
                 report,
-                settings_of(corrupted),
+                corruption_settings(corrupted),
             )
             (root / MADE_FROM).write_text(made_from, encoding='utf-8')
     except OSError as error:
@@ -104,7 +104,7 @@ def make_corrupted(
     return True
 
 
-def settings_of(corrupted: SuiteSet) -> str:
+def corruption_settings(corrupted: SuiteSet) -> str:
     """The settings that a set is made with.
 
     Args:
@@ -152,7 +152,7 @@ def clean_mask(root: str | Path) -> np.ndarray | None:
 
 def _check_settings(root: Path, corrupted: SuiteSet) -> None:
     """Raise if a set was made with other settings."""
-    record, settings = read_record(root), settings_of(corrupted)
+    record, settings = read_record(root), corruption_settings(corrupted)
     if record is not None and record['settings'] != settings:
         raise ValueError(
             f'Expected {corrupted.name} in {root} to be made with the '

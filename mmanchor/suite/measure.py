@@ -264,10 +264,10 @@ def measure(
         return {**metrics, **fit.metrics} if figures else metrics
 
     for images in batches:
-        batch = slice(start, start + len(images))
-        labels = copy_to_device(batches.labels[batch], device)
+        stop = start + len(images)
+        labels = copy_to_device(batches.labels[start:stop], device)
         images = copy_to_device(images, device)
-        start = batch.stop
+        start = stop
         with torch.autocast(torch.device(device).type, enabled=amp):
             fields = predict_batch(loaded.model, images)
             fields.update(more_fields(images))
@@ -283,16 +283,15 @@ def measure(
             kept_images.append(_predictions_for_page(fields, labels, kept))
         for fit, columns in zip(fits, rows):
             logits = scaled(answer, fit.scaling)
+            scaled_fields = dict(fields, answer=logits, gt_label=labels)
             if fit.scaling != 1.0:
-                fields['pred_score'] = logits.softmax(1)
-            batch = PredictedBatch(
-                dict(fields, answer=logits, gt_label=labels), kept
-            )
+                scaled_fields['pred_score'] = logits.softmax(1)
+            predicted = PredictedBatch(scaled_fields, kept)
             for name, metric in metrics_with(fit).items():
-                columns.setdefault(name, []).append(metric.rows_of(batch))
+                columns.setdefault(name, []).append(metric.rows_of(predicted))
             for name, score in wanted.items():
-                if score.field in batch:
-                    values = batch[score.field]
+                if score.field in predicted:
+                    values = predicted[score.field]
                     column = mark_nonfinite(
                         score.function(values.double()), values
                     )

@@ -424,10 +424,8 @@ def _rows_of_model(model: dict) -> Iterator[tuple]:
             yield group, *point, metric, value, images
 
     content = model.get('clean') or {}
-    clean, images = (
-        Point(content.get('name') or '', severity='0'),
-        content.get('num_images'),
-    )
+    clean = Point(content.get('name') or '', severity='0')
+    images = content.get('num_images')
     if content:
         figures = dict(content.get('figures') or {}, num_images=images)
         yield from rows('clean', clean, figures, images)

@@ -11,6 +11,7 @@ from mmpretrain.registry import DATASETS
 from ..datasets import C_KINDS, SEVERITIES
 from ..datasets.shifts.cifar import CorruptedArrays
 from ..datasets.shifts.kinds import check_settings
+from ..engine.cli import check_reading_flags
 from ..utils.config import CONFIG_DIR, check_fields, type_name
 from .model_scores import find_suite_score
 
@@ -262,12 +263,7 @@ class Settings:
     max_error: float | None = None
 
     def __post_init__(self):
-        for name in ('batch_size', 'workers'):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f'Expected --{name.replace("_", "-")} to be at least 1, '
-                    f'but got {getattr(self, name)}. Change it.'
-                )
+        check_reading_flags(self.batch_size, self.workers)
         if not 0 < self.fit_share <= 1:
             raise ValueError(
                 'Expected --fit-share to be above 0 and at most 1, but got '

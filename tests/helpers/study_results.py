@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmanchor.studies.cells import CellStore, all_cells
-from mmanchor.studies.results import assemble
+from mmanchor.studies.results import assemble_study
 from mmanchor.studies.spec import load_study
 
 WAITING = dict(state='to do', reason=None, cells=list('012345678'))
@@ -86,7 +86,7 @@ def made_up(study_file, tmp_path):
                     commit='a',
                     device='cpu',
                 )
-        return assemble(study, cells, store)
+        return assemble_study(study, cells, store)
 
     return make
 

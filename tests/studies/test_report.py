@@ -18,7 +18,7 @@ from mmanchor.studies.figures import difference_figure
 from mmanchor.studies.report import (
     csv_text,
     difference_table,
-    markdown_report,
+    markdown_study,
     study_table,
     summary_sentences,
     verdict_table,
@@ -43,7 +43,7 @@ def test_tables_have_published_values_beside_ours():
         ['a', '2', '80.0 ± 2.0', '81.0', '2.00 ± 0.50'],
         ['b', '2', '70.0', '–', '2.00 ± 0.50'],
     ]
-    text = markdown_report(made_up, ['made_up.png'])
+    text = markdown_study(made_up, ['made_up.png'])
     assert '| a | 2 | 80.0 ± 2.0 | 81.0 |' in text
     assert '- to do: 0; 1; 2 and 6 more cells\n' in text
     assert '[PDF](made_up.pdf)' in text
@@ -63,7 +63,7 @@ def test_the_table_names_the_settings_of_the_corruptions():
         'Nothing. Corrupted: Digits-C, 19 kinds × 5 '
         "severities, CIFAR-C's settings."
     )
-    assert caption in markdown_report(made_up, [])
+    assert caption in markdown_study(made_up, [])
 
 
 def test_of_one_seed_there_is_no_interval_and_the_report_says_so(made_up):
@@ -71,7 +71,7 @@ def test_of_one_seed_there_is_no_interval_and_the_report_says_so(made_up):
     found = results['settings'][1]['difference']['metrics']['clean']
     assert found == dict(mean=1.0, interval=None, n=1, level=None)
     assert difference_table(results).rows[0][2] == '+1.0'
-    text = markdown_report(results, [])
+    text = markdown_study(results, [])
     assert 'Of one seed there is no interval.' in text
     assert '| other | 1 | +1.0 | -0.010 |' in text
     assert 'level |' not in text
@@ -83,7 +83,7 @@ def test_tables_and_lines_have_differences(made_up):
         {'standard': of_seeds(70 + NOISE[0]), 'other': of_seeds(75 + NOISE[1])}
     )
     found = results['settings'][1]['difference']['metrics']['clean']
-    text = markdown_report(results, [])
+    text = markdown_study(results, [])
     shown = f'{found["mean"]:+.1f} [{found["interval"][0]:+.1f}, '
     assert '## Paired difference from standard' in text and shown in text
     assert 't-interval' in results['conventions']['difference']

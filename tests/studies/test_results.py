@@ -7,7 +7,11 @@ from scipy.stats import ttest_rel
 
 from mmanchor.studies.cells import CellStore, all_cells
 from mmanchor.studies.report import difference_table
-from mmanchor.studies.results import assemble, paired_difference, t_interval
+from mmanchor.studies.results import (
+    assemble_study,
+    paired_difference,
+    t_interval,
+)
 from mmanchor.studies.spec import load_study
 
 
@@ -136,7 +140,7 @@ def test_settings_of_corruptions_come_from_the_cells(
 ):
     study, store = load_study('masking', on), CellStore(tmp_path)
     cells = all_cells(study)
-    assert assemble(study, cells, store)['corruptions'] == []
+    assert assemble_study(study, cells, store)['corruptions'] == []
     store.write(
         cells[0],
         'done',
@@ -149,7 +153,7 @@ def test_settings_of_corruptions_come_from_the_cells(
         device='cpu',
         **(dict(corruptions={study.on.shifted: cell}) if cell else {}),
     )
-    assert assemble(study, cells, store)['corruptions'] == [
+    assert assemble_study(study, cells, store)['corruptions'] == [
         f'19 kinds × 5 severities, {description}'
     ]
 
@@ -167,7 +171,7 @@ def test_published_values_need_the_same_data_and_architecture(
     on, options, published, tmp_path
 ):
     study = load_study('alpha', on)
-    found = assemble(
+    found = assemble_study(
         study, all_cells(study, options), CellStore(tmp_path), not options
     )
     assert found['settings'][0]['paper'].get('corrupted') == published
@@ -195,7 +199,7 @@ def test_a_baseline_that_was_not_asked_for_is_not_compared_with(finished):
     cells = finished.cells()
     study, store = cells[0].study, CellStore(finished.work)
     masked = [cell for cell in cells if cell.setting.name == 'masked']
-    assert assemble(study, masked, store)['baseline'] is None
+    assert assemble_study(study, masked, store)['baseline'] is None
 
 
 def test_changed_cells_are_left_out_with_the_reason(finished):
@@ -203,7 +207,7 @@ def test_changed_cells_are_left_out_with_the_reason(finished):
         dict(finished.settings[0], options={'optim_wrapper.optimizer.lr': 0.3})
     ]
     cells = finished.cells(settings=changed, seeds=[0])
-    results = assemble(cells[0].study, cells, CellStore(finished.work))
+    results = assemble_study(cells[0].study, cells, CellStore(finished.work))
     assert results['settings'][0]['n'] == 0
     (missing,) = results['missing']
     assert missing['state'] == 'changed'

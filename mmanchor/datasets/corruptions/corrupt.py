@@ -12,7 +12,7 @@ from PIL import Image
 from ..shifts.kinds import (
     ALL_C_KINDS,
     IMAGENET_C,
-    check_kind,
+    check_corruption_kind,
     check_settings,
     check_severity,
 )
@@ -101,7 +101,7 @@ def corrupt(
     are those of ImageNet-C or of CIFAR-10-C, for images of any size.
     """
     check_settings(settings)
-    check_kind(kind, ALL_C_KINDS, 'ImageNet-C')
+    check_corruption_kind(kind, ALL_C_KINDS, 'ImageNet-C')
     check_severity(severity)
     if (
         image.dtype != np.uint8

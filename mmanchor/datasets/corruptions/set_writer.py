@@ -28,7 +28,7 @@ from ..shifts.kinds import (
     ALL_C_KINDS,
     IMAGENET_C,
     SEVERITIES,
-    check_kind,
+    check_corruption_kind,
     check_settings,
 )
 from .corrupt import MIN_SIDE, corrupt, load_library
@@ -459,7 +459,7 @@ def write_corrupted_set(
     load_library()
     check_settings(settings)
     for kind in kinds:
-        check_kind(kind, ALL_C_KINDS, LIBRARY)
+        check_corruption_kind(kind, ALL_C_KINDS, LIBRARY)
     for name, value, least in (('seed', seed, 0), ('workers', workers, 1)):
         if value < least:
             raise ValueError(

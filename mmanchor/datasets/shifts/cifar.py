@@ -12,7 +12,7 @@ from .kinds import (
     CIFAR_C,
     CIFAR_C_BAR_KINDS,
     SEVERITIES,
-    check_kind,
+    check_corruption_kind,
     check_severity,
     missing_set_error,
 )
@@ -133,7 +133,7 @@ class CorruptedArrays(ImageArrays):
     SETTINGS: str | None = None  # strengths of a published set
 
     def __init__(self, data_root: str, kind: str, severity: int, **kwargs):
-        self.kind = check_kind(kind, self.KINDS, self.NAME)
+        self.kind = check_corruption_kind(kind, self.KINDS, self.NAME)
         self.severity = check_severity(severity)
         super().__init__(data_root, **kwargs)
 

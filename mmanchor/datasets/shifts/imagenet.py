@@ -12,7 +12,7 @@ from .kinds import (
     ALL_C_KINDS,
     IMAGENET_C,
     IMAGENET_C_BAR_KINDS,
-    check_kind,
+    check_corruption_kind,
     check_severity,
 )
 
@@ -144,7 +144,7 @@ class ImageNetC(ImageNetFolders):
         subset: bool = False,
         **kwargs,
     ):
-        self.kind = check_kind(kind, self.KINDS, self.NAME)
+        self.kind = check_corruption_kind(kind, self.KINDS, self.NAME)
         self.severity = check_severity(severity)
         self.subset = subset
         super().__init__(data_root, **kwargs)

@@ -79,7 +79,7 @@ IMAGENET_C_BAR_KINDS = (
 )
 
 
-def check_kind(kind: str, kinds: Sequence[str], name: str) -> str:
+def check_corruption_kind(kind: str, kinds: Sequence[str], name: str) -> str:
     """Raise if a data set does not have a kind of corruption.
 
     Args:
@@ -91,7 +91,7 @@ def check_kind(kind: str, kinds: Sequence[str], name: str) -> str:
         ValueError: ``kind`` is not among ``kinds``.
 
     Example:
-        >>> check_kind('fog', C_KINDS, 'ImageNet-C')
+        >>> check_corruption_kind('fog', C_KINDS, 'ImageNet-C')
         'fog'
     """
     if kind not in kinds:

@@ -1,6 +1,7 @@
 """The look of all figures: colours, markers, sizes and file formats."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -47,6 +48,22 @@ METADATA = {
     'pdf': {'CreationDate': None},
     'svg': {'Date': None, 'Creator': None},
 }
+
+
+def save_figure_files(figure: Figure, folder: Path, name: str) -> None:
+    """Save a figure in every format of ``METADATA``.
+
+    Args:
+        figure (matplotlib.figure.Figure): The figure. Its layout is final
+            afterwards.
+        folder (Path): The folder of the files.
+        name (str): The name of the files without its ending.
+    """
+    # compute the layout once for all formats
+    figure.draw_without_rendering()
+    figure.set_layout_engine('none')
+    for ending, metadata in METADATA.items():
+        figure.savefig(folder / f'{name}.{ending}', metadata=metadata)
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ..results import Point, SuiteResults
-from .table import Table, number, with_interval
+from .table import Table, metric_text, number
 
 BROKEN = ' ✗'  # follows a value that breaks the promise
 
@@ -199,13 +199,15 @@ def _set_tables(results: SuiteResults, intervals: bool) -> Iterator[Table]:
         coverages.append(names.copy())
         sizes.append(names)
         for point in _points(results):
-            text = _text(
-                results, model, point, f'{method}_coverage', 100, intervals
+            text = metric_text(
+                results, model, point, f'{method}_coverage', 1, intervals, 100
             )
             short = _falls_short(results, model, point, method, sets)
             coverages[-1].append(text + BROKEN * short)
             sizes[-1].append(
-                _text(results, model, point, f'{method}_size', 1, intervals, 2)
+                metric_text(
+                    results, model, point, f'{method}_size', 2, intervals
+                )
             )
     yield Table(
         'Prediction sets: how often they hold the label, %',
@@ -248,7 +250,9 @@ def _trust_tables(results: SuiteResults, intervals: bool) -> Iterator[Table]:
             text = number(None if error is None else 100 * error)
             errors[-1].append(text + BROKEN * above)
             shares[-1].append(
-                _text(results, model, point, 'trusted', 100, intervals)
+                metric_text(
+                    results, model, point, 'trusted', 1, intervals, 100
+                )
             )
     yield Table(
         'Abstaining: how many of the trusted answers are wrong, %',
@@ -296,24 +300,6 @@ def _vector_table(results: SuiteResults) -> Table:
         'not fitted to.',
         ['model', 'fitted on', *columns],
         rows,
-    )
-
-
-def _text(
-    results: SuiteResults,
-    model: str,
-    point: Point,
-    metric: str,
-    scale: float,
-    intervals: bool,
-    digits: int = 1,
-) -> str:
-    value = results.value(model, point, metric)
-    ends = results.interval(model, point, metric) if intervals else None
-    return with_interval(
-        None if value is None else scale * value,
-        ends and (scale * ends[0], scale * ends[1]),
-        digits,
     )
 
 

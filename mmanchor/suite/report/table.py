@@ -7,6 +7,8 @@ from rich import table as rich_table
 from rich.box import SIMPLE_HEAD
 from rich.text import Text
 
+from ..results import Point, SuiteResults
+
 # the widest lines of the names of rows and of columns in the terminal
 NAME_WIDTH, HEADER_WIDTH = 26, 16
 
@@ -72,6 +74,35 @@ def with_interval(
         return text
     low, high = (number(end, digits) for end in interval)
     return f'{text} [{low}, {high}]'
+
+
+def metric_text(
+    results: SuiteResults,
+    model: str,
+    point: Point,
+    metric: str,
+    digits: int,
+    intervals: bool,
+    scale: float = 1,
+) -> str:
+    """Format a value of the results, with its interval if that is wanted.
+
+    Args:
+        results (SuiteResults): The results.
+        model (str): The name of the model.
+        point (Point): The images that the metric is computed on.
+        metric (str): The name of the metric.
+        digits (int): Digits after the point.
+        intervals (bool): Whether to show the confidence interval.
+        scale (float): The factor of the shown value. Defaults to 1.
+    """
+    value = results.value(model, point, metric)
+    ends = results.interval(model, point, metric) if intervals else None
+    return with_interval(
+        None if value is None else scale * value,
+        ends and (scale * ends[0], scale * ends[1]),
+        digits,
+    )
 
 
 def signed(value: float) -> str:

@@ -7,7 +7,7 @@ from rich import table as rich_table
 
 from ..results import ALL_SETS, Point, SuiteResults, group_point
 from .decision_tables import decision_tables
-from .table import Table, number, signed, to_rich, with_interval
+from .table import Table, metric_text, number, signed, to_rich
 
 CALIBRATION = {
     'ece': ('Expected calibration error', 'ECE; smaller is better.'),
@@ -207,7 +207,7 @@ def _calibration_table(
         [
             model,
             *(
-                _text(results, model, *column, 3, intervals)
+                metric_text(results, model, *column, 3, intervals)
                 for column in columns.values()
             ),
         ]
@@ -300,7 +300,7 @@ def ood_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
         # and there is no mean to show.
         points += [group_point(group, used) for group in groups]
         texts = [
-            _text(results, model, point, metric, 1, intervals, 100)
+            metric_text(results, model, point, metric, 1, intervals, 100)
             for point in points
         ]
         return [model, used or '–', *texts]
@@ -344,25 +344,6 @@ def checkpoint_table(results: SuiteResults) -> Table | None:
     return Table('Checkpoints', '', header, rows, 4) if rows else None
 
 
-def _text(
-    results: SuiteResults,
-    model: str,
-    point: Point,
-    metric: str,
-    digits: int,
-    intervals: bool,
-    scale: float = 1,
-) -> str:
-    """A value as tables show it, with its interval where that is wanted."""
-    value = results.value(model, point, metric)
-    ends = results.interval(model, point, metric) if intervals else None
-    return with_interval(
-        None if value is None else scale * value,
-        ends and (scale * ends[0], scale * ends[1]),
-        digits,
-    )
-
-
 def _rows(
     results: SuiteResults,
     points: Sequence[Point],
@@ -375,7 +356,7 @@ def _rows(
         [
             model,
             *(
-                _text(results, model, point, metric, digits, intervals)
+                metric_text(results, model, point, metric, digits, intervals)
                 for point in points
             ),
         ]

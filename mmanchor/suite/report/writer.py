@@ -25,7 +25,7 @@ from ..figures.accuracy import heat_map, severity_figure
 from ..figures.ood import ood_figure
 from ..figures.reliability import reliability_figures
 from ..figures.spread import spread_figure
-from ..figures.style import METADATA, STYLE
+from ..figures.style import METADATA, STYLE, save_figure_files
 from ..measure import NUM_BINS
 from ..results import SuiteResults
 from ..runner import Outcome
@@ -234,13 +234,7 @@ def draw_all(results: SuiteResults, folder: str | Path) -> list[Path]:
         names = [f'{name}.{ending}' for name in figures for ending in METADATA]
         with whole_files(folder) as partial:
             for name, figure in figures.items():
-                figure.draw_without_rendering()
-                # the layout is final, so three formats need not repeat it
-                figure.set_layout_engine('none')
-                for ending, metadata in METADATA.items():
-                    figure.savefig(
-                        partial / f'{name}.{ending}', metadata=metadata
-                    )
+                save_figure_files(figure, partial, name)
     return [Path(folder) / name for name in names]
 
 
