@@ -8,22 +8,22 @@ from mmpretrain.registry import MODELS, TRANSFORMS
 from mmanchor import CONFIG_DIR
 from mmanchor.models import AnchoredImageClassifier
 
-CIFAR = [[0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]]
-IMAGENET = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]
+CIFAR_PIXELS = [[0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]]
+IMAGENET_PIXELS = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]
 # config -> pixels, (short edge, crop), references, average
 CONFIGS = {
-    'resnet18_cifar10': (CIFAR, None, 0, None),
-    'resnet18_cifar100': (CIFAR, None, 0, None),
-    'resnet18_anchored_cifar10': (CIFAR, None, 1, 'logits'),
-    'resnet18_anchored_cifar100': (CIFAR, None, 1, 'logits'),
-    'vit-b16_in1k': (IMAGENET, (256, 224), 0, None),
-    'vit-b16_anchored_in1k': (IMAGENET, (256, 224), 5, 'calibrated'),
-    'swinv2-t_in1k': (IMAGENET, (260, 256), 0, None),
-    'swinv2-s_in1k': (IMAGENET, (260, 256), 0, None),
-    'swinv2-b_in1k': (IMAGENET, (272, 256), 0, None),
-    'swinv2-t_anchored_in1k': (IMAGENET, (256, 256), 5, 'calibrated'),
-    'swinv2-s_anchored_in1k': (IMAGENET, (256, 256), 5, 'calibrated'),
-    'swinv2-b_anchored_in1k': (IMAGENET, (256, 256), 5, 'calibrated'),
+    'resnet18_cifar10': (CIFAR_PIXELS, None, 0, None),
+    'resnet18_cifar100': (CIFAR_PIXELS, None, 0, None),
+    'resnet18_anchored_cifar10': (CIFAR_PIXELS, None, 1, 'logits'),
+    'resnet18_anchored_cifar100': (CIFAR_PIXELS, None, 1, 'logits'),
+    'vit-b16_in1k': (IMAGENET_PIXELS, (256, 224), 0, None),
+    'vit-b16_anchored_in1k': (IMAGENET_PIXELS, (256, 224), 5, 'calibrated'),
+    'swinv2-t_in1k': (IMAGENET_PIXELS, (260, 256), 0, None),
+    'swinv2-s_in1k': (IMAGENET_PIXELS, (260, 256), 0, None),
+    'swinv2-b_in1k': (IMAGENET_PIXELS, (272, 256), 0, None),
+    'swinv2-t_anchored_in1k': (IMAGENET_PIXELS, (256, 256), 5, 'calibrated'),
+    'swinv2-s_anchored_in1k': (IMAGENET_PIXELS, (256, 256), 5, 'calibrated'),
+    'swinv2-b_anchored_in1k': (IMAGENET_PIXELS, (256, 256), 5, 'calibrated'),
 }
 
 INDEX = yaml.safe_load((CONFIG_DIR / 'converted/metafile.yml').read_text())

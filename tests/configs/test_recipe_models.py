@@ -3,14 +3,13 @@
 import pytest
 import torch
 import yaml
-from helpers.recipe_leaves import FAMILIES, KINDS, leaf, read
+from helpers.recipe_leaves import CIFAR_FAMILIES, KINDS, leaf, read
 from mmpretrain.registry import MODELS
 from torch.nn.functional import cross_entropy
 from torchvision.models import get_model_weights
 
 from mmanchor import CONFIG_DIR
 
-CIFAR = [family for family in FAMILIES if family[0] != 'imagenet']
 # parameters of torchvision's and of MMPretrain's own
 IMAGENET = {
     'swinv2-tiny': 'swin_v2_t',
@@ -39,7 +38,7 @@ def plain_parameters(model):
     return parameters(model) - layers[0].weight.numel() // 2
 
 
-@pytest.mark.parametrize('family', CIFAR)
+@pytest.mark.parametrize('family', CIFAR_FAMILIES)
 def test_cifar_models(family):
     models = [build(read(leaf(family, kind))) for kind in KINDS]
     classes = 100 if family[0] == 'cifar100' else 10

@@ -5,7 +5,7 @@ import torch
 from helpers.recipe_leaves import read
 from mmengine.runner import Runner
 
-CIFAR = {
+SMALL_BATCHES = {
     'train_dataloader.batch_size': 20,
     'val_dataloader.batch_size': 8,
     'test_dataloader.batch_size': 8,
@@ -23,22 +23,25 @@ FEW = {
 }
 RUNS = {
     'cifar100/wrn-40-2_anchored-masked_cifar100.py': {
-        **CIFAR,
+        **SMALL_BATCHES,
         'model.backbone.depth': 10,
     },
-    'cifar10/resnet18_cifar10.py': {**CIFAR, **NARROW},
+    'cifar10/resnet18_cifar10.py': {**SMALL_BATCHES, **NARROW},
     'cifar10/resnet18_anchored-masked-released_cifar10.py': {
-        **CIFAR,
+        **SMALL_BATCHES,
         **NARROW,
     },
     'cifar10/resnet18_subtractive-mix_cifar10-folders.py': {
-        **CIFAR,
+        **SMALL_BATCHES,
         **NARROW,
         'train_dataloader.batch_size': 5,
     },
-    'cifar100/resnet18-pixmix_anchored_cifar100.py': {**CIFAR, **NARROW},
+    'cifar100/resnet18-pixmix_anchored_cifar100.py': {
+        **SMALL_BATCHES,
+        **NARROW,
+    },
     'cifar100/resnet18_anchored-masked_cifar100-folders.py': {
-        **CIFAR,
+        **SMALL_BATCHES,
         **NARROW,
         'train_dataloader.batch_size': 50,
     },

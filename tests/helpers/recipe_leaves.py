@@ -34,6 +34,7 @@ FAMILIES = [
         )
     ),
 ]
+CIFAR_FAMILIES = [family for family in FAMILIES if family[0] != 'imagenet']
 
 
 def leaf(family, kind='') -> str:

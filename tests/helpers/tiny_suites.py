@@ -13,8 +13,10 @@ from mmpretrain.registry import DATASETS
 from mmanchor.suite.cache import ResultStore
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.cli import evaluate
+from mmanchor.suite.images import ImageBatches
+from mmanchor.suite.measure import measure
 from mmanchor.suite.runner import run_suite
-from mmanchor.suite.spec import Settings, load_suite
+from mmanchor.suite.spec import Cell, Settings, load_suite
 
 KINDS = ('fog', 'frost')
 SUITE = """
@@ -91,6 +93,29 @@ def trained(tmp_path_factory):
         )
         setattr(found, f'{word}_cfg', cfg)
     return found
+
+
+def candidate_of(trained, word):
+    """One of the models of ``trained``, as suites take it."""
+    cfg, checkpoint = (
+        getattr(trained, f'{word}_cfg'),
+        getattr(trained, word)[1],
+    )
+    return Candidate(word, cfg, checkpoint, 'config.py')
+
+
+def measure_digits(trained, word, rows):
+    """Measure a model directly on some of 200 clean images.
+
+    Returns:
+        tuple: The result, with logits, and the labels.
+    """
+    loaded = candidate_of(trained, word).load('cpu')
+    cell = Cell('Digits', dict(type='Digits', split='test', indices=200))
+    batches = ImageBatches(cell, loaded.pipeline)
+    batches.select(rows)
+    (result,) = measure(loaded, batches, 'cpu', keep_answers=True)
+    return result, batches.labels
 
 
 @pytest.fixture(autouse=True)

@@ -6,32 +6,21 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_suites import measure_digits
 
 from mmanchor.evaluation import find_threshold, fit_prediction_sets
 from mmanchor.functional import fit_vector_scaling
-from mmanchor.suite.candidates import Candidate
-from mmanchor.suite.images import ImageBatches
-from mmanchor.suite.measure import measure
-from mmanchor.suite.spec import Cell, HeldOut, Settings
+from mmanchor.suite.spec import HeldOut, Settings
 
 MORE = "clean['dataset']['indices'] = 200\nheld_out = dict(share=.5)"
-DIGITS = Cell('Digits', dict(type='Digits', split='test', indices=200))
 ASKED = dict(coverage=0.8, max_error=0.95, vector_scaling=True)
 
 
 def answers_of(trained, word, held_out):
-    """Logits of some of the clean images, and labels, by hand."""
-    candidate = Candidate(
-        word,
-        getattr(trained, f'{word}_cfg'),
-        getattr(trained, word)[1],
-        'config.py',
-    )
-    ready = candidate.load('cpu')
-    batches = ImageBatches(DIGITS, ready.pipeline)
-    batches.select(HeldOut(0.5).rows(200, held_out))
-    (found,) = measure(ready, batches, 'cpu', keep_answers=True)
-    return found.answers, batches.labels
+    """Logits of some of the clean images, and their labels."""
+    rows = HeldOut(0.5).rows(200, held_out)
+    result, labels = measure_digits(trained, word, rows)
+    return result.answers, labels
 
 
 @pytest.fixture(params=['standard', 'anchored'])

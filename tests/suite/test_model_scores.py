@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_suites import candidate_of
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import DATASETS
 
@@ -220,12 +221,7 @@ def test_suites_score_standard_and_anchored_models(outcome, trained):
     assert list(kept[0]) == ['msp', *FEATURE_SCORES]
     assert list(kept[1]) == ['msp', *NAMES]
     for word, scores in zip(MODELS, kept):
-        one = Candidate(
-            word,
-            getattr(trained, f'{word}_cfg'),
-            getattr(trained, word)[1],
-            '',
-        )
+        one = candidate_of(trained, word)
         ready = one.load('cpu')
         settings = Settings(fit_share=1.0)
         assert features_file(one, settings).is_file()

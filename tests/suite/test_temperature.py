@@ -5,39 +5,18 @@ import csv
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_suites import measure_digits
 
 from mmanchor.functional import fit_temperature
-from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.corrupted_sets import clean_mask
 from mmanchor.suite.images import ImageBatches
-from mmanchor.suite.measure import measure
 from mmanchor.suite.runner import ModelEvaluator
-from mmanchor.suite.spec import Cell, HeldOut
+from mmanchor.suite.spec import HeldOut
 
 MORE = "clean['dataset']['indices'] = 200\nheld_out = dict(share=.25, seed=3)"
 HELD = HeldOut(0.25, 3)
-ARRAYS, CELLS = (
-    20,
-    4,
-)  # images of each severity; number of kinds and severities
-
-
-def by_hand(trained, word, rows):
-    """Measure a model directly on some of the clean images."""
-    candidate = Candidate(
-        word,
-        getattr(trained, f'{word}_cfg'),
-        getattr(trained, word)[1],
-        'config.py',
-    )
-    ready = candidate.load('cpu')
-    batches = ImageBatches(
-        Cell('Digits', dict(type='Digits', split='test', indices=200)),
-        ready.pipeline,
-    )
-    batches.select(rows)
-    (found,) = measure(ready, batches, 'cpu', keep_answers=True)
-    return found, batches.labels
+ARRAYS = 20  # images of each severity
+CELLS = 4  # pairs of a kind and a severity
 
 
 @pytest.mark.parametrize('word', ['standard', 'anchored'])
@@ -45,7 +24,7 @@ def test_before_and_after(outcome, trained, word):
     found = outcome(MORE, [word], temperature=True)
     assert found.failed == []
     before, after = found.models
-    held, labels = by_hand(trained, word, HELD.rows(200, True))
+    held, labels = measure_digits(trained, word, HELD.rows(200, True))
     fitted = before['temperature']
     assert fitted['temperature'] == fit_temperature(held.answers, labels)
     assert (fitted['num_images'], fitted['share'], fitted['seed']) == (
@@ -62,7 +41,7 @@ def test_before_and_after(outcome, trained, word):
     assert fitted['before'] == before['clean']['figures']
     assert fitted['after'] == after['clean']['figures']
 
-    rest, labels = by_hand(trained, word, HELD.rows(200, False))
+    rest, labels = measure_digits(trained, word, HELD.rows(200, False))
     assert before['clean']['num_images'] == len(labels) == 150
     assert before['clean']['figures'] == pytest.approx(rest.figures)
     scaled = (rest.answers / fitted['temperature']).log_softmax(1).double()
