@@ -150,7 +150,8 @@ def test_ranks_mask_their_own_samples(monkeypatch):
     assert not any(a == b for a, b in zip(*by_rank))
 
 
-def test_processes_share_out_the_draws_of_one(monkeypatch):
+@pytest.mark.parametrize('mask_keep', [0, 0.25])
+def test_processes_share_out_the_draws_of_one(monkeypatch, mask_keep):
     references = Images(dict(inputs=image) for image in image_bytes(7))
     images = image_bytes(16, seed=9)
 
@@ -159,6 +160,7 @@ def test_processes_share_out_the_draws_of_one(monkeypatch):
         model = preprocessor(
             mask_prob=0.5,
             mask_by='sample',
+            mask_keep=mask_keep,
             references=dict(type='ReferenceSet'),
         )
         model.reference_set.load(references)
