@@ -111,11 +111,13 @@ def compute_features(
     Args:
         dataset (Dataset): Its items have ``inputs``, all of one size, and
             ``data_samples`` with one label each.
-        rows (Sequence[int]): Which of its images.
-        features_of (Callable): Takes a batch of ``inputs``.
-        batch_size (int): Images that are passed at once. Defaults to 256.
+        rows (Sequence[int]): The indices of the images.
+        features_of (Callable): Computes the features of a batch of
+            ``inputs``.
+        batch_size (int): Number of images in a batch. Defaults to 256.
         workers (int): Threads that read images. Defaults to 2.
-        report (Callable): Called with the share that is done.
+        report (Callable): Called after each batch with the share of images
+            that are done.
 
     Shape:
         - output: features (N, ...), on the CPU, and labels (N,), int64
@@ -147,13 +149,13 @@ def _label_of(sample) -> int:
 
 
 class FeatureDataset(Dataset):
-    """Features and labels in the place of images.
+    """A data set of features and labels, instead of images.
 
     Args:
         features (torch.Tensor): The features.
         labels (torch.Tensor): The labels.
-        metainfo (dict, optional): Of the data set that has the images.
-            Defaults to None: nothing.
+        metainfo (dict, optional): The ``metainfo`` of the data set of the
+            images. Defaults to None, which means an empty one.
 
     Shape:
         - features: (N, D)

@@ -193,18 +193,22 @@ def saved_decisions(
     abstain: bool = False,
     coverage: float | None = None,
 ) -> tuple[Threshold | None, PredictionSets | None]:
-    """What ``tools/threshold.py`` saved beside a checkpoint.
+    """Read the threshold and the sets saved beside a checkpoint.
 
     Args:
         checkpoint (str | Path): The checkpoint.
-        sha256 (str): Of the checkpoint.
-        how (str, optional): How references are used; None of plain models.
-        abstain (bool): Whether the threshold is asked for. Defaults to False.
-        coverage (float, optional): Of the prediction sets. Defaults to None:
-            they are not asked for.
+        sha256 (str): The SHA-256 of the checkpoint.
+        how (str, optional): How references are used; None for plain models.
+        abstain (bool): Whether to read the threshold. Defaults to False.
+        coverage (float, optional): The coverage of the prediction sets to
+            read. Defaults to None, which reads none.
+
+    Returns:
+        Tuple[Threshold | None, PredictionSets | None]: What
+        ``tools/threshold.py`` has saved; None for a part that is not read.
 
     Raises:
-        ValueError: What is asked for was not saved.
+        ValueError: A part was not saved.
     """
     where = (checkpoint, sha256, how or 'plain')
     return (
@@ -220,17 +224,17 @@ def answer_records(
     threshold: Threshold | None = None,
     sets: PredictionSets | None = None,
 ) -> Iterator[dict]:
-    """What is said of each image of a batch.
+    """Yield a record for each image of a batch.
 
     Args:
-        fields (Mapping[str, torch.Tensor]): Of the predictions: ``pred_score``
-            (B, num_classes), and where they have them ``pred_std``,
-            ``num_references`` and measures of uncertainty.
-        measures (Sequence[str]): Which of these measures to give. Defaults to
+        fields (Mapping[str, torch.Tensor]): The fields of the predictions:
+            ``pred_score`` (B, num_classes), and if the model has them
+            ``pred_std``, ``num_references`` and measures of uncertainty.
+        measures (Sequence[str]): The measures that records have. Defaults to
             none.
         classes (Sequence[str], optional): Names of the classes.
-        threshold (Threshold, optional): Which answers to trust.
-        sets (PredictionSets, optional): Which classes an image may have.
+        threshold (Threshold, optional): The threshold that sets ``abstains``.
+        sets (PredictionSets, optional): The prediction sets that set ``set``.
 
     Yields:
         dict: See :meth:`ImagePredictor.batches`.
@@ -321,7 +325,7 @@ class ImageReader:
         self._order = pipeline.channel_order
 
     def __call__(self, image: str | np.ndarray) -> torch.Tensor | str:
-        """An image as the test pipeline leaves it, or why there is none.
+        """Return an image after the test pipeline, or why it can't be read.
 
         Args:
             image (str | np.ndarray): A file, or pixels in OpenCV's order.

@@ -1,4 +1,4 @@
-"""MMPretrain's inferencer, with what ``tools/predict.py`` says of an image."""
+"""MMPretrain's inferencer, with the fields of ``tools/predict.py``."""
 
 import copy
 import logging
@@ -23,7 +23,7 @@ _FIELDS = ('pred_score', 'pred_std', 'num_references')
 class AnchoredImageClassificationInferencer(ImageClassificationInferencer):
     """Predicts images with their uncertainty, as ``tools/predict.py`` does.
 
-    It is called as its base class is, and takes what that takes. Each result
+    It is used like its base class. Each result
     has the fields of a JSON line of ``tools/predict.py`` beside those of the
     base class: ``image`` if it is a file, ``label``, ``name`` where classes
     have names, ``confidence``; of anchored models ``spread`` (unless they are
@@ -37,22 +37,23 @@ class AnchoredImageClassificationInferencer(ImageClassificationInferencer):
             the base class.
         device (str | torch.device, optional): Defaults to None, see the base
             class.
-        classes (Sequence[str], optional): Names. Defaults to those of the
-            checkpoint.
+        classes (Sequence[str], optional): Names of the classes. Defaults to
+            those of the checkpoint.
         measures (Sequence[str]): Measures of uncertainty, see
             :func:`~mmanchor.functional.check_uncertainty`. Defaults to those
             of the config's ``KReferenceHook``.
-        abstain (bool): Whether to say which answers not to trust, by the
-            threshold that ``tools/threshold.py`` saved beside the checkpoint.
-            Defaults to False.
-        coverage (float, optional): Of the prediction sets that
-            ``tools/threshold.py`` saved there. Defaults to None: none.
+        abstain (bool): Whether to mark predictions that are not trusted, by
+            the threshold that ``tools/threshold.py`` saved beside the
+            checkpoint. Defaults to False.
+        coverage (float, optional): The coverage of the prediction sets to
+            use, which ``tools/threshold.py`` saved there. Defaults to None,
+            which uses none.
         **kwargs: See the base class.
 
     Raises:
-        ValueError: No threshold or sets were saved, they are asked for
-            without a checkpoint on disk, the protocol refuses a measure, or
-            a plain model is asked for one.
+        ValueError: No threshold or sets were saved, ``pretrained`` is no path
+            although they are asked for, the protocol does not support a
+            measure, or a measure is asked of a plain model.
 
     Example:
         >>> inferencer = AnchoredImageClassificationInferencer(
@@ -125,7 +126,7 @@ class AnchoredImageClassificationInferencer(ImageClassificationInferencer):
             yield dict(inputs=torch.stack(images), data_samples=None)
 
     def _use_references(self) -> str:
-        """References as the config's hook says; how, in a word or two."""
+        """Set the references as the config's hook does, and describe them."""
         hooks = reference_hooks(self.config)
         if not hooks:  # the whole bank
             return self.model.protocol.describe(len(self.model.reference_bank))
@@ -146,7 +147,7 @@ class AnchoredImageClassificationInferencer(ImageClassificationInferencer):
             inputs (str | np.ndarray | list): Files, a folder, or arrays.
             return_datasamples (bool): Whether to return MMPretrain's samples.
                 Defaults to False.
-            batch_size (int): Images a batch. Defaults to 1.
+            batch_size (int): Number of images in a batch. Defaults to 1.
             **kwargs: See the base class.
 
         Returns:
@@ -167,7 +168,7 @@ class AnchoredImageClassificationInferencer(ImageClassificationInferencer):
         ]
 
     def postprocess(self, preds, visualization, return_datasamples=False):
-        """Results of the base class, and the fields of this one."""
+        """Add the fields of this class to the results of the base class."""
         results = super().postprocess(preds, visualization, return_datasamples)
         if return_datasamples or not preds:
             return results

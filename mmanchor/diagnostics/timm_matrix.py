@@ -1,4 +1,4 @@
-"""One small model of every family of timm, for MMPretrain's TIMMBackbone."""
+"""A small model of every family of timm, in MMPretrain's TIMMBackbone."""
 
 import tempfile
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ class TimmEntry:
     """A small model of a family, built without weights.
 
     Attributes:
-        model_name (str): timm's name.
-        width (int): Channels of its last features.
+        model_name (str): The model's name in timm.
+        width (int): Number of channels of its last features.
         size (int): Height and width of the images in pixels. Defaults to 64.
-        features_only (bool): Whether to ask timm for maps of features, as is
-            needed where a model gives tokens, or channels last. Defaults to
+        features_only (bool): Whether timm returns maps of features, which is
+            needed if the model returns tokens, or channels last. Defaults to
             False.
         built_for_2c (bool): Whether the model is built for anchored images,
             because no layer of it could be widened. Defaults to False.
-        arguments (dict): Others of the model, to make it small or to fit the
-            size. Defaults to none.
+        arguments (dict): Further arguments of the model, which make it small
+            or fit it to the image size. Defaults to none.
     """
 
     model_name: str
@@ -34,7 +34,7 @@ class TimmEntry:
     arguments: dict = field(default_factory=dict)
 
     def config(self) -> Config:
-        """A config of MMPretrain that classifies with the model.
+        """Return a config of MMPretrain that classifies with the model.
 
         Example:
             >>> TimmEntry('resnet10t', 512).config().model.backbone
@@ -42,7 +42,7 @@ class TimmEntry:
         """
         backbone: dict = dict(type='TIMMBackbone', model_name=self.model_name)
         if self.features_only:
-            # the last of the maps, of which a head reads no other
+            # a head reads only the last of the maps
             backbone.update(features_only=True, out_indices=(-1,))
         head = dict(
             type='LinearClsHead',
@@ -71,7 +71,7 @@ class TimmEntry:
         )
 
     def label(self) -> str:
-        """The model, and what differs from timm's."""
+        """Return the model's name and the arguments that it is built with."""
         shown = [f'{name}={value}' for name, value in self.arguments.items()]
         if self.features_only:
             shown.insert(0, 'features_only')
@@ -98,7 +98,7 @@ def check_timm_family(family: str) -> BackboneReport:
 
 
 def introduction() -> tuple[str, str]:
-    """Title and legend of the page with the table."""
+    """Return the title and the legend of the page with the table."""
     import timm
 
     return (

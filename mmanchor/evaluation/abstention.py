@@ -15,19 +15,21 @@ MEASURES = dict(confidence=True, spread=False)
 
 @dataclass(frozen=True)
 class Threshold:
-    """Which answers to trust.
+    """A threshold that decides which answers to trust.
 
     Args:
         by (str): ``'confidence'``: answers of at least ``value`` are trusted;
             ``'spread'``: those of at most ``value``.
         value (float): The threshold.
-        max_error (float): What the error of trusted answers was to be at
-            most, in [0, 1].
-        confidence (float): How sure that is, in [0, 1].
-        coverage (float): Share of held-out images that are trusted.
-        error (float): Of those, the share that is wrong.
+        max_error (float): The largest error of trusted answers that was asked
+            for, in [0, 1].
+        confidence (float): The confidence that the error is not larger, in
+            [0, 1].
+        coverage (float): The share of held-out images whose answer is
+            trusted.
+        error (float): The share of wrong answers among these.
         bound (float): The upper end of the confidence interval of the error.
-        num_images (int): Held-out images.
+        num_images (int): The number of held-out images.
     """
 
     by: str
@@ -40,7 +42,7 @@ class Threshold:
     num_images: int
 
     def trusts(self, measure: np.ndarray) -> np.ndarray:
-        """Which answers to trust.
+        """Decide which answers to trust.
 
         Args:
             measure (np.ndarray): Confidence or spread of each image.
@@ -64,7 +66,7 @@ def find_threshold(
     by: str = 'confidence',
     confidence: float = 0.95,
 ) -> Threshold:
-    """The threshold that trusts most images with an error below a level.
+    """Find the threshold that trusts most images with an error below a level.
 
     The largest of ``LEVELS`` shares of the most certain images is taken whose
     error has an upper bound (Clopper and Pearson) of at most ``max_error``.
@@ -156,7 +158,7 @@ def find_threshold(
 
 
 def threshold_path(checkpoint: str | Path) -> Path:
-    """Where the thresholds of a checkpoint are.
+    """Return the path of the thresholds of a checkpoint.
 
     Example:
         >>> threshold_path('epoch_6.pth').name
@@ -168,12 +170,12 @@ def threshold_path(checkpoint: str | Path) -> Path:
 def save_threshold(
     checkpoint: str | Path, sha256: str, how: str, found: Threshold
 ) -> Path:
-    """Write a threshold beside a checkpoint, and beside those for other uses.
+    """Save a threshold beside a checkpoint; those for other references stay.
 
     Args:
-        checkpoint (str | Path): What it was found for. Thresholds of another
+        checkpoint (str | Path): The checkpoint. Thresholds of another
             checkpoint of the same name are dropped.
-        sha256 (str): Of the checkpoint.
+        sha256 (str): The SHA-256 of the checkpoint.
         how (str): How references are used.
         found (Threshold): The threshold.
 
@@ -184,15 +186,15 @@ def save_threshold(
 
 
 def read_threshold(checkpoint: str | Path, sha256: str, how: str) -> Threshold:
-    """The threshold that was saved for a checkpoint.
+    """Read the threshold that was saved for a checkpoint.
 
     Args:
         checkpoint (str | Path): The checkpoint.
-        sha256 (str): Of the checkpoint.
+        sha256 (str): The SHA-256 of the checkpoint.
         how (str): How references are used.
 
     Raises:
-        ValueError: There is none, or it is of another checkpoint.
+        ValueError: There is none, or it belongs to another checkpoint.
     """
     saved = read_fits(checkpoint, sha256, KIND)
     if how not in saved:

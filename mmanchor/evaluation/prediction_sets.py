@@ -17,16 +17,17 @@ KIND = 'sets'  # in the name of the file
 
 @dataclass(frozen=True)
 class PredictionSets:
-    """Which classes may be the label of an image.
+    """Prediction sets: the classes that an image may have.
 
     Args:
         method (str): ``'aps'`` or ``'raps'``; see
             :func:`~mmanchor.functional.conformal_scores`.
-        coverage (float): How often the set is to hold the label, in (0, 1).
+        coverage (float): How often a set has to contain the label, in (0, 1).
         threshold (float): Classes of at most this score are in the set.
         penalty (float): See :func:`~mmanchor.functional.conformal_scores`.
-        free_classes (int): See there.
-        num_images (int): Held-out images.
+        free_classes (int): See
+            :func:`~mmanchor.functional.conformal_scores`.
+        num_images (int): The number of held-out images.
 
     Example:
         >>> sets = PredictionSets('aps', 0.9, 0.7, 0.0, 2, 100)
@@ -43,10 +44,10 @@ class PredictionSets:
     num_images: int
 
     def of(self, probabilities: torch.Tensor) -> torch.Tensor:
-        """The sets of some images; each holds one class or more.
+        """Return the set of each image, which contains one class or more.
 
         Args:
-            probabilities (torch.Tensor): What the model predicts.
+            probabilities (torch.Tensor): The predicted probabilities.
 
         Shape:
             - probabilities: (N, num_classes)
@@ -70,12 +71,12 @@ def fit_prediction_sets(
     """Fit prediction sets on held-out images.
 
     Args:
-        probabilities (torch.Tensor): What the model predicts for images it
-            was neither trained nor tested on. For several references, those
-            after averaging.
+        probabilities (torch.Tensor): Predicted probabilities of images that
+            the model was neither trained nor tested on, averaged over
+            references.
         labels (torch.Tensor): True labels.
-        coverage (float): How often the sets of new images like these are to
-            hold the label, in (0, 1).
+        coverage (float): How often the sets of new images like these have to
+            contain the label, in (0, 1).
         method (str): ``'aps'`` or ``'raps'``. Defaults to ``'raps'``.
 
     Shape:
@@ -115,13 +116,14 @@ def fit_prediction_sets(
 def save_prediction_sets(
     checkpoint: str | Path, sha256: str, how: str, sets: PredictionSets
 ) -> Path:
-    """Write sets beside a checkpoint, and beside those of other coverages.
+    """Save prediction sets beside a checkpoint; those of other coverages stay.
 
     Args:
-        checkpoint (str | Path): What they were fitted for.
-        sha256 (str): Of the checkpoint.
+        checkpoint (str | Path): The checkpoint.
+        sha256 (str): The SHA-256 of the checkpoint.
         how (str): How references are used.
-        sets (PredictionSets): Those of the same coverage are replaced.
+        sets (PredictionSets): The sets, which replace those of the same
+            coverage.
 
     Raises:
         ValueError: The folder can't be written to.
@@ -134,16 +136,16 @@ def save_prediction_sets(
 def read_prediction_sets(
     checkpoint: str | Path, sha256: str, how: str, coverage: float
 ) -> PredictionSets:
-    """The sets that were saved for a checkpoint.
+    """Read the prediction sets that were saved for a checkpoint.
 
     Args:
         checkpoint (str | Path): The checkpoint.
-        sha256 (str): Of the checkpoint.
+        sha256 (str): The SHA-256 of the checkpoint.
         how (str): How references are used.
-        coverage (float): Of the sets.
+        coverage (float): The coverage of the sets.
 
     Raises:
-        ValueError: There are none of this coverage, or they are of another
+        ValueError: There are none of this coverage, or they belong to another
             checkpoint.
     """
     saved = read_fits(checkpoint, sha256, KIND).get(how, {})

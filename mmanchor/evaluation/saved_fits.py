@@ -1,4 +1,4 @@
-"""What was fitted for a checkpoint on held-out images, in a file beside it."""
+"""Saves what is fitted to a checkpoint, such as a temperature, beside it."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,11 @@ from ..utils.files import whole_files
 
 
 def fit_path(checkpoint: str | Path, kind: str) -> Path:
-    """Where the fits of one kind of a checkpoint are.
+    """Return the path of the fits of one kind that belong to a checkpoint.
 
     Args:
         checkpoint (str | Path): The checkpoint.
-        kind (str): What was fitted.
+        kind (str): The kind of fit, which is part of the file's name.
 
     Example:
         >>> fit_path('epoch_6.pth', 'threshold').name
@@ -21,15 +21,16 @@ def fit_path(checkpoint: str | Path, kind: str) -> Path:
 
 
 def read_fits(checkpoint: str | Path, sha256: str, kind: str) -> dict:
-    """All fits of one kind of a checkpoint, by how references are used.
+    """Read all fits of one kind that belong to a checkpoint.
 
     Args:
         checkpoint (str | Path): The checkpoint.
-        sha256 (str): Of the checkpoint.
-        kind (str): What was fitted.
+        sha256 (str): The SHA-256 of the checkpoint.
+        kind (str): The kind of fit.
 
     Returns:
-        dict: Empty where there are none, or they are of another checkpoint.
+        dict: The fits, by how references are used. It is empty if there are
+        none, or if they belong to another checkpoint.
     """
     path = fit_path(checkpoint, kind)
     try:
@@ -44,15 +45,15 @@ def read_fits(checkpoint: str | Path, sha256: str, kind: str) -> dict:
 def save_fit(
     checkpoint: str | Path, sha256: str, kind: str, how: str, fit: dict
 ) -> Path:
-    """Write a fit beside a checkpoint, and beside those for other references.
+    """Save a fit beside a checkpoint; fits for other references stay.
 
     Args:
-        checkpoint (str | Path): What it was fitted for. Fits of another
-            checkpoint of the same name are dropped.
-        sha256 (str): Of the checkpoint.
-        kind (str): What was fitted.
+        checkpoint (str | Path): The checkpoint. Fits of another checkpoint of
+            the same name are dropped.
+        sha256 (str): The SHA-256 of the checkpoint.
+        kind (str): The kind of fit.
         how (str): How references are used.
-        fit (dict): What was found.
+        fit (dict): The fitted numbers.
 
     Returns:
         Path: The file.

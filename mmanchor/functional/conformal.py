@@ -8,11 +8,11 @@ import torch
 def conformal_scores(
     probabilities: torch.Tensor, penalty: float = 0.0, free_classes: int = 2
 ) -> torch.Tensor:
-    """How far down the list of likely classes each class is.
+    """Score classes: the less likely a class is, the higher its score.
 
     The score of a class is the probability of all classes that are likelier
     (APS), and ``penalty`` for each rank of the class beyond ``free_classes``
-    (RAPS), which keeps sets small on images of which nothing is known. All
+    (RAPS), which keeps the sets of uncertain images small. All
     classes with a score of at most a threshold are the smallest set of likely
     classes whose probability exceeds it; the likeliest is always among them.
     Classes of equal probability are ranked by their number.
@@ -22,8 +22,8 @@ def conformal_scores(
     for. Here it is left out: the same image has the same set each time.
 
     Args:
-        probabilities (torch.Tensor): What a model predicts. For several
-            references, those after averaging.
+        probabilities (torch.Tensor): Predicted probabilities, averaged over
+            references.
         penalty (float): The paper's λ, 0 or above. Defaults to 0.0, which is
             APS.
         free_classes (int): Ranks without a penalty, the paper's k_reg.
@@ -65,14 +65,14 @@ def conformal_scores(
 
 
 def conformal_threshold(scores: torch.Tensor, coverage: float) -> float:
-    """The score that a new image's label stays below often enough.
+    """Compute the threshold of scores that covers the label often enough.
 
     If a new image comes from the same distribution as the held-out ones, the
     score of its label is at most this with a probability of at least
     ``coverage``, over draws of both the held-out images and the new one.
 
     Args:
-        scores (torch.Tensor): Of the labels of held-out images.
+        scores (torch.Tensor): The scores of the labels of held-out images.
         coverage (float): In (0, 1).
 
     Shape:

@@ -140,8 +140,8 @@ def crop_size(size: tuple[int, int], share: float) -> tuple[int, int]:
 
     Args:
         size (Tuple[int, int]): H and W of the image.
-        share (float): Of the image's area, in [0, 1]. Any share above 0
-            leaves a pixel at least.
+        share (float): The share of the image's area, in [0, 1]. Any share
+            above 0 leaves at least one pixel.
 
     Example:
         >>> crop_size((32, 32), 0.25), crop_size((32, 32), 0)
@@ -159,15 +159,15 @@ def draw_crops(
     share: float,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """Draw where the crop lies that a partial mask leaves of each reference.
+    """Draw the place of the crop that a partial mask leaves of each reference.
 
     Every place inside the image is equally likely.
 
     Args:
         batch_size (int): B.
         size (Tuple[int, int]): H and W of the image.
-        share (float): Of the image's area, in [0, 1].
-        generator (numpy.random.Generator): Where the draws come from.
+        share (float): The share of the image's area, in [0, 1].
+        generator (numpy.random.Generator): Source of random numbers.
 
     Shape:
         - output: (B, 2), int64: the top row and the left column
@@ -186,9 +186,9 @@ def crop_pixels(
     """The pixels of :func:`draw_crops`'s crops.
 
     Args:
-        corners (torch.Tensor): The top row and the left column of each.
+        corners (torch.Tensor): The top row and the left column of each crop.
         size (Tuple[int, int]): H and W of the image.
-        share (float): Of the image's area, in [0, 1].
+        share (float): The share of the image's area, in [0, 1].
 
     Shape:
         - corners: (B, 2), int64

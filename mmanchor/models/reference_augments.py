@@ -1,4 +1,4 @@
-"""Augmented references: the network sees A(r), the residual is to r."""
+"""Augmented references: the network reads ``[A(r), x - r]``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,12 +19,12 @@ _CHOOSING = ('RandomApply', 'RandomChoice')
 class ReferenceAugments:
     """Augments a batch of normalised references.
 
-    Transforms see a batch of bytes, (N, C, H, W), of which they draw once:
-    all references of a batch are cropped, flipped or coloured alike, as in
-    the code of Δ-UQ and AMP. That code applies them after normalisation,
-    where torchvision's colour transforms cut values off at 0 and 1; here they
-    see pixels, in the channel order that the network reads, and what they
-    give is normalised again.
+    Each transform reads a batch of bytes, (N, C, H, W), and draws its random
+    numbers once for the batch: all references are cropped, flipped or coloured
+    alike, as in the code of Δ-UQ and AMP. That code applies transforms after
+    normalisation, where torchvision's colour transforms clip values to [0, 1].
+    Here they read pixels, in the channel order of the network, and the result
+    is normalised again.
 
     Args:
         transforms (Sequence[dict]): Configs: torchvision's transforms by their
@@ -32,7 +32,7 @@ class ReferenceAugments:
             ``RandomApply`` and ``RandomChoice`` of them.
 
     Raises:
-        TypeError: It is no list of configs.
+        TypeError: ``transforms`` is not a list of configs.
         ValueError: The list is empty, or a transform works on single images.
 
     Example:
@@ -71,15 +71,16 @@ class ReferenceAugments:
         std: torch.Tensor,
         seed: int,
     ) -> torch.Tensor:
-        """Augment.
+        """Augment references.
 
         Args:
-            references (torch.Tensor): Normalised.
-            mean (torch.Tensor): By which they were normalised.
-            std (torch.Tensor): Likewise. If no value is above 1, pixels
-                range from 0 to 1, otherwise from 0 to 255.
-            seed (int): Of all that transforms draw; random state of the
-                process is as before afterwards.
+            references (torch.Tensor): Normalised references.
+            mean (torch.Tensor): The mean that normalised them.
+            std (torch.Tensor): The standard deviation that normalised them. If
+                no value is above 1, pixels range from 0 to 1, otherwise from 0
+                to 255.
+            seed (int): The seed of the transforms. The random state of the
+                process does not change.
 
         Shape:
             - references: (N, C, H, W)

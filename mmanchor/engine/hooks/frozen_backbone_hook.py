@@ -42,14 +42,14 @@ class FrozenBackboneHook(Hook):
 
     Before training, each training image passes the test pipeline, backbone
     and neck once. The features are cached in a file, and training reads them
-    in the place of images: its augmentations don't apply. Backbone and neck
-    stay as they are, running statistics included. Validation, test and
-    checkpoints are those of the whole model, which needs no hook to be used.
+    instead of images, so augmentations of the training pipeline don't apply.
+    Backbone and neck don't change, and neither do their running statistics.
+    Validation, test and checkpoints use the whole model, without the hook.
 
     It is for plain models, and for anchored ones with ``anchor_at='head'``.
-    A backbone that is trained already comes from ``load_from`` or from the
-    backbone's ``init_cfg``. Of augmentations of a batch only Mixup is taken,
-    which mixes features then.
+    The trained backbone comes from ``load_from`` or from the backbone's
+    ``init_cfg``. Mixup is the only augmentation of batches that works here; it
+    mixes features.
 
     The name of the file has digits of the SHA-256 of the weights and of
     everything else that the features depend on, so models that share a
@@ -234,7 +234,7 @@ def _check_model(model: nn.Module) -> None:
 
 
 def _made_from(model, cfg, images) -> dict:
-    """Everything that the features depend on."""
+    """List everything that the features depend on."""
     modules = dict(backbone=model.backbone)
     if model.with_neck:
         modules['neck'] = model.neck
@@ -273,17 +273,17 @@ def _plain(value):
 
 @torch.no_grad()
 def trunk_features(model: ImageClassifier, data: dict) -> torch.Tensor:
-    """What the head is to see of images: one vector each.
+    """Compute the features that the head reads, one vector for each image.
 
     Args:
-        model (ImageClassifier): In evaluation mode.
-        data (dict): What its data preprocessor returned.
+        model (ImageClassifier): The model, in evaluation mode.
+        data (dict): The output of its data preprocessor.
 
     Shape:
         - output: (B, D), float32
 
     Raises:
-        TypeError: Backbone and neck give something else.
+        TypeError: Backbone and neck return something else.
     """
     # the forward itself: hooks may anchor what comes out of it
     found = (
@@ -309,7 +309,7 @@ def trunk_features(model: ImageClassifier, data: dict) -> torch.Tensor:
 
 
 def features_pass(model: ImageClassifier) -> replaced_forward:
-    """Let a model take features of images, (B, D), in the place of images.
+    """Let a model accept features, (B, D), instead of images.
 
     Args:
         model (ImageClassifier): Plain, or with ``anchor_at='head'``.

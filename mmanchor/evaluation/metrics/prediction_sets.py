@@ -1,4 +1,4 @@
-"""How often prediction sets hold the label, and how large they are."""
+"""The metric of prediction sets: coverage and mean size."""
 
 import torch
 
@@ -12,11 +12,12 @@ class PredictionSetMetric(PerImageMetric):
     """Coverage and mean size of prediction sets.
 
     They are called ``aps_coverage`` and ``aps_size``, or ``raps_coverage``
-    and ``raps_size``. The sets are fitted before, on other images, so that
-    configs can't name this metric.
+    and ``raps_size``. The sets have to be fitted on other images before, so a
+    config can't name this metric.
 
     Args:
-        sets (PredictionSets): What :func:`fit_prediction_sets` found.
+        sets (PredictionSets): The fitted sets; see
+            :func:`~mmanchor.evaluation.fit_prediction_sets`.
     """
 
     default_prefix = 'sets'
@@ -29,7 +30,7 @@ class PredictionSetMetric(PerImageMetric):
         """See :class:`PerImageMetric`."""
         scores, labels = batch['pred_score'], batch.labels
         check_labels(labels, scores.size(1))
-        # what has NaN is no probability; it is counted at the end
+        # NaN is no probability; such images are counted at the end
         finite = all_finite(scores)[:, None]
         inside = self.sets.of(scores.where(finite, 1 / scores.size(1)))
         covered = inside.gather(1, labels[:, None])[:, 0]
