@@ -1,7 +1,8 @@
 """Where to anchor: the image, the features after each stage, or at the head.
 
-Ten references at test. Before the head there is a hidden layer, without which
-references could only shift logits, so a plain model with one is there as well.
+Ten references at test. After the last stage, and at the head, a hidden layer
+follows: with linear layers alone, references would only shift the logits. The
+study trains a plain model with that layer as well.
     python tools/study.py depth --on digits --work-dir DIR
 """
 
@@ -29,7 +30,7 @@ def _settings(width):
                 x=place,
                 options={
                     'model.anchor_at': place,
-                    **(hidden if place == 'head' else {}),
+                    **(hidden if place in ('layer4', 'head') else {}),
                 },
             )
             for place in _PLACES

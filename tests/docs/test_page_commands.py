@@ -147,11 +147,19 @@ NOT_RUN = {
     ),
     r'tools/slurm_\w+\.sh': ('asks a Slurm for nodes', one_process_runs),
     r'python tools/benchmarks/frozen_head\.py': (
-        'trains for minutes; tests/benchmarks runs it on few images',
+        'trains for minutes; tests/tools runs it with few images',
         arguments_parse,
     ),
     r'python tools/benchmarks/any_depth\.py': (
         'times for minutes; tests/tools runs it with few images',
+        arguments_parse,
+    ),
+    r'python tools/benchmarks/predict_speed\.py': (
+        'predicts 20,000 images; tests/tools runs it with few',
+        arguments_parse,
+    ),
+    r'python tools/benchmarks/step_overhead\.py': (
+        'runs for a minute; tests/tools runs it with few steps',
         arguments_parse,
     ),
     r'python tools/benchmark\.py .*--device cuda': (

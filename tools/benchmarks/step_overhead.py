@@ -26,8 +26,8 @@ CLASSES = 10
 CASES = ('preprocessor', 'head and loss')
 
 
-def main(argv=None):
-    """Print a table, and the same numbers as one line of JSON."""
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--against', metavar='CHECKOUT')
     parser.add_argument(
@@ -42,7 +42,12 @@ def main(argv=None):
     parser.add_argument(
         '--worker', action='store_true', help=argparse.SUPPRESS
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv=None):
+    """Print a table, and the same numbers as one line of JSON."""
+    args = make_parser().parse_args(argv)
     if args.worker:
         return _serve_rounds()
     trees = {'this checkout': Path(__file__).parents[2]}
