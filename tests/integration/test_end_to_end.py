@@ -228,11 +228,11 @@ def test_a_plain_checkpoint_starts_an_anchored_run_where_it_was(tmp_path):
 
 
 def test_adaptive_says_what_ten_references_say_for_half_the_cost(tmp_path):
-    """Over all 500 test images and three draws of ten references.
+    """Over all 500 test images and two draws of ten references.
 
     By the rule, another class overtakes the one ahead with a probability of
-    at most 0.135 %, in which case the answers differ: of 1500 images about 2
-    at worst, and 8 is more than 4 standard deviations above that.
+    at most 0.135 %, in which case the answers differ: of 1000 images about
+    1.4 at worst, and 6 is almost 4 standard deviations above that.
     """
     config = str(digits_config('anchored_'))
     checkpoint = str(tmp_path / 'epoch_8.pth')
@@ -263,7 +263,7 @@ def test_adaptive_says_what_ten_references_say_for_half_the_cost(tmp_path):
         'custom_hooks.0.redraw=True',
     ]
     differ = 0
-    for draw in range(3):
+    for draw in range(2):
         labels = []
         for protocol in ('mean', 'adaptive'):
             metrics = launch.test(
@@ -286,4 +286,4 @@ def test_adaptive_says_what_ten_references_say_for_half_the_cost(tmp_path):
         assert metrics['references/mean_used'] <= 5
         assert len(labels[0]) == 500
         differ += (labels[0] != labels[1]).sum().item()
-    assert differ <= 8
+    assert differ <= 6

@@ -1,14 +1,12 @@
 """The same training in one process and in two."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
+from helpers.forked import run_forked
 
-TOOLS = Path(__file__).parents[2] / 'tools'
+TRAIN = Path(__file__).parents[2] / 'tools/train.py'
 KEEPER = """
 import json
 from mmengine.hooks import Hook
@@ -31,6 +29,7 @@ def test_two_processes_learn_as_one_of_the_same_batch(
 ):
     """What has to be equal: no batch statistics, no random augmentation."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     Path('keeper.py').write_text(KEEPER)
     cfg = small_config()
     cfg.custom_imports.imports = ['mmanchor', 'keeper']
@@ -46,28 +45,18 @@ def test_two_processes_learn_as_one_of_the_same_batch(
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
     cfg.custom_hooks.append(dict(type='KeepLosses'))
     cfg.dump('config.py')
-    path = os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])
-    common = dict(
-        os.environ, OMP_NUM_THREADS='1', PYTHONPATH=path, PYTHON=sys.executable
-    )
-    for name, command, size in (
-        ('two', ['dist_train.sh', 'config.py', '2'], 8),
-        ('one', ['train.py', 'config.py'], 16),
-    ):
-        start = [sys.executable] if name == 'one' else ['bash']
-        subprocess.run(
-            [
-                *start,
-                TOOLS / command[0],
-                *command[1:],
-                '--work-dir',
-                name,
-                '--cfg-options',
-                f'train_dataloader.batch_size={size}',
-            ],
-            check=True,
-            env=common,
+    for name, ranks, size in (('two', 2, 8), ('one', None, 16)):
+        status, printed = run_forked(
+            TRAIN,
+            'config.py',
+            '--work-dir',
+            name,
+            '--cfg-options',
+            f'train_dataloader.batch_size={size}',
+            output=tmp_path / f'{name}.log',
+            ranks=ranks,
         )
+        assert status == 0, printed
     one, *two = (
         torch.tensor(json.loads(Path(f'losses{name}').read_text()))
         for name in ('0of1', '0of2', '1of2')

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mmanchor import CONFIG_DIR
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +81,7 @@ print('trained', flush=True)
 """
 
 
+@pytest.mark.slow
 def test_import_training_and_resuming_need_no_posix(tmp_path):
     done = subprocess.run(
         [sys.executable, '-c', SCRIPT, str(tmp_path / 'work')],

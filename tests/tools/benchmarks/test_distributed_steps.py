@@ -11,6 +11,7 @@ TOOL = Path(__file__).parents[3] / 'tools/benchmark_ddp.py'
 FEW = dict(batch_size=4, rounds=2, warmup=0, size=16)
 
 
+@pytest.mark.slow
 def test_anchoring_sends_the_gradient_of_the_stem_and_nothing_else(
     plain_config, tmp_path, monkeypatch, capsys
 ):

@@ -6,6 +6,8 @@ import sys
 import tarfile
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[3] / 'tools/benchmarks/gpu_check.sh'
 
 
@@ -26,6 +28,7 @@ def run_script(folder, **environment):
     return done.returncode, parts
 
 
+@pytest.mark.slow
 def test_the_script_for_a_card_runs_with_toy_sizes(tmp_path):
     code, parts = run_script(tmp_path, TOY='1', PYTHON=sys.executable)
     with tarfile.open(tmp_path / 'results.tar.gz') as archive:
