@@ -46,7 +46,7 @@ test-browser: $(VENV)/dev
 test-upstream: BIN := $(UPSTREAM)/bin
 test-upstream: $(UPSTREAM)/dev
 	$(PYTEST) tests/test_host.py tests/models tests/engine tests/checkpoints \
-	    tests/export tests/integration tests/configs/test_configs.py
+	    tests/export/test_fold.py tests/integration tests/configs/test_configs.py
 
 # on a Slurm of its own: needs root, and Debian's slurm-wlm and munge, which
 # are installed where they are missing

@@ -8,6 +8,7 @@ run here is in one table, `NOT_RUN`.
 import os
 import re
 import runpy
+import shlex
 import subprocess
 from configparser import ConfigParser
 
@@ -121,8 +122,22 @@ def script_parses(command, patch, folder):
 
 
 def one_process_runs(command, patch, folder):
-    """The script runs, and what it would start is run once, here."""
-    run_tool(in_one_process(command, folder), patch, folder.parent / 'log')
+    """The script runs, and what it would start is run once, here.
+
+    Pages show how the same training is started in several ways.
+    """
+    started = in_one_process(command, folder)
+    done = folder / 'started.txt'
+    if started.text not in (done.read_text() if done.exists() else ''):
+        run_tool(started, patch, folder.parent / 'log')
+        with done.open('a') as file:
+            file.write(started.text + '\n')
+
+
+def study_lists_its_cells(command, patch, folder):
+    """The settings, seeds and options of the study make cells."""
+    listed = parse(f'{shlex.join(["python", *command.words[1:]])} --list')
+    assert 'to do' in run_tool(listed, patch, folder.parent / 'log')
 
 
 # how a command that is not run starts -> why, and what is checked instead
@@ -181,6 +196,10 @@ NOT_RUN = {
     r'python tools/study\.py .*--slurm': (
         'asks a Slurm for nodes: tests/studies does so',
         arguments_parse,
+    ),
+    r'python tools/study\.py (reference_size|mask_by|masking)': (
+        'trains a model, as tests/studies does for each study',
+        study_lists_its_cells,
     ),
 }
 
