@@ -107,6 +107,9 @@ clean:
 UV := $(shell command -v uv)
 # certificates of the system, as pip has them: proxies bring their own
 export UV_SYSTEM_CERTS := 1
+# where Python may not write bytecode, each process would compile thousands of
+# files when it imports the host
+export UV_COMPILE_BYTECODE := $(if $(PYTHONDONTWRITEBYTECODE),1)
 WITH_UV = { test -x $(@D)/bin/python || \
     uv venv --quiet --python $(PYTHON) $(@D); } && \
     uv pip install --quiet --python $(@D)/bin/python --require-hashes \

@@ -7,6 +7,7 @@ import torch
 from helpers.quicker_runs import (
     quicken_configs,
     quicken_datasets,
+    quicken_logs,
     quicken_workers,
 )
 from mmengine.logging import MessageHub
@@ -21,10 +22,8 @@ import mmanchor  # noqa: F401
 collect_ignore = ['conftest.py', 'helpers']
 quicken_configs()
 quicken_workers()
-
-
-def pytest_collection_finish():
-    quicken_datasets()
+quicken_datasets()
+quicken_logs()
 
 
 @pytest.fixture(autouse=True)

@@ -57,10 +57,11 @@ class Digits(BaseDataset):
             random_state=0,
         )
         grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+        labels = digits.target
         return [
             dict(
                 img=np.repeat(grey[i][..., None], 3, axis=-1),
-                gt_label=int(digits.target[i]),
+                gt_label=int(labels[i]),
             )
             for i in (train if self.split == 'train' else test)
         ]

@@ -1,18 +1,23 @@
 """A run on a few digits that takes a second: fixtures for conftest files."""
 
+import copy
+import functools
+
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmanchor import CONFIG_DIR
 
+read_once = functools.cache(Config.fromfile)
+
 
 def config_maker(folder):
     """What makes configs of short runs, which share a work dir."""
 
     def make(name='anchored-masked_', **options) -> Config:
-        cfg = Config.fromfile(
-            CONFIG_DIR / f'digits/resnet18-w16_{name}digits.py'
+        cfg = copy.deepcopy(
+            read_once(CONFIG_DIR / f'digits/resnet18-w16_{name}digits.py')
         )
         cfg.merge_from_dict(
             {
