@@ -1,6 +1,7 @@
 """Tables of backbone reports, for the terminal and in Markdown."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mmengine
@@ -15,35 +16,46 @@ from ..utils.provenance import commit
 from ..version import __version__
 from .backbone_check import BackboneReport
 
-COLUMNS = (
-    'backbone',
-    'config',
-    'layers widened',
-    'warm start',
-    'loss',
-    'masked',
-    'params',
-    'FLOPs',
-)
+# column -> its line in the legend of a page
+LEGEND = {
+    'backbone': 'the class of the backbone in MMPretrain.',
+    'config': 'the config that was checked.',
+    'layers widened': 'the layers that read the image. They get 2C input '
+    'channels instead of C. *Built for 2C channels*: no layer could be '
+    'widened, so the backbone was built with 2C input channels.',
+    'exact start': 'the relative difference between the logits of a plain '
+    'model and of the anchored model that loaded its weights. *Refused*: '
+    "plain weights don't fit a backbone that was built for 2C channels.",
+    'loss': 'the loss of a training step without masked references, with '
+    "the config's own optimizer, loss and batch augmentation. The learning "
+    'rate is scaled down to a batch of two images.',
+    'masked': 'the same with masked references.',
+    'params': 'the parameters that anchoring adds, in % of the plain '
+    "model's; – where they were not counted.",
+    'FLOPs': 'the same of the operations of a forward pass.',
+}
+COLUMNS = tuple(LEGEND)
 
 
-# title and first paragraph of a page
+# title of a page, and the legend lines that differ from `LEGEND`
 HOST_INTRO = (
     'What anchoring does to a backbone',
-    'Distilled heads, which MMPretrain does not train, have '
-    '`distillation=False`.',
+    {
+        'config': 'its config in MMPretrain. Distilled heads, which '
+        'MMPretrain does not train, have `distillation=False`.',
+    },
 )
 
 
 def summarise(reports: Sequence[BackboneReport]) -> str:
-    """Count the backbones that work, and give the worst warm-start error."""
+    """Count the backbones that work, with the worst error of a start."""
     works = [r for r in reports if r.failure is None]
     errors = [
         r.warm_start_error for r in works if r.warm_start_error is not None
     ]
     text = (
         f'{len(works)} of {len(reports)} train, {len(errors)} of '
-        f'{len(reports)} warm-start exactly'
+        f'{len(reports)} start exactly'
     )
     if errors:
         text += (
@@ -79,35 +91,29 @@ def write_markdown(
     command: str,
     path: str,
     title: str = HOST_INTRO[0],
-    about: str = HOST_INTRO[1],
+    legend: Mapping[str, str] = HOST_INTRO[1],
 ) -> None:
-    """Write the table, its legend and the command that makes it.
+    """Write the summary, a legend, the table, failures and provenance.
 
     Args:
-        reports (Sequence[BackboneReport]): A row each; those of failures are
-            listed below.
-        command (str): That makes the page.
-        path (str): Of the page.
+        reports (Sequence[BackboneReport]): One row each; those of failures
+            are listed below the table.
+        command (str): The command that makes the page.
+        path (str): The path of the page.
         title (str): Its title. Defaults to that of the host's backbones.
-        about (str): What there is to know about the configs.
+        legend (Mapping[str, str]): Column -> its line in the legend, for
+            columns whose line is not that of ``LEGEND``. Defaults to those
+            of the host's backbones.
     """
     lines = [
         f'# {title}',
         '',
-        f'Printed by `{command}`, seed 0, mmanchor {_version()}, with '
-        f'MMPretrain {mmpretrain.__version__}, MMEngine '
-        f'{mmengine.__version__} and PyTorch '
-        f'{torch.__version__.partition("+")[0]}.',
+        summarise(reports),
         '',
-        '*Warm start* is the relative difference between the logits of a '
-        'plain model and of the anchored model that loaded its weights. '
-        '*Loss* and '
-        '*masked* are the losses of a training step without and with masked '
-        "references, with the config's own optimizer (its learning rate "
-        f'scaled down to two images), loss and batch augmentation. {about} '
-        '*Params* and *FLOPs* (of a forward pass) are what anchoring adds.',
-        '',
-        f'{summarise(reports)}',
+        *(
+            f'- *{column[:1].upper()}{column[1:]}*: {text}'
+            for column, text in {**LEGEND, **legend}.items()
+        ),
         '',
         f'| {" | ".join(COLUMNS)} |',
         f'|{"---|" * len(COLUMNS)}',
@@ -118,13 +124,33 @@ def write_markdown(
         if report.failure is None
     ]
     lines += [
-        f'\nFailed: {report.config}, to {report.failure}'
+        text
         for report in reports
         if report.failure is not None
+        for text in ('', f'Failed: {report.config}, to {report.failure}')
     ]
+    lines += [
+        '',
+        f'Printed by `{command}`, seed 0, mmanchor {_version()}, with '
+        f'MMPretrain {mmpretrain.__version__}, MMEngine '
+        f'{mmengine.__version__} and PyTorch '
+        f'{torch.__version__.partition("+")[0]}.',
+    ]
+    lines = [line if line.startswith('|') else _wrap(line) for line in lines]
     with whole_files(Path(path).parent) as partial:
         file = partial / Path(path).name
         file.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+
+
+def _wrap(text: str) -> str:
+    """Break a line of prose into lines of at most 160 columns."""
+    return textwrap.fill(
+        text,
+        160,
+        subsequent_indent='  ' if text.startswith('- ') else '',
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _version() -> str:

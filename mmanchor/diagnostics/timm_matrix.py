@@ -97,18 +97,22 @@ def check_timm_family(family: str) -> BackboneReport:
     return report
 
 
-def introduction() -> tuple[str, str]:
-    """Return the title and the legend of the page with the table."""
+def introduction() -> tuple[str, dict[str, str]]:
+    """Return the page's title, and its legend for a table of families."""
     import timm
 
     return (
         'What anchoring does to the families of timm',
-        f'Each is a small model of its family in timm {timm.__version__}, in '
-        "MMPretrain's `TIMMBackbone`, without weights and with the arguments "
-        'given: most make it smaller or fit it to small images. '
-        '`features_only` gives maps of features, which heads of MMPretrain '
-        'need, where a model gives tokens, or channels last, or pools by '
-        'itself.',
+        {
+            'backbone': 'the family, by the name of its module in timm '
+            f'{timm.__version__}.',
+            'config': "a small model of the family, in MMPretrain's "
+            '`TIMMBackbone`, without weights, and the arguments that it was '
+            'built with. Most of them make it smaller or fit it to small '
+            'images. `features_only` makes it return the maps of features '
+            "that MMPretrain's heads need. It stands where a model returns "
+            'tokens or maps with channels last, or pools by itself.',
+        },
     )
 
 

@@ -174,7 +174,7 @@ def test_pixmix_without_its_pictures_says_so(with_data, monkeypatch, tmp_path):
 
 def test_label_noise_as_the_page_shows_it(with_data, tmp_path):
     page = (ROOT / 'docs/recipes.md').read_text()
-    code = re.findall(r'^```py\n(.*?)^```', page, re.M | re.S)[0]
+    code = re.findall(r'^```py\n(.*?)^```', page, re.M | re.S)[1]
     path = tmp_path / 'noisy.py'
     path.write_text(code.replace('configs/', f'{CONFIG_DIR}/'))
     cfg = Config.fromfile(path)

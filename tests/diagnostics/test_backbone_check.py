@@ -322,7 +322,7 @@ def test_tables(plain_config, tmp_path):
     works = check_backbone(plain_config(), size=16)
     fails = check_backbone('gone.py')
     text = summarise([works, fails])
-    assert text.startswith('1 of 2 train, 1 of 2 warm-start exactly (worst')
+    assert text.startswith('1 of 2 train, 1 of 2 start exactly (worst')
     assert terminal_table([works, fails]).row_count == 1
     path = tmp_path / 'table.md'
     write_markdown([works, fails], 'the command', str(path))

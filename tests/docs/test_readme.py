@@ -133,11 +133,11 @@ def test_the_matrix_is_summed_up_as_it_was_printed():
         r'^58 of 58 train.*$', PAGES['backbone-matrix.md'], re.M
     )
     assert line.split('(')[0].strip() in README
-    assert line in PAGES['reproducing.md']
+    assert line in PAGES['my-backbone.md']
     assert PAGES['backbone-matrix.md'].count('_in1k') >= 56  # rows
     timm = PAGES['timm-matrix.md']
     (line,) = re.findall(r'^97 of 98 train.*$', timm, re.M)
-    assert line in PAGES['reproducing.md']
+    assert line in PAGES['my-backbone.md']
     assert len(re.findall(r'^\| \w+ \| ', timm, re.M)) == 1 + 97
 
 

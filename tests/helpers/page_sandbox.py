@@ -40,12 +40,6 @@ THERE = {
         'work_dirs/masked/epoch_6.pth': FOLDERS.format('_anchored-masked'),
     },
     'quick-start.md': {'standard.pth': 'standard_config.py'},
-    'safety-suite.md': {
-        **MASKED_DIGITS,
-        'work_dirs/standard/epoch_6.pth': FOLDERS.format(''),
-        'work_dirs/masked/epoch_6.pth': FOLDERS.format('_anchored-masked'),
-        'work_dirs/fine-tuned/epoch_6.pth': FOLDERS.format('_anchored-masked'),
-    },
 }
 CIFAR10 = (
     'airplane',
