@@ -51,6 +51,18 @@ class FeaturePlace:
         self.channels = channels
         self.referred: ReferredImages | None = None
 
+    def is_after(self, stage: str) -> bool:
+        """Whether features of a stage do not depend on references.
+
+        Args:
+            stage (str): See ``extract_feat`` of ``ImageClassifier``.
+        """
+        if self.owner == 'backbone':
+            return False
+        if self.layers == [PROJECTION]:  # of the output that the head reads
+            return stage == 'backbone' != self.source
+        return stage != 'pre_logits'
+
     def settings(self) -> dict:
         """Arguments of :func:`rebuild_place`."""
         if self.layers != [PROJECTION]:

@@ -224,8 +224,11 @@ def mean_features(model, images: torch.Tensor, stage: str, which: slice):
     total, of_groups = [], []
 
     def add(rows, k):
+        # rows are images if features are anchored, except in a JIT trace
+        images_once = rows.size(1) == model.image_channels
+
         def sum_up(x):
-            if model.place is not None and len(x) == len(rows):
+            if images_once and len(x) == len(rows):
                 return k * x  # features before the place have no references
             return fold(x, k).sum(0)
 
