@@ -224,8 +224,10 @@ def mean_features(model, images: torch.Tensor, stage: str, which: slice):
     total, of_groups = [], []
 
     def add(rows, k):
-        # rows are images if features are anchored, except in a JIT trace
-        images_once = rows.size(1) == model.image_channels
+        # where features are anchored; but a JIT trace anchors images
+        images_once = (
+            model.place is not None and rows.size(1) == model.image_channels
+        )
 
         def sum_up(x):
             if images_once and len(x) == len(rows):
