@@ -746,11 +746,70 @@ def test_a_checkpoint_that_anchors_elsewhere_is_refused(saved, loaded, bank):
         ('layer3.0.conv1', 'bypasses it: it is inside a residual branch'),
         ('layer3.0.downsample', 'bypasses it'),
         ('layer5', 'Places are: conv1, bn1, relu, layer1, layer1.0'),
+        ('heads', "no module 'heads'. Did you mean 'head'"),
     ],
 )
 def test_other_places_are_refused_with_those_that_can(at, reason):
     with pytest.raises(ValueError, match=reason):
         build('convolution', anchor_at=at)
+
+
+def build_timm(anchor_at, name='resnet10t', width=512, **backbone):
+    backbone = dict(type='TIMMBackbone', model_name=name, **backbone)
+    return MODELS.build(
+        dict(
+            type='AnchoredImageClassifier',
+            backbone=backbone,
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(type='LinearClsHead', num_classes=7, in_channels=width),
+            anchor_at=anchor_at,
+        )
+    ).eval()
+
+
+VIT_OF_TIMM = dict(
+    name='test_vit', width=64, img_size=32, features_only=True,
+    out_indices=(-1,),
+)  # yapf: disable
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    'at,network',
+    [
+        ('timm_model.layer3', {}),
+        ('timm_model.layer3', dict(features_only=True, out_indices=(-1,))),
+        ('head', {}),
+        ('head', VIT_OF_TIMM),
+    ],
+)
+def test_networks_of_timm_anchor_features(at, network):
+    model = build_timm(at, **network)
+    for layer in model.widened_layers:
+        nn.init.normal_(model.get_submodule(layer).weight, 0, 0.2)
+    model.reference_bank.fill(torch.randn(3, 3, 32, 32))
+    images = torch.randn(2, 3, 32, 32)
+    expected = one_by_one(model, images)
+    assert expected.std(0).max() > 1e-3
+    torch.testing.assert_close(
+        model.reference_logits(images), expected, **CLOSE
+    )
+
+
+@pytest.mark.parametrize(
+    'at,network,words',
+    [
+        ('layer3', {}, "no module 'layer3'. Did you mean 'timm_model.layer3'"),
+        (
+            'timm_model.model.blocks.0',
+            VIT_OF_TIMM,
+            "another number of rows.*Places are: .*; `anchor_at='head'` anch",
+        ),
+    ],
+)
+def test_what_is_no_place_in_networks_of_timm(at, network, words):
+    with pytest.raises(ValueError, match=words):
+        build_timm(at, **network)
 
 
 def test_a_backbone_that_returns_earlier_features_is_refused():
