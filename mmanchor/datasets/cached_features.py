@@ -1,6 +1,8 @@
 """Features of images, computed once and cached in a file."""
 
+import hashlib
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -96,6 +98,37 @@ def write_features(path: str | Path, made_from: dict, **arrays) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def image_files_sha256(dataset) -> str | None:
+    """Hash the paths, sizes and times of the image files of a data set.
+
+    It changes if a file is replaced by another of the same name. No file is
+    opened, so that 50,000 files take about a second.
+
+    Args:
+        dataset (Dataset): A data set of MMEngine, or another.
+
+    Returns:
+        str | None: None if its samples name no files.
+
+    Example:
+        >>> image_files_sha256([1, 2]) is None
+        True
+    """
+    info_of = getattr(dataset, 'get_data_info', None)
+    if info_of is None or not len(dataset) or 'img_path' not in info_of(0):
+        return None
+    digest = hashlib.sha256()
+    for index in range(len(dataset)):
+        path = info_of(index).get('img_path')
+        try:
+            stat = os.stat(path)
+            of_file = (path, stat.st_size, stat.st_mtime_ns)
+        except (OSError, TypeError, ValueError):  # in a store of a cluster
+            of_file = (path,)
+        digest.update(repr(of_file).encode())
+    return digest.hexdigest()
 
 
 def compute_features(

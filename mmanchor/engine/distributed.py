@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import torch.distributed as dist
@@ -10,6 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.registry import MODEL_WRAPPERS
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..utils.config import type_name
@@ -36,6 +37,15 @@ SHARDING_STRATEGIES = (
     'DeepSpeedStrategy',
     'ColossalAIStrategy',
 )
+# wrappers of PyTorch, DeepSpeed and ColossalAI, from which MMEngine's inherit
+SHARDING_WRAPPERS = (
+    'FullyShardedDataParallel',
+    'MMFullyShardedDataParallel',
+    'FSDPModule',
+    'DeepSpeedEngine',
+    'MMDeepSpeedEngineWrapper',
+    'CollosalAIModelWrapper',  # spelt so in MMEngine
+)
 PORTS = range(20000, 30000)  # Operating systems assign higher ports.
 
 
@@ -51,7 +61,8 @@ def init_distributed(cfg: Config) -> None:
         cfg (Config): The config of a run, which is changed in place.
 
     Raises:
-        ValueError: The process was not started by the config's launcher.
+        ValueError: The process was not started by the config's launcher, or
+            ``model_wrapper_cfg`` splits weights, as FSDP does.
 
     Example:
         >>> cfg = Config(dict(launcher='none'))
@@ -62,6 +73,7 @@ def init_distributed(cfg: Config) -> None:
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none':
         return
+    _check_wrapper(cfg)
     on_cpu = get_device() == 'cpu'
     if not is_distributed():
         _check_environment(launcher)
@@ -74,24 +86,47 @@ def init_distributed(cfg: Config) -> None:
         _set_wrapper(cfg)
 
 
-def check_strategy(runner) -> None:
+def check_whole_weights(runner) -> None:
     """Raise if a runner splits the weights of a model between processes.
 
     Args:
         runner (Runner | FlexibleRunner): The latter has a ``strategy``.
 
     Raises:
-        ValueError: Its strategy shards a model, as those of FSDP, DeepSpeed
-            and ColossalAI do. A reference bank is filled, references are
-            folded and checkpoints are read with whole weights.
+        ValueError: Its strategy, or the wrapper of its model, shards a model,
+            as those of FSDP, DeepSpeed and ColossalAI do. A reference bank is
+            filled, references are folded and checkpoints are read with whole
+            weights.
     """
-    for kind in type(getattr(runner, 'strategy', None)).__mro__:
-        if kind.__name__ in SHARDING_STRATEGIES:
+    strategy = type(getattr(runner, 'strategy', None))
+    _refuse_sharding(
+        strategy, SHARDING_STRATEGIES, '`runner_type` and `strategy`'
+    )
+    model = getattr(runner, 'model', None)
+    if isinstance(model, nn.Module):
+        for kind in {type(module) for module in model.modules()}:
+            _refuse_sharding(kind, SHARDING_WRAPPERS, '`model_wrapper_cfg`')
+
+
+def _check_wrapper(cfg: Config) -> None:
+    wrapper = cfg.get('model_wrapper_cfg') or {}
+    if 'type' not in wrapper:
+        return
+    kind = wrapper['type']
+    if isinstance(kind, str):
+        # FSDP and DeepSpeed may not be there to be looked up
+        kind = MODEL_WRAPPERS.get(kind) or type(type_name(wrapper), (), {})
+    _refuse_sharding(kind, SHARDING_WRAPPERS, '`model_wrapper_cfg`')
+
+
+def _refuse_sharding(kind: type, known: Sequence[str], settings: str) -> None:
+    for one in kind.__mro__:
+        if one.__name__ in known:
             raise ValueError(
-                'Expected a strategy that keeps whole weights in each '
-                f'process, but got {kind.__name__}, which splits them, so '
-                'that no reference bank can be filled. Remove `runner_type` '
-                'and `strategy`, which leaves MMDistributedDataParallel.'
+                'Expected whole weights in each process, but got '
+                f'{one.__name__}, which splits them, so that no reference '
+                f'bank can be filled. Remove {settings}, which leaves '
+                'MMDistributedDataParallel.'
             )
 
 

@@ -33,7 +33,7 @@ from ..utils.config import read_config, type_name
 from ..utils.files import check_folder, check_out, user_path, whole_files
 from ..utils.locks import NoLocks, only_run
 from .cli import add_cfg_options
-from .distributed import check_strategy, init_distributed
+from .distributed import check_whole_weights, init_distributed
 from .hooks.k_reference_hook import KReferenceHook
 from .reference_flags import add_reference_flags, set_references
 from .reference_source import anchored_model
@@ -320,7 +320,7 @@ def build_runner(cfg: Config) -> Runner:
         runner = RUNNERS.build(cfg)
     else:
         runner = Runner.from_cfg(cfg)
-    check_strategy(runner)
+    check_whole_weights(runner)
     runner.register_hook(PlainModelHook())
     return runner
 

@@ -43,11 +43,15 @@ class PredictionSets:
     free_classes: int
     num_images: int
 
-    def of(self, probabilities: torch.Tensor) -> torch.Tensor:
+    def of(
+        self, probabilities: torch.Tensor, check: bool = True
+    ) -> torch.Tensor:
         """Return the set of each image, which contains one class or more.
 
         Args:
             probabilities (torch.Tensor): The predicted probabilities.
+            check (bool): See :func:`~mmanchor.functional.conformal_scores`.
+                Defaults to True.
 
         Shape:
             - probabilities: (N, num_classes)
@@ -57,7 +61,7 @@ class PredictionSets:
             ValueError: They are not probabilities.
         """
         scores = conformal_scores(
-            probabilities, self.penalty, self.free_classes
+            probabilities, self.penalty, self.free_classes, check
         )
         return scores <= self.threshold
 

@@ -6,7 +6,10 @@ import torch
 
 
 def conformal_scores(
-    probabilities: torch.Tensor, penalty: float = 0.0, free_classes: int = 2
+    probabilities: torch.Tensor,
+    penalty: float = 0.0,
+    free_classes: int = 2,
+    check: bool = True,
 ) -> torch.Tensor:
     """Score classes: the less likely a class is, the higher its score.
 
@@ -28,6 +31,8 @@ def conformal_scores(
             APS.
         free_classes (int): Ranks without a penalty, the paper's k_reg.
             Defaults to 2.
+        check (bool): Whether to check that they are probabilities, which
+            waits for a GPU. Defaults to True.
 
     Shape:
         - probabilities, output: (N, num_classes); the output is double
@@ -53,7 +58,8 @@ def conformal_scores(
                 f'Expected `{name}` to be 0 or above, but got {value}. Change '
                 'it.'
             )
-    _check_probabilities(probabilities)
+    if check:
+        _check_probabilities(probabilities)
     ordered, order = probabilities.double().sort(
         dim=1, descending=True, stable=True
     )

@@ -10,8 +10,10 @@ graphs; images are anchored in arXiv 2406.00529.
 """
 
 import difflib
+import math
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
@@ -21,6 +23,7 @@ from torch import nn
 from .folding import own_forward, replaced_forward
 
 _TOLERANCE = 1e-3  # relative; batches of other sizes round differently
+_MAX_LISTED = 40  # places that an error names
 
 
 class Place(NamedTuple):
@@ -88,7 +91,7 @@ def find_place(
     if readers:
         axis = 1 if isinstance(modules[readers[0]], nn.Conv2d) else -1
     else:
-        axis = _channel_axis(features)
+        axis = _channel_axis(features, images)
     return Place(axis, features.size(axis), record.trunk, readers)
 
 
@@ -97,33 +100,122 @@ def places_of(
 ) -> list[str]:
     """List the names of all places that :func:`find_place` accepts.
 
-    Modules inside of blocks are omitted: two levels of names suffice for
-    stages, layers and blocks.
+    These are the stages and blocks of a network: modules with a name of one
+    or two parts, and those in a list or sequence of modules at any depth.
+    Other modules inside of blocks are omitted.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
         >>> places_of(net, net, torch.zeros(1, 3, 9, 9))
         ['0', '1']
     """
-    return [
-        name
-        for name, module in network.named_modules()
-        if name
-        and name.count('.') < 2
-        and not isinstance(module, (nn.ModuleList, nn.ModuleDict))
-        and _is_place(network, name, run, images)
-    ]
+    found, bypassed = [], ()
+    modules = dict(network.named_modules())
+    for name, module in modules.items():
+        above = name.rpartition('.')[0]
+        if (
+            not name
+            or name.startswith(bypassed)
+            or not _has_forward(module)
+            or name.count('.') > 1
+            and not isinstance(modules[above], (nn.ModuleList, nn.Sequential))
+        ):
+            continue
+        try:
+            find_place(network, name, run, images)
+        except _Bypassed:  # so is all that is inside
+            bypassed += (f'{name}.',)
+        except ValueError:
+            pass
+        else:
+            found.append(name)
+    return found
 
 
 def near_names(name: str, names: list[str]) -> str:
     """Ask whether the most similar names were meant, or return ''.
 
+    The first parts of a name may be missing, or be others.
+
     Example:
         >>> near_names('layer33', ['layer3', 'layers'])
         " Did you mean 'layer3' or 'layers'?"
+        >>> near_names('layer3', ['image', 'timm_model.layer3'])
+        " Did you mean 'timm_model.layer3'?"
     """
-    near = difflib.get_close_matches(name, names, n=2)
+
+    def likeness(other: str) -> float:
+        return max(
+            difflib.SequenceMatcher(None, one, two).ratio()
+            for one in _ends(name)
+            for two in _ends(other)
+        )
+
+    ranked = sorted(names, key=likeness, reverse=True)
+    near = [one for one in ranked[:2] if likeness(one) > 0.6]
+    # a name that differs by its first parts alone needs no second guess
+    near = near[: 1 if near and likeness(near[0]) == 1 else 2]
     return f' Did you mean {" or ".join(map(repr, near))}?' if near else ''
+
+
+def _ends(name: str) -> list[str]:
+    """A name without its first parts, unless only numbers are left."""
+    parts = name.split('.')
+    ends = ['.'.join(parts[start:]) for start in range(len(parts))]
+    return [name, *(end for end in ends[1:] if not end[0].isdigit())]
+
+
+def list_names(names: Sequence[str]) -> str:
+    """List names of modules for an error, with ranges of numbered ones.
+
+    Example:
+        >>> list_names(['conv1', 'layers.0', 'layers.1', 'layers.2'])
+        'conv1, layers.0 to layers.2'
+    """
+    runs: list[list[str]] = []
+    for name in names:
+        start, number = _numbered(name)
+        last, before = _numbered(runs[-1][-1]) if runs else ('', None)
+        if (
+            number is not None
+            and before is not None
+            and (start, number) == (last, before + 1)
+        ):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    while len(runs) > _MAX_LISTED:  # the deepest are left out first
+        depths = [run[0].count('.') for run in runs]
+        if min(depths) == max(depths):
+            runs = runs[:_MAX_LISTED]
+        else:
+            runs = [r for r, depth in zip(runs, depths) if depth < max(depths)]
+    listed = [
+        f'{run[0]} to {run[-1]}' if len(run) > 2 else ', '.join(run)
+        for run in runs
+    ]
+    left_out = len(names) - sum(map(len, runs))
+    if left_out:
+        listed.append(f'and {left_out} more')
+    return ', '.join(listed)
+
+
+def _numbered(name: str) -> tuple[str, int | None]:
+    """Split a name such as ``layers.3`` or ``layer3`` before its number."""
+    match = re.fullmatch(r'(.*?)(\d+)', name)
+    return (match[1], int(match[2])) if match else (name, None)
+
+
+def _has_forward(module: nn.Module) -> bool:
+    """Whether a module can run; lists and dicts of modules can not.
+
+    timm's feature extractors are dicts of modules that can.
+    """
+    return type(module).forward is not nn.Module.forward
+
+
+class _Bypassed(ValueError):
+    """Features also take another way than through a module."""
 
 
 class _Record:
@@ -183,7 +275,7 @@ def _check_cut(record, run, images, expected) -> None:
     with replaced_forward(record.giving(record.kept.clone())):
         given = list(tensors_of(run(nothing)))
     if not _same(given, expected):
-        raise ValueError(
+        raise _Bypassed(
             'something bypasses it: it is inside a residual branch, or the '
             'backbone also returns earlier features (`out_indices`)'
         )
@@ -242,14 +334,6 @@ def _readers(record, run, images, expected) -> list[str]:
     return [names[layer] for layer in layers] if _same(found, expected) else []
 
 
-def _is_place(network, name, run, images) -> bool:
-    try:
-        find_place(network, name, run, images)
-    except ValueError:
-        return False
-    return True
-
-
 def beside(network: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
     """List the largest modules with a forward that don't contain a module.
 
@@ -266,9 +350,7 @@ def beside(network: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
             full = prefix + child_name
             if full == name:
                 continue
-            if full in around or isinstance(
-                child, (nn.ModuleList, nn.ModuleDict)
-            ):
+            if full in around or not _has_forward(child):
                 yield from walk(child, f'{full}.')
             else:
                 yield full, child
@@ -316,12 +398,18 @@ def map_tensors(function, *trees):
     return function(*trees) if isinstance(first, torch.Tensor) else first
 
 
-def _channel_axis(features: torch.Tensor) -> int:
-    """Guess the axis: 1 of (B, C, H, W), -1 of (B, H, W, C) and others."""
-    if features.dim() == 4:
-        first, height, width = features.shape[1:]
-        return -1 if first == height != width else 1
-    return -1
+def _channel_axis(features: torch.Tensor, images: torch.Tensor) -> int:
+    """Guess the axis: 1 of (B, C, H, W), -1 of (B, H, W, C) and others.
+
+    Height and width of a map have about the ratio of those of the image.
+    """
+    if features.dim() != 4:
+        return -1
+    first, second, third = features.shape[1:]
+    expected = math.log(images.size(2) / images.size(3))
+    if_last = abs(math.log(first / second) - expected)
+    if_first = abs(math.log(second / third) - expected)
+    return -1 if if_last < if_first else 1
 
 
 def _same(found, expected) -> bool:

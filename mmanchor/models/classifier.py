@@ -19,6 +19,7 @@ from ..functional import (
     fold,
     stem_distance,
 )
+from ..functional.place import map_tensors
 from ..functional.uncertainty import AVERAGE
 from ..utils.pytorch import copy_to_device
 from .data_preprocessor import AnchoringDataPreprocessor
@@ -337,8 +338,20 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         try:
             return super().train_step(*args, **kwargs)
         finally:
-            if self.place is not None:
-                self.place.referred = None
+            self._forget_references()
+
+    def train(self, mode: bool = True):
+        """Set the mode, and forget references of a training step.
+
+        DDP's wrapper has a ``train_step`` of its own, which does not call
+        that of the model.
+        """
+        self._forget_references()
+        return super().train(mode)
+
+    def _forget_references(self) -> None:
+        if self.place is not None:
+            self.place.referred = None
 
     def forward(
         self,
@@ -371,6 +384,8 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             rows = [rows.cpu() for rows, _ in answers if rows is not None]
             order = torch.cat(rows).argsort()
             return torch.cat(averages)[copy_to_device(order, inputs.device)]
+        if mode == 'tensor' and self.with_head:
+            return self.head(self._input_of_head(inputs))
         return super().forward(inputs, data_samples, mode)
 
     def extract_feat(self, inputs: torch.Tensor, stage: str = 'neck'):
@@ -385,12 +400,10 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             stage (str): See ``ImageClassifier``. Defaults to ``'neck'``.
         """
         self._track_outside_loss()
-        if self._is_anchored(inputs) or (
-            # a stage before features are anchored
-            self.place is not None
-            and self.place.owner == 'head'
-            and stage != 'pre_logits'
-        ):
+        anchored = self._is_anchored(inputs)
+        if anchored and self._in_loss:
+            return self._input_of_head(inputs)
+        if anchored or self._is_before_place(stage):
             return self.features_of_rows(inputs, stage)
         chosen = self._one_reference_each(inputs)
         if chosen is None:
@@ -410,16 +423,45 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
     def features_of_rows(self, rows, stage: str = 'neck'):
         """Extract the host's features of the rows of one forward pass.
 
+        There is one row for each image. References that pass the network
+        with the images, to be subtracted later, are left out.
+
         Args:
             rows (torch.Tensor | ReferredImages): The input of the pass, which
                 may be anchored images.
             stage (str): See ``ImageClassifier``. Defaults to ``'neck'``.
         """
         rows = self._referred(rows)
+        if not isinstance(rows, ReferredImages):
+            return ImageClassifier.extract_feat(self, rows, stage)
+        if self._is_before_place(stage):
+            return ImageClassifier.extract_feat(self, rows.images, stage)
+        passed = rows.rows()
+        with self._referring(rows):
+            features = ImageClassifier.extract_feat(self, passed, stage)
+
+        def of_images(values):
+            # a head may anchor in its last layer, which follows all stages
+            if len(values) == len(passed):
+                return values[: len(rows.images)]
+            return values
+
+        return map_tensors(of_images, features)
+
+    def _input_of_head(self, rows):
+        """Extract what the head reads.
+
+        If the head anchors features, it also reads those of references.
+        """
+        rows = self._referred(rows)
         with self._referring(rows):
             if isinstance(rows, ReferredImages):
                 rows = rows.rows()
-            return ImageClassifier.extract_feat(self, rows, stage)
+            return ImageClassifier.extract_feat(self, rows)
+
+    def _is_before_place(self, stage: str) -> bool:
+        """Whether features of a stage are not anchored yet."""
+        return self.place is not None and self.place.is_after(stage)
 
     def _referred(self, inputs) -> Any:
         """Split anchored images if the model anchors features."""
@@ -505,7 +547,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
         """
         rows = self._referred(rows)
         with self._referring(rows):
-            return fold(self.head.logits(self.features_of_rows(rows)), k)
+            return fold(self.head.logits(self._input_of_head(rows)), k)
 
     def run_host(self, images: torch.Tensor):
         """Run all parts that may read the place where features are anchored.

@@ -191,7 +191,9 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         for sample, masked in zip(samples, mask.rows):
             sample.set_field(masked, 'reference_masked', dtype=bool)
         if samples and mask.any and not mask.all:
-            # its indices are on the device before the forward pass is queued
+            # The head needs them, whatever `_combine` does. They are copied
+            # before the forward pass is queued.
+            mask.indices(images.device)
             carry_mask(samples, mask)
         return self._combine(images, references, partners, mask, draws)
 
@@ -399,7 +401,9 @@ class AnchoringDataPreprocessor(ReferenceDrawingDataPreprocessor):
                 augmented = augmented.index_select(0, partners)
         rows = None
         if mask.any:
-            rows = copy_to_device(torch.tensor(mask.rows), images.device)
+            rows = images.new_full((len(images),), mask.all, dtype=torch.bool)
+            if not mask.all:
+                rows.index_fill_(0, mask.indices(images.device)[0], True)
         return ReferredImages(images, references, rows, augmented)
 
     def _augment(self, references, mask, draws):

@@ -17,7 +17,12 @@ from ..functional import (
     widen_layer,
 )
 from ..functional.folding import replaced_forward
-from ..functional.place import near_names, tensor_at, with_tensor_at
+from ..functional.place import (
+    list_names,
+    near_names,
+    tensor_at,
+    with_tensor_at,
+)
 from ..functional.stem import sizes_to_try
 
 PROJECTION = 'anchor_projection'
@@ -50,6 +55,18 @@ class FeaturePlace:
         self.axis = axis
         self.channels = channels
         self.referred: ReferredImages | None = None
+
+    def is_after(self, stage: str) -> bool:
+        """Whether features of a stage do not depend on references.
+
+        Args:
+            stage (str): See ``extract_feat`` of ``ImageClassifier``.
+        """
+        if self.owner == 'backbone':
+            return False
+        if self.layers == [PROJECTION]:  # of the output that the head reads
+            return stage == 'backbone' != self.source
+        return stage != 'pre_logits'
 
     def settings(self) -> dict:
         """Arguments of :func:`rebuild_place`."""
@@ -231,8 +248,10 @@ def _place_in_backbone(model, anchor_at, channels, keep_weights):
         raise ValueError(
             "Expected `anchor_at` to be 'image', 'head' or a place in "
             f'{type(backbone).__name__} that all of the features pass, but '
-            f'{anchor_at!r} is none: {error}.{near_names(name, known)} '
-            f'Places are: {", ".join(known) or "none"}.'
+            f'{anchor_at!r} is none: {error}.'
+            f'{near_names(name, ["image", "head", *known])} '
+            f'Places are: {list_names(known) or "none"}; '
+            "`anchor_at='head'` anchors what the head reads."
         ) from error
     layers = _widen(
         backbone, backbone.get_submodule(name), found, 0, keep_weights

@@ -11,7 +11,6 @@ import io
 import itertools
 import json
 import os
-import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from mmpretrain.registry import (
 )
 from rich.console import Console
 from rich.markup import escape
+from torch.utils.benchmark import timer
 from torch.utils.data import DataLoader
 
 from ..engine import launch
@@ -299,7 +299,7 @@ class StudyRunner:
             record is None or record['depends'] != cell.depends
         ):
             self.store.write(cell, STARTED)
-        begin = time.time()
+        begin = timer()
         checkpoints = []
         for i, training in enumerate(cell.trainings):
             checkpoint = self._train(
@@ -317,7 +317,7 @@ class StudyRunner:
             checkpoints.append(checkpoint)
         if self.train_only:  # writes no record, so the suite may still change
             return True
-        trained = time.time()
+        trained = timer()
         measure = (
             measure_by_suite
             if cell.study.landscape is None
@@ -342,7 +342,7 @@ class StudyRunner:
                 one.seconds(self.work_dir) for one in cell.trainings
             ),
             training=round(trained - begin, 1),
-            measuring=round(time.time() - trained, 1),
+            measuring=round(timer() - trained, 1),
         )
         self._training_share = times['training'] / max(
             times['training'] + times['measuring'], 1e-9
@@ -480,7 +480,8 @@ class _TrainingMonitor(Hook):
 class _EpochTimer(Hook):
     """Adds up the seconds of epochs, over all processes that trained them.
 
-    An epoch that was interrupted and repeated counts once.
+    The clock waits for a GPU, which may be behind by several steps. An epoch
+    that was interrupted and repeated counts once.
     """
 
     def __init__(self, folder: Path):
@@ -499,11 +500,11 @@ class _EpochTimer(Hook):
         )
 
     def before_train_epoch(self, runner) -> None:
-        self.epoch, self.begin = str(runner.iter), time.time()
+        self.epoch, self.begin = str(runner.iter), timer()
 
     def after_train_epoch(self, runner) -> None:
         if runner.rank == 0:
-            passed = time.time() - self.begin
+            passed = timer() - self.begin
             write_json({**self._by_epoch(), self.epoch: passed}, self.path)
 
 

@@ -19,14 +19,22 @@ from ..evaluation.metrics.per_image import (
     check_images,
     mark_nonfinite,
 )
-from ..evaluation.metrics.predicted_batch import PredictedBatch
-from ..functional import average_references, reference_spread
+from ..evaluation.metrics.predicted_batch import (
+    KeptClasses,
+    PredictedBatch,
+    class_labels,
+)
+from ..functional import (
+    VectorScaling,
+    average_references,
+    reference_spread,
+)
 from ..models import AnchoredImageClassifier
 from ..registry import UNCERTAINTIES, find_registered
 from ..utils.pytorch import copy_to_device
 from .candidates import LoadedModel
 from .ensembles import DeepEnsemble
-from .held_out import HeldOutFit, scaled
+from .held_out import HeldOutFit, Scaling, scaled
 from .images import ImageBatches
 from .model_scores import FeatureScores, ModelFields, find_suite_score
 from .results import HIGH, LOW
@@ -213,7 +221,8 @@ def measure(
     """Measure a model in one pass over a test set.
 
     The metrics equal those that a runner computes with the registered classes.
-    What they need of each image stays on the device until the end.
+    What they need of each image stays on the device until the end. Labels are
+    checked on the CPU, so that no metric waits for a GPU in each batch.
 
     Args:
         loaded (LoadedModel): The model.
@@ -254,6 +263,9 @@ def measure(
             '`held_out`.'
         )
     kept = batches.kept_classes if kept_classes is None else kept_classes
+    kept = None if kept is None else KeptClasses(kept)
+    scalings = [_on_device(fit.scaling, device) for fit in fits]
+    labels: torch.Tensor | None = None
     wanted = {name: find_suite_score(name) for name in scores}
     more_fields = ModelFields(loaded.model, scores, feature_scores)
     metrics: dict[str, PerImageMetric] = {}
@@ -265,9 +277,7 @@ def measure(
 
     for images in batches:
         stop = start + len(images)
-        labels = copy_to_device(batches.labels[start:stop], device)
         images = copy_to_device(images, device)
-        start = stop
         with torch.autocast(torch.device(device).type, enabled=amp):
             fields = predict_batch(loaded.model, images)
             fields.update(more_fields(images))
@@ -277,16 +287,24 @@ def measure(
             metrics = _metrics(fields)
             if single_references and 'reference_logits' in fields:
                 metrics['SingleReferenceAccuracy'] = SingleReferenceAccuracy()
+        if figures and labels is None:
+            labels = class_labels(batches.labels, answer.size(1), kept)
+        of_batch = (
+            None
+            if labels is None
+            else copy_to_device(labels[start:stop], device)
+        )
         if keep_answers:
             kept_answers.append(answer)
         if keep_images:
-            kept_images.append(_predictions_for_page(fields, labels, kept))
-        for fit, columns in zip(fits, rows):
-            logits = scaled(answer, fit.scaling)
-            scaled_fields = dict(fields, answer=logits, gt_label=labels)
+            kept_images.append(_predictions_for_page(fields, kept))
+        start = stop
+        for fit, scaling, columns in zip(fits, scalings, rows):
+            logits = scaled(answer, scaling)
+            scaled_fields = dict(fields, answer=logits)
             if fit.scaling != 1.0:
                 scaled_fields['pred_score'] = logits.softmax(1)
-            predicted = PredictedBatch(scaled_fields, kept)
+            predicted = PredictedBatch(scaled_fields, kept, of_batch)
             for name, metric in metrics_with(fit).items():
                 columns.setdefault(name, []).append(metric.rows_of(predicted))
             for name, score in wanted.items():
@@ -304,29 +322,37 @@ def measure(
     ]
     if keep_images:
         columns = {
-            name: np.concatenate([part[name] for part in kept_images])
+            name: torch.cat([part[name] for part in kept_images]).cpu().numpy()
             for name in kept_images[0]
         }
+        columns['label'] = batches.labels.numpy()
         results[0] = results[0]._replace(images=columns)
     return results
 
 
-def _predictions_for_page(fields, labels, kept) -> dict[str, np.ndarray]:
+def _on_device(scaling: Scaling, device: str) -> Scaling:
+    if not isinstance(scaling, VectorScaling):
+        return scaling
+    return VectorScaling(*(copy_to_device(part, device) for part in scaling))
+
+
+def _predictions_for_page(fields, kept) -> dict[str, torch.Tensor]:
     """The predictions for the images of a batch, for people to look at."""
     scores = fields['pred_score'].float()
     if kept is not None:  # the other classes may not be predicted
-        others = torch.ones(scores.size(1), dtype=torch.bool)
-        others[list(kept)] = False
-        scores = scores.masked_fill(others.to(scores.device), -1)
+        classes = kept.on(scores.device)
+        scores = torch.full_like(scores, -1).index_copy(
+            1, classes, scores.index_select(1, classes)
+        )
     confidence, predicted = scores.max(1)
-    columns = dict(label=labels, predicted=predicted, confidence=confidence)
+    columns = dict(predicted=predicted, confidence=confidence)
     if 'pred_std' in fields:
         columns['spread'] = fields['pred_std'].float().mean(1)
     if 'reference_logits' in fields:
         alone = fields['reference_logits'].float().softmax(1).max(1)
         columns['reference_predicted'] = alone.indices
         columns['reference_confidence'] = alone.values
-    return {name: values.cpu().numpy() for name, values in columns.items()}
+    return columns
 
 
 def _metrics(fields: dict[str, torch.Tensor]) -> dict[str, PerImageMetric]:

@@ -80,7 +80,7 @@ class ModelFields:
 
     @cached_property
     def _labels(self) -> torch.Tensor:
-        return bank_labels(self.model)
+        return bank_labels(self.model).cpu()
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -96,7 +96,8 @@ class ModelFields:
         """
         fields = {}
         if self.feature_scores:
-            features = features_of(self.model, images)
+            # pytorch-ood computes these on the CPU: one copy for all
+            features = features_of(self.model, images).cpu()
             for name, score in self.feature_scores.items():
                 fields[name] = score(features)
         if self.reverses:

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from mmengine._strategy import FSDPStrategy
 from mmengine.config import Config
+from mmengine.model import MMFullyShardedDataParallel
 from mmengine.runner import Runner
 
 from mmanchor.engine import distributed
@@ -177,7 +178,7 @@ def test_on_gpus_mmengine_creates_the_process_group(environment, monkeypatch):
     [
         (dict(static_graph=True), [None]),
         (dict(type='DistributedDataParallel'), [None]),
-        (dict(type='MMFullyShardedDataParallel'), []),
+        (dict(type='MMSeparateDistributedDataParallel'), [None]),
     ],
 )
 def test_a_model_wrapper_in_the_config_is_used(environment, given, device_ids):
@@ -240,6 +241,45 @@ def test_strategies_that_split_weights_are_refused_by_name(
     runner.strategy = strategy()
     with pytest.raises(ValueError, match=f'{name}, which splits them'):
         runner.call_hook('before_run')
+
+
+class FullyShardedDataParallel(torch.nn.Module):
+    """Stands for PyTorch's, which needs a process group."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+
+@pytest.mark.parametrize('wrapped', ['model', 'backbone'])
+def test_wrappers_that_split_weights_are_refused_by_name(wrapped, run):
+    runner = run()
+    if wrapped == 'model':
+        runner.model = FullyShardedDataParallel(runner.model)
+    else:
+        runner.model.backbone = FullyShardedDataParallel(runner.model.backbone)
+    with pytest.raises(
+        ValueError, match='got FullyShardedDataParallel, which splits them'
+    ):
+        runner.call_hook('before_run')
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'MMFullyShardedDataParallel',
+        'mmengine.MMFullyShardedDataParallel',
+        MMFullyShardedDataParallel,
+        'MMDeepSpeedEngineWrapper',
+        'DeepSpeedEngine',
+    ],
+)
+def test_the_tool_refuses_wrappers_that_split_weights(small_config, kind):
+    cfg = small_config(launcher='slurm', model_wrapper_cfg=dict(type=kind))
+    with pytest.raises(
+        ValueError, match='which splits them.*Remove `model_wrapper_cfg`'
+    ):
+        build_runner(cfg)
 
 
 def test_the_tool_refuses_to_split_weights_before_it_builds_a_model(

@@ -26,8 +26,13 @@ ANSWERS = {
     aten.masked_select.default,
     aten.nonzero.default,
     aten.repeat_interleave.Tensor,
+    aten.bincount.default,
+    aten._unique.default,
     aten._unique2.default,
+    aten.unique_consecutive.default,
     aten.unique_dim.default,
+    aten.unique_dim_consecutive.default,
+    aten._linalg_check_errors.default,
 }
 INDEXED = {
     aten.index.Tensor,
@@ -88,6 +93,12 @@ class OnDevice(torch.Tensor):
     def data_ptr(self):
         """The address of the values."""
         return self.values_on_cpu.data_ptr()
+
+    def new_tensor(self, data, *, dtype=None, device=None, **kwargs):
+        """PyTorch's own talks to a driver."""
+        return torch.tensor(
+            data, dtype=dtype or self.dtype, device=device or CUDA, **kwargs
+        )
 
     def __deepcopy__(self, memo):
         copied = OnDevice(self.values_on_cpu.clone())
@@ -237,6 +248,16 @@ def _wrap(func, args, kwargs, out):
     return tree_map_only(torch.Tensor, OnDevice, out)
 
 
+def _made_on_the_host(make):
+    """Values of Python lists are copied to a device, as PyTorch does it."""
+
+    def made(data, *args, device=None, **kwargs):
+        tensor = make(data, *args, **kwargs)
+        return tensor if device is None else tensor.to(device)
+
+    return made
+
+
 def _address(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
@@ -253,6 +274,10 @@ def pretend_device() -> Iterator[list[Event]]:
     with (
         mock.patch.object(torch.cuda, '_lazy_init', lambda: None),
         mock.patch.object(torch.cuda, 'is_bf16_supported', lambda *_: True),
+        mock.patch.object(torch, 'tensor', _made_on_the_host(torch.tensor)),
+        mock.patch.object(
+            torch, 'as_tensor', _made_on_the_host(torch.as_tensor)
+        ),
         mock.patch.object(
             common, 'amp_definitely_not_available', lambda: False
         ),

@@ -5,7 +5,10 @@ Where tensors of host and device meet, or where the host waits at a place that
 """
 
 import contextlib
+import functools
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from helpers.builders import image_bytes, make_batch
@@ -13,11 +16,12 @@ from helpers.pretend_device import pretend_device
 from helpers.small_models import BACKBONES
 from mmpretrain.registry import MODELS
 
-from mmanchor.functional import fit_temperature
+from mmanchor.evaluation import PredictionSetMetric, fit_prediction_sets
+from mmanchor.functional import VectorScaling, fit_temperature
 from mmanchor.models import fold_reference
 from mmanchor.models.folding import FoldedReferences
-from mmanchor.suite.measure import predict_batch
-from mmanchor.utils.pytorch import copy_to_device
+from mmanchor.suite.held_out import HeldOutFit
+from mmanchor.suite.measure import measure
 
 DEVICE = 'cuda:0'
 HOST_COPIES = {
@@ -30,7 +34,7 @@ HOST_COPIES = {
         'mmpretrain/models/utils/data_preprocessor.py:forward',
     ): 'the host copies the labels in every step, before the forward pass',
 }
-# kind and place of what a training step may do, and why
+# kind and place of what a training step does, and why
 ALLOWED_IN_TRAINING = {
     **HOST_COPIES,
     (
@@ -57,8 +61,17 @@ ALLOWED_IN_TRAINING = {
         'copy',
         'mmanchor/functional/masking.py:_order',
     ): 'which rows are masked, before the forward pass; of masks by sample',
+    (
+        'copy',
+        'mmanchor/models/data_preprocessor.py:_draw_kept_pixels',
+    ): 'where partial masks leave a crop, before the forward pass',
+    (
+        'wait',
+        'mmanchor/models/reference_augments.py:_range',
+    ): 'once, when references are augmented first: the range of pixels',
 }
-# what answering a batch may do, but for the host's copies
+FIRST_STEP_ONLY = ('_iteration', '_range')
+# what answering a batch does, but for the host's copies
 ALLOWED_AT_TEST = {
     (
         'wait',
@@ -74,8 +87,12 @@ ALLOWED_AT_TEST = {
     ): 'which images need another reference',
     (
         'copy',
-        'mmanchor/models/classifier.py:forward',
+        'mmanchor/models/classifier.py:_forward',
     ): 'the order of images, whose answers came round by round',
+    (
+        'wait',
+        'mmanchor/models/inference/reference_passes.py:chosen_pass',
+    ): 'which of more references than are kept were chosen',
 }
 NETWORKS = {
     **BACKBONES,
@@ -97,9 +114,6 @@ NETWORKS = {
         32,
     ),
 }
-MIX = dict(
-    augments=[dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]
-)
 
 
 class Images(list):
@@ -109,11 +123,12 @@ class Images(list):
         return dict(gt_label=index % 10)
 
 
-def network(name='convolution', **preprocessor):
+def network(name='convolution', anchor_at='image', **preprocessor):
     backbone, neck, width = NETWORKS[name]
     model = MODELS.build(
         dict(
             type='AnchoredImageClassifier',
+            anchor_at=anchor_at,
             backbone=dict(backbone),
             neck=neck and dict(type=neck),
             head=dict(
@@ -139,35 +154,48 @@ def places(events):
     return {(event.kind, event.place) for event in events}
 
 
+def mix(kind):
+    return dict(augments=[dict(type=kind, alpha=0.8)])
+
+
+BY_SAMPLE = dict(mask_prob=0.5, mask_by='sample')
+SET = dict(type='ReferenceSet')
+AUGMENTS = [dict(type='torchvision/RandomInvert', p=1.0)]
 TRAINING = {
-    'batch norm, masked by sample': dict(mask_prob=0.5, mask_by='sample'),
-    'attention, masked by sample': dict(
-        name='patches', mask_prob=0.5, mask_by='sample'
-    ),
-    'windows, masked by sample': dict(
-        name='swin v2', mask_prob=0.5, mask_by='sample'
-    ),
+    'batch norm, masked by sample': BY_SAMPLE,
+    'attention, masked by sample': dict(BY_SAMPLE, name='patches'),
+    'windows, masked by sample': dict(BY_SAMPLE, name='swin v2'),
     'masked by batch': dict(mask_prob=1.0),
     'not masked': dict(mask_prob=0.0),
-    'Mixup and CutMix': dict(
-        mask_prob=0.5, mask_by='sample', batch_augments=MIX
+    'Mixup': dict(BY_SAMPLE, batch_augments=mix('Mixup')),
+    'CutMix': dict(BY_SAMPLE, batch_augments=mix('CutMix')),
+    'reference set': dict(references=SET),
+    'autocast': dict(BY_SAMPLE, amp=True),
+    'channels last': dict(BY_SAMPLE, layout=torch.channels_last),
+    'partial masks by sample': dict(BY_SAMPLE, mask_keep=0.25),
+    'partial masks by batch': dict(mask_prob=1.0, mask_keep=0.25),
+    'augmented references': dict(BY_SAMPLE, reference_augments=AUGMENTS),
+    'at a stage, masked by sample': dict(BY_SAMPLE, anchor_at='layer3'),
+    'at a stage, masked by batch': dict(mask_prob=1.0, anchor_at='layer3'),
+    'at a stage, reference set': dict(
+        BY_SAMPLE, references=SET, anchor_at='layer3'
     ),
-    'reference set': dict(references=dict(type='ReferenceSet')),
-    'autocast': dict(mask_prob=0.5, mask_by='sample', amp=True),
-    'channels last': dict(
-        mask_prob=0.5, mask_by='sample', layout=torch.channels_last
+    'at a stage, augmented references': dict(
+        BY_SAMPLE, reference_augments=AUGMENTS, anchor_at='layer3'
     ),
+    'at a projection': dict(BY_SAMPLE, name='patches', anchor_at='layers.0'),
+    'at the head': dict(BY_SAMPLE, references=SET, anchor_at='head'),
 }
 
 
-@pytest.mark.parametrize('case', TRAINING)
-def test_a_training_step_waits_for_nothing_after_its_images_are_there(case):
+@functools.cache
+def training(case):
+    """Run two steps: all events, those after preprocessing, and losses."""
     settings = dict(TRAINING[case])
-    name = settings.pop('name', 'convolution')
     amp = settings.pop('amp', False)
     layout = settings.pop('layout', torch.contiguous_format)
     with pretend_device() as events:
-        model = network(name, **settings).train()
+        model = network(**settings).train()
         if model.data_preprocessor.reference_set is not None:
             model.data_preprocessor.reference_set.load(
                 Images(dict(inputs=one) for one in image_bytes(5, size=32))
@@ -177,24 +205,37 @@ def test_a_training_step_waits_for_nothing_after_its_images_are_there(case):
             model.parameters(), lr=0.01, momentum=0.9, foreach=False
         )
         events.clear()
+        late = []
         for seed in range(2):
             data = model.data_preprocessor(
                 make_batch(8, size=32, seed=seed), training=True
             )
-            before = list(events)
+            before = len(events)
             with torch.autocast('cuda', torch.bfloat16, enabled=amp):
                 losses = model(**data, mode='loss')
             losses['loss'].backward()
             optimizer.step()
             optimizer.zero_grad()
-            assert events == before
+            late += events[before:]
+    return list(events), late, losses
+
+
+@pytest.mark.parametrize('case', TRAINING)
+def test_a_training_step_waits_for_nothing_after_its_images_are_there(case):
+    events, late, losses = training(case)
+    assert late == []
     assert places(events) <= set(ALLOWED_IN_TRAINING)
-    first_step_only = [e for e in events if e.place.endswith('_iteration')]
-    assert len(first_step_only) == 1
+    once = [e.place for e in events if e.place.endswith(FIRST_STEP_ONLY)]
+    assert len(once) == len(set(once)) > 0
     assert all(
         value.device.type == 'cuda'
         for value in (losses['loss'], losses['masked_share'])
     )
+
+
+def test_the_list_of_training_has_only_what_happens():
+    found = set().union(*(places(training(case)[0]) for case in TRAINING))
+    assert found == set(ALLOWED_IN_TRAINING)
 
 
 def test_a_pretended_step_is_that_of_the_cpu():
@@ -227,24 +268,45 @@ def transduction(space):
 
 
 PROTOCOLS = {
-    'single': 'single',
-    'mean': 'mean',
-    'adaptive': 'adaptive',
-    'transduction': transduction('images'),
-    'transduction of features': transduction('features'),
+    'single': dict(protocol='single'),
+    'mean': dict(protocol='mean'),
+    'mean of many': dict(protocol='mean', k=70),
+    'adaptive': dict(protocol='adaptive'),
+    'transduction': dict(protocol=transduction('images')),
+    'transduction of features': dict(protocol=transduction('features')),
+    'mean, at a stage': dict(protocol='mean', anchor_at='layer3'),
+    'mean, at the head': dict(protocol='mean', anchor_at='head'),
+    'adaptive, at a stage': dict(protocol='adaptive', anchor_at='layer3'),
+    'transduction, at a stage': dict(
+        protocol=transduction('features'), anchor_at='layer3'
+    ),
+    'transduction, at the head': dict(
+        protocol=transduction('features'), anchor_at='head'
+    ),
+}
+
+
+# How often a batch compares weights with those that something was computed
+# from, if not once: many references are not kept, and transduction keeps
+# candidates as well as features of references.
+COMPARISONS = {
+    'mean of many': 0,
+    'transduction, at a stage': 2,
+    'transduction, at the head': 2,
 }
 
 
 @contextlib.contextmanager
-def answering(protocol='mean', name='convolution', k=5):
+def answering(protocol='mean', name='convolution', k=5, anchor_at='image'):
     """A model on the pretended device that has answered once."""
     with pretend_device() as events, torch.no_grad():
-        model = network(name).eval()
+        model = network(name, anchor_at).eval()
         model.reference_bank.fill(image_bytes(k, size=32))
         model.reference_bank.fill_residuals(
             image_bytes(6, size=32).unflatten(0, (3, 2))
         )
         model.protocol = protocol
+        model.rows_per_pass = 64  # fewer passes are faster here
         model.to(DEVICE)
         model.predict(**model.data_preprocessor(make_batch(8, size=32)))
         events.clear()
@@ -255,20 +317,47 @@ def rounds(events):
     return sum(event.place.endswith('_answer') for event in events)
 
 
-@pytest.mark.parametrize('name', PROTOCOLS)
-def test_a_protocol_waits_once_a_batch_or_round(name):
-    with answering(PROTOCOLS[name]) as (model, events):
+@functools.cache
+def answers(case):
+    """Events of predictions, and of the logits of images on the device."""
+    with answering(**PROTOCOLS[case]) as (model, events):
         model.predict(
             **model.data_preprocessor(make_batch(8, size=32, seed=1))
         )
-        waits = [event for event in events if event.kind == 'wait']
-        assert places(events) <= set(ALLOWED_AT_TEST) | set(HOST_COPIES)
-        assert len(waits) == 1 + rounds(events)
-        assert rounds(events) <= 3
-        events.clear()
+        predicted = list(events)
         images = torch.randn(4, 3, 32, 32, device=DEVICE)
+        events.clear()
         assert model(images).shape == (4, 10)
-        assert places(events) <= set(ALLOWED_AT_TEST)
+        assert len(model.extract_feat(images)[-1]) == 4
+        return predicted, list(events)
+
+
+@pytest.mark.parametrize('case', PROTOCOLS)
+def test_a_protocol_waits_once_a_batch_or_round(case):
+    predicted, called = answers(case)
+    assert places(predicted) <= set(ALLOWED_AT_TEST) | set(HOST_COPIES)
+    assert places(called) <= set(ALLOWED_AT_TEST)
+    waits = [event for event in predicted if event.kind == 'wait']
+    assert len(waits) == rounds(predicted) + COMPARISONS.get(case, 1)
+    assert rounds(predicted) <= 3
+
+
+@functools.cache
+def choosing_among_many():
+    """Events of transduction among more references than are kept."""
+    protocol = dict(transduction('images'), num_candidates=70)
+    with answering(protocol, k=70, anchor_at='layer3') as (model, events):
+        model(torch.randn(4, 3, 32, 32, device=DEVICE))
+        return list(events)
+
+
+def test_the_list_of_testing_has_only_what_happens():
+    found = [sum(answers(case), []) for case in PROTOCOLS]
+    found.append(choosing_among_many())
+    assert len([e for e in found[-1] if e.kind == 'wait']) == 2
+    assert set().union(*map(places, found)) == (
+        set(ALLOWED_AT_TEST) | set(HOST_COPIES)
+    )
 
 
 @pytest.mark.parametrize('name', ['convolution', 'patches', 'swin v2'])
@@ -282,12 +371,89 @@ def test_folded_models_wait_for_nothing(name):
         assert events == []
 
 
-def test_a_suite_reads_a_batch_with_one_wait_and_no_waiting_copy():
+class Batches:
+    """The images of a suite's set, as `ImageBatches` gives them."""
+
+    num_classes = 10
+    kept_classes = None
+
+    def __init__(self, count):
+        self.count = count
+        self.labels = torch.arange(8 * count) % 4
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __iter__(self):
+        return iter([image_bytes(8, size=32) for _ in range(self.count)])
+
+
+def fits():
+    """All that a suite fits on held-out images."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(400, 10, generator=generator).softmax(1)
+    sets = {
+        method: PredictionSetMetric(
+            fit_prediction_sets(scores, scores.argmax(1), 0.8, method)
+        )
+        for method in ('aps', 'raps')
+    }
+    vectors = VectorScaling(torch.ones(10), torch.zeros(10))
+    return [HeldOutFit(one, metrics=sets) for one in (1.0, 2.0, vectors)]
+
+
+SUITES = {
+    'metrics and scores': dict(
+        fits=3,
+        scores=('energy', 'msp', 'entropy', 'spread', 'anchor_score'),
+    ),
+    'some classes, and images for the page': dict(
+        kept_classes=(0, 1, 2, 3), keep_images=True, single_references=True
+    ),
+    'scores of features, out of distribution': dict(
+        figures=False,
+        scores=('reverse_anchoring', 'KNN', 'ViM'),
+        feature_scores=dict.fromkeys(
+            ('KNN', 'ViM'), lambda features: features.sum(1)
+        ),
+    ),
+}
+SUITE_COPIES = {
+    ('copy', 'mmanchor/suite/measure.py:measure'),  # images and labels
+    ('wait', 'mmanchor/models/inference/cache.py:_unchanged'),
+}
+
+
+@pytest.mark.parametrize('case', SUITES)
+def test_a_suite_waits_once_a_batch(case):
+    settings = dict(SUITES[case])
+    given = fits()[: settings.pop('fits', 1)]
+    of_features = 'feature_scores' in settings
+    found = []
     with answering() as (model, events):
-        images = copy_to_device(image_bytes(8, size=32), DEVICE)
-        fields = predict_batch(model, images)
-        assert [e.kind for e in events] == ['copy', 'wait']
-        assert all(v.device.type == 'cuda' for v in fields.values())
+        for count in (1, 2):
+            measured = measure(
+                SimpleNamespace(model=model),
+                Batches(count),
+                DEVICE,
+                fits=given,
+                **settings,
+            )
+            found.append(list(events))
+            events.clear()
+    assert [len(one.figures) > 0 for one in measured] == len(given) * [
+        settings.get('figures', True)
+    ]
+    assert all(event.kind != 'waiting copy' for event in sum(found, []))
+    more = list(found[1])
+    for event in found[0]:
+        more.remove(event)
+    waits = [event for event in more if event.kind == 'wait']
+    # features pass a library on the CPU, and the model once more for them
+    assert len(waits) == 1 + 2 * of_features
+    assert all(np.isfinite(s).all() for s in measured[0].scores.values())
+    if not of_features:
+        assert places(more) == SUITE_COPIES
 
 
 def test_a_temperature_is_fitted_where_the_logits_are():
@@ -318,9 +484,13 @@ def test_every_copy_and_wait_is_written_down():
         tensor[tensor > 1]
         tensor.nonzero()
         torch.equal(tensor, tensor)
+        tensor.bincount()
+        tensor.unique_consecutive()
         tensor[torch.tensor([0, 1])]
+        tensor.new_tensor([0, 1])
+        torch.tensor([0, 1], device=DEVICE)
     assert [event.kind for event in events] == [
-        'waiting copy', 'copy', *['wait'] * 5, 'waiting copy'
+        'waiting copy', 'copy', *['wait'] * 7, *['waiting copy'] * 3
     ]  # fmt: skip
     assert {event.place for event in events} == {
         'tests/models/test_devices.py:test_every_copy_and_wait_is_written_down'

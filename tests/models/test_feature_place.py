@@ -8,7 +8,12 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from helpers.builders import build_model, image_bytes, make_batch
+from helpers.builders import (
+    build_model,
+    image_bytes,
+    make_batch,
+    model_config,
+)
 from helpers.forked import spawn
 from helpers.small_models import BACKBONES, build
 from mmengine.model import MMDistributedDataParallel
@@ -338,6 +343,26 @@ def test_in_training_references_of_the_batch_cost_nothing():
     assert model.place.referred is None
 
 
+@pytest.fixture
+def one_process():
+    dist.init_process_group(
+        'gloo', store=dist.HashStore(), rank=0, world_size=1
+    )
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures('one_process')
+def test_references_of_a_step_are_forgotten_by_evaluation():
+    model = unlike_halves().train()
+    # its `train_step` is another than the model's
+    wrapped = MMDistributedDataParallel(model)
+    wrapped.train_step(batch_of(6), optimizer(model))
+    wrapped.eval()
+    with pytest.raises(ValueError, match='rather than its backbone'):
+        model.backbone(torch.randn(6, 3, 32, 32))
+
+
 def test_in_training_references_of_a_set_pass_the_trunk_once():
     model = unlike_halves().train()
     trunk = rows_through(trunk_layer(model))
@@ -546,8 +571,9 @@ def test_protocols_answer_as_from_all_logits(at, monkeypatch):
     )
 
 
-def test_transduction_in_the_space_of_features():
-    model = unlike_halves(k=4)
+@pytest.mark.parametrize('at', ['layer3', 'layer4', 'head'])
+def test_transduction_in_the_space_of_features(at):
+    model = unlike_halves(at=at, k=4)
     model.reference_bank.fill_residuals(
         image_bytes(4, size=32, seed=4).unflatten(0, (2, 2))
     )
@@ -566,25 +592,75 @@ def test_transduction_in_the_space_of_features():
         assert model.extract_feat(images)[-1].shape == (3, 64)
 
 
-@pytest.mark.parametrize('at', ['layer3', 'head'])
-@pytest.mark.parametrize('stage', ['backbone', 'neck', 'pre_logits'])
-def test_features_are_averaged_over_references(at, stage):
-    model = unlike_halves(at=at)
+HEADS = {
+    'linear': dict(type='LinearClsHead'),
+    'with a hidden layer': dict(
+        type='StackedLinearClsHead', mid_channels=[16]
+    ),
+    # a norm reads the place, so that a projection is added before it
+    'with a projection': dict(type='LeViTClsHead', distillation=False),
+}
+STAGES_OF_FEATURES = ['backbone', 'neck', 'pre_logits']
+CASES_OF_FEATURES = [
+    ('layer3', 'linear'),
+    ('layer4', 'linear'),
+    *[('head', head) for head in HEADS],
+]
+
+
+def with_head(at, head):
+    torch.manual_seed(0)
+    config = model_config(anchor_at=at)
+    config['head'].update(HEADS[head], num_classes=7)
+    model = MODELS.build(config).eval()
+    for layer in model.widened_layers:
+        nn.init.normal_(model.get_submodule(layer).weight, 0, 0.2)
+    model.reference_bank.fill(image_bytes(3, size=32))
+    return model
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('stage', STAGES_OF_FEATURES)
+@pytest.mark.parametrize('at,head', CASES_OF_FEATURES)
+def test_features_are_averaged_over_references(at, head, stage):
+    model = with_head(at, head)
     images = torch.randn(4, 3, 32, 32)
-    with torch.no_grad():
-        found = model.extract_feat(images, stage)
-        if at == 'head':  # references come in after these
-            inputs = [ReferredImages(images, torch.arange(4))]
-        else:
-            inputs = [
-                ReferredImages(images, r.expand_as(images))
-                for r in normalised(model)
-            ]
-        single = [model.extract_feat(one, stage) for one in inputs]
+    found = model.extract_feat(images, stage)
+    single = [
+        model.extract_feat(anchor(images, r.expand_as(images)), stage)
+        for r in normalised(model)
+    ]
     last = (lambda x: x) if stage == 'pre_logits' else (lambda x: x[-1])
+    assert len(last(found)) == 4
     torch.testing.assert_close(
         last(found), torch.stack([last(x) for x in single]).mean(0), **CLOSE
     )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('at', ['layer3', 'head'])
+def test_a_trace_averages_features_as_a_call_does(at, monkeypatch):
+    model = with_head(at, 'with a hidden layer')
+    images = torch.randn(4, 3, 32, 32)
+    expected = model.extract_feat(images, 'pre_logits')
+    monkeypatch.setattr(torch.jit, 'is_tracing', lambda: True)
+    found = model.extract_feat(images, 'pre_logits')
+    torch.testing.assert_close(found, expected, **CLOSE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('at,head', CASES_OF_FEATURES)
+def test_features_of_all_stages_lead_to_the_answer(at, head):
+    model = with_head(at, head)
+    images, references = torch.randn(2, 4, 3, 32, 32)
+    inputs = ReferredImages(images, references)
+    expected = model(inputs)
+    assert expected.shape == (4, 7)
+    torch.testing.assert_close(model(anchor(images, references)), expected)
+    before = model.extract_feat(inputs, 'pre_logits')
+    assert len(before) == 4
+    if at != 'head':
+        torch.testing.assert_close(model.head.fc(before), expected)
 
 
 @pytest.mark.parametrize('name,at', PLACES)
@@ -670,11 +746,70 @@ def test_a_checkpoint_that_anchors_elsewhere_is_refused(saved, loaded, bank):
         ('layer3.0.conv1', 'bypasses it: it is inside a residual branch'),
         ('layer3.0.downsample', 'bypasses it'),
         ('layer5', 'Places are: conv1, bn1, relu, layer1, layer1.0'),
+        ('heads', "no module 'heads'. Did you mean 'head'"),
     ],
 )
 def test_other_places_are_refused_with_those_that_can(at, reason):
     with pytest.raises(ValueError, match=reason):
         build('convolution', anchor_at=at)
+
+
+def build_timm(anchor_at, name='resnet10t', width=512, **backbone):
+    backbone = dict(type='TIMMBackbone', model_name=name, **backbone)
+    return MODELS.build(
+        dict(
+            type='AnchoredImageClassifier',
+            backbone=backbone,
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(type='LinearClsHead', num_classes=7, in_channels=width),
+            anchor_at=anchor_at,
+        )
+    ).eval()
+
+
+VIT_OF_TIMM = dict(
+    name='test_vit', width=64, img_size=32, features_only=True,
+    out_indices=(-1,),
+)  # yapf: disable
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    'at,network',
+    [
+        ('timm_model.layer3', {}),
+        ('timm_model.layer3', dict(features_only=True, out_indices=(-1,))),
+        ('head', {}),
+        ('head', VIT_OF_TIMM),
+    ],
+)
+def test_networks_of_timm_anchor_features(at, network):
+    model = build_timm(at, **network)
+    for layer in model.widened_layers:
+        nn.init.normal_(model.get_submodule(layer).weight, 0, 0.2)
+    model.reference_bank.fill(torch.randn(3, 3, 32, 32))
+    images = torch.randn(2, 3, 32, 32)
+    expected = one_by_one(model, images)
+    assert expected.std(0).max() > 1e-3
+    torch.testing.assert_close(
+        model.reference_logits(images), expected, **CLOSE
+    )
+
+
+@pytest.mark.parametrize(
+    'at,network,words',
+    [
+        ('layer3', {}, "no module 'layer3'. Did you mean 'timm_model.layer3'"),
+        (
+            'timm_model.model.blocks.0',
+            VIT_OF_TIMM,
+            "another number of rows.*Places are: .*; `anchor_at='head'` anch",
+        ),
+    ],
+)
+def test_what_is_no_place_in_networks_of_timm(at, network, words):
+    with pytest.raises(ValueError, match=words):
+        build_timm(at, **network)
 
 
 def test_a_backbone_that_returns_earlier_features_is_refused():

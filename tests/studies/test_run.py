@@ -20,6 +20,7 @@ from helpers.tiny_studies import STUDY, read
 from helpers.waiting import until
 from mmengine.config import Config
 
+from mmanchor.studies import run as run_module
 from mmanchor.studies.cells import CellStore, Training, all_cells
 from mmanchor.studies.run import _CHECKS, check_trainable, check_unchanged
 from mmanchor.studies.spec import load_study
@@ -219,6 +220,19 @@ def test_code_in_a_trained_checkpoint_is_not_run(finished, tmp_path):
     assert finished.run(*only, work_dir=work) == 1
     assert 'can run code' in ' '.join(finished.printed.split())
     assert not (tmp_path / 'created').exists()
+
+
+def test_epochs_are_timed_by_a_clock_that_waits_for_a_gpu(
+    tmp_path, monkeypatch
+):
+    assert run_module.timer is torch.utils.benchmark.timer
+    clock = iter([10.0, 17.5])
+    monkeypatch.setattr(run_module, 'timer', lambda: next(clock))
+    hook = run_module._EpochTimer(tmp_path)
+    runner = SimpleNamespace(iter=0, rank=0)
+    hook.before_train_epoch(runner)
+    hook.after_train_epoch(runner)
+    assert hook.seconds == 7.5
 
 
 def test_all_settings_of_a_seed_come_before_the_next_seed(finished, tmp_path):

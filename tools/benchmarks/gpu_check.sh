@@ -58,7 +58,7 @@ pack() {  # one archive, since few files may leave a lent machine
 tests=("$python" -m pytest -q -m gpu -p no:cacheprovider tests/gpu)
 if [ "$toy" = 1 ]; then
   export MMANCHOR_TEST_DEVICE=cpu
-  part tests 210 "${tests[@]}" -k 'step_is_that and convolution'
+  part tests 210 "${tests[@]}" -k 'step_is_that and norm'
 else
   part tests 210 "${tests[@]}"
 fi

@@ -17,6 +17,7 @@ from torch import nn
 from ...datasets.cached_features import (
     FeatureDataset,
     compute_features,
+    image_files_sha256,
     read_features,
     write_features,
 )
@@ -264,6 +265,7 @@ def _made_from(model, cfg, images) -> dict:
         images=len(images),
         annotations=annotations is not None
         and hashlib.sha256(np.asarray(annotations).tobytes()).hexdigest(),
+        image_files=image_files_sha256(images),
     )
 
 

@@ -24,7 +24,7 @@ from ...functional import check_seed, check_uncertainty
 from ...models import AnchoredImageClassifier
 from ...models.data_preprocessor import check_settings_reach_the_model
 from ...models.inference.protocols import build_protocol, check_measures
-from ..distributed import check_strategy
+from ..distributed import check_whole_weights
 from ..rank_agreement import check_start, read_on_first_rank
 from ..reference_source import (
     anchored_model,
@@ -161,7 +161,7 @@ class KReferenceHook(Hook):
         """Check the model, and fill its bank if the run trains."""
         if only_plots_schedule(runner):
             return
-        check_strategy(runner)
+        check_whole_weights(runner)
         model = anchored_model(runner)
         check_settings_reach_the_model(runner.cfg)
         if not is_training(runner):

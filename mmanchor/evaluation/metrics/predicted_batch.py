@@ -6,6 +6,8 @@ from functools import cached_property
 
 import torch
 
+from ...utils.pytorch import copy_to_device
+
 # What an error advises if a field is missing.
 HINTS = dict(
     pred_score='Change the model to a classifier with one softmax.',
@@ -22,8 +24,91 @@ UNCERTAINTY_HINT = (
 )
 # Fields with one column for each class.
 CLASS_FIELDS = ('pred_score', 'pred_logits', 'pred_std', 'reference_logits')
-# Fields whose softmax may be `pred_score`, the likelier one first.
-LOGIT_FIELDS = ('answer', 'pred_logits')
+
+
+class KeptClasses:
+    """The classes that compete, for the host and for a device.
+
+    Args:
+        classes (Sequence[int]): In ascending order.
+
+    Example:
+        >>> kept = KeptClasses((2, 5))
+        >>> kept.select(torch.arange(6)[None])
+        tensor([[2, 5]])
+    """
+
+    def __init__(self, classes: Sequence[int]):
+        self.classes = list(classes)
+        self._on: dict[torch.device, torch.Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def on(self, device: torch.device) -> torch.Tensor:
+        """The classes as a tensor, which is copied to a device once."""
+        if device not in self._on:
+            self._on[device] = copy_to_device(
+                torch.tensor(self.classes), device
+            )
+        return self._on[device]
+
+    def select(self, values: torch.Tensor) -> torch.Tensor:
+        """Copy the columns of the classes.
+
+        Shape:
+            - values: (B, num_classes, ...)
+        """
+        return values.index_select(1, self.on(values.device))
+
+    def positions(self, labels: torch.Tensor) -> torch.Tensor:
+        """The positions of labels among the classes; below 0 stays as it is.
+
+        Shape:
+            - labels, output: (N,)
+
+        Raises:
+            ValueError: A label is none of the classes.
+        """
+        kept = self.on(labels.device)
+        places = torch.searchsorted(kept, labels.clamp(min=0))
+        places = places.clamp(max=len(kept) - 1)
+        wrong = labels[(labels >= 0) & (kept[places] != labels)]
+        if len(wrong):
+            raise ValueError(
+                f'Expected labels among the {len(kept)} classes that the '
+                f'data set says it has, but got {wrong[0].item()}. Correct '
+                '`kept_classes` of its `metainfo`.'
+            )
+        return places.where(labels >= 0, labels)
+
+
+def class_labels(
+    labels: torch.Tensor, num_classes: int, kept: KeptClasses | None = None
+) -> torch.Tensor:
+    """Convert labels to positions among the classes that compete.
+
+    Args:
+        labels (torch.Tensor): True labels, best on the CPU: reading them on
+            a GPU waits for it.
+        num_classes (int): Number of classes of the predictions.
+        kept (KeptClasses, optional): The classes that compete. Defaults to
+            None: all.
+
+    Shape:
+        - labels, output: (N,)
+
+    Raises:
+        ValueError: A label is none of these classes.
+
+    Example:
+        >>> class_labels(torch.tensor([5, 2]), 6, KeptClasses((2, 5)))
+        tensor([1, 0])
+    """
+    if kept is not None:
+        labels, num_classes = kept.positions(labels), len(kept)
+    check_labels(labels, num_classes)
+    return labels
 
 
 class PredictedBatch:
@@ -32,10 +117,14 @@ class PredictedBatch:
     Args:
         fields (Dict[str, torch.Tensor]): The fields of the predictions by
             name, including ``gt_label``.
-        kept_classes (Sequence[int], optional): The classes that the data set
-            has, in ascending order, if only these compete, as for ImageNet-R
-            and -A. Their probabilities are scaled to add up to 1. Defaults to
-            None: all classes.
+        kept_classes (Sequence[int] | KeptClasses, optional): The classes that
+            the data set has, in ascending order, if only these compete, as
+            for ImageNet-R and -A. Their probabilities are scaled to add up to
+            1. Defaults to None: all classes.
+        class_labels (torch.Tensor, optional): What :func:`class_labels`
+            returned for these images, if labels were checked before they were
+            copied to a device, so that no metric waits for it. Defaults to
+            None, which checks ``gt_label``.
 
     Shape:
         - fields: (B, ...) each; labels are (B,) or (B, 1), and below 0 for
@@ -56,10 +145,16 @@ class PredictedBatch:
     def __init__(
         self,
         fields: dict[str, torch.Tensor],
-        kept_classes: Sequence[int] | None = None,
+        kept_classes: Sequence[int] | KeptClasses | None = None,
+        class_labels: torch.Tensor | None = None,
     ):
+        if kept_classes is not None and not isinstance(
+            kept_classes, KeptClasses
+        ):
+            kept_classes = KeptClasses(kept_classes)
         self._fields = fields
         self._kept = kept_classes
+        self._checked_labels = class_labels
 
     @classmethod
     def of_samples(
@@ -102,18 +197,25 @@ class PredictedBatch:
                 f'{got}. {HINTS.get(name, UNCERTAINTY_HINT)}'
             )
         values = self._fields[name]
-        if name not in CLASS_FIELDS or not self._drops_classes(values):
+        if name not in CLASS_FIELDS:
             return values
-        if name == 'pred_score':
+        if name == 'pred_score' and self._drops_classes(values):
             return self.log_scores.exp().to(values.dtype)
-        return values[:, list(self._kept)]
+        return self._competing(values)
+
+    def _competing(self, values: torch.Tensor) -> torch.Tensor:
+        """The columns of the classes that compete."""
+        if self._kept is None or not self._drops_classes(values):
+            return values
+        return self._kept.select(values)
 
     def _drops_classes(self, values: torch.Tensor) -> bool:
         if self._kept is None or len(self._kept) == values.size(1):
             return False
-        if max(self._kept) >= values.size(1):
+        highest = max(self._kept.classes)
+        if highest >= values.size(1):
             raise ValueError(
-                f'Expected predictions for {max(self._kept) + 1} classes or '
+                f'Expected predictions for {highest + 1} classes or '
                 'more, as `kept_classes` of the data set requires, but got '
                 f'{values.size(1)}. Name another checkpoint, or correct '
                 '`kept_classes`.'
@@ -124,11 +226,12 @@ class PredictedBatch:
     def log_scores(self) -> torch.Tensor:
         """Logarithms of ``pred_score``, normalised over the kept classes.
 
-        If ``pred_score`` is the softmax of logits, they are computed from the
-        logits, because probabilities that underflowed or rounded to 1 have
-        lost their order. If it is another average over references, they are
-        computed from ``pred_score``, or from the mean logits for images whose
-        kept classes all underflowed.
+        They are computed from logits where possible, because probabilities
+        that underflowed or rounded to 1 have lost their order: from
+        ``answer``, whose softmax is ``pred_score``, or otherwise from
+        ``pred_logits`` for images for which that is true. If ``pred_score``
+        is another average over references, they are computed from it, or from
+        the mean logits for images whose kept classes all underflowed.
 
         Shape:
             - output: (B, num_classes), double
@@ -137,28 +240,32 @@ class PredictedBatch:
             ValueError: There are no logits, and the probabilities of all kept
                 classes underflowed.
         """
+        if 'answer' in self._fields:  # nothing to compare, which would wait
+            answer = self._fields['answer']
+            return self._competing(answer).double().log_softmax(1)
         scores = (
             self['pred_score']
             if self._kept is None
             else self._fields['pred_score']
         )
-        kept = list(self._kept) if self._drops_classes(scores) else slice(None)
         smallest = torch.finfo(scores.dtype).tiny
         logs = scores.double().clamp(min=smallest).log()
         logs = logs.where(scores.isfinite(), math.nan)
-        lost = scores[:, kept].amax(1) < smallest
-        result = logs[:, kept].log_softmax(1)
-        for name in LOGIT_FIELDS[::-1]:
-            if name not in self._fields:
-                continue
-            logits = self._fields[name].double()
-            if logits.shape != scores.shape:
-                continue
+        lost = self._competing(scores).amax(1) < smallest
+        result = self._competing(logs).log_softmax(1)
+        logits = (
+            self._fields['pred_logits'].double()
+            if 'pred_logits' in self._fields
+            else None
+        )
+        if logits is not None and logits.shape == scores.shape:
             expected = logits.log_softmax(1).clamp(min=math.log(smallest))
             same = (expected - logs).abs() <= 0.02 + 0.01 * logs.abs()
             usable = lost | same.all(1)
             result = (
-                logits[:, kept].log_softmax(1).where(usable[:, None], result)
+                self._competing(logits)
+                .log_softmax(1)
+                .where(usable[:, None], result)
             )
             lost = lost & ~usable
         if lost.any():
@@ -173,7 +280,7 @@ class PredictedBatch:
     def __contains__(self, name: str) -> bool:
         return (name if name != 'log_scores' else 'pred_score') in self._fields
 
-    @property
+    @cached_property
     def labels(self) -> torch.Tensor:
         """Labels as positions among the kept classes.
 
@@ -186,25 +293,32 @@ class PredictedBatch:
             ValueError: The batch has no labels, or a label is not among the
                 kept classes.
         """
+        if self._checked_labels is not None:
+            return self._checked_labels
         labels = self['gt_label'].flatten()
-        if self._kept is None:
-            return labels
-        kept = torch.tensor(self._kept, device=labels.device)
-        places = torch.searchsorted(kept, labels.clamp(min=0))
-        places = places.clamp(max=len(kept) - 1)
-        wrong = labels[(labels >= 0) & (kept[places] != labels)]
-        if len(wrong):
-            raise ValueError(
-                f'Expected labels among the {len(kept)} classes that the '
-                f'data set says it has, but got {wrong[0].item()}. Correct '
-                '`kept_classes` of its `metainfo`.'
-            )
-        return places.where(labels >= 0, labels)
+        return labels if self._kept is None else self._kept.positions(labels)
+
+    @cached_property
+    def class_labels(self) -> torch.Tensor:
+        """Labels as positions among the kept classes, none below 0.
+
+        Shape:
+            - output: (B,)
+
+        Raises:
+            ValueError: A label is none of the classes.
+        """
+        if self._checked_labels is None:
+            check_labels(self.labels, self['pred_score'].size(1))
+        return self.labels
 
     @cached_property
     def top_label(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """See :func:`top_label`."""
-        return top_label(self['pred_score'], self.labels)
+        """The confidence of each answer, and whether it is right.
+
+        See :func:`top_label`.
+        """
+        return _top_label(self['pred_score'], self.class_labels)
 
 
 def check_predictions(
@@ -327,6 +441,10 @@ def top_label(
         (tensor([0.7500], dtype=torch.float64), tensor([False]))
     """
     check_labels(labels, scores.size(1))
+    return _top_label(scores, labels)
+
+
+def _top_label(scores, labels) -> tuple[torch.Tensor, torch.Tensor]:
     confidence, predicted = scores.double().max(dim=1)
     return confidence, predicted == labels
 

@@ -5,7 +5,7 @@ import torch
 from ..confidence_intervals import normal_interval, wilson_interval
 from ..prediction_sets import PredictionSets
 from .per_image import PerImageMetric, mark_nonfinite
-from .predicted_batch import all_finite, check_labels
+from .predicted_batch import all_finite
 
 
 class PredictionSetMetric(PerImageMetric):
@@ -28,11 +28,12 @@ class PredictionSetMetric(PerImageMetric):
 
     def numbers(self, batch):
         """See :class:`PerImageMetric`."""
-        scores, labels = batch['pred_score'], batch.labels
-        check_labels(labels, scores.size(1))
+        scores, labels = batch['pred_score'], batch.class_labels
         # NaN is no probability; such images are counted at the end
         finite = all_finite(scores)[:, None]
-        inside = self.sets.of(scores.where(finite, 1 / scores.size(1)))
+        inside = self.sets.of(
+            scores.where(finite, 1 / scores.size(1)), check=False
+        )
         covered = inside.gather(1, labels[:, None])[:, 0]
         size = mark_nonfinite(inside.sum(1).double(), scores)
         return covered, size

@@ -40,6 +40,7 @@ def negative_log_likelihood(
         tensor([ 0.6931, 87.3365], dtype=torch.float64)
     """
     labels = check_predictions(scores, labels)
+    check_labels(labels, scores.size(1))
     return _nll(scores, labels)
 
 
@@ -64,18 +65,17 @@ def brier_score(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     probability, Monthly Weather Review 1950.
     """
     labels = check_predictions(scores, labels)
+    check_labels(labels, scores.size(1))
     return _brier(scores, labels)
 
 
 def _nll(scores, labels):
-    check_labels(labels, scores.size(1))
     smallest = torch.finfo(scores.dtype).tiny
     true = scores.gather(1, labels[:, None]).squeeze(1)
     return -true.double().clamp(min=smallest).log()
 
 
 def _brier(scores, labels):
-    check_labels(labels, scores.size(1))
     gap = scores.double()
     gap = gap.scatter_add(1, labels[:, None], -torch.ones_like(gap[:, :1]))
     return gap.square().sum(1)
@@ -95,7 +95,7 @@ class NegativeLogLikelihood(PerImageMetric):
     def numbers(self, batch):
         """See :class:`PerImageMetric`."""
         scores = batch['pred_score']
-        return [mark_nonfinite(_nll(scores, batch.labels), scores)]
+        return [mark_nonfinite(_nll(scores, batch.class_labels), scores)]
 
     def of_images(self, nll):
         """The mean over all images."""
@@ -116,7 +116,7 @@ class BrierScore(PerImageMetric):
     def numbers(self, batch):
         """See :class:`PerImageMetric`."""
         scores = batch['pred_score']
-        return [mark_nonfinite(_brier(scores, batch.labels), scores)]
+        return [mark_nonfinite(_brier(scores, batch.class_labels), scores)]
 
     def of_images(self, brier):
         """The mean over all images."""

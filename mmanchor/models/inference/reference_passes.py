@@ -224,8 +224,13 @@ def mean_features(model, images: torch.Tensor, stage: str, which: slice):
     total, of_groups = [], []
 
     def add(rows, k):
+        # where features are anchored; but a JIT trace anchors images
+        images_once = (
+            model.place is not None and rows.size(1) == model.image_channels
+        )
+
         def sum_up(x):
-            if model.place is not None and len(x) == len(rows):
+            if images_once and len(x) == len(rows):
                 return k * x  # features before the place have no references
             return fold(x, k).sum(0)
 

@@ -1,5 +1,6 @@
 """Heads that are trained on cached features of a frozen backbone."""
 
+import os
 import runpy
 import shutil
 import sys
@@ -11,7 +12,10 @@ import torch
 from helpers.runs import config_maker
 from mmengine.runner import Runner
 from mmpretrain import get_model
+from mmpretrain.datasets import CustomDataset
+from PIL import Image
 
+from mmanchor.datasets.cached_features import image_files_sha256
 from mmanchor.engine import FrozenBackboneHook
 from mmanchor.engine.hooks import frozen_backbone_hook
 from mmanchor.engine.hooks.frozen_backbone_hook import (
@@ -230,6 +234,43 @@ def features_once(backbone_once, tmp_path_factory):
     return file
 
 
+def test_mixup_trains_a_head_on_mixed_features(head_config, backbone):
+    mixup = dict(augments=[dict(type='Mixup', alpha=1.0)])
+    plain = train(head_config())
+    found = train(head_config(**{'data_preprocessor.batch_augments': mixup}))
+    differ = {
+        key.split('.')[0]
+        for key, value in found.items()
+        if not torch.equal(value, plain[key])
+    }
+    assert differ == {'head'}
+    assert all(value.isfinite().all() for value in found.values())
+
+
+def test_an_image_that_changed_in_place_has_another_hash(tmp_path):
+    for index in range(3):
+        (tmp_path / 'class').mkdir(exist_ok=True)
+        Image.new('RGB', (4, 4)).save(tmp_path / f'class/{index}.png')
+
+    def found():
+        dataset = CustomDataset(data_root=str(tmp_path))
+        return image_files_sha256(dataset)
+
+    before = found()
+    assert before == found()
+    path = tmp_path / 'class/1.png'
+    written, content = path.stat(), path.read_bytes()
+    path.write_bytes(content + b' ')  # another size, and the same time
+    os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
+    longer = found()
+    path.write_bytes(content)  # the first size, and another time
+    os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns + 1))
+    assert len({before, longer, found()}) == 3
+    dataset = CustomDataset(data_root=str(tmp_path))
+    dataset.get_data_info = lambda _: dict(img_path='s3://images/1.png')
+    assert len({before, image_files_sha256(dataset)}) == 2
+
+
 @pytest.mark.parametrize(
     'options,name',
     [
@@ -255,6 +296,16 @@ def test_features_of_another_model_or_other_images_are_refused(
         ValueError, match=f'mine.npz to hold .*another {name}.*Remove the'
     ):
         train(cfg)
+
+
+def test_features_of_images_that_changed_in_place_are_refused(
+    head_config, features_once, monkeypatch
+):
+    monkeypatch.setattr(
+        frozen_backbone_hook, 'image_files_sha256', lambda images: 'changed'
+    )
+    with pytest.raises(ValueError, match='another image_files'):
+        train(head_config('', hook=dict(file=features_once)))
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from time_and_memory import operations
 
 TOOL = Path(__file__).parents[3] / 'tools/benchmarks/any_depth.py'
 
@@ -18,6 +20,26 @@ def test_later_places_are_cheaper(monkeypatch, capsys):
     assert min(ratios['image']) > max(ratios['head'])
     run(monkeypatch, '--rounds', '2', '--batch-size', '1')
     assert 'layer3' in capsys.readouterr().out
+
+
+def test_ten_references_after_the_last_stage_cost_less_than_two_passes():
+    tool = runpy.run_path(str(TOOL))
+    models = tool['build_models'](10, ('layer4', 'head'))
+    images = torch.randn(2, 3, 32, 32)
+    counts, hidden = {}, []
+    models['layer4'].head.layers[-1].register_forward_pre_hook(
+        lambda _, inputs: hidden.append(inputs[0].shape)
+    )
+    with torch.no_grad():
+        for name in models:
+            models[name](images)  # features of references are kept
+            hidden.clear()
+            counts[name] = operations(lambda: models[name](images))
+            if name == 'layer4':
+                rows, widths = zip(*hidden)
+    assert sum(rows) == 20 and set(widths) == {512}
+    assert counts['plain'] < counts['layer4'] <= 2 * counts['plain']
+    assert counts['plain'] < counts['head'] <= 2 * counts['plain']
 
 
 def test_one_round_has_no_quartiles(monkeypatch, capsys):
