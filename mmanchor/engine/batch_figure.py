@@ -316,14 +316,20 @@ def spread_histogram(spread: np.ndarray, wrong: np.ndarray) -> Figure:
     figure = Figure(figsize=(5, 3), dpi=110, layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    edges = np.histogram_bin_edges(spread, number_of_bins(len(spread)))
+    # images beyond these percentiles are counted in the outermost bins: one
+    # outlier would push all others into the first
+    low = np.quantile(spread, 0.005, method='higher')
+    high = np.quantile(spread, 0.995, method='lower')
+    edges = np.histogram_bin_edges(
+        spread.clip(low, max(low, high)), number_of_bins(len(spread))
+    )
     for name, rows, colour in (
         ('right', ~wrong, '#0072b2'),
         ('wrong', wrong, '#d55e00'),
     ):
         count = int(rows.sum())
         axes.hist(
-            spread[rows],
+            spread[rows].clip(edges[0], edges[-1]),
             edges,
             weights=np.full(count, 100 / max(count, 1)),
             color=colour,
@@ -331,7 +337,7 @@ def spread_histogram(spread: np.ndarray, wrong: np.ndarray) -> Figure:
             label=f'{name}: {count:,}',
         )
     axes.set(
-        xlabel='spread of logits over references',
+        xlabel='spread of logits over references (outer bins: and beyond)',
         ylabel='share of right, of wrong answers (%)',
     )
     axes.legend()

@@ -255,7 +255,7 @@ def measure_all(
             times=dict(seconds, **(times or {})),
         )
         pictures = take_pictures(suite, outcome.images, images)
-        write_report(results, out, pictures, outcome.images)
+        write_report(results, out, pictures, outcome.images, outcome.answers)
     return results
 
 

@@ -15,6 +15,7 @@ from ..evaluation.saved_fits import read_fits, save_fit
 from ..utils.provenance import commit, versions
 from .cache import CannotSave, ResultStore
 from .candidates import Candidate, LoadedModel
+from .comparisons import ImageAnswers
 from .corrupted_sets import clean_mask, make_corrupted
 from .ensembles import EnsembleCandidate
 from .held_out import (
@@ -58,12 +59,15 @@ class Outcome:
             of the set, ``reason``.
         images (Dict[str, dict]): The predictions for each clean image, by the
             name of the model; see :meth:`ModelEvaluator.evaluate`.
+        answers (Dict[str, ImageAnswers]): What models answered to each image,
+            by the name of the row in ``models``.
     """
 
     models: list[dict]
     missing: list[dict]
     failed: list[dict]
     images: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    answers: dict[str, ImageAnswers] = field(default_factory=dict)
 
 
 def run_suite(
@@ -117,7 +121,7 @@ def run_suite(
         return made
 
     suite = replace(suite, shifts=tuple(filter(make_if_needed, suite.shifts)))
-    models, images = [], {}
+    models, images, answers = [], {}, {}
     for candidate in candidates:
         run = ModelRun(
             ModelEvaluator(
@@ -125,14 +129,16 @@ def run_suite(
             ),
             done,
         )
-        models += run.rows()
+        rows = run.rows()
+        models += rows
+        answers.update(zip([row['name'] for row in rows], run.answers))
         if run.images:
             images[candidate.name] = run.images
     missing = [
         dict(name=name, reason=reason)
         for name, reason in failures.missing.items()
     ]
-    return Outcome(models, missing, failures.failed, images)
+    return Outcome(models, missing, failures.failed, images, answers)
 
 
 def check_scores(candidates: Sequence, names: Sequence[str]) -> None:
@@ -361,7 +367,8 @@ class ModelEvaluator:
 
         Returns:
             list[dict] | None: For each of ``fits`` ``figures``,
-            ``reliability``, ``scores``, ``num_images`` and ``kept_classes``.
+            ``reliability``, ``scores``, ``right``, ``num_images`` and
+            ``kept_classes``.
             If both scores and metrics are asked for, the first one also has
             ``images``: see :class:`~mmanchor.suite.measure.Measured`, with
             the ``row`` of each image in its set and the first few
@@ -412,6 +419,7 @@ class ModelEvaluator:
                 num_images=result['num_images'],
                 kept_classes=result['kept_classes'],
                 scores=_with_prefix(arrays, f'{i} '),
+                right=arrays.get(f'right {i}'),
             )
         result['fits'][0]['images'] = _with_prefix(arrays, 'images ')
         return result['fits']
@@ -446,6 +454,13 @@ class ModelEvaluator:
             for i, one in enumerate(measured)
             for key, values in one.scores.items()
         }
+        arrays.update(
+            {
+                f'right {i}': one.right
+                for i, one in enumerate(measured)
+                if one.right is not None
+            }
+        )
         if measured[0].images:
             images = dict(measured[0].images, row=batches.rows)
             if 'reference_predicted' in images:
@@ -576,6 +591,8 @@ class ModelRun:
     Attributes:
         images (Dict[str, np.ndarray]): The predictions for each clean image,
             after they are measured; see :meth:`ModelEvaluator.evaluate`.
+        answers (List[ImageAnswers]): What the model answered to each image,
+            with each of the evaluator's ``fits``, after it is measured.
     """
 
     def __init__(self, evaluator: ModelEvaluator, done: Callable[[int], None]):
@@ -583,6 +600,7 @@ class ModelRun:
         self.suite, self.settings = evaluator.suite, evaluator.settings
         self.candidate = evaluator.candidate
         self.images: dict[str, np.ndarray] = {}
+        self.answers: list[ImageAnswers] = []
 
     def rows(self) -> list[dict]:
         """Measure the model, without and with scaled logits.
@@ -593,8 +611,10 @@ class ModelRun:
             ``shifts``, ``ood``, and so on.
         """
         self.evaluator.fit()
+        self.answers = [ImageAnswers() for _ in self.evaluator.fits]
         clean = self.evaluator.evaluate(self.evaluator.clean, scored=True)
         self.images = clean[0]['images'] if clean else {}
+        self._keep_right(self.suite.clean.name, [clean] if clean else [])
         self.done(1)
         shifts = {one.name: self._shift(one) for one in self.suite.shifts}
         ood = {one.name: self._ood(one, clean) for one in self.suite.ood}
@@ -673,10 +693,20 @@ class ModelRun:
                 return None
             results[cell.kind, cell.severity] = measured
             self.done(1)
-        return {
+        in_order = {
             (cell.kind, cell.severity): results[cell.kind, cell.severity]
             for cell in one.cells()
         }
+        self._keep_right(one.name, list(in_order.values()))
+        return in_order
+
+    def _keep_right(self, name: str, cells: list[list[dict]]) -> None:
+        """Keep which answers are right, to compare models image by image."""
+        for i, answers in enumerate(self.answers):
+            right = [cell[i]['right'] for cell in cells]
+            # results of older versions do not have them
+            if right and all(one is not None for one in right):
+                answers.right[name] = right
 
     def _ood(
         self, one: SuiteSet, clean: list[dict] | None
@@ -698,6 +728,11 @@ class ModelRun:
         self.done(1)
         if outside is None or inside is None:
             return None
+        for answers, side, out in zip(self.answers, inside, outside):
+            answers.scores[one.name] = {
+                score: (side['scores'][score], values)
+                for score, values in out['scores'].items()
+            }
         return [
             dict(
                 num_images=out['num_images'],

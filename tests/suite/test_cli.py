@@ -12,6 +12,7 @@ from scipy import stats
 
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.cli import evaluate, evaluate_parser, main
+from mmanchor.suite.report.table import signed
 from mmanchor.suite.spec import DEFAULT_SCORES
 
 NAMES = ['standard', 'anchored, K = 1', 'anchored, K = 3']
@@ -166,7 +167,7 @@ def test_a_report_with_differences_and_figures(once):
         model['shifts']['Arrays']['mean']['top1']
         for model in results['models']
     ]
-    assert f'({tops[1] - tops[0]:+.1f})' in row
+    assert f'({signed(tops[1] - tops[0])})' in row
     links = re.findall(r'\]\(([^)]+\.(?:png|pdf))\)', text)
     assert {link.rpartition('.')[2] for link in links} == {'png', 'pdf'}
     assert len(links) >= 8
