@@ -296,6 +296,11 @@ def test_images_that_are_gone_leave_a_page_that_says_so(
     answers = {'a': answers_of([0, 1], [1, 1])}
     shown = take_pictures(suite, answers)
     assert shown.galleries and shown.grids and not shown.pairs
+    assert 'holds none' not in shown.note
+    (data / 'arrays/frost.npy').unlink()
+    shown = take_pictures(suite, answers)
+    assert shown.galleries and not shown.grids
+    assert 'It holds none of Arrays, whose images are not' in shown.note
 
     def gone(self, row):
         raise ValueError('gone')
