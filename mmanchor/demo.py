@@ -26,6 +26,7 @@ from .engine.launch import build_runner
 from .functional import anchor
 from .suite.candidates import Candidate, named
 from .suite.cli import measure_all
+from .suite.figures.style import start_at_zero
 from .suite.results import Point, SuiteResults
 from .suite.spec import Settings, load_suite
 from .utils.config import CONFIG_DIR
@@ -178,7 +179,8 @@ def draw_figure(
         axes.spines[['top', 'right']].set_visible(False)
         axes.grid(axis='y', alpha=0.3)
         axes.legend(frameon=False)
-    spread.set_ylim(bottom=0)
+    spreads = [one for line in spread.lines for one in line.get_ydata()]
+    start_at_zero([spread], spreads)
     with whole_files(Path(path).parent) as partial:
         figure.savefig(partial / Path(path).name, format='png')
 

@@ -11,6 +11,8 @@ def main() -> None:
     cfg = read_config(args.config, args.cfg_options)
     figure = browse(cfg, args.batches, args.images, args.seed)
     save_figure(figure, args.out)
+    title = figure.get_suptitle().replace('\n', ' ')
+    print(f'{title[0].upper()}{title[1:]}')
     print(f'Batches: {args.out}')
 
 

@@ -43,10 +43,11 @@ from ..suite.measure import predict_batch
 from ..suite.report.table import Table, to_rich
 from ..utils.config import read_config, reference_hooks
 from ..utils.console import progress_bars
-from ..utils.files import user_path
+from ..utils.files import user_path, whole_files
 from ..utils.provenance import readable
 
 MAX_CLASSES = 5  # number of classes in the figure of an image
+NO_IMAGE = 'it is no image'
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -81,7 +82,8 @@ def make_parser() -> argparse.ArgumentParser:
         '--figure',
         type=user_path,
         metavar='PNG',
-        help='draw the first image with the prediction of each reference',
+        help='draw the first image that can be read, with the prediction of '
+        'each reference',
     )
     parser.add_argument(
         '--abstain',
@@ -122,6 +124,7 @@ def predict(args: argparse.Namespace) -> int:
     cfg = read_config(args.config, args.cfg_options)
     set_references(cfg, argparse.Namespace(**vars(args), tta=False))
     paths = find_images(args.images)
+    first = paths[0]
     candidate = Candidate(
         Path(args.config).stem,
         cfg,
@@ -146,8 +149,6 @@ def predict(args: argparse.Namespace) -> int:
             ),
         )
     console = Console(emoji=False)
-    if args.figure:
-        save_figure(predictor.figure(paths[0]), args.figure)
     file = None
     if args.out:
         made_by = dict(
@@ -155,10 +156,15 @@ def predict(args: argparse.Namespace) -> int:
             references=candidate.how,
             measures=list(predictor.measures),
             threshold=predictor.threshold and asdict(predictor.threshold),
+            **predictor.described,
         )
         if predictor.sets is not None:
             made_by['sets'] = asdict(predictor.sets)
         file = PredictionFile(args.out, made_by)
+    drawn = predictor.first_readable(paths) if args.figure else None
+    if drawn is not None:
+        save_figure(predictor.figure(drawn), args.figure)
+    if file is not None:
         paths = [one for one in paths if readable(one) not in file.done]
     records: list[dict] = []
     quiet = args.json and not args.out
@@ -175,8 +181,15 @@ def predict(args: argparse.Namespace) -> int:
     if not args.json and not args.out and len(unreadable) < len(records):
         for part in to_rich(predictions_table(records), console.width):
             console.print(part)
-    for one in unreadable:
-        text = f'Not read: {readable(one["image"])}: {one["error"]}'
+    told = [
+        f'Not read: {readable(one["image"])}: {one["error"]}'
+        for one in unreadable
+    ]
+    if args.figure and drawn is None:
+        told.append('No figure: none of the images can be read.')
+    elif drawn is not None and drawn != first:
+        told.append(f'Drawn: {readable(drawn)}, the first that can be read.')
+    for text in told:
         Console(stderr=True).print(escape(text), soft_wrap=True)
     if args.out:
         console.print(
@@ -344,15 +357,25 @@ class ImageReader:
                     ori_shape=image.shape[:2],
                 )
             )
-            if info is None:
-                return 'it is no image'
-            if self._order == 'rgb' and info['img'].shape[-1] == 3:
-                info['img'] = np.ascontiguousarray(info['img'][..., ::-1])
-            return PackInputs.format_input(self._transform(info)['img'])
         except FileNotFoundError:
             return 'there is no such file'
+        except (AssertionError, ValueError, cv2.error):
+            return NO_IMAGE  # the texts have OpenCV's code, or name the file
+        except OSError as error:
+            return _one_line(error) or NO_IMAGE
+        if info is None:
+            return NO_IMAGE
+        if self._order == 'rgb' and info['img'].shape[-1] == 3:
+            info['img'] = np.ascontiguousarray(info['img'][..., ::-1])
+        try:
+            return PackInputs.format_input(self._transform(info)['img'])
         except (AssertionError, OSError, ValueError, cv2.error) as error:
-            return ' '.join(str(error).split()) or 'it is no image'
+            text = '' if isinstance(error, cv2.error) else _one_line(error)
+            return text or 'the test pipeline can not transform it'
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split())
 
 
 @dataclass
@@ -392,6 +415,33 @@ class ImagePredictor:
         if self.measures:  # Only anchored models have measures.
             check_measures(self.model.protocol, self.measures)
         self.read = ImageReader(pipeline)
+        preprocessor = self.model.data_preprocessor
+        normalises = getattr(preprocessor, '_enable_normalize', False)
+        # Everything else than the checkpoint that predictions depend on.
+        self.described = dict(
+            pipeline=repr([pipeline.load, *pipeline.steps]),
+            channel_order=pipeline.channel_order,
+            to_rgb=getattr(preprocessor, 'to_rgb', None),
+            normalised=[
+                getattr(preprocessor, name).flatten().tolist()
+                for name in ('mean', 'std')
+            ]
+            if normalises
+            else None,
+            average=getattr(self.model, 'average', None),
+            classes=self.classes and list(map(str, self.classes)),
+        )
+
+    def first_readable(self, paths: Sequence[str]) -> str | None:
+        """The first image that can be read; None if there is none.
+
+        Args:
+            paths (Sequence[str]): The files.
+        """
+        for path in paths:
+            if not isinstance(self.read(path), str):
+                return path
+        return None
 
     def __call__(self, paths: Sequence[str]) -> list[dict]:
         """Predict images in order.
@@ -472,7 +522,8 @@ class ImagePredictor:
         image = self.read(path)
         if isinstance(image, str):
             raise ValueError(
-                f'Expected {path} to be an image, but {image}. Name another.'
+                f'Expected {path} to be an image, but got: '
+                f'{image.rstrip(".")}. Name another.'
             )
         fields = predict_batch(self.model, image[None])
         logits = fields.get('reference_logits')
@@ -561,7 +612,8 @@ def _cell(value) -> str:
 class PredictionFile:
     """A file of JSON lines that an interrupted run can continue.
 
-    The first line describes the model that made the predictions.
+    The first line describes the model that made the predictions. Lines of
+    images that could not be read are removed, so that these are tried again.
 
     Attributes:
         done (Set[str]): The images that the file has predictions for.
@@ -586,13 +638,21 @@ class PredictionFile:
         if not (whole or text).startswith(head) and not head.startswith(text):
             raise ValueError(
                 f'Expected {path} to have predictions of the same model, '
-                'references and measures, but got others, or another file. '
-                'Name another --out, or remove it.'
+                'references, measures, test pipeline, normalisation and '
+                'class names, but got others, or another file. Name another '
+                '--out, or remove it.'
             )
-        if whole != text or not whole:
-            self.path.write_text(whole or head, encoding='utf-8')
         lines = whole.split('\n')[1:-1]
-        self.done = {json.loads(line)['image'] for line in lines}
+        records = [json.loads(line) for line in lines]
+        kept = head + ''.join(
+            f'{line}\n'
+            for line, record in zip(lines, records)
+            if 'error' not in record
+        )
+        if kept != text:
+            with whole_files(self.path.parent) as partial:
+                (partial / self.path.name).write_text(kept, encoding='utf-8')
+        self.done = {one['image'] for one in records if 'error' not in one}
 
     def add(self, records: Sequence[dict]) -> None:
         """Append predictions to the file."""

@@ -5,6 +5,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 import torch
@@ -25,6 +26,10 @@ from .cli import add_cfg_options
 
 CELL = 1.0  # size of an image in inches
 MAX_TARGETS = 2  # number of classes to name in a mixed target
+LETTERS_IN_AN_INCH = 14  # of the text above the pictures
+# Normalised images have a mean near 0 and a standard deviation near 1; those
+# that are only scaled to [0, 1] are plausible as well.
+PLAUSIBLE_MEAN, PLAUSIBLE_STD = 1.5, (0.1, 3.0)
 
 
 @dataclass
@@ -41,6 +46,8 @@ class BatchImages:
             where 0 becomes grey.
         targets (List[str]): The target of each image.
         masked (List[bool]): Whether each image's reference is masked.
+        statistics (np.ndarray): Mean, standard deviation, minimum and maximum
+            of the batch as the network receives it, of shape (4, C).
     """
 
     images: np.ndarray
@@ -48,6 +55,7 @@ class BatchImages:
     residuals: np.ndarray | None
     targets: list[str]
     masked: list[bool]
+    statistics: np.ndarray
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -180,6 +188,7 @@ def batch_images(
     """
     data = ClsDataPreprocessor.forward(preprocessor, batch, training=True)
     images = data['inputs']
+    statistics = _statistics(images)
     targets = [_target(one, classes) for one in data['data_samples'][:count]]
     masked = [False] * len(targets)
     references = residuals = None
@@ -229,7 +238,69 @@ def batch_images(
         pixels(residuals, True),
         targets,
         masked,
+        statistics,
     )
+
+
+def _statistics(images: torch.Tensor) -> np.ndarray:
+    """Mean, standard deviation, minimum and maximum of each channel."""
+    channels = images.double().transpose(0, 1).flatten(1)
+    parts = (
+        channels.mean(1),
+        channels.std(1, correction=0),
+        channels.amin(1),
+        channels.amax(1),
+    )
+    return torch.stack(parts).cpu().numpy()
+
+
+def describe_input(statistics: Sequence[np.ndarray]) -> tuple[str, bool]:
+    """Describe what the network receives, by channel.
+
+    Pictures don't show a wrong normalisation, because they are drawn after it
+    is undone. These numbers show it.
+
+    Args:
+        statistics (Sequence[np.ndarray]): Mean, standard deviation, minimum
+            and maximum of each batch; at least one.
+
+    Shape:
+        - statistics: each (4, C)
+
+    Returns:
+        tuple[str, bool]: Lines of text, and whether the numbers are plausible
+        for normalised images.
+
+    Example:
+        >>> print(describe_input([np.array([[0.1], [1], [-2], [2.5]])])[0])
+        network input, by channel: mean 0.10; standard deviation 1.00; range \
+−2.0 to 2.5
+    """
+    mean, std, low, high = (np.array(part) for part in zip(*statistics))
+    std = np.sqrt((std**2).mean(0) + mean.var(0))
+    mean, low, high = mean.mean(0), low.min(0), high.max(0)
+
+    def numbers(values, digits=2):
+        return ', '.join(f'{value:.{digits}f}' for value in values)
+
+    ranges = [f'{a:.1f} to {b:.1f}' for a, b in zip(low, high)]
+    text = (
+        f'network input, by channel: mean {numbers(mean)}; standard deviation '
+        f'{numbers(std)}; range {", ".join(ranges)}'
+    ).replace('-', '−')
+    smallest, largest = PLAUSIBLE_STD
+    is_plausible = (
+        np.abs(mean).max() <= PLAUSIBLE_MEAN
+        and smallest <= std.min()
+        and std.max() <= largest
+    )
+    if not is_plausible:
+        text += (
+            '. Implausible: normalised images have a mean near 0 and a '
+            'standard deviation near 1. Check `mean` and `std` of '
+            '`data_preprocessor`.'
+        )
+    return text, bool(is_plausible)
 
 
 def _target(sample, classes: Sequence[str] | None) -> str:
@@ -239,24 +310,36 @@ def _target(sample, classes: Sequence[str] | None) -> str:
     if 'gt_score' in sample and (sample.gt_score > 0).sum() > 1:
         scores = sample.gt_score
         largest = scores.argsort(descending=True)[:MAX_TARGETS].tolist()
-        return '\n'.join(f'{scores[i]:.2f} {name(i)}' for i in largest)
+        return '\n'.join(
+            f'{name(i)}: {100 * float(scores[i]):.0f} %' for i in largest
+        )
     return name(int(sample.gt_label[0]))
 
 
 def batch_figure(batches: Sequence[BatchImages]) -> Figure:
     """Draw images, references and residuals of batches in rows.
 
+    The title has the numbers of :func:`describe_input`, in red where they are
+    implausible.
+
     Args:
         batches (Sequence[BatchImages]): At least one batch.
     """
     columns = max(len(one.targets) for one in batches)
     heights = [3 if one.references is not None else 1 for one in batches]
-    figure = Figure(
-        figsize=(CELL * columns + 1, sum(heights) * CELL + 0.6 * len(batches)),
-        dpi=110,
-        layout='constrained',
-    )
+    width = CELL * columns + 1
+    text, is_plausible = describe_input([one.statistics for one in batches])
+    lines = wrap(text, int(width * LETTERS_IN_AN_INCH))
+    height = sum(heights) * CELL + 0.6 * len(batches) + 0.16 * len(lines)
+    figure = Figure(figsize=(width, height), dpi=110, layout='constrained')
     FigureCanvasAgg(figure)
+    figure.suptitle(
+        '\n'.join(lines),
+        fontsize=8,
+        x=0.01,
+        ha='left',
+        color='black' if is_plausible else '#c00000',
+    )
     parts = figure.subfigures(len(batches), 1, height_ratios=heights)
     for i, (part, one) in enumerate(zip(np.atleast_1d(parts), batches)):
         share = sum(one.masked)
@@ -300,10 +383,11 @@ def number_of_bins(count: int) -> int:
     return min(40, max(8, round(2 * count ** (1 / 3))))
 
 
-def spread_histogram(spread: np.ndarray, wrong: np.ndarray) -> Figure:
-    """Draw histograms of the spread of right and of wrong predictions.
+def spread_and_error(spread: np.ndarray, wrong: np.ndarray) -> Figure:
+    """Draw the error by quantile of the spread, and histograms of the spread.
 
-    Shares of each, since a good model has few wrong ones to compare.
+    The histograms show shares of the right and of the wrong predictions,
+    since a good model has few wrong ones to compare.
 
     Args:
         spread (np.ndarray): The spread over references of each image.
@@ -313,17 +397,50 @@ def spread_histogram(spread: np.ndarray, wrong: np.ndarray) -> Figure:
         - spread: (N,)
         - wrong: (N,)
     """
-    figure = Figure(figsize=(5, 3), dpi=110, layout='constrained')
+    figure = Figure(figsize=(8, 3), dpi=110, layout='constrained')
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    edges = np.histogram_bin_edges(spread, number_of_bins(len(spread)))
+    left, right = figure.subplots(1, 2)
+    _draw_error_by_quantile(left, spread, wrong)
+    _draw_histograms(right, spread, wrong)
+    return figure
+
+
+def _draw_error_by_quantile(axes, spread, wrong) -> None:
+    """Draw a bar for each group of images, from small to large spreads."""
+    groups = np.array_split(
+        wrong[np.argsort(spread, kind='stable')],
+        min(10, max(2, len(spread) // 12)),
+    )
+    errors = [100 * group.mean() for group in groups if len(group)]
+    edges = np.linspace(0, 100, len(errors) + 1)
+    axes.stairs(errors, edges, fill=True, color='#d55e00', alpha=0.6)
+    axes.axhline(
+        100 * wrong.mean(), color='0.3', linewidth=1, label='all images'
+    )
+    axes.set(
+        xlim=(0, 100),
+        ylim=(0, 1.06 * max(errors) or 1),
+        xlabel='images, from the smallest to the largest spread (%)',
+        ylabel=f'error of {len(groups[0]):,} images (%)',
+    )
+    axes.legend()
+
+
+def _draw_histograms(axes, spread, wrong) -> None:
+    # images beyond these percentiles are counted in the outermost bins: one
+    # outlier would push all others into the first
+    low = np.quantile(spread, 0.005, method='higher')
+    high = np.quantile(spread, 0.995, method='lower')
+    edges = np.histogram_bin_edges(
+        spread.clip(low, max(low, high)), number_of_bins(len(spread))
+    )
     for name, rows, colour in (
         ('right', ~wrong, '#0072b2'),
         ('wrong', wrong, '#d55e00'),
     ):
         count = int(rows.sum())
         axes.hist(
-            spread[rows],
+            spread[rows].clip(edges[0], edges[-1]),
             edges,
             weights=np.full(count, 100 / max(count, 1)),
             color=colour,
@@ -331,11 +448,10 @@ def spread_histogram(spread: np.ndarray, wrong: np.ndarray) -> Figure:
             label=f'{name}: {count:,}',
         )
     axes.set(
-        xlabel='spread of logits over references',
+        xlabel='spread of logits over references\n(outer bins: and beyond)',
         ylabel='share of right, of wrong answers (%)',
     )
     axes.legend()
-    return figure
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

@@ -273,7 +273,7 @@ def _suite_settings(study: Study, args: argparse.Namespace) -> Settings:
     )
     if args.batch_size is not None:
         values['batch_size'] = args.batch_size
-    return Settings(**values)
+    return Settings(**values, images=False)
 
 
 def _cell_of_number(cells: list[StudyCell], number: int) -> StudyCell:

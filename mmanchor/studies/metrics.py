@@ -8,6 +8,7 @@ from statistics import mean, pstdev
 from typing import Any, NamedTuple
 
 from ..datasets.shifts.kinds import C_GROUPS
+from ..suite.report.table import minus, number
 from ..utils.names import slug
 
 Read = Callable[[dict, str], float | None]
@@ -264,6 +265,41 @@ def values_of(model: dict, shifted: str) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def clip_interval(
+    interval: tuple[float, float] | None, metric: str
+) -> tuple[float, float] | None:
+    """Clip the interval of a mean to the values that the metric can have.
+
+    Args:
+        interval (tuple[float, float], optional): The ends.
+        metric (str): The name of the metric.
+
+    Example:
+        >>> clip_interval((99.0, 100.2), 'clean')
+        (99.0, 100.0)
+        >>> clip_interval((-0.01, 0.03), 'ece')
+        (0.0, 0.03)
+    """
+    if interval is None:
+        return None
+    low, high = interval
+    if '(%)' in find_metric(metric).title:
+        high = min(high, 100.0)
+    return max(low, 0.0), high
+
+
+def metric_words(name: str) -> str:
+    """The title of a metric, to be used within a sentence.
+
+    Example:
+        >>> metric_words('corrupted_ece_scaled'), metric_words('clean')
+        ('ECE (corrupted, temperature scaled)', 'clean accuracy')
+    """
+    title = find_metric(name).title.replace(' (%)', '')
+    first, comma, rest = title.partition(', ')
+    return f'{first} ({rest})' if comma else first
+
+
 def format_value(value: float | None, metric: str) -> str:
     """Format a value with the decimals of its metric, None as a dash.
 
@@ -271,7 +307,7 @@ def format_value(value: float | None, metric: str) -> str:
         >>> format_value(88.349, 'clean'), format_value(None, 'ece')
         ('88.3', '–')
     """
-    return '–' if value is None else f'{value:.{find_metric(metric).digits}f}'
+    return number(value, find_metric(metric).digits)
 
 
 def format_difference(difference: dict | None, metric: str) -> str:
@@ -285,7 +321,7 @@ def format_difference(difference: dict | None, metric: str) -> str:
     Example:
         >>> found = dict(mean=1.24, interval=[-0.31, 2.79], n=3, level=True)
         >>> format_difference(found, 'clean')
-        '+1.2 [-0.3, +2.8] level'
+        '+1.2 [−0.3, +2.8] level'
         >>> format_difference(dict(found, interval=None, level=None), 'clean')
         '+1.2'
     """
@@ -293,8 +329,8 @@ def format_difference(difference: dict | None, metric: str) -> str:
         return '–'
 
     def signed(value):
-        text = f'{value:+.{find_metric(metric).digits}f}'
-        return text if text.strip('-0.') else text.replace('-', '+')
+        text = minus(f'{value:+.{find_metric(metric).digits}f}')
+        return text if text.strip('−0.') else text.replace('−', '+')
 
     text = signed(difference['mean'])
     if difference['interval'] is not None:

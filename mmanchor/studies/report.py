@@ -20,15 +20,36 @@ from ..suite.report.html import (
     render,
     table_blocks,
 )
+from ..suite.report.summary import joined, quoted
 from ..suite.report.table import Table, one_line, to_markdown, to_rich
 from ..utils.files import whole_files
 from .figures import difference_figure, study_figure
-from .metrics import find_metric, format_difference, format_value
+from .metrics import (
+    find_metric,
+    format_difference,
+    format_value,
+    metric_words,
+)
 from .results import with_times
 from .spec import Plot
-from .verdict import NONE, recommend
+from .verdict import recommend
 
 COST_METRICS = ('training_seconds', 'seconds')
+# what a study without jobs is about
+DEFAULT_JOBS = {
+    'accuracy under corruption': 'corrupted',
+    'accuracy': 'clean',
+    'calibration': 'corrupted_ece',
+}
+# how a study is drawn, by the kind of its plot
+CAPTIONS = dict(
+    points='Large marks are means over seeds and bars their standard '
+    'deviation; small dots are single seeds. Dotted: as published.',
+    lines='Lines are means over seeds and bands their standard deviation. '
+    'Dotted: as published.',
+    landscape='Accuracy where weights are moved in two random directions; '
+    'the cross is the trained model.',
+)
 CSV_HEADER = (
     'setting',
     'series',
@@ -88,7 +109,9 @@ def write_study_report(
                 'report.md': markdown_study(
                     results, names, verdict_table(results, others)
                 ),
-                'report.html': render(study_page(results, svgs, others)),
+                'report.html': render(
+                    study_page(results, svgs, others, plot.kind)
+                ),
             }.items():
                 (partial / name).write_text(text, encoding='utf-8')
 
@@ -286,6 +309,7 @@ def verdict_table(results: dict, others: Sequence[dict] = ()) -> Table | None:
             *(f'difference, {g}' for g in grounds),
         ],
         rows,
+        3,
     )
 
 
@@ -389,7 +413,10 @@ def markdown_study(
 
 
 def study_page(
-    results: dict, figures: Sequence[Path], others: Sequence[dict] = ()
+    results: dict,
+    figures: Sequence[Path],
+    others: Sequence[dict] = (),
+    kind: str = 'points',
 ) -> Page:
     """Put the results of a study on one page.
 
@@ -398,13 +425,18 @@ def study_page(
         figures (Sequence[Path]): SVG files.
         others (Sequence[dict]): Results of the study on other grounds.
             Defaults to none.
+        kind (str): How the study is drawn: ``'lines'``, ``'points'`` or
+            ``'landscape'``. Defaults to ``'points'``.
     """
+    title = results['title'].rstrip('.')
+    title += ' ' if title.endswith('?') else '. '
     captions = {
         f'{results["study"]}_differences': 'Paired differences from '
-        f'{results["baseline"]}, with 95 % intervals over seeds.'
+        f'{results["baseline"]}, mean over seeds; the bars are 95 % '
+        'intervals. Filled: the interval does not hold zero.'
     }
     drawn = [
-        figure_block(path, captions.get(path.stem, results['title'] + '.'))
+        figure_block(path, captions.get(path.stem, title + CAPTIONS[kind]))
         for path in figures
     ]
     missing = [describe_missing(one) for one in results['missing']]
@@ -426,7 +458,7 @@ def study_page(
 
 
 def summary_sentences(results: dict, others: Sequence[dict] = ()) -> list[str]:
-    """Say which setting to use for each job, with intervals and costs.
+    """Answer in three sentences which setting to take, why and how sure it is.
 
     Args:
         results (dict): The content of ``results.json``.
@@ -434,46 +466,126 @@ def summary_sentences(results: dict, others: Sequence[dict] = ()) -> list[str]:
             Defaults to none.
 
     Returns:
-        List[str]: Sentences; none if the study has no jobs.
+        List[str]: The settings that are better than the baseline, with
+        intervals; the jobs for which none is; and costs. A study without jobs
+        is taken to be about accuracy and calibration. One setting alone is
+        described.
     """
-    if not results.get('jobs'):
+    jobs = results.get('jobs') or {
+        job: metric
+        for job, metric in DEFAULT_JOBS.items()
+        if any(metric in one['mean'] for one in results['settings'])
+    }
+    base = results.get('baseline')
+    if len(results['settings']) == 1:
+        return _description(results, results['settings'][0], jobs)
+    if base is None or not jobs:
         return []
-    ground, base = results['on']['name'], results['baseline']
-    sentences, chosen = [], []
-    for job, verdict in recommend(results, others).items():
-        metric, name = verdict['metric'], verdict['recommended']
-        title = find_metric(metric).title
-
-        def gain(candidate):
-            return format_difference(candidate['differences'][ground], metric)
-
-        if name == NONE:
-            text = f'For {job}, no setting is recommended over {base}'
-            for one in verdict['candidates'][:1]:
-                text += (
-                    f': the closest, {one["name"]}, differs by {gain(one)} '
-                    f'in {title}, but is {one["why_not"]}'
-                )
-        else:
-            text = (
-                f'For {job}, use {name}: it differs from {base} by '
-                f'{gain(_candidate(verdict, name))} in {title}'
+    ground = results['on']['name']
+    chosen: dict[str, dict[str, str]] = {}  # changes by setting and job
+    keeps: list[str] = []
+    for job, verdict in recommend(dict(results, jobs=jobs), others).items():
+        name, metric = verdict['recommended'], verdict['metric']
+        best = _candidate(verdict, name)
+        if best is not None:
+            difference = best['differences'][ground]
+            chosen.setdefault(name, {})[job] = _change(
+                difference, metric, not chosen
             )
-            chosen.append(name)
-        sentences.append(f'{text}.')
+            continue
+        text = f'for {job}, no setting is better than {quoted(base)}'
+        for one in verdict['candidates'][:1]:
+            first = not chosen and not keeps
+            change = _change(one['differences'][ground], metric, first)
+            text += (
+                f' beyond chance: the closest, {quoted(one["name"])}, '
+                f'{change}, but is {one["why_not"]}'
+            )
+        keeps.append(text)
+    takes = [
+        f'take {quoted(name)} for {joined(list(changes))}: compared with '
+        f'{quoted(base)}, it {joined(list(changes.values()))}'
+        for name, changes in chosen.items()
+    ]
+    cost = _costs(results, list(dict.fromkeys((base, *chosen))))
+    sentences = ['; '.join(takes), '; '.join(keeps), cost]
+    return [f'{one[0].upper()}{one[1:]}.' for one in sentences if one]
+
+
+def _change(difference: dict, metric: str, first: bool) -> str:
+    """Say by how much a setting raises or lowers a metric.
+
+    Args:
+        difference (dict): The paired difference from the baseline.
+        metric (str): The name of the metric.
+        first (bool): Whether to say what the interval is.
+    """
+    mean = difference['mean']
+    points = ' points' if '(%)' in find_metric(metric).title else ''
+    text = (
+        f'{"raises" if mean > 0 else "lowers"} {metric_words(metric)} by '
+        f'{format_value(abs(mean), metric)}{points}'
+    )
+    if difference['interval'] is None:
+        return text
+    low, high = difference['interval']
+    if difference['level']:  # the ends have different signs
+        ends = f'difference from {format_value(low, metric)} to '
+        ends += f'{format_value(high, metric)}'
+    else:
+        low, high = sorted((abs(low), abs(high)))
+        ends = f'{format_value(low, metric)} to {format_value(high, metric)}'
+    words = '95 % interval over seeds: ' if first else ''
+    return f'{text} ({words}{ends})'
+
+
+def _costs(results: dict, names: Sequence[str]) -> str:
+    """The times of some settings, with their intervals over seeds."""
+    parts = []
     for metric in COST_METRICS:
-        costs = [
-            f'{one["name"]} {format_value(value, metric)}'
-            for one in results['settings']
-            if one['name'] in (base, *chosen)
-            and (value := with_times(results, one)['mean'].get(metric))
-            is not None
-        ]
+        costs = []
+        for one in results['settings']:
+            summary = with_times(results, one)
+            value = summary['mean'].get(metric)
+            if one['name'] not in names or value is None:
+                continue
+            text = f'{quoted(one["name"])} '
+            text += '' if costs else 'takes '
+            text += format_value(value, metric)
+            text += '' if costs else f' {find_metric(metric).title}'
+            ends = summary['interval'].get(metric)
+            if ends is not None:
+                low, high = (format_value(end, metric) for end in ends)
+                words = '95 % interval ' if not parts and not costs else ''
+                text += f' ({words}{low} to {high})'
+            costs.append(text)
         if costs:
-            sentences.append(
-                f'Cost ({find_metric(metric).title}): {"; ".join(costs)}.'
-            )
-    return sentences
+            parts.append(joined(costs))
+    return '; '.join(parts)
+
+
+def _description(
+    results: dict, setting: dict, jobs: dict[str, str]
+) -> list[str]:
+    """Describe one setting alone."""
+    summary = with_times(results, setting)
+    values = []
+    for metric in dict.fromkeys((*jobs.values(), *results['metrics'])):
+        if metric in summary['mean'] and metric not in COST_METRICS:
+            text = format_value(summary['mean'][metric], metric)
+            ends = summary['interval'].get(metric)
+            if ends is not None:
+                low, high = (format_value(end, metric) for end in ends)
+                words = '' if values else '95 % interval over seeds: '
+                text += f' ({words}{low} to {high})'
+            values.append(f'{find_metric(metric).title} {text}')
+    sentences = [
+        f'{quoted(setting["name"])} has {joined(values[:3])}'
+        if values
+        else '',
+        _costs(results, [setting['name']]),
+    ]
+    return [f'{one}.' for one in sentences if one]
 
 
 def describe_missing(missing: dict, at_most: int = 3) -> str:

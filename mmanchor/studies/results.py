@@ -15,7 +15,7 @@ from ..suite.results import corruption_words
 from ..suite.spec import load_suite
 from ..utils.config import changes
 from .cells import CellStore, StudyCell, describe_changes
-from .metrics import TIME_METRICS, values_of
+from .metrics import TIME_METRICS, clip_interval, values_of
 from .spec import Study
 
 CONFIDENCE = 0.95
@@ -158,7 +158,8 @@ def over_seeds(values: list[dict[str, float]]) -> dict:
 
     Returns:
         dict: ``mean``, ``std`` and ``interval`` of each metric that all seeds
-        have, and ``n``, the number of seeds.
+        have, and ``n``, the number of seeds. Intervals hold only values that
+        the metric can have.
 
     Example:
         >>> over_seeds([dict(clean=90.0), dict(clean=92.0)])['mean']
@@ -176,7 +177,8 @@ def over_seeds(values: list[dict[str, float]]) -> dict:
             for name, column in columns.items()
         },
         interval={
-            name: t_interval(column) for name, column in columns.items()
+            name: clip_interval(t_interval(column), name)
+            for name, column in columns.items()
         },
         n=len(values),
     )

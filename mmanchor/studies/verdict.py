@@ -104,6 +104,24 @@ def _difference(results: dict, name: str, metric: str) -> dict | None:
     return None
 
 
+def _check_keys(results: dict) -> None:
+    """Raise if results lack something that the rule or the tables read.
+
+    Raises:
+        AttributeError, KeyError, TypeError: They do.
+    """
+    settings = results['settings']
+    names = [results['on']['name'], *(one['name'] for one in settings)]
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f'Expected names, but got {names}.')
+    for setting in settings:
+        compared = setting.get('difference') or dict(metrics={})
+        for difference in compared['metrics'].values():
+            missing = {'mean', 'interval', 'level'} - set(difference)
+            if missing:
+                raise KeyError(*missing)
+
+
 def read_others(folders: Sequence[str | Path], study: str) -> list[dict]:
     """Read the results of the same study on other grounds.
 
@@ -128,7 +146,8 @@ def read_others(folders: Sequence[str | Path], study: str) -> list[dict]:
         try:
             results = json.loads(path.read_text(encoding='utf-8'))
             name = results['study']
-        except (ValueError, KeyError, TypeError) as error:
+            _check_keys(results)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f'Expected results of a study in {path}, but got a damaged '
                 'file. Make it again with --report.'

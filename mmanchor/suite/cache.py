@@ -12,6 +12,7 @@ import numpy as np
 from ..utils.files import whole_files
 
 _ARRAYS = 'names of arrays'  # key of the arrays that belong to a result
+STAMP = 'stamp'  # key of what identifies the files that were measured
 
 
 class CannotSave(OSError):
@@ -21,6 +22,10 @@ class CannotSave(OSError):
 class ResultStore:
     """Stores each result in a file named after everything it depends on.
 
+    Only the ``stamp`` of the test set's files is not in the name. A result
+    with another stamp is measured again and replaced, but if there is no
+    stamp, because the files are gone, what was measured on them counts.
+
     Args:
         folder (Path): The folder of the files; made with the first result.
     """
@@ -29,7 +34,8 @@ class ResultStore:
         self.folder = Path(folder)
 
     def _path(self, name: str, depends_on: dict) -> Path:
-        text = json.dumps(depends_on, sort_keys=True, default=repr)
+        named = {key: depends_on[key] for key in depends_on if key != STAMP}
+        text = json.dumps(named, sort_keys=True, default=repr)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         words = re.sub(r'\W+', '-', name).strip('-').lower()[:99]
         return self.folder / f'{words}_{digest}.json'
@@ -55,6 +61,9 @@ class ResultStore:
             result = json.loads(path.read_text(encoding='utf-8'))
             # results of older versions do not list their arrays
             names = result.pop(_ARRAYS, None)
+            stamp = result.pop(STAMP, None)
+            if depends_on.get(STAMP) and stamp != depends_on[STAMP]:
+                return None
             if names or names is None and path.with_suffix('.npz').exists():
                 with np.load(path.with_suffix('.npz')) as file:
                     arrays = dict(file)
@@ -94,13 +103,20 @@ class ResultStore:
         path = self._path(name, depends_on)
         try:
             # The arrays come first: a result with its JSON file is complete.
+            # An older one must not get the new arrays.
+            if path.exists():
+                path.unlink()
             if arrays:
                 with whole_files(self.folder) as partial:
                     np.savez(partial / path.with_suffix('.npz').name, **arrays)
             with whole_files(self.folder) as partial:
+                content = {
+                    **result,
+                    STAMP: depends_on.get(STAMP),
+                    _ARRAYS: sorted(arrays or {}),
+                }
                 (partial / path.name).write_text(
-                    json.dumps({**result, _ARRAYS: sorted(arrays or {})}),
-                    encoding='utf-8',
+                    json.dumps(content), encoding='utf-8'
                 )
         except (OSError, ValueError) as error:
             why = getattr(error, 'strerror', None) or error

@@ -36,7 +36,7 @@ from .report.html import load_template
 from .report.pictures import take_pictures
 from .report.writer import assemble, print_report, write_report
 from .results import import_pandas
-from .runner import run_suite
+from .runner import clean_results_are_stored, run_suite
 from .spec import DEFAULT_SCORES, Settings, Suite, load_suite
 
 
@@ -173,11 +173,21 @@ def evaluate(argv: Sequence[str] | None = None) -> dict:
         vector_scaling=args.vector_scaling,
         coverage=args.coverage,
         max_error=args.max_error,
+        images=not args.no_images,
     )
     suite = load_suite(args.suite, args.data_root)
-    check_clean_set(suite)
-    candidates = read_candidates(args)
     out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
+    missing = None
+    try:
+        check_clean_set(suite)
+    except FileNotFoundError as error:
+        missing = error
+    candidates = read_candidates(args)
+    # without results on clean images, the others compare with nothing
+    if missing is not None and not clean_results_are_stored(
+        suite, candidates, ResultStore(out / 'parts'), settings
+    ):
+        raise missing
     console = Console(emoji=False)
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         for one in candidates:
@@ -254,8 +264,10 @@ def measure_all(
             **(about or {}),
             times=dict(seconds, **(times or {})),
         )
-        pictures = take_pictures(suite, outcome.images, images)
-        write_report(results, out, pictures, outcome.images)
+        pictures = take_pictures(
+            suite, outcome.images, images, outcome.classes
+        )
+        write_report(results, out, pictures, outcome.images, outcome.answers)
     return results
 
 

@@ -130,9 +130,12 @@ def describe_corruptions(suite: Suite) -> dict[str, dict]:
         if one.is_corrupted and kind.KINDS == ALL_C_KINDS:
             root = one.dataset.get('data_root', '')
             record, mask = read_record(root), clean_mask(root)
+            is_gone = one.make and not Path(root).exists()
+            settings = corruption_settings(one) if is_gone else kind.SETTINGS
+            images = one.images if is_gone else None
             described[one.name] = dict(
-                settings=record['settings'] if record else kind.SETTINGS,
-                images=None if mask is None else int(mask.sum()),
+                settings=record['settings'] if record else settings,
+                images=images if mask is None else int(mask.sum()),
             )
     return described
 

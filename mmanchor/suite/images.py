@@ -294,13 +294,28 @@ def check_clean_set(suite: Suite) -> None:
         _build(cell)
     except FileNotFoundError as error:
         folder = Path(cell.dataset.get('data_root', '.')).absolute()
+        # the advice of the other message is about configs
+        reason = str(error).partition(' Put it there')[0].rstrip('.')
         raise FileNotFoundError(
             f'Expected the clean test set of {suite.title} in {folder}, but '
-            f'got: {str(error).rstrip(".")}. Put it there, or name the folder '
-            'of all test sets with --data-root.'
+            f'got: {reason}. Put it there, or name the folder of all test '
+            'sets with --data-root.'
         ) from error
     except ValueError:
         return  # the report names a damaged set, as it does all others
+
+
+def clean_set_is_there(suite: Suite) -> bool:
+    """Whether the clean set of a suite is on disk.
+
+    Args:
+        suite (Suite): The suite.
+    """
+    try:
+        check_clean_set(suite)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def is_on_disk(cell: Cell) -> bool:

@@ -194,6 +194,8 @@ class Measured(NamedTuple):
             predictions with each reference alone, if all images have the same
             references: ``reference_predicted`` and ``reference_confidence``
             (N, K).
+        right (np.ndarray, optional): Whether the prediction for each image is
+            right, (N,), bool; None without labels.
     """
 
     figures: dict[str, float | None]
@@ -201,6 +203,7 @@ class Measured(NamedTuple):
     scores: dict[str, np.ndarray]
     answers: torch.Tensor | None = None
     images: dict[str, np.ndarray] | None = None
+    right: np.ndarray | None = None
 
 
 def measure(
@@ -371,12 +374,13 @@ def _finish(metrics, columns, answers) -> Measured:
         figures.update(_interval(name, whole[name], figures))
         figures.update(_ends(metric.intervals(whole[name])))
     reliability = _bins(whole['CalibrationError']) if metrics else {}
+    right = whole['Top1Accuracy'][:, 1].bool().numpy() if metrics else None
     scores = {}
     for name, column in whole.items():
         if name.startswith('score '):
             check_images(column)
             scores[name.partition(' ')[2]] = column.numpy()
-    return Measured(figures, reliability, scores, answers)
+    return Measured(figures, reliability, scores, answers, right=right)
 
 
 def _interval(name: str, rows: torch.Tensor, figures: dict) -> dict:

@@ -15,6 +15,7 @@ from ..evaluation.saved_fits import read_fits, save_fit
 from ..utils.provenance import commit, versions
 from .cache import CannotSave, ResultStore
 from .candidates import Candidate, LoadedModel
+from .comparisons import ImageAnswers
 from .corrupted_sets import clean_mask, make_corrupted
 from .ensembles import EnsembleCandidate
 from .held_out import (
@@ -23,7 +24,12 @@ from .held_out import (
     fit_held_out,
     fits_as_json,
 )
-from .images import ImageBatches, fingerprint, is_on_disk
+from .images import (
+    ImageBatches,
+    clean_set_is_there,
+    fingerprint,
+    is_on_disk,
+)
 from .measure import measure
 from .model_scores import REVERSE_SCORES, FeatureScores
 from .results import (
@@ -57,13 +63,20 @@ class Outcome:
         failed (List[dict]): What could not be measured: ``model``, ``name``
             of the set, ``reason``.
         images (Dict[str, dict]): The predictions for each clean image, by the
-            name of the model; see :meth:`ModelEvaluator.evaluate`.
+            name of the model; see :meth:`ModelEvaluator.evaluate`. Those of
+            models with references have the first ``references``, unless the
+            settings forbid images.
+        answers (Dict[str, ImageAnswers]): What models answered to each image,
+            by the name of the row in ``models``.
+        classes (List[str], optional): The names of the classes.
     """
 
     models: list[dict]
     missing: list[dict]
     failed: list[dict]
     images: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    answers: dict[str, ImageAnswers] = field(default_factory=dict)
+    classes: list[str] | None = None
 
 
 def run_suite(
@@ -104,7 +117,11 @@ def run_suite(
     def report_corruption(kind: str, done: int, total: int) -> None:
         report(f'corrupt: {kind}', done / total)
 
+    clean_is_gone = not clean_set_is_there(suite)
+
     def make_if_needed(one: SuiteSet) -> bool:
+        if clean_is_gone:
+            return True  # it can't be made, but may be there or measured
         made = not one.make or failures.attempt(
             None,
             one.name,
@@ -117,7 +134,7 @@ def run_suite(
         return made
 
     suite = replace(suite, shifts=tuple(filter(make_if_needed, suite.shifts)))
-    models, images = [], {}
+    models, images, answers, classes = [], {}, {}, None
     for candidate in candidates:
         run = ModelRun(
             ModelEvaluator(
@@ -125,14 +142,45 @@ def run_suite(
             ),
             done,
         )
-        models += run.rows()
+        rows = run.rows()
+        models += rows
+        answers.update(zip([row['name'] for row in rows], run.answers))
+        classes = classes or run.classes
         if run.images:
             images[candidate.name] = run.images
     missing = [
         dict(name=name, reason=reason)
         for name, reason in failures.missing.items()
     ]
-    return Outcome(models, missing, failures.failed, images)
+    return Outcome(models, missing, failures.failed, images, answers, classes)
+
+
+def clean_results_are_stored(
+    suite: Suite,
+    candidates: Sequence[Candidate],
+    store: ResultStore,
+    settings: Settings,
+) -> bool:
+    """Whether all models were measured on the clean set before.
+
+    Then a report can be made even though the images are gone.
+
+    Args:
+        suite (Suite): The test sets.
+        candidates (Sequence[Candidate]): The models.
+        store (ResultStore): Where results were saved.
+        settings (Settings): How the models were measured.
+    """
+
+    def is_stored(candidate: Candidate) -> bool:
+        evaluator = ModelEvaluator(
+            suite, candidate, store, settings, Failures(), lambda *_: None
+        )
+        evaluator.loaded = None  # nothing is measured
+        evaluator.fit()
+        return evaluator.evaluate(evaluator.clean, scored=True) is not None
+
+    return all(map(is_stored, candidates))
 
 
 def check_scores(candidates: Sequence, names: Sequence[str]) -> None:
@@ -361,11 +409,12 @@ class ModelEvaluator:
 
         Returns:
             list[dict] | None: For each of ``fits`` ``figures``,
-            ``reliability``, ``scores``, ``num_images`` and ``kept_classes``.
+            ``reliability``, ``scores``, ``right``, ``num_images`` and
+            ``kept_classes``.
             If both scores and metrics are asked for, the first one also has
             ``images``: see :class:`~mmanchor.suite.measure.Measured`, with
-            the ``row`` of each image in its set and the first few
-            ``references``. None if the set can't be measured.
+            the ``row`` of each image in its set, and ``classes``, their
+            names. None if the set can't be measured.
         """
 
         def depends_on_scores(scores: tuple[str, ...]) -> dict:
@@ -412,8 +461,12 @@ class ModelEvaluator:
                 num_images=result['num_images'],
                 kept_classes=result['kept_classes'],
                 scores=_with_prefix(arrays, f'{i} '),
+                right=arrays.get(f'right {i}'),
             )
-        result['fits'][0]['images'] = _with_prefix(arrays, 'images ')
+        result['fits'][0].update(
+            images=_with_prefix(arrays, 'images '),
+            classes=result.get('classes'),
+        )
         return result['fits']
 
     def _measure(self, name, depends_on, cell, figures, classes) -> tuple:
@@ -446,19 +499,45 @@ class ModelEvaluator:
             for i, one in enumerate(measured)
             for key, values in one.scores.items()
         }
+        arrays.update(
+            {
+                f'right {i}': one.right
+                for i, one in enumerate(measured)
+                if one.right is not None
+            }
+        )
         if measured[0].images:
+            classes = batches.dataset.metainfo.get('classes')
+            result['classes'] = classes and list(map(str, classes))
             images = dict(measured[0].images, row=batches.rows)
-            if 'reference_predicted' in images:
-                images['references'] = self._references()
             arrays.update(
                 {f'images {key}': values for key, values in images.items()}
             )
         self.store.save(name, depends_on, result, arrays)
         return result, arrays
 
-    def _references(self) -> np.ndarray:
-        """The first references, (K, H, W, C), as RGB bytes to look at."""
-        bank = getattr(self.loaded.model, 'reference_bank', None)
+    def references(self) -> np.ndarray | None:
+        """The first references, (K, H, W, C), as RGB bytes to look at.
+
+        Returns:
+            np.ndarray | None: None where no images may be stored or shown, or
+            if the model can't be loaded.
+        """
+        if not self.settings.images:
+            return None
+        depends_on = dict(candidate=self.candidate.settings, **self._made_with)
+        stored = self.store.get('references', depends_on)
+        if stored is None:
+            if self.loaded is None:
+                return None
+            images = self._bank_images(self.loaded)
+            stored = dict(count=len(images)), dict(references=images)
+            self.store.save('references', depends_on, *stored)
+        return stored[1]['references']
+
+    @staticmethod
+    def _bank_images(loaded: LoadedModel) -> np.ndarray:
+        bank = getattr(loaded.model, 'reference_bank', None)
         if bank is None:  # each member of an ensemble has its own
             return np.empty((0, 0, 0, 0), np.uint8)
         images = bank.in_use[:REFERENCES_SHOWN].cpu()
@@ -466,7 +545,7 @@ class ModelEvaluator:
             low, high = images.min(), images.max()
             images = (images - low) / (high - low).clamp(min=1e-9) * 255
         images = images.to(torch.uint8).permute(0, 2, 3, 1).numpy()
-        if self.loaded.pipeline.channel_order == 'bgr':
+        if loaded.pipeline.channel_order == 'bgr':
             images = images[..., ::-1]
         return np.ascontiguousarray(images)
 
@@ -576,6 +655,10 @@ class ModelRun:
     Attributes:
         images (Dict[str, np.ndarray]): The predictions for each clean image,
             after they are measured; see :meth:`ModelEvaluator.evaluate`.
+        classes (List[str], optional): The names of the classes, after it is
+            measured; None if the clean set has none.
+        answers (List[ImageAnswers]): What the model answered to each image,
+            with each of the evaluator's ``fits``, after it is measured.
     """
 
     def __init__(self, evaluator: ModelEvaluator, done: Callable[[int], None]):
@@ -583,6 +666,8 @@ class ModelRun:
         self.suite, self.settings = evaluator.suite, evaluator.settings
         self.candidate = evaluator.candidate
         self.images: dict[str, np.ndarray] = {}
+        self.classes: list[str] | None = None
+        self.answers: list[ImageAnswers] = []
 
     def rows(self) -> list[dict]:
         """Measure the model, without and with scaled logits.
@@ -593,8 +678,15 @@ class ModelRun:
             ``shifts``, ``ood``, and so on.
         """
         self.evaluator.fit()
+        self.answers = [ImageAnswers() for _ in self.evaluator.fits]
         clean = self.evaluator.evaluate(self.evaluator.clean, scored=True)
         self.images = clean[0]['images'] if clean else {}
+        self.classes = clean[0]['classes'] if clean else None
+        if 'reference_predicted' in self.images:
+            references = self.evaluator.references()
+            if references is not None:
+                self.images['references'] = references
+        self._keep_right(self.suite.clean.name, [clean] if clean else [])
         self.done(1)
         shifts = {one.name: self._shift(one) for one in self.suite.shifts}
         ood = {one.name: self._ood(one, clean) for one in self.suite.ood}
@@ -673,10 +765,20 @@ class ModelRun:
                 return None
             results[cell.kind, cell.severity] = measured
             self.done(1)
-        return {
+        in_order = {
             (cell.kind, cell.severity): results[cell.kind, cell.severity]
             for cell in one.cells()
         }
+        self._keep_right(one.name, list(in_order.values()))
+        return in_order
+
+    def _keep_right(self, name: str, cells: list[list[dict]]) -> None:
+        """Keep which answers are right, to compare models image by image."""
+        for i, answers in enumerate(self.answers):
+            right = [cell[i]['right'] for cell in cells]
+            # results of older versions do not have them
+            if right and all(one is not None for one in right):
+                answers.right[name] = right
 
     def _ood(
         self, one: SuiteSet, clean: list[dict] | None
@@ -698,6 +800,11 @@ class ModelRun:
         self.done(1)
         if outside is None or inside is None:
             return None
+        for answers, side, out in zip(self.answers, inside, outside):
+            answers.scores[one.name] = {
+                score: (side['scores'][score], values)
+                for score, values in out['scores'].items()
+            }
         return [
             dict(
                 num_images=out['num_images'],

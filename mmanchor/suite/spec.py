@@ -243,6 +243,8 @@ class Settings:
         max_error (float, optional): The largest error of trusted answers. The
             threshold is fitted on held-out images. Defaults to None: there is
             no threshold.
+        images (bool): Whether to store references, which are training images
+            as a rule, for the page. Defaults to True.
 
     Raises:
         ImportError: A score is one of pytorch-ood's, which is not installed.
@@ -261,6 +263,7 @@ class Settings:
     vector_scaling: bool = False
     coverage: float | None = None
     max_error: float | None = None
+    images: bool = True
 
     def __post_init__(self):
         check_reading_flags(self.batch_size, self.workers)

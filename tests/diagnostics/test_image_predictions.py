@@ -103,11 +103,26 @@ def test_an_interrupted_file_is_continued_and_another_model_is_refused(
     lines = whole.splitlines(keepends=True)
     assert len(lines) == 6 and 'sha256' in lines[0]
     out.write_text(''.join(lines[:3]) + lines[3][:9])  # killed
-    run(trained.anchored, *images, '--out', out, '--num-references', 2)
+    again = ['--out', out, '--num-references', 2]
+    assert run(trained.anchored, *images, *again) == 1
     assert out.read_text() == whole
     assert '3 new.' in capsys.readouterr().out
-    with pytest.raises(ValueError, match='of the same model, references'):
-        run(trained.anchored, *images, '--out', out, '--num-references', 3)
+    for more in (
+        ['--num-references', 3],
+        ['--cfg-options', 'val_dataloader.dataset.pipeline.0.scale=8'],
+        ['--cfg-options', 'data_preprocessor.std=[1,1,1]'],
+        ['--cfg-options', 'model.average=probabilities'],
+    ):
+        with pytest.raises(ValueError, match='of the same model, references'):
+            run(trained.anchored, *images, *again, *more)
+    # what could not be read is tried again, and counts until it can be
+    assert run(trained.anchored, *images, *again) == 1
+    assert '1 new.' in capsys.readouterr().out
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(images[2])
+    assert run(trained.anchored, *images, *again) == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()[1:]]
+    assert sorted(one['image'] for one in lines) == images
+    assert not any('error' in one for one in lines)
 
 
 def test_a_table_and_a_figure_of_the_first_image(
@@ -120,6 +135,19 @@ def test_a_table_and_a_figure_of_the_first_image(
     assert not run(trained.anchored, images[0], '--figure', figure)
     assert 'confidence' in capsys.readouterr().out
     assert figure.read_bytes()[:4] == b'\x89PNG'
+    figure.unlink()
+    (tmp_path / 'empty.png').touch()
+    bad = [images[2], str(tmp_path / 'empty.png')]
+    assert run(trained.anchored, *bad, images[3], '--figure', figure) == 2
+    assert figure.exists()
+    shown = capsys.readouterr()
+    assert f'Drawn: {images[3]}, the first that can be read' in shown.err
+    assert f'Not read: {bad[1]}: it is no image\n' in shown.err
+    assert 'OpenCV' not in shown.err and 'confidence' in shown.out
+    figure.unlink()
+    assert run(trained.anchored, *bad, '--figure', figure) == 2
+    assert not figure.exists()
+    assert 'No figure: none of the images' in capsys.readouterr().err
 
 
 def test_the_figure_has_a_dot_for_each_reference():
@@ -158,5 +186,5 @@ def test_a_batch_size_below_one_is_refused(trained, images):  # noqa: F811
 
 
 def test_a_file_that_is_no_image_has_no_figure(predictor, images):
-    with pytest.raises(ValueError, match='to be an image, but'):
+    with pytest.raises(ValueError, match='to be an image, but got: it is no'):
         predictor.figure(images[2])

@@ -9,8 +9,9 @@ from mmanchor.engine.batch_figure import (
     batch_figure,
     batch_images,
     browse,
+    describe_input,
     save_figure,
-    spread_histogram,
+    spread_and_error,
 )
 from mmanchor.models import AnchoringDataPreprocessor
 
@@ -30,7 +31,10 @@ def batch_of(count=4):
 
 def seen(mask_prob, batch=None, **options):
     preprocessor = AnchoringDataPreprocessor(
-        mask_prob=mask_prob, seed=0, num_classes=2, **NORMALISED, **options
+        mask_prob=mask_prob,
+        seed=0,
+        num_classes=2,
+        **{**NORMALISED, **options},
     )
     return batch_images(preprocessor, batch or batch_of(), 3, ['cat', 'dog'])
 
@@ -46,6 +50,43 @@ def test_images_are_shown_without_normalisation_and_add_up():
     )
     assert found.targets == ['cat', 'dog', 'cat']
     assert found.masked == [False] * 3
+
+
+def test_the_numbers_of_the_input_are_those_of_the_whole_batch():
+    batch = batch_of()
+    found = seen(0, batch)
+    pixels = np.stack([one.numpy() for one in batch['inputs']])
+    mean, std = (
+        np.array(NORMALISED[key])[:, None, None] for key in ('mean', 'std')
+    )
+    values = (pixels - mean) / std
+    expected = [
+        function(values, axis=(0, 2, 3))
+        for function in (np.mean, np.std, np.min, np.max)
+    ]
+    np.testing.assert_allclose(found.statistics, expected, atol=1e-5)
+    text, is_plausible = describe_input([found.statistics])
+    assert is_plausible and f'mean {expected[0][0]:.2f}, ' in text
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        dict(mean=[0.3] * 3, std=[0.37] * 3),
+        dict(mean=[0.0] * 3, std=[1.0] * 3),
+        dict(std=[6e4, 50.0, 40.0]),
+        dict(mean=[400.0, 110.0, 100.0]),
+    ],
+)
+def test_a_wrong_normalisation_is_seen(wrong):
+    right, found = seen(0), seen(0, **wrong)
+    # the pictures are the same: the normalisation is undone
+    np.testing.assert_allclose(found.images, right.images, atol=1e-3)
+    figure = batch_figure([found])
+    title = figure.get_suptitle().replace('\n', ' ')
+    assert 'Implausible: ' in title and '`data_preprocessor`' in title
+    assert figure._suptitle.get_color() != 'black'
+    assert 'Implausible' not in batch_figure([right]).get_suptitle()
 
 
 def test_blanked_references_are_the_mean_and_the_target_is_all_alike():
@@ -75,6 +116,8 @@ def test_mixed_images_have_mixed_targets():
     )
     mixed = [one for one in found.targets if '\n' in one]
     assert mixed and 'cat' in mixed[0] and 'dog' in mixed[0]
+    shares = [line.partition(': ')[2] for line in mixed[0].split('\n')]
+    assert sum(int(share.removesuffix(' %')) for share in shares) == 100
 
 
 def test_the_figure_has_three_rows_a_batch_and_says_what_is_masked():
@@ -138,10 +181,27 @@ def test_a_histogram_of_the_spread_is_readable_with_few_images_and_many(
 ):
     rng = np.random.default_rng(0)
     spread, wrong = rng.gamma(2, size=count), np.arange(count) % 48 == 0
-    (axes,) = spread_histogram(spread, wrong).axes
+    spread[7] = 1e6  # one outlier
+    _, axes = spread_and_error(spread, wrong).axes
+    assert axes.get_xlim()[1] < 20
     right, of_wrong = axes.containers
     assert len(right) == len(of_wrong) == bins
     for bars in (right, of_wrong):  # shares, so that both are seen
         assert sum(bar.get_height() for bar in bars) == pytest.approx(100)
     texts = [one.get_text() for one in axes.get_legend().get_texts()]
     assert texts[1] == f'wrong: {wrong.sum():,}'
+
+
+def test_the_error_is_drawn_by_quantile_of_the_spread():
+    rng = np.random.default_rng(0)
+    spread = rng.uniform(size=240)
+    wrong = spread > 0.75
+    axes, _ = spread_and_error(spread, wrong).axes
+    order = wrong[np.argsort(spread)]
+    errors, _, _ = axes.patches[0].get_data()
+    assert errors.tolist() == [
+        100 * order[i : i + 24].mean() for i in range(0, 240, 24)
+    ]
+    assert axes.get_ylim()[1] > 100
+    # with one spread and no error there is still something to draw
+    spread_and_error(np.ones(3), np.zeros(3, bool))

@@ -6,8 +6,10 @@ import torch
 from scipy import stats
 
 from mmanchor.evaluation.confidence_intervals import (
+    auroc_difference,
     auroc_interval,
     normal_interval,
+    paired_interval,
     rank_correlation,
     wilson_interval,
 )
@@ -46,6 +48,39 @@ def test_intervals_of_areas_are_delong_s():
 def test_intervals_of_areas_stay_within_bounds():
     assert auroc_interval(np.arange(5.0), np.arange(3.0, 9.0))[1] == 1
     assert auroc_interval(np.arange(5.0), np.ones(1)) is None
+
+
+def test_paired_intervals_are_those_of_agresti_and_min():
+    only_first, only_second, count = 12, 5, 200
+    differences = np.zeros(count)
+    differences[:only_first], differences[-only_second:] = 1, -1
+    b, c, n = only_first + 0.5, only_second + 0.5, count + 2
+    expected = stats.norm.interval(
+        0.95, (b - c) / n, np.sqrt(b + c - (b - c) ** 2 / n) / n
+    )
+    assert paired_interval(differences) == pytest.approx(expected)
+    low, high = paired_interval(np.zeros(10))
+    assert low < 0 < high
+    assert paired_interval(np.zeros(0)) is None
+
+
+def test_scores_of_the_same_images_are_compared_in_pairs():
+    rng = np.random.default_rng(0)
+    inside, outside = rng.normal(0, 1, 60), rng.normal(1, 1, 60)
+    noise = rng.normal(0, 0.1, (2, 60))
+    other = inside + noise[0], outside + noise[1]
+    mean, low, high = auroc_difference((inside, outside), other)
+    areas = [
+        (one[1][:, None] > one[0]).mean() for one in ((inside, outside), other)
+    ]
+    assert mean == pytest.approx(areas[0] - areas[1])
+    ends = auroc_interval(inside, outside)
+    assert high - low < 0.5 * (ends[1] - ends[0])  # the images are the same
+    # without a relation, variances add up
+    other = rng.permutation(inside), rng.permutation(outside)
+    _, low, high = auroc_difference((inside, outside), other)
+    assert high - low == pytest.approx(2**0.5 * (ends[1] - ends[0]), rel=0.15)
+    assert auroc_difference((inside, np.ones(1)), other) is None
 
 
 def test_intervals_hold_the_true_value_as_often_as_they_say():

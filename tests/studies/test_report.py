@@ -1,6 +1,7 @@
 """Tables, CSV, Markdown and the page of a study."""
 
 import csv
+import json
 from statistics import mean, stdev
 
 import pytest
@@ -73,7 +74,7 @@ def test_of_one_seed_there_is_no_interval_and_the_report_says_so(made_up):
     assert difference_table(results).rows[0][2] == '+1.0'
     text = markdown_study(results, [])
     assert 'Of one seed there is no interval.' in text
-    assert '| other | 1 | +1.0 | -0.010 |' in text
+    assert '| other | 1 | +1.0 | −0.010 |' in text
     assert 'level |' not in text
     assert difference_figure(results, ['clean']) is None
 
@@ -105,23 +106,55 @@ def test_the_summary_says_what_to_use_and_what_it_costs():
     )
     for setting in results['settings']:
         setting.update(mean={'seconds': 1.5}, std={}, n=5)
+        setting['interval'] = {'seconds': (1.2, 1.8)}
     first, cost = summary_sentences(dict(results, times={}))
-    assert first.startswith('For accuracy, use masked: it differs from sta')
-    assert 'by +2.0 [+1.5, +2.5] in' in first
-    assert 'standard 1.5' in cost and 'level' not in cost
+    assert first == (
+        'Take “masked” for accuracy: compared with “standard”, it raises '
+        'corrupted accuracy by 2.0 points (95 % interval over seeds: 1.5 to '
+        '2.5).'
+    )
+    assert cost == (
+        '“standard” takes 1.50 seconds for 1000 images (95 % interval 1.20 to '
+        '1.80) and “masked” 1.50 (1.20 to 1.80).'
+    )
     none = on_ground('a', level=difference(1.0, 5.0))
     for setting in none['settings']:
         setting.update(mean={}, std={}, n=5)
     (text,) = summary_sentences(dict(none, times={}))
-    assert 'no setting is recommended over standard: the closest' in text
-    assert summary_sentences(dict(none, jobs={})) == []
+    assert text == (
+        'For accuracy, no setting is better than “standard” beyond chance: '
+        'the closest, “level”, raises corrupted accuracy by 1.0 points (95 % '
+        'interval over seeds: difference from −4.0 to 6.0), but is level on a.'
+    )
+
+
+def test_a_study_has_at_most_three_sentences_and_says_what_errors_do():
+    better = difference(-0.064, 0.01)
+    results = on_ground('a', masked=difference(2.0, 0.5), plain=better)
+    for setting in results['settings']:
+        setting.update(mean={'corrupted': 70.0, 'corrupted_ece': 0.1}, std={})
+        setting['n'] = 5
+        for one in (setting['difference'] or {}).values():
+            one['corrupted_ece'] = better
+    # without jobs, it is about accuracy and calibration
+    results = dict(results, times={}, jobs={})
+    (text,) = summary_sentences(results)
+    assert 'for accuracy under corruption and calibration' in text
+    assert 'lowers ECE (corrupted) by 0.064 (0.054 to 0.074)' in text
+    results['settings'] = results['settings'][:1]
+    (text,) = summary_sentences(dict(results, metrics=['corrupted']))
+    assert text == (
+        '“standard” has corrupted accuracy (%) 70.0 and ECE, corrupted 0.100.'
+    )
 
 
 def test_the_verdict_names_the_closest_setting_where_none_holds():
     first = on_ground(
         'a', level=difference(4.0, 5.0), worse=difference(-1.0, 0.5)
     )
-    row = verdict_table(first).rows[0]
+    table = verdict_table(first)
+    assert table.num_names == 3  # texts, which are no numbers to sort by
+    row = table.rows[0]
     assert row[2] == 'none (closest: level, level on a)'
     assert verdict_table(dict(first, jobs={})) is None
 
@@ -172,6 +205,7 @@ def test_a_study_ends_in_json_tables_figures_and_a_page(finished):
         assert text in report
     page = (work / 'report.html').read_text(encoding='utf-8')
     assert shown in page and page.count('<svg') == 2
+    assert 'Tiny study. Large marks are means over seeds' in page
     assert 'This page holds no images of the data.' in page
     assert weights[0] in page
     for text in (report, page):
@@ -197,6 +231,15 @@ def test_cells_alone_give_the_same_bytes_on_another_machine(
     ):
         expected = (finished.work / name).read_bytes()
         assert (other / name).read_bytes() == expected
+    # and the same results on another ground stand beside them
+    results = dict(read(other / 'results.json'), on=dict(name='elsewhere'))
+    (tmp_path / 'beside').mkdir()
+    (tmp_path / 'beside/results.json').write_text(json.dumps(results))
+    beside = ('--report', '--beside', str(tmp_path / 'beside'))
+    assert finished.run(*beside, work_dir=other) == 0
+    (tmp_path / 'beside/results.json').write_text('{"study": "tiny_study"}')
+    with pytest.raises(ValueError, match='damaged file'):
+        finished.run(*beside, work_dir=other)
     # and nothing is left to do
     assert finished.run('--list', work_dir=other) == 0
     assert finished.printed.count(': done') == 8

@@ -57,7 +57,8 @@ def test_level_is_said_where_the_interval_holds_zero(shift, level, made_up):
     table = difference_table(results)
     assert [row[0] for row in table.rows] == ['other']
     assert table.rows[0][2].endswith(' level') == level
-    assert table.rows[0][2].startswith(f'{shift:+.1f} [')
+    shown = f'{shift:+.1f} ['.replace('-', '−')
+    assert table.rows[0][2].startswith(shown)
     # times differ from run to run and have no paired difference
     assert table.header == [
         'setting',

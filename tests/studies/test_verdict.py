@@ -72,5 +72,11 @@ def test_results_of_other_grounds_are_read_and_checked(tmp_path):
     (tmp_path / 'results.json').write_text('{"study"')
     with pytest.raises(ValueError, match='damaged file'):
         read_others([tmp_path], 'evidence')
+    for part in ('on', 'settings'):
+        found = on_ground('b')
+        del found[part]
+        (tmp_path / 'results.json').write_text(json.dumps(found))
+        with pytest.raises(ValueError, match='damaged file'):
+            read_others([tmp_path], 'evidence')
     with pytest.raises(FileNotFoundError, match='drop --beside'):
         read_others([tmp_path / 'nowhere'], 'evidence')

@@ -35,6 +35,15 @@ def test_results_come_back(stored):
     assert stored.get('one', dict(a=2)) is None
 
 
+def test_results_of_changed_files_are_replaced_and_of_lost_files_kept(store):
+    store.save('one', dict(stamp=[1]), dict(top1=5.0), dict(a=np.ones(1)))
+    assert store.get('one', dict(stamp=[2])) is None
+    assert store.get('one', dict(stamp=[]))[0] == dict(top1=5.0)
+    store.save('one', dict(stamp=[2]), dict(top1=6.0))
+    assert store.get('one', dict(stamp=[2])) == (dict(top1=6.0), {})
+    assert store.get('one', dict(stamp=[1])) is None
+
+
 @pytest.mark.parametrize('suffix', ['json', 'npz'])
 @pytest.mark.parametrize('content', [b'', b'\xff\x00', b'{', b'[]', b'null'])
 def test_damaged_results_count_as_missing(stored, tmp_path, suffix, content):

@@ -7,11 +7,14 @@ import shutil
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.cli import evaluate, evaluate_parser, main
+from mmanchor.suite.report.table import signed
 from mmanchor.suite.spec import DEFAULT_SCORES
 
 NAMES = ['standard', 'anchored, K = 1', 'anchored, K = 3']
@@ -142,6 +145,24 @@ def test_a_page_without_images_says_so_and_measures_nothing_again(
     assert '<img' not in without and 'Confusion matrix' in without
 
 
+def test_without_images_none_are_stored_either(trained, measured, tmp_path):
+    more = 'shifts, ood = [], []'
+
+    def stored_images():
+        paths = (tmp_path / 'out/parts').glob('*.npz')
+        arrays = [array for path in paths for array in np.load(path).values()]
+        assert arrays
+        return [array for array in arrays if array.ndim > 2]
+
+    measured(trained.anchored, more=more, no_images=True)
+    assert stored_images() == []
+    measured(trained.anchored, more=more)
+    (references,) = stored_images()
+    assert references.shape == (3, 16, 16, 3)
+    page = (tmp_path / 'out/report.html').read_text(encoding='utf-8')
+    assert page.count('<div class="pair">') == 4
+
+
 def test_scores_that_a_model_has_none_of_are_left_out(once):
     standard, single, several = (
         list(model['ood']['Photographs']['scores'])
@@ -166,7 +187,7 @@ def test_a_report_with_differences_and_figures(once):
         model['shifts']['Arrays']['mean']['top1']
         for model in results['models']
     ]
-    assert f'({tops[1] - tops[0]:+.1f})' in row
+    assert f'({signed(tops[1] - tops[0])})' in row
     links = re.findall(r'\]\(([^)]+\.(?:png|pdf))\)', text)
     assert {link.rpartition('.')[2] for link in links} == {'png', 'pdf'}
     assert len(links) >= 8
@@ -230,9 +251,48 @@ def test_a_missing_clean_set_ends_the_run_before_a_model_is_built(
     looked = re.escape(str(tmp_path / 'data' / 'gone'))
     with pytest.raises(
         FileNotFoundError, match=f'clean .* in {looked}, .*--data-root'
-    ):
+    ) as caught:
         measured(trained.standard, more=clean)
+    assert str(caught.value).count('Put it there') == 1
     assert not (tmp_path / 'out').exists()
+
+
+CLEAN_FOLDER = """
+clean['dataset'] = dict(
+    type='CustomDataset',
+    data_root='clean',
+    metainfo=dict(classes=tuple('0123456789')))
+"""
+
+
+def test_a_clean_set_that_is_gone_leaves_a_page_of_what_was_measured(
+    trained, measured, data, tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        (data / f'clean/{i}').mkdir(parents=True)
+        pixels = rng.integers(256, size=(16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(data / f'clean/{i}/a.png')
+    models = trained.standard, trained.anchored
+    first = measured(*models, more=CLEAN_FOLDER)
+    page = tmp_path / 'out/report.html'
+    before = page.read_text(encoding='utf-8')
+    shutil.rmtree(data / 'clean')
+    shutil.rmtree(data / 'arrays')
+    monkeypatch.setattr(Candidate, 'load', None)  # loading would raise
+    again = measured(*models, more=CLEAN_FOLDER)
+    assert again['models'] == first['models']
+    assert again['missing'] == again['failed'] == []
+    text = page.read_text(encoding='utf-8')
+    assert '<img' in before and '<img' not in text
+    assert 'those of Digits are not there any more.' in text
+    start = before.index('Accuracy by class')
+    table = before[start : before.index('</table>', start)]
+    assert table in text  # with the names of the classes
+    # of a model that was not measured before, there is nothing to show
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError, match='clean test set'):
+        measured(*models, more=CLEAN_FOLDER, num_references=1)
 
 
 def test_the_home_folder_is_expanded_in_flags(

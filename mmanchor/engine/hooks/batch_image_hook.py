@@ -6,10 +6,11 @@ import random
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.visualization import MLflowVisBackend
 from mmpretrain.registry import HOOKS
 
 from ..batch_figure import (
@@ -17,11 +18,13 @@ from ..batch_figure import (
     batch_images,
     masks_uniformly,
     reads_bgr,
-    spread_histogram,
+    spread_and_error,
 )
 from ..reference_source import only_plots_schedule
 
-BATCH, SPREAD = 'train/batch', 'val/spread'
+# Without slashes: LocalVisBackend names files after them, and OpenCV writes
+# nothing, and does not complain, where a folder is missing.
+BATCH, SPREAD = 'train_batch', 'val_spread'
 
 
 @HOOKS.register_module()
@@ -29,13 +32,16 @@ class BatchImageHook(Hook):
     """Send pictures to MMEngine's ``Visualizer`` every few epochs.
 
     One picture shows the first training batch as the network receives it; see
-    :func:`~mmanchor.engine.batch_figure.batch_images`. Another is a histogram
-    of the spread over references in validation, of right and of wrong
-    predictions, if the model has a spread. The hook does not change the
-    training in any bit. Of several ranks, the first sends its pictures.
+    :func:`~mmanchor.engine.batch_figure.batch_images`. Another shows the
+    error in validation by quantile of the spread over references, if the
+    model has a spread; see
+    :func:`~mmanchor.engine.batch_figure.spread_and_error`. The hook does not
+    change the training in any bit. Of several ranks, the first sends its
+    batch, and the validation images of all ranks.
 
     Args:
-        interval (int): Number of epochs between pictures. Defaults to 1.
+        interval (int): Number of epochs between pictures, also between those
+            of validation, which may be rarer. Defaults to 1.
         images (int): Number of images of the batch, from its start. Defaults
             to 8.
 
@@ -56,6 +62,7 @@ class BatchImageHook(Hook):
         self.interval, self.images = interval, images
         self._spread: list[float] = []
         self._wrong: list[bool] = []
+        self._drawn: int | None = None  # epoch of the last one of validation
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None
@@ -99,15 +106,27 @@ class BatchImageHook(Hook):
                 self._wrong.append(label not in one.gt_label.tolist())
 
     def after_val_epoch(self, runner: Runner, metrics=None) -> None:
-        """Draw the spread of right and wrong predictions."""
-        spread, wrong = np.array(self._spread), np.array(self._wrong, bool)
+        """Draw the error by spread, if the last one is old enough."""
+        mine = self._spread, self._wrong
         self._spread, self._wrong = [], []
+        epoch = runner.epoch
+        if self._drawn is not None and epoch - self._drawn < self.interval:
+            return
+        self._drawn = epoch
+        spreads, errors = zip(*all_gather_object(mine))
+        spread = np.concatenate(spreads)
         if is_main_process() and len(spread) and spread.any():
-            figure = spread_histogram(spread, wrong)
-            _write(runner, SPREAD, figure, runner.epoch)
+            wrong = np.concatenate(errors).astype(bool)
+            _write(runner, SPREAD, spread_and_error(spread, wrong), epoch)
 
 
 def _write(runner: Runner, name: str, figure: Figure, step: int) -> None:
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
-    runner.visualizer.add_image(name, np.ascontiguousarray(pixels), step)
+    pixels = np.ascontiguousarray(pixels)
+    for backend in runner.visualizer._vis_backends.values():
+        # MLflow takes no step, and a name whose ending is the format
+        is_mlflow = isinstance(backend, MLflowVisBackend)
+        backend.add_image(
+            f'{name}_{step}.png' if is_mlflow else name, pixels, step
+        )

@@ -5,7 +5,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..results import Point, SuiteResults
-from .style import WIDTH, colour_of, label, model_style, new_figure
+from .style import (
+    WIDTH,
+    colour_of,
+    label,
+    model_style,
+    new_figure,
+    start_at_zero,
+)
 
 INSIDE = '0.72'  # grey, for images in distribution
 
@@ -63,15 +70,18 @@ def ood_figure(results: SuiteResults, name: str) -> Figure | None:
 
 def _draw_density(axes, histogram: dict, colour: str) -> None:
     edges = np.array(histogram['edges'], float)
+    heights = []
     for side, style in (
         ('in', dict(fill=True, color=INSIDE)),
         ('out', dict(color=colour, linewidth=1.2)),
     ):
         count = np.array(histogram[side], float)
         area = max(count.sum(), 1) * np.diff(edges)
+        heights += (count / area).tolist()
         axes.stairs(count / area, edges, **style)
-    axes.set_ylim(bottom=0)
+    start_at_zero([axes], heights)
     axes.set_yticks([])
+    axes.locator_params(axis='x', nbins=5)
 
 
 def _legend_text(results: SuiteResults, model: str, point: Point) -> str:

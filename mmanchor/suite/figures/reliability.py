@@ -1,6 +1,7 @@
 """Reliability diagrams: accuracy against confidence."""
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -9,6 +10,7 @@ from ..results import Point, SuiteResults, ece_of_bins
 from .style import colour_of, label, new_figure
 
 MODELS_IN_A_FIGURE, SETS_IN_A_FIGURE = 4, 5
+FEW_IMAGES = 10  # the accuracy of a bin of fewer is mostly noise
 PANEL_SIZE = 1.55  # in inches
 
 
@@ -51,6 +53,7 @@ def _draw_figure(
         len(points) * (1.3 * PANEL_SIZE) + 0.6,
     )
     figure.get_layout_engine().set(hspace=0.01, h_pad=0.035)
+    fades = False
     grid = figure.subplots(
         2 * len(points),
         len(models),
@@ -59,7 +62,7 @@ def _draw_figure(
         height_ratios=(4, 1) * len(points),
     )
     for column, (index, model) in zip(grid.T, models):
-        column[0].set_title(label(model, 24), fontsize=7.5)
+        name = f'{label(model, 24)}\n'
         for point, axes, below in zip(points, column[0::2], column[1::2]):
             bins = results.bins(model, point)
             if bins is None:
@@ -67,41 +70,55 @@ def _draw_figure(
                 below.set_visible(False)
                 continue
             pooled = point.set in results.corrupted_sets
-            _draw_bins(axes, bins, colour_of(index), pooled)
+            fades |= _draw_bins(axes, bins, colour_of(index))
             _draw_shares(below, bins)
+            # computed from these bins: tables also have the mean over
+            # corrupted sets
+            ece = ece_of_bins(bins)
+            error = f'ECE{" (pooled)" * pooled} {ece:.3f}'
+            axes.set_title(name + ('' if ece is None else error), fontsize=7.5)
+            name = ''  # only the first panel of a column has it
     titles = [
         'clean' if point == results.clean else label(point.set, 24)
         for point in points
     ]
     _label_rows(grid, titles)
+    handles: list[Artist] = [
+        Patch(facecolor='0.6', label='accuracy of a bin'),
+        Patch(
+            facecolor='none',
+            edgecolor='0.25',
+            hatch='//////',
+            label='gap to its confidence',
+        ),
+        Line2D([], [], color='0.4', linestyle='--', label='calibrated'),
+    ]
+    if fades:
+        text = f'pale: fewer than {FEW_IMAGES} images'
+        handles.append(Patch(facecolor='0.88', label=text))
     figure.legend(
-        handles=[
-            Patch(facecolor='0.6', label='accuracy of a bin'),
-            Patch(
-                facecolor='none',
-                edgecolor='0.25',
-                hatch='//////',
-                label='gap to its confidence',
-            ),
-            Line2D([], [], color='0.4', linestyle='--', label='calibrated'),
-        ],
+        handles=handles,
         loc='outside lower center',
-        ncols=3 if len(models) > 2 else 2 if len(models) > 1 else 1,
+        ncols=len(handles) if len(models) > 3 else min(2, len(models)),
     )
     return figure
 
 
-def _draw_bins(axes, bins: dict, colour: str, pooled: bool) -> None:
-    # computed from these bins: tables also have the mean over corrupted sets
-    ece = ece_of_bins(bins)
+def _draw_bins(axes, bins: dict, colour: str) -> bool:
+    """Draw accuracy and gap of each bin; bins of few images are pale.
+
+    Returns:
+        bool: Whether there are bins of few images.
+    """
     edges = np.array(bins['edges'])
     accuracy = np.array(bins['accuracy'], float)  # NaN in empty bins
     confidence = np.array(bins['confidence'], float)
+    count = np.array(bins['count'])
     width = np.diff(edges)
-    axes.bar(
+    bars = axes.bar(
         edges[:-1], accuracy, width, align='edge', color=colour, alpha=0.55
     )
-    axes.bar(
+    gaps = axes.bar(
         edges[:-1],
         confidence - accuracy,
         width,
@@ -114,14 +131,11 @@ def _draw_bins(axes, bins: dict, colour: str, pooled: bool) -> None:
     )
     axes.plot((0, 1), (0, 1), color='0.4', linestyle='--', linewidth=0.8)
     axes.set(xlim=(0, 1), ylim=(0, 1), yticks=(0, 0.5, 1))
-    if ece is not None:
-        axes.text(
-            0.04,
-            0.96,
-            f'ECE{" (pooled)" * pooled} {ece:.3f}',
-            va='top',
-            transform=axes.transAxes,
-        )
+    few = np.flatnonzero((count > 0) & (count < FEW_IMAGES))
+    for i in few:
+        bars[i].set_alpha(0.15)
+        gaps[i].set_edgecolor('0.75')
+    return len(few) > 0
 
 
 def _draw_shares(axes, bins: dict) -> None:

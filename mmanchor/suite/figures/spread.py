@@ -10,7 +10,13 @@ from matplotlib.lines import Line2D
 
 from ...evaluation.confidence_intervals import rank_correlation
 from ..results import Point, SuiteResults
-from .style import MARKERS, PANELS_IN_A_ROW, label, new_figure
+from .style import (
+    MARKERS,
+    PANELS_IN_A_ROW,
+    label,
+    new_figure,
+    start_at_zero,
+)
 
 NO_SEVERITY = '#d55e00'  # colour of sets without severities
 SHIFTED = dict(markersize=4, markeredgewidth=0.3, markeredgecolor='white')
@@ -70,11 +76,12 @@ def spread_figure(results: SuiteResults) -> Figure | None:
         axes.set_title(label(model, 32))
         axes.set_xlabel('mean spread of logits' + _correlation(points))
         axes.grid(alpha=0.3)
-        axes.set_ylim(bottom=0)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
     for axes in panels[: len(shown) : columns]:
         axes.set_ylabel('error (%)')
+    errors = [one.error for points in shown.values() for one in points]
+    start_at_zero(panels[: len(shown)], errors)
     sets = _set_handles(results, images, markers, colours)
     severities = [
         _handle(f'severity {severity}', 'o', colour, SHIFTED)

@@ -97,6 +97,21 @@ def label(name: str, width: int = 40) -> str:
     return wrap(name, width).replace('$', r'\$')
 
 
+def start_at_zero(panels: Sequence, values: Sequence[float]) -> None:
+    """Let y axes go from zero to a little above all values.
+
+    Call it after everything is drawn: a limit that is set before freezes the
+    axes, also those of panels that share it, at what they hold so far.
+
+    Args:
+        panels (Sequence[matplotlib.axes.Axes]): The panels.
+        values (Sequence[float]): All values that the panels show, ≥ 0.
+    """
+    top = 1.06 * max(values, default=0)
+    for axes in panels:
+        axes.set_ylim(0, top or 1)
+
+
 def legend_below(figure: Figure, handles: Sequence, width: float) -> None:
     """Add a legend below all panels, in as many columns as fit."""
     longest = max(

@@ -1,16 +1,18 @@
 """The HTML page of a suite: a summary first, then all details."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...evaluation.confidence_intervals import wilson_interval
-from ..results import Point, SuiteResults
+from ..comparisons import ImageAnswers
+from ..results import SuiteResults
 from .decision_tables import decision_tables, promises
 from .html import Block, Page, Section, facts_block, figure_block, table_blocks
 from .pictures import Pictures, class_name
-from .table import Table, number, with_interval
+from .summary import summary
+from .table import Table, with_interval
 from .tables import (
     accuracy_table,
     calibration_tables,
@@ -49,6 +51,7 @@ def suite_page(
     figures: Sequence[str | Path],
     pictures: Pictures | None = None,
     answers: Answers | None = None,
+    compared: Mapping[str, ImageAnswers] | None = None,
 ) -> Page:
     """Put the results of a suite on one page.
 
@@ -60,6 +63,9 @@ def suite_page(
         answers (Dict[str, dict], optional): The predictions of each model for
             the clean images, by its name. Defaults to None: the page has no
             results by class.
+        compared (Mapping[str, ImageAnswers], optional): What each model
+            answered to each image. Defaults to None: differences in the
+            summary have no intervals.
     """
     content, pictures = results.content, pictures or Pictures()
     drawn = [Path(one) for one in figures if Path(one).suffix == '.svg']
@@ -76,7 +82,7 @@ def suite_page(
 
     return Page(
         f'Safety suite: {content["suite"]["title"]}',
-        summary(results),
+        summary(results, compared),
         [
             Section(
                 'Accuracy',
@@ -125,134 +131,6 @@ def suite_page(
     )
 
 
-def summary(results: SuiteResults) -> list[str]:
-    """Sentences that name the best model for each task, and the cost of each.
-
-    Args:
-        results (SuiteResults): The results.
-
-    Example:
-        >>> figures = dict(top1=90.0, top1_low=88.0, top1_high=92.0)
-        >>> model = dict(name='a', clean=dict(figures=figures))
-        >>> summary(SuiteResults(dict(models=[model])))[0]
-        'On clean images, a is right on 90.0 [88.0, 92.0] %.'
-    """
-    clean = {model: results.clean for model in results.models}
-    right = '{} is right on {} %'
-    sentences = [_best('On clean images', right, results, clean, 'top1')]
-    for name in results.corrupted_sets[:1]:
-        points = {model: Point(name) for model in results.models}
-        sentences += [
-            _best(f'On {name}', right, results, points, 'top1'),
-            _best(
-                f'For confidence to trust on {name}',
-                '{} has the smallest calibration error (ECE), {}',
-                results,
-                points,
-                'ece',
-                digits=3,
-            ),
-        ]
-    for name in results.sets('ood')[:1]:
-        points = {
-            model: Point(name, score=results.scores(model, name)[0])
-            for model in results.models
-            if results.scores(model, name)
-        }
-        sentences.append(
-            _best(
-                f'For telling {name} from the clean images',
-                '{} has the largest AUROC, {} %',
-                results,
-                points,
-                'auroc',
-                scale=100,
-            )
-        )
-    used = {
-        model: results.value(model, results.clean, 'mean_used')
-        for model in results.models
-    }
-    passes = {
-        model: 1.0 if count is None else count for model, count in used.items()
-    }
-    costs = [
-        f'{number(count, 1).removesuffix(".0")} ({model})'
-        for model, count in passes.items()
-    ]
-    if set(passes.values()) != {1.0}:
-        sentences.append(
-            'Cost, in passes through the network for each image: '
-            f'{"; ".join(costs)}.'
-        )
-    return list(filter(None, sentences))
-
-
-def _best(
-    task: str,
-    words: str,
-    results: SuiteResults,
-    points: dict[str, Point],
-    metric: str,
-    scale: float = 1,
-    digits: int = 1,
-) -> str:
-    """Compare the two best models in one sentence.
-
-    Args:
-        task (str): The first words of the sentence.
-        words (str): The next ones, with gaps for the model and the value.
-        results (SuiteResults): The results.
-        points (Dict[str, Point]): The images to compare on, by model.
-        metric (str): The metric. A smaller ECE is better; of all others, a
-            larger value.
-        scale (float): What to multiply values with. Defaults to 1.
-        digits (int): Digits after the point. Defaults to 1.
-
-    Returns:
-        str: Empty if no model has the metric.
-    """
-    values = {
-        model: results.value(model, point, metric)
-        for model, point in points.items()
-    }
-    ranked = sorted(
-        (model for model, value in values.items() if value is not None),
-        key=values.__getitem__,
-        reverse=metric != 'ece',
-    )
-    if not ranked:
-        return ''
-    ends = [
-        results.interval(model, points[model], metric) for model in ranked[:2]
-    ]
-    texts = [
-        with_interval(
-            scale * values[model],
-            one and (scale * one[0], scale * one[1]),
-            digits,
-        )
-        for model, one in zip(ranked, ends)
-    ]
-    sentence = f'{task}, {words.format(ranked[0], texts[0])}'
-    if len(ranked) > 1:
-        sentence += f'; the next is {ranked[1]} with {texts[1]}'
-        sentence += _overlap(*ends)
-    return f'{sentence}.'
-
-
-def _overlap(first, second) -> str:
-    """Say whether two intervals overlap, if both are known."""
-    if first is None or second is None:
-        return ''
-    if first[0] <= second[1] and second[0] <= first[1]:
-        return (
-            ', and the intervals overlap, so that these images do not '
-            'settle which is better'
-        )
-    return ', and the intervals do not overlap'
-
-
 def class_blocks(
     answers: Answers, classes: Sequence[str] | None
 ) -> list[Block]:
@@ -270,7 +148,9 @@ def class_blocks(
     blocks = table_blocks([_class_table(answers, classes, present)])
     for name, predictions in answers.items():
         counts = confusion(predictions)
-        if len(present) <= MAX_CLASSES_IN_MATRIX:
+        # labels and answers: few labels can have very many different answers
+        used = {one for pair in counts for one in pair}
+        if len(used) <= MAX_CLASSES_IN_MATRIX:
             blocks.append(_matrix(name, counts, classes))
         else:
             blocks += table_blocks([_confusions(name, counts, classes)])

@@ -238,13 +238,17 @@ def reference_pairs(
     )
 
 
-def corruption_grids(suite: Suite) -> list[Block]:
+def corruption_grids(suite: Suite) -> tuple[list[Block], list[str]]:
     """Show the first image of each kind and severity of corrupted sets.
 
     Args:
-        suite (Suite): The test sets. Missing ones are left out.
+        suite (Suite): The test sets.
+
+    Returns:
+        tuple: The blocks, and the names of the sets whose images can't be
+        read.
     """
-    blocks = []
+    blocks, gone = [], []
     for one in suite.shifts:
         if not one.is_corrupted:
             continue
@@ -257,7 +261,8 @@ def corruption_grids(suite: Suite) -> list[Block]:
                     encode(image, f'{kind}, severity {cell.severity}')
                 )
         except (OSError, ValueError, RuntimeError):
-            continue  # the report lists the set as not measured
+            gone.append(one.name)
+            continue
         blocks.append(
             Block(
                 'grid',
@@ -269,7 +274,7 @@ def corruption_grids(suite: Suite) -> list[Block]:
                 ),
             )
         )
-    return blocks
+    return blocks, gone
 
 
 @dataclass
@@ -294,7 +299,10 @@ class Pictures:
 
 
 def take_pictures(
-    suite: Suite, answers: dict[str, dict[str, np.ndarray]], show: bool = True
+    suite: Suite,
+    answers: dict[str, dict[str, np.ndarray]],
+    show: bool = True,
+    classes: Sequence[str] | None = None,
 ) -> Pictures:
     """Read the images that a page shows.
 
@@ -303,6 +311,8 @@ def take_pictures(
         answers (Dict[str, dict]): The predictions of each model for the clean
             images, by its name.
         show (bool): Whether to show images. Defaults to True.
+        classes (Sequence[str], optional): The names of the classes, for when
+            the clean set is gone. Defaults to None: unknown.
 
     Returns:
         Pictures: The images. If those of the clean set can't be read any
@@ -313,7 +323,8 @@ def take_pictures(
     except (OSError, ValueError, RuntimeError):
         return Pictures(
             f'{NO_IMAGES[:-1]}: those of {suite.clean.name} are '
-            'not there any more.'
+            'not there any more.',
+            classes,
         )
     if not show:
         return Pictures(classes=images.classes)
@@ -329,5 +340,10 @@ def take_pictures(
             'any more.',
             images.classes,
         )
-    pictures.grids = corruption_grids(suite)
+    pictures.grids, gone = corruption_grids(suite)
+    if gone:
+        pictures.note += (
+            f' It holds none of {", ".join(gone)}, whose images are not there '
+            'or can not be read.'
+        )
     return pictures

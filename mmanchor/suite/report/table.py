@@ -50,7 +50,7 @@ def number(value: float | None, digits: int = 1) -> str:
         >>> number(88.349), number(None)
         ('88.3', '–')
     """
-    return '–' if value is None else f'{value:.{digits}f}'
+    return '–' if value is None else minus(f'{value:.{digits}f}')
 
 
 def with_interval(
@@ -113,10 +113,19 @@ def signed(value: float) -> str:
 
     Example:
         >>> signed(-13.64), signed(-0.01)
-        ('-13.6', '+0.0')
+        ('−13.6', '+0.0')
     """
-    text = f'{value:+.1f}'
-    return '+0.0' if text == '-0.0' else text
+    text = minus(f'{value:+.1f}')
+    return '+0.0' if text == '−0.0' else text
+
+
+def minus(text: str) -> str:
+    """Replace the hyphens of a number by signs, which are as wide as a plus.
+
+    Args:
+        text (str): The number.
+    """
+    return text.replace('-', '−')
 
 
 def to_markdown(table: Table) -> str:

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +20,7 @@ from ...utils.provenance import (
     versions,
     without_folders,
 )
+from ..comparisons import ImageAnswers
 from ..corrupted_sets import SEED, describe_corruptions
 from ..figures.accuracy import heat_map, severity_figure
 from ..figures.ood import ood_figure
@@ -138,6 +139,7 @@ def write_report(
     out: Path,
     pictures: Pictures | None = None,
     answers: Answers | None = None,
+    compared: Mapping[str, ImageAnswers] | None = None,
 ) -> None:
     """Write the JSON and CSV files, both reports and the figures.
 
@@ -148,6 +150,9 @@ def write_report(
             None: the page has no images.
         answers (Dict[str, dict], optional): The predictions of each model for
             the clean images, for ``report.html``. Defaults to None.
+        compared (Mapping[str, ImageAnswers], optional): What each model
+            answered to each image, for the intervals of differences in
+            ``report.html``. Defaults to None.
 
     Raises:
         ImportError: Jinja2 or pandas is not installed.
@@ -165,7 +170,7 @@ def write_report(
             'results.csv': results.to_csv(),
             'report.md': markdown_report(results, figures, out),
             'report.html': render(
-                suite_page(results, figures, pictures, answers)
+                suite_page(results, figures, pictures, answers, compared)
             ),
         }
         with whole_files(out) as partial:

@@ -138,9 +138,9 @@ def test_reliability_has_bins_gaps_shares_and_the_error():
     model = results['models'][1]
     bins = model['shifts']['CIFAR-10-C']['reliability']
     bins.update(
-        count=[0] * 13 + [30, 90],
-        accuracy=[None] * 13 + [0.7, 0.8],
-        confidence=[None] * 13 + [0.9, 0.75],
+        count=[0] * 12 + [2, 30, 90],
+        accuracy=[None] * 12 + [0.5, 0.7, 0.8],
+        confidence=[None] * 12 + [0.5, 0.9, 0.75],
     )
     model['shifts']['CIFAR-10-C']['mean']['ece'] = 0.0876
     (figure,) = reliability_figures(SuiteResults(results))
@@ -149,15 +149,20 @@ def test_reliability_has_bins_gaps_shares_and_the_error():
     (axes,) = [
         axes
         for axes in panels(figure)
-        if [text.get_text() for text in axes.texts] == ['ECE (pooled) 0.088']
+        # above the panel, where it hides no bar
+        if axes.get_title(loc='left') == 'ECE (pooled) 0.086'
     ]
     bars, gaps = axes.containers
     assert [bar.get_height() for bar in bars][-2:] == [0.7, 0.8]
     assert np.allclose([gap.get_height() for gap in gaps][-2:], [0.2, -0.05])
     assert [gap.get_y() for gap in gaps][-2:] == [0.7, 0.8]
     assert to_hex(bars[0].get_facecolor()) == COLOURS[1]
+    # of two images, an accuracy says little
+    assert bars[12].get_alpha() < bars[13].get_alpha() == 0.55
+    assert 'pale: fewer than 10 images' in legend_texts(figure)
     shares = panels(figure)[panels(figure).index(axes) + 2].containers[0]
-    assert [bar.get_height() for bar in shares][-2:] == [25, 75]
+    heights = [bar.get_height() for bar in shares][-2:]
+    assert heights == pytest.approx([100 * 30 / 122, 100 * 90 / 122])
 
 
 def test_reliability_goes_on_to_more_pages():
@@ -239,6 +244,40 @@ def test_spread_says_how_well_it_ranks_errors():
     model['shifts'] = {}
     (axes,) = panels(spread_figure(SuiteResults(results)))
     assert axes.get_xlabel() == 'mean spread of logits'
+
+
+def points_inside(axes):
+    """Whether each point of each line lies within the limits of a panel."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    x, y = np.concatenate([line.get_xydata() for line in axes.lines]).T
+    return ((left <= x) & (x <= right) & (low <= y) & (y <= high)).all()
+
+
+def test_all_points_are_inside_although_later_models_err_more():
+    results = fake_results(6, num_kinds=3)
+    for i, model in enumerate(results['models']):
+        for cells in model['shifts']['CIFAR-10-C']['cells'].values():
+            for figures in cells.values():
+                figures['top1'] -= 7 * i
+    figure = spread_figure(SuiteResults(results))
+    assert len(panels(figure)) == 3
+    assert all(points_inside(axes) for axes in panels(figure))
+    assert len({axes.get_ylim() for axes in panels(figure)}) == 1
+    figure = severity_figure(SuiteResults(results))
+    assert all(points_inside(axes) for axes in panels(figure))
+
+
+def test_the_highest_density_is_inside():
+    figure = ood_figure(SuiteResults(fake_results(3)), 'SVHN')
+    *histograms, _ = panels(figure)
+    tops = [
+        max(np.nanmax(patch.get_data().values) for patch in axes.patches)
+        for axes in histograms
+    ]
+    limits = [axes.get_ylim() for axes in histograms]
+    assert all(
+        low == 0 and top < high for (low, high), top in zip(limits, tops)
+    )
 
 
 def test_long_names_are_wrapped_and_no_math():

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from helpers.suite_results import fake_results
 
+from mmanchor.suite.comparisons import ImageAnswers
 from mmanchor.suite.report.decision_tables import (
     decision_tables,
     promises,
 )
 from mmanchor.suite.report.html import Page, load_template, render, sort_value
-from mmanchor.suite.report.page import class_blocks, suite_page, summary
+from mmanchor.suite.report.page import class_blocks, suite_page
 from mmanchor.suite.report.pictures import (
     Pictures,
     encode,
@@ -20,6 +21,7 @@ from mmanchor.suite.report.pictures import (
     most_wrong,
     take_pictures,
 )
+from mmanchor.suite.report.summary import summary
 from mmanchor.suite.report.writer import draw_all
 from mmanchor.suite.results import SuiteResults
 from mmanchor.suite.spec import load_suite
@@ -126,34 +128,115 @@ def test_results_of_an_older_version_make_a_page():
     model = dict(name='old', clean=dict(figures=dict(top1=90.0)))
     results = dict(suite=dict(title='Old'), models=[model])
     page = Reader(render(suite_page(SuiteResults(results), ())))
-    assert 'On clean images, old is right on 90.0 %.' in page.texts
+    assert '“old” is right on 90.0 % of the clean images.' in page.texts
     assert 'Not measured' not in page.texts
 
 
-def test_the_summary_names_the_best_with_its_interval_and_the_costs():
-    results = fake_results(3, num_kinds=2)
-    standard, one, ten = results['models']
-    for model, top1 in ((standard, 90.0), (one, 91.0), (ten, 97.0)):
-        model['clean']['figures'].update(
-            top1=top1, top1_low=top1 - 2, top1_high=top1 + 2
+def answers_that_are_right(shares, sets, count=400):
+    """For each model, answers of which a share is right, at random."""
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(size=count)
+    return {
+        name: ImageAnswers(
+            {one: [hard < share] * 2 for one in sets},
+            {
+                'SVHN': {
+                    score: (hard, hard + rng.uniform(0.4, 0.6, count))
+                    for score in ('energy', 'msp', 'spread')
+                }
+            },
         )
-    first, *_, last = summary(SuiteResults(results))
-    assert first == (
-        'On clean images, anchored, K = 10 is right on 97.0 [95.0, 99.0] %; '
-        'the next is anchored, K = 1 with 91.0 [89.0, 93.0], and the '
-        'intervals do not overlap.'
+        for name, share in shares.items()
+    }
+
+
+def compared_models():
+    """Results of three models with given accuracies and AUROCs."""
+    results = fake_results(3, num_kinds=2, plain=(), ood=('SVHN',))
+    for model, top1, ece in zip(
+        results['models'], (80.0, 90.0, 90.25), (0.1, 0.05, 0.07)
+    ):
+        mean = model['shifts']['CIFAR-10-C']['mean']
+        mean.update(top1=top1, ece=ece)
+        model['clean']['figures']['top1'] = 95.0
+        for score in model['ood']['SVHN']['scores'].values():
+            score['auroc'] = 0.8
+    standard, one, ten = results['models']
+    standard['ood']['SVHN']['scores']['msp']['auroc'] = 0.917
+    one['ood']['SVHN']['scores']['spread']['auroc'] = 0.839
+    return results
+
+
+def test_the_summary_says_in_three_sentences_what_to_take_why_and_how_sure():
+    results = compared_models()
+    names = [model['name'] for model in results['models']]
+    sets = ('CIFAR-10-C', 'CIFAR-10')
+    shares = dict(zip(names, (0.8, 0.9, 0.9025)))
+    answers = answers_that_are_right(shares, sets)
+    for one in answers.values():
+        one.right['CIFAR-10'] = [np.arange(400) < 380]
+    taken, trust, cost = summary(SuiteResults(results), answers)
+    # K = 10 is right a little more often, but level with K = 1 and dearer
+    assert re.fullmatch(
+        r'Take “anchored, K = 1”: on CIFAR-10-C it is \d+\.\d points better '
+        r'than “standard” \(90.0 against 80.0 % right; 95 % interval '
+        r'\d+\.\d to \d+\.\d\); on the clean images it is level with '
+        r'“standard” \(95.0 against 95.0 % right; difference 0.0, −0.5 to '
+        r'\+0.5\)\.',
+        taken,
     )
-    assert last == (
-        'Cost, in passes through the network for each image: 1 (standard); '
-        '1 (anchored, K = 1); 10 (anchored, K = 10).'
+    assert (
+        'smallest with “anchored, K = 1”, 0.050 against 0.100 of “standard”'
+    ) in trust
+    # the best of all scores, not each model's first
+    assert '“standard” with the score msp detects images of SVHN' in trust
+    assert '(AUROC 91.7 %), ' in trust
+    assert '“anchored, K = 1” with the score spread (83.9 %' in trust
+    assert cost.startswith(
+        'Each image takes, through the network, one pass with “standard” and '
+        '“anchored, K = 1” and 10 passes with “anchored, K = 10”; “anchored, '
+        'K = 10”, the most accurate on CIFAR-10-C, is level with “anchored, '
+        'K = 1” there: difference '
     )
-    ten['clean']['figures'].update(top1_low=92.0)
-    assert 'do not settle which is better' in summary(SuiteResults(results))[0]
-    smallest = min(
-        model['shifts']['CIFAR-10-C']['mean']['ece']
-        for model in results['models']
+    page = Reader(
+        render(suite_page(SuiteResults(results), (), None, None, answers))
     )
-    assert f'(ECE), {smallest:.3f}' in summary(SuiteResults(results))[2]
+    assert {taken, trust, cost} <= set(page.texts)
+
+
+def test_a_tie_is_called_level_and_the_first_model_is_kept():
+    results = compared_models()
+    names = [model['name'] for model in results['models']]
+    shares = dict(zip(names, (0.9, 0.9025, 0.85)))
+    answers = answers_that_are_right(shares, ('CIFAR-10-C',))
+    first, *_ = summary(SuiteResults(results), answers)
+    assert first.startswith(
+        'Keep “standard”: on CIFAR-10-C no other model is better beyond '
+        'chance; the best of them, “anchored, K = 10”, is '
+    )
+    results['models'].pop()
+    first, *_ = summary(SuiteResults(results), answers)
+    assert 'is level with “standard” (90.0 against 80.0 % right;' in first
+
+
+def test_without_answers_differences_have_no_intervals():
+    first, trust, _ = summary(SuiteResults(compared_models()))
+    assert first.startswith('Take “anchored, K = 10”: on CIFAR-10-C it is')
+    assert 'interval' not in first
+    assert (
+        '(AUROC 91.7 %), 11.7 points better than “anchored, K = 10”' in trust
+    )
+
+
+def test_a_model_alone_is_described():
+    results = fake_results(1, num_kinds=2, plain=(), ood=('SVHN',))
+    accuracy, trust, cost = summary(SuiteResults(results))
+    assert accuracy.startswith('“standard” is right on ')
+    assert 'Take' not in accuracy and 'better' not in accuracy + trust
+    assert 'the score msp detects images of SVHN best' in trust
+    assert cost == 'Each image takes one pass through the network.'
+    results['models'][0]['ensemble'] = 5
+    assert '5 passes' in summary(SuiteResults(results))[2]
 
 
 def test_classes_have_their_counts_and_the_matrix_its_confusions():
@@ -185,6 +268,12 @@ def test_a_matrix_of_a_thousand_classes_is_summarised():
     assert 'too many classes' in confusions.caption
 
 
+def test_a_matrix_of_few_labels_with_many_answers_is_summarised():
+    labels, predicted = np.arange(100) % 10, np.arange(100) + 10
+    _, confusions = class_blocks({'a': answers_of(labels, predicted)}, None)
+    assert confusions.kind == 'table' and len(confusions.table.rows) == 30
+
+
 def test_most_wrong_are_wrong_and_most_uncertain_are_not_confident():
     found = answers_of([0, 1, 2, 3], [0, 0, 0, 3])
     assert most_wrong(found).tolist() == [2, 1]
@@ -207,6 +296,11 @@ def test_images_that_are_gone_leave_a_page_that_says_so(
     answers = {'a': answers_of([0, 1], [1, 1])}
     shown = take_pictures(suite, answers)
     assert shown.galleries and shown.grids and not shown.pairs
+    assert 'holds none' not in shown.note
+    (data / 'arrays/frost.npy').unlink()
+    shown = take_pictures(suite, answers)
+    assert shown.galleries and not shown.grids
+    assert 'It holds none of Arrays, whose images are not' in shown.note
 
     def gone(self, row):
         raise ValueError('gone')

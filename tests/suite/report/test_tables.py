@@ -62,7 +62,7 @@ def test_accuracy_has_the_difference_from_the_first_model(results):
     ]
     results['models'][1]['shifts']['CIFAR-10-C']['mean']['top1'] = 60.0
     found = table(results, 'Top-1 accuracy, %')
-    assert column(found, 'CIFAR-10-C')[1] == '60.0 (-14.7)'
+    assert column(found, 'CIFAR-10-C')[1] == '60.0 (−14.7)'
 
 
 def test_captions_name_the_settings(results):
