@@ -385,6 +385,7 @@ class AnchoredImageClassifier(MaskedNormStats, ImageClassifier):
             order = torch.cat(rows).argsort()
             return torch.cat(averages)[copy_to_device(order, inputs.device)]
         if mode == 'tensor' and self.with_head:
+            self._track_outside_loss()
             return self.head(self._input_of_head(inputs))
         return super().forward(inputs, data_samples, mode)
 

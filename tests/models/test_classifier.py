@@ -247,8 +247,9 @@ def test_recomputed_activations_skip_too():
     assert all(torch.equal(after[key], before[key]) for key in before)
 
 
+@pytest.mark.parametrize('call', ['extract_feat', 'forward'])
 @pytest.mark.parametrize('then', ['step', 'train', 'nothing'])
-def test_features_taken_after_a_masked_step_move_running_statistics(then):
+def test_passes_after_a_masked_step_move_running_statistics(then, call):
     model = build_model(preprocessor=dict(mask_prob=1, seed=0)).train()
     if then == 'step':
         model.train_step(make_batch(8), optimizer(model))
@@ -258,7 +259,7 @@ def test_features_taken_after_a_masked_step_move_running_statistics(then):
     if then == 'train':
         model.train()
     before = norm_state(model)
-    model.extract_feat(torch.randn(8, 6, 16, 16))
+    getattr(model, call)(torch.randn(8, 6, 16, 16))
     after = norm_state(model)
     assert not any(torch.equal(after[key], before[key]) for key in before)
 
