@@ -122,7 +122,7 @@ def sort_value(text: str) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Keep an interval, and a mean with its deviation, on one line.
+    """Keep an interval, a mean with its deviation and "K = 1" on one line.
 
     Args:
         text (str): The text of a cell.
@@ -131,7 +131,7 @@ def unbroken(text: str) -> str:
         >>> unbroken('9.5 ± 0.2 [9.3, 9.7] (+0.1)').split(' ')
         ['9.5\\xa0±\\xa00.2', '[9.3,\\xa09.7]', '(+0.1)']
     """
-    text = text.replace(' ± ', '\u00a0±\u00a0')
+    text = re.sub(' ([±=]) ', '\u00a0\\1\u00a0', text).replace(' %', '\u00a0%')
     return re.sub(r'\[[^\]]*\]', lambda m: m[0].replace(' ', '\u00a0'), text)
 
 
