@@ -35,7 +35,7 @@ from .cache import ResultStore
 from .candidates import Candidate
 from .images import check_clean_set, is_on_disk
 from .measure import measure
-from .report.table import Table, number, to_rich
+from .report.table import Table, number, to_rich, with_interval
 from .runner import Failures, ModelEvaluator
 from .spec import Cell, Settings, load_suite
 
@@ -238,13 +238,19 @@ def check_table(threshold: Threshold, sets: dict[str, list]) -> Table:
     for name, parts in sets.items():
         measures, wrong = map(np.concatenate, zip(*parts))
         trusted = threshold.trusts(measures)
-        error = wrong[trusted].mean() if trusted.any() else None
+        error, ends = None, None
+        if trusted.any():
+            error = 100 * wrong[trusted].mean()
+            # kinds share their images, so the interval is that of one kind
+            count = max(1, round(trusted.sum() / len(parts)))
+            low, high = wilson_interval(error / 100, count)
+            ends = 100 * low, 100 * high
         rows.append(
             [
                 name,
                 f'{len(wrong):,}',
                 f'{100 * trusted.mean():.1f}',
-                '–' if error is None else f'{100 * error:.1f}',
+                with_interval(error, ends),
                 f'{100 * wrong.mean():.1f}',
             ]
         )
@@ -254,7 +260,7 @@ def check_table(threshold: Threshold, sets: dict[str, list]) -> Table:
         f'{threshold.by} {sign} {threshold.value:.4g}: an error of at most '
         f'{100 * threshold.max_error:g} % on images like the held-out ones, '
         f'with a confidence of {100 * threshold.confidence:g} %. On shifted '
-        'images nothing is promised.',
+        'images nothing is promised. In brackets: 95 % intervals.',
         ['set', 'images', 'trusted, %', 'error of trusted, %', 'error, %'],
         rows,
     )

@@ -1,6 +1,7 @@
 """Measures one model on one test set: predictions, then metrics."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -391,6 +392,9 @@ def _interval(name: str, rows: torch.Tensor, figures: dict) -> dict:
     elif name in MEANS:
         figure, scale = MEANS[name], 1
         ends = normal_interval(rows[:, 0])
+        # none of these can be negative, and a Brier score is at most 2
+        top = 2.0 if figure == 'brier' else math.inf
+        ends = ends and (max(ends[0], 0.0), min(ends[1], top))
     else:
         return {}
     return _ends({figure: ends and (scale * ends[0], scale * ends[1])})

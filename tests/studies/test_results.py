@@ -9,6 +9,7 @@ from mmanchor.studies.cells import CellStore, all_cells
 from mmanchor.studies.report import difference_table
 from mmanchor.studies.results import (
     assemble_study,
+    over_seeds,
     paired_difference,
     t_interval,
 )
@@ -215,3 +216,9 @@ def test_changed_cells_are_left_out_with_the_reason(finished):
     assert missing['reason'] == (
         'training.config.optim_wrapper.optimizer.lr: 0.1 then, 0.3 now'
     )
+
+
+def test_intervals_over_seeds_hold_only_possible_values():
+    values = [dict(clean=one, ece=(100 - one) / 100) for one in (99.0, 100.0)]
+    found = over_seeds(values)['interval']
+    assert found['clean'][1] == 100 and found['ece'][0] == 0

@@ -11,8 +11,13 @@ from mmanchor.diagnostics.image_predictions import make_parser, predict
 from mmanchor.diagnostics.inferencer import (
     AnchoredImageClassificationInferencer,
 )
-from mmanchor.evaluation import PredictionSets
-from mmanchor.suite.abstention_cli import check_sets_table, choose_threshold
+from mmanchor.evaluation import PredictionSets, Threshold
+from mmanchor.evaluation.confidence_intervals import wilson_interval
+from mmanchor.suite.abstention_cli import (
+    check_sets_table,
+    check_table,
+    choose_threshold,
+)
 
 
 @pytest.fixture
@@ -98,6 +103,15 @@ def test_too_few_held_out_images_and_a_coverage_that_is_none(choose):
         choose('standard', '--coverage', 0.99)
     with pytest.raises(ValueError, match='between 0 and 1, but got 90'):
         choose('standard', '--coverage', 90)
+
+
+def test_the_error_of_trusted_answers_has_an_interval():
+    threshold = Threshold('confidence', 0.5, 0.1, 0.95, 0.5, 0.05, 0.1, 100)
+    confidence, wrong = np.linspace(0, 1, 100), np.arange(100) >= 95
+    (row,) = check_table(threshold, dict(a=[(confidence, wrong)] * 3)).rows
+    # three kinds of the same 50 trusted images
+    low, high = (100 * end for end in wilson_interval(0.1, 50))
+    assert row == ['a', '300', '50.0', f'10.0 [{low:.1f}, {high:.1f}]', '5.0']
 
 
 def test_the_table_says_where_sets_fail():

@@ -82,7 +82,8 @@ def test_figures_have_their_intervals(once):
         ).proportion_ci(method='wilson')
         assert figures['top1_low'] == pytest.approx(100 * low)
         assert figures['top1_high'] == pytest.approx(100 * high)
-        assert figures['nll_low'] < figures['nll'] < figures['nll_high']
+        assert 0 <= figures['nll_low'] < figures['nll'] < figures['nll_high']
+        assert 0 <= figures['brier_low'] and figures['brier_high'] <= 2
         arrays = model['shifts']['Arrays']
         assert arrays['num_images'] == 20 and arrays['ece_pooled'] > 0
         cells = [one for by in arrays['cells'].values() for one in by.values()]

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from ...evaluation.confidence_intervals import wilson_interval
 from ..results import Point, SuiteResults
-from .table import Table, metric_text, number
+from .table import Table, metric_text, number, with_interval
 
 BROKEN = ' ✗'  # follows a value that breaks the promise
 
@@ -139,6 +140,20 @@ def _trusted_error(
     return wrong / trusted if trusted and wrong is not None else None
 
 
+def _trusted_interval(
+    results: SuiteResults, model: str, point: Point
+) -> tuple[float, float] | None:
+    """The interval of that share, in %, over the trusted images."""
+    error = _trusted_error(results, model, point)
+    total = results.num_images(point.set)
+    trusted = results.value(model, point, 'trusted')
+    if error is None or total is None or not trusted:
+        return None
+    # kinds share their images, so the interval is that of one kind
+    low, high = wilson_interval(error, max(1, round(trusted * total)))
+    return 100 * low, 100 * high
+
+
 def _falls_short(
     results: SuiteResults, model: str, point: Point, method: str, sets: dict
 ) -> bool:
@@ -247,7 +262,11 @@ def _trust_tables(results: SuiteResults, intervals: bool) -> Iterator[Table]:
         for point in _points(results):
             error = _trusted_error(results, model, point)
             above = _is_above(results, model, point, threshold)
-            text = number(None if error is None else 100 * error)
+            ends = _trusted_interval(results, model, point)
+            text = with_interval(
+                None if error is None else 100 * error,
+                ends if intervals else None,
+            )
             errors[-1].append(text + BROKEN * above)
             shares[-1].append(
                 metric_text(

@@ -88,6 +88,7 @@ def load_template():
         keep_trailing_newline=True,
     )
     environment.filters['sort_value'] = sort_value
+    environment.filters['unbroken'] = unbroken
     return environment.get_template('page.html.j2')
 
 
@@ -118,6 +119,20 @@ def sort_value(text: str) -> str:
     """
     match = _NUMBER.search(text.replace('−', '-'))
     return match[0].replace(',', '').lstrip('+') if match else ''
+
+
+def unbroken(text: str) -> str:
+    """Keep an interval, a mean with its deviation and "K = 1" on one line.
+
+    Args:
+        text (str): The text of a cell.
+
+    Example:
+        >>> unbroken('9.5 ± 0.2 [9.3, 9.7] (+0.1)').split(' ')
+        ['9.5\\xa0±\\xa00.2', '[9.3,\\xa09.7]', '(+0.1)']
+    """
+    text = re.sub(' ([±=]) ', '\u00a0\\1\u00a0', text).replace(' %', '\u00a0%')
+    return re.sub(r'\[[^\]]*\]', lambda m: m[0].replace(' ', '\u00a0'), text)
 
 
 def table_blocks(tables: Sequence[Table | None]) -> list[Block]:
@@ -158,10 +173,8 @@ def figure_block(path: str | Path, caption: str) -> Block:
     label = escape(caption)
     text = text.replace(
         '<svg',
-        f'<svg role="img" aria-label="{label}" '
-        # on phones, figures scroll instead of shrinking until unreadable
-        f'style="max-width: {1.6 * width:.0f}px; '
-        f'min-width: {1.2 * width:.0f}px"',
+        # the style sheet decides how large a point of the figure is shown
+        f'<svg role="img" aria-label="{label}" style="--points: {width:g}"',
         1,
     )
     return Block('figure', '', caption, dict(svg=Markup(text)))

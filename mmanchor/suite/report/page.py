@@ -8,6 +8,7 @@ import numpy as np
 from ...evaluation.confidence_intervals import wilson_interval
 from ..comparisons import ImageAnswers
 from ..results import SuiteResults
+from .conventions import conventions
 from .decision_tables import decision_tables, promises
 from .html import Block, Page, Section, facts_block, figure_block, table_blocks
 from .pictures import Pictures, class_name
@@ -34,11 +35,10 @@ CAPTIONS = {
     'ood': 'Anomaly scores of images in and out of distribution, and how '
     'well they tell them apart',
     'spread-and-error': 'Error against the spread of logits over references; '
-    'a point is a set, or a kind and severity of one. ρ is the rank '
-    'correlation of both (Spearman) over the points, with a 95 % interval as '
-    'if they were independent: near 1, images on which references disagree '
-    'more are answered less well, so that the spread warns of errors; near 0 '
-    'or below, it does not',
+    "a point is a set, or a kind and severity of one. ρ is Spearman's rank "
+    'correlation between spread and error over the points (95 % interval, '
+    'treating points as independent). Near 1, a large spread warns of errors; '
+    'near 0, it does not',
 }
 # with more classes, the page lists confusions instead of showing the matrix
 MAX_CLASSES_IN_MATRIX = 20
@@ -296,7 +296,9 @@ def _run_blocks(results: SuiteResults) -> list[Block]:
         facts_block('', run_facts(content) + seeds),
         *table_blocks([checkpoint_table(results)]),
     ]
-    for title in ('versions', 'conventions'):
-        facts = list((content.get(title) or {}).items())
-        blocks.append(facts_block(title.capitalize(), facts))
+    versions = list((content.get('versions') or {}).items())
+    blocks.append(facts_block('Versions', versions))
+    blocks.append(
+        Block('list', 'Conventions', '', dict(texts=conventions(results)))
+    )
     return [one for one in blocks if one.kind != 'facts' or one.facts]

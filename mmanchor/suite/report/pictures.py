@@ -189,13 +189,29 @@ def _answer(predictions, i: int, images: TestImages) -> Picture:
     )
 
 
+def most_disputed(alone: np.ndarray, confidences: np.ndarray) -> np.ndarray:
+    """Positions of all images, those first on which references disagree.
+
+    Args:
+        alone (np.ndarray): The answer with each reference.
+        confidences (np.ndarray): Its confidence.
+
+    Shape:
+        - alone, confidences: (N, K)
+        - output: (N,)
+    """
+    same = [(alone == alone[:, [k]]).sum(1) for k in range(alone.shape[1])]
+    others = alone.shape[1] - np.max(same, 0)
+    return np.lexsort((-np.ptp(confidences, 1), -others))
+
+
 def reference_pairs(
     name: str, predictions: dict[str, np.ndarray], images: TestImages
 ) -> Block | None:
     """Show images beside references, with the prediction of each reference.
 
-    The images are those on which references disagree most, by the spread of
-    logits.
+    The images are those on which references disagree most: first those with
+    different answers, then those with different confidences.
 
     Args:
         name (str): The name of the model.
@@ -210,11 +226,9 @@ def reference_pairs(
     references = predictions.get('references')
     if references is None or not len(references):
         return None
-    if 'spread' not in predictions:
-        return None
     alone = predictions['reference_predicted']
     confidences = predictions['reference_confidence']
-    order = np.argsort(-predictions['spread'], kind='stable')
+    order = most_disputed(alone, confidences)
     rows = []
     for i in order[:IMAGES_WITH_REFERENCES]:
         row = [_answer(predictions, i, images)]
@@ -230,10 +244,11 @@ def reference_pairs(
     return Block(
         'pairs',
         name,
-        f'The {len(rows)} images on which references disagree most, by the '
-        f'spread of logits. Left: the image and the answer of all {total} '
-        f'references together; right: {len(references)} of them, each with '
-        'the answer and the confidence it gives alone.',
+        f'The {len(rows)} images on which references disagree most: by how '
+        'many answer differently from most others, then by how far their '
+        'confidences are apart. Left: the image and the answer of all '
+        f'{total} references together; right: {len(references)} of them, each '
+        'with the answer and the confidence it gives alone.',
         dict(rows=rows),
     )
 

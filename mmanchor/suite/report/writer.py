@@ -31,6 +31,7 @@ from ..measure import NUM_BINS
 from ..results import SuiteResults
 from ..runner import Outcome
 from ..spec import Settings, Suite
+from .conventions import conventions
 from .html import render
 from .page import CAPTIONS, Answers, failures, run_facts, suite_page
 from .pictures import Pictures
@@ -300,8 +301,9 @@ def markdown_report(
     checkpoints = checkpoint_table(results)
     if checkpoints:
         parts.append(to_markdown(checkpoints))
-    for title in ('conventions', 'versions'):
-        parts += _list(title.capitalize(), (content.get(title) or {}).items())
+    lines = [f'- {text}' for text in conventions(results)]
+    parts.append('\n'.join(['## Conventions', '', *lines]))
+    parts += _list('Versions', (content.get('versions') or {}).items())
     return '\n\n'.join(parts) + '\n'
 
 

@@ -239,7 +239,7 @@ def test_spread_says_how_well_it_ranks_errors():
     rho, low, high = rank_correlation(spread, error)
     text = f'ρ = {rho:.2f} [{low:.2f}, {high:.2f}]'
     assert axes.get_xlabel() == f'mean spread of logits\n{text}'
-    assert 'ρ is the rank correlation' in CAPTIONS['spread-and-error']
+    assert 'rank correlation' in CAPTIONS['spread-and-error']
     model = results['models'][2]
     model['shifts'] = {}
     (axes,) = panels(spread_figure(SuiteResults(results)))

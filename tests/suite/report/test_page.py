@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from helpers.suite_results import fake_results
 
+from mmanchor.evaluation.confidence_intervals import wilson_interval
 from mmanchor.suite.comparisons import ImageAnswers
+from mmanchor.suite.report.conventions import conventions
 from mmanchor.suite.report.decision_tables import (
     decision_tables,
     promises,
@@ -17,6 +19,7 @@ from mmanchor.suite.report.page import class_blocks, suite_page
 from mmanchor.suite.report.pictures import (
     Pictures,
     encode,
+    most_disputed,
     most_uncertain,
     most_wrong,
     take_pictures,
@@ -280,6 +283,31 @@ def test_most_wrong_are_wrong_and_most_uncertain_are_not_confident():
     assert most_uncertain(found).tolist() == [0, 1, 2, 3]
 
 
+def test_references_disagree_most_where_answers_then_confidences_differ():
+    alone = np.array([[1, 1, 1], [1, 2, 3], [1, 1, 1], [1, 1, 2]])
+    confidences = np.array(
+        [[0.9, 0.9, 0.9], [0.5] * 3, [0.2, 0.9, 0.9], [1] * 3]
+    )
+    assert most_disputed(alone, confidences).tolist() == [1, 3, 2, 0]
+
+
+def test_conventions_are_sentences_about_what_the_report_has():
+    results = fake_results(2, num_kinds=2)
+    texts = conventions(SuiteResults(results))
+    assert all(text[0].isupper() and text[-1] == '.' for text in texts)
+    assert not re.search(r'ece_|_low|`', ' '.join(texts))
+    assert not any('Prediction sets' in text for text in texts)
+    page = Reader(render(suite_page(SuiteResults(results), ())))
+    assert set(texts) <= set(page.texts)
+    plain = fake_results(1, (), (), ())
+    assert not any(
+        re.search('corrupted|positive class|Ensembles', text)
+        for text in conventions(SuiteResults(plain))
+    )
+    both = conventions(SuiteResults(with_decisions(0.96, 0.7)))
+    assert any('Prediction sets' in text for text in both)
+
+
 def test_large_images_become_thumbnails():
     picture = encode(np.zeros((300, 200, 3), np.uint8), 'black')
     assert (picture.width, picture.height) == (64, 96)
@@ -287,6 +315,33 @@ def test_large_images_become_thumbnails():
     small = encode(np.zeros((8, 8, 1), np.uint8), 'small')
     assert (small.width, small.height) == (8, 8)
     assert small.source.startswith('data:image/png;base64,')
+
+
+@pytest.mark.slow
+def test_a_page_like_that_of_the_digits_is_below_five_megabytes(
+    suite_file, data, tmp_path
+):
+    results = fake_results(5, num_kinds=19, plain=(), ood=('Photographs',))
+    labels = np.arange(500) % 10
+    answers = {
+        model['name']: answers_of(
+            labels,
+            np.roll(labels, 1),
+            reference_predicted=np.zeros((500, 10), int),
+            reference_confidence=np.full((500, 10), 0.5),
+            references=np.full((5, 16, 16, 3), 99, np.uint8),
+        )
+        for model in results['models']
+    }
+    for one in answers.values():
+        one['row'] %= 40
+    pictures = take_pictures(load_suite(suite_file(), data), answers)
+    assert len(pictures.galleries) == 10 and len(pictures.pairs) == 5
+    figures = draw_all(SuiteResults(results), tmp_path / 'figures')
+    text = render(
+        suite_page(SuiteResults(results), figures, pictures, answers)
+    )
+    assert 500_000 < len(text.encode()) < 5_000_000
 
 
 def test_images_that_are_gone_leave_a_page_that_says_so(
@@ -377,6 +432,9 @@ def test_a_page_says_where_sets_and_trusted_answers_fail():
     coverage, size, error, share, _ = decision_tables(SuiteResults(results))
     assert coverage.rows[0][2:] == ['96.0'] * 4 + ['70.0 ✗'] * 2
     assert error.rows[0][1:] == ['4.0'] * 4 + ['30.0 ✗'] * 2
+    *_, error, _, _ = decision_tables(SuiteResults(results), True)
+    low, high = (100 * end for end in wilson_interval(0.04, 5000))
+    assert error.rows[0][1] == f'4.0 [{low:.1f}, {high:.1f}]'
     assert set(size.rows[0][2:]) == {'2.50'}
     assert set(share.rows[0][1:]) == {'50.0'}
 

@@ -8,8 +8,18 @@ import subprocess
 
 import numpy as np
 import pytest
+from helpers.study_results import (
+    difference,
+    made_up_results,
+    made_up_setting,
+)
 from helpers.suite_results import fake_results
+from matplotlib import style
 
+from mmanchor.studies.figures import difference_figure, study_figure
+from mmanchor.studies.report import study_page
+from mmanchor.studies.spec import Plot
+from mmanchor.suite.figures.style import STYLE, save_figure_files
 from mmanchor.suite.report.html import render
 from mmanchor.suite.report.page import suite_page
 from mmanchor.suite.report.pictures import take_pictures
@@ -22,11 +32,18 @@ pytestmark = pytest.mark.browser
 PROBE = """
 <script>
 window.addEventListener('load', function () {
-  var table = document.querySelector('table.sortable');
-  var button = table.tHead.rows[0].cells[1].querySelector('button');
+  var tables = Array.from(document.querySelectorAll('table.sortable'));
+  var table = tables.filter(function (one) {
+    return one.tBodies[0].rows.length == 3;
+  })[0];
+  var heads = Array.from(table.tHead.rows[0].cells);
+  var column = heads.findIndex(function (one) {
+    return !one.classList.contains('name');
+  }) + COLUMN;
+  var button = heads[column].querySelector('button');
   function values() {
     return Array.from(table.tBodies[0].rows).map(function (row) {
-      return Number(row.cells[1].dataset.value);
+      return Number(row.cells[column].dataset.value);
     });
   }
   button.click();
@@ -35,7 +52,9 @@ window.addEventListener('load', function () {
   var up = values();
   var root = document.documentElement;
   parent.postMessage(JSON.stringify({
-    down: down, up: up, wide: root.scrollWidth, window: root.clientWidth,
+    down: down, up: up, back: getComputedStyle(document.body).backgroundColor,
+    name: getComputedStyle(table.tBodies[0].rows[0].cells[0]).position,
+    wide: root.scrollWidth, window: root.clientWidth,
     images: Array.from(document.images).map(function (one) {
       return one.naturalWidth;
     }),
@@ -46,7 +65,8 @@ window.addEventListener('load', function () {
 </script>
 """
 # a window can't be as narrow as a phone, but a frame can
-FRAME = """<!DOCTYPE html><meta charset="utf-8"><pre id="found"></pre>
+FRAME = """<!DOCTYPE html><meta charset="utf-8">
+<meta name="color-scheme" content="light dark"><pre id="found"></pre>
 <script>
 addEventListener('message', function (event) {
   document.getElementById('found').textContent = event.data;
@@ -56,8 +76,8 @@ addEventListener('message', function (event) {
 """
 
 
-def opened(path) -> tuple[str, str]:
-    """Open a page in Chromium; return the probe's findings and the console."""
+def opened(path, *flags) -> tuple[str, str]:
+    """Open a page in Chromium; return the page and the console."""
     done = subprocess.run(
         [
             shutil.which('chromium') or 'chromium',
@@ -68,7 +88,7 @@ def opened(path) -> tuple[str, str]:
             '--virtual-time-budget=10000',
             '--host-resolver-rules=MAP * ~NOTFOUND',
             f'--user-data-dir={path.parent / "profile"}',
-            '--dump-dom',
+            *(flags or ['--dump-dom']),
             path.as_uri(),
         ],
         capture_output=True,
@@ -81,8 +101,8 @@ def opened(path) -> tuple[str, str]:
 
 
 @pytest.fixture
-def page(suite_file, data, tmp_path):
-    """A page with every kind of block."""
+def suite(suite_file, data, tmp_path):
+    """A suite's page with every kind of block."""
     results = fake_results(3, num_kinds=4)
     answers = {
         model['name']: dict(
@@ -104,12 +124,51 @@ def page(suite_file, data, tmp_path):
     )
 
 
+@pytest.fixture
+def study(tmp_path):
+    """A study's page with its tables and figures."""
+    names = ('standard', 'anchored', 'anchored, masked')
+    results = made_up_results(
+        *(
+            made_up_setting(name, name, None, 80.0 + i, 1.0, difference=None)
+            for i, name in enumerate(names)
+        )
+    )
+    for i, setting in enumerate(results['settings'][1:]):
+        metrics = dict(clean=difference(1.0 + i, 0.5))
+        setting['difference'] = dict(left_out=[], metrics=metrics)
+    results.update(baseline='standard', jobs={'accuracy': 'clean'})
+    figures = []
+    with style.context(['default', STYLE]):
+        for name, figure in (
+            ('made_up', study_figure(results, Plot('points', ['clean']))),
+            ('made_up_differences', difference_figure(results, ['clean'])),
+        ):
+            save_figure_files(figure, tmp_path, name)
+            figures.append(tmp_path / f'{name}.svg')
+    return render(study_page(results, figures))
+
+
+# of each page: images, figures, and the first column of numbers that differ
+PAGES = dict(suite=(50, 6, 0), study=(0, 2, 1))
+
+
+@pytest.fixture(params=PAGES)
+def page(request):
+    """Each kind of page, with what to expect of it."""
+    return request.getfixturevalue(request.param), *PAGES[request.param]
+
+
+@pytest.mark.parametrize('dark', [False, True], ids=['light', 'dark'])
 @pytest.mark.parametrize('width', [390, 1280])
-def test_the_page_opens_sorts_and_fits(page, tmp_path, width):
+def test_a_page_opens_sorts_and_fits(page, tmp_path, width, dark):
+    text, num_images, num_figures, column = page
     whole = tmp_path / 'frame.html'
-    inside = page.replace('</body>', f'{PROBE}</body>')
+    probe = PROBE.replace('COLUMN', str(column))
+    inside = text.replace('</body>', f'{probe}</body>')
     whole.write_text(FRAME % (width, html.escape(inside)), encoding='utf-8')
-    text, console = opened(whole)
+    flags = ['--force-dark-mode'] * dark
+    text, console = opened(whole, *flags, '--dump-dom')
     assert console == ''
     found = json.loads(
         html.unescape(re.search('<pre id="found">(.*?)</pre>', text)[1])
@@ -118,9 +177,26 @@ def test_the_page_opens_sorts_and_fits(page, tmp_path, width):
     assert found['up'] == sorted(found['up'])
     assert found['down'] != found['up'] and len(found['up']) == 3
     assert found['wide'] <= found['window']  # only tables may scroll
-    assert len(found['images']) > 50 and min(found['images']) > 0
+    assert len(found['images']) >= num_images
+    assert all(found['images'])
     # text stays readable in a window of any width
-    assert len(found['figures']) == 6 and min(found['figures']) > 250
+    assert len(found['figures']) == num_figures
+    assert min(found['figures']) > 250
+    assert found['back'] == (
+        'rgb(20, 24, 29)' if dark else 'rgb(255, 255, 255)'
+    )
+    # on a phone, names stay where a table is scrolled
+    assert found['name'] == ('sticky' if width < 640 else 'static')
+
+
+def test_a_page_prints_on_a_few_sheets(page, tmp_path):
+    text, *_ = page
+    (tmp_path / 'page.html').write_text(text, encoding='utf-8')
+    pdf = tmp_path / 'page.pdf'
+    _, console = opened(tmp_path / 'page.html', f'--print-to-pdf={pdf}')
+    assert console == ''
+    sheets = re.findall(rb'/Type\s*/Page\b', pdf.read_bytes())
+    assert 1 <= len(sheets) <= 25
 
 
 def test_an_error_in_a_page_would_be_seen(tmp_path):
