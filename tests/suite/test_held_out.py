@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -68,7 +69,8 @@ def test_figures_are_those_of_sets_and_thresholds_by_hand(
     assert set(cells) == {'1', '3'} and 'raps_size_high' in cells['1']
     # found again rather than measured again
     monkeypatch.setattr('mmanchor.suite.runner.measure', None)
-    np.testing.assert_equal(vars(outcome(MORE, [word], **ASKED)), vars(found))
+    again = outcome(MORE, [word], **ASKED)
+    np.testing.assert_equal(asdict(again), asdict(found))
 
 
 def test_the_report_the_lines_and_the_file_beside_the_checkpoint(

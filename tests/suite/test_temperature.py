@@ -1,6 +1,7 @@
 """Temperatures are fitted on held-out images, which are never tested."""
 
 import csv
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -114,7 +115,7 @@ def test_a_temperature_is_read_back_in_a_second_run(outcome, monkeypatch):
     first = outcome(MORE, temperature=True)
     monkeypatch.setattr('mmanchor.suite.runner.measure', None)
     again = outcome(MORE, temperature=True)
-    np.testing.assert_equal(vars(again), vars(first))
+    np.testing.assert_equal(asdict(again), asdict(first))
 
 
 @pytest.mark.parametrize('change', ['seed=4', 'share=.5'])

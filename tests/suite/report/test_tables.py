@@ -268,7 +268,7 @@ def test_the_report_links_figures_and_lists_what_is_missing(results, tmp_path):
     assert '](my%20figures/ood-svhn.png)' in text
     assert '[PDF](my%20figures/ood-svhn.pdf)' in text
     assert '- CINIC: Not there.\n- SVHN by standard: NaN\n' in text
-    assert '- confidence: the largest probability\n' in text
+    assert '- Accuracy is the share of images whose likeliest' in text
     text = markdown_report(
         SuiteResults(fake_results()), ['figures/reliability-1.png']
     )
