@@ -22,13 +22,23 @@ EVIDENCE = Path(__file__).parents[2] / 'evidence'
 ONE = dict(name='one', method='standard')
 
 
-@pytest.mark.parametrize('ground,least', [('digits', 55), ('cifar10-5k', 4)])
-def test_committed_cells_are_still_those_of_their_study(ground, least):
+@pytest.mark.parametrize(
+    'study,ground,folder,least',
+    [
+        ('evidence', 'digits', 'digits', 55),
+        ('evidence', 'cifar10-5k', 'cifar10-5k', 4),
+        ('depth', 'digits', 'depth-digits', 24),
+        ('references', 'digits', 'references-digits', 30),
+    ],
+)
+def test_committed_cells_are_still_those_of_their_study(
+    study, ground, folder, least
+):
     """A change of a cell's identity would make hours of experiments void."""
-    cells = all_cells(load_study('evidence', ground))
-    store = CellStore(EVIDENCE / ground)
+    cells = all_cells(load_study(study, ground))
+    store = CellStore(EVIDENCE / folder)
     done = [cell for cell in cells if store.is_done(cell)]
-    stored = list((EVIDENCE / ground / 'cells').iterdir())
+    stored = list((EVIDENCE / folder / 'cells').iterdir())
     assert len(done) == len(stored) >= least
 
 

@@ -144,7 +144,7 @@ def test_the_command_takes_checkpoints_with_plus_signs(
     assert both['clean']['figures']['nll'] != alone['clean']['figures']['nll']
     text = (tmp_path / 'out' / 'report.md').read_text()
     assert '| standard, ensemble of 2 |' in text
-    assert 'ensembles: probabilities averaged over members' in text
+    assert '- Ensembles average the probabilities of their members.' in text
     # the file beside a checkpoint belongs to that checkpoint only
     assert not path.with_suffix('.temperature.json').exists()
 
