@@ -181,6 +181,10 @@ NOT_RUN = {
         'needs a GPU',
         arguments_parse,
     ),
+    r'python tools/benchmark\.py mmpretrain::resnet/resnet50_8xb32_in1k': (
+        'larger networks, after the same command with a small one',
+        arguments_parse,
+    ),
     r'python tools/threshold\.py': (
         'a model of one epoch reaches no level: tests/suite runs it',
         arguments_parse,
