@@ -4,9 +4,12 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 from helpers.tiny_studies import GROUND, dump, flags_of
 from helpers.tiny_suites import SUITE, write_arrays
+from mmpretrain.registry import MODELS
 
+from mmanchor.functional import anchor
 from mmanchor.studies.cells import all_cells
 from mmanchor.studies.cli import run_study
 from mmanchor.studies.run import check_trainable
@@ -142,6 +145,28 @@ def test_seeds_also_decide_which_images_are_references():
         if cell.setting.method != 'standard'
     }
     assert found == {0, 1, 2}
+
+
+@pytest.mark.parametrize('place', ['layer3', 'layer4', 'head'])
+@torch.no_grad()
+def test_references_of_late_places_do_more_than_shift_the_logits(place):
+    """If they shifted all logits alike, their spread would say nothing."""
+    (cell,) = (
+        one
+        for one in all_cells(load_study('depth', 'digits', seeds=[0]))
+        if one.setting.name == place
+    )
+    cfg = cell.training.cfg
+    cfg.model.data_preprocessor = cfg.data_preprocessor
+    model = MODELS.build(cfg.model).eval()
+    for parameter in model.parameters():  # fresh halves may be equal
+        parameter.add_(0.05 * torch.randn_like(parameter))
+    one, other = torch.randn(2, 3, 16, 16)
+    images = torch.randn(4, 3, 16, 16)
+    shifts = model(anchor(images, one.expand_as(images))) - model(
+        anchor(images, other.expand_as(images))
+    )
+    assert shifts.std(0).max() > 1e-2 * shifts.abs().mean()
 
 
 def test_there_are_studies():
