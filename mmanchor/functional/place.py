@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from ..utils.names import ask_whether_meant
 from .folding import own_forward, replaced_forward
 
 _TOLERANCE = 1e-3  # relative; batches of other sizes round differently
@@ -155,7 +156,7 @@ def near_names(name: str, names: list[str]) -> str:
     near = [one for one in ranked[:2] if likeness(one) > 0.6]
     # a name that differs by its first parts alone needs no second guess
     near = near[: 1 if near and likeness(near[0]) == 1 else 2]
-    return f' Did you mean {" or ".join(map(repr, near))}?' if near else ''
+    return f' {ask_whether_meant(near)}' if near else ''
 
 
 def _ends(name: str) -> list[str]:

@@ -28,9 +28,20 @@ def did_you_mean(
         'Change it.'
     """
     near = difflib.get_close_matches(str(name), map(str, known), at_most)
-    if not near:
-        return otherwise
-    return f'Did you mean {" or ".join(map(repr, near))}?'
+    return ask_whether_meant(near) if near else otherwise
+
+
+def ask_whether_meant(names: Iterable[str]) -> str:
+    """Ask whether one of some known names was meant.
+
+    Args:
+        names (Iterable[str]): The names, at least one.
+
+    Example:
+        >>> ask_whether_meant(['layer3', 'layers'])
+        "Did you mean 'layer3' or 'layers'?"
+    """
+    return f'Did you mean {" or ".join(map(repr, names))}?'
 
 
 def named_arguments(*functions: Callable) -> tuple[str, ...]:
