@@ -35,6 +35,14 @@ _REQUIRED_KEYS = {
 }
 # keys of a config that do not change what is trained
 _NOT_IDENTITY = ('work_dir', 'experiment_name', 'filename')
+# arguments of a data loader that only change its speed; with another number of
+# workers, as on another device, augmentations draw other random numbers
+_LOADER_SPEED = (
+    'num_workers',
+    'persistent_workers',
+    'pin_memory',
+    'prefetch_factor',
+)
 # keys that the runner and the tools read besides the runner's arguments
 _TOP_LEVEL_KEYS = (
     'activation_checkpointing',
@@ -71,7 +79,7 @@ class Training:
     @cached_property
     def depends(self) -> dict:
         """Everything that decides the trained weights, as JSON."""
-        depends = dict(config=as_json(self.cfg))
+        depends = dict(config=without_loader_speed(as_json(self.cfg)))
         if self.start is not None:
             depends['start'] = self.start.depends
         return depends
@@ -208,6 +216,8 @@ class CellStore:
         """
         try:
             record = json.loads(self.path(cell).read_text(encoding='utf-8'))
+            # older records have these arguments
+            record['depends'] = without_loader_speed(record['depends'])
             is_done = record['state'] == DONE
             return record if _REQUIRED_KEYS[is_done] <= set(record) else None
         except (OSError, ValueError, KeyError, TypeError):
@@ -494,6 +504,33 @@ def as_json(config: Any) -> Any:
     name = getattr(config, '__qualname__', None)
     # the representation of a function contains its address in memory
     return repr(config) if name is None else f'{config.__module__}.{name}'
+
+
+def without_loader_speed(value: Any, name: str = '') -> Any:
+    """Remove what only decides how fast images are read.
+
+    A study may then be continued on a machine that reads its images with
+    another number of workers.
+
+    Args:
+        value (Any): A config as JSON, or any value in one.
+        name (str): The key of that value. Defaults to none.
+
+    Example:
+        >>> loader = dict(batch_size=8, num_workers=2)
+        >>> without_loader_speed(dict(train_dataloader=loader))
+        {'train_dataloader': {'batch_size': 8}}
+    """
+    if isinstance(value, list):
+        return [without_loader_speed(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    is_loader = name.endswith('_dataloader')
+    return {
+        key: without_loader_speed(one, key)
+        for key, one in value.items()
+        if not (is_loader and key in _LOADER_SPEED)
+    }
 
 
 def override(cfg: Config, options: dict, who: str) -> None:

@@ -53,6 +53,27 @@ def test_seeds_of_several_machines_are_cells_of_one_study(study_file):
     assert parts == whole
 
 
+def test_a_study_goes_on_with_another_number_of_workers(study_file, tmp_path):
+    file = study_file()
+    loader = 'train_dataloader.'
+    few, many = (
+        all_cells(load_study(file), {f'{loader}num_workers': number})[0]
+        for number in (0, 4)
+    )
+    other = all_cells(load_study(file), {f'{loader}batch_size': 3})[0]
+    store = CellStore(tmp_path)
+    store.write(few, 'failed')
+    assert store.state(many) == 'failed'
+    assert few.training.key == many.training.key != other.training.key
+    assert store.state(other) == 'changed'
+    # records of older versions name the number of workers
+    record = json.loads(store.path(few).read_text())
+    config = record['depends']['training']['config']
+    config['train_dataloader']['num_workers'] = 2
+    store.path(few).write_text(json.dumps(record))
+    assert store.state(many) == 'failed'
+
+
 def test_the_identity_of_a_cell_names_no_machine(study_file, tmp_path):
     cell = all_cells(load_study(study_file()))[0]
     depends = json.dumps(cell.depends)
