@@ -103,9 +103,11 @@ class _Worker:
     """A process that runs the code of one checkout."""
 
     def __init__(self, tree: Path):
+        others = os.environ.get('PYTHONPATH', '').split(os.pathsep)
+        path = os.pathsep.join([str(tree), *filter(None, others)])
         self.process = subprocess.Popen(
             [sys.executable, __file__, '--worker'],
-            env={**os.environ, 'PYTHONPATH': str(tree)},
+            env={**os.environ, 'PYTHONPATH': path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
