@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 import torch
 from helpers.builders import build_model, make_batch
 
@@ -37,9 +38,9 @@ def fewer_cells(name, data_root):
     return replace(suite, clean=clean, shifts=(shift,))
 
 
-def test_the_demo_reports_every_model_and_repeats_its_figures(
-    tmp_path, capsys, monkeypatch
-):
+@pytest.fixture
+def demo_of_one_epoch(tmp_path, monkeypatch):
+    """A function that runs the demo with small models, and its results."""
     monkeypatch.setattr(demo, '_config', small(demo._config))
     monkeypatch.setattr(demo, 'load_suite', fewer_cells)
     monkeypatch.setattr(
@@ -47,21 +48,33 @@ def test_the_demo_reports_every_model_and_repeats_its_figures(
         'step_time_ratios',
         lambda models, batch: step_time_ratios(models, batch, 2, 1),
     )
-    found = []
-    for name in ('a', 'b'):
-        folder = tmp_path / name
-        monkeypatch.chdir(tmp_path)  # the same names in both results
+    monkeypatch.chdir(tmp_path)  # the same names in all results
+
+    def run(name):
         (tmp_path / 'demo').mkdir()
-        found.append(
-            run_demo('demo', max_epochs=1, data_root=str(tmp_path / 'data'))
+        results = run_demo(
+            'demo', max_epochs=1, data_root=str(tmp_path / 'data')
         )
-        (tmp_path / 'demo').rename(folder)
-    times = [one.pop('times') for one in found]
-    for one in (*found[0]['models'], *found[1]['models']):
-        del one['sha256']  # a checkpoint holds times
+        (tmp_path / 'demo').rename(tmp_path / name)
+        return results
+
+    return run
+
+
+@pytest.mark.slow
+def test_the_demo_repeats_its_figures(demo_of_one_epoch):
+    found = [demo_of_one_epoch(name) for name in ('a', 'b')]
+    for results in found:
+        del results['times']
+        for one in results['models']:
+            del one['sha256']  # a checkpoint holds times
     assert found[0] == found[1]
+
+
+def test_the_demo_reports_every_model(demo_of_one_epoch, tmp_path, capsys):
+    results = demo_of_one_epoch('a')
     printed = capsys.readouterr().out
-    rows = found[0]['models']
+    rows = results['models']
     assert [
         (row['name'], row['num_references'], row['protocol']) for row in rows
     ] == [
@@ -76,10 +89,10 @@ def test_the_demo_reports_every_model_and_repeats_its_figures(
     assert corrupted[1]['spread'] == corrupted[3]['spread'] == 0
     assert min(corrupted[2]['spread'], corrupted[4]['spread']) > 0
     assert all(row['ood']['Photographs']['scores'] for row in rows)
-    assert set(times[0]['train_step_ratio']) == set(MODELS)
+    assert set(results['times']['train_step_ratio']) == set(MODELS)
     assert (tmp_path / 'a/demo.png').read_bytes().startswith(b'\x89PNG')
     assert (tmp_path / 'a/report.md').exists()
-    assert not found[0]['missing'] and not found[0]['failed']
+    assert not results['missing'] and not results['failed']
     for name in MODELS:
         assert f'train {name}' in printed
     for row in rows:

@@ -227,6 +227,7 @@ def test_a_plain_checkpoint_starts_an_anchored_run_where_it_was(tmp_path):
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_adaptive_says_what_ten_references_say_for_half_the_cost(tmp_path):
     """Over all 500 test images and two draws of ten references.
 
