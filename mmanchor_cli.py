@@ -109,7 +109,7 @@ def _usage() -> str:
         [
             'usage: mmanchor COMMAND [arguments]',
             '',
-            'Anchored training for any MMPretrain classifier.',
+            'Anchored training for image classifiers of MMPretrain.',
             '',
             'commands:',
             *lines,

@@ -1,4 +1,4 @@
-"""Anchored training for any MMPretrain classifier.
+"""Anchored training for image classifiers of MMPretrain.
 
 Importing the package registers everything it adds with MMPretrain.
 """
