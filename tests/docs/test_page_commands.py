@@ -225,6 +225,7 @@ WITH_COMMANDS = [page for page in PAGES if COMMANDS[page]]
 
 @pytest.mark.parametrize('page', WITH_COMMANDS)
 def test_commands_of_the_page_run(page, sandbox, monkeypatch, tmp_path):
+    evidence = set((ROOT / 'evidence').rglob('*'))
     folder = sandbox(page)
     for command in COMMANDS[page]:
         weaker = not_run(command)
@@ -234,6 +235,8 @@ def test_commands_of_the_page_run(page, sandbox, monkeypatch, tmp_path):
             else:
                 assert command.words[0] == 'python', command.text
                 run_tool(command, patch, tmp_path / 'log')
+    # a run of the tests must not replace a user's reports
+    assert set((ROOT / 'evidence').rglob('*')) == evidence
 
 
 @pytest.mark.parametrize('start', NOT_RUN)

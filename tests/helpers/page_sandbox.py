@@ -53,6 +53,7 @@ CIFAR10 = (
     'ship',
     'truck',
 )
+NOT_LINKED = ('.git', 'build', 'data', 'evidence', 'work_dirs')
 WNIDS = ('n01440764', 'n01443537')
 
 
@@ -104,12 +105,19 @@ def write_released(path: Path) -> None:
 def lay_out(folder: Path, page: str) -> None:
     """A clone by links, the tiny sets, and the files that the page shows.
 
+    Reports are written beside the cells of studies, so that only the cells
+    are links.
+
     ``my_config.py`` is the README's, of four lines, unless the page shows
     another; ``standard_config.py`` is without them.
     """
     for path in ROOT.iterdir():
-        if path.name not in ('.git', 'build', 'data', 'work_dirs'):
+        if path.name not in NOT_LINKED:
             (folder / path.name).symlink_to(path)
+    for cells in ROOT.glob('evidence/*/cells'):
+        link = folder / cells.relative_to(ROOT)
+        link.parent.mkdir(parents=True)
+        link.symlink_to(cells)
     write_data(folder)
     if page == 'convert.md':
         write_released(folder / 'ckpt-199.pth')
