@@ -4,6 +4,10 @@
 #
 #     bash tools/benchmarks/gpu_check.sh FOLDER
 #
+# Beside them, several processes run a study (STUDY on GROUND, WORKERS of them):
+# one training of a small network leaves most of a GPU idle. The study is paused
+# while costs are measured, and goes on until the time is over.
+#
 # Each part has a time limit of its own; together they leave a minute of the
 # twelve, and no part gets more than what is left of it. After each part FOLDER
 # (default: $OUT, or gpu_check) has an archive of all logs and results so far,
@@ -15,7 +19,8 @@ cd "$(dirname "$0")/../.."
 out=$(realpath -m "${1:-${OUT:-gpu_check}}")
 mkdir -p "$out"
 parts=$(mktemp -d)
-trap 'rm -rf "$parts"' EXIT
+workers=()  # the processes of the study
+trap 'signal_study KILL; rm -rf "$parts"' EXIT
 python=${PYTHON:-python3}
 export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 CUBLAS_WORKSPACE_CONFIG=:4096:8
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
@@ -44,15 +49,25 @@ part() {  # NAME SECONDS COMMAND...: run a part, and print how it ended
 }
 
 pack() {  # one archive, since few files may leave a lent machine
-  (
-    flock 9
-    tar -C "$parts" --exclude='*.pth' -czf "$out/.results.tar.gz" .
-    mv "$out/.results.tar.gz" "$out/results.tar.gz"
-  ) 9>"$parts/lock"
+  tar -C "$parts" --exclude='*.pth' -czf "$out/.results.tar.gz" .
+  mv "$out/.results.tar.gz" "$out/results.tar.gz"
+}
+
+signal_study() {  # SIGNAL: send it to all processes of the study
+  if [ ${#workers[@]} -gt 0 ]; then kill "-$1" "${workers[@]}" 2>/dev/null; fi
 }
 
 { date -u; git rev-parse HEAD 2>/dev/null; nvidia-smi -L 2>/dev/null; } \
   >"$out/summary.txt"
+
+study=("$python" tools/study.py "${STUDY:-evidence}"
+  --on "${GROUND:-cifar10-5k}" --work-dir "$parts/study")
+if [ "$toy" = 0 ]; then
+  for i in $(seq "${WORKERS:-12}"); do
+    "${study[@]}" --device cuda >"$parts/study-$i.log" 2>&1 &
+    workers+=($!)
+  done
+fi
 
 # (a) Tests: are results right, and does no step wait for the GPU?
 tests=("$python" -m pytest -q -m gpu -p no:cacheprovider tests/gpu)
@@ -63,7 +78,8 @@ else
   part tests 210 "${tests[@]}"
 fi
 
-# (b) Cost in comparison with the standard model.
+# (b) Cost in comparison with the standard model, on a quiet GPU.
+signal_study STOP
 cases=(train/anchored test/folded test/single test/mean test/naive-mean
   test/transduction test/adaptive)
 if [ "$toy" = 1 ]; then
@@ -89,20 +105,18 @@ if [ "$toy" = 1 ]; then
 fi
 part overhead 40 "${overhead[@]}"
 
-# (c) The study, with many cells on one GPU at the same time.
-study=("$python" tools/study.py "${STUDY:-evidence}"
-  --on "${GROUND:-cifar10-folders-30e}" --work-dir "$parts/study")
+# (c) The study has what is left of the time.
+signal_study CONT
 if [ "$toy" = 1 ]; then
   part study-cells 60 "$python" tools/study.py masking --on digits \
     --work-dir "$parts/study" --list
 else
-  workers=()
-  for cell in $(seq 0 $((${CELLS:-8} - 1))); do
-    part "study-$cell" "${STUDY_SECONDS:-180}" \
-      "${study[@]}" --cell "$cell" --device cuda &
-    workers+=($!)
+  while signal_study 0 && [ $SECONDS -lt $((all - 40)) ]; do sleep 1; done
+  signal_study TERM  # each process ends after its step
+  for worker in "${workers[@]}"; do
+    wait "$worker"
+    case $? in 0 | 75 | 143) ;; *) failed=1 ;; esac
   done
-  for worker in "${workers[@]}"; do wait "$worker" || failed=1; done
   part study-report 20 "${study[@]}" --report
 fi
 exit $failed

@@ -50,13 +50,25 @@ def test_the_script_for_a_card_runs_with_toy_sizes(tmp_path):
 def test_the_limits_of_all_parts_leave_a_minute_of_twelve(tmp_path):
     code, parts = run_script(tmp_path, TOY='0', PYTHON='true')
     assert code == 0
-    cells = [n for n in parts if n.startswith('study-') and n[-1].isdigit()]
-    assert len(parts) == 6 + len(cells) and len(cells) == 8
-    side_by_side = max(parts[name][1] for name in cells)
-    in_turn = sum(
-        limit for name, (_, limit) in parts.items() if name not in cells
+    assert [name.partition('-')[0] for name in parts] == [
+        'tests',
+        *['cost'] * 3,
+        'overhead',
+        'study',
+    ]
+    assert sum(limit for _, limit in parts.values()) <= 660
+
+
+def test_a_process_of_the_study_that_fails_is_in_the_exit_status(tmp_path):
+    python = tmp_path / 'python'
+    python.write_text(
+        '#!/bin/sh\n'
+        'case "$*" in *--report) ;; tools/study.py*) exit 1 ;; esac\n'
     )
-    assert in_turn + side_by_side <= 660
+    python.chmod(0o755)
+    code, parts = run_script(tmp_path / 'out', TOY='0', PYTHON=str(python))
+    assert code == 1
+    assert {status for status, _ in parts.values()} == {0}
 
 
 def test_a_part_that_fails_is_in_the_exit_status_and_stops_no_other(tmp_path):
