@@ -36,7 +36,7 @@ def saved_images(path):
 def test_stripping_removes_all_images_and_nothing_else(
     run, tmp_path, monkeypatch, capsys
 ):
-    first = run(custom_hooks=EMA, **{'train_cfg.max_epochs': 1})
+    first = run(custom_hooks=EMA, epochs=1)
     first.train()
     path, out = tmp_path / 'work/epoch_1.pth', tmp_path / 'public.pth'
     assert len(saved_images(path)) == 4  # bank and residuals, twice
@@ -60,7 +60,7 @@ def test_stripping_removes_all_images_and_nothing_else(
         custom_hooks=EMA,
         resume=True,
         load_from=str(out),
-        **{'train_cfg.max_epochs': 2},
+        epochs=2,
     )
     resumed.train()
     assert torch.equal(bank(resumed).images, training_images(3))

@@ -75,7 +75,7 @@ def test_a_run_refuses_them(run, other_checkpoint):
 def test_a_plain_model_refuses_weights_of_an_anchored_one(
     small_config, tmp_path
 ):
-    runner = launch.build_runner(small_config(**{'train_cfg.max_epochs': 1}))
+    runner = launch.build_runner(small_config(epochs=1))
     runner.train()
     cfg = small_config('', load_from=str(tmp_path / 'work/epoch_1.pth'))
     with pytest.raises(ValueError, match='has one .ImageClassifier.*bank.*Us'):
@@ -84,7 +84,7 @@ def test_a_plain_model_refuses_weights_of_an_anchored_one(
 
 def test_a_plain_model_loads_weights_of_a_plain_one(small_config, tmp_path):
     launch.build_runner(
-        small_config('', **{'train_cfg.max_epochs': 1})
+        small_config('', epochs=1)
     ).train()
     cfg = small_config('', load_from=str(tmp_path / 'work/epoch_1.pth'))
     assert 'accuracy/top1' in launch.build_runner(cfg).test()

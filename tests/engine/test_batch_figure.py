@@ -31,10 +31,7 @@ def batch_of(count=4):
 
 def seen(mask_prob, batch=None, **options):
     preprocessor = AnchoringDataPreprocessor(
-        mask_prob=mask_prob,
-        seed=0,
-        num_classes=2,
-        **{**NORMALISED, **options},
+        mask_prob=mask_prob, seed=0, num_classes=2, **{**NORMALISED, **options}
     )
     return batch_images(preprocessor, batch or batch_of(), 3, ['cat', 'dog'])
 

@@ -4,12 +4,7 @@ import pickle
 
 import pytest
 import torch
-from helpers.reference_runs import (
-    TEST_PIPELINE,
-    bank,
-    hook,
-    training_images,
-)
+from helpers.reference_runs import TEST_PIPELINE, bank, hook, training_images
 from mmcv import imwrite
 
 from mmanchor.engine import launch

@@ -7,12 +7,7 @@ import mmpretrain.registry
 import numpy as np
 import pytest
 import torch
-from helpers.reference_runs import (
-    TEST_PIPELINE,
-    bank,
-    hook,
-    training_images,
-)
+from helpers.reference_runs import TEST_PIPELINE, bank, hook, training_images
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, Registry
 from mmpretrain.registry import DATASETS
@@ -102,7 +97,8 @@ def test_a_run_with_another_default_scope_is_the_same(run, source):
                 protocol='adaptive',
                 source=source and dict(type='Digits'),
             ),
-            **{'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1},
+            epochs=1,
+            validate_every=1,
         )
         if elsewhere:
             cfg = scoped(runner.cfg.to_dict(), names)
@@ -122,10 +118,7 @@ def test_a_run_with_another_default_scope_is_the_same(run, source):
 @pytest.mark.parametrize('select', ['random', 'per_class', 'mean'])
 def test_a_pytorch_dataset_is_read_through_the_test_pipeline(run, select):
     options = dict(num_references=1, select=select)
-    runner = run(
-        **hook(**options, source=dict(type='TorchDigits')),
-        **{'train_cfg.max_epochs': 1},
-    )
+    runner = run(**hook(**options, source=dict(type='TorchDigits')), epochs=1)
     runner.train()
     expected = training_images(1, select)
     assert torch.equal(bank(runner).images, expected)
@@ -175,7 +168,7 @@ def test_a_reference_set_of_a_dataset_without_a_pipeline(run, dataset):
     runner = run(
         data_preprocessor=dict(references=references),
         **hook(num_references=2),
-        **{'train_cfg.max_epochs': 1},
+        epochs=1,
     )
     runner.train()
     images = runner.model.data_preprocessor.reference_set.images
@@ -192,9 +185,7 @@ def test_a_reference_set_of_classes_of_a_pytorch_dataset(run):
         size=2,
     )
     runner = run(
-        data_preprocessor=dict(references=references),
-        **{'train_cfg.max_epochs': 1},
-        **hook(),
+        data_preprocessor=dict(references=references), epochs=1, **hook()
     )
     runner.train()
     preprocessor = runner.model.data_preprocessor

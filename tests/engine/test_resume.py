@@ -15,9 +15,7 @@ from mmanchor.utils.locks import only_run
 
 @pytest.fixture
 def config_file(small_config, tmp_path):
-    cfg = small_config(
-        **{'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 2}
-    )
+    cfg = small_config(epochs=2, validate_every=2)
     cfg.dump(tmp_path / 'small.py')
     return str(tmp_path / 'small.py')
 

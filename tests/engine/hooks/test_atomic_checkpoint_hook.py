@@ -108,7 +108,7 @@ def test_the_disk_has_a_checkpoint_before_it_has_its_name(
     monkeypatch.setattr(whole_files.os, 'replace', note_replace)
     monkeypatch.setattr(whole_files.os, 'fsync', note_sync)
     monkeypatch.setattr(LocalBackend, 'remove', note_remove)
-    run(**KEEP_ONE, **{'train_cfg.max_epochs': 2}).train()
+    run(**KEEP_ONE, epochs=2).train()
     assert events == [
         'sync',
         'epoch_1.pth',
@@ -147,7 +147,7 @@ def test_temporary_files_of_a_killed_run_are_removed(run, tmp_path):
     left = tmp_path / 'work/.partial-abc'
     left.mkdir(parents=True)
     (left / 'epoch_1.pth').write_bytes(b'half')
-    run(**{'train_cfg.max_epochs': 1}).train()
+    run(epochs=1).train()
     assert not left.exists()
 
 
@@ -164,7 +164,7 @@ def test_a_folder_for_checkpoints(run, tmp_path):
 
 
 def test_saving_between_iterations(run, tmp_path):
-    runner = run(**{'train_cfg.max_epochs': 1})
+    runner = run(epochs=1)
     runner.train()
     (hook,) = (h for h in runner.hooks if isinstance(h, AtomicCheckpointHook))
     path = hook.save_now(runner)

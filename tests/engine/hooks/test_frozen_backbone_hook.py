@@ -37,7 +37,7 @@ ANCHORED = {**HIDDEN, 'model.anchor_at': 'head'}
 def backbone_once(tmp_path_factory):
     """A plain checkpoint, whose head is linear."""
     folder = tmp_path_factory.mktemp('backbone')
-    cfg = config_maker(folder)('', **{'train_cfg.max_epochs': 1})
+    cfg = config_maker(folder)('', epochs=1)
     Runner.from_cfg(cfg).train()
     return folder / 'work/epoch_1.pth'
 
@@ -136,12 +136,12 @@ def test_backbone_and_statistics_stay_as_they_were(head_config, backbone):
 def test_features_are_computed_once_for_all_heads(
     head_config, backbone, computed
 ):
-    train(head_config('', **{'train_cfg.max_epochs': 1}))
+    train(head_config('', epochs=1))
     (path,) = features_beside(backbone)
     train(head_config(**{'train_cfg.max_epochs': 1, 'randomness.seed': 1}))
     assert features_beside(backbone) == [path] and computed == [50]
     path.write_bytes(path.read_bytes()[:-300])  # damaged
-    train(head_config(**{'train_cfg.max_epochs': 1}))
+    train(head_config(epochs=1))
     assert computed == [50, 50]
 
 
@@ -331,7 +331,7 @@ def test_a_folder_that_is_full_costs_the_work_again(
 
     monkeypatch.setattr(np, 'savez', full)
     for _ in range(2):
-        train(head_config(**{'train_cfg.max_epochs': 1}))
+        train(head_config(epochs=1))
     assert computed == [50, 50] and not features_beside(backbone)
 
 

@@ -30,11 +30,7 @@ class DrawFromAll:
 
         import numpy as np
 
-        drawn = [
-            random.random(),
-            np.random.rand(),
-            torch.rand(()).item(),
-        ]
+        drawn = [random.random(), np.random.rand(), torch.rand(()).item()]
         results['img'] = results['img'] + np.float32(10 * sum(drawn))
         return results
 

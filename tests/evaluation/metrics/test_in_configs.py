@@ -91,7 +91,7 @@ def test_a_run_rejects_anomalies_by_every_score(small_config):
                     uncertainty=['mutual_information', 'predictive_entropy'],
                 )
             ],
-            **{'train_cfg.max_epochs': 1},
+            epochs=1,
         ),
         type='AnomalyRejection',
         scores=scores,
