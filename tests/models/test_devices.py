@@ -404,8 +404,7 @@ def fits():
 
 SUITES = {
     'metrics and scores': dict(
-        fits=3,
-        scores=('energy', 'msp', 'entropy', 'spread', 'anchor_score'),
+        fits=3, scores=('energy', 'msp', 'entropy', 'spread', 'anchor_score')
     ),
     'some classes, and images for the page': dict(
         kept_classes=(0, 1, 2, 3), keep_images=True, single_references=True

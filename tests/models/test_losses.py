@@ -12,12 +12,6 @@ HOST_LOSSES = [
         type='LabelSmoothLoss',
         label_smooth_val=0.1,
         num_classes=4,
-        mode='classy_vision',
-    ),
-    dict(
-        type='LabelSmoothLoss',
-        label_smooth_val=0.1,
-        num_classes=4,
         mode='multi_label',
         use_sigmoid=True,
     ),
@@ -101,7 +95,7 @@ class AveragesByItself(torch.nn.Module):
 
 
 @pytest.mark.parametrize('avg_factor', [None, 8, 16])
-@pytest.mark.parametrize('num_masked', range(1, 9))
+@pytest.mark.parametrize('num_masked', [1, 5, 8])
 def test_losses_that_ignore_avg_factor_give_what_those_that_obey_give(
     num_masked, avg_factor
 ):

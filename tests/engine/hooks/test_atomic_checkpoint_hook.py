@@ -108,7 +108,7 @@ def test_the_disk_has_a_checkpoint_before_it_has_its_name(
     monkeypatch.setattr(whole_files.os, 'replace', note_replace)
     monkeypatch.setattr(whole_files.os, 'fsync', note_sync)
     monkeypatch.setattr(LocalBackend, 'remove', note_remove)
-    run(**KEEP_ONE, epochs=2).train()
+    run(epochs=2, **KEEP_ONE).train()
     assert events == [
         'sync',
         'epoch_1.pth',
@@ -126,13 +126,11 @@ def test_the_disk_has_a_checkpoint_before_it_has_its_name(
     ]
 
 
-def test_the_best_checkpoint_is_whole_too(run, tmp_path, monkeypatch):
-    options = {
-        'default_hooks.checkpoint.save_best': 'accuracy/top1',
-        'train_cfg.val_interval': 1,
-        **KEEP_ONE,
-    }
-    run(**options).train()
+def test_the_best_checkpoint_is_whole_too(run, tmp_path):
+    run(
+        validate_every=1,
+        **{'default_hooks.checkpoint.save_best': 'accuracy/top1', **KEEP_ONE},
+    ).train()
     work = tmp_path / 'work'
     best, last = files(work)
     assert best.startswith('best_accuracy_top1_epoch_')
@@ -152,12 +150,8 @@ def test_temporary_files_of_a_killed_run_are_removed(run, tmp_path):
 
 
 def test_a_folder_for_checkpoints(run, tmp_path):
-    run(
-        **{
-            'train_cfg.max_epochs': 2,
-            'default_hooks.checkpoint.out_dir': str(tmp_path / 'other'),
-        }
-    ).train()
+    out_dir = {'default_hooks.checkpoint.out_dir': str(tmp_path / 'other')}
+    run(epochs=2, **out_dir).train()
     assert files(tmp_path / 'other/work') == ['epoch_1.pth', 'epoch_2.pth']
     named = (tmp_path / 'work/last_checkpoint').read_text()
     assert named == str(tmp_path / 'other/work/epoch_2.pth')

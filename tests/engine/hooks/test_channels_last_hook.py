@@ -21,10 +21,7 @@ def test_convolutions_get_images_of_that_order(small_config, name):
             )
 
     for module in runner.model.modules():
-        if isinstance(module, torch.nn.Conv2d) and module.kernel_size != (
-            1,
-            1,
-        ):
+        if isinstance(module, torch.nn.Conv2d) and module.kernel_size[0] > 1:
             module.register_forward_pre_hook(look)
     runner.train()
     assert orders == {True}

@@ -57,8 +57,8 @@ def head_config(small_config, backbone):
         options = {
             **(ANCHORED if name else HIDDEN),
             'load_from': str(backbone),
-            'train_cfg.max_epochs': 2,
-            'train_cfg.val_interval': 2,
+            'epochs': 2,
+            'validate_every': 2,
             **options,
         }
         cfg = small_config(name, **options)
@@ -97,7 +97,6 @@ def features_beside(checkpoint) -> list[Path]:
     'name,options',
     [
         ('', {}),
-        pytest.param('anchored_', {}, marks=pytest.mark.slow),
         pytest.param(
             'anchored-masked_',
             {'data_preprocessor.mask_prob': 0.5},
@@ -138,7 +137,7 @@ def test_features_are_computed_once_for_all_heads(
 ):
     train(head_config('', epochs=1))
     (path,) = features_beside(backbone)
-    train(head_config(**{'train_cfg.max_epochs': 1, 'randomness.seed': 1}))
+    train(head_config(epochs=1, **{'randomness.seed': 1}))
     assert features_beside(backbone) == [path] and computed == [50]
     path.write_bytes(path.read_bytes()[:-300])  # damaged
     train(head_config(epochs=1))
@@ -154,11 +153,7 @@ def test_without_a_checkpoint_features_are_in_the_work_dir(
     )
     train(
         head_config(
-            **{
-                'load_from': None,
-                'model.backbone.init_cfg': initial,
-                'train_cfg.max_epochs': 1,
-            }
+            epochs=1, load_from=None, **{'model.backbone.init_cfg': initial}
         )
     )
     assert not features_beside(backbone)
@@ -228,7 +223,8 @@ def features_once(backbone_once, tmp_path_factory):
         '',
         custom_hooks=[dict(type='FrozenBackboneHook', file=file)],
         **HIDDEN,
-        **{'load_from': str(backbone_once), 'train_cfg.max_epochs': 1},
+        epochs=1,
+        load_from=str(backbone_once),
     )
     Runner.from_cfg(cfg).train()
     return file
@@ -311,14 +307,8 @@ def test_features_of_images_that_changed_in_place_are_refused(
 @pytest.mark.slow
 def test_features_of_another_pipeline_have_another_file(head_config, backbone):
     for mean in (80.0, 9.0):
-        train(
-            head_config(
-                **{
-                    'train_cfg.max_epochs': 1,
-                    'data_preprocessor.mean': [mean] * 3,
-                }
-            )
-        )
+        options = {'data_preprocessor.mean': [mean] * 3}
+        train(head_config(epochs=1, **options))
     assert len(features_beside(backbone)) == 2
 
 
@@ -358,31 +348,21 @@ def test_what_features_cannot_train_is_refused(head_config, options, words):
         train(head_config(**options))
 
 
-def test_maps_are_no_vectors(head_config):
+def test_runs_that_features_do_not_fit_are_refused(head_config, monkeypatch):
     cfg = head_config('')
     cfg.model.neck = None
     with pytest.raises(TypeError, match=r'map of shape \(64, 2, 2\).*neck='):
         train(cfg)
-
-
-def test_several_processes_are_refused(head_config, monkeypatch):
-    runner = Runner.from_cfg(head_config())
-    monkeypatch.setattr(frozen_backbone_hook, 'get_world_size', lambda: 2)
-    with pytest.raises(ValueError, match='one process .*got 2. Start one'):
-        runner.train()
-
-
-def test_batches_of_features_cannot_be_drawn(head_config):
     cfg = head_config()
     cfg.custom_hooks.append(dict(type='BatchImageHook'))
     with pytest.raises(ValueError, match='no BatchImageHook beside'):
         train(cfg)
-
-
-def test_models_without_a_head_are_refused(head_config):
     runner = Runner.from_cfg(head_config(''))
     runner.model.head = None
     with pytest.raises(TypeError, match='ImageClassifier with a head'):
+        runner.call_hook('before_run')
+    monkeypatch.setattr(frozen_backbone_hook, 'get_world_size', lambda: 2)
+    with pytest.raises(ValueError, match='one process .*got 2. Start one'):
         runner.call_hook('before_run')
 
 
