@@ -123,10 +123,6 @@ def find_mismatches(weights: Weights, arch: str) -> list[str]:
 
     Any number of input channels and of classes is accepted.
 
-    Args:
-        weights (Dict[str, torch.Tensor]): Weights under torchvision's names.
-        arch (str): One of ``ARCHITECTURES``.
-
     Returns:
         List[str]: One line for each weight that is missing, unknown or of
         another shape.
@@ -169,10 +165,6 @@ def to_mmpretrain_names(weights: Weights, arch: str) -> Weights:
     Args:
         weights (Dict[str, torch.Tensor]): Weights under torchvision's names,
             for which :func:`find_mismatches` finds nothing.
-        arch (str): One of ``ARCHITECTURES``.
-
-    Returns:
-        Dict[str, torch.Tensor]: Weights under MMPretrain's names.
     """
     renamed = {}
     for name, weight in weights.items():

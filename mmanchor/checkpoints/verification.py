@@ -31,7 +31,6 @@ def check_checkpoint(path: str) -> None:
     its checksums.
 
     Raises:
-        FileNotFoundError: The file does not exist.
         ValueError: The file is truncated or damaged, is no checkpoint, or
             inflates to many times its size.
     """
@@ -147,11 +146,6 @@ def check_architecture(
     them. A few may differ, such as position embeddings of another size, but
     not most of them.
 
-    Args:
-        model (AnchoredImageClassifier): The model that loads the weights.
-        state_dict (Dict[str, torch.Tensor]): The weights of the checkpoint.
-        path (str): The checkpoint's name in error messages.
-
     Raises:
         ValueError: Fewer than half of the backbone's weights are in the
             checkpoint with the same name and shape.
@@ -202,11 +196,7 @@ class PlainModelHook(Hook):
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare the kind of the checkpoint with the kind of the model.
-
-        Raises:
-            ValueError: See :func:`check_kind`.
-        """
+        """Compare the kind of the checkpoint with the kind of the model."""
         check_kind(runner.model, checkpoint.get('state_dict', checkpoint))
 
 

@@ -11,12 +11,7 @@ from ..utils.console import print_in_any_locale
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg-options``, named as MMPretrain's.
-
-    Args:
-        parser (argparse.ArgumentParser): The parser of a tool that reads a
-            config.
-    """
+    """Add ``--cfg-options``, named as MMPretrain's."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -28,12 +23,7 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_device_flag(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``, which defaults to the GPU if there is one.
-
-    Args:
-        parser (argparse.ArgumentParser): The parser of a tool that runs
-            models.
-    """
+    """Add ``--device``, which defaults to the GPU if there is one."""
     parser.add_argument(
         '--device',
         default='cuda' if torch.cuda.is_available() else 'cpu',
@@ -44,13 +34,7 @@ def add_device_flag(parser: argparse.ArgumentParser) -> None:
 def add_reading_flags(
     parser: argparse.ArgumentParser, batch_size: int
 ) -> None:
-    """Add ``--batch-size`` and ``--workers``, the threads that read images.
-
-    Args:
-        parser (argparse.ArgumentParser): The parser of a tool that runs
-            models.
-        batch_size (int): The default of ``--batch-size``.
-    """
+    """Add ``--batch-size`` and ``--workers``, the threads that read images."""
     parser.add_argument(
         '--batch-size',
         type=int,

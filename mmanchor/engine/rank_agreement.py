@@ -114,15 +114,7 @@ def check_ranks_agree(parts: dict[str, torch.Tensor | int]) -> None:
 
 
 def check_start(epoch: int, model: AnchoredImageClassifier) -> None:
-    """Raise if ranks would train from different states.
-
-    Args:
-        epoch (int): The next epoch.
-        model (AnchoredImageClassifier): The model before training.
-
-    Raises:
-        ValueError: See :func:`check_ranks_agree`.
-    """
+    """Raise if ranks would train from different states."""
     bank, preprocessor = model.reference_bank, model.data_preprocessor
     parts = {
         'the epoch': epoch,

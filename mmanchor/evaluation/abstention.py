@@ -175,23 +175,12 @@ def save_threshold(
     Args:
         checkpoint (str | Path): The checkpoint. Thresholds of another
             checkpoint of the same name are dropped.
-        sha256 (str): The SHA-256 of the checkpoint.
-        how (str): How references are used.
-        found (Threshold): The threshold.
-
-    Raises:
-        ValueError: The folder can't be written to.
     """
     return save_fit(checkpoint, sha256, KIND, how, asdict(found))
 
 
 def read_threshold(checkpoint: str | Path, sha256: str, how: str) -> Threshold:
     """Read the threshold that was saved for a checkpoint.
-
-    Args:
-        checkpoint (str | Path): The checkpoint.
-        sha256 (str): The SHA-256 of the checkpoint.
-        how (str): How references are used.
 
     Raises:
         ValueError: There is none, or it belongs to another checkpoint.

@@ -23,9 +23,6 @@ def wilson_interval(
         confidence (float): Probability that such an interval contains the
             true share. Defaults to 0.95.
 
-    Returns:
-        tuple: The ends of the interval.
-
     Example:
         >>> low, high = wilson_interval(0.9, 100)
         >>> round(low, 3), round(high, 3)
@@ -48,11 +45,6 @@ def normal_interval(
     values: torch.Tensor, confidence: float = CONFIDENCE
 ) -> tuple[float, float] | None:
     """Compute the interval of the central limit theorem for a mean.
-
-    Args:
-        values (torch.Tensor): One value for each image.
-        confidence (float): Probability that such an interval contains the
-            true mean, for many images. Defaults to 0.95.
 
     Shape:
         - values: (N,)
@@ -84,12 +76,6 @@ def auroc_interval(
         inside (np.ndarray): Scores of images in distribution.
         outside (np.ndarray): Scores of images out of distribution, which
             should be larger.
-        confidence (float): Probability that such an interval contains the
-            true area, for many images. Defaults to 0.95.
-
-    Shape:
-        - inside: (N,)
-        - outside: (M,)
 
     Returns:
         tuple | None: The ends of the interval, within [0, 1]; None if one
@@ -127,11 +113,6 @@ def paired_interval(
         differences (np.ndarray): For each image 1 if only the first model is
             right, -1 if only the second one is, else 0; or the mean of these
             over several versions of the image.
-        confidence (float): Probability that such an interval contains the
-            true difference. Defaults to 0.95.
-
-    Shape:
-        - differences: (N,)
 
     Returns:
         tuple | None: The ends of the interval, within [-1, 1]; None without
@@ -167,11 +148,6 @@ def auroc_difference(
             distribution, and of those out of distribution.
         second (tuple[np.ndarray, np.ndarray]): Another score of the same
             images.
-        confidence (float): Probability that such an interval contains the
-            true difference, for many images. Defaults to 0.95.
-
-    Shape:
-        - first, second: (N,) and (M,)
 
     Returns:
         tuple | None: The first area less the second one, and the ends of the
@@ -199,15 +175,6 @@ def rank_correlation(
     first: np.ndarray, second: np.ndarray, confidence: float = CONFIDENCE
 ) -> tuple[float, float, float] | None:
     """Compute Spearman's rank correlation and its confidence interval.
-
-    Args:
-        first (np.ndarray): Numbers.
-        second (np.ndarray): Other numbers of the same things.
-        confidence (float): Probability that such an interval contains the
-            true correlation, for many things. Defaults to 0.95.
-
-    Shape:
-        - first, second: (N,)
 
     Returns:
         tuple | None: The correlation, in [-1, 1], and the ends of the

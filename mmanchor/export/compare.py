@@ -31,10 +31,8 @@ def comparison_images(
     """Load images of the config's test set, or make noise if that fails.
 
     Args:
-        cfg (Config): A config with a ``test_dataloader``.
         references (torch.Tensor): Reference images that are not normalised.
             Only their shape and type are used.
-        count (int): Maximum number of images. Defaults to 5.
 
     Shape:
         - references: (K, C, H, W)
@@ -95,13 +93,10 @@ def relative_difference(
 
     Args:
         function (Callable): Computes logits (B, num_classes) from images.
-        expected (torch.Tensor): The expected logits.
-        images (torch.Tensor): The images to call the function with.
         batch_size (int): Number of images in a call.
 
     Shape:
         - expected: (B, num_classes)
-        - images: (B, C, H, W)
 
     Returns:
         float: The largest difference, divided by the largest expected logit;
@@ -126,10 +121,6 @@ def relative_difference(
 
 def check_difference(error: float, name: str) -> None:
     """Raise if a form of a model answers differently from the model.
-
-    Args:
-        error (float): The result of :func:`relative_difference`.
-        name (str): The form's name in the error message.
 
     Raises:
         ValueError: The difference exceeds 1e-4 of the largest logit, or is

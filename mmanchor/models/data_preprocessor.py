@@ -101,15 +101,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         self._last_image: torch.Tensor | None = None
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Preprocess a batch and, in training, combine it with references.
-
-        Args:
-            data (dict): ``inputs`` and ``data_samples`` as collated.
-            training (bool): Whether to augment and draw references.
-
-        Returns:
-            dict: ``inputs`` and ``data_samples``.
-        """
+        """Preprocess a batch and, in training, combine it with references."""
         self._check_images(data)
         data = super().forward(data, training)
         if training:
@@ -533,9 +525,6 @@ def check_settings_reach_the_model(cfg: Config) -> None:
 
     MMEngine reads the ``data_preprocessor`` at the top level only where the
     model has none of its own.
-
-    Args:
-        cfg (Config): Of a run.
 
     Raises:
         ValueError: There is one inside ``model``, which lacks settings of

@@ -278,7 +278,6 @@ def trunk_features(model: ImageClassifier, data: dict) -> torch.Tensor:
     """Compute the features that the head reads, one vector for each image.
 
     Args:
-        model (ImageClassifier): The model, in evaluation mode.
         data (dict): The output of its data preprocessor.
 
     Shape:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from helpers.exact_runs import differences
+from helpers.runs import config_maker
 from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS, TRANSFORMS
 
@@ -47,25 +49,46 @@ def loading(num_workers, persistent=False):
     }
 
 
-@pytest.fixture
-def train(small_config, tmp_path):
+def trainer(make_config, parent):
     """Train to the end, in a folder of a name, from a checkpoint if named."""
 
-    def train_in(name, start=None, loop=None, **options):
-        cfg = small_config(
+    def train(name, start=None, loop=None, **options):
+        cfg = make_config(
             load_from=start and str(start), resume=start is not None, **options
         )
         cfg.train_cfg = loop or cfg.train_cfg
-        cfg.work_dir = str(tmp_path / name)
+        cfg.work_dir = str(parent / name)
         Runner.from_cfg(cfg).train()
-        return tmp_path / name
+        return parent / name
 
-    return train_in
+    return train
 
 
 @pytest.fixture
-def whole(train):
-    return train('whole', **EVERYTHING, **loading(0))
+def train(small_config, tmp_path):
+    return trainer(small_config, tmp_path)
+
+
+@pytest.fixture(scope='module')
+def train_once(tmp_path_factory):
+    parent = tmp_path_factory.mktemp('once')
+    init_default_scope('mmpretrain')
+    return trainer(config_maker(parent), parent)
+
+
+@pytest.fixture(scope='module')
+def whole(train_once):
+    return train_once('whole', **EVERYTHING, **loading(0))
+
+
+@pytest.fixture(scope='module')
+def middle(train_once):
+    """The same run, with a checkpoint of every iteration."""
+    each_iteration = {
+        'default_hooks.checkpoint.by_epoch': False,
+        'default_hooks.checkpoint.max_keep_ckpts': 99,
+    }
+    return train_once('middle', **EVERYTHING, **loading(0), **each_iteration)
 
 
 @pytest.mark.parametrize(
@@ -102,18 +125,10 @@ def test_without_the_hook_it_is_another_run(train):
 
 @pytest.mark.parametrize('num_workers,iteration', [(0, 1), (0, 8), (2, 6)])
 def test_resumed_in_the_middle_of_an_epoch(
-    train, whole, num_workers, iteration
+    train, whole, middle, num_workers, iteration
 ):
-    options = dict(EVERYTHING, **loading(num_workers))
-    middle = train(
-        'middle',
-        **options,
-        **{
-            'default_hooks.checkpoint.by_epoch': False,
-            'default_hooks.checkpoint.max_keep_ckpts': 99,
-        },
-    )
-    resumed = train('resumed', middle / f'iter_{iteration}.pth', **options)
+    start = middle / f'iter_{iteration}.pth'
+    resumed = train('resumed', start, **EVERYTHING, **loading(num_workers))
     assert not differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
 
 
