@@ -1,7 +1,6 @@
 """Loads a model from a config and a checkpoint, and refuses a partial fit."""
 
 import copy
-import re
 from collections.abc import Sequence
 
 import torch
@@ -15,7 +14,12 @@ from ..models import AnchoredImageClassifier
 from ..models.plain_config import drop_pretrained
 from ..utils.config import scope_of, type_name
 from .safe_loading import load_checkpoint
-from .verification import check_architecture, check_checkpoint, check_kind
+from .verification import (
+    check_architecture,
+    check_checkpoint,
+    check_kind,
+    own_names,
+)
 
 
 def load_anchored(
@@ -77,10 +81,7 @@ def load_classifier(
             'trained with.'
         )
     saved = load_checkpoint(checkpoint, allow_code)
-    weights = {
-        re.sub(r'^module\.', '', name): weight
-        for name, weight in saved.get('state_dict', saved).items()
-    }
+    weights = own_names(saved.get('state_dict', saved))
     load_all_weights(model, weights, checkpoint)
     return model.eval(), saved
 
@@ -137,15 +138,8 @@ class WholeModelHook(Hook):
         )
         if model is None:
             return
-        weights = checkpoint.get('state_dict', checkpoint)
-        load_all_weights(
-            model,
-            {
-                re.sub(r'^module\.', '', name): weight
-                for name, weight in weights.items()
-            },
-            self.path,
-        )
+        weights = own_names(checkpoint.get('state_dict', checkpoint))
+        load_all_weights(model, weights, self.path)
         metainfo = getattr(runner.test_loop.dataloader.dataset, 'metainfo', {})
         check_classes(
             classes_of(checkpoint),

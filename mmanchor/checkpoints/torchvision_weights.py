@@ -43,10 +43,7 @@ def _resnet18_cifar() -> nn.Module:
     return net
 
 
-_RESNET = (
-    (r'^fc\.', 'head.fc.'),
-    (r'^(?!head\.)', 'backbone.'),
-)
+_RESNET = ((r'^fc\.', 'head.fc.'), (r'^(?!head\.)', 'backbone.'))
 _VIT = (
     (r'^class_token$', 'backbone.cls_token'),
     (r'^conv_proj\.', 'backbone.patch_embed.projection.'),

@@ -3,6 +3,7 @@
 import os
 import re
 import zipfile
+from typing import Any
 
 import torch
 from mmengine.hooks import Hook
@@ -17,6 +18,14 @@ from .safe_loading import check_inflation
 BANK_KEY = 'reference_bank.images'
 RESIDUALS_KEY = 'reference_bank.residual_pairs'
 _DRAWS_KEY = 'data_preprocessor.iteration'
+
+
+def own_names(weights: dict[str, Any]) -> dict[str, Any]:
+    """Remove the prefix of DistributedDataParallel from names of weights."""
+    return {
+        name.removeprefix('module.'): weight
+        for name, weight in weights.items()
+    }
 
 
 def is_remote(path: str) -> bool:
@@ -151,8 +160,8 @@ def check_architecture(
             checkpoint with the same name and shape.
     """
     shapes = {
-        re.sub(r'^module\.', '', name): tuple(weight.shape)
-        for name, weight in state_dict.items()
+        name: tuple(weight.shape)
+        for name, weight in own_names(state_dict).items()
         if isinstance(weight, torch.Tensor)
     }
     stem = [f'{name}.weight' for name in model.widened_layers]

@@ -22,7 +22,7 @@ from ..models.data_preprocessor import ReferenceDrawingDataPreprocessor
 from ..models.plain_config import drop_pretrained
 from ..utils.config import evaluation_pipeline, scope_of, type_name
 from ..utils.files import user_path, whole_files
-from .cli import add_cfg_options
+from .cli import add_cfg_options, check_positive
 
 CELL = 1.0  # size of an image in inches
 MAX_TARGETS = 2  # number of classes to name in a mixed target
@@ -96,12 +96,7 @@ def browse(cfg: Config, batches: int = 4, images: int = 8, seed: int = 0):
         ValueError: An argument is below 1, the config has no training set, or
             the training set has no batch.
     """
-    for name, value in (('--batches', batches), ('--images', images)):
-        if value < 1:
-            raise ValueError(
-                f'Expected {name} to be at least 1, but got {value}. Change '
-                'it.'
-            )
+    check_positive({'--batches': batches, '--images': images})
     if not cfg.get('train_dataloader') or not cfg.get('model'):
         raise ValueError(
             'Expected a config with `model` and `train_dataloader`, but it '

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 
 import torch
 from mmengine.config import DictAction
@@ -50,18 +51,20 @@ def add_reading_flags(
 
 
 def check_reading_flags(batch_size: int, workers: int) -> None:
-    """Check what :func:`add_reading_flags` adds.
+    """Check what :func:`add_reading_flags` adds."""
+    check_positive({'--batch-size': batch_size, '--workers': workers})
+
+
+def check_positive(values: Mapping[str, int]) -> None:
+    """Raise if one of several numbers, by name, is below 1.
 
     Raises:
         ValueError: A number is below 1.
     """
-    for flag, value in (
-        ('--batch-size', batch_size),
-        ('--workers', workers),
-    ):
+    for name, value in values.items():
         if value < 1:
             raise ValueError(
-                f'Expected {flag} to be at least 1, but got {value}. Change '
+                f'Expected {name} to be at least 1, but got {value}. Change '
                 'it.'
             )
 

@@ -5,6 +5,7 @@ import os
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.models.classifiers.base import BaseClassifier
@@ -40,6 +41,24 @@ def anchored_model(runner: Runner) -> AnchoredImageClassifier:
         f'KReferenceHook, but got {type(model).__name__}{also}. Set '
         "`model = dict(type='AnchoredImageClassifier')`."
     )
+
+
+def model_with_halves(runner: Runner, hook: Hook) -> AnchoredImageClassifier:
+    """Return the anchored classifier of a runner if its stem was widened.
+
+    Raises:
+        TypeError: The model or its data preprocessor does not anchor.
+        ValueError: The backbone was built for 2C channels, so that its stem
+            has no halves for references and residuals.
+    """
+    model = anchored_model(runner)
+    if model.stem_distance is None:
+        raise ValueError(
+            f'Expected a widened stem for {type(hook).__name__}, but got '
+            f'{type(model.backbone).__name__}, which was built for 2C '
+            'channels. Take the hook out of `custom_hooks`.'
+        )
+    return model
 
 
 def only_plots_schedule(runner: Runner) -> bool:

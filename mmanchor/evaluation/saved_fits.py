@@ -43,11 +43,7 @@ def save_fit(
             the same name are dropped.
     """
     path = fit_path(checkpoint, kind)
-    saved = {
-        'sha256': sha256,
-        **read_fits(checkpoint, sha256, kind),
-        how: fit,
-    }
+    saved = {'sha256': sha256, **read_fits(checkpoint, sha256, kind), how: fit}
     with whole_files(path.parent) as partial:
         (partial / path.name).write_text(
             json.dumps(saved, indent=1, ensure_ascii=False) + '\n',

@@ -24,13 +24,13 @@ def write_config(cfg, path):
 
 @pytest.fixture(scope='module')
 def trained_config(tmp_path_factory):
-    """A config and the folder of a training from it."""
-    folder = tmp_path_factory.mktemp('trained')
+    """A config, and the checkpoint of a training from it."""
+    folder = tmp_path_factory.mktemp('launch')
     cfg = config_maker(folder)(epochs=1, validate_every=1)
     config = write_config(cfg, folder / 'small.py')
     init_default_scope('mmpretrain')
-    launch.train([config, '--work-dir', str(folder)])
-    return config, folder
+    launch.train([config, '--work-dir', str(folder / 'trained')])
+    return config, str(folder / 'trained/epoch_1.pth')
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def config_file(trained_config):
 
 @pytest.fixture
 def trained(trained_config):
-    return str(trained_config[1] / 'epoch_1.pth')
+    return trained_config[1]
 
 
 def parsed(monkeypatch, argv, main=launch.train):
