@@ -235,23 +235,10 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         return images, copy_to_device(partners, images.device)
 
     def _load_from_state_dict(
-        self,
-        state_dict,
-        prefix,
-        local_metadata,
-        strict,
-        missing_keys,
-        unexpected_keys,
-        error_msgs,
+        self, state_dict, prefix, metadata, strict, missing_keys, *args
     ):
         super()._load_from_state_dict(
-            state_dict,
-            prefix,
-            local_metadata,
-            strict,
-            missing_keys,
-            unexpected_keys,
-            error_msgs,
+            state_dict, prefix, metadata, strict, missing_keys, *args
         )
         self._iteration = None
         key = prefix + 'iteration'

@@ -60,23 +60,12 @@ def parsed(monkeypatch, argv, main=launch.train):
 
 
 def test_train_flags(monkeypatch, config_file, tmp_path):
-    cfg = parsed(
-        monkeypatch,
-        [
-            config_file,
-            '--work-dir',
-            str(tmp_path / 'w'),
-            '--amp',
-            '--no-validate',
-            '--auto-scale-lr',
-            '--no-pin-memory',
-            '--launcher',
-            'pytorch',
-            '--cfg-options',
-            'optim_wrapper.optimizer.lr=0.5',
-            'train_dataloader.num_workers=2',
-        ],
+    argv = (
+        f'{config_file} --work-dir {tmp_path}/w --amp --no-validate '
+        '--auto-scale-lr --no-pin-memory --launcher pytorch --cfg-options '
+        'optim_wrapper.optimizer.lr=0.5 train_dataloader.num_workers=2'
     )
+    cfg = parsed(monkeypatch, argv.split())
     assert cfg.work_dir == str(tmp_path / 'w')
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     assert cfg.optim_wrapper.loss_scale == 'dynamic'
@@ -103,16 +92,9 @@ def test_persistent_workers(monkeypatch, config_file):
 
 def test_no_worker_outlives_a_run_in_a_longer_process(config_file, tmp_path):
     before = set(multiprocessing.active_children())
-    launch.train(
-        [
-            config_file,
-            '--work-dir',
-            str(tmp_path / 'trained'),
-            '--no-validate',
-            '--cfg-options',
-            'train_dataloader.num_workers=1',
-        ]
-    )
+    options = '--no-validate --cfg-options train_dataloader.num_workers=1'
+    work_dir = ['--work-dir', str(tmp_path / 'trained')]
+    launch.train([config_file, *work_dir, *options.split()])
     gc.collect()
     assert not set(multiprocessing.active_children()) - before
 

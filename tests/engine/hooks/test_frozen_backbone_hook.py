@@ -1,9 +1,7 @@
 """Heads that are trained on cached features of a frozen backbone."""
 
 import os
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from mmpretrain.datasets import CustomDataset
 from PIL import Image
 
 from mmanchor.datasets.cached_features import image_files_sha256
-from mmanchor.engine import FrozenBackboneHook
+from mmanchor.engine import FrozenBackboneHook, launch
 from mmanchor.engine.hooks import frozen_backbone_hook
 from mmanchor.engine.hooks.frozen_backbone_hook import (
     features_pass,
@@ -25,7 +23,6 @@ from mmanchor.engine.hooks.frozen_backbone_hook import (
 from mmanchor.functional import ReferredImages
 from mmanchor.suite.candidates import Candidate
 
-ROOT = Path(__file__).parents[3]
 HIDDEN = {
     'model.head.type': 'StackedLinearClsHead',
     'model.head.mid_channels': [16],
@@ -160,9 +157,7 @@ def test_without_a_checkpoint_features_are_in_the_work_dir(
     assert features_beside(tmp_path / 'work/epoch_1.pth')
 
 
-def test_the_result_is_an_ordinary_checkpoint(
-    head_config, tmp_path, monkeypatch
-):
+def test_the_result_is_an_ordinary_checkpoint(head_config, tmp_path):
     cfg = head_config()
     runner = Runner.from_cfg(cfg)
     runner.train()
@@ -170,15 +165,8 @@ def test_the_result_is_an_ordinary_checkpoint(
     cfg.experiment_name = None
     cfg.dump(tmp_path / 'config.py')
     checkpoint = str(tmp_path / 'work/epoch_2.pth')
-    flags = ['--out-item', 'metrics', '--out', str(tmp_path / 'out.json')]
-    monkeypatch.setattr(
-        sys,
-        'argv',
-        ['test.py', str(tmp_path / 'config.py'), checkpoint, *flags],
-    )
-    runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
-    text = (tmp_path / 'out.json').read_text()
-    assert f'"accuracy/top1": {validated}' in text
+    metrics = launch.test([str(tmp_path / 'config.py'), checkpoint])
+    assert metrics['accuracy/top1'] == validated
     ready = Candidate('head', cfg, checkpoint, 'config.py').load('cpu')
     images = torch.stack(
         [runner.val_dataloader.dataset[i]['inputs'] for i in range(8)]
@@ -191,18 +179,16 @@ def test_the_result_is_an_ordinary_checkpoint(
         torch.testing.assert_close(ready.model(images), expected)
         of_images = model.reference_logits(images)
         assert of_images.std(0).max() > 1e-3
-        packed = model.data_preprocessor(
-            dict(inputs=model.reference_bank.images)
-        )
+        bank = model.reference_bank.images
+        packed = model.data_preprocessor(dict(inputs=bank))
         references = trunk_features(model, packed)
         features = trunk_features(model, dict(inputs=images))
         with features_pass(model):
-            of_features = torch.stack(
-                [
-                    model(ReferredImages(features, one.expand_as(features)))
-                    for one in references
-                ]
-            )
+            of_features = [
+                model(ReferredImages(features, one.expand_as(features)))
+                for one in references
+            ]
+    of_features = torch.stack(of_features)
     torch.testing.assert_close(of_features, of_images, rtol=1e-4, atol=1e-5)
 
 

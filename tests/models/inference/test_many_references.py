@@ -9,7 +9,7 @@ from torch import nn
 
 from mmanchor.functional import anchor, best_candidates, pair_norms, settled
 
-K = [1, 3, 64, 130]
+K = [1, 2, 64, 130]
 SIZES = [(k, b) for k in K for b in sorted({1, k - 1, k, 3 * k})]
 PROTOCOLS = ['mean', 'single', 'adaptive', 'transduction']
 

@@ -7,26 +7,11 @@ from helpers.small_models import build, disagreeing, one_by_one
 
 from mmanchor import PROTOCOLS, UNCERTAINTIES
 from mmanchor.engine.hooks.k_reference_hook import KReferenceHook
-from mmanchor.functional import average_references, settled
+from mmanchor.functional import settled
 from mmanchor.models import build_protocol
 from mmanchor.suite.measure import predict_batch
 
 UNLIKE = 2.0  # standard errors: images take unlike numbers of references
-
-
-@torch.no_grad()
-def test_single_is_the_first_reference_whatever_the_bank_holds():
-    model, images = build('convolution'), torch.randn(3, 3, 32, 32)
-    expected = one_by_one(model, images)[0]
-    model.protocol = 'single'
-    torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-5)
-    sample = model.predict(images)[0]
-    assert sample.num_references == 1
-    assert sample.pred_std.abs().max() == 0
-    feats = model.extract_feat(images)[0]
-    torch.testing.assert_close(
-        model.head.fc(feats), expected, rtol=1e-4, atol=1e-5
-    )
 
 
 @pytest.mark.parametrize('standard_errors,used', [(UNLIKE, 2), (6.0, 8)])
@@ -54,16 +39,6 @@ def test_adaptive_adds_references_until_each_image_is_settled(
         torch.testing.assert_close(
             found, torch.stack(expected), rtol=1e-4, atol=1e-5
         )
-
-
-@pytest.mark.parametrize('k', [1, 2])
-@torch.no_grad()
-def test_adaptive_with_few_references_uses_all(k):
-    model, images = build('convolution', k=k), torch.randn(4, 3, 32, 32)
-    model.protocol = 'adaptive'
-    expected = average_references(one_by_one(model, images))
-    torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-5)
-    assert {s.num_references for s in model.predict(images)} == {k}
 
 
 @torch.no_grad()
