@@ -260,7 +260,6 @@ def test_wrappers_that_split_weights_are_refused_by_name(wrapped, run):
         'mmengine.MMFullyShardedDataParallel',
         MMFullyShardedDataParallel,
         'MMDeepSpeedEngineWrapper',
-        'DeepSpeedEngine',
     ],
 )
 def test_the_tool_refuses_wrappers_that_split_weights(kind):

@@ -152,13 +152,6 @@ def test_out_is_checked_before_the_test(config_file, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_test_time_augmentation(config_file, trained, tmp_path):
-    metrics = launch.test(
-        [config_file, trained, '--tta', '--work-dir', str(tmp_path / 'w')]
-    )
-    assert 0 <= metrics['accuracy/top1'] <= 100
-
-
 def test_num_references_finds_a_hook_given_as_class(
     monkeypatch, config_file, trained
 ):
@@ -212,14 +205,14 @@ def last_stage_of_another_name(saved):
 
 
 @pytest.mark.parametrize(
-    'change,what',
+    'change,what,flags',
     [
-        (without_head, 'differs in 1: head.fc.weight'),
-        (other_classes, 'differs in 2: size mismatch for head.fc.weight'),
-        (last_stage_of_another_name, 'backbone.layer4'),
+        (without_head, 'differs in 1: head.fc.weight', []),
+        (without_head, 'differs in 1: head.fc.weight', ['--tta']),
+        (other_classes, 'in 2: size mismatch for head.fc.weight', []),
+        (last_stage_of_another_name, 'backbone.layer4', []),
     ],
 )
-@pytest.mark.parametrize('flags', [[], ['--tta']], ids=['plain', 'tta'])
 def test_a_random_part_is_not_tested(
     config_file, trained, tmp_path, change, what, flags
 ):
@@ -251,16 +244,6 @@ def test_classes_in_another_order_are_not_tested(
         meta['classes'] = [f'n{name}' for name in meta['classes'][::-1]]
 
     launch.test([config_file, spoiled(trained, tmp_path, rename)])
-
-
-def test_num_references_needs_the_hook(config_file, trained):
-    with pytest.raises(ValueError, match='`KReferenceHook` in `custom_hooks`'):
-        launch.test(
-            [
-                *(config_file, trained, '--num-references', '3'),
-                *('--cfg-options', 'custom_hooks=[]'),
-            ]
-        )
 
 
 @pytest.mark.parametrize('keep', [0, 1000, 0.5, 0.999])

@@ -73,20 +73,6 @@ def test_weights_of_rows():
     )
 
 
-def test_label_target_is_the_authors_code():
-    logits, labels = torch.randn(4, 5), torch.arange(4)
-    loss = ReferenceMaskingLoss(target='label')
-    torch.testing.assert_close(
-        loss(logits, labels, torch.ones(4, dtype=torch.bool)),
-        F.cross_entropy(logits, labels),
-    )
-
-
-def test_other_targets_are_refused():
-    with pytest.raises(ValueError, match="'uniform', 'label', or .* got 'zer"):
-        ReferenceMaskingLoss(target='zero')
-
-
 class AveragesByItself(torch.nn.Module):
     """A loss that does not divide by what it is asked to divide by."""
 
