@@ -107,11 +107,16 @@ def test_an_exported_file_predicts_like_the_checkpoint_on_digits(
     [
         ('patches', 2, '.onnx'),
         ('padded patches', 1, '.pt2'),
-        ('padded patches', 2, '.onnx'),
-        ('two branches', 3, '.pt2'),
-        ('adaptive padding', 3, '.pt2'),
-        ('swin v2', 3, '.pt2'),
         ('resnet', 1, '.pt2'),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ('padded patches', 2, '.onnx'),
+                ('two branches', 3, '.pt2'),
+                ('adaptive padding', 3, '.pt2'),
+                ('swin v2', 3, '.pt2'),
+            )
+        ),
     ],
 )
 def test_backbones_of_all_kinds(name, k, suffix, tmp_path, monkeypatch):
