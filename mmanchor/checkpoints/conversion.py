@@ -47,7 +47,6 @@ def find_weights(
             and anchoring add to all names are removed.
         place (str, optional): The one of ``WEIGHT_KEYS`` to read. Defaults
             to None: the first that the checkpoint has.
-        path (str): The checkpoint's name in error messages.
 
     Returns:
         Tuple[Dict[str, torch.Tensor], Optional[str]]: The weights, and the
@@ -149,17 +148,6 @@ def convert(
 ) -> ConvertedCheckpoint:
     """Convert a checkpoint with torchvision's names to MMPretrain's weights.
 
-    Args:
-        checkpoint (dict): See :func:`find_weights`.
-        arch (str): One of
-            ``mmanchor.checkpoints.torchvision_weights.ARCHITECTURES``.
-        place (str, optional): See :func:`find_weights`.
-        path (str): The checkpoint's name in error messages.
-
-    Returns:
-        ConvertedCheckpoint: The weights, and what could be concluded from
-        them.
-
     Raises:
         ValueError: ``arch`` is unknown; or the checkpoint has no weights, is
             of another architecture, or reads images of other than 3 channels.
@@ -215,20 +203,7 @@ def convert_checkpoint(
 
     The new file holds weights only. Its ``meta`` records their origin.
 
-    Args:
-        source (str): The checkpoint, which is not changed.
-        target (str): The file to write.
-        arch (str): See :func:`convert`.
-        place (str, optional): See :func:`convert`.
-        force (bool): Replace an existing target. Defaults to False.
-        allow_code (bool): Run any code that the source contains.
-            Defaults to False.
-
-    Returns:
-        ConvertedCheckpoint: See :func:`convert`.
-
     Raises:
-        FileNotFoundError: The source does not exist.
         ValueError: The source is damaged or contains code; :func:`convert`
             refuses it; or the target exists already.
     """
@@ -301,10 +276,6 @@ def describe_conventions(
     """Describe the order of classes and the normalisation of pixels.
 
     Weights alone don't say either.
-
-    Args:
-        arch (str): See :func:`convert`.
-        converted (ConvertedCheckpoint): The result of :func:`convert`.
 
     Returns:
         Dict[str, str]: A description for ``'classes'`` and for ``'pixels'``.

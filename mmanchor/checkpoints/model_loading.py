@@ -1,7 +1,6 @@
 """Loads a model from a config and a checkpoint, and refuses a partial fit."""
 
 import copy
-import re
 from collections.abc import Sequence
 
 import torch
@@ -15,7 +14,12 @@ from ..models import AnchoredImageClassifier
 from ..models.plain_config import drop_pretrained
 from ..utils.config import scope_of, type_name
 from .safe_loading import load_checkpoint
-from .verification import check_architecture, check_checkpoint, check_kind
+from .verification import (
+    check_architecture,
+    check_checkpoint,
+    check_kind,
+    own_names,
+)
 
 
 def load_anchored(
@@ -23,18 +27,11 @@ def load_anchored(
 ) -> tuple[AnchoredImageClassifier, dict]:
     """Load an anchored model with its references.
 
-    Args:
-        cfg (Config): The config that the model was trained with.
-        checkpoint (str): The checkpoint of the model.
-        allow_code (bool): Run any code that the checkpoint contains. Defaults
-            to False.
-
     Returns:
         Tuple[AnchoredImageClassifier, dict]: The model on the CPU in
         evaluation mode, which uses all of its references; and the checkpoint.
 
     Raises:
-        FileNotFoundError: The checkpoint does not exist.
         ValueError: :func:`load_classifier` refuses the model, the model of
             the config is not anchored, or the checkpoint has no references.
     """
@@ -56,19 +53,14 @@ def load_classifier(
     MMEngine would only log missing weights and continue without them.
 
     Args:
-        cfg (Config): The config that the model was trained with.
-        checkpoint (str): The checkpoint of the model.
         kinds (tuple[type]): The classes that are accepted. Defaults to any
             ``ImageClassifier``.
-        allow_code (bool): Run any code that the checkpoint contains. Defaults
-            to False.
 
     Returns:
         Tuple[ImageClassifier, dict]: The model on the CPU in evaluation mode;
         and the checkpoint.
 
     Raises:
-        FileNotFoundError: The checkpoint does not exist.
         ValueError: The config has no model of these kinds; or the checkpoint
             is damaged, contains code, or is of another architecture or
             another number of classes.
@@ -89,10 +81,7 @@ def load_classifier(
             'trained with.'
         )
     saved = load_checkpoint(checkpoint, allow_code)
-    weights = {
-        re.sub(r'^module\.', '', name): weight
-        for name, weight in saved.get('state_dict', saved).items()
-    }
+    weights = own_names(saved.get('state_dict', saved))
     load_all_weights(model, weights, checkpoint)
     return model.eval(), saved
 
@@ -101,11 +90,6 @@ def load_all_weights(
     model: ImageClassifier, weights: dict[str, torch.Tensor], path: str
 ) -> None:
     """Load weights into a model, and raise unless all of them fit.
-
-    Args:
-        model (ImageClassifier): The model of the config.
-        weights (Dict[str, torch.Tensor]): The weights of the checkpoint.
-        path (str): The checkpoint's name in error messages.
 
     Raises:
         ValueError: Weights are missing, of another shape or unknown to the
@@ -135,9 +119,6 @@ class WholeModelHook(Hook):
     """Stops a classifier from being tested with random weights.
 
     MMEngine would only log weights that don't fit, and continue without them.
-
-    Args:
-        path (str): The checkpoint's name in error messages.
     """
 
     priority = 'LOWEST'  # runs after EMAHook has swapped in averaged weights
@@ -146,12 +127,7 @@ class WholeModelHook(Hook):
         self.path = path
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare weights with the model and class names with the data.
-
-        Raises:
-            ValueError: See :func:`load_all_weights` and
-                :func:`check_classes`.
-        """
+        """Compare weights with the model and class names with the data."""
         model = next(
             (
                 one
@@ -162,15 +138,8 @@ class WholeModelHook(Hook):
         )
         if model is None:
             return
-        weights = checkpoint.get('state_dict', checkpoint)
-        load_all_weights(
-            model,
-            {
-                re.sub(r'^module\.', '', name): weight
-                for name, weight in weights.items()
-            },
-            self.path,
-        )
+        weights = own_names(checkpoint.get('state_dict', checkpoint))
+        load_all_weights(model, weights, self.path)
         metainfo = getattr(runner.test_loop.dataloader.dataset, 'metainfo', {})
         check_classes(
             classes_of(checkpoint),
@@ -201,12 +170,6 @@ def check_classes(
     """Raise if a test set orders the same classes differently.
 
     If the sets use different names, their order can't be compared.
-
-    Args:
-        trained (Sequence[str], optional): Class names of the checkpoint.
-        tested (Sequence[str], optional): Class names of the test set.
-        path (str): The checkpoint's name in error messages.
-        name (str): The test set's name in error messages.
 
     Raises:
         ValueError: The names are the same, but in another order.

@@ -32,20 +32,7 @@ except ImportError:  # NumPy 1
     from numpy.core import multiarray
 
 # The names by which NumPy pickles its types of bool, integers and floats.
-_PLAIN_DTYPES = (
-    'b1',
-    'i1',
-    'i2',
-    'i4',
-    'i8',
-    'u1',
-    'u2',
-    'u4',
-    'u8',
-    'f2',
-    'f4',
-    'f8',
-)
+_PLAIN_DTYPES = 'b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8'.split()
 # Checkpoints refer to these methods, which are plain functions, by name.
 _ALLOWED_ATTRIBUTES = {
     HistoryBuffer: ('min', 'max', 'current', 'mean'),
@@ -310,11 +297,8 @@ def load_checkpoint(path: str, allow_code: bool = False) -> Any:
 
     Args:
         path (str): A file, or a URL that MMEngine supports.
-        allow_code (bool): Run any code that the checkpoint contains. Defaults
-            to False.
 
     Raises:
-        FileNotFoundError: The file does not exist.
         ValueError: The file contains code, or can't be read.
     """
     with checkpoint_loading(allow_code):
@@ -323,9 +307,6 @@ def load_checkpoint(path: str, allow_code: bool = False) -> Any:
 
 def check_inflation(path: str) -> None:
     """Raise if a small file would inflate to fill the memory.
-
-    Args:
-        path (str): The file to check.
 
     Raises:
         ValueError: The file is a zip archive that inflates to many times its
@@ -354,15 +335,10 @@ def load_local(
     """Load a local checkpoint.
 
     Args:
-        path (str): The file.
-        map_location (str, optional): See ``torch.load``.
-        allow_code (bool): Run any code that the file contains. Defaults to
-            False.
         more (Sequence[type]): Further classes that the file may contain; see
             :func:`mmengine_checkpoints_allowed`. Defaults to none.
 
     Raises:
-        FileNotFoundError: The file does not exist.
         ValueError: The file contains code, or can't be read.
     """
     path = os.path.expanduser(path)

@@ -46,17 +46,7 @@ def strip_checkpoint(
 ) -> dict[str, torch.Tensor]:
     """Write a copy of a checkpoint without its references.
 
-    Args:
-        path (str): The checkpoint, which is not changed.
-        out (str): The file to write.
-        allow_code (bool): Run any code that the checkpoint contains.
-            Defaults to False.
-
-    Returns:
-        Dict[str, torch.Tensor]: See :func:`strip_references`.
-
     Raises:
-        FileNotFoundError: The checkpoint does not exist.
         ValueError: The checkpoint is damaged, contains code or has no
             references; or ``out`` is the checkpoint itself.
     """

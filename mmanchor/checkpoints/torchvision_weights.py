@@ -43,10 +43,7 @@ def _resnet18_cifar() -> nn.Module:
     return net
 
 
-_RESNET = (
-    (r'^fc\.', 'head.fc.'),
-    (r'^(?!head\.)', 'backbone.'),
-)
+_RESNET = ((r'^fc\.', 'head.fc.'), (r'^(?!head\.)', 'backbone.'))
 _VIT = (
     (r'^class_token$', 'backbone.cls_token'),
     (r'^conv_proj\.', 'backbone.patch_embed.projection.'),
@@ -123,10 +120,6 @@ def find_mismatches(weights: Weights, arch: str) -> list[str]:
 
     Any number of input channels and of classes is accepted.
 
-    Args:
-        weights (Dict[str, torch.Tensor]): Weights under torchvision's names.
-        arch (str): One of ``ARCHITECTURES``.
-
     Returns:
         List[str]: One line for each weight that is missing, unknown or of
         another shape.
@@ -169,10 +162,6 @@ def to_mmpretrain_names(weights: Weights, arch: str) -> Weights:
     Args:
         weights (Dict[str, torch.Tensor]): Weights under torchvision's names,
             for which :func:`find_mismatches` finds nothing.
-        arch (str): One of ``ARCHITECTURES``.
-
-    Returns:
-        Dict[str, torch.Tensor]: Weights under MMPretrain's names.
     """
     renamed = {}
     for name, weight in weights.items():

@@ -3,6 +3,7 @@
 import os
 import re
 import zipfile
+from typing import Any
 
 import torch
 from mmengine.hooks import Hook
@@ -19,6 +20,14 @@ RESIDUALS_KEY = 'reference_bank.residual_pairs'
 _DRAWS_KEY = 'data_preprocessor.iteration'
 
 
+def own_names(weights: dict[str, Any]) -> dict[str, Any]:
+    """Remove the prefix of DistributedDataParallel from names of weights."""
+    return {
+        name.removeprefix('module.'): weight
+        for name, weight in weights.items()
+    }
+
+
 def is_remote(path: str) -> bool:
     """Return whether MMEngine downloads a path instead of opening a file."""
     return re.match(r'[\w-]+:', path) is not None
@@ -31,7 +40,6 @@ def check_checkpoint(path: str) -> None:
     its checksums.
 
     Raises:
-        FileNotFoundError: The file does not exist.
         ValueError: The file is truncated or damaged, is no checkpoint, or
             inflates to many times its size.
     """
@@ -147,18 +155,13 @@ def check_architecture(
     them. A few may differ, such as position embeddings of another size, but
     not most of them.
 
-    Args:
-        model (AnchoredImageClassifier): The model that loads the weights.
-        state_dict (Dict[str, torch.Tensor]): The weights of the checkpoint.
-        path (str): The checkpoint's name in error messages.
-
     Raises:
         ValueError: Fewer than half of the backbone's weights are in the
             checkpoint with the same name and shape.
     """
     shapes = {
-        re.sub(r'^module\.', '', name): tuple(weight.shape)
-        for name, weight in state_dict.items()
+        name: tuple(weight.shape)
+        for name, weight in own_names(state_dict).items()
         if isinstance(weight, torch.Tensor)
     }
     stem = [f'{name}.weight' for name in model.widened_layers]
@@ -202,11 +205,7 @@ class PlainModelHook(Hook):
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare the kind of the checkpoint with the kind of the model.
-
-        Raises:
-            ValueError: See :func:`check_kind`.
-        """
+        """Compare the kind of the checkpoint with the kind of the model."""
         check_kind(runner.model, checkpoint.get('state_dict', checkpoint))
 
 

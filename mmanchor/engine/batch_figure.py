@@ -22,7 +22,7 @@ from ..models.data_preprocessor import ReferenceDrawingDataPreprocessor
 from ..models.plain_config import drop_pretrained
 from ..utils.config import evaluation_pipeline, scope_of, type_name
 from ..utils.files import user_path, whole_files
-from .cli import add_cfg_options
+from .cli import add_cfg_options, check_positive
 
 CELL = 1.0  # size of an image in inches
 MAX_TARGETS = 2  # number of classes to name in a mixed target
@@ -92,25 +92,11 @@ def make_parser() -> argparse.ArgumentParser:
 def browse(cfg: Config, batches: int = 4, images: int = 8, seed: int = 0):
     """Draw the first training batches of a config.
 
-    Args:
-        cfg (Config): The config of a training. No checkpoint is needed.
-        batches (int): Number of batches. Defaults to 4.
-        images (int): Number of images of each batch. Defaults to 8.
-        seed (int): Seed of order, augmentation and references. Defaults to 0.
-
-    Returns:
-        matplotlib.figure.Figure: See :func:`batch_figure`.
-
     Raises:
         ValueError: An argument is below 1, the config has no training set, or
             the training set has no batch.
     """
-    for name, value in (('--batches', batches), ('--images', images)):
-        if value < 1:
-            raise ValueError(
-                f'Expected {name} to be at least 1, but got {value}. Change '
-                'it.'
-            )
+    check_positive({'--batches': batches, '--images': images})
     if not cfg.get('train_dataloader') or not cfg.get('model'):
         raise ValueError(
             'Expected a config with `model` and `train_dataloader`, but it '
@@ -178,8 +164,6 @@ def batch_images(
         preprocessor (ClsDataPreprocessor): The model's preprocessor, with its
             batch augmentations. It draws references as for any training
             batch.
-        batch (dict): Collated ``inputs`` and ``data_samples``.
-        count (int): Number of images to return. Defaults to 8.
         classes (Sequence[str], optional): Names of the classes. Defaults to
             None: their numbers.
         reverse (bool): Whether the network reads BGR. Defaults to False.
@@ -321,9 +305,6 @@ def batch_figure(batches: Sequence[BatchImages]) -> Figure:
 
     The title has the numbers of :func:`describe_input`, in red where they are
     implausible.
-
-    Args:
-        batches (Sequence[BatchImages]): At least one batch.
     """
     columns = max(len(one.targets) for one in batches)
     heights = [3 if one.references is not None else 1 for one in batches]
@@ -392,10 +373,6 @@ def spread_and_error(spread: np.ndarray, wrong: np.ndarray) -> Figure:
     Args:
         spread (np.ndarray): The spread over references of each image.
         wrong (np.ndarray): Whether the prediction for each image is wrong.
-
-    Shape:
-        - spread: (N,)
-        - wrong: (N,)
     """
     figure = Figure(figsize=(8, 3), dpi=110, layout='constrained')
     FigureCanvasAgg(figure)
@@ -456,10 +433,6 @@ def _draw_histograms(axes, spread, wrong) -> None:
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Save a figure as PNG, without ever leaving a half-written file.
-
-    Args:
-        figure (matplotlib.figure.Figure): The figure.
-        path (str | Path): The file.
 
     Raises:
         ValueError: The folder can't be written to.

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 
 import torch
 from mmengine.config import DictAction
@@ -11,12 +12,7 @@ from ..utils.console import print_in_any_locale
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg-options``, named as MMPretrain's.
-
-    Args:
-        parser (argparse.ArgumentParser): The parser of a tool that reads a
-            config.
-    """
+    """Add ``--cfg-options``, named as MMPretrain's."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -28,12 +24,7 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_device_flag(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``, which defaults to the GPU if there is one.
-
-    Args:
-        parser (argparse.ArgumentParser): The parser of a tool that runs
-            models.
-    """
+    """Add ``--device``, which defaults to the GPU if there is one."""
     parser.add_argument(
         '--device',
         default='cuda' if torch.cuda.is_available() else 'cpu',
@@ -44,13 +35,7 @@ def add_device_flag(parser: argparse.ArgumentParser) -> None:
 def add_reading_flags(
     parser: argparse.ArgumentParser, batch_size: int
 ) -> None:
-    """Add ``--batch-size`` and ``--workers``, the threads that read images.
-
-    Args:
-        parser (argparse.ArgumentParser): The parser of a tool that runs
-            models.
-        batch_size (int): The default of ``--batch-size``.
-    """
+    """Add ``--batch-size`` and ``--workers``, the threads that read images."""
     parser.add_argument(
         '--batch-size',
         type=int,
@@ -66,18 +51,20 @@ def add_reading_flags(
 
 
 def check_reading_flags(batch_size: int, workers: int) -> None:
-    """Check what :func:`add_reading_flags` adds.
+    """Check what :func:`add_reading_flags` adds."""
+    check_positive({'--batch-size': batch_size, '--workers': workers})
+
+
+def check_positive(values: Mapping[str, int]) -> None:
+    """Raise if one of several numbers, by name, is below 1.
 
     Raises:
         ValueError: A number is below 1.
     """
-    for flag, value in (
-        ('--batch-size', batch_size),
-        ('--workers', workers),
-    ):
+    for name, value in values.items():
         if value < 1:
             raise ValueError(
-                f'Expected {flag} to be at least 1, but got {value}. Change '
+                f'Expected {name} to be at least 1, but got {value}. Change '
                 'it.'
             )
 

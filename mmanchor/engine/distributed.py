@@ -89,9 +89,6 @@ def init_distributed(cfg: Config) -> None:
 def check_whole_weights(runner) -> None:
     """Raise if a runner splits the weights of a model between processes.
 
-    Args:
-        runner (Runner | FlexibleRunner): The latter has a ``strategy``.
-
     Raises:
         ValueError: Its strategy, or the wrapper of its model, shards a model,
             as those of FSDP, DeepSpeed and ColossalAI do. A reference bank is
@@ -136,9 +133,6 @@ def slurm_port(environment: Mapping[str, str]) -> int:
     It is computed from the job and step, so that all tasks of a step get the
     same port, and two steps on a node get different ones.
 
-    Args:
-        environment (Mapping[str, str]): The environment of the process.
-
     Example:
         >>> slurm_port({'SLURM_JOB_ID': '12', 'SLURM_STEP_ID': '3'})
         20123
@@ -152,9 +146,6 @@ def slurm_port(environment: Mapping[str, str]) -> int:
 
 def first_host(nodes: str) -> str:
     """Return the first node in a list of Slurm.
-
-    Args:
-        nodes (str): The list, in the format of ``SLURM_NODELIST``.
 
     Example:
         >>> first_host('gpu[07-09,12],cpu1')

@@ -137,14 +137,10 @@ def train(
     """Train a model according to command-line arguments.
 
     Args:
-        argv (Sequence[str], optional): The arguments. Defaults to None: those
-            of the process.
         hooks (Sequence[Hook]): Hooks to add to those of the config, such as
             one that moves a progress bar. Defaults to none.
 
     Raises:
-        FileNotFoundError: The config or the checkpoint does not exist.
-        OSError: A checkpoint can't be written.
         TypeError: The data preprocessor anchors and the model does not.
         ValueError: A checkpoint is damaged, contains code or is of another
             architecture; a pretrained file is missing; the work dir can't be
@@ -206,9 +202,6 @@ def _train(
 def check_anchoring(runner: Runner) -> None:
     """Check that a runner has all parts of anchored training.
 
-    Args:
-        runner (Runner): A runner whose training has not started.
-
     Raises:
         TypeError: The data preprocessor anchors and the model does not.
         ValueError: The model anchors and no hook fills its reference bank.
@@ -244,15 +237,7 @@ def _lock_work_dir(work_dir: str) -> Iterator[None]:
 def test(argv: Sequence[str] | None = None) -> dict:
     """Test a checkpoint according to command-line arguments.
 
-    Args:
-        argv (Sequence[str], optional): The arguments. Defaults to None: those
-            of the process.
-
-    Returns:
-        dict: The metrics.
-
     Raises:
-        FileNotFoundError: The config or the checkpoint does not exist.
         ValueError: The checkpoint is damaged, contains code, lacks weights of
             the model or orders the classes differently than the test set; the
             work dir can't be written to; or flags on references are given,

@@ -9,8 +9,6 @@ import torch
 import torch.distributed as dist
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 
-from ..models import AnchoredImageClassifier
-
 # Reading references from all images of a large set takes hours.
 READ_TIMEOUT = timedelta(days=7)
 
@@ -111,26 +109,6 @@ def check_ranks_agree(parts: dict[str, torch.Tensor | int]) -> None:
             f'{described}. Give all ranks the same data, the same work dir, '
             'the same checkpoint (`--resume CHECKPOINT`) and the same seed.'
         )
-
-
-def check_start(epoch: int, model: AnchoredImageClassifier) -> None:
-    """Raise if ranks would train from different states.
-
-    Args:
-        epoch (int): The next epoch.
-        model (AnchoredImageClassifier): The model before training.
-
-    Raises:
-        ValueError: See :func:`check_ranks_agree`.
-    """
-    bank, preprocessor = model.reference_bank, model.data_preprocessor
-    parts = {
-        'the epoch': epoch,
-        'the iteration counter': preprocessor.iteration,
-        'the reference bank': bank.images,
-        'the residual pairs': bank.residual_pairs,
-    }
-    check_ranks_agree(parts)
 
 
 def _digest(part) -> str:

@@ -21,7 +21,6 @@ def add_reference_flags(
     """Add the flags that set how references are used.
 
     Args:
-        parser (argparse.ArgumentParser): The parser of a tool that tests.
         several (bool): Whether ``--num-references`` takes several K, each of
             which is tested. Defaults to False.
     """
@@ -73,11 +72,6 @@ def add_reference_flags(
 
 def set_references(cfg: Config, args: argparse.Namespace) -> None:
     """Change the ``KReferenceHook`` of a config according to the flags.
-
-    Args:
-        cfg (Config): The config, which is changed in place.
-        args (argparse.Namespace): The flags of :func:`add_reference_flags`,
-            and ``tta``.
 
     Raises:
         ValueError: The config has no ``KReferenceHook``, the protocol does

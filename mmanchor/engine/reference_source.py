@@ -5,6 +5,7 @@ import os
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.models.classifiers.base import BaseClassifier
@@ -18,9 +19,6 @@ from ..utils.config import evaluation_pipeline, scope_of, type_name
 
 def anchored_model(runner: Runner) -> AnchoredImageClassifier:
     """Return the anchored classifier of a runner, without its wrappers.
-
-    Args:
-        runner (Runner): The runner of a training or a test.
 
     Raises:
         TypeError: The model or its data preprocessor does not anchor.
@@ -45,15 +43,30 @@ def anchored_model(runner: Runner) -> AnchoredImageClassifier:
     )
 
 
+def model_with_halves(runner: Runner, hook: Hook) -> AnchoredImageClassifier:
+    """Return the anchored classifier of a runner if its stem was widened.
+
+    Raises:
+        TypeError: The model or its data preprocessor does not anchor.
+        ValueError: The backbone was built for 2C channels, so that its stem
+            has no halves for references and residuals.
+    """
+    model = anchored_model(runner)
+    if model.stem_distance is None:
+        raise ValueError(
+            f'Expected a widened stem for {type(hook).__name__}, but got '
+            f'{type(model.backbone).__name__}, which was built for 2C '
+            'channels. Take the hook out of `custom_hooks`.'
+        )
+    return model
+
+
 def only_plots_schedule(runner: Runner) -> bool:
     """Return whether MMPretrain's ``vis_scheduler.py`` runs the hooks.
 
     To plot a learning-rate schedule, that script runs all hooks of a config
     with a placeholder model, a runner without a config, and a list instead of
     a data loader. Hooks then have nothing to do.
-
-    Args:
-        runner (Runner): The runner that calls a hook.
     """
     model = getattr(runner.model, 'module', runner.model)
     if isinstance(model, (BaseClassifier, BaseTTAModel)):
@@ -83,10 +96,8 @@ def source_dataset(
     Its images go through the test pipeline.
 
     Args:
-        cfg (Config): The config of a training or a test.
         source (dict | str, optional): See
             :class:`~mmanchor.engine.KReferenceHook`.
-        training (Dataset, optional): The training set, if it is loaded.
         reference_set (ReferenceSet, optional): The subset to draw from if
             there is no ``source``.
 
@@ -103,11 +114,6 @@ def source_dataset(
 
 def dataset_of_set(cfg: Config, reference_set: ReferenceSet, training=None):
     """Return the dataset that a reference set is a subset of.
-
-    Args:
-        cfg (Config): The config of a training or a test.
-        reference_set (ReferenceSet): The reference set.
-        training (Dataset, optional): The training set, if it is loaded.
 
     Raises:
         ValueError: The dataset can't be read.
@@ -177,10 +183,6 @@ def _takes_pipeline(config: dict) -> bool:
 
 def training_set(cfg: Config, loaded=None):
     """Return the training set with the test pipeline.
-
-    Args:
-        cfg (Config): The config of a training or a test.
-        loaded (Dataset, optional): The training set, if it is loaded.
 
     Raises:
         ValueError: The config has no training set, or it can't be read.

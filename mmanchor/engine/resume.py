@@ -56,9 +56,6 @@ def latest_checkpoint(work_dir: str) -> str | None:
     of the same name in the work dir itself comes first. Without
     ``last_checkpoint``, it is the newest complete checkpoint.
 
-    Args:
-        work_dir (str): The work dir of the run.
-
     Returns:
         str | None: The path, or None if there is no checkpoint. The path from
         ``last_checkpoint`` is returned even if no such file exists.
@@ -109,13 +106,7 @@ def check_resumable(
 ) -> None:
     """Raise if a checkpoint is damaged, and name the one before it.
 
-    Args:
-        path (str): The checkpoint to resume from.
-        work_dir (str): The folder of other checkpoints.
-        argv (Sequence[str], optional): See :func:`resume_command`.
-
     Raises:
-        FileNotFoundError: There is no such file.
         ValueError: The file was cut short or damaged.
     """
     try:
@@ -135,15 +126,7 @@ def check_resumable(
 
 
 def newest_complete_checkpoint(folder: str, excluded: str = '') -> str | None:
-    """Return the newest checkpoint in a folder that is not damaged.
-
-    Args:
-        folder (str): The folder to search.
-        excluded (str): A checkpoint that is left out. Defaults to none.
-
-    Returns:
-        str | None: The path, or None if there is no such checkpoint.
-    """
+    """Return the newest checkpoint in a folder that is not damaged."""
     paths = [path for path in _checkpoints(folder) if str(path) != excluded]
     for path in sorted(paths, key=_age):
         try:
@@ -161,10 +144,6 @@ def fault_tolerance(runner: Runner, command: str) -> Iterator[None]:
     The config does not change, so that MMPretrain's tools can use it too. A
     checkpoint hook of the user's own is not replaced; signals then have their
     usual effect.
-
-    Args:
-        runner (Runner): The runner before it trains.
-        command (str): The command that resumes the run after a signal.
     """
     for hook in runner.hooks:
         if type(hook) is CheckpointHook:

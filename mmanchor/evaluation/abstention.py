@@ -157,16 +157,6 @@ def find_threshold(
     return best
 
 
-def threshold_path(checkpoint: str | Path) -> Path:
-    """Return the path of the thresholds of a checkpoint.
-
-    Example:
-        >>> threshold_path('epoch_6.pth').name
-        'epoch_6.threshold.json'
-    """
-    return fit_path(checkpoint, KIND)
-
-
 def save_threshold(
     checkpoint: str | Path, sha256: str, how: str, found: Threshold
 ) -> Path:
@@ -175,23 +165,12 @@ def save_threshold(
     Args:
         checkpoint (str | Path): The checkpoint. Thresholds of another
             checkpoint of the same name are dropped.
-        sha256 (str): The SHA-256 of the checkpoint.
-        how (str): How references are used.
-        found (Threshold): The threshold.
-
-    Raises:
-        ValueError: The folder can't be written to.
     """
     return save_fit(checkpoint, sha256, KIND, how, asdict(found))
 
 
 def read_threshold(checkpoint: str | Path, sha256: str, how: str) -> Threshold:
     """Read the threshold that was saved for a checkpoint.
-
-    Args:
-        checkpoint (str | Path): The checkpoint.
-        sha256 (str): The SHA-256 of the checkpoint.
-        how (str): How references are used.
 
     Raises:
         ValueError: There is none, or it belongs to another checkpoint.
@@ -200,7 +179,7 @@ def read_threshold(checkpoint: str | Path, sha256: str, how: str) -> Threshold:
     if how not in saved:
         raise ValueError(
             f'Expected a threshold of this checkpoint for {how} in '
-            f'{threshold_path(checkpoint).name}, but there is none. Find it '
+            f'{fit_path(checkpoint, KIND).name}, but there is none. Find it '
             'with tools/threshold.py, and the same references.'
         )
     return Threshold(**saved[how])

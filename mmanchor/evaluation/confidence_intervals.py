@@ -1,4 +1,4 @@
-"""Confidence intervals of metrics that were measured on some images."""
+"""95 % confidence intervals of metrics that were measured on some images."""
 
 import math
 from statistics import NormalDist
@@ -6,12 +6,11 @@ from statistics import NormalDist
 import numpy as np
 import torch
 
-CONFIDENCE = 0.95
+# A normal variable is within so many standard deviations in 95 % of cases.
+Z = NormalDist().inv_cdf(0.975)
 
 
-def wilson_interval(
-    share: float, count: int, confidence: float = CONFIDENCE
-) -> tuple[float, float]:
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
     """Compute Wilson's score interval for a share, such as an accuracy.
 
     Unlike a normal interval, it stays within [0, 1], and does not collapse to
@@ -20,11 +19,6 @@ def wilson_interval(
     Args:
         share (float): Share of images, in [0, 1].
         count (int): Number of images.
-        confidence (float): Probability that such an interval contains the
-            true share. Defaults to 0.95.
-
-    Returns:
-        tuple: The ends of the interval.
 
     Example:
         >>> low, high = wilson_interval(0.9, 100)
@@ -34,25 +28,17 @@ def wilson_interval(
     Source: E. B. Wilson, Probable Inference, the Law of Succession, and
     Statistical Inference, JASA 1927.
     """
-    z = _quantile(confidence)
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    centre = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)
     half = (
-        z
-        * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-        / (1 + z**2 / count)
+        Z
+        * math.sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2)
+        / (1 + Z**2 / count)
     )
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def normal_interval(
-    values: torch.Tensor, confidence: float = CONFIDENCE
-) -> tuple[float, float] | None:
+def normal_interval(values: torch.Tensor) -> tuple[float, float] | None:
     """Compute the interval of the central limit theorem for a mean.
-
-    Args:
-        values (torch.Tensor): One value for each image.
-        confidence (float): Probability that such an interval contains the
-            true mean, for many images. Defaults to 0.95.
 
     Shape:
         - values: (N,)
@@ -69,14 +55,14 @@ def normal_interval(
     if len(values) < 2:
         return None
     values = values.double()
-    half = _quantile(confidence) * values.std().item()
+    half = Z * values.std().item()
     half /= math.sqrt(len(values))
     mean = values.mean().item()
     return mean - half, mean + half
 
 
 def auroc_interval(
-    inside: np.ndarray, outside: np.ndarray, confidence: float = CONFIDENCE
+    inside: np.ndarray, outside: np.ndarray
 ) -> tuple[float, float] | None:
     """Compute DeLong's interval for the area under the ROC curve.
 
@@ -84,12 +70,6 @@ def auroc_interval(
         inside (np.ndarray): Scores of images in distribution.
         outside (np.ndarray): Scores of images out of distribution, which
             should be larger.
-        confidence (float): Probability that such an interval contains the
-            true area, for many images. Defaults to 0.95.
-
-    Shape:
-        - inside: (N,)
-        - outside: (M,)
 
     Returns:
         tuple | None: The ends of the interval, within [0, 1]; None if one
@@ -109,14 +89,12 @@ def auroc_interval(
     if min(len(inside), len(outside)) < 2:
         return None
     above, below = _right_ranks(inside, outside)
-    half = _quantile(confidence) * math.sqrt(_variance(above, below))
+    half = Z * math.sqrt(_variance(above, below))
     area = float(above.mean())
     return max(0.0, area - half), min(1.0, area + half)
 
 
-def paired_interval(
-    differences: np.ndarray, confidence: float = CONFIDENCE
-) -> tuple[float, float] | None:
+def paired_interval(differences: np.ndarray) -> tuple[float, float] | None:
     """Compute the interval of a mean difference of two models on same images.
 
     A pseudo-observation is added to each of the four cells of the table of
@@ -127,11 +105,6 @@ def paired_interval(
         differences (np.ndarray): For each image 1 if only the first model is
             right, -1 if only the second one is, else 0; or the mean of these
             over several versions of the image.
-        confidence (float): Probability that such an interval contains the
-            true difference. Defaults to 0.95.
-
-    Shape:
-        - differences: (N,)
 
     Returns:
         tuple | None: The ends of the interval, within [-1, 1]; None without
@@ -151,14 +124,12 @@ def paired_interval(
     count = len(differences) + 2
     mean = float(differences.sum()) / count
     square = (float((differences**2).sum()) + 1) / count
-    half = _quantile(confidence) * math.sqrt((square - mean**2) / count)
+    half = Z * math.sqrt((square - mean**2) / count)
     return max(-1.0, mean - half), min(1.0, mean + half)
 
 
 def auroc_difference(
-    first: tuple[np.ndarray, np.ndarray],
-    second: tuple[np.ndarray, np.ndarray],
-    confidence: float = CONFIDENCE,
+    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
 ) -> tuple[float, float, float] | None:
     """Compute how much two scores of the same images differ in AUROC.
 
@@ -167,11 +138,6 @@ def auroc_difference(
             distribution, and of those out of distribution.
         second (tuple[np.ndarray, np.ndarray]): Another score of the same
             images.
-        confidence (float): Probability that such an interval contains the
-            true difference, for many images. Defaults to 0.95.
-
-    Shape:
-        - first, second: (N,) and (M,)
 
     Returns:
         tuple | None: The first area less the second one, and the ends of the
@@ -190,24 +156,15 @@ def auroc_difference(
         one - other
         for one, other in zip(_right_ranks(*first), _right_ranks(*second))
     )
-    half = _quantile(confidence) * math.sqrt(_variance(above, below))
+    half = Z * math.sqrt(_variance(above, below))
     mean = float(above.mean())
     return mean, mean - half, mean + half
 
 
 def rank_correlation(
-    first: np.ndarray, second: np.ndarray, confidence: float = CONFIDENCE
+    first: np.ndarray, second: np.ndarray
 ) -> tuple[float, float, float] | None:
     """Compute Spearman's rank correlation and its confidence interval.
-
-    Args:
-        first (np.ndarray): Numbers.
-        second (np.ndarray): Other numbers of the same things.
-        confidence (float): Probability that such an interval contains the
-            true correlation, for many things. Defaults to 0.95.
-
-    Shape:
-        - first, second: (N,)
 
     Returns:
         tuple | None: The correlation, in [-1, 1], and the ends of the
@@ -226,7 +183,7 @@ def rank_correlation(
         return None
     rho = float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
     error = math.sqrt((1 + rho**2 / 2) / (len(first) - 3))
-    half = _quantile(confidence) * error
+    half = Z * error
     # 1 itself would have no interval
     centre = math.atanh(max(-1 + 1e-9, min(1 - 1e-9, rho)))
     return rho, math.tanh(centre - half), math.tanh(centre + half)
@@ -238,10 +195,6 @@ def _ranks(values: np.ndarray) -> np.ndarray:
         values, return_inverse=True, return_counts=True
     )
     return (count.cumsum() - (count - 1) / 2)[group]
-
-
-def _quantile(confidence: float) -> float:
-    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def _right_ranks(

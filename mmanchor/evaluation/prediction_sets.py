@@ -123,14 +123,8 @@ def save_prediction_sets(
     """Save prediction sets beside a checkpoint; those of other coverages stay.
 
     Args:
-        checkpoint (str | Path): The checkpoint.
-        sha256 (str): The SHA-256 of the checkpoint.
-        how (str): How references are used.
         sets (PredictionSets): The sets, which replace those of the same
             coverage.
-
-    Raises:
-        ValueError: The folder can't be written to.
     """
     saved = read_fits(checkpoint, sha256, KIND).get(how, {})
     saved[f'{sets.coverage:g}'] = asdict(sets)
@@ -141,12 +135,6 @@ def read_prediction_sets(
     checkpoint: str | Path, sha256: str, how: str, coverage: float
 ) -> PredictionSets:
     """Read the prediction sets that were saved for a checkpoint.
-
-    Args:
-        checkpoint (str | Path): The checkpoint.
-        sha256 (str): The SHA-256 of the checkpoint.
-        how (str): How references are used.
-        coverage (float): The coverage of the sets.
 
     Raises:
         ValueError: There are none of this coverage, or they belong to another

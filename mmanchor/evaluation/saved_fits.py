@@ -9,10 +9,6 @@ from ..utils.files import whole_files
 def fit_path(checkpoint: str | Path, kind: str) -> Path:
     """Return the path of the fits of one kind that belong to a checkpoint.
 
-    Args:
-        checkpoint (str | Path): The checkpoint.
-        kind (str): The kind of fit, which is part of the file's name.
-
     Example:
         >>> fit_path('epoch_6.pth', 'threshold').name
         'epoch_6.threshold.json'
@@ -22,11 +18,6 @@ def fit_path(checkpoint: str | Path, kind: str) -> Path:
 
 def read_fits(checkpoint: str | Path, sha256: str, kind: str) -> dict:
     """Read all fits of one kind that belong to a checkpoint.
-
-    Args:
-        checkpoint (str | Path): The checkpoint.
-        sha256 (str): The SHA-256 of the checkpoint.
-        kind (str): The kind of fit.
 
     Returns:
         dict: The fits, by how references are used. It is empty if there are
@@ -50,23 +41,9 @@ def save_fit(
     Args:
         checkpoint (str | Path): The checkpoint. Fits of another checkpoint of
             the same name are dropped.
-        sha256 (str): The SHA-256 of the checkpoint.
-        kind (str): The kind of fit.
-        how (str): How references are used.
-        fit (dict): The fitted numbers.
-
-    Returns:
-        Path: The file.
-
-    Raises:
-        ValueError: The folder can't be written to.
     """
     path = fit_path(checkpoint, kind)
-    saved = {
-        'sha256': sha256,
-        **read_fits(checkpoint, sha256, kind),
-        how: fit,
-    }
+    saved = {'sha256': sha256, **read_fits(checkpoint, sha256, kind), how: fit}
     with whole_files(path.parent) as partial:
         (partial / path.name).write_text(
             json.dumps(saved, indent=1, ensure_ascii=False) + '\n',

@@ -10,6 +10,7 @@ from mmpretrain.registry import DATASETS
 from ..utils.config import scope_of
 
 TOLERANCE = 1e-4
+COUNT = 5  # of images to compare
 
 
 class Comparison(NamedTuple):
@@ -26,19 +27,17 @@ class Comparison(NamedTuple):
 
 
 def comparison_images(
-    cfg: Config, references: torch.Tensor, count: int = 5
+    cfg: Config, references: torch.Tensor
 ) -> tuple[torch.Tensor, str]:
     """Load images of the config's test set, or make noise if that fails.
 
     Args:
-        cfg (Config): A config with a ``test_dataloader``.
         references (torch.Tensor): Reference images that are not normalised.
             Only their shape and type are used.
-        count (int): Maximum number of images. Defaults to 5.
 
     Shape:
         - references: (K, C, H, W)
-        - output: (count, C, H, W)
+        - output: (5, C, H, W), or fewer of a smaller set
 
     Returns:
         Tuple[torch.Tensor, str]: The images as the test pipeline packs them,
@@ -51,9 +50,9 @@ def comparison_images(
         with scope_of(cfg):
             dataset = DATASETS.build(cfg.test_dataloader.dataset)
         # Spread the images over the set, which is often sorted by class.
-        step = max(1, len(dataset) // count)
+        step = max(1, len(dataset) // COUNT)
         images = [dataset[i]['inputs'] for i in range(0, len(dataset), step)]
-        images = images[:count]
+        images = images[:COUNT]
     except (
         AttributeError,
         ImportError,
@@ -62,7 +61,7 @@ def comparison_images(
         RuntimeError,
     ) as error:
         noise = torch.rand(
-            count,
+            COUNT,
             *references.shape[1:],
             generator=torch.Generator().manual_seed(0),
         )
@@ -70,7 +69,7 @@ def comparison_images(
             noise *= 255
         reason = f'{type(error).__name__}: {error}'.splitlines()[0]
         return noise.to(references.dtype), (
-            f"{count} images of noise, because the test set can't be read "
+            f"{COUNT} images of noise, because the test set can't be read "
             f'({reason})'
         )
     for image in images:
@@ -95,13 +94,10 @@ def relative_difference(
 
     Args:
         function (Callable): Computes logits (B, num_classes) from images.
-        expected (torch.Tensor): The expected logits.
-        images (torch.Tensor): The images to call the function with.
         batch_size (int): Number of images in a call.
 
     Shape:
         - expected: (B, num_classes)
-        - images: (B, C, H, W)
 
     Returns:
         float: The largest difference, divided by the largest expected logit;
@@ -126,10 +122,6 @@ def relative_difference(
 
 def check_difference(error: float, name: str) -> None:
     """Raise if a form of a model answers differently from the model.
-
-    Args:
-        error (float): The result of :func:`relative_difference`.
-        name (str): The form's name in the error message.
 
     Raises:
         ValueError: The difference exceeds 1e-4 of the largest logit, or is

@@ -34,18 +34,7 @@ def fold_checkpoint(
     MMPretrain's tools and APIs can use both where mmanchor is installed. The
     files are read back and compared with the anchored model.
 
-    Args:
-        cfg (Config): The config that the model was trained with.
-        checkpoint (str): The checkpoint of an anchored model.
-        out_dir (str | Path): The folder for the two files.
-        allow_code (bool): Run any code that the checkpoint contains. Defaults
-            to False.
-
-    Returns:
-        Comparison: The difference between the two models' answers.
-
     Raises:
-        FileNotFoundError: The checkpoint does not exist.
         ValueError: The model can't be loaded (see
             :func:`~..checkpoints.model_loading.load_anchored`) or folded (see
             :func:`~mmanchor.models.fold_reference`), or the folded model
@@ -113,16 +102,8 @@ def folded_config(
     """Derive the config of a folded model from that of the anchored model.
 
     Args:
-        cfg (Config): The config of the anchored model.
-        folded (ImageClassifier): The result of
-            :func:`~mmanchor.models.fold_reference`.
-        stem (Sequence[str]): Names of the layers that have a reference map.
         place (dict, optional): Where features are anchored, as for
             :class:`~mmanchor.models.FoldedImageClassifier`. Defaults to None.
-
-    Returns:
-        Config: The config of a
-        :class:`~mmanchor.models.FoldedImageClassifier`.
     """
     plain = take_off(cfg)
     drop_pretrained(plain.model)

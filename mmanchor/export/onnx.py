@@ -85,25 +85,16 @@ def export_checkpoint(
     """Export a checkpoint, and compare the file with the anchored model.
 
     Args:
-        cfg (Config): The config that the model was trained with.
-        checkpoint (str): The checkpoint of an anchored model.
         out (str | Path): The file to write, ``.onnx`` or ``.pt2``.
         num_references (int, optional): K. Defaults to None: the number in the
             config's ``KReferenceHook``, or else all references of the
             checkpoint.
-        opset (int, optional): See :func:`export_model`.
-        batch_size (int): See :func:`export_model`.
-        pixels (bool): See :func:`export_model`.
-        allow_code (bool): Run any code that the checkpoint contains. Defaults
-            to False.
 
     Returns:
         Tuple[Comparison, str]: The difference of logits, and a description of
         the file's input.
 
     Raises:
-        FileNotFoundError: The checkpoint does not exist.
-        ImportError: A package of the extra ``[export]`` is missing.
         ValueError: See :func:`~..checkpoints.model_loading.load_anchored` and
             :func:`export_model`; or the checkpoint has fewer than K
             references, or test images have another size.

@@ -225,9 +225,6 @@ class _ForwardOfThread:
 def own_forward(layer: nn.Module) -> Callable:
     """Return a layer's own ``forward``, which a thread may have replaced.
 
-    Args:
-        layer (torch.nn.Module): Any layer.
-
     Example:
         >>> own_forward(nn.ReLU())(torch.tensor(-1.0)).item()
         0.0
@@ -242,9 +239,6 @@ class replaced_forward:
     """A context that replaces the forward of layers in this thread.
 
     Other threads that use the same layers still get the layers' own.
-
-    Args:
-        forwards (Dict[torch.nn.Module, Callable]): New forwards by layer.
 
     Example:
         >>> layer = nn.Identity()

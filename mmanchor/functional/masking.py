@@ -437,9 +437,6 @@ def mean_normalized_entropy(logits: torch.Tensor) -> torch.Tensor:
 
     It takes fewer operations, and may exceed 1 by a rounding error.
 
-    Args:
-        logits (torch.Tensor): Logits.
-
     Shape:
         - logits: (B, num_classes), at least two classes
         - output: scalar

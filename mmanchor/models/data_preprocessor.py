@@ -101,15 +101,7 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         self._last_image: torch.Tensor | None = None
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Preprocess a batch and, in training, combine it with references.
-
-        Args:
-            data (dict): ``inputs`` and ``data_samples`` as collated.
-            training (bool): Whether to augment and draw references.
-
-        Returns:
-            dict: ``inputs`` and ``data_samples``.
-        """
+        """Preprocess a batch and, in training, combine it with references."""
         self._check_images(data)
         data = super().forward(data, training)
         if training:
@@ -243,23 +235,10 @@ class ReferenceDrawingDataPreprocessor(ClsDataPreprocessor):
         return images, copy_to_device(partners, images.device)
 
     def _load_from_state_dict(
-        self,
-        state_dict,
-        prefix,
-        local_metadata,
-        strict,
-        missing_keys,
-        unexpected_keys,
-        error_msgs,
+        self, state_dict, prefix, metadata, strict, missing_keys, *args
     ):
         super()._load_from_state_dict(
-            state_dict,
-            prefix,
-            local_metadata,
-            strict,
-            missing_keys,
-            unexpected_keys,
-            error_msgs,
+            state_dict, prefix, metadata, strict, missing_keys, *args
         )
         self._iteration = None
         key = prefix + 'iteration'
@@ -533,9 +512,6 @@ def check_settings_reach_the_model(cfg: Config) -> None:
 
     MMEngine reads the ``data_preprocessor`` at the top level only where the
     model has none of its own.
-
-    Args:
-        cfg (Config): Of a run.
 
     Raises:
         ValueError: There is one inside ``model``, which lacks settings of

@@ -57,11 +57,7 @@ class FeaturePlace:
         self.referred: ReferredImages | None = None
 
     def is_after(self, stage: str) -> bool:
-        """Whether features of a stage do not depend on references.
-
-        Args:
-            stage (str): See ``extract_feat`` of ``ImageClassifier``.
-        """
+        """Whether features of a stage do not depend on references."""
         if self.owner == 'backbone':
             return False
         if self.layers == [PROJECTION]:  # of the output that the head reads
@@ -81,10 +77,6 @@ class FeaturePlace:
         In training the references remain set until the next batch, because
         activation checkpointing runs layers again in the backward pass. In
         evaluation they are visible to this thread only.
-
-        Args:
-            model (AnchoredImageClassifier): The model.
-            inputs (ReferredImages): Images and references.
         """
         if model.training:
             # images would occupy memory until the next batch
@@ -201,10 +193,8 @@ def anchor_features(
     """Change a model in place to anchor features.
 
     Args:
-        model (ImageClassifier): A model that is not anchored yet.
         anchor_at (str): A module of the backbone, by name within it, or
             ``'head'``.
-        keep_weights (bool): See :func:`~mmanchor.functional.widen_stem`.
         image_channels (int, optional): C of the images. Defaults to None:
             read off the backbone.
 
@@ -322,9 +312,6 @@ def add_projection(
     """Pass a module's output through a projection.
 
     Args:
-        owner (torch.nn.Module): The projection becomes its child.
-        source (torch.nn.Module): The module.
-        projection (torch.nn.Module): An :class:`AnchorProjection`.
         which (int): The index of the output, if there are several.
     """
     owner.add_module(PROJECTION, projection)
@@ -341,12 +328,9 @@ def rebuild_place(
     """Add the projection of a folded model to a plain model.
 
     Args:
-        model (torch.nn.Module): A plain classifier.
         owner (str): ``'backbone'`` or ``'head'``.
         source (str, optional): The module whose output is projected. Defaults
             to None: there is no projection.
-        axis (int): The channel axis. Defaults to 1.
-        channels (int): C of the features. Defaults to 0.
     """
     if source is not None:
         projection = AnchorProjection(channels, axis, widened=False)

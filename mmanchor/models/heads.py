@@ -207,11 +207,8 @@ class ReferenceMasking(_Host):
         """Combine the logits for K references into predictions.
 
         Args:
-            logits (torch.Tensor): Logits for each reference.
             data_samples (List[DataSample], optional): Samples to write to.
                 Defaults to None, which creates them.
-            average (str): See
-                :func:`~mmanchor.functional.average_references`.
             uncertainty (Sequence[str]): Further fields, by their names in
                 ``UNCERTAINTIES``.
             spread (bool): Whether to write ``pred_std``. Defaults to True.

@@ -37,11 +37,6 @@ def split_rows(
 ) -> tuple[Rows | None, Rows | None]:
     """Split a batch into its masked rows and its other rows.
 
-    Args:
-        scores (torch.Tensor): Logits.
-        target (torch.Tensor): Labels or soft labels.
-        mask (RowMask): Which rows are masked.
-
     Shape:
         - scores: (B, num_classes)
         - target: (B,) or (B, num_classes)

@@ -25,12 +25,10 @@ class MaskedNormStats(_Host):
     other forward passes update the statistics as usual.
 
     Args:
-        *args: Arguments of the classifier.
         masked_norm_stats (str): Whether batches of which every row is masked
             move the running statistics of BatchNorm layers: ``'skip'``: no;
             ``'update'``: yes. The batch of a synchronised layer is that of
             all ranks, whose statistics stay equal. Defaults to ``'skip'``.
-        **kwargs: Arguments of the classifier.
 
     Raises:
         ValueError: ``masked_norm_stats`` is another word.

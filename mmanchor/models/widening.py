@@ -23,8 +23,6 @@ def widen_backbone(
     copy a plain weight to, it refuses a plain model's weights.
 
     Args:
-        backbone (torch.nn.Module): The backbone, widened in place.
-        config (dict | torch.nn.Module): The backbone's config, or itself.
         stem (Sequence[str], optional): Names of the layers that read the
             image, or ``[]`` for a backbone that reads 2C channels already.
             Defaults to None, which finds them.
@@ -75,10 +73,6 @@ def has_weights(backbone: nn.Module, config: dict | nn.Module) -> bool:
     """Whether a backbone was built with pretrained weights.
 
     LoRAModel loads its weights by itself.
-
-    Args:
-        backbone (torch.nn.Module): The backbone.
-        config (dict | torch.nn.Module): The backbone's config, or itself.
     """
     return (
         isinstance(config, nn.Module)

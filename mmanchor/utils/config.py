@@ -30,13 +30,8 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
     """Read a config file, and apply changes to it.
 
     Args:
-        path (str | Path): See :func:`config_path`.
         options (dict, optional): Changes to the config, such as
             ``{'model.backbone.depth': 18}``. Defaults to None: no changes.
-
-    Raises:
-        FileNotFoundError: There is no such config.
-        ValueError: Several configs have that name.
     """
     cfg = Config.fromfile(config_path(path))
     cfg.merge_from_dict(options or {})
@@ -102,9 +97,6 @@ def type_name(config) -> str:
 def scope_of(cfg: Config) -> Iterator[None]:
     """Look up types in the default scope of a config, or MMPretrain's.
 
-    Args:
-        cfg (Config): The config.
-
     Example:
         >>> with scope_of(Config(dict(default_scope='mine'))):
         ...     DefaultScope.get_current_instance().scope_name
@@ -133,9 +125,6 @@ def reference_hooks(cfg: Config) -> list[dict]:
 def pretrained_files(model) -> Iterator[dict]:
     """Find all files of weights that a model's config names.
 
-    Args:
-        model (dict): The config of a model, or of a part of it.
-
     Yields:
         dict: A config with ``checkpoint`` and maybe ``prefix``.
     """
@@ -157,9 +146,6 @@ def pretrained_files(model) -> Iterator[dict]:
 
 def evaluation_pipeline(cfg) -> list:
     """Return the pipeline of the validation set, or else of the test set.
-
-    Args:
-        cfg (Config): The config.
 
     Raises:
         ValueError: The config has no such pipeline.
@@ -193,9 +179,6 @@ def check_fields(
     """Raise if a config has unknown names or lacks fields of a dataclass.
 
     Args:
-        config (dict): The config.
-        kind (type): The dataclass that it describes.
-        where (str | Path): The file of the config, for the message.
         given (Sequence[str]): Fields that come from elsewhere. Defaults to
             none.
 
@@ -226,10 +209,6 @@ def check_fields(
 
 def changes(before: dict, now: dict) -> dict[str, tuple[Any, Any]]:
     """Return the values that differ between two nested dicts, by path.
-
-    Args:
-        before (dict): The old values.
-        now (dict): The new values.
 
     Example:
         >>> changes(dict(a=dict(b=1, c=2)), dict(a=dict(b=1, c=3)))

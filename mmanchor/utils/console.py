@@ -18,13 +18,7 @@ from .files import whole_files
 
 
 def write_json(results: dict, path: Path, indent: int = 2) -> None:
-    """Write results as JSON, without ever leaving a half-written file.
-
-    Args:
-        results (dict): The results.
-        path (Path): The file.
-        indent (int): Number of spaces of an indentation. Defaults to 2.
-    """
+    """Write results as JSON, without ever leaving a half-written file."""
     with whole_files(path.parent) as partial:
         (partial / path.name).write_text(
             json.dumps(results, indent=indent) + '\n', encoding='utf-8'

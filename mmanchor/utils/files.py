@@ -18,9 +18,6 @@ def user_path(text: str) -> str:
     Shells expand it in ``--out ~/results``, but not in ``--out=~/results``.
     Slurm and launchers without a shell do not expand it at all.
 
-    Args:
-        text (str): The path on the command line.
-
     Example:
         >>> user_path('data/cifar10')
         'data/cifar10'
@@ -30,9 +27,6 @@ def user_path(text: str) -> str:
 
 def file_sha256(path: str | Path) -> str:
     """Compute the SHA-256 of a file, in hexadecimal.
-
-    Args:
-        path (str | Path): The file. It is read in blocks, so it may be large.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -52,9 +46,6 @@ def state_sha256(state_dict: Mapping[str, Any]) -> str:
 
     Unlike that of a checkpoint file, it does not depend on times, optimizer
     states or other things that a checkpoint holds beside them.
-
-    Args:
-        state_dict (Dict[str, torch.Tensor]): The weights by name.
 
     Example:
         >>> import torch

@@ -103,8 +103,6 @@ def only_run(
 
     Args:
         folder (Path): The folder, created if it does not exist.
-        another (str): How to use another folder, for error messages.
-        wait (bool): Whether to wait for another run. Defaults to False.
 
     Raises:
         ValueError: Another run holds the lock, or :func:`lock` raises.

@@ -15,11 +15,8 @@ def did_you_mean(
     """Suggest the known names that are most similar to an unknown one.
 
     Args:
-        name (object): The unknown name.
-        known (Iterable[object]): The known names.
         otherwise (str): The text to return if no known name is similar.
             Defaults to an empty one.
-        at_most (int): The maximum number of suggestions. Defaults to 1.
 
     Example:
         >>> did_you_mean('claen', ['clean', 'ece'], 'Change it.')
@@ -34,9 +31,6 @@ def did_you_mean(
 def ask_whether_meant(names: Iterable[str]) -> str:
     """Ask whether one of some known names was meant.
 
-    Args:
-        names (Iterable[str]): The names, at least one.
-
     Example:
         >>> ask_whether_meant(['layer3', 'layers'])
         "Did you mean 'layer3' or 'layers'?"
@@ -48,9 +42,6 @@ def named_arguments(*functions: Callable) -> tuple[str, ...]:
     """List the arguments that functions name.
 
     ``self``, ``*args`` and ``**kwargs`` are left out.
-
-    Args:
-        *functions (Callable): The functions.
 
     Example:
         >>> named_arguments(lambda seed, *args, rate=1, **kwargs: None)
@@ -78,9 +69,6 @@ def constructors(kind: type) -> list[Callable]:
 
 def arguments(kind: Callable) -> tuple[str, ...] | None:
     """List the arguments of a class, with those that it passes to its bases.
-
-    Args:
-        kind (Callable): A class or a function.
 
     Returns:
         tuple: The names, or None if any name is accepted.
@@ -113,8 +101,6 @@ def check_arguments(
     """Raise if a class or function does not take an argument.
 
     Args:
-        given (Iterable[str]): Names of arguments.
-        kind (Callable): The class or function.
         of (str, optional): Its name in the error message. Defaults to None:
             the name of the class or function.
         others (Iterable[str]): Further names that are allowed. Defaults to
@@ -143,8 +129,6 @@ def check_known(names: Iterable[str], known: Iterable[str], what: str) -> None:
     """Raise if a name is not among the known ones.
 
     Args:
-        names (Iterable[str]): Names that a user wrote.
-        known (Iterable[str]): The names that exist.
         what (str): What the error calls them, such as ``'--only'``.
 
     Raises:
@@ -167,9 +151,6 @@ def check_known(names: Iterable[str], known: Iterable[str], what: str) -> None:
 def slug(name: str) -> str:
     """Turn a name into a part of a file name.
 
-    Args:
-        name (str): Any text.
-
     Example:
         >>> slug('masked, α = 0.25')
         'masked-α-0-25'
@@ -179,10 +160,6 @@ def slug(name: str) -> str:
 
 def shorten_list(items: Iterable, at_most: int = 3) -> str:
     """Join the first few items with commas, and count the rest.
-
-    Args:
-        items (Iterable): The items, in order.
-        at_most (int): The maximum number of items to write. Defaults to 3.
 
     Example:
         >>> shorten_list('abcde')

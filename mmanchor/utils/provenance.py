@@ -59,9 +59,6 @@ def _shareable_word(word: str) -> str:
 def shareable_path(path: str | Path) -> str:
     """Remove what a path says about the machine and its user.
 
-    Args:
-        path (str | Path): The path. Other text is not changed.
-
     Returns:
         str: The path relative to the working directory, or only its last part
         if it is elsewhere.
@@ -87,9 +84,6 @@ def readable(text: str) -> str:
     Python represents bytes that it cannot decode in the locale as surrogates,
     which can't be written to a file.
 
-    Args:
-        text (str): A word of ``sys.argv``.
-
     Example:
         >>> readable('\\udcc3\\udca9t\\udcc3\\udca9')
         'été'
@@ -101,7 +95,6 @@ def without_folders(text: str, roots: dict[str, str]) -> str:
     """Remove absolute folders from a message.
 
     Args:
-        text (str): The message.
         roots (Dict[str, str]): Replacements of folders. Of a path in another
             folder, only the last part remains.
 
@@ -146,9 +139,6 @@ def device_name(device: str) -> str:
 
 def commit(of: Path = Path(__file__)) -> str | None:
     """Return the commit of a file's repository.
-
-    Args:
-        of (Path): The file. Defaults to this file.
 
     Returns:
         str | None: The commit, followed by ``-dirty`` if there are changes;

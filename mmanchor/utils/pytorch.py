@@ -21,10 +21,6 @@ def copy_to_device(
         tensor (torch.Tensor): A tensor. If it is in pinned memory, it must
             not be changed before the device has read it. A tensor that is on
             the device already is returned as it is.
-        device (torch.device | str): The device.
-
-    Returns:
-        torch.Tensor: The tensor on the device.
 
     Example:
         >>> copy_to_device(torch.arange(3), 'cpu')
@@ -40,9 +36,6 @@ def not_compiled(function: Function) -> Function:
 
     It calls :func:`torch.compiler.disable`, whose type annotation hides the
     type of the function.
-
-    Args:
-        function (Callable): The function.
 
     Example:
         >>> not_compiled(len)([1, 2])

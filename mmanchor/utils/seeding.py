@@ -16,9 +16,6 @@ LOADING, STEP, EPOCH = range(3)
 def seed_generators(*entropy: int) -> None:
     """Seed Python, NumPy and PyTorch, on all devices in use.
 
-    Args:
-        *entropy (int): Numbers that the seeds are computed from.
-
     Example:
         >>> seed_generators(0, 1)
         >>> drawn = random.random(), np.random.rand(), torch.rand(1)
@@ -42,9 +39,6 @@ def seed_generators(*entropy: int) -> None:
 @contextmanager
 def seeded_generators(*entropy: int) -> Iterator[None]:
     """Seed as :func:`seed_generators`, and restore all states afterwards.
-
-    Args:
-        *entropy (int): What the seeds are made from.
 
     Example:
         >>> before = random.getstate(), torch.get_rng_state()
@@ -76,7 +70,6 @@ class SeededIndices(list):
     on the number of workers.
 
     Args:
-        indices (Iterable[int]): Indices of images in the dataset.
         entropy (Tuple[int, ...]): See :func:`seed_generators`. The position
             in the batch is appended.
     """
@@ -95,11 +88,7 @@ class SeededIndices(list):
 
 
 class SeededBatches:
-    """A batch sampler whose batches are :class:`SeededIndices`.
-
-    Args:
-        batches (Iterable): The batch sampler of a data loader.
-    """
+    """A batch sampler whose batches are :class:`SeededIndices`."""
 
     def __init__(self, batches):
         self.batches = batches

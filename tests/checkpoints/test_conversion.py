@@ -73,15 +73,12 @@ def test_a_released_checkpoint_becomes_one_of_mmpretrain_s(
     assert 'CIFAR-10 in the order of its files' in printed
     assert '(0.4914, 0.4822, 0.4465), over (0.2023, 0.1994, 0.2' in printed
     shown = (Path(TOOL).parents[1] / 'docs/convert.md').read_text()
-    lines = [
-        line for line in printed.splitlines() if not line.startswith('Writ')
-    ]
-    assert len(lines) == 4
-    assert all(f'{line}\n' in shown for line in lines)
+    lines = printed.splitlines()
+    reported = [line for line in lines if not line.startswith('Writ')]
+    assert len(reported) == 4
+    assert all(f'{line}\n' in shown for line in reported)
     (config,) = [
-        line.split()[1]
-        for line in printed.splitlines()
-        if line.startswith('config:')
+        line.split()[1] for line in lines if line.startswith('config:')
     ]
     saved = torch.load(target, weights_only=True)
     assert set(saved) == {'meta', 'state_dict'}
@@ -127,12 +124,9 @@ def test_it_is_tested_with_references_of_the_training_set(
         for pixels in (training_images(7)[2:], training_images(2))
     )
     with torch.no_grad():
-        by_hand = (
-            sum(
-                net(torch.cat([r.expand_as(images), images - r], 1))
-                for r in references
-            )
-            / 2
+        by_hand = sum(
+            net(torch.cat([r.expand_as(images), images - r], 1)) / 2
+            for r in references
         )
         torch.testing.assert_close(
             model(images), by_hand, rtol=1e-4, atol=1e-4
@@ -141,13 +135,8 @@ def test_it_is_tested_with_references_of_the_training_set(
 
 def test_classes_that_are_not_known(tmp_path, monkeypatch, capsys):
     torch.save(ForCIFAR(3, 7).state_dict(), tmp_path / 'a.pth')
-    tool(
-        monkeypatch,
-        tmp_path / 'a.pth',
-        tmp_path / 'b.pth',
-        '--arch',
-        'resnet18_cifar',
-    )
+    files = (tmp_path / 'a.pth', tmp_path / 'b.pth')
+    tool(monkeypatch, *files, '--arch', 'resnet18_cifar')
     printed = capsys.readouterr().out
     assert 'a plain model (3 channels), 7 classes\n' in printed
     assert 'classes: unknown' in printed
@@ -158,18 +147,13 @@ def test_classes_that_are_not_known(tmp_path, monkeypatch, capsys):
 def test_arguments_that_torchvision_saves_are_loaded_without_running_code(
     tmp_path,
 ):
-    weights = {
-        f'module.net.{name}': w
-        for name, w in ForCIFAR().net.state_dict().items()
-    }
+    weights = behind('module.net.', ForCIFAR().net.state_dict())
     net = nn.Linear(2, 2)
     optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
     net(torch.ones(1, 2)).sum().backward()
     optimizer.step()
-    warmup, cosine = (
-        torch.optim.lr_scheduler.LinearLR(optimizer),
-        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3),
-    )
+    warmup = torch.optim.lr_scheduler.LinearLR(optimizer)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3)
     scheduler = torch.optim.lr_scheduler.SequentialLR(
         optimizer, [warmup, cosine], [5]
     )
@@ -182,16 +166,11 @@ def test_arguments_that_torchvision_saves_are_loaded_without_running_code(
         args=argparse.Namespace(model='anchored_vit_b_16', lr=0.1, opt=None),
         scaler=dict(scale=65536.0, growth_factor=2.0),
     )
-    torch.save(saved, tmp_path / 'model_3.pth')
-    found = convert_checkpoint(
-        str(tmp_path / 'model_3.pth'),
-        str(tmp_path / 'out.pth'),
-        'resnet18_cifar',
-    )
+    path, out = str(tmp_path / 'model_3.pth'), str(tmp_path / 'out.pth')
+    torch.save(saved, path)
+    found = convert_checkpoint(path, out, 'resnet18_cifar')
     assert found.place == 'model_ema'
-    assert torch.load(tmp_path / 'out.pth')['state_dict'].keys() == (
-        found.weights.keys()
-    )
+    assert torch.load(out)['state_dict'].keys() == found.weights.keys()
     assert argparse.Namespace not in torch.serialization.get_safe_globals()
 
 
@@ -231,28 +210,19 @@ def test_another_fitting_architecture_is_named(cifar, tmp_path):
 
 def test_a_checkpoint_without_such_weights_is_refused(cifar, tmp_path):
     net, _ = cifar
+    converted = convert(net.state_dict(), 'resnet18_cifar').weights
+    no_tensors = dict(n_averaged=torch.tensor(1))
     for wrong, message in (
         ({}, 'the checkpoint to hold weights, .* only: nothing'),
-        (
-            dict(epoch=3, acc=2),
-            'it has no named tensors, only: epoch, acc',
-        ),
+        (dict(epoch=3, acc=2), 'it has no named tensors, only: epoch, acc'),
         (dict(net={}), "'net' has no named tensors, only: nothing"),
-        (
-            dict(net=dict(n_averaged=torch.tensor(1))),
-            "'net' has no named tensors",
-        ),
+        (dict(net=no_tensors), "'net' has no named tensors"),
         ({0: torch.ones(1)}, 'no named tensors, only: 0'),
         ([1], 'a dict of weights, but got a list'),
         (ForCIFAR(4).state_dict(), 'conv1.weight of .* reads 4'),
+        (converted, "torchvision's names, but .* those of MMPretrain"),
         (
-            convert(net.state_dict(), 'resnet18_cifar').weights,
-            "torchvision's names, but .* those of MMPretrain",
-        ),
-        (
-            dict(
-                state_dict=convert(net.state_dict(), 'resnet18_cifar').weights
-            ),
+            dict(state_dict=converted),
             "torchvision's names, but .* those of MMPretrain",
         ),
     ):
@@ -271,13 +241,11 @@ def test_files_are_read_and_written_with_care(cifar, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='a file, but got https'):
         convert_checkpoint('https://example.org/a.pth', str(out), arch)
     saved = torch.load(path)
-    torch.save(dict(saved, code=pytest.raises), tmp_path / 'code.pth')
-    with pytest.raises(ValueError, match='code.pth asks for .*raises'):
-        convert_checkpoint(str(tmp_path / 'code.pth'), str(out), arch)
     held = argparse.Namespace(model='resnet18', code=pytest.raises)
-    torch.save(dict(saved, args=held), tmp_path / 'code.pth')
-    with pytest.raises(ValueError, match='code.pth asks for .*raises'):
-        convert_checkpoint(str(tmp_path / 'code.pth'), str(out), arch)
+    for code in (dict(code=pytest.raises), dict(args=held)):
+        torch.save({**saved, **code}, tmp_path / 'code.pth')
+        with pytest.raises(ValueError, match='code.pth asks for .*raises'):
+            convert_checkpoint(str(tmp_path / 'code.pth'), str(out), arch)
     (tmp_path / 'half.pth').write_bytes(Path(path).read_bytes()[:9999])
     with pytest.raises(ValueError, match='half.pth .* was cut short'):
         convert_checkpoint(str(tmp_path / 'half.pth'), str(out), arch)
@@ -303,12 +271,9 @@ def test_files_are_read_and_written_with_care(cifar, tmp_path, monkeypatch):
     assert out.read_bytes() == before
     convert_checkpoint(path, str(out), arch, force=True)
     assert torch.load(out)['meta']['converted']['source'] == 'ckpt-199.pth'
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        'ckpt-199.pth',
-        'code.pth',
-        'half.pth',
-        'out.pth',
-    ]
+    assert {p.name for p in tmp_path.iterdir()} == {
+        *('ckpt-199.pth', 'code.pth', 'half.pth', 'out.pth')
+    }
 
 
 def vit():

@@ -4,9 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.reference_runs import after_test, bank, hook, training_images
+from helpers.reference_runs import (
+    after_test,
+    after_training,
+    bank,
+    hook,
+    training_images,
+)
 
 from mmanchor.checkpoints.stripping import strip_checkpoint
+from mmanchor.engine.launch import build_runner
 
 TOOL = str(Path(__file__).parents[2] / 'tools/strip_references.py')
 EMA = [
@@ -36,8 +43,7 @@ def saved_images(path):
 def test_stripping_removes_all_images_and_nothing_else(
     run, tmp_path, monkeypatch, capsys
 ):
-    first = run(custom_hooks=EMA, **{'train_cfg.max_epochs': 1})
-    first.train()
+    run(custom_hooks=EMA, epochs=1).train()
     path, out = tmp_path / 'work/epoch_1.pth', tmp_path / 'public.pth'
     assert len(saved_images(path)) == 4  # bank and residuals, twice
     monkeypatch.setattr(sys, 'argv', [TOOL, str(path), str(out)])
@@ -52,17 +58,11 @@ def test_stripping_removes_all_images_and_nothing_else(
         torch.equal(value, whole['state_dict'][key])
         for key, value in stripped['state_dict'].items()
     )
-    assert (
-        stripped['optimizer']['state'].keys()
-        == whole['optimizer']['state'].keys()
+    states, expected = (one['optimizer']['state'] for one in (stripped, whole))
+    assert states.keys() == expected.keys()
+    resumed = after_training(
+        run, custom_hooks=EMA, resume=True, load_from=str(out), epochs=2
     )
-    resumed = run(
-        custom_hooks=EMA,
-        resume=True,
-        load_from=str(out),
-        **{'train_cfg.max_epochs': 2},
-    )
-    resumed.train()
     assert torch.equal(bank(resumed).images, training_images(3))
 
 
@@ -73,7 +73,7 @@ def test_a_stripped_checkpoint_is_tested_with_other_references(
     strip_checkpoint(checkpoint, out)
     with pytest.raises(ValueError, match='no reference bank. Add `KRef'):
         after_test(run, out, custom_hooks=[])
-    runner, metrics = after_test(run, out, **hook(num_references=3))
+    _, metrics = after_test(run, out, **hook(num_references=3))
     _, expected = after_test(run, checkpoint, **hook(num_references=3))
     assert metrics == expected  # the same draw from the same training set
 
@@ -81,8 +81,6 @@ def test_a_stripped_checkpoint_is_tested_with_other_references(
 def test_a_plain_model_refuses_a_stripped_anchored_checkpoint(
     run, checkpoint, tmp_path
 ):
-    from mmanchor.engine.launch import build_runner
-
     out = str(tmp_path / 'public.pth')
     strip_checkpoint(checkpoint, out)
     cfg = run('').cfg
@@ -115,7 +113,5 @@ def test_checkpoints_that_can_not_be_stripped_are_refused(
     monkeypatch.setattr(torch, 'save', full)
     with pytest.raises(OSError, match='No space left'):
         strip_checkpoint(checkpoint, str(tmp_path / 'out.pth'))
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        'bare.pth',
-        'three.pth',
-    ]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ['bare.pth', 'three.pth']

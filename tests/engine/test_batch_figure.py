@@ -31,10 +31,7 @@ def batch_of(count=4):
 
 def seen(mask_prob, batch=None, **options):
     preprocessor = AnchoringDataPreprocessor(
-        mask_prob=mask_prob,
-        seed=0,
-        num_classes=2,
-        **{**NORMALISED, **options},
+        mask_prob=mask_prob, seed=0, num_classes=2, **{**NORMALISED, **options}
     )
     return batch_images(preprocessor, batch or batch_of(), 3, ['cat', 'dog'])
 
@@ -138,11 +135,12 @@ def test_a_config_is_browsed_and_its_figure_is_the_same_again(
     small_config, tmp_path, name
 ):
     cfg = small_config(name)
-    for path in ('a.png', 'b.png'):
-        save_figure(browse(cfg, 2, 4), tmp_path / path)
-    text = (tmp_path / 'a.png').read_bytes()
-    assert text[:4] == b'\x89PNG'
-    assert text == (tmp_path / 'b.png').read_bytes()
+    for name in ('a.png', 'b.png'):
+        save_figure(browse(cfg, 2, 4), tmp_path / name)
+    first, again = (
+        (tmp_path / name).read_bytes() for name in ('a.png', 'b.png')
+    )
+    assert first == again and first[:4] == b'\x89PNG'
 
 
 @pytest.mark.parametrize('target', ['uniform', 'label'])

@@ -5,28 +5,42 @@ import pickle
 
 import pytest
 import torch
+from helpers.runs import config_maker
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from mmanchor.checkpoints import verification as checkpoint_checks
 from mmanchor.engine import launch
 
 
-@pytest.fixture
-def config_file(small_config, tmp_path):
-    cfg = small_config()
+def write_config(cfg, path):
+    """Write a config that leaves what the tools set to them."""
     cfg.work_dir = cfg.experiment_name = None
     for name in launch.LOADERS:
         del cfg[name].persistent_workers
-    cfg.train_cfg.max_epochs = cfg.train_cfg.val_interval = 1
-    path = tmp_path / 'small.py'
     cfg.dump(path)
     return str(path)
 
 
+@pytest.fixture(scope='module')
+def trained_config(tmp_path_factory):
+    """A config, and the checkpoint of a training from it."""
+    folder = tmp_path_factory.mktemp('launch')
+    cfg = config_maker(folder)(epochs=1, validate_every=1)
+    config = write_config(cfg, folder / 'small.py')
+    init_default_scope('mmpretrain')
+    launch.train([config, '--work-dir', str(folder / 'trained')])
+    return config, str(folder / 'trained/epoch_1.pth')
+
+
 @pytest.fixture
-def trained(config_file, tmp_path):
-    launch.train([config_file, '--work-dir', str(tmp_path / 'trained')])
-    return str(tmp_path / 'trained/epoch_1.pth')
+def config_file(trained_config):
+    return trained_config[0]
+
+
+@pytest.fixture
+def trained(trained_config):
+    return trained_config[1]
 
 
 def parsed(monkeypatch, argv, main=launch.train):
@@ -46,23 +60,12 @@ def parsed(monkeypatch, argv, main=launch.train):
 
 
 def test_train_flags(monkeypatch, config_file, tmp_path):
-    cfg = parsed(
-        monkeypatch,
-        [
-            config_file,
-            '--work-dir',
-            str(tmp_path / 'w'),
-            '--amp',
-            '--no-validate',
-            '--auto-scale-lr',
-            '--no-pin-memory',
-            '--launcher',
-            'pytorch',
-            '--cfg-options',
-            'optim_wrapper.optimizer.lr=0.5',
-            'train_dataloader.num_workers=2',
-        ],
+    argv = (
+        f'{config_file} --work-dir {tmp_path}/w --amp --no-validate '
+        '--auto-scale-lr --no-pin-memory --launcher pytorch --cfg-options '
+        'optim_wrapper.optimizer.lr=0.5 train_dataloader.num_workers=2'
     )
+    cfg = parsed(monkeypatch, argv.split())
     assert cfg.work_dir == str(tmp_path / 'w')
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     assert cfg.optim_wrapper.loss_scale == 'dynamic'
@@ -89,16 +92,9 @@ def test_persistent_workers(monkeypatch, config_file):
 
 def test_no_worker_outlives_a_run_in_a_longer_process(config_file, tmp_path):
     before = set(multiprocessing.active_children())
-    launch.train(
-        [
-            config_file,
-            '--work-dir',
-            str(tmp_path / 'trained'),
-            '--no-validate',
-            '--cfg-options',
-            'train_dataloader.num_workers=1',
-        ]
-    )
+    options = '--no-validate --cfg-options train_dataloader.num_workers=1'
+    work_dir = ['--work-dir', str(tmp_path / 'trained')]
+    launch.train([config_file, *work_dir, *options.split()])
     gc.collect()
     assert not set(multiprocessing.active_children()) - before
 
@@ -130,23 +126,15 @@ def test_only_the_main_process_writes_metrics(
     monkeypatch, config_file, trained, tmp_path
 ):
     monkeypatch.setattr(launch, 'is_main_process', lambda: False)
-    metrics = tmp_path / 'metrics.json'
-    launch.test(
-        [
-            config_file,
-            trained,
-            '--work-dir',
-            str(tmp_path / 'w'),
-            '--out',
-            str(metrics),
-            '--out-item',
-            'metrics',
-        ]
-    )
-    assert not metrics.exists()
+    out = tmp_path / 'metrics.json'
+    metrics = ['--out', str(out), '--out-item', 'metrics']
+    work_dir = ['--work-dir', str(tmp_path / 'w')]
+    launch.test([config_file, trained, *work_dir, *metrics])
+    assert not out.exists()
 
 
 def test_out_is_checked_before_the_test(config_file, tmp_path, capsys):
+    common = [config_file, 'x.pth', '--out']
     metrics = ['--out-item', 'metrics']
     (tmp_path / 'file').touch()
     with pytest.raises(
@@ -154,51 +142,24 @@ def test_out_is_checked_before_the_test(config_file, tmp_path, capsys):
         match='Expected a folder of m.json that can be written to, but '
         'got .*file: .*Name another with `--out`',
     ):
-        launch.test(
-            [
-                config_file,
-                'x.pth',
-                '--out',
-                f'{tmp_path}/file/m.json',
-                *metrics,
-            ]
-        )
-    with pytest.raises(SystemExit):
-        launch.test([config_file, 'x.pth', '--out', 'm.txt', *metrics])
-    assert (
-        'end in .json, .yaml or .pkl, but got m.txt' in capsys.readouterr().err
-    )
-
-
-def test_test_time_augmentation(config_file, trained, tmp_path):
-    metrics = launch.test(
-        [config_file, trained, '--tta', '--work-dir', str(tmp_path / 'w')]
-    )
-    assert 0 <= metrics['accuracy/top1'] <= 100
-
-
-def test_predictions_go_to_pickles(config_file, capsys):
-    with pytest.raises(SystemExit):
-        launch.test([config_file, 'x.pth', '--out', 'pred.json'])
-    assert 'has to end in .pkl, but got pred.json' in capsys.readouterr().err
+        launch.test([*common, f'{tmp_path}/file/m.json', *metrics])
+    for arguments, message in (
+        (['m.txt', *metrics], 'end in .json, .yaml or .pkl, but got m.txt'),
+        (['pred.json'], 'has to end in .pkl, but got pred.json'),
+    ):
+        with pytest.raises(SystemExit):
+            launch.test([*common, *arguments])
+        assert message in capsys.readouterr().err
 
 
 def test_num_references_finds_a_hook_given_as_class(
     monkeypatch, config_file, trained
 ):
-    hook = type('KReferenceHook', (), {})
-    monkeypatch.setattr(
-        launch,
-        '_load_config',
-        lambda args: Config(
-            dict(custom_hooks=[dict(type=hook, num_references=1)])
-        ),
-    )
-    cfg = parsed(
-        monkeypatch,
-        [config_file, trained, '--num-references', '7'],
-        launch.test,
-    )
+    kind = type('KReferenceHook', (), {})
+    cfg = Config(dict(custom_hooks=[dict(type=kind, num_references=1)]))
+    monkeypatch.setattr(launch, '_load_config', lambda args: cfg)
+    flags = [config_file, trained, '--num-references', '7']
+    cfg = parsed(monkeypatch, flags, launch.test)
     assert cfg.custom_hooks[0].num_references == 7
 
 
@@ -209,18 +170,14 @@ def test_amp_leaves_other_wrappers_alone(config_file):
         )
 
 
-def test_half_an_anchored_config_is_refused_before_training(config_file):
-    with pytest.raises(TypeError, match='AnchoredImageClassifier.*but got Im'):
-        launch.train(
-            [
-                config_file,
-                '--cfg-options',
-                'model.type=ImageClassifier',
-                'custom_hooks=[]',
-            ]
-        )
+def test_half_an_anchored_config_is_refused_before_training(
+    config_file, tmp_path
+):
+    options = ['--work-dir', str(tmp_path), '--cfg-options', 'custom_hooks=[]']
     with pytest.raises(ValueError, match='`KReferenceHook` in.*Add'):
-        launch.train([config_file, '--cfg-options', 'custom_hooks=[]'])
+        launch.train([config_file, *options])
+    with pytest.raises(TypeError, match='AnchoredImageClassifier.*but got Im'):
+        launch.train([config_file, *options, 'model.type=ImageClassifier'])
 
 
 def spoiled(path, tmp_path, change):
@@ -248,14 +205,14 @@ def last_stage_of_another_name(saved):
 
 
 @pytest.mark.parametrize(
-    'change,what',
+    'change,what,flags',
     [
-        (without_head, 'differs in 1: head.fc.weight'),
-        (other_classes, 'differs in 2: size mismatch for head.fc.weight'),
-        (last_stage_of_another_name, 'backbone.layer4'),
+        (without_head, 'differs in 1: head.fc.weight', []),
+        (without_head, 'differs in 1: head.fc.weight', ['--tta']),
+        (other_classes, 'in 2: size mismatch for head.fc.weight', []),
+        (last_stage_of_another_name, 'backbone.layer4', []),
     ],
 )
-@pytest.mark.parametrize('flags', [[], ['--tta']], ids=['plain', 'tta'])
 def test_a_random_part_is_not_tested(
     config_file, trained, tmp_path, change, what, flags
 ):
@@ -287,20 +244,6 @@ def test_classes_in_another_order_are_not_tested(
         meta['classes'] = [f'n{name}' for name in meta['classes'][::-1]]
 
     launch.test([config_file, spoiled(trained, tmp_path, rename)])
-
-
-def test_num_references_needs_the_hook(config_file, trained):
-    with pytest.raises(ValueError, match='`KReferenceHook` in `custom_hooks`'):
-        launch.test(
-            [
-                config_file,
-                trained,
-                '--num-references',
-                '3',
-                '--cfg-options',
-                'custom_hooks=[]',
-            ]
-        )
 
 
 @pytest.mark.parametrize('keep', [0, 1000, 0.5, 0.999])

@@ -4,12 +4,7 @@ import pickle
 
 import pytest
 import torch
-from helpers.reference_runs import (
-    TEST_PIPELINE,
-    bank,
-    hook,
-    training_images,
-)
+from helpers.reference_runs import TEST_PIPELINE, bank, hook, training_images
 from mmcv import imwrite
 
 from mmanchor.engine import launch
@@ -25,20 +20,17 @@ def config_file(small_config, tmp_path):
     return str(tmp_path / 'small.py')
 
 
-def predictions(tmp_path, *argv):
-    out = tmp_path / 'out.pkl'
-    metrics = launch.test(
-        [
-            *argv,
-            '--out',
-            str(out),
-            '--work-dir',
-            str(tmp_path / 'w'),
-            '--cfg-options',
-            'log_level=ERROR',
-        ]
-    )
-    return metrics, pickle.loads(out.read_bytes())
+@pytest.fixture
+def predict(config_file, checkpoint, tmp_path):
+    """The metrics and predictions of a test with some flags."""
+
+    def run(*flags, config=config_file):
+        out = tmp_path / 'out.pkl'
+        files = ['--out', str(out), '--work-dir', str(tmp_path / 'w')]
+        metrics = launch.test([config, checkpoint, *files, *flags])
+        return metrics, pickle.loads(out.read_bytes())
+
+    return run
 
 
 def runners_of(monkeypatch):
@@ -52,85 +44,51 @@ def runners_of(monkeypatch):
     return runners
 
 
-def test_the_mean_used_is_that_of_the_predictions(
-    config_file, checkpoint, tmp_path
-):
-    metrics, samples = predictions(
-        tmp_path,
-        config_file,
-        checkpoint,
-        '--protocol',
-        'adaptive',
-        '--num-references',
-        '9',
-    )
+def test_the_mean_used_is_that_of_the_predictions(predict):
+    adaptive = ['--protocol', 'adaptive', '--num-references', '9']
+    metrics, samples = predict(*adaptive)
     used = [sample['num_references'] for sample in samples]
     assert metrics['references/mean_used'] == sum(used) / len(used)
     assert 2 <= min(used) and max(used) <= 9
 
 
-@pytest.mark.parametrize('protocol,k', [('single', 1), ('mean', 3)])
-def test_protocols_from_the_command_line(
-    config_file, checkpoint, tmp_path, protocol, k
-):
-    _, samples = predictions(
-        tmp_path, config_file, checkpoint, '--protocol', protocol
-    )
+@pytest.mark.parametrize(
+    'protocol,k,more',
+    [
+        ('single', 1, []),
+        ('mean', 3, []),
+        ('transduction', 1, ['--num-candidates', '20']),
+    ],
+)
+def test_protocols_from_the_command_line(predict, protocol, k, more):
+    metrics, samples = predict('--protocol', protocol, *more)
     assert {sample['num_references'] for sample in samples} == {k}
     assert (max(sample['pred_std'].max() for sample in samples) > 0) == (k > 1)
-
-
-def test_transduction_from_the_command_line(config_file, checkpoint, tmp_path):
-    metrics, samples = predictions(
-        tmp_path,
-        config_file,
-        checkpoint,
-        '--protocol',
-        'transduction',
-        '--num-candidates',
-        '20',
-    )
-    assert {sample['num_references'] for sample in samples} == {1}
     assert 0 <= metrics['accuracy/top1'] <= 100
 
 
-def test_measures_of_uncertainty_from_the_command_line(
-    config_file, checkpoint, tmp_path
-):
-    common = (config_file, checkpoint)
-    _, samples = predictions(tmp_path, *common, '--uncertainty', 'all')
+def test_measures_of_uncertainty_from_the_command_line(predict):
+    _, samples = predict('--uncertainty', 'all')
     assert {'mutual_information', 'softmax_std', 'energy'} <= set(samples[0])
-    _, samples = predictions(
-        tmp_path, *common, '--uncertainty', 'energy', 'anchor_score'
-    )
+    _, samples = predict('--uncertainty', 'energy', 'anchor_score')
     assert {'energy', 'anchor_score'} <= set(samples[0])
     assert 'softmax_std' not in samples[0]
 
 
-def test_the_mean_of_the_set_from_the_command_line(
-    config_file, checkpoint, tmp_path, monkeypatch
-):
+def test_the_mean_of_the_set_from_the_command_line(predict, monkeypatch):
     runners = runners_of(monkeypatch)
-    predictions(
-        tmp_path,
-        config_file,
-        checkpoint,
-        '--protocol',
-        'single',
-        '--select',
-        'mean',
-    )
+    predict('--protocol', 'single', '--select', 'mean')
     assert torch.equal(bank(runners[0]).in_use, training_images(1, 'mean'))
 
 
 def test_a_public_folder_from_the_command_line(
-    small_config, checkpoint, tmp_path, monkeypatch
+    small_config, predict, tmp_path, monkeypatch
 ):
-    for i, image in enumerate(training_images(4)):
+    images = training_images(4)
+    for i, image in enumerate(images):
         for name in ('public/{}.png', 'test/a/{}.png', 'test/b/{}.png'):
-            imwrite(
-                image.permute(1, 2, 0).numpy(), str(tmp_path / name.format(i))
-            )
+            path = str(tmp_path / name.format(i))
+            imwrite(image.permute(1, 2, 0).numpy(), path)
     cfg = small_config(**hook(num_references=4))
     cfg.work_dir = cfg.experiment_name = None
     cfg.val_dataloader.dataset = cfg.test_dataloader.dataset = dict(
@@ -138,18 +96,13 @@ def test_a_public_folder_from_the_command_line(
         data_root=str(tmp_path / 'test'),
         pipeline=[dict(type='LoadImageFromFile'), *TEST_PIPELINE],
     )
-    cfg.dump(tmp_path / 'files.py')
+    config = str(tmp_path / 'files.py')
+    cfg.dump(config)
     runners = runners_of(monkeypatch)
-    predictions(
-        tmp_path,
-        str(tmp_path / 'files.py'),
-        checkpoint,
-        '--source',
-        str(tmp_path / 'public'),
-    )
-    assert sorted(
-        image.sum().item() for image in bank(runners[0]).in_use
-    ) == sorted(image.sum().item() for image in training_images(4))
+    predict('--source', str(tmp_path / 'public'), config=config)
+    assert {image.sum().item() for image in bank(runners[0]).in_use} == {
+        image.sum().item() for image in images
+    }
 
 
 def test_arguments_of_the_config_s_protocol_stay(
@@ -194,24 +147,12 @@ def test_flags_that_do_not_fit(config_file, checkpoint):
         launch.test([*common[:2], '--num-references', '0'])
     with pytest.raises(ValueError, match='--uncertainty without --tta.*Drop'):
         launch.test([*common[:2], '--uncertainty', 'all', '--tta'])
+    no_hook = ['--protocol', 'mean', '--cfg-options', 'custom_hooks=[]']
     with pytest.raises(ValueError, match='for --protocol to change, but ther'):
-        launch.test(
-            [
-                config_file,
-                checkpoint,
-                '--protocol',
-                'mean',
-                '--cfg-options',
-                'custom_hooks=[]',
-            ]
-        )
+        launch.test([*common[:2], *no_hook])
 
 
-def test_test_time_augmentation_leaves_the_mean_used_out(
-    config_file, checkpoint, tmp_path
-):
-    metrics, samples = predictions(
-        tmp_path, config_file, checkpoint, '--tta', '--protocol', 'adaptive'
-    )
+def test_test_time_augmentation_leaves_the_mean_used_out(predict):
+    metrics, _ = predict('--tta', '--protocol', 'adaptive')
     assert 0 <= metrics['accuracy/top1'] <= 100
     assert 'references/mean_used' not in metrics

@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers.reference_runs import (
     TEST_PIPELINE,
+    after_training,
     bank,
     hook,
     training_images,
@@ -94,15 +95,11 @@ def test_a_run_with_another_default_scope_is_the_same(run, source):
     names = of_host - of_all
     runs = []
     for elsewhere in (False, True):
+        own = source if elsewhere else source and dict(type='Digits')
         runner = run(
-            **hook(num_references=4, protocol='adaptive', source=source)
-            if elsewhere
-            else hook(
-                num_references=4,
-                protocol='adaptive',
-                source=source and dict(type='Digits'),
-            ),
-            **{'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1},
+            epochs=1,
+            validate_every=1,
+            **hook(num_references=4, protocol='adaptive', source=own),
         )
         if elsewhere:
             cfg = scoped(runner.cfg.to_dict(), names)
@@ -121,27 +118,17 @@ def test_a_run_with_another_default_scope_is_the_same(run, source):
 
 @pytest.mark.parametrize('select', ['random', 'per_class', 'mean'])
 def test_a_pytorch_dataset_is_read_through_the_test_pipeline(run, select):
-    options = dict(num_references=1, select=select)
-    runner = run(
-        **hook(**options, source=dict(type='TorchDigits')),
-        **{'train_cfg.max_epochs': 1},
-    )
-    runner.train()
-    expected = training_images(1, select)
-    assert torch.equal(bank(runner).images, expected)
+    source = dict(type='TorchDigits')
+    options = hook(num_references=1, select=select, source=source)
+    runner = after_training(run, epochs=1, **options)
+    assert torch.equal(bank(runner).images, training_images(1, select))
 
 
 def test_channels_are_in_the_order_that_the_pipeline_expects():
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
     cfg = Config(
         dict(
-            test_dataloader=dict(
-                dataset=dict(
-                    pipeline=[
-                        dict(type='LoadImageFromFile'),
-                        dict(type='PackInputs'),
-                    ]
-                )
-            ),
+            test_dataloader=dict(dataset=dict(pipeline=pipeline)),
             data_preprocessor=dict(to_rgb=True),
         )
     )
@@ -172,12 +159,12 @@ def test_a_reference_set_of_a_dataset_without_a_pipeline(run, dataset):
     references = dict(
         type='ReferenceSet', dataset=dataset, size=3, classes=None
     )
-    runner = run(
+    runner = after_training(
+        run,
+        epochs=1,
         data_preprocessor=dict(references=references),
         **hook(num_references=2),
-        **{'train_cfg.max_epochs': 1},
     )
-    runner.train()
     images = runner.model.data_preprocessor.reference_set.images
     assert images.shape == (3, 3, 16, 16)
     drawn = (bank(runner).images[:, None] == images).flatten(2).all(2)
@@ -191,12 +178,9 @@ def test_a_reference_set_of_classes_of_a_pytorch_dataset(run):
         classes=['3', 4],
         size=2,
     )
-    runner = run(
-        data_preprocessor=dict(references=references),
-        **{'train_cfg.max_epochs': 1},
-        **hook(),
+    runner = after_training(
+        run, epochs=1, data_preprocessor=dict(references=references), **hook()
     )
-    runner.train()
     preprocessor = runner.model.data_preprocessor
     digits = DATASETS.build(
         dict(type='Digits', indices=50, pipeline=TEST_PIPELINE)

@@ -5,7 +5,9 @@ import shutil
 import signal
 
 import pytest
+from helpers.runs import config_maker
 from mmengine.hooks import CheckpointHook
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from mmanchor.engine import AtomicCheckpointHook, StopOnSignalHook, launch
@@ -13,19 +15,32 @@ from mmanchor.engine import resume as resuming
 from mmanchor.utils.locks import only_run
 
 
-@pytest.fixture
-def config_file(small_config, tmp_path):
-    cfg = small_config(
-        **{'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 2}
-    )
-    cfg.dump(tmp_path / 'small.py')
-    return str(tmp_path / 'small.py')
+@pytest.fixture(scope='module')
+def trained_once(tmp_path_factory):
+    """The work dir of two epochs, and its config."""
+    folder = tmp_path_factory.mktemp('resume')
+    cfg = config_maker(folder)(epochs=2, validate_every=2)
+    cfg.dump(folder / 'small.py')
+    init_default_scope('mmpretrain')
+    launch.train([str(folder / 'small.py')])
+    return folder
 
 
 @pytest.fixture
-def trained(config_file, tmp_path):
-    launch.train([config_file])
-    return tmp_path / 'work'
+def trained(trained_once, tmp_path):
+    """A copy of the work dir, whose ``last_checkpoint`` names the copy's."""
+    work = shutil.copytree(trained_once / 'work', tmp_path / 'work')
+    (work / 'last_checkpoint').write_text(str(work / 'epoch_2.pth'))
+    return work
+
+
+@pytest.fixture
+def config_file(trained_once, tmp_path):
+    """The config, with a work dir in the folder of a test."""
+    text = (trained_once / 'small.py').read_text()
+    path = tmp_path / 'small.py'
+    path.write_text(text.replace(str(trained_once), str(tmp_path)))
+    return str(path)
 
 
 def cut(path):
@@ -69,8 +84,8 @@ def test_the_previous_checkpoint_is_offered(config_file, trained, spoil, what):
 def test_no_earlier_checkpoint_is_offered_if_all_are_damaged(
     config_file, trained
 ):
-    for name in ('epoch_1.pth', 'epoch_2.pth'):
-        cut(trained / name)
+    for path in trained.glob('epoch_*.pth'):
+        cut(path)
     with pytest.raises(
         ValueError, match='No other.*start again, without `--r'
     ):
@@ -163,21 +178,18 @@ def test_a_file_system_without_locks_is_warned_of(
 
 def test_divergence_ends_training_before_it_is_saved(config_file, trained):
     before = (trained / 'epoch_2.pth').read_bytes()
+    options = [
+        'optim_wrapper.optimizer.lr=1e30',
+        'param_scheduler=[]',
+        'default_hooks.checkpoint.max_keep_ckpts=1',
+    ]
     with pytest.raises(
         ValueError,
         match='Expected finite weights to save after iteration 4, but '
         'got NaN or infinity in .*: training diverged. Nothing was saved; '
         'the checkpoint before, .*epoch_2.pth, is whole. .*`--resume`',
     ):
-        launch.train(
-            [
-                config_file,
-                '--cfg-options',
-                'optim_wrapper.optimizer.lr=1e30',
-                'param_scheduler=[]',
-                'default_hooks.checkpoint.max_keep_ckpts=1',
-            ]
-        )
+        launch.train([config_file, '--cfg-options', *options])
     assert sorted(path.name for path in trained.glob('*.pth')) == [
         'epoch_1.pth',
         'epoch_2.pth',

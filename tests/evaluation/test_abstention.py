@@ -11,7 +11,6 @@ from mmanchor.evaluation.abstention import (
     find_threshold,
     read_threshold,
     save_threshold,
-    threshold_path,
 )
 
 
@@ -87,7 +86,7 @@ def test_thresholds_are_those_of_a_checkpoint_and_of_its_references(tmp_path):
     one, three = (find_threshold(*drawn(2000, seed), 0.2) for seed in (1, 3))
     save_threshold(checkpoint, 'abc', 'K = 1', one)
     path = save_threshold(checkpoint, 'abc', 'K = 3', three)
-    assert path == threshold_path(checkpoint)
+    assert path == tmp_path / 'epoch_6.threshold.json'
     assert read_threshold(checkpoint, 'abc', 'K = 1') == one
     assert read_threshold(checkpoint, 'abc', 'K = 3') == three
     with pytest.raises(ValueError, match='for K = 5 in epoch_6.threshold'):

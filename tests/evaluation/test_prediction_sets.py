@@ -61,12 +61,10 @@ def test_only_the_classes_that_a_set_has_compete():
     metric = PredictionSetMetric(
         fit_prediction_sets(probabilities, labels, 0.8)
     )
-    batch = PredictedBatch(
-        dict(
-            pred_score=torch.full((2, 5), 0.2), gt_label=torch.tensor([1, 3])
-        ),
-        kept_classes=(1, 3),
+    fields = dict(
+        pred_score=torch.full((2, 5), 0.2), gt_label=torch.tensor([1, 3])
     )
+    batch = PredictedBatch(fields, kept_classes=(1, 3))
     _, size = metric.rows_of(batch).unbind(1)
     assert size.max() <= 2
 
@@ -97,9 +95,8 @@ def test_sets_are_those_of_a_checkpoint_its_references_and_a_coverage(
         path = save_prediction_sets(checkpoint, 'abc', 'K = 1', sets)
     assert path.name == 'epoch_6.sets.json'
     for coverage, sets in found.items():
-        assert sets == read_prediction_sets(
-            checkpoint, 'abc', 'K = 1', coverage
-        )
+        read = read_prediction_sets(checkpoint, 'abc', 'K = 1', coverage)
+        assert read == sets
     with pytest.raises(ValueError, match='of 0.95 .*none but of 0.9, 0.8'):
         read_prediction_sets(checkpoint, 'abc', 'K = 1', 0.95)
     with pytest.raises(ValueError, match='for K = 3 in epoch_6.sets.json'):

@@ -45,13 +45,9 @@ def test_mmpretrain_loads_the_folded_model_which_predicts_like_the_anchored_one(
     assert plain.backbone.conv1.reference_map.abs().max() > 0
     model = get_model(small_config(), checkpoint)
     model.reference_bank.use(1)
+    inputs = dict(inputs=image_bytes(4))
     ours, theirs = (
-        torch.stack(
-            [
-                sample.pred_score
-                for sample in net.test_step(dict(inputs=image_bytes(4)))
-            ]
-        )
+        torch.stack([sample.pred_score for sample in net.test_step(inputs)])
         for net in (plain, model)
     )
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
@@ -77,25 +73,12 @@ def test_it_is_tested_with_the_anchored_model_s_metrics(
     cfg = small_config(**hook(num_references=3))
     cfg.experiment_name = None
     cfg.dump(tmp_path / 'anchored.py')
-    arguments = ['--work-dir', str(tmp_path / 'tests')]
-    expected = launch.test(
-        [
-            str(tmp_path / 'anchored.py'),
-            checkpoint,
-            '--num-references',
-            '1',
-            *arguments,
-        ]
-    )
-    found = launch.test(
-        [
-            str(folded / 'folded.py'),
-            str(folded / 'folded.pth'),
-            '--cfg-options',
-            'experiment_name=folded',
-            *arguments,
-        ]
-    )
+    work_dir = ['--work-dir', str(tmp_path / 'tests')]
+    anchored = [str(tmp_path / 'anchored.py'), checkpoint]
+    expected = launch.test([*anchored, '--num-references', '1', *work_dir])
+    plain = [str(folded / 'folded.py'), str(folded / 'folded.pth')]
+    name = ['--cfg-options', 'experiment_name=folded']
+    found = launch.test([*plain, *work_dir, *name])
     assert found == pytest.approx(expected, rel=1e-4)
     assert {'accuracy/top1', 'calibration/ece'} <= set(found)
 
@@ -131,14 +114,9 @@ def test_other_hooks_and_imports_are_kept(small_config, checkpoint, tmp_path):
         written.custom_hooks = hooks
         written.experiment_name = f'folded_{len(hooks)}'
         written.dump(tmp_path / 'written.py')
-        metrics.append(
-            launch.test(
-                [
-                    str(tmp_path / 'written.py'),
-                    str(tmp_path / 'out/folded.pth'),
-                ]
-            )
-        )
+        files_of_it = ['written.py', 'out/folded.pth']
+        argv = [str(tmp_path / name) for name in files_of_it]
+        metrics.append(launch.test(argv))
     assert metrics[0] == metrics[1] != {}
 
 
@@ -166,18 +144,10 @@ def test_the_tool_says_what_it_wrote(
     small_config, checkpoint, tmp_path, monkeypatch, capsys
 ):
     small_config().dump(tmp_path / 'config.py')
-    monkeypatch.setattr(
-        sys,
-        'argv',
-        [
-            'fold.py',
-            str(tmp_path / 'config.py'),
-            checkpoint,
-            str(tmp_path / 'out'),
-            '--cfg-options',
-            'test_dataloader.dataset.indices=3',
-        ],
-    )
+    words = [tmp_path / 'config.py', checkpoint, tmp_path / 'out']
+    options = ['--cfg-options', 'test_dataloader.dataset.indices=3']
+    argv = ['fold.py', *map(str, words), *options]
+    monkeypatch.setattr(sys, 'argv', argv)
     runpy.run_path(str(ROOT / 'tools/fold.py'), run_name='__main__')
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith('Wrote folded.py and folded.pth to ')

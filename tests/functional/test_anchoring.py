@@ -57,13 +57,8 @@ def test_features_of_augmented_references_are_shown(of_batch):
 def test_anchor_to_all_is_reference_major():
     x, r = torch.randn(3, 2, 4, 4), torch.randn(5, 2, 4, 4)
     rows = anchor_to_all(x, r)
-    by_loop = torch.cat(
-        [
-            torch.cat([reference[None], image[None] - reference[None]], 1)
-            for reference in r
-            for image in x
-        ]
-    )
+    pairs = [(reference, image) for reference in r for image in x]
+    by_loop = torch.stack([torch.cat([r, x - r]) for r, x in pairs])
     assert torch.equal(rows, by_loop)
     assert torch.equal(fold(rows, 5)[4, 2], by_loop[4 * 3 + 2])
 

@@ -132,14 +132,9 @@ def test_stages_and_blocks_at_any_depth_are_places():
         Stage(), Stage())))  # fmt: skip
     net = nn.Sequential(Extractor(stages))
     found = places_of(net, net, IMAGE)
-    blocks = [
-        name
-        for stage in (0, 1)
-        for name in (
-            f'0.stages.{stage}',
-            *(f'0.stages.{stage}.blocks.{block}' for block in range(3)),
-        )
-    ]
+    blocks = []
+    for stage in ('0.stages.0', '0.stages.1'):
+        blocks += [stage, *(f'{stage}.blocks.{block}' for block in range(3))]
     assert found == ['0', '0.stem', '0.stages', *blocks]
 
 
@@ -164,14 +159,10 @@ def test_numbers_alone_are_not_near():
 
 
 def test_a_list_of_many_names_stays_short():
-    names = [
-        name
-        for stage in range(30)
-        for name in (
-            f'stage{stage}x',
-            *(f'stage{stage}x.blocks.{i}' for i in range(9)),
-        )
-    ]
+    names = []
+    for stage in range(30):
+        blocks = [f'stage{stage}x.blocks.{block}' for block in range(9)]
+        names += [f'stage{stage}x', *blocks]
     found = list_names(names)
     assert found.startswith('stage0x, stage1x, ')
     assert found.endswith('stage29x, and 270 more')

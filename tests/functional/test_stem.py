@@ -135,9 +135,6 @@ def test_stems_that_cannot_be_found_or_widened():
         find_stem(TwoBranches(groups=3))
     with pytest.raises(ValueError, match="same number.*'squeeze': 6"):
         find_stem(TwoBranches(), ['wide', 'squeeze'])
-
-
-def test_one_name_is_no_list():
     with pytest.raises(ValueError, match=r"list.*'conv1'. Write `stem=\['con"):
         find_stem(TwoBranches(), 'conv1')
 

@@ -26,7 +26,7 @@ def test_by_hand():
     )
 
 
-@pytest.mark.parametrize('temperature', [0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize('temperature', [0.5, 4.0])
 def test_the_temperature_labels_were_drawn_with_is_found(temperature):
     logits, labels = held_out(temperature, images=20_000)
     assert fit_temperature(logits, labels) == pytest.approx(
@@ -71,16 +71,13 @@ def test_half_precision_is_computed_in_double():
     )
 
 
-def test_all_right_is_refused():
+def test_all_right_and_all_wrong_are_refused():
     with pytest.raises(
         ValueError,
         match='between 0.001 and 1000, but got 0.001: the model is right '
         'on 3 of 3. Change to more held-out images, or leave it',
     ):
         fit_temperature(5 * torch.eye(3), torch.arange(3))
-
-
-def test_all_wrong_is_refused():
     with pytest.raises(ValueError, match='but got 1000: .* on 0 of 3'):
         fit_temperature(torch.eye(3), torch.tensor([1, 2, 0]))
 
@@ -135,9 +132,7 @@ def test_vector_scaling_is_likelier_on_other_images_than_a_temperature():
 @pytest.mark.parametrize('prior_std', [1.0, math.inf])
 def test_where_classes_are_alike_vector_scaling_is_the_temperature(prior_std):
     logits = torch.tensor([[3.0, 1.0, 0.0], [2.0, 1.5, 0.0], [1.0, 0.2, 0.0]])
-    orders = list(
-        permutations(range(3))
-    )  # nothing tells one class from another
+    orders = list(permutations(range(3)))  # classes are all alike
     logits = torch.cat([logits[:, order] for order in orders])
     labels = torch.cat(
         [torch.tensor([o.index(0), o.index(0), o.index(1)]) for o in orders]

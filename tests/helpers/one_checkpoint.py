@@ -13,9 +13,7 @@ from mmengine.runner import Runner
 def trained_once(tmp_path_factory):
     """A checkpoint whose bank has 3 references."""
     folder = tmp_path_factory.mktemp('three')
-    cfg = config_maker(folder)(
-        **{'train_cfg.max_epochs': 1}, **hook(num_references=3)
-    )
+    cfg = config_maker(folder)(epochs=1, **hook(num_references=3))
     init_default_scope('mmpretrain')
     Runner.from_cfg(cfg).train()
     return folder / 'work/epoch_1.pth'

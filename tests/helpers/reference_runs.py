@@ -9,6 +9,15 @@ TEST_PIPELINE = [
     dict(type='PackInputs'),
 ]
 
+NO_TRAINING_SET = dict.fromkeys(
+    ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
+)
+NO_VALIDATION = dict.fromkeys(
+    f'{name}_{part}'
+    for name in ('val', 'test')
+    for part in ('dataloader', 'cfg', 'evaluator')
+)
+
 
 def training_images(k, select='random', seed=0, indices=50):
     dataset = DATASETS.build(
@@ -23,6 +32,12 @@ def hook(**kwargs):
 
 def bank(runner):
     return runner.model.reference_bank
+
+
+def after_training(run, **options):
+    runner = run(**options)
+    runner.train()
+    return runner
 
 
 def after_test(run, checkpoint, **options):

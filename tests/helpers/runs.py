@@ -15,7 +15,9 @@ read_once = functools.cache(Config.fromfile)
 def config_maker(folder):
     """What makes configs of short runs, which share a work dir."""
 
-    def make(name='anchored-masked_', **options) -> Config:
+    def make(
+        name='anchored-masked_', epochs=4, validate_every=4, **options
+    ) -> Config:
         cfg = copy.deepcopy(
             read_once(CONFIG_DIR / f'digits/resnet18-w16_{name}digits.py')
         )
@@ -30,8 +32,8 @@ def config_maker(folder):
                 'train_dataloader.dataset.indices': 50,  # 16, 16, 16 and 2
                 'val_dataloader.dataset.indices': 40,
                 'test_dataloader.dataset.indices': 40,
-                'train_cfg.max_epochs': 4,
-                'train_cfg.val_interval': 4,
+                'train_cfg.max_epochs': epochs,
+                'train_cfg.val_interval': validate_every,
                 'param_scheduler.1.end': 4,
                 'default_hooks.checkpoint.interval': 1,
                 'default_hooks.checkpoint.max_keep_ckpts': 9,

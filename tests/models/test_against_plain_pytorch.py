@@ -1,6 +1,7 @@
 """The whole of training is what a plain script does by hand."""
 
 import copy
+from itertools import product
 
 import numpy as np
 import pytest
@@ -120,11 +121,15 @@ def model_of(dtype, mask_by='batch', target='uniform', norm_stats='skip'):
     return model.to(dtype)
 
 
-@pytest.mark.parametrize('norm_stats', ['skip', 'update'])
-@pytest.mark.parametrize('target', ['uniform', 'label'])
-@pytest.mark.parametrize('mask_by', ['batch', 'sample'])
 @pytest.mark.parametrize(
-    'dtype,tolerance', [(torch.float64, 1e-9), (torch.float32, 1e-5)]
+    'dtype,tolerance,mask_by,target,norm_stats',
+    [
+        (torch.float64, 1e-9, *case)
+        for case in product(
+            ('batch', 'sample'), ('uniform', 'label'), ('skip', 'update')
+        )
+    ]
+    + [(torch.float32, 1e-5, 'batch', 'uniform', 'skip')],
 )
 def test_training_is_the_plain_script_s(
     dtype, tolerance, mask_by, target, norm_stats, monkeypatch
@@ -148,16 +153,12 @@ def test_training_is_the_plain_script_s(
     references, images = image_bytes(2, seed=77), image_bytes(4, seed=78)
     model.eval().reference_bank.fill(references)
     net.eval()
-    x, (first, second) = (
+    x, references = (
         normalised(pixels, dtype) for pixels in (images, references)
     )
     with torch.no_grad():
-        by_hand = (
-            sum(
-                net(torch.cat([r.expand_as(x), x - r], 1))
-                for r in (first, second)
-            )
-            / 2
+        by_hand = sum(
+            net(torch.cat([r.expand_as(x), x - r], 1)) / 2 for r in references
         )
         torch.testing.assert_close(model(x), by_hand, **close)
 
@@ -166,12 +167,11 @@ def test_the_settings_matter_to_the_plain_script():
     """Or nothing would be compared."""
     start = plain_copy(model_of(torch.float64), torch.float64)
     ends = {}
-    for mask_by in ('batch', 'sample'):
-        for target in ('uniform', 'label'):
-            for stats in ('skip', 'update'):
-                net = copy.deepcopy(start)
-                train_plain(net, torch.float64, mask_by, target, stats)
-                ends[mask_by, target, stats] = net
+    for settings in product(
+        ('batch', 'sample'), ('uniform', 'label'), ('skip', 'update')
+    ):
+        net = ends[settings] = copy.deepcopy(start)
+        train_plain(net, torch.float64, *settings)
     for mask_by in ('batch', 'sample'):
         skip, update, label = (
             ends[mask_by, 'uniform', 'skip'],

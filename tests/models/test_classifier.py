@@ -30,12 +30,29 @@ def optimizer(model):
     return OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01))
 
 
-def norm_state(model):
-    return {
-        key: value.clone()
-        for key, value in model.state_dict().items()
-        if 'running' in key or 'num_batches' in key
-    }
+def moved_by(model, act):
+    """Which running statistics a function changes, and all of them."""
+
+    def statistics():
+        return {
+            key: value.clone()
+            for key, value in model.state_dict().items()
+            if 'running' in key or 'num_batches' in key
+        }
+
+    before = statistics()
+    act()
+    after = statistics()
+    assert before
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    return moved, set(before)
+
+
+def step(model):
+    """Which running statistics a training step changes, and all of them."""
+    return moved_by(
+        model, lambda: model.train_step(make_batch(8), optimizer(model))
+    )
 
 
 def test_exact_warm_start_from_a_plain_checkpoint():
@@ -199,32 +216,27 @@ def test_an_image_does_not_disturb_the_others():
     torch.testing.assert_close(spoilt[[0, 2]], clean[[0, 2]])
 
 
-@pytest.mark.parametrize('norm', ['BN', 'SyncBN'])
-@pytest.mark.parametrize('policy', ['skip', 'update'])
-def test_running_statistics_and_masked_batches(policy, norm, monkeypatch):
-    # on CPU SyncBN refuses to train; its bookkeeping is what counts here
+@pytest.fixture
+def sync_bn_on_cpu(monkeypatch):
+    """SyncBN refuses to train on a CPU; its bookkeeping is what counts."""
     monkeypatch.setattr(nn.SyncBatchNorm, 'forward', nn.BatchNorm2d.forward)
     monkeypatch.setattr(nn.SyncBatchNorm, '_check_input_dim', lambda *_: None)
+
+
+@pytest.mark.usefixtures('sync_bn_on_cpu')
+@pytest.mark.parametrize('norm', ['BN', 'SyncBN'])
+@pytest.mark.parametrize('policy', ['skip', 'update'])
+def test_running_statistics_and_masked_batches(policy, norm):
     config = model_config(
         preprocessor=dict(mask_prob=1, seed=0), masked_norm_stats=policy
     )
     config['backbone']['norm_cfg'] = dict(type=norm)
     model = MODELS.build(config).train()
-    before = norm_state(model)
-    assert before
-    model.train_step(make_batch(8), optimizer(model))
-    moved = {
-        key
-        for key, value in norm_state(model).items()
-        if not torch.equal(value, before[key])
-    }
-    assert moved == (set() if policy == 'skip' else set(before))
+    moved, statistics = step(model)
+    assert moved == (set() if policy == 'skip' else statistics)
     # an unmasked batch moves them all, also right after a masked one
     model.data_preprocessor.mask_prob = 0.0
-    before = norm_state(model)
-    model.train_step(make_batch(8), optimizer(model))
-    after = norm_state(model)
-    assert not any(torch.equal(after[key], before[key]) for key in before)
+    assert step(model) == (statistics, statistics)
 
 
 def test_masked_batches_are_normalised_with_their_own_statistics():
@@ -240,11 +252,7 @@ def test_masked_batches_are_normalised_with_their_own_statistics():
 def test_recomputed_activations_skip_too():
     config = model_config(preprocessor=dict(mask_prob=1, seed=0))
     config['backbone']['with_cp'] = True
-    model = MODELS.build(config).train()
-    before = norm_state(model)
-    model.train_step(make_batch(8), optimizer(model))
-    after = norm_state(model)
-    assert all(torch.equal(after[key], before[key]) for key in before)
+    assert not step(MODELS.build(config).train())[0]
 
 
 @pytest.mark.parametrize('call', ['extract_feat', 'forward'])
@@ -258,10 +266,9 @@ def test_passes_after_a_masked_step_move_running_statistics(then, call):
         model(**data, mode='loss')
     if then == 'train':
         model.train()
-    before = norm_state(model)
-    getattr(model, call)(torch.randn(8, 6, 16, 16))
-    after = norm_state(model)
-    assert not any(torch.equal(after[key], before[key]) for key in before)
+    inputs = torch.randn(8, 6, 16, 16)
+    moved, statistics = moved_by(model, lambda: getattr(model, call)(inputs))
+    assert moved == statistics
 
 
 class SyncBatchNorm(nn.Module):
@@ -301,12 +308,10 @@ def test_running_statistics_of_other_layers_skip_masked_batches_too(layer):
 def test_a_loss_that_is_called_directly_skips_masked_batches_too():
     model = build_model(preprocessor=dict(mask_prob=1, seed=0)).train()
     data = model.data_preprocessor(make_batch(8), training=True)
-    before = norm_state(model)
-    model.loss(**data)
-    after = norm_state(model)
-    assert all(torch.equal(after[key], before[key]) for key in before)
+    assert not moved_by(model, lambda: model.loss(**data))[0]
 
 
+@pytest.mark.usefixtures('sync_bn_on_cpu')
 @pytest.mark.parametrize('others_masked', [True, False])
 @pytest.mark.parametrize(
     'masks', [dict(mask_by='sample'), dict(mask_coin='rank')], ids=str
@@ -315,8 +320,6 @@ def test_ranks_decide_together_on_synchronised_statistics(
     masks, others_masked, monkeypatch
 ):
     """Another rank's rows are masked too, or not."""
-    monkeypatch.setattr(nn.SyncBatchNorm, 'forward', nn.BatchNorm2d.forward)
-    monkeypatch.setattr(nn.SyncBatchNorm, '_check_input_dim', lambda *_: None)
     monkeypatch.setattr(masked_norm_stats, 'get_world_size', lambda: 2)
 
     def reduce(flag, op):
@@ -326,23 +329,17 @@ def test_ranks_decide_together_on_synchronised_statistics(
     monkeypatch.setattr(masked_norm_stats, 'all_reduce', reduce)
     config = model_config(preprocessor=dict(mask_prob=1, seed=0, **masks))
     config['backbone']['norm_cfg'] = dict(type='SyncBN')
-    model = MODELS.build(config).train()
-    before = norm_state(model)
-    model.train_step(make_batch(8), optimizer(model))
-    after = norm_state(model)
-    stayed = [torch.equal(after[key], before[key]) for key in before]
-    assert set(stayed) == {others_masked}
+    moved, statistics = step(MODELS.build(config).train())
+    assert moved == (set() if others_masked else statistics)
 
 
 def test_mixed_batches_move_running_statistics():
-    model = build_model(
-        preprocessor=dict(mask_prob=0.5, mask_by='sample', seed=0)
-    ).train()
-    before = norm_state(model)
+    masks = dict(mask_prob=0.5, mask_by='sample', seed=0)
+    model = build_model(preprocessor=masks).train()
+    moved, statistics = step(model)
+    assert moved == statistics
     logged = model.train_step(make_batch(8), optimizer(model))
     assert 0 < logged['masked_share'] < 1
-    after = norm_state(model)
-    assert not any(torch.equal(after[key], before[key]) for key in before)
 
 
 def test_a_backbone_module_keeps_its_weights():
@@ -385,9 +382,7 @@ def test_grey_images():
 
 
 def test_preprocessor_type_defaults_to_the_anchoring_one():
-    config = model_config()
-    assert 'type' not in config['data_preprocessor']
-    assert MODELS.build(config).data_preprocessor.mask_prob == 0.25
+    assert build_model().data_preprocessor.mask_prob == 0.25
 
 
 def test_bad_arguments():
@@ -421,18 +416,14 @@ def test_bad_inputs():
         model(torch.randn(2, 3, 32, 32))
 
 
-@pytest.mark.parametrize(
-    'base', ['TimmClassifier', 'HuggingFaceClassifier'], ids=str
-)
-def test_classifiers_of_other_libraries_get_the_config_that_works(base):
-    base = dict(type=base, model_name='resnet18', pretrained=True, loss={})
-    four_lines = dict(base, type='AnchoredImageClassifier')
+def test_classifiers_of_other_libraries_get_the_config_that_works():
+    theirs = dict(model_name='resnet18', pretrained=True, loss={})
     with pytest.raises(
         TypeError,
         match="got `model_name='resnet18'`.*_delete_=True, .*backbone=dict"
         r"\(type='TIMMBackbone', model_name='resnet18'\).*features_only=True",
     ):
-        MODELS.build(four_lines)
+        MODELS.build(dict(theirs, type='AnchoredImageClassifier'))
 
 
 @pytest.mark.parametrize(

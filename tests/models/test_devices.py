@@ -25,74 +25,47 @@ from mmanchor.suite.measure import measure
 
 DEVICE = 'cuda:0'
 HOST_COPIES = {
+    # the host copies the images in every step, before the forward pass
     (
         'waiting copy',
         'mmengine/model/base_model/data_preprocessor.py:cast_data',
-    ): 'the host copies the images in every step, before the forward pass',
-    (
-        'waiting copy',
-        'mmpretrain/models/utils/data_preprocessor.py:forward',
-    ): 'the host copies the labels in every step, before the forward pass',
+    ),
+    # the host copies the labels in every step, before the forward pass
+    ('waiting copy', 'mmpretrain/models/utils/data_preprocessor.py:forward'),
 }
-# kind and place of what a training step does, and why
+# kind and place of what a training step does
 ALLOWED_IN_TRAINING = {
-    **HOST_COPIES,
-    (
-        'waiting copy',
-        'mmpretrain/models/utils/batch_augments/cutmix.py:mix',
-    ): 'the host draws pairs to mix on the CPU',
-    (
-        'waiting copy',
-        'mmpretrain/models/utils/batch_augments/mixup.py:mix',
-    ): 'the host draws pairs to mix on the CPU',
-    (
-        'wait',
-        'mmanchor/models/data_preprocessor.py:_next_iteration',
-    ): 'once, in the first step: the count of a checkpoint is read',
-    (
-        'copy',
-        'mmanchor/models/data_preprocessor.py:_draw_from_batch',
-    ): 'which image is whose reference, before the forward pass',
-    (
-        'copy',
-        'mmanchor/models/data_preprocessor.py:_read_references',
-    ): 'references of a set lie in the memory of the host',
-    (
-        'copy',
-        'mmanchor/functional/masking.py:_order',
-    ): 'which rows are masked, before the forward pass; of masks by sample',
-    (
-        'copy',
-        'mmanchor/models/data_preprocessor.py:_draw_kept_pixels',
-    ): 'where partial masks leave a crop, before the forward pass',
-    (
-        'wait',
-        'mmanchor/models/reference_augments.py:_range',
-    ): 'once, when references are augmented first: the range of pixels',
+    *HOST_COPIES,
+    # the host draws pairs to mix on the CPU
+    ('waiting copy', 'mmpretrain/models/utils/batch_augments/cutmix.py:mix'),
+    # the host draws pairs to mix on the CPU
+    ('waiting copy', 'mmpretrain/models/utils/batch_augments/mixup.py:mix'),
+    # once, in the first step: the count of a checkpoint is read
+    ('wait', 'mmanchor/models/data_preprocessor.py:_next_iteration'),
+    # which image is whose reference, before the forward pass
+    ('copy', 'mmanchor/models/data_preprocessor.py:_draw_from_batch'),
+    # references of a set lie in the memory of the host
+    ('copy', 'mmanchor/models/data_preprocessor.py:_read_references'),
+    # which rows are masked, before the forward pass; of masks by sample
+    ('copy', 'mmanchor/functional/masking.py:_order'),
+    # where partial masks leave a crop, before the forward pass
+    ('copy', 'mmanchor/models/data_preprocessor.py:_draw_kept_pixels'),
+    # once, when references are augmented first: the range of pixels
+    ('wait', 'mmanchor/models/reference_augments.py:_range'),
 }
 FIRST_STEP_ONLY = ('_iteration', '_range')
 # what answering a batch does, but for the host's copies
 ALLOWED_AT_TEST = {
-    (
-        'wait',
-        'mmanchor/models/inference/cache.py:_unchanged',
-    ): 'once a batch: hooks swap weights without leaving a trace',
-    (
-        'wait',
-        'mmanchor/models/inference/protocols.py:_answer',
-    ): 'once a round of the adaptive protocol: who needs another reference',
-    (
-        'copy',
-        'mmanchor/functional/masking.py:_order',
-    ): 'which images need another reference',
-    (
-        'copy',
-        'mmanchor/models/classifier.py:_forward',
-    ): 'the order of images, whose answers came round by round',
-    (
-        'wait',
-        'mmanchor/models/inference/reference_passes.py:chosen_pass',
-    ): 'which of more references than are kept were chosen',
+    # once a batch: hooks swap weights without leaving a trace
+    ('wait', 'mmanchor/models/inference/cache.py:_unchanged'),
+    # once a round of the adaptive protocol: who needs another reference
+    ('wait', 'mmanchor/models/inference/protocols.py:_answer'),
+    # which images need another reference
+    ('copy', 'mmanchor/functional/masking.py:_order'),
+    # the order of images, whose answers came round by round
+    ('copy', 'mmanchor/models/classifier.py:_forward'),
+    # which of more references than are kept were chosen
+    ('wait', 'mmanchor/models/inference/reference_passes.py:chosen_pass'),
 }
 NETWORKS = {
     **BACKBONES,
@@ -224,7 +197,7 @@ def training(case):
 def test_a_training_step_waits_for_nothing_after_its_images_are_there(case):
     events, late, losses = training(case)
     assert late == []
-    assert places(events) <= set(ALLOWED_IN_TRAINING)
+    assert places(events) <= ALLOWED_IN_TRAINING
     once = [e.place for e in events if e.place.endswith(FIRST_STEP_ONLY)]
     assert len(once) == len(set(once)) > 0
     assert all(
@@ -235,7 +208,7 @@ def test_a_training_step_waits_for_nothing_after_its_images_are_there(case):
 
 def test_the_list_of_training_has_only_what_happens():
     found = set().union(*(places(training(case)[0]) for case in TRAINING))
-    assert found == set(ALLOWED_IN_TRAINING)
+    assert found == ALLOWED_IN_TRAINING
 
 
 def test_a_pretended_step_is_that_of_the_cpu():
@@ -335,8 +308,8 @@ def answers(case):
 @pytest.mark.parametrize('case', PROTOCOLS)
 def test_a_protocol_waits_once_a_batch_or_round(case):
     predicted, called = answers(case)
-    assert places(predicted) <= set(ALLOWED_AT_TEST) | set(HOST_COPIES)
-    assert places(called) <= set(ALLOWED_AT_TEST)
+    assert places(predicted) <= ALLOWED_AT_TEST | HOST_COPIES
+    assert places(called) <= ALLOWED_AT_TEST
     waits = [event for event in predicted if event.kind == 'wait']
     assert len(waits) == rounds(predicted) + COMPARISONS.get(case, 1)
     assert rounds(predicted) <= 3
@@ -355,9 +328,7 @@ def test_the_list_of_testing_has_only_what_happens():
     found = [sum(answers(case), []) for case in PROTOCOLS]
     found.append(choosing_among_many())
     assert len([e for e in found[-1] if e.kind == 'wait']) == 2
-    assert set().union(*map(places, found)) == (
-        set(ALLOWED_AT_TEST) | set(HOST_COPIES)
-    )
+    assert set().union(*map(places, found)) == (ALLOWED_AT_TEST | HOST_COPIES)
 
 
 @pytest.mark.parametrize('name', ['convolution', 'patches', 'swin v2'])
@@ -404,8 +375,7 @@ def fits():
 
 SUITES = {
     'metrics and scores': dict(
-        fits=3,
-        scores=('energy', 'msp', 'entropy', 'spread', 'anchor_score'),
+        fits=3, scores=('energy', 'msp', 'entropy', 'spread', 'anchor_score')
     ),
     'some classes, and images for the page': dict(
         kept_classes=(0, 1, 2, 3), keep_images=True, single_references=True

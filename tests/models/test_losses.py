@@ -12,12 +12,6 @@ HOST_LOSSES = [
         type='LabelSmoothLoss',
         label_smooth_val=0.1,
         num_classes=4,
-        mode='classy_vision',
-    ),
-    dict(
-        type='LabelSmoothLoss',
-        label_smooth_val=0.1,
-        num_classes=4,
         mode='multi_label',
         use_sigmoid=True,
     ),
@@ -79,20 +73,6 @@ def test_weights_of_rows():
     )
 
 
-def test_label_target_is_the_authors_code():
-    logits, labels = torch.randn(4, 5), torch.arange(4)
-    loss = ReferenceMaskingLoss(target='label')
-    torch.testing.assert_close(
-        loss(logits, labels, torch.ones(4, dtype=torch.bool)),
-        F.cross_entropy(logits, labels),
-    )
-
-
-def test_other_targets_are_refused():
-    with pytest.raises(ValueError, match="'uniform', 'label', or .* got 'zer"):
-        ReferenceMaskingLoss(target='zero')
-
-
 class AveragesByItself(torch.nn.Module):
     """A loss that does not divide by what it is asked to divide by."""
 
@@ -101,7 +81,7 @@ class AveragesByItself(torch.nn.Module):
 
 
 @pytest.mark.parametrize('avg_factor', [None, 8, 16])
-@pytest.mark.parametrize('num_masked', range(1, 9))
+@pytest.mark.parametrize('num_masked', [1, 5, 8])
 def test_losses_that_ignore_avg_factor_give_what_those_that_obey_give(
     num_masked, avg_factor
 ):

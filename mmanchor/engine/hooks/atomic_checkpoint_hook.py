@@ -132,9 +132,6 @@ class AtomicCheckpointHook(CheckpointHook):
 def last_checkpoint(work_dir: str) -> str | None:
     """Read the path of the last checkpoint; None if there is none.
 
-    Args:
-        work_dir (str): The folder with the file ``last_checkpoint``.
-
     Example:
         >>> last_checkpoint('no/such/folder')
     """

@@ -20,6 +20,7 @@ from ..batch_figure import (
     reads_bgr,
     spread_and_error,
 )
+from ..cli import check_positive
 from ..reference_source import only_plots_schedule
 
 # Without slashes: LocalVisBackend names files after them, and OpenCV writes
@@ -53,12 +54,12 @@ class BatchImageHook(Hook):
     """
 
     def __init__(self, interval: int = 1, images: int = 8):
-        for name, value in (('interval', interval), ('images', images)):
-            if value < 1:
-                raise ValueError(
-                    f'Expected `{name}` of BatchImageHook to be at least 1, '
-                    f'but got {value}. Change it.'
-                )
+        check_positive(
+            {
+                '`interval` of BatchImageHook': interval,
+                '`images` of BatchImageHook': images,
+            }
+        )
         self.interval, self.images = interval, images
         self._spread: list[float] = []
         self._wrong: list[bool] = []

@@ -26,6 +26,7 @@ from ...models import AnchoredImageClassifier
 from ...models.data_preprocessor import ReferenceDrawingDataPreprocessor
 from ...utils.config import evaluation_pipeline
 from ...utils.files import state_sha256
+from ..cli import check_positive
 from ..reference_source import (
     loaded_training_set,
     only_plots_schedule,
@@ -83,17 +84,14 @@ class FrozenBackboneHook(Hook):
     priority = 'LOW'  # after hooks that change the model or look at images
 
     def __init__(
-        self,
-        file: str | None = None,
-        batch_size: int = 256,
-        workers: int = 2,
+        self, file: str | None = None, batch_size: int = 256, workers: int = 2
     ):
-        for name, value in (('batch_size', batch_size), ('workers', workers)):
-            if value < 1:
-                raise ValueError(
-                    f'Expected `{name}` of FrozenBackboneHook to be at least '
-                    f'1, but got {value}. Change it.'
-                )
+        check_positive(
+            {
+                '`batch_size` of FrozenBackboneHook': batch_size,
+                '`workers` of FrozenBackboneHook': workers,
+            }
+        )
         if file is not None and not str(file).endswith('.npz'):
             raise ValueError(
                 'Expected `file` of FrozenBackboneHook to end in .npz, but '
@@ -278,7 +276,6 @@ def trunk_features(model: ImageClassifier, data: dict) -> torch.Tensor:
     """Compute the features that the head reads, one vector for each image.
 
     Args:
-        model (ImageClassifier): The model, in evaluation mode.
         data (dict): The output of its data preprocessor.
 
     Shape:

@@ -25,7 +25,7 @@ from ...models import AnchoredImageClassifier
 from ...models.data_preprocessor import check_settings_reach_the_model
 from ...models.inference.protocols import build_protocol, check_measures
 from ..distributed import check_whole_weights
-from ..rank_agreement import check_start, read_on_first_rank
+from ..rank_agreement import check_ranks_agree, read_on_first_rank
 from ..reference_source import (
     anchored_model,
     dataset_of_set,
@@ -234,7 +234,14 @@ class KReferenceHook(Hook):
             broadcast(seed)
             preprocessor.seed = int(seed)
         preprocessor.restart(runner.iter)
-        check_start(runner.epoch, model)
+        check_ranks_agree(
+            {
+                'the epoch': runner.epoch,
+                'the iteration counter': preprocessor.iteration,
+                'the reference bank': model.reference_bank.images,
+                'the residual pairs': model.reference_bank.residual_pairs,
+            }
+        )
         self._log_means(runner)
         loader = runner.train_dataloader
         if preprocessor.reference_set is None and loader.batch_size == 1:

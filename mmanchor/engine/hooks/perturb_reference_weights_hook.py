@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ...functional.draws import check_seed
-from ..reference_source import anchored_model, only_plots_schedule
+from ..reference_source import model_with_halves, only_plots_schedule
 
 
 @HOOKS.register_module()
@@ -51,13 +51,7 @@ class PerturbReferenceWeightsHook(Hook):
         """Add the noise, unless the run is resumed."""
         if only_plots_schedule(runner) or runner.iter > 0:
             return
-        model = anchored_model(runner)
-        if model.stem_distance is None:
-            raise ValueError(
-                'Expected a widened stem for PerturbReferenceWeightsHook, but '
-                f'got {type(model.backbone).__name__}, which was built for '
-                '2C channels. Take the hook out of `custom_hooks`.'
-            )
+        model = model_with_halves(runner, self)
         generator = torch.Generator().manual_seed(self.seed)
         for name in model.widened_layers:
             weight = model.get_submodule(name).weight

@@ -4,7 +4,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from ..reference_source import anchored_model, only_plots_schedule
+from ..reference_source import model_with_halves, only_plots_schedule
 
 TAG = 'train/stem_distance'
 
@@ -32,12 +32,6 @@ class StemDistanceHook(Hook):
         """Log the distance before training."""
         if only_plots_schedule(runner):
             return
-        if anchored_model(runner).stem_distance is None:
-            raise ValueError(
-                'Expected a widened stem for StemDistanceHook, but got '
-                f'{type(anchored_model(runner).backbone).__name__}, which was '
-                'built for 2C channels. Take the hook out of `custom_hooks`.'
-            )
         self._log(runner)
 
     def after_train_iter(
@@ -50,6 +44,5 @@ class StemDistanceHook(Hook):
             self._log(runner)
 
     def _log(self, runner: Runner) -> None:
-        runner.message_hub.update_scalar(
-            TAG, anchored_model(runner).stem_distance
-        )
+        distance = model_with_halves(runner, self).stem_distance
+        runner.message_hub.update_scalar(TAG, distance)

@@ -222,12 +222,7 @@ class CalibrationError(TopLabelMetric):
 
 @METRICS.register_module()
 class SmoothedCalibrationError(TopLabelMetric):
-    """:func:`smoothed_calibration_error`, as ``calibration/smooth_ece``.
-
-    Args:
-        collect_device (str): See MMEngine's ``BaseMetric``.
-        prefix (str, optional): See MMEngine's ``BaseMetric``.
-    """
+    """:func:`smoothed_calibration_error`, as ``calibration/smooth_ece``."""
 
     default_prefix = 'calibration'
 

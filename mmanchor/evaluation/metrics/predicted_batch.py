@@ -29,9 +29,6 @@ CLASS_FIELDS = ('pred_score', 'pred_logits', 'pred_std', 'reference_logits')
 class KeptClasses:
     """The classes that compete, for the host and for a device.
 
-    Args:
-        classes (Sequence[int]): In ascending order.
-
     Example:
         >>> kept = KeptClasses((2, 5))
         >>> kept.select(torch.arange(6)[None])
@@ -91,12 +88,8 @@ def class_labels(
     Args:
         labels (torch.Tensor): True labels, best on the CPU: reading them on
             a GPU waits for it.
-        num_classes (int): Number of classes of the predictions.
         kept (KeptClasses, optional): The classes that compete. Defaults to
             None: all.
-
-    Shape:
-        - labels, output: (N,)
 
     Raises:
         ValueError: A label is none of these classes.
@@ -329,10 +322,6 @@ def check_predictions(
     Probabilities may be off by 0.001 and their sum by 0.02, as much as
     rounding to half precision causes.
 
-    Args:
-        scores (torch.Tensor): Predicted probabilities.
-        labels (torch.Tensor): True labels, of any integer type.
-
     Shape:
         - scores: (N, num_classes)
         - labels: (N,)
@@ -424,10 +413,6 @@ def top_label(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the confidence of each answer, and whether it is right.
 
-    Args:
-        scores (torch.Tensor): Predicted probabilities.
-        labels (torch.Tensor): True labels.
-
     Shape:
         - scores: (N, num_classes)
         - labels: (N,)
@@ -451,9 +436,6 @@ def _top_label(scores, labels) -> tuple[torch.Tensor, torch.Tensor]:
 
 def check_images(values: torch.Tensor) -> None:
     """Raise if there is no image, or if one has NaN or infinite values.
-
-    Args:
-        values (torch.Tensor): One row, or one number, for each image.
 
     Raises:
         ValueError: There is no image, or one has NaN or infinite values.

@@ -83,12 +83,7 @@ def _brier(scores, labels):
 
 @METRICS.register_module()
 class NegativeLogLikelihood(PerImageMetric):
-    """Mean of :func:`negative_log_likelihood`, as ``probabilities/nll``.
-
-    Args:
-        collect_device (str): See MMEngine's ``BaseMetric``.
-        prefix (str, optional): See MMEngine's ``BaseMetric``.
-    """
+    """Mean of :func:`negative_log_likelihood`, as ``probabilities/nll``."""
 
     default_prefix = 'probabilities'
 
@@ -104,12 +99,7 @@ class NegativeLogLikelihood(PerImageMetric):
 
 @METRICS.register_module()
 class BrierScore(PerImageMetric):
-    """Mean of :func:`brier_score`, as ``probabilities/brier``.
-
-    Args:
-        collect_device (str): See MMEngine's ``BaseMetric``.
-        prefix (str, optional): See MMEngine's ``BaseMetric``.
-    """
+    """Mean of :func:`brier_score`, as ``probabilities/brier``."""
 
     default_prefix = 'probabilities'
 

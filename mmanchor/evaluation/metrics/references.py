@@ -11,10 +11,6 @@ class ReferencesUsed(PerImageMetric):
     """Mean number of references per image, as ``references/mean_used``.
 
     ``KReferenceHook`` adds this metric if the protocol is adaptive.
-
-    Args:
-        collect_device (str): See MMEngine's ``BaseMetric``.
-        prefix (str, optional): See MMEngine's ``BaseMetric``.
     """
 
     default_prefix = 'references'
@@ -34,10 +30,6 @@ class ReferenceSpread(PerImageMetric):
 
     The spread is the standard deviation of each logit, averaged over classes
     and images. It is 0 with one reference.
-
-    Args:
-        collect_device (str): See MMEngine's ``BaseMetric``.
-        prefix (str, optional): See MMEngine's ``BaseMetric``.
     """
 
     default_prefix = 'references'

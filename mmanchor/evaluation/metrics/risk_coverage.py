@@ -83,10 +83,6 @@ class AreaUnderRiskCoverage(TopLabelMetric):
     """:func:`risk_coverage` with the largest probability as confidence.
 
     It is logged as ``selective/aurc`` and ``selective/excess_aurc``.
-
-    Args:
-        collect_device (str): See MMEngine's ``BaseMetric``.
-        prefix (str, optional): See MMEngine's ``BaseMetric``.
     """
 
     default_prefix = 'selective'

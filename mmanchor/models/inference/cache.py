@@ -43,7 +43,6 @@ class TensorCache:
         Args:
             made_from (Sequence[torch.Tensor]): The tensors that the value
                 depends on and that are compared by value.
-            make (Callable): Computes the value.
             versioned (Sequence[torch.Tensor]): Further tensors that the
                 value depends on, whose every change autograd counts. They are
                 compared by value only if address or version differ.

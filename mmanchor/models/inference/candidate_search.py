@@ -44,11 +44,6 @@ class CandidateSearch:
     def __call__(self, model, images: torch.Tensor) -> ChosenReferences:
         """Return the best candidate of each image.
 
-        Args:
-            model (AnchoredImageClassifier): Its bank has candidates and
-                residuals.
-            images (torch.Tensor): Normalised.
-
         Shape:
             - images: (B, C, H, W)
 

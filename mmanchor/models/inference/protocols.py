@@ -283,11 +283,6 @@ def check_measures(
 ) -> None:
     """Raise if uncertainties can't be compared between images.
 
-    Args:
-        protocol (Protocol): The protocol.
-        uncertainty (Sequence[str]): Names of measures of uncertainty.
-        average (str): See ``AnchoredImageClassifier``.
-
     Raises:
         ValueError: A measure uses the spread over references, and the
             protocol uses different numbers of references for images.
@@ -317,11 +312,6 @@ def in_order(
     answers: Sequence[Answers], images: torch.Tensor, protocol: Protocol
 ) -> Sequence[Answers]:
     """Check that a protocol answered each image once.
-
-    Args:
-        answers (Sequence[Answers]): The protocol's result.
-        images (torch.Tensor): (B, C, H, W), the images to answer.
-        protocol (Protocol): The protocol, which the error names.
 
     Returns:
         Sequence[Answers]: The same. If there is one group, its rows are sorted

@@ -52,8 +52,6 @@ def each_pass(
     ``MAX_KEPT`` at a time, and shared by all images of the batch.
 
     Args:
-        model (AnchoredImageClassifier): Its bank is filled.
-        images (torch.Tensor): Normalised.
         function (Callable): Called with the rows, reference-major, and with
             k, their number of references. It has to run the stem.
         which (slice): Selects from the references in use. Defaults to all.
@@ -114,7 +112,6 @@ def chosen_pass(
 
     Args:
         model (AnchoredImageClassifier): It anchors features.
-        images (torch.Tensor): Normalised.
         index (torch.Tensor): Each image's reference among those in use.
         function (Callable): Called with the rows and with 1.
 
@@ -192,10 +189,6 @@ def _make_maps(model, images, packed):
 def maps_of(model, references: torch.Tensor) -> list[torch.Tensor]:
     """Compute what each widened layer adds for references.
 
-    Args:
-        model (AnchoredImageClassifier): The model.
-        references (torch.Tensor): Normalised.
-
     Shape:
         - references: (K, C, H, W)
         - output: (K, ...) for each layer, otherwise of its output's shape
@@ -213,8 +206,6 @@ def mean_features(model, images: torch.Tensor, stage: str, which: slice):
     """Compute features of images, averaged over references.
 
     Args:
-        model (AnchoredImageClassifier): Its bank is filled.
-        images (torch.Tensor): Normalised.
         stage (str): See the host's ``extract_feat``.
         which (slice): Selects from the references in use.
 

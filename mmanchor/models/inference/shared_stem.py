@@ -129,7 +129,6 @@ class SharedStem:
         """Call a function for successive groups of references.
 
         Args:
-            images (torch.Tensor): Normalised.
             function (Callable): Called with rows and k; it runs the model
                 once.
             references_per_pass (int): The largest size of a group.
@@ -142,9 +141,6 @@ class SharedStem:
             - rows: (k B, C, H, W), reference-major. If the model anchors
               features they are (B, C, H, W), and features after the place
               have k B rows
-
-        Returns:
-            list: The function's results.
         """
         results = []
         chunks = list(
@@ -176,7 +172,6 @@ class SharedStem:
         """Call a function for images with one reference each.
 
         Args:
-            images (torch.Tensor): Normalised.
             index (torch.Tensor): Each image's reference among the K.
             function (Callable): Called with the images and 1; it runs the
                 model once.

@@ -42,17 +42,17 @@ def test_a_full_disk_leaves_the_checkpoint_before(run, tmp_path, monkeypatch):
             'on device. The one before, .*epoch_2.pth, is whole. Make '
             'room .*`--resume`',
         ):
-            run(**KEEP_ONE).train()
+            run(epochs=3, **KEEP_ONE).train()
     work = tmp_path / 'work'
     assert files(work) == ['epoch_2.pth']
     assert (work / 'last_checkpoint').read_text() == str(work / 'epoch_2.pth')
     assert not list(work.glob('.partial-*'))
-    run(resume=True, **KEEP_ONE).train()
-    assert files(work) == ['epoch_4.pth']
-    os.rename(work / 'epoch_4.pth', tmp_path / 'resumed.pth')
+    run(epochs=3, resume=True, **KEEP_ONE).train()
+    assert files(work) == ['epoch_3.pth']
+    os.rename(work / 'epoch_3.pth', tmp_path / 'resumed.pth')
     (work / 'last_checkpoint').unlink()
-    run(**KEEP_ONE).train()
-    assert not differences(work / 'epoch_4.pth', tmp_path / 'resumed.pth')
+    run(epochs=3, **KEEP_ONE).train()
+    assert not differences(work / 'epoch_3.pth', tmp_path / 'resumed.pth')
 
 
 def test_a_full_disk_from_the_start(run, monkeypatch):
@@ -108,7 +108,7 @@ def test_the_disk_has_a_checkpoint_before_it_has_its_name(
     monkeypatch.setattr(whole_files.os, 'replace', note_replace)
     monkeypatch.setattr(whole_files.os, 'fsync', note_sync)
     monkeypatch.setattr(LocalBackend, 'remove', note_remove)
-    run(**KEEP_ONE, **{'train_cfg.max_epochs': 2}).train()
+    run(epochs=2, **KEEP_ONE).train()
     assert events == [
         'sync',
         'epoch_1.pth',
@@ -126,45 +126,40 @@ def test_the_disk_has_a_checkpoint_before_it_has_its_name(
     ]
 
 
-def test_the_best_checkpoint_is_whole_too(run, tmp_path, monkeypatch):
-    options = {
-        'default_hooks.checkpoint.save_best': 'accuracy/top1',
-        'train_cfg.val_interval': 1,
-        **KEEP_ONE,
-    }
-    run(**options).train()
+def test_the_best_checkpoint_is_whole_too(run, tmp_path):
+    run(
+        epochs=2,
+        validate_every=1,
+        **{'default_hooks.checkpoint.save_best': 'accuracy/top1', **KEEP_ONE},
+    ).train()
     work = tmp_path / 'work'
     best, last = files(work)
     assert best.startswith('best_accuracy_top1_epoch_')
-    assert last == 'epoch_4.pth'
+    assert last == 'epoch_2.pth'
     saved = torch.load(work / last, weights_only=False)
     hub = saved['message_hub']['runtime_info']
     assert hub['best_ckpt'] == str(work / best)
-    assert hub['keep_ckpt_ids'] == [4]
+    assert hub['keep_ckpt_ids'] == [2]
 
 
 def test_temporary_files_of_a_killed_run_are_removed(run, tmp_path):
     left = tmp_path / 'work/.partial-abc'
     left.mkdir(parents=True)
     (left / 'epoch_1.pth').write_bytes(b'half')
-    run(**{'train_cfg.max_epochs': 1}).train()
+    run(epochs=1).train()
     assert not left.exists()
 
 
 def test_a_folder_for_checkpoints(run, tmp_path):
-    run(
-        **{
-            'train_cfg.max_epochs': 2,
-            'default_hooks.checkpoint.out_dir': str(tmp_path / 'other'),
-        }
-    ).train()
+    out_dir = {'default_hooks.checkpoint.out_dir': str(tmp_path / 'other')}
+    run(epochs=2, **out_dir).train()
     assert files(tmp_path / 'other/work') == ['epoch_1.pth', 'epoch_2.pth']
     named = (tmp_path / 'work/last_checkpoint').read_text()
     assert named == str(tmp_path / 'other/work/epoch_2.pth')
 
 
 def test_saving_between_iterations(run, tmp_path):
-    runner = run(**{'train_cfg.max_epochs': 1})
+    runner = run(epochs=1)
     runner.train()
     (hook,) = (h for h in runner.hooks if isinstance(h, AtomicCheckpointHook))
     path = hook.save_now(runner)

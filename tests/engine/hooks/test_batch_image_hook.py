@@ -11,12 +11,6 @@ from mmanchor.engine import BatchImageHook
 from mmanchor.engine.batch_figure import spread_and_error
 
 
-def trained(cfg):
-    runner = Runner.from_cfg(cfg)
-    runner.train()
-    return runner
-
-
 def test_tensorboard_has_the_pictures_and_training_is_the_same(
     small_config, tmp_path
 ):
@@ -25,12 +19,12 @@ def test_tensorboard_has_the_pictures_and_training_is_the_same(
     )
 
     options = {
+        'epochs': 3,
+        'validate_every': 3,
         'randomness.seed': 3,
-        'train_cfg.max_epochs': 3,
-        'train_cfg.val_interval': 3,
         'custom_hooks.0.num_references': 2,
     }
-    plain = trained(small_config(**options))
+    plain = Runner.from_cfg(small_config(**options)).train()
     cfg = small_config(**options)
     cfg.work_dir = str(tmp_path / 'pictures')
     cfg.custom_hooks.append(dict(type='BatchImageHook', interval=2, images=3))
@@ -41,11 +35,9 @@ def test_tensorboard_has_the_pictures_and_training_is_the_same(
             dict(type='LocalVisBackend'),
         ],
     )
-    runner = trained(cfg)
-    for one, other in zip(
-        runner.model.state_dict().values(), plain.model.state_dict().values()
-    ):
-        assert torch.equal(one, other)
+    weights = Runner.from_cfg(cfg).train().state_dict()
+    for name, expected in plain.state_dict().items():
+        assert torch.equal(weights[name], expected)
     (path,) = (tmp_path / 'pictures').rglob('events.out.tfevents*')
     events = EventAccumulator(str(path)).Reload()
     assert events.Tags()['images'] == ['train_batch', 'val_spread']
@@ -75,13 +67,13 @@ class PickyMLflow:
         self.images[name] = image
 
 
-def validated(backend, *ranks, interval=1, epochs=(1,)):
+def validated(backend, spread, wrong, interval=1, epochs=(1,)):
     """Let a hook draw the validation of some epochs."""
     hook = BatchImageHook(interval)
     visualizer = SimpleNamespace(_vis_backends=dict(one=backend))
     for epoch in epochs:
         runner = SimpleNamespace(epoch=epoch, visualizer=visualizer)
-        hook._spread, hook._wrong = ranks[0]
+        hook._spread, hook._wrong = list(spread), list(wrong)
         hook.after_val_epoch(runner)
         assert hook._spread == []
 
@@ -89,7 +81,7 @@ def validated(backend, *ranks, interval=1, epochs=(1,)):
 def test_mlflow_gets_a_name_with_an_ending_and_the_epoch(tmp_path):
     backend = MLflowVisBackend(str(tmp_path))
     backend._env_initialized, backend._mlflow = True, PickyMLflow()
-    validated(backend, ([0.1, 0.2], [True, False]), epochs=(1, 2))
+    validated(backend, [0.1, 0.2], [True, False], epochs=(1, 2))
     images = backend._mlflow.images
     assert list(images) == ['val_spread_1.png', 'val_spread_2.png']
     assert images['val_spread_1.png'].shape[2] == 3
@@ -110,8 +102,7 @@ def test_validation_is_drawn_with_all_ranks_as_often_as_asked(monkeypatch):
             or spread_and_error(spread, wrong)
         ),
     )
-    mine = [0.1, 0.2], [False, True]
-    validated(backend, mine, interval=3, epochs=(2, 4, 5, 6, 8))
+    validated(backend, [0.1, 0.2], [False, True], 3, (2, 4, 5, 6, 8))
     assert steps == [2, 5, 8]
     assert counts == [(5, 4)] * 3
 

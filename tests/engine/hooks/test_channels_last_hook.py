@@ -10,7 +10,7 @@ HOOK = {'default_hooks.channels_last': dict(type='ChannelsLastHook')}
 
 @pytest.mark.parametrize('name', ['', 'anchored-masked_'])
 def test_convolutions_get_images_of_that_order(small_config, name):
-    runner = Runner.from_cfg(small_config(name, **HOOK))
+    runner = Runner.from_cfg(small_config(name, epochs=1, **HOOK))
     orders = set()
 
     def look(module, given):
@@ -21,10 +21,7 @@ def test_convolutions_get_images_of_that_order(small_config, name):
             )
 
     for module in runner.model.modules():
-        if isinstance(module, torch.nn.Conv2d) and module.kernel_size != (
-            1,
-            1,
-        ):
+        if isinstance(module, torch.nn.Conv2d) and module.kernel_size[0] > 1:
             module.register_forward_pre_hook(look)
     runner.train()
     assert orders == {True}
@@ -33,7 +30,7 @@ def test_convolutions_get_images_of_that_order(small_config, name):
 def test_first_steps_agree_with_those_without(small_config, tmp_path):
     losses = {}
     for name, hooks in (('with', HOOK), ('without', {})):
-        cfg = small_config(**hooks)
+        cfg = small_config(epochs=1, **hooks)
         cfg.work_dir = str(tmp_path / name)
         runner = Runner.from_cfg(cfg)
         found = losses[name] = []
@@ -46,22 +43,22 @@ def test_first_steps_agree_with_those_without(small_config, tmp_path):
 
         runner.model.train_step = watched
         runner.train()
-    assert len(losses['with']) == 16
+    assert len(losses['with']) == 4
     assert losses['with'][0] == pytest.approx(losses['without'][0], rel=1e-5)
     # ReLUs near 0 turn
-    assert losses['with'][:4] == pytest.approx(losses['without'][:4], rel=0.03)
+    assert losses['with'] == pytest.approx(losses['without'], rel=0.03)
 
 
 def test_resumed_it_ends_the_same(small_config, tmp_path):
 
     def train(folder, **more):
-        cfg = small_config(**HOOK, **more)
+        cfg = small_config(epochs=2, **HOOK, **more)
         cfg.work_dir = str(folder)
         Runner.from_cfg(cfg).train()
         return folder
 
     whole = train(tmp_path / 'whole')
     resumed = train(
-        tmp_path / 'resumed', load_from=str(whole / 'epoch_2.pth'), resume=True
+        tmp_path / 'resumed', load_from=str(whole / 'epoch_1.pth'), resume=True
     )
-    assert not differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
+    assert not differences(whole / 'epoch_2.pth', resumed / 'epoch_2.pth')

@@ -1,9 +1,7 @@
 """Heads that are trained on cached features of a frozen backbone."""
 
 import os
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from mmpretrain.datasets import CustomDataset
 from PIL import Image
 
 from mmanchor.datasets.cached_features import image_files_sha256
-from mmanchor.engine import FrozenBackboneHook
+from mmanchor.engine import FrozenBackboneHook, launch
 from mmanchor.engine.hooks import frozen_backbone_hook
 from mmanchor.engine.hooks.frozen_backbone_hook import (
     features_pass,
@@ -25,7 +23,6 @@ from mmanchor.engine.hooks.frozen_backbone_hook import (
 from mmanchor.functional import ReferredImages
 from mmanchor.suite.candidates import Candidate
 
-ROOT = Path(__file__).parents[3]
 HIDDEN = {
     'model.head.type': 'StackedLinearClsHead',
     'model.head.mid_channels': [16],
@@ -37,7 +34,7 @@ ANCHORED = {**HIDDEN, 'model.anchor_at': 'head'}
 def backbone_once(tmp_path_factory):
     """A plain checkpoint, whose head is linear."""
     folder = tmp_path_factory.mktemp('backbone')
-    cfg = config_maker(folder)('', **{'train_cfg.max_epochs': 1})
+    cfg = config_maker(folder)('', epochs=1)
     Runner.from_cfg(cfg).train()
     return folder / 'work/epoch_1.pth'
 
@@ -57,8 +54,8 @@ def head_config(small_config, backbone):
         options = {
             **(ANCHORED if name else HIDDEN),
             'load_from': str(backbone),
-            'train_cfg.max_epochs': 2,
-            'train_cfg.val_interval': 2,
+            'epochs': 2,
+            'validate_every': 2,
             **options,
         }
         cfg = small_config(name, **options)
@@ -97,7 +94,6 @@ def features_beside(checkpoint) -> list[Path]:
     'name,options',
     [
         ('', {}),
-        pytest.param('anchored_', {}, marks=pytest.mark.slow),
         pytest.param(
             'anchored-masked_',
             {'data_preprocessor.mask_prob': 0.5},
@@ -136,12 +132,12 @@ def test_backbone_and_statistics_stay_as_they_were(head_config, backbone):
 def test_features_are_computed_once_for_all_heads(
     head_config, backbone, computed
 ):
-    train(head_config('', **{'train_cfg.max_epochs': 1}))
+    train(head_config('', epochs=1))
     (path,) = features_beside(backbone)
-    train(head_config(**{'train_cfg.max_epochs': 1, 'randomness.seed': 1}))
+    train(head_config(epochs=1, **{'randomness.seed': 1}))
     assert features_beside(backbone) == [path] and computed == [50]
     path.write_bytes(path.read_bytes()[:-300])  # damaged
-    train(head_config(**{'train_cfg.max_epochs': 1}))
+    train(head_config(epochs=1))
     assert computed == [50, 50]
 
 
@@ -154,20 +150,14 @@ def test_without_a_checkpoint_features_are_in_the_work_dir(
     )
     train(
         head_config(
-            **{
-                'load_from': None,
-                'model.backbone.init_cfg': initial,
-                'train_cfg.max_epochs': 1,
-            }
+            epochs=1, load_from=None, **{'model.backbone.init_cfg': initial}
         )
     )
     assert not features_beside(backbone)
     assert features_beside(tmp_path / 'work/epoch_1.pth')
 
 
-def test_the_result_is_an_ordinary_checkpoint(
-    head_config, tmp_path, monkeypatch
-):
+def test_the_result_is_an_ordinary_checkpoint(head_config, tmp_path):
     cfg = head_config()
     runner = Runner.from_cfg(cfg)
     runner.train()
@@ -175,15 +165,8 @@ def test_the_result_is_an_ordinary_checkpoint(
     cfg.experiment_name = None
     cfg.dump(tmp_path / 'config.py')
     checkpoint = str(tmp_path / 'work/epoch_2.pth')
-    flags = ['--out-item', 'metrics', '--out', str(tmp_path / 'out.json')]
-    monkeypatch.setattr(
-        sys,
-        'argv',
-        ['test.py', str(tmp_path / 'config.py'), checkpoint, *flags],
-    )
-    runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
-    text = (tmp_path / 'out.json').read_text()
-    assert f'"accuracy/top1": {validated}' in text
+    metrics = launch.test([str(tmp_path / 'config.py'), checkpoint])
+    assert metrics['accuracy/top1'] == validated
     ready = Candidate('head', cfg, checkpoint, 'config.py').load('cpu')
     images = torch.stack(
         [runner.val_dataloader.dataset[i]['inputs'] for i in range(8)]
@@ -196,18 +179,16 @@ def test_the_result_is_an_ordinary_checkpoint(
         torch.testing.assert_close(ready.model(images), expected)
         of_images = model.reference_logits(images)
         assert of_images.std(0).max() > 1e-3
-        packed = model.data_preprocessor(
-            dict(inputs=model.reference_bank.images)
-        )
+        bank = model.reference_bank.images
+        packed = model.data_preprocessor(dict(inputs=bank))
         references = trunk_features(model, packed)
         features = trunk_features(model, dict(inputs=images))
         with features_pass(model):
-            of_features = torch.stack(
-                [
-                    model(ReferredImages(features, one.expand_as(features)))
-                    for one in references
-                ]
-            )
+            of_features = [
+                model(ReferredImages(features, one.expand_as(features)))
+                for one in references
+            ]
+    of_features = torch.stack(of_features)
     torch.testing.assert_close(of_features, of_images, rtol=1e-4, atol=1e-5)
 
 
@@ -228,7 +209,8 @@ def features_once(backbone_once, tmp_path_factory):
         '',
         custom_hooks=[dict(type='FrozenBackboneHook', file=file)],
         **HIDDEN,
-        **{'load_from': str(backbone_once), 'train_cfg.max_epochs': 1},
+        epochs=1,
+        load_from=str(backbone_once),
     )
     Runner.from_cfg(cfg).train()
     return file
@@ -311,14 +293,8 @@ def test_features_of_images_that_changed_in_place_are_refused(
 @pytest.mark.slow
 def test_features_of_another_pipeline_have_another_file(head_config, backbone):
     for mean in (80.0, 9.0):
-        train(
-            head_config(
-                **{
-                    'train_cfg.max_epochs': 1,
-                    'data_preprocessor.mean': [mean] * 3,
-                }
-            )
-        )
+        options = {'data_preprocessor.mean': [mean] * 3}
+        train(head_config(epochs=1, **options))
     assert len(features_beside(backbone)) == 2
 
 
@@ -331,7 +307,7 @@ def test_a_folder_that_is_full_costs_the_work_again(
 
     monkeypatch.setattr(np, 'savez', full)
     for _ in range(2):
-        train(head_config(**{'train_cfg.max_epochs': 1}))
+        train(head_config(epochs=1))
     assert computed == [50, 50] and not features_beside(backbone)
 
 
@@ -358,31 +334,21 @@ def test_what_features_cannot_train_is_refused(head_config, options, words):
         train(head_config(**options))
 
 
-def test_maps_are_no_vectors(head_config):
+def test_runs_that_features_do_not_fit_are_refused(head_config, monkeypatch):
     cfg = head_config('')
     cfg.model.neck = None
     with pytest.raises(TypeError, match=r'map of shape \(64, 2, 2\).*neck='):
         train(cfg)
-
-
-def test_several_processes_are_refused(head_config, monkeypatch):
-    runner = Runner.from_cfg(head_config())
-    monkeypatch.setattr(frozen_backbone_hook, 'get_world_size', lambda: 2)
-    with pytest.raises(ValueError, match='one process .*got 2. Start one'):
-        runner.train()
-
-
-def test_batches_of_features_cannot_be_drawn(head_config):
     cfg = head_config()
     cfg.custom_hooks.append(dict(type='BatchImageHook'))
     with pytest.raises(ValueError, match='no BatchImageHook beside'):
         train(cfg)
-
-
-def test_models_without_a_head_are_refused(head_config):
     runner = Runner.from_cfg(head_config(''))
     runner.model.head = None
     with pytest.raises(TypeError, match='ImageClassifier with a head'):
+        runner.call_hook('before_run')
+    monkeypatch.setattr(frozen_backbone_hook, 'get_world_size', lambda: 2)
+    with pytest.raises(ValueError, match='one process .*got 2. Start one'):
         runner.call_hook('before_run')
 
 

@@ -1,8 +1,11 @@
 import pytest
 import torch
 from helpers.reference_runs import (
+    NO_TRAINING_SET,
+    NO_VALIDATION,
     TEST_PIPELINE,
     after_test,
+    after_training,
     bank,
     hook,
     training_images,
@@ -19,31 +22,25 @@ from mmanchor.engine import KReferenceHook
 def test_every_checkpoint_carries_references_of_the_training_set(
     run, select, k, tmp_path
 ):
-    runner = run(
-        **{'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1},
+    runner = after_training(
+        run,
+        epochs=1,
+        validate_every=1,
         **hook(num_references=k, select=select, seed=4),
     )
-    runner.train()
     checkpoint = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=False)
+    saved = checkpoint['state_dict']['reference_bank.images']
     expected = training_images(k, select, seed=4)
-    assert torch.equal(
-        checkpoint['state_dict']['reference_bank.images'], expected
-    )
+    assert torch.equal(saved, expected)
     assert torch.equal(bank(runner).in_use, expected)
 
 
 def test_fewer_references_are_the_first_ones_of_the_bank(run, checkpoint):
-    runner, _ = after_test(
-        run,
-        checkpoint,
-        **hook(num_references=2),
-        **{
-            'train_dataloader': None,
-            'train_cfg': None,
-            'optim_wrapper': None,
-            'param_scheduler': None,
-        },
-    )  # no training data at hand
+    two = hook(num_references=2)
+    runner, _ = after_test(run, checkpoint, **two, **NO_TRAINING_SET)
+    assert torch.equal(bank(runner).in_use, training_images(3)[:2])
+    runner = run(load_from=checkpoint, **two)
+    runner.val()  # without training
     assert torch.equal(bank(runner).in_use, training_images(3)[:2])
 
 
@@ -56,16 +53,17 @@ def test_same_checkpoint_same_answer_whatever_the_hook_s_seed(run, checkpoint):
     assert torch.equal(bank(first).images, bank(second).images)
 
 
-def test_more_references_are_drawn_anew(run, checkpoint):
-    runner, _ = after_test(run, checkpoint, **hook(num_references=5))
-    assert torch.equal(bank(runner).in_use, training_images(5))
-
-
-def test_redraw_on_request(run, checkpoint):
+@pytest.mark.parametrize(
+    'k,options', [(5, {}), (3, dict(seed=7, redraw=True))]
+)
+def test_more_references_are_drawn_anew_and_others_on_request(
+    run, checkpoint, k, options
+):
     runner, _ = after_test(
-        run, checkpoint, **hook(num_references=3, seed=7, redraw=True)
+        run, checkpoint, **hook(num_references=k, **options)
     )
-    assert torch.equal(bank(runner).in_use, training_images(3, seed=7))
+    seed = options.get('seed', 0)
+    assert torch.equal(bank(runner).in_use, training_images(k, seed=seed))
 
 
 def test_a_checkpoint_without_bank(run, checkpoint):
@@ -79,100 +77,60 @@ def test_a_checkpoint_without_bank(run, checkpoint):
 
 
 def test_no_training_data_and_too_few_references(run, checkpoint):
-    gone = {
-        'train_dataloader.dataset': dict(
-            _delete_=True,
-            type='CustomDataset',
-            data_root='/nowhere',
-            pipeline=[],
-        ),
-    }
+    five = hook(num_references=5)
+    gone = dict(
+        _delete_=True, type='CustomDataset', data_root='/nowhere', pipeline=[]
+    )
     with pytest.raises(
         ValueError,
         match='training set could not be read.*lower `num_references`',
     ):
-        after_test(run, checkpoint, **hook(num_references=5), **gone)
-    with pytest.raises(ValueError, match='`train_dataloader` in the config'):
         after_test(
-            run,
-            checkpoint,
-            **hook(num_references=5),
-            **dict.fromkeys(
-                (
-                    'train_dataloader',
-                    'train_cfg',
-                    'optim_wrapper',
-                    'param_scheduler',
-                )
-            ),
+            run, checkpoint, **five, **{'train_dataloader.dataset': gone}
         )
+    with pytest.raises(ValueError, match='`train_dataloader` in the config'):
+        after_test(run, checkpoint, **five, **NO_TRAINING_SET)
 
 
 def test_a_folder_of_images_as_source(run, tmp_path):
+    folder = tmp_path / 'f'
     images = training_images(4)
     for i, image in enumerate(images):
-        imwrite(image.permute(1, 2, 0).numpy(), str(tmp_path / f'f/{i}.png'))
-    loading = dict(type='LoadImageFromFile')
-    runner = run(
-        **{'train_cfg.max_epochs': 1},
-        **hook(
-            num_references=4,
-            source=dict(
-                type='CustomDataset',
-                data_root=str(tmp_path / 'f'),
-                with_label=False,
-                pipeline=[loading, *TEST_PIPELINE],
-            ),
-        ),
-    )
-    runner.train()
-    assert sorted(
-        image.sum().item() for image in bank(runner).images
-    ) == sorted(image.sum().item() for image in images)
-
-
-def test_a_folder_goes_through_the_test_pipeline(run, tmp_path):
-    folder = tmp_path / 'f'
-    for i, image in enumerate(training_images(4)):
         imwrite(image.permute(1, 2, 0).numpy(), str(folder / f'{i}.png'))
-    runner = run(
-        **{'train_cfg.max_epochs': 1},
-        **hook(num_references=2, source=str(folder)),
+    pipeline = [dict(type='LoadImageFromFile'), *TEST_PIPELINE]
+    own_pipeline = dict(
+        type='CustomDataset',
+        data_root=str(folder),
+        with_label=False,
+        pipeline=pipeline,
     )
+    four = dict(num_references=4)
+    runner = after_training(run, epochs=1, **hook(**four, source=own_pipeline))
+    sums = {image.sum().item() for image in images}
+    assert {image.sum().item() for image in bank(runner).images} == sums
+    runner = run(epochs=1, **hook(**four, source=str(folder)))
     with pytest.raises(ValueError, match='has no LoadImageFromFile.*Custom'):
         runner.train()
-    runner.cfg.val_dataloader.dataset.pipeline = [
-        dict(type='LoadImageFromFile'),
-        *TEST_PIPELINE,
-    ]
+    runner.cfg.val_dataloader.dataset.pipeline = pipeline
     runner.train()
-    assert bank(runner).images.shape == (2, 3, 16, 16)
-    runner.cfg.val_dataloader.dataset.pipeline = [
-        dict(type='LoadImageFromFile')
-    ]
+    assert {image.sum().item() for image in bank(runner).images} == sums
+
+
+def test_sources_that_are_not_there_are_refused(run, tmp_path):
     with pytest.raises(ValueError, match="got '/nowhere', which is no folde"):
         run(**hook(source='/nowhere')).train()
+    missing = dict(
+        type='CustomDataset',
+        data_root=str(tmp_path / 'none'),
+        with_label=False,
+    )
     with pytest.raises(ValueError, match='`source` could not be read'):
-        run(
-            **hook(
-                source=dict(
-                    type='CustomDataset',
-                    data_root=str(tmp_path / 'none'),
-                    with_label=False,
-                )
-            )
-        ).train()
+        run(**hook(source=missing)).train()
 
 
 def test_more_references_than_images_are_refused_before_training(run):
     with pytest.raises(ValueError, match='at most 50 references.*got 51'):
         run(**hook(num_references=51)).train()
-
-
-def test_validation_without_training_sets_k(run, checkpoint):
-    runner = run(load_from=checkpoint, **hook(num_references=2))
-    runner.val()
-    assert torch.equal(bank(runner).in_use, training_images(3)[:2])
 
 
 def test_references_of_another_size_are_refused_before_training(run):
@@ -184,17 +142,15 @@ def test_references_of_another_size_are_refused_before_training(run):
 
 
 def test_batches_of_one_are_refused_before_training(run):
-    runner = run(**{'train_dataloader.batch_size': 1})
+    one = {'train_dataloader.batch_size': 1}
+    runner = run(**one)
     with pytest.raises(ValueError, match='`batch_size` of at least 2.*got 1'):
         runner.train()
     assert runner.iter == 0
     run(
         data_preprocessor=dict(references=dict(type='ReferenceSet')),
-        **{
-            'train_dataloader.batch_size': 1,
-            'train_dataloader.dataset.indices': 3,
-            'train_cfg.max_epochs': 1,
-        },
+        epochs=1,
+        **{**one, 'train_dataloader.dataset.indices': 3},
         **hook(),
     ).train()
 
@@ -222,22 +178,10 @@ def test_plain_data_for_an_anchored_model_is_refused(run):
 
 
 def test_a_missing_test_pipeline_is_refused(run):
-    runner = run(
-        **dict.fromkeys(
-            (
-                'val_dataloader',
-                'val_cfg',
-                'val_evaluator',
-                'test_dataloader',
-                'test_cfg',
-                'test_evaluator',
-            )
-        )
-    )
     with pytest.raises(
         ValueError, match='for references, but got none.*Or set `source'
     ):
-        runner.train()
+        run(**NO_VALIDATION).train()
 
 
 @pytest.mark.parametrize('k', [0, -1, 1.5, True, '3'])

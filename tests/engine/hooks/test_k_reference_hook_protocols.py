@@ -3,7 +3,9 @@
 import pytest
 import torch
 from helpers.reference_runs import (
+    NO_TRAINING_SET,
     after_test,
+    after_training,
     bank,
     hook,
     training_images,
@@ -13,19 +15,14 @@ from mmanchor.datasets import draw_pairs
 from mmanchor.engine import KReferenceHook
 
 SMALL = dict(type='transduction', num_candidates=3, num_residuals=6)
-NO_TRAINING_SET = dict.fromkeys(
-    ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
-)
 
 
 def test_a_training_with_transduction_keeps_candidates_and_residuals(
     run, tmp_path
 ):
-    runner = run(
-        **{'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1},
-        **hook(protocol=SMALL),
+    runner = after_training(
+        run, epochs=1, validate_every=1, **hook(protocol=SMALL)
     )
-    runner.train()
     assert runner.model.protocol.name == 'transduction'
     saved = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=False)
     pairs = saved['state_dict']['reference_bank.residual_pairs']
@@ -46,46 +43,35 @@ def test_a_training_with_transduction_keeps_candidates_and_residuals(
 
 
 def test_resuming_keeps_residuals(run, tmp_path):
-    first = run(**{'train_cfg.max_epochs': 1}, **hook(protocol=SMALL))
-    first.train()
-    again = run(
-        **{'train_cfg.max_epochs': 2},
-        resume=True,
-        **hook(protocol=SMALL, seed=9),
-    )
-    again.train()
+    first = after_training(run, epochs=1, **hook(protocol=SMALL))
+    other_seed = hook(protocol=SMALL, seed=9)
+    again = after_training(run, epochs=2, resume=True, **other_seed)
     assert again.epoch == 2
     assert torch.equal(bank(first).residual_pairs, bank(again).residual_pairs)
-    other = run(
-        load_from=str(tmp_path / 'work/epoch_1.pth'),
-        **{'train_cfg.max_epochs': 1},
-        **hook(protocol=SMALL, seed=9),
-    )
-    other.train()
-    assert not torch.equal(
-        bank(first).residual_pairs, bank(other).residual_pairs
-    )
+    start = str(tmp_path / 'work/epoch_1.pth')
+    other = after_training(run, epochs=1, load_from=start, **other_seed)
+    pairs = bank(other).residual_pairs
+    assert not torch.equal(bank(first).residual_pairs, pairs)
 
 
 @pytest.mark.parametrize(
-    'hooks', [[], [dict(type='EMAHook')]], ids=['plain', 'averaged']
+    'hooks,validate_every',
+    [([], 9), ([dict(type='EMAHook')], 1)],
+    ids=['plain', 'averaged'],
 )
-@pytest.mark.parametrize('val_interval', [1, 9])
 def test_a_run_resumed_with_transduction_saves_residuals(
-    run, tmp_path, hooks, val_interval
+    run, tmp_path, hooks, validate_every
 ):
-    options = {'train_cfg.val_interval': val_interval}
-    run(
-        custom_hooks=[*hooks, *hook(num_references=3)['custom_hooks']],
-        **options,
-        **{'train_cfg.max_epochs': 1},
-    ).train()
-    run(
-        resume=True,
-        custom_hooks=[*hooks, *hook(protocol=SMALL)['custom_hooks']],
-        **options,
-        **{'train_cfg.max_epochs': 2},
-    ).train()
+    for epochs, own in (
+        (1, hook(num_references=3)),
+        (2, hook(protocol=SMALL)),
+    ):
+        run(
+            resume=epochs == 2,
+            custom_hooks=[*hooks, *own['custom_hooks']],
+            epochs=epochs,
+            validate_every=validate_every,
+        ).train()
     saved = torch.load(tmp_path / 'work/epoch_2.pth', weights_only=False)
     found = [
         value

@@ -2,8 +2,10 @@
 
 import pytest
 from helpers.reference_runs import (
+    NO_VALIDATION,
     TEST_PIPELINE,
     after_test,
+    after_training,
     bank,
     hook,
     training_images,
@@ -24,42 +26,26 @@ def same_images(images, others):
 
 
 def test_reference_set_is_the_training_set_through_the_test_pipeline(run):
-    runner = run(
-        data_preprocessor=dict(references=dict(type='ReferenceSet', size=20)),
-        **{'train_cfg.max_epochs': 1},
-    )
-    runner.train()
+    runner = after_training(run, epochs=1, **few(20))
     images = runner.model.data_preprocessor.reference_set.images
     assert images.shape == (20, 3, 16, 16)
-    known = training_images(50)
-    assert same_images(images, known).sum(1).eq(1).all()
+    assert same_images(images, training_images(50)).sum(1).eq(1).all()
 
 
 def test_reference_set_of_its_own_dataset_is_read_before_training(run):
-    references = dict(
-        type='ReferenceSet',
-        size=2000,
-        dataset=dict(type='Digits', pipeline=TEST_PIPELINE),
-    )
-    runner = run(data_preprocessor=dict(references=references))
+    own = few(2000, dict(type='Digits', pipeline=TEST_PIPELINE))
     with pytest.raises(ValueError, match='Expected 2000 images'):
-        runner.train()
+        run(**own).train()
 
 
 @pytest.mark.parametrize(
     'dataset',
-    [
-        None,
-        dict(type='Digits', split='test', pipeline=TEST_PIPELINE),
-    ],
+    [None, dict(type='Digits', split='test', pipeline=TEST_PIPELINE)],
 )
 def test_references_of_test_are_of_the_set(run, dataset):
-    runner = run(
-        **few(4, dataset),
-        **hook(num_references=3),
-        **{'train_cfg.max_epochs': 1},
+    runner = after_training(
+        run, epochs=1, **few(4, dataset), **hook(num_references=3)
     )
-    runner.train()
     found = same_images(
         bank(runner).images,
         runner.model.data_preprocessor.reference_set.images,
@@ -92,9 +78,7 @@ def test_images_of_the_set_are_chosen_once(run, monkeypatch):
         'get_labels',
         lambda dataset: chosen.append(1) or look(dataset),
     )
-    run(
-        **few(4), **hook(num_references=3), **{'train_cfg.max_epochs': 1}
-    ).train()
+    run(epochs=1, **few(4), **hook(num_references=3)).train()
     assert len(chosen) == 1
 
 
@@ -104,8 +88,8 @@ SMALL = [dict(type='Resize', scale=12), dict(type='PackInputs')]
 def test_different_sizes_in_training_and_test_get_advice_that_works(run):
     options = {
         'train_dataloader.dataset.pipeline': SMALL,
-        'train_cfg.max_epochs': 1,
-        'train_cfg.val_interval': 1,
+        'epochs': 1,
+        'validate_every': 1,
     }
     with pytest.raises(
         ValueError,
@@ -113,22 +97,15 @@ def test_different_sizes_in_training_and_test_get_advice_that_works(run):
         'as the test.*`dataset` whose `pipeline` ends.*a `source`',
     ):
         run(**few(4), **hook(), **options).train()
-    runner = run(
+    runner = after_training(
+        run,
         **few(4, dict(type='Digits', pipeline=SMALL)),
         **hook(source=dict(type='Digits')),
         **options,
     )
-    runner.train()
     references = runner.model.data_preprocessor.reference_set
     assert references.images.shape == (4, 3, 12, 12)
     assert bank(runner).images.shape == (1, 3, 16, 16)
-
-
-NO_VALIDATION = dict.fromkeys(
-    f'{name}_{part}'
-    for name in ('val', 'test')
-    for part in ('dataloader', 'cfg', 'evaluator')
-)
 
 
 def test_a_config_without_validation_gets_advice_that_works(run):
@@ -137,12 +114,11 @@ def test_a_config_without_validation_gets_advice_that_works(run):
         r'`source=dict\(type=..., pipeline=\[.*of `KReferenceHook`, or '
         '`dataset` of a `ReferenceSet`'
     )
-    options = {**NO_VALIDATION, 'train_cfg.max_epochs': 1}
+    options = {**NO_VALIDATION, 'epochs': 1}
     source = dict(type='Digits', pipeline=TEST_PIPELINE)
     for references in ({}, few(4)):
         with pytest.raises(ValueError, match=advice):
             run(**references, **hook(), **options).train()
     for given in (hook(source=source), {**few(4, source), **hook()}):
-        runner = run(**given, **options)
-        runner.train()
+        runner = after_training(run, **given, **options)
         assert bank(runner).images.shape == (1, 3, 16, 16)

@@ -2,15 +2,20 @@
 
 import gc
 import logging
+import random
 
+import numpy as np
 import pytest
 import torch
 from helpers.exact_runs import differences
+from helpers.runs import config_maker
 from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS, TRANSFORMS
 
 EVERYTHING = {
+    'epochs': 3,
     'model.train_cfg': dict(augments=dict(type='Mixup', alpha=0.8)),
     'data_preprocessor.references': dict(type='ReferenceSet', size=20),
     'data_preprocessor.mask_prob': 0.5,
@@ -26,15 +31,7 @@ class DrawFromAll:
     """Changes pixels by draws from Python, NumPy and PyTorch."""
 
     def __call__(self, results):
-        import random
-
-        import numpy as np
-
-        drawn = [
-            random.random(),
-            np.random.rand(),
-            torch.rand(()).item(),
-        ]
+        drawn = [random.random(), np.random.rand(), torch.rand(()).item()]
         results['img'] = results['img'] + np.float32(10 * sum(drawn))
         return results
 
@@ -53,37 +50,62 @@ def loading(num_workers, persistent=False):
     }
 
 
-def train(small_config, folder, **options):
-    """The folder that a run leaves its checkpoints in."""
-    loop = options.pop('loop', None)
-    cfg = small_config(**options)
-    cfg.train_cfg = loop or cfg.train_cfg
-    cfg.work_dir = str(folder)
-    Runner.from_cfg(cfg).train()
-    return folder
+def trainer(make_config, parent):
+    """Train to the end, in a folder of a name, from a checkpoint if named."""
+
+    def train(name, start=None, loop=None, **options):
+        cfg = make_config(
+            load_from=start and str(start), resume=start is not None, **options
+        )
+        cfg.train_cfg = loop or cfg.train_cfg
+        cfg.work_dir = str(parent / name)
+        Runner.from_cfg(cfg).train()
+        return parent / name
+
+    return train
 
 
 @pytest.fixture
-def whole(small_config, tmp_path):
-    return train(small_config, tmp_path / 'whole', **EVERYTHING, **loading(0))
+def train(small_config, tmp_path):
+    return trainer(small_config, tmp_path)
+
+
+@pytest.fixture(scope='module')
+def train_once(tmp_path_factory):
+    parent = tmp_path_factory.mktemp('once')
+    init_default_scope('mmpretrain')
+    return trainer(config_maker(parent), parent)
+
+
+@pytest.fixture(scope='module')
+def whole(train_once):
+    return train_once('whole', **EVERYTHING, **loading(0))
+
+
+@pytest.fixture(scope='module')
+def middle(train_once):
+    """The same run, with a checkpoint of every iteration."""
+    each_iteration = {
+        'default_hooks.checkpoint.by_epoch': False,
+        'default_hooks.checkpoint.max_keep_ckpts': 99,
+    }
+    return train_once('middle', **EVERYTHING, **loading(0), **each_iteration)
 
 
 @pytest.mark.parametrize(
-    'num_workers,persistent', [(0, False), (2, False), (2, True)]
+    'num_workers,persistent,epoch',
+    [(0, False, 1), (0, False, 2), (2, True, 1)],
 )
 def test_resumed_after_any_epoch_with_any_workers(
-    small_config, whole, tmp_path, num_workers, persistent
+    train, whole, num_workers, persistent, epoch
 ):
-    options = dict(EVERYTHING, **loading(num_workers, persistent))
-    for epoch in (1, 3):
-        resumed = train(
-            small_config,
-            tmp_path / f'resumed{epoch}',
-            load_from=str(whole / f'epoch_{epoch}.pth'),
-            resume=True,
-            **options,
-        )
-        assert not differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
+    resumed = train(
+        'resumed',
+        whole / f'epoch_{epoch}.pth',
+        **EVERYTHING,
+        **loading(num_workers, persistent),
+    )
+    assert not differences(whole / 'epoch_3.pth', resumed / 'epoch_3.pth')
 
 
 @HOOKS.register_module()
@@ -91,61 +113,31 @@ class NoHook(Hook):
     """In place of another."""
 
 
-def test_without_the_hook_it_is_another_run(small_config, tmp_path):
+def test_without_the_hook_it_is_another_run(train):
     options = dict(
         EVERYTHING,
         **loading(0),
         **{'default_hooks.reproducible': dict(type='NoHook')},
     )
-    whole = train(small_config, tmp_path / 'whole', **options)
-    resumed = train(
-        small_config,
-        tmp_path / 'resumed',
-        load_from=str(whole / 'epoch_1.pth'),
-        resume=True,
-        **options,
-    )
-    assert differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
+    whole = train('whole', **options)
+    resumed = train('resumed', whole / 'epoch_1.pth', **options)
+    assert differences(whole / 'epoch_3.pth', resumed / 'epoch_3.pth')
 
 
 @pytest.mark.parametrize('num_workers,iteration', [(0, 1), (0, 8), (2, 6)])
 def test_resumed_in_the_middle_of_an_epoch(
-    small_config, whole, tmp_path, num_workers, iteration
+    train, whole, middle, num_workers, iteration
 ):
-    options = dict(EVERYTHING, **loading(num_workers))
-    middle = train(
-        small_config,
-        tmp_path / 'middle',
-        **{
-            **options,
-            'default_hooks.checkpoint.by_epoch': False,
-            'default_hooks.checkpoint.max_keep_ckpts': 99,
-        },
-    )
-    resumed = train(
-        small_config,
-        tmp_path / 'resumed',
-        load_from=str(middle / f'iter_{iteration}.pth'),
-        resume=True,
-        **options,
-    )
-    assert not differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
+    start = middle / f'iter_{iteration}.pth'
+    resumed = train('resumed', start, **EVERYTHING, **loading(num_workers))
+    assert not differences(whole / 'epoch_3.pth', resumed / 'epoch_3.pth')
 
 
-def iterations(**more):
-    return {
-        'loop': dict(type='IterBasedTrainLoop', max_iters=10, val_interval=10),
-        'default_hooks.checkpoint.by_epoch': False,
-        'param_scheduler': [],
-        **more,
-    }
-
-
-@pytest.mark.parametrize('sampler', ['InfiniteSampler', 'DefaultSampler'])
-@pytest.mark.parametrize('num_workers', [0, 2])
-def test_loops_of_iterations(
-    small_config, tmp_path, sampler, num_workers, monkeypatch
-):
+@pytest.mark.parametrize(
+    'sampler,num_workers',
+    [('InfiniteSampler', 0), ('InfiniteSampler', 2), ('DefaultSampler', 2)],
+)
+def test_loops_of_iterations(train, sampler, num_workers, monkeypatch):
     monkeypatch.setattr('time.sleep', lambda seconds: None)
     begin = Runner.call_hook
 
@@ -155,35 +147,26 @@ def test_loops_of_iterations(
             gc.collect()  # which ends what is not held
 
     monkeypatch.setattr(Runner, 'call_hook', call_hook)
-    options = iterations(
-        **EVERYTHING,
+    options = dict(
+        EVERYTHING,
         **loading(num_workers),
-        **{'train_dataloader.sampler.type': sampler},
+        loop=dict(type='IterBasedTrainLoop', max_iters=10, val_interval=10),
+        param_scheduler=[],
+        **{
+            'default_hooks.checkpoint.by_epoch': False,
+            'train_dataloader.sampler.type': sampler,
+        },
     )
-    whole = train(small_config, tmp_path / 'whole', **options)
-    resumed = train(
-        small_config,
-        tmp_path / 'resumed',
-        load_from=str(whole / 'iter_6.pth'),
-        resume=True,
-        **options,
-    )
+    whole = train('whole', **options)
+    resumed = train('resumed', whole / 'iter_6.pth', **options)
     assert not differences(whole / 'iter_10.pth', resumed / 'iter_10.pth')
 
 
-def test_without_a_seed_of_the_config_the_run_s_goes_on(
-    small_config, tmp_path
-):
+def test_without_a_seed_of_the_config_the_run_s_goes_on(train):
     options = {**EVERYTHING, **loading(0), 'randomness.seed': None}
-    whole = train(small_config, tmp_path / 'whole', **options)
-    resumed = train(
-        small_config,
-        tmp_path / 'resumed',
-        load_from=str(whole / 'epoch_2.pth'),
-        resume=True,
-        **options,
-    )
-    assert not differences(whole / 'epoch_4.pth', resumed / 'epoch_4.pth')
+    whole = train('whole', **options)
+    resumed = train('resumed', whole / 'epoch_2.pth', **options)
+    assert not differences(whole / 'epoch_3.pth', resumed / 'epoch_3.pth')
 
 
 @pytest.fixture
@@ -200,59 +183,28 @@ def warned(caplog, monkeypatch):
     return messages
 
 
-def test_another_batch_size_is_warned_of(
-    small_config, whole, tmp_path, warned
-):
+def test_another_batch_size_is_warned_of(train, whole, warned):
     options = {**EVERYTHING, **loading(0), 'train_dataloader.batch_size': 10}
-    first = train(
-        small_config,
-        tmp_path / 'first',
-        load_from=str(whole / 'epoch_2.pth'),
-        resume=True,
-        **options,
-    )
+    first = train('first', whole / 'epoch_1.pth', **options)
     (message,) = (m for m in warned if 'The checkpoint was written by' in m)
     assert (
         'by 1 process(es) with 16 images each, 4 batches an epoch; this '
         'run has 1 process(es) with 10 images each, 5 batches'
     ) in message
-    assert 'continue from 8' in message
+    assert 'continue from 4' in message
     # from there on it is exact again
     warned.clear()
-    again = train(
-        small_config,
-        tmp_path / 'again',
-        load_from=str(first / 'epoch_3.pth'),
-        resume=True,
-        **options,
-    )
+    again = train('again', first / 'epoch_2.pth', **options)
     assert not any('The checkpoint was written' in m for m in warned)
-    assert not differences(first / 'epoch_4.pth', again / 'epoch_4.pth')
+    assert not differences(first / 'epoch_3.pth', again / 'epoch_3.pth')
 
 
-def test_resuming_that_cannot_be_exact_is_warned_of(
-    small_config, tmp_path, warned
-):
-    plain = train(
-        small_config,
-        tmp_path / 'plain',
-        **{
-            'default_hooks.reproducible': dict(type='NoHook'),
-            'train_cfg.max_epochs': 1,
-        },
-    )
-    train(
-        small_config,
-        tmp_path / 'resumed',
-        load_from=str(plain / 'epoch_1.pth'),
-        resume=True,
-        **{'train_cfg.max_epochs': 2, 'optim_wrapper.accumulative_counts': 3},
-    )
+def test_resuming_that_cannot_be_exact_is_warned_of(train, warned):
+    without = {'default_hooks.reproducible': dict(type='NoHook')}
+    plain = train('plain', epochs=1, **without)
+    accumulated = {'epochs': 2, 'optim_wrapper.accumulative_counts': 3}
+    train('resumed', plain / 'epoch_1.pth', **accumulated)
     assert any('written without ReproducibleRunHook' in m for m in warned)
     assert not any('accumulated gradients' in m for m in warned)  # the last
-    train(
-        small_config,
-        tmp_path / 'accumulated',
-        **{'train_cfg.max_epochs': 2, 'optim_wrapper.accumulative_counts': 3},
-    )
+    train('accumulated', **accumulated)
     assert any('between two steps of accumulated' in m for m in warned)

@@ -2,36 +2,35 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.runner import Runner
 
-from mmanchor.engine import StemDistanceHook
+from mmanchor.engine import PerturbReferenceWeightsHook, StemDistanceHook
 from mmanchor.engine.hooks.stem_distance_hook import TAG
 from mmanchor.models import AnchoredImageClassifier
 
-HOOK = dict(type='StemDistanceHook')
+TYPE = 'StemDistanceHook'
 
 
 def with_hook(cfg):
-    cfg.custom_hooks.append(HOOK)
+    cfg.custom_hooks.append(dict(type=TYPE))
     return cfg
 
 
 def test_the_stem_distance_is_logged_at_the_start_and_once_an_epoch(
     small_config, tmp_path
 ):
-    runner = Runner.from_cfg(with_hook(small_config()))
+    runner = Runner.from_cfg(with_hook(small_config(epochs=2)))
     runner.train()
     history, steps = runner.message_hub.get_scalar(TAG).data
-    assert len(history) == 5  # 4 epochs
+    assert len(history) == 3  # 2 epochs
     assert 1 < history[0] < 1.8  # of independent halves
     assert history[-1] != history[0]
-    saved = torch.load(tmp_path / 'work/epoch_4.pth', weights_only=False)[
-        'state_dict'
-    ]
-    wr, wd = saved['backbone.conv1.weight'].chunk(2, 1)
+    saved = torch.load(tmp_path / 'work/epoch_2.pth', weights_only=False)
+    wr, wd = saved['state_dict']['backbone.conv1.weight'].chunk(2, 1)
     assert history[-1] == pytest.approx(
         ((wr - wd).norm() / wd.norm()).item(), rel=1e-5
     )
@@ -52,10 +51,11 @@ def test_iterations_are_counted_in_epochs_too(small_config):
     assert len(runner.message_hub.get_scalar(TAG).data[0]) == 1 + 2
 
 
-def test_a_plain_model_has_no_halves(small_config):
+@pytest.mark.parametrize('kind', [TYPE, 'PerturbReferenceWeightsHook'])
+def test_a_plain_model_has_no_halves(small_config, kind):
+    cfg = small_config('')
+    cfg.custom_hooks = [dict(type=kind)]
     with pytest.raises(TypeError, match='AnchoredImageClassifier'):
-        cfg = small_config('')
-        cfg.custom_hooks = [HOOK]
         Runner.from_cfg(cfg).train()
 
 
@@ -67,11 +67,8 @@ def test_a_backbone_built_for_2c_channels_has_no_stem_distance():
         head=dict(type='LinearClsHead', num_classes=2, in_channels=4),
     )
     assert model.stem_distance is None
-
-    class Stub:
-        pass
-
-    runner = Stub()
-    runner.model = model
-    with pytest.raises(ValueError, match='built for 2C channels. Take the'):
-        StemDistanceHook().before_train(runner)
+    for hook in (StemDistanceHook(), PerturbReferenceWeightsHook()):
+        with pytest.raises(
+            ValueError, match='built for 2C channels. Take the'
+        ):
+            hook.before_train(SimpleNamespace(model=model, iter=0))

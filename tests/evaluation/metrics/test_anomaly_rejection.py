@@ -39,25 +39,22 @@ def test_scores_by_hand(name, field, values, expected):
 
 
 @pytest.mark.parametrize(
-    'ours, theirs', [('energy', 'EnergyBased'), ('max_logit', 'MaxLogit')]
+    'ours, theirs',
+    [
+        ('energy', 'EnergyBased'),
+        ('max_logit', 'MaxLogit'),
+        ('msp', 'MaxSoftmax'),
+        ('entropy', 'Entropy'),
+    ],
 )
-def test_scores_of_logits_are_pytorch_ood_s(ours, theirs):
+def test_scores_are_pytorch_ood_s(ours, theirs):
     logits = 5 * torch.randn(30, 10)
-    torch.testing.assert_close(
-        find_score(ours).function(logits), find_score(theirs).function(logits)
-    )
-
-
-@pytest.mark.parametrize(
-    'ours, theirs', [('msp', 'MaxSoftmax'), ('entropy', 'Entropy')]
-)
-def test_scores_of_probabilities_are_pytorch_ood_s(ours, theirs):
-    logits = torch.randn(30, 10)
-    found = find_score(ours).function(logits.log_softmax(1))
-    if_msp = {'msp': lambda logs: -1 + logs.exp()}.get(ours, lambda x: x)
-    torch.testing.assert_close(
-        if_msp(found), find_score(theirs).function(logits)
-    )
+    score = find_score(ours)
+    given = logits if score.field == 'pred_logits' else logits.log_softmax(1)
+    found = score.function(given)
+    if ours == 'msp':  # ours is the logarithm of 1 - p, for precision
+        found = found.exp() - 1
+    torch.testing.assert_close(found, find_score(theirs).function(logits))
 
 
 def test_a_score_of_pytorch_ood_alone():
@@ -96,13 +93,12 @@ def test_missing_pytorch_ood_names_the_extra_where_it_is_needed(
 
 def drawn(count_id, count_ood, decimals=9):
     scores = torch.cat([torch.randn(count_id), torch.randn(count_ood) + 1])
-    return (20 * scores).round(decimals=decimals), torch.arange(
-        count_id + count_ood
-    ) >= count_id
+    is_ood = torch.arange(count_id + count_ood) >= count_id
+    return (20 * scores).round(decimals=decimals), is_ood
 
 
-# 0.95 x 20, 60 and 100 are whole numbers; rounding to tens makes ties
-@pytest.mark.parametrize('count_ood', [1, 20, 33, 60, 100, 347])
+# 0.95 x 20 and 100 are whole numbers; rounding to tens makes ties
+@pytest.mark.parametrize('count_ood', [1, 20, 33, 100])
 @pytest.mark.parametrize('decimals', [9, -1])
 def test_agrees_with_pytorch_ood_and_scikit_learn(count_ood, decimals):
     scores, is_ood = drawn(150, count_ood, decimals)
@@ -171,16 +167,15 @@ def test_large_scores_of_either_sign_stay_apart():
         )
 
 
-@pytest.mark.parametrize('ood', [True, False])
-def test_one_kind_of_image_alone_is_refused(ood):
-    counts = '0 in and 3 out' if ood else '3 in and 0 out'
-    with pytest.raises(
-        ValueError, match=f'and out of it, but got {counts}. Change the'
+def test_one_kind_of_image_alone_nan_and_no_image_are_refused():
+    for is_ood, counts in (
+        (True, '0 in and 3 out'),
+        (False, '3 in and 0 out'),
     ):
-        anomaly_rejection(torch.rand(3), torch.full((3,), ood))
-
-
-def test_nan_and_no_image_are_refused():
+        with pytest.raises(
+            ValueError, match=f'and out of it, but got {counts}. Change the'
+        ):
+            anomaly_rejection(torch.rand(3), torch.full((3,), is_ood))
     is_ood = torch.tensor([True, False, False])
     with pytest.raises(ValueError, match='NaN or infinity for 2 of 3 images'):
         anomaly_rejection(torch.tensor([1, math.nan, -math.inf]), is_ood)
@@ -208,27 +203,24 @@ def test_the_metric_has_three_numbers_for_each_score():
     metric = METRICS.build(
         dict(type='AnomalyRejection', scores=names, positive='id')
     )
+    rows = zip(logits, labels[:, None])
     metric.process(
         {},
         [
             dict(pred_logits=row, pred_std=row**2, gt_label=label)
-            for row, label in zip(logits, labels[:, None])
+            for row, label in rows
         ],
     )
     found = metric.evaluate(50)
-    assert set(found) == {
-        f'ood/{name}_{key}'
-        for name in names
-        for key in ('auroc', 'aupr', 'fpr95')
-    }
-    for key, value in anomaly_rejection(
-        -logits.double().logsumexp(1), labels < 0, 'id'
-    ).items():
-        assert found[f'ood/energy_{key}'] == pytest.approx(value)
-    for key, value in anomaly_rejection(
-        (logits.double() ** 2).mean(1), labels < 0, 'id'
-    ).items():
-        assert found[f'ood/spread_{key}'] == pytest.approx(value)
+    numbers = ('auroc', 'aupr', 'fpr95')
+    assert set(found) == {f'ood/{n}_{key}' for n in names for key in numbers}
+    logits = logits.double()
+    for name, scores in (
+        ('energy', -logits.logsumexp(1)),
+        ('spread', (logits**2).mean(1)),
+    ):
+        for key, value in anomaly_rejection(scores, labels < 0, 'id').items():
+            assert found[f'ood/{name}_{key}'] == pytest.approx(value)
 
 
 @pytest.mark.parametrize(
@@ -237,13 +229,9 @@ def test_the_metric_has_three_numbers_for_each_score():
         (
             'energy',
             'pred_logits',
-            "MMPretrain's own heads give `pred_score` only",
+            "MMPretrain's own heads give `pred_score` o",
         ),
-        (
-            'spread',
-            'pred_std',
-            "Only anchored models have it, unless .* 'adaptive'. Change to another",
-        ),
+        ('spread', 'pred_std', "Only anchored .* 'adaptive'. Change to anoth"),
         (
             'mutual_information',
             'mutual_information',

@@ -38,8 +38,7 @@ def test_the_page_names_all_metrics_and_scores():
 
 
 def test_metrics_as_shown_validate_a_run(run):
-    runner = run(val_evaluator=shown('val_evaluator'))
-    found = runner.val()
+    found = run(val_evaluator=shown('val_evaluator')).val()
     assert {
         'accuracy/top1',
         'calibration/ece',
@@ -65,15 +64,9 @@ def test_metrics_as_shown_validate_a_run(run):
 def runner_with_noise_marked(cfg, **evaluator):
     cfg.test_evaluator = evaluator
     inside = dict(cfg.test_dataloader.dataset)
-    outside = dict(
-        inside,
-        indices=30,
-        pipeline=[
-            dict(type='SeededGaussianNoise', std=200),
-            dict(type='MarkOutOfDistribution'),
-            *inside['pipeline'],
-        ],
-    )
+    noise = dict(type='SeededGaussianNoise', std=200)
+    marked = [noise, dict(type='MarkOutOfDistribution'), *inside['pipeline']]
+    outside = dict(inside, indices=30, pipeline=marked)
     cfg.test_dataloader.dataset = dict(
         type='ConcatDataset', datasets=[inside, outside]
     )
@@ -82,17 +75,13 @@ def runner_with_noise_marked(cfg, **evaluator):
 
 def test_a_run_rejects_anomalies_by_every_score(small_config):
     scores = [*SCORES, 'GEN']
+    hook = dict(
+        type='KReferenceHook',
+        num_references=2,
+        uncertainty=['mutual_information', 'predictive_entropy'],
+    )
     runner = runner_with_noise_marked(
-        small_config(
-            custom_hooks=[
-                dict(
-                    type='KReferenceHook',
-                    num_references=2,
-                    uncertainty=['mutual_information', 'predictive_entropy'],
-                )
-            ],
-            **{'train_cfg.max_epochs': 1},
-        ),
+        small_config(custom_hooks=[hook], epochs=1),
         type='AnomalyRejection',
         scores=scores,
     )
@@ -115,19 +104,16 @@ def test_a_plain_model_rejects_anomalies_by_its_probabilities(small_config):
     }
 
 
-def test_a_plain_model_has_no_energy(small_config):
-    runner = runner_with_noise_marked(
-        small_config(''), type='AnomalyRejection'
-    )
-    with pytest.raises(ValueError, match="with `pred_logits`.* MMPretrain's"):
-        runner.test()
-
-
-def test_other_metrics_refuse_a_data_set_with_marked_images(small_config):
-    runner = runner_with_noise_marked(
-        small_config(''), type='NegativeLogLikelihood'
-    )
-    with pytest.raises(ValueError, match='but got -1. .*AnomalyRejection'):
+@pytest.mark.parametrize(
+    'metric,words',
+    [
+        ('AnomalyRejection', "with `pred_logits`.* MMPretrain's"),
+        ('NegativeLogLikelihood', 'but got -1. .*AnomalyRejection'),
+    ],
+)
+def test_a_metric_refuses_what_it_cannot_measure(small_config, metric, words):
+    runner = runner_with_noise_marked(small_config(''), type=metric)
+    with pytest.raises(ValueError, match=words):
         runner.test()
 
 
@@ -146,12 +132,10 @@ def test_a_folder_as_shown_is_out_of_distribution(tmp_path):
 def test_an_evaluator_takes_them():
     evaluator = Evaluator(shown('val_evaluator')[1:])
     scores = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    evaluator.process(
-        [
-            DataSample().set_gt_label(0).set_pred_score(score)
-            for score in scores
-        ]
-    )
+    samples = [
+        DataSample().set_gt_label(0).set_pred_score(score) for score in scores
+    ]
+    evaluator.process(samples)
     found = evaluator.evaluate(2)
     assert found['calibration/ece'] == pytest.approx(0.5)
     assert found['probabilities/brier'] == 1

@@ -63,13 +63,11 @@ def test_the_metric_goes_by_the_largest_probability():
     scores = (2 * torch.randn(90, 10)).softmax(1)
     labels = scores.argmax(1).where(torch.rand(90) < 0.6, torch.tensor(3))
     metric = METRICS.build(dict(type='AreaUnderRiskCoverage'))
-    metric.process(
-        {},
-        [
-            dict(pred_score=score, gt_label=label)
-            for score, label in zip(scores, labels[:, None])
-        ],
-    )
+    samples = [
+        dict(pred_score=score, gt_label=label)
+        for score, label in zip(scores, labels[:, None])
+    ]
+    metric.process({}, samples)
     aurc, excess = risk_coverage(scores.amax(1), scores.argmax(1) == labels)
     assert metric.evaluate(90) == {
         'selective/aurc': pytest.approx(aurc),
@@ -87,11 +85,8 @@ def test_selective_error_counts_what_a_threshold_trusts():
     scores = torch.stack([confidence, 1 - confidence], 1)
     threshold = Threshold('confidence', 0.75, 0.1, 0.95, 1, 0, 0, 100)
     metric = SelectiveError(threshold)
-    rows = metric.rows_of(
-        PredictedBatch(
-            dict(pred_score=scores, gt_label=torch.tensor([0, 1, 1, 0]))
-        )
-    )
+    fields = dict(pred_score=scores, gt_label=torch.tensor([0, 1, 1, 0]))
+    rows = metric.rows_of(PredictedBatch(fields))
     assert metric.of_rows(rows) == dict(trusted=0.5, trusted_wrong=0.25)
     assert metric.intervals(rows) == dict(
         trusted=wilson_interval(0.5, 4), trusted_wrong=wilson_interval(0.25, 4)

@@ -50,8 +50,10 @@ def chosen_by_definition(model, images, points):
     return references[torch.stack(best)]
 
 
-@pytest.mark.parametrize('name', BACKBONES)
-@pytest.mark.parametrize('space', ['images', 'features'])
+@pytest.mark.parametrize(
+    'name,space',
+    [('convolution', 'images'), *((name, 'features') for name in BACKBONES)],
+)
 @torch.no_grad()
 def test_transduction_takes_the_best_candidate_by_definition(name, space):
     model = with_residuals(name)

@@ -86,20 +86,22 @@ def test_as_many_labels_as_queries(images):
         reverse_anchoring(build('convolution'), images, torch.zeros(4))
 
 
-@pytest.mark.parametrize('function', [bank_labels, reverse_anchoring])
-def test_plain_models_are_refused_by_name(images, function):
-    model = build_model(type='ImageClassifier')
-    inputs = [images] if function is reverse_anchoring else []
-    with pytest.raises(TypeError, match='Anchored.* but got ImageClassifier'):
-        function(model, *inputs)
-
-
-@pytest.mark.parametrize('function', [bank_labels, reverse_anchoring])
-def test_models_that_anchor_features_are_refused_by_name(images, function):
-    model = build_model(anchor_at='layer2')
-    inputs = [images] if function is reverse_anchoring else []
-    with pytest.raises(TypeError, match="anchor_at='layer2', whose"):
-        function(model, *inputs)
+@pytest.mark.parametrize(
+    'model,words',
+    [
+        (dict(type='ImageClassifier'), 'Anchored.* but got ImageClassifier'),
+        (dict(anchor_at='layer2'), "anchor_at='layer2', whose"),
+    ],
+    ids=['plain', 'features'],
+)
+def test_models_that_anchor_no_images_are_refused_by_name(
+    images, model, words
+):
+    model = build_model(**model)
+    with pytest.raises(TypeError, match=words):
+        bank_labels(model)
+    with pytest.raises(TypeError, match=words):
+        reverse_anchoring(model, images)
 
 
 def test_images_of_another_size_are_refused():
