@@ -101,10 +101,6 @@ def choose_threshold(
     A threshold or prediction sets are fitted on held-out images, saved beside
     the checkpoint, and checked on the other test images.
 
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None: those of
-            the process.
-
     Raises:
         FileNotFoundError: A file or the clean set is missing.
         ValueError: No threshold reaches the level, the model has no spread,

@@ -25,9 +25,6 @@ class ResultStore:
     Only the ``stamp`` of the test set's files is not in the name. A result
     with another stamp is measured again and replaced, but if there is no
     stamp, because the files are gone, what was measured on them counts.
-
-    Args:
-        folder (Path): The folder of the files; made with the first result.
     """
 
     def __init__(self, folder: Path):
@@ -46,7 +43,6 @@ class ResultStore:
         """Read a result and its arrays.
 
         Args:
-            name (str): The name of the result.
             depends_on (dict): Everything that it depends on.
 
         Returns:
@@ -91,7 +87,6 @@ class ResultStore:
         """Save a result and its arrays, completely or not at all.
 
         Args:
-            name (str): The name of the result.
             depends_on (dict): Everything that it depends on.
             result (dict): What JSON can hold.
             arrays (Dict[str, np.ndarray], optional): Arrays by name. Defaults

@@ -146,10 +146,6 @@ def evaluate_parser() -> argparse.ArgumentParser:
 def evaluate(argv: Sequence[str] | None = None) -> dict:
     """Run ``tools/evaluate.py``: measure, write a report and print tables.
 
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None: those of
-            the process.
-
     Returns:
         dict: The content of ``results.json``.
 
@@ -218,11 +214,6 @@ def measure_all(
     """Measure models on a suite and write a report, with progress bars.
 
     Args:
-        suite (Suite): The test sets.
-        candidates (Sequence[Candidate]): The models.
-        out (Path): The folder for all files.
-        settings (Settings): Batch size, scores and so on.
-        console (Console): Where to print.
         about (dict, optional): More entries for ``results.json``.
         times (dict, optional): More entries that differ from run to run.
         images (bool): Whether ``report.html`` shows images. Defaults to True.
@@ -273,9 +264,6 @@ def measure_all(
 
 def read_candidates(args: argparse.Namespace) -> list[Candidate]:
     """Build the models that the command line names.
-
-    Args:
-        args (argparse.Namespace): The parsed flags.
 
     Raises:
         FileNotFoundError: A config or a checkpoint is missing.

@@ -43,7 +43,6 @@ def make_corrupted(
         suite (Suite): The suite, with the clean set.
         corrupted (SuiteSet): A set with ``make``, whose data set is
             ``CorruptedArrays`` or a subclass.
-        workers (int): The number of processes. Defaults to 2.
         report (Callable, optional): See
             :func:`~mmanchor.datasets.corruptions.set_writer.write_corrupted_set`.
         wait (bool): Whether to wait for another run that makes the same set.
@@ -105,11 +104,7 @@ def make_corrupted(
 
 
 def corruption_settings(corrupted: SuiteSet) -> str:
-    """The settings that a set is made with.
-
-    Args:
-        corrupted (SuiteSet): The set.
-    """
+    """The settings that a set is made with."""
     return corrupted.settings or IMAGENET_C
 
 
@@ -142,9 +137,6 @@ def describe_corruptions(suite: Suite) -> dict[str, dict]:
 
 def clean_mask(root: str | Path) -> np.ndarray | None:
     """Read which of the clean images a corrupted set has copies of.
-
-    Args:
-        root (str | Path): The folder of the set.
 
     Shape:
         - output: (N,), bool, for N clean images; None if it has all of them

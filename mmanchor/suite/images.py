@@ -108,9 +108,6 @@ class ImageBatches:
     the model's own test pipeline gives.
 
     Args:
-        cell (Cell): The test set.
-        pipeline (TestPipeline): The test pipeline of the model.
-        batch_size (int): Images in a batch. Defaults to 256.
         workers (int): Threads that read and transform images, unless whole
             arrays need neither. Defaults to 2.
         pin_memory (bool): Whether to return batches in pinned memory, from
@@ -282,9 +279,6 @@ def check_clean_set(suite: Suite) -> None:
 
     Without it, the results on the other sets compare with nothing.
 
-    Args:
-        suite (Suite): The suite.
-
     Raises:
         FileNotFoundError: The set is not on disk. The message names the
             folder.
@@ -306,11 +300,7 @@ def check_clean_set(suite: Suite) -> None:
 
 
 def clean_set_is_there(suite: Suite) -> bool:
-    """Whether the clean set of a suite is on disk.
-
-    Args:
-        suite (Suite): The suite.
-    """
+    """Whether the clean set of a suite is on disk."""
     try:
         check_clean_set(suite)
     except FileNotFoundError:
@@ -329,9 +319,6 @@ def fingerprint(cell: Cell) -> list[list]:
 
     It changes when the set changes. To be quick, it lists the entries of the
     set's folder, but not the files in class folders below it.
-
-    Args:
-        cell (Cell): The test set.
 
     Returns:
         list[list]: Empty if the set is not on disk.

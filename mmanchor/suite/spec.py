@@ -24,7 +24,6 @@ class Cell:
     """One test set, or one kind and severity of a corrupted set.
 
     Attributes:
-        name (str): The name of the set.
         dataset (dict): The config of the data set, without a pipeline.
         steps (Sequence[dict]): Transforms before the model's own.
         kind (str, optional): The kind of corruption.
@@ -158,7 +157,6 @@ class HeldOut:
         """Return which images are held out, or which are not.
 
         Args:
-            count (int): The number of images of the set.
             held_out (bool): Whether to return those that are held out.
 
         Shape:
@@ -218,11 +216,9 @@ class Settings:
     """The settings of a run: batch size, device, scores and so on.
 
     Args:
-        batch_size (int): Images in a batch. Defaults to 256.
         workers (int): The number of threads that read images, and of
             processes that corrupt them. Defaults to 2.
         device (str): The device of the models. Defaults to ``'cpu'``.
-        amp (bool): Whether to use mixed precision. Defaults to False.
         scores (Sequence[str]): Anomaly scores. The first one is the default
             of the report. See
             :func:`~mmanchor.suite.model_scores.find_suite_score`.
@@ -422,9 +418,6 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
 
 def set_for_mce(suite: Suite) -> SuiteSet:
     """Find the set of a suite that mean corruption errors are computed on.
-
-    Args:
-        suite (Suite): The suite.
 
     Returns:
         SuiteSet: ImageNet-C, with all 15 kinds and 5 severities.

@@ -24,9 +24,6 @@ CELL = (0.29, 0.155)  # width and height of a cell of a heat map, in inches
 def severity_figure(results: SuiteResults) -> Figure | None:
     """Draw accuracy by severity: a panel for each set, a line for each model.
 
-    Args:
-        results (SuiteResults): The results.
-
     Returns:
         matplotlib.figure.Figure | None: None if no set has severities.
     """
@@ -73,10 +70,6 @@ def heat_map(results: SuiteResults, name: str) -> Figure | None:
     The first panel shows the accuracy of the first model that was measured
     on the set, the others show the difference of each further model from it.
     The last column and the last row are means.
-
-    Args:
-        results (SuiteResults): The results.
-        name (str): The name of the corrupted set.
 
     Returns:
         matplotlib.figure.Figure | None: None if no model has accuracies by

@@ -22,10 +22,6 @@ def ood_figure(results: SuiteResults, name: str) -> Figure | None:
 
     Each model is shown with its default score, the first one.
 
-    Args:
-        results (SuiteResults): The results.
-        name (str): The name of the out-of-distribution set.
-
     Returns:
         matplotlib.figure.Figure | None: None if no model has scores.
     """

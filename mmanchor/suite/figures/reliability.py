@@ -17,9 +17,6 @@ PANEL_SIZE = 1.55  # in inches
 def reliability_figures(results: SuiteResults) -> list[Figure]:
     """Draw reliability diagrams: a column for each model, a row for each set.
 
-    Args:
-        results (SuiteResults): The results.
-
     Returns:
         List[matplotlib.figure.Figure]: More than one if there are more models
         or sets than fit on a page.

@@ -36,9 +36,6 @@ class SpreadPoint(NamedTuple):
 def spread_figure(results: SuiteResults) -> Figure | None:
     """Draw a panel for each model: a marker for each set, kind and severity.
 
-    Args:
-        results (SuiteResults): The results.
-
     Returns:
         matplotlib.figure.Figure | None: None if no model has a spread.
     """

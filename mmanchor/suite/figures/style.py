@@ -56,7 +56,6 @@ def save_figure_files(figure: Figure, folder: Path, name: str) -> None:
     Args:
         figure (matplotlib.figure.Figure): The figure. Its layout is final
             afterwards.
-        folder (Path): The folder of the files.
         name (str): The name of the files without its ending.
     """
     # compute the layout once for all formats
@@ -67,12 +66,7 @@ def save_figure_files(figure: Figure, folder: Path, name: str) -> None:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Create an empty figure whose layout avoids overlaps.
-
-    Args:
-        width (float): In inches.
-        height (float): In inches.
-    """
+    """Create an empty figure whose layout avoids overlaps."""
     figure = Figure(figsize=(width, height), dpi=150, layout='constrained')
     FigureCanvasAgg(figure)
     return figure

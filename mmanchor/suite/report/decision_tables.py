@@ -12,13 +12,7 @@ BROKEN = ' ✗'  # follows a value that breaks the promise
 def decision_tables(
     results: SuiteResults, intervals: bool = False
 ) -> list[Table]:
-    """Coverage and size of prediction sets, and errors of trusted answers.
-
-    Args:
-        results (SuiteResults): The results.
-        intervals (bool): Whether to show confidence intervals. Defaults to
-            False.
-    """
+    """Coverage and size of prediction sets, and errors of trusted answers."""
     return [
         *_set_tables(results, intervals),
         *_trust_tables(results, intervals),
@@ -28,9 +22,6 @@ def decision_tables(
 
 def promises(results: SuiteResults) -> list[str]:
     """Say where prediction sets and trusted answers break their promise.
-
-    Args:
-        results (SuiteResults): The results.
 
     Returns:
         List[str]: A sentence for each model and kind of promise.

@@ -40,7 +40,6 @@ class Section:
     """A part of a page, with a heading.
 
     Args:
-        title (str): The heading.
         blocks (List[Block]): Its tables, figures and so on.
         text (str): A paragraph before the blocks. Defaults to none.
     """
@@ -55,7 +54,6 @@ class Page:
     """The content of a page.
 
     Args:
-        title (str): The heading.
         summary (List[str]): Sentences with the main results.
         sections (List[Section]): The sections, in order.
         images_note (str): A sentence about the images of the data on the
@@ -110,9 +108,6 @@ def render(page: Page) -> str:
 def sort_value(text: str) -> str:
     """Find the number that a table cell is sorted by; empty if it has none.
 
-    Args:
-        text (str): The text of the cell.
-
     Example:
         >>> sort_value('1,088.3 [87.6, 89.0] (+13.6)'), sort_value('–')
         ('1088.3', '')
@@ -123,9 +118,6 @@ def sort_value(text: str) -> str:
 
 def unbroken(text: str) -> str:
     """Keep an interval, a mean with its deviation and "K = 1" on one line.
-
-    Args:
-        text (str): The text of a cell.
 
     Example:
         >>> unbroken('9.5 ± 0.2 [9.3, 9.7] (+0.1)').split(' ')
@@ -152,7 +144,6 @@ def figure_block(path: str | Path, caption: str) -> Block:
     """Make a block that embeds an SVG file in the page.
 
     Args:
-        path (str | Path): The file.
         caption (str): What the figure shows. Screen readers read it too.
 
     Raises:
@@ -184,7 +175,6 @@ def facts_block(title: str, facts: Sequence[tuple[str, object]]) -> Block:
     """Make a block of names and values.
 
     Args:
-        title (str): The heading.
         facts (Sequence[tuple[str, object]]): The pairs. None is skipped.
     """
     shown = [

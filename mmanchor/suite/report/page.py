@@ -139,7 +139,6 @@ def class_blocks(
     Args:
         answers (Dict[str, dict]): The predictions of each model for the clean
             images; see :class:`~mmanchor.suite.measure.Measured`.
-        classes (Sequence[str], optional): Names of the classes.
     """
     if not answers:
         return []
@@ -251,11 +250,7 @@ def _confusions(name: str, counts: dict, classes) -> Table:
 
 
 def failures(content: dict) -> list[tuple[str, str]]:
-    """What could not be measured, with the reason.
-
-    Args:
-        content (dict): The content of ``results.json``.
-    """
+    """What could not be measured, with the reason."""
     missing = [
         (one['name'], one['reason']) for one in content.get('missing') or ()
     ]
@@ -266,11 +261,7 @@ def failures(content: dict) -> list[tuple[str, str]]:
 
 
 def run_facts(content: dict) -> list[tuple[str, object]]:
-    """The settings of the run, as far as they are known.
-
-    Args:
-        content (dict): The content of ``results.json``.
-    """
+    """The settings of the run, as far as they are known."""
     settings = content.get('settings') or {}
     facts = [
         ('command', content.get('command')),

@@ -29,8 +29,6 @@ class Picture:
     Args:
         source (str): A ``data:`` URI.
         alt (str): What the image shows, for screen readers.
-        width (int): In pixels.
-        height (int): In pixels.
         lines (List[str]): The lines under the image. Defaults to none.
     """
 
@@ -73,9 +71,6 @@ def encode(image: np.ndarray, alt: str, lines: Sequence[str] = ()) -> Picture:
 class TestImages:
     """The images of a test set, as RGB bytes to look at.
 
-    Args:
-        cell (Cell): The set.
-
     Raises:
         FileNotFoundError: The set is missing.
         ValueError: The set is damaged or empty.
@@ -101,10 +96,6 @@ class TestImages:
 
 def class_name(classes: Sequence[str] | None, number: int) -> str:
     """The name of a class, or its number if the set names no classes.
-
-    Args:
-        classes (Sequence[str], optional): The names.
-        number (int): The number of the class.
 
     Example:
         >>> class_name(['cat', 'dog'], 1), class_name(None, 1)
@@ -145,10 +136,8 @@ def galleries(
     """Show the images that a model is most wrong and most uncertain about.
 
     Args:
-        name (str): The name of the model.
         predictions (Dict[str, np.ndarray]): Its predictions for the images;
             see :meth:`~mmanchor.suite.runner.ModelEvaluator.evaluate`.
-        images (TestImages): The clean set.
 
     Raises:
         ValueError: An image can't be read.
@@ -214,10 +203,8 @@ def reference_pairs(
     different answers, then those with different confidences.
 
     Args:
-        name (str): The name of the model.
         predictions (Dict[str, np.ndarray]): Its predictions; see
             :func:`galleries`.
-        images (TestImages): The clean set.
 
     Returns:
         Block | None: None for models without several references for every
@@ -255,9 +242,6 @@ def reference_pairs(
 
 def corruption_grids(suite: Suite) -> tuple[list[Block], list[str]]:
     """Show the first image of each kind and severity of corrupted sets.
-
-    Args:
-        suite (Suite): The test sets.
 
     Returns:
         tuple: The blocks, and the names of the sets whose images can't be
@@ -322,7 +306,6 @@ def take_pictures(
     """Read the images that a page shows.
 
     Args:
-        suite (Suite): The test sets.
         answers (Dict[str, dict]): The predictions of each model for the clean
             images, by its name.
         show (bool): Whether to show images. Defaults to True.

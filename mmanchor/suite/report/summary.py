@@ -23,7 +23,6 @@ def summary(
     these, the cheapest is taken. If none is better, the first model is.
 
     Args:
-        results (SuiteResults): The results.
         answers (Mapping[str, ImageAnswers], optional): What each model
             answered to each image. Defaults to None: differences have no
             intervals.
@@ -64,13 +63,7 @@ def passes(results: SuiteResults) -> dict[str, float]:
 def best_score(
     results: SuiteResults, model: str, name: str
 ) -> tuple[str, float] | None:
-    """The anomaly score of a model with the largest AUROC on a set, in %.
-
-    Args:
-        results (SuiteResults): The results.
-        model (str): The name of the model.
-        name (str): The name of the set out of distribution.
-    """
+    """The anomaly score of a model with the largest AUROC on a set, in %."""
     areas = {
         score: results.value(model, Point(name, score=score), 'auroc')
         for score in results.scores(model, name)

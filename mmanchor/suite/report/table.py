@@ -42,10 +42,6 @@ class Table:
 def number(value: float | None, digits: int = 1) -> str:
     """Format a number, with a dash for None.
 
-    Args:
-        value (float, optional): The number.
-        digits (int): Digits after the point. Defaults to 1.
-
     Example:
         >>> number(88.349), number(None)
         ('88.3', '–')
@@ -61,9 +57,7 @@ def with_interval(
     """Format a number, with its confidence interval in brackets.
 
     Args:
-        value (float, optional): The number.
         interval (tuple[float, float], optional): The ends of the interval.
-        digits (int): Digits after the point. Defaults to 1.
 
     Example:
         >>> with_interval(88.3, (87.6, 89.0)), with_interval(88.3, None)
@@ -88,12 +82,7 @@ def metric_text(
     """Format a value of the results, with its interval if that is wanted.
 
     Args:
-        results (SuiteResults): The results.
-        model (str): The name of the model.
         point (Point): The images that the metric is computed on.
-        metric (str): The name of the metric.
-        digits (int): Digits after the point.
-        intervals (bool): Whether to show the confidence interval.
         scale (float): The factor of the shown value. Defaults to 1.
     """
     value = results.value(model, point, metric)
@@ -108,9 +97,6 @@ def metric_text(
 def signed(value: float) -> str:
     """Format a difference with its sign, without negative zeros.
 
-    Args:
-        value (float): The difference.
-
     Example:
         >>> signed(-13.64), signed(-0.01)
         ('−13.6', '+0.0')
@@ -120,20 +106,12 @@ def signed(value: float) -> str:
 
 
 def minus(text: str) -> str:
-    """Replace the hyphens of a number by signs, which are as wide as a plus.
-
-    Args:
-        text (str): The number.
-    """
+    """Replace the hyphens of a number by signs, which are as wide as a plus."""
     return text.replace('-', '−')
 
 
 def to_markdown(table: Table) -> str:
-    """Render a table as Markdown, with a heading and the caption.
-
-    Args:
-        table (Table): The table.
-    """
+    """Render a table as Markdown, with a heading and the caption."""
     ruler = ['---'] * table.num_names + ['---:'] * (
         len(table.header) - table.num_names
     )
@@ -160,10 +138,6 @@ def _cell(text: str) -> str:
 
 def to_rich(table: Table, width: int = 80) -> list[rich_table.Table]:
     """Render a table for the terminal; split it if it is too wide.
-
-    Args:
-        table (Table): The table.
-        width (int): The width of the terminal. Defaults to 80.
 
     Returns:
         List[rich.table.Table]: The parts, each with the names of the rows.
@@ -230,7 +204,6 @@ def wrap(text: str, width: int) -> str:
     """Break a name into lines, at spaces or after hyphens and underscores.
 
     Args:
-        text (str): The name.
         width (int): The longest line.
 
     Example:

@@ -26,13 +26,7 @@ REJECTION_TITLES = {'auroc': 'AUROC', 'fpr95': 'FPR95', 'aupr': 'AUPR'}
 
 
 def all_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
-    """Make every table that has at least one value.
-
-    Args:
-        results (SuiteResults): The results.
-        intervals (bool): Whether to show confidence intervals, which make
-            tables too wide for a terminal. Defaults to False.
-    """
+    """Make every table that has at least one value."""
     tables = [
         accuracy_table(results, intervals),
         *severity_tables(results, intervals),
@@ -48,25 +42,14 @@ def all_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
 def terminal_tables(
     results: SuiteResults, width: int = 80
 ) -> list[rich_table.Table]:
-    """Make the tables to print; those that are too wide are split.
-
-    Args:
-        results (SuiteResults): The results.
-        width (int): The width of the terminal. Defaults to 80.
-    """
+    """Make the tables to print; those that are too wide are split."""
     return [
         part for table in all_tables(results) for part in to_rich(table, width)
     ]
 
 
 def accuracy_table(results: SuiteResults, intervals: bool = False) -> Table:
-    """Accuracy by set, with differences from the first model.
-
-    Args:
-        results (SuiteResults): The results.
-        intervals (bool): Whether to show confidence intervals. Defaults to
-            False.
-    """
+    """Accuracy by set, with differences from the first model."""
     models, shifts = results.models, results.sets('shifts')
     mce = [
         number(results.value(model, ALL_SETS, 'relative_mce'))
@@ -172,11 +155,6 @@ def calibration_tables(
 ) -> list[Table]:
     """Calibration, likelihood and selective classification by set.
 
-    Args:
-        results (SuiteResults): The results.
-        intervals (bool): Whether to show confidence intervals. Defaults to
-            False.
-
     Returns:
         List[Table]: One table for each metric.
     """
@@ -240,11 +218,7 @@ def _mean_and_std(results: SuiteResults, model: str) -> str:
 
 
 def temperature_table(results: SuiteResults) -> Table:
-    """Calibration before and after temperature scaling.
-
-    Args:
-        results (SuiteResults): The results.
-    """
+    """Calibration before and after temperature scaling."""
     titles = dict(ece='ECE', smooth_ece='smECE', nll='NLL')
     columns = {
         f'{title} {when}': f'{metric}_{when}_temperature'
@@ -267,11 +241,6 @@ def temperature_table(results: SuiteResults) -> Table:
 
 def ood_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
     """Anomaly detection: the default score, then AUROC of every score.
-
-    Args:
-        results (SuiteResults): The results.
-        intervals (bool): Whether to show confidence intervals. Defaults to
-            False.
 
     Returns:
         List[Table]: AUROC, FPR95 and AUPR of the default score; and AUROC of
@@ -370,7 +339,6 @@ def _numbers_of_images(
     """A sentence for captions, or nothing if no number is known.
 
     Args:
-        results (SuiteResults): The results.
         sets (Dict[str, str]): The names of the sets, by how to call them.
     """
     words = []

@@ -101,11 +101,6 @@ CONVENTIONS = dict(
 def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
     """Combine the results with all that is needed to reproduce them.
 
-    Args:
-        suite (Suite): The test sets.
-        outcome (Outcome): What was measured.
-        settings (Settings): How it was measured.
-
     Returns:
         dict: The content of ``results.json``, except for ``times``.
     """
@@ -145,8 +140,6 @@ def write_report(
     """Write the JSON and CSV files, both reports and the figures.
 
     Args:
-        content (dict): The content of ``results.json``.
-        out (Path): The folder.
         pictures (Pictures, optional): Images for ``report.html``. Defaults to
             None: the page has no images.
         answers (Dict[str, dict], optional): The predictions of each model for
@@ -201,13 +194,7 @@ def _without_folders(content: dict) -> dict:
 
 
 def print_report(content: dict, out: Path, console: Console) -> None:
-    """Print the tables, and the sets that are missing or failed.
-
-    Args:
-        content (dict): The content of ``results.json``.
-        out (Path): The folder of the report.
-        console (Console): Where to print.
-    """
+    """Print the tables, and the sets that are missing or failed."""
     for table in terminal_tables(SuiteResults(content), console.width):
         console.print(table)
     for one in content['missing']:
@@ -222,10 +209,6 @@ def draw_all(results: SuiteResults, folder: str | Path) -> list[Path]:
     """Draw all figures that the results have data for, as PNG, PDF and SVG.
 
     The files appear together, after the last one is drawn.
-
-    Args:
-        results (SuiteResults): The results.
-        folder (str | Path): The folder to write to; made if it is missing.
 
     Returns:
         List[Path]: The files; empty if there is nothing to draw.
@@ -245,11 +228,7 @@ def draw_all(results: SuiteResults, folder: str | Path) -> list[Path]:
 
 
 def all_figures(results: SuiteResults) -> dict[str, Figure]:
-    """Build all figures, by the name of their file without its ending.
-
-    Args:
-        results (SuiteResults): The results.
-    """
+    """Build all figures, by the name of their file without its ending."""
     figures: dict[str, Figure] = {}
 
     def add(name: str, figure: Figure | None) -> None:
@@ -281,12 +260,8 @@ def markdown_report(
     """Write all tables, figures and failures into one Markdown text.
 
     Args:
-        results (SuiteResults): The results.
         figures (Sequence[str | Path]): Files, as :func:`draw_all` returns
             them.
-        folder (str | Path): The folder of the report, which links are
-            relative to. Defaults to the one that the figures' paths are
-            relative to.
     """
     content = results.content
     parts = [f'# Safety suite: {content["suite"]["title"]}']
