@@ -9,7 +9,7 @@ from ...evaluation.confidence_intervals import wilson_interval
 from ..comparisons import ImageAnswers
 from ..results import SuiteResults
 from .conventions import conventions
-from .decision_tables import decision_tables, promises
+from .decision_tables import decision_tables, promises, scaling_table
 from .html import Block, Page, Section, facts_block, figure_block, table_blocks
 from .pictures import Pictures, class_name
 from .summary import summary
@@ -22,7 +22,6 @@ from .tables import (
     ood_tables,
     reference_tables,
     severity_tables,
-    temperature_table,
 )
 
 # by the beginning of a figure's file name
@@ -101,7 +100,7 @@ def suite_page(
                 'Calibration',
                 tables(
                     *calibration_tables(results, True),
-                    temperature_table(results),
+                    scaling_table(results, 'temperature'),
                 )
                 + draw('reliability'),
             ),

@@ -106,7 +106,7 @@ def signed(value: float) -> str:
 
 
 def minus(text: str) -> str:
-    """Replace the hyphens of a number by signs, which are as wide as a plus."""
+    """Replace hyphens by minus signs, which are as wide as a plus."""
     return text.replace('-', '−')
 
 
