@@ -106,9 +106,9 @@ class EnsembleCandidate:
             for what, value in _origin(other.checkpoint).items():
                 if value is None or known[what] is None:
                     continue
-                different = changes({what: known[what]}, {what: value})
-                if different:
-                    path, (before, after) = next(iter(different.items()))
+                for path, (before, after) in changes(
+                    {what: known[what]}, {what: value}
+                ).items():
                     raise ValueError(
                         'Expected checkpoints of one config and of the same '
                         'classes to average as one model, but they were '

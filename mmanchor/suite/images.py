@@ -139,7 +139,6 @@ class ImageBatches:
     ):
         self.pin_memory = pin_memory
         self.dataset = _build(cell)
-        steps = [*cell.steps, *pipeline.steps]
         self.before = _compose(cell.steps)
         self.transform = _compose(pipeline.steps)
         self.transform_square = (
@@ -150,14 +149,13 @@ class ImageBatches:
         self.load = TRANSFORMS.build(pipeline.load)
         self.channel_order = pipeline.channel_order
         self.batch_size, self.workers = batch_size, workers
-        self.arrays = None
-        if not steps and hasattr(self.dataset, 'whole_arrays'):
+        if not (cell.steps or pipeline.steps) and hasattr(
+            self.dataset, 'whole_arrays'
+        ):
             self.arrays = self.dataset.whole_arrays()
-        labels = (
-            self.dataset.get_gt_labels()
-            if self.arrays is None
-            else self.dataset.labels
-        )
+            labels = self.dataset.labels
+        else:
+            self.arrays, labels = None, self.dataset.get_gt_labels()
         self.rows = np.arange(len(self.dataset))
         self.labels = torch.from_numpy(np.asarray(labels, np.int64))
         if cell.is_ood:
@@ -170,14 +168,7 @@ class ImageBatches:
         return len(self.rows)
 
     def select(self, rows: np.ndarray) -> None:
-        """Keep only some of the images.
-
-        Args:
-            rows (np.ndarray): The positions of the images to keep.
-
-        Shape:
-            - rows: (N,), ascending
-        """
+        """Keep only the images at some positions, (N,), ascending."""
         self.rows, self.labels = self.rows[rows], self.labels[rows]
 
     def __iter__(self) -> Iterator[torch.Tensor]:
@@ -231,14 +222,7 @@ class ImageBatches:
         return [self.read(int(row)) for row in rows]
 
     def read(self, row: int) -> torch.Tensor:
-        """Read one image.
-
-        Args:
-            row (int): Its position in the data set.
-
-        Raises:
-            ValueError: The image can't be read.
-        """
+        """Read the image at a position in the data set."""
         info = self.dataset.get_data_info(row)
         # the seed of random transforms, as in the host's loop
         info.setdefault('sample_idx', row)
@@ -318,10 +302,8 @@ def fingerprint(cell: Cell) -> list[list]:
     """Names, sizes and times of the files of a test set.
 
     It changes when the set changes. To be quick, it lists the entries of the
-    set's folder, but not the files in class folders below it.
-
-    Returns:
-        list[list]: Empty if the set is not on disk.
+    set's folder, but not the files in class folders below it. The list is
+    empty if the set is not on disk.
     """
     root = cell.dataset.get('data_root')
     if root is None:

@@ -146,13 +146,10 @@ def reliability(parts: list[dict[str, list]]) -> dict:
 
 
 def ece_of_bins(bins: dict) -> float | None:
-    """Compute the expected calibration error of all images of some bins.
+    """The expected calibration error of all images of some bins, if any.
 
     Args:
         bins (dict): What :func:`reliability` returns.
-
-    Returns:
-        float | None: None if there is no image.
     """
     if not sum(bins['count']):
         return None
@@ -167,11 +164,7 @@ def ece_of_bins(bins: dict) -> float | None:
 
 
 def smooth_ece_over_sets(shifts: dict[str, dict]) -> dict | None:
-    """Mean and sample standard deviation of smECE over shifted sets.
-
-    Args:
-        shifts (Dict[str, dict]): What :func:`summarise_shift` returns, by set.
-    """
+    """Mean and sample standard deviation of smECE over shifted sets."""
     values = [one['mean']['smooth_ece'] for one in shifts.values()]
     if not values:
         return None
@@ -307,21 +300,12 @@ ALL_SETS = Point('')
 
 
 def group_point(group: str, score: str = '') -> Point:
-    """The mean over the near or over the far sets.
-
-    Args:
-        group (str): ``'near'`` or ``'far'``.
-        score (str): The anomaly score. Defaults to none.
-    """
+    """The mean over the ``'near'`` or over the ``'far'`` sets."""
     return Point(f'{group} (mean)', score=score)
 
 
 def import_pandas():
-    """Import pandas, which reports select their tables with.
-
-    Raises:
-        ImportError: It is not installed.
-    """
+    """Import pandas, which reports select their tables with."""
     try:
         import pandas
     except ImportError as error:
@@ -443,9 +427,6 @@ class SuiteResults:
     Attributes:
         table (pandas.DataFrame): See :func:`results_table`.
 
-    Raises:
-        ImportError: pandas is not installed.
-
     Example:
         >>> figures = dict(top1=90.0, top1_low=88.0, top1_high=92.0)
         >>> model = dict(name='a', clean=dict(name='D', figures=figures))
@@ -487,8 +468,7 @@ class SuiteResults:
     def sets(self, group: str) -> list[str]:
         """The names of the sets of a group that any model was measured on.
 
-        Args:
-            group (str): ``'shifts'`` or ``'ood'``.
+        Groups are ``'clean'``, ``'shifts'`` and ``'ood'``.
         """
         return self._distinct('set', group=group)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -234,10 +234,6 @@ class ModelEvaluator:
     Results that are in the store are read from it. The model is loaded only
     if something is left to measure.
 
-    Args:
-        report (Callable): Called with what is being measured, and the share
-            of it that is done.
-
     Attributes:
         fits (list[HeldOutFit]): How logits are scaled. The metrics are
             computed with each.
@@ -284,10 +280,6 @@ class ModelEvaluator:
         if not names or self.loaded is None:
             return {}
         model = self.candidate.name
-
-        def failed(name: str, error: Exception) -> None:
-            self.failures.record(model, name, error)
-
         try:
             features = training_features(
                 self.candidate,
@@ -295,9 +287,14 @@ class ModelEvaluator:
                 self.settings,
                 lambda share: self.report(f'{model}: training set', share),
             )
-            return fit_feature_scores(names, self.loaded, features, failed)
+            return fit_feature_scores(
+                names,
+                self.loaded,
+                features,
+                partial(self.failures.record, model),
+            )
         except (OSError, TypeError, ValueError) as error:
-            failed(', '.join(names), error)
+            self.failures.record(model, ', '.join(names), error)
             return {}
 
     @property
@@ -362,6 +359,7 @@ class ModelEvaluator:
         """Measure the model on a test set, in one pass over its images.
 
         Args:
+            cell (Cell): The set.
             scored (bool): Whether to compute anomaly scores. Defaults to
                 False.
             figures (bool): Whether to compute metrics, which need labels.
@@ -373,11 +371,11 @@ class ModelEvaluator:
         Returns:
             list[dict] | None: For each of ``fits`` ``figures``,
             ``reliability``, ``scores``, ``right``, ``num_images`` and
-            ``kept_classes``.
-            If both scores and metrics are asked for, the first one also has
-            ``images``: see :class:`~mmanchor.suite.measure.Measured`, with
-            the ``row`` of each image in its set, and ``classes``, their
-            names. None if the set can't be measured.
+            ``kept_classes``. The first one also has ``images`` if both scores
+            and metrics are asked for (see
+            :class:`~mmanchor.suite.measure.Measured`), with the ``row`` of
+            each image in its set, and ``classes``, their names. None if the
+            set can't be measured.
         """
 
         def depends_on_scores(scores: tuple[str, ...]) -> dict:
@@ -475,9 +473,7 @@ class ModelEvaluator:
     def references(self) -> np.ndarray | None:
         """The first references, (K, H, W, C), as RGB bytes to look at.
 
-        Returns:
-            np.ndarray | None: None where no images may be stored or shown, or
-            if the model can't be loaded.
+        None where no images may be stored, or if the model can't be loaded.
         """
         if not self.settings.images:
             return None
@@ -511,6 +507,7 @@ class ModelEvaluator:
         """The images of a set that the model is measured on.
 
         Args:
+            cell (Cell): The set.
             classes (Sequence[int], optional): Whose images to use. Defaults
                 to all.
             held_out (bool): Whether to take the held-out images instead of
@@ -598,18 +595,12 @@ def _with_prefix(arrays: dict, prefix: str) -> dict:
 class ModelRun:
     """Measures one model on all test sets and summarises the results.
 
-    Args:
-        evaluator (ModelEvaluator): Measures the model on one set.
-        done (Callable): Called with a number of test sets that are finished,
-            measured or not.
-
     Attributes:
         images (Dict[str, np.ndarray]): The predictions for each clean image,
             after they are measured; see :meth:`ModelEvaluator.evaluate`.
-        classes (List[str], optional): The names of the classes, after it is
-            measured; None if the clean set has none.
+        classes (List[str], optional): The names of the classes.
         answers (List[ImageAnswers]): What the model answered to each image,
-            with each of the evaluator's ``fits``, after it is measured.
+            with each of the evaluator's ``fits``.
     """
 
     def __init__(self, evaluator: ModelEvaluator, done: Callable[[int], None]):
@@ -624,20 +615,18 @@ class ModelRun:
         """Measure the model, without and with scaled logits.
 
         Returns:
-            list[dict]: One or more entries of ``models`` in ``results.json``:
-            ``name``, what :meth:`Candidate.describe` returns, ``clean``,
-            ``shifts``, ``ood``, and so on.
+            list[dict]: Entries of ``models`` in ``results.json``.
         """
         self.evaluator.fit()
         self.answers = [ImageAnswers() for _ in self.evaluator.fits]
         clean = self.evaluator.evaluate(self.evaluator.clean, scored=True)
-        self.images = clean[0]['images'] if clean else {}
-        self.classes = clean[0]['classes'] if clean else None
+        if clean:
+            self.images, self.classes = clean[0]['images'], clean[0]['classes']
+            self._keep_right(self.suite.clean.name, [clean])
         if 'reference_predicted' in self.images:
             references = self.evaluator.references()
             if references is not None:
                 self.images['references'] = references
-        self._keep_right(self.suite.clean.name, [clean] if clean else [])
         self.done(1)
         shifts = {one.name: self._shift(one) for one in self.suite.shifts}
         ood = {one.name: self._ood(one, clean) for one in self.suite.ood}
@@ -708,7 +697,10 @@ class ModelRun:
 
     def _shift(self, one: SuiteSet) -> dict[tuple, list[dict]] | None:
         """Results by kind and severity; None if any of them is missing."""
-        results, cells = {}, list(one.cells())
+        cells = list(one.cells())
+        results: dict[tuple, list[dict]] = dict.fromkeys(
+            (cell.kind, cell.severity) for cell in cells
+        )
         # Missing kinds come first: measuring the others would be in vain.
         cells.sort(key=lambda cell: cell.kind is None or is_on_disk(cell))
         for i, cell in enumerate(cells):
@@ -718,12 +710,8 @@ class ModelRun:
                 return None
             results[cell.kind, cell.severity] = measured
             self.done(1)
-        in_order = {
-            (cell.kind, cell.severity): results[cell.kind, cell.severity]
-            for cell in one.cells()
-        }
-        self._keep_right(one.name, list(in_order.values()))
-        return in_order
+        self._keep_right(one.name, list(results.values()))
+        return results
 
     def _keep_right(self, name: str, cells: list[list[dict]]) -> None:
         """Keep which answers are right, to compare models image by image."""
@@ -737,14 +725,12 @@ class ModelRun:
         self, one: SuiteSet, clean: list[dict] | None
     ) -> list[dict] | None:
         """Compare the scores of a set's images with those of clean images."""
-        outside, inside = None, clean
+        outside, inside, evaluate = None, clean, self.evaluator.evaluate
         if clean is not None:
-            outside = self.evaluator.evaluate(
-                one.as_ood(), scored=True, figures=False
-            )
+            outside = evaluate(one.as_ood(), scored=True, figures=False)
             classes = outside and outside[0]['kept_classes']
             if classes:
-                inside = self.evaluator.evaluate(
+                inside = evaluate(
                     self.evaluator.clean,
                     scored=True,
                     figures=False,

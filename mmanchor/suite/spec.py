@@ -154,13 +154,11 @@ class HeldOut:
             )
 
     def rows(self, count: int, held_out: bool) -> np.ndarray:
-        """Return which images are held out, or which are not.
+        """The ascending positions of the images that are held out, or not.
 
         Args:
+            count (int): The number of images of the set.
             held_out (bool): Whether to return those that are held out.
-
-        Shape:
-            - output: (n,), ascending
         """
         drawn = np.random.default_rng(self.seed).permutation(count)
         size = max(1, round(self.share * count))
@@ -291,17 +289,22 @@ class Settings:
 
 def _check_set(one: SuiteSet, path: Path) -> None:
     """Raise if an argument does not fit the set."""
-    asked = [
-        name
-        for name in ('settings', 'images')
-        if getattr(one, name) is not None
-    ]
-    if asked and not one.make:
+    if one.make and not (
+        issubclass(DATASETS.get(one.dataset['type']), CorruptedArrays)
+        and one.is_corrupted
+    ):
         raise ValueError(
-            f'Expected `{asked[0]}` of a set that is made, but got it for '
-            f'{one.name} in {path}, which is read as it is. Add `make=True`, '
-            'or drop it.'
+            f'Expected {one.name} in {path}, which is to be made, to be '
+            'CorruptedArrays of all kinds, but got '
+            f'{one.dataset["type"]}. Change its `type`, or drop `make`.'
         )
+    for name in ('settings', 'images'):
+        if getattr(one, name) is not None and not one.make:
+            raise ValueError(
+                f'Expected `{name}` of a set that is made, but got it for '
+                f'{one.name} in {path}, which is read as it is. Add '
+                '`make=True`, or drop it.'
+            )
     if one.settings is not None:
         check_settings(one.settings)
     if one.images is not None and one.images < 1:
@@ -353,8 +356,7 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
     def make_set(of: dict) -> SuiteSet:
         check_fields(of, SuiteSet, path)
         dataset = dict(of['dataset'])
-        kind = DATASETS.get(str(dataset.get('type')))
-        if kind is None:
+        if DATASETS.get(str(dataset.get('type'))) is None:
             raise ValueError(
                 f'Expected `dataset` of {of["name"]} in {path} to have a '
                 f'registered type, but got {dataset.get("type")!r}. Change '
@@ -366,14 +368,6 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
                 / Path(dataset['data_root']).expanduser()
             )
         made = SuiteSet(**{**of, 'dataset': dataset})
-        if made.make and not (
-            issubclass(kind, CorruptedArrays) and made.is_corrupted
-        ):
-            raise ValueError(
-                f'Expected {made.name} in {path}, which is to be made, to be '
-                'CorruptedArrays of all kinds, but got '
-                f'{dataset["type"]}. Change its `type`, or drop `make`.'
-            )
         _check_set(made, path)
         if made.group is not None and (
             of not in config.get('ood', ()) or made.group not in GROUPS
@@ -417,14 +411,10 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
 
 
 def set_for_mce(suite: Suite) -> SuiteSet:
-    """Find the set of a suite that mean corruption errors are computed on.
-
-    Returns:
-        SuiteSet: ImageNet-C, with all 15 kinds and 5 severities.
+    """Find ImageNet-C, with all 15 kinds and 5 severities, in a suite.
 
     Raises:
-        ValueError: The suite lacks ImageNet-C, or some of its kinds or
-            severities.
+        ValueError: The suite lacks it, or some of its kinds or severities.
     """
     for one in suite.shifts:
         if (

@@ -49,9 +49,6 @@ def features_file(candidate: Candidate, settings: Settings) -> Path:
     of everything else that the features depend on: the model, pipeline,
     references and training set of the config, the share of the training set,
     and the precision.
-
-    Args:
-        settings (Settings): The share and the precision.
     """
     text = json.dumps(_made_from(candidate, settings), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()

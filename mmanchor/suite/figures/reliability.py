@@ -17,9 +17,7 @@ PANEL_SIZE = 1.55  # in inches
 def reliability_figures(results: SuiteResults) -> list[Figure]:
     """Draw reliability diagrams: a column for each model, a row for each set.
 
-    Returns:
-        List[matplotlib.figure.Figure]: More than one if there are more models
-        or sets than fit on a page.
+    There is more than one figure if not all models and sets fit on a page.
     """
     models = [
         (i, model)
@@ -102,10 +100,9 @@ def _draw_figure(
 
 
 def _draw_bins(axes, bins: dict, colour: str) -> bool:
-    """Draw accuracy and gap of each bin; bins of few images are pale.
+    """Draw accuracy and gap of each bin; return if there are pale ones.
 
-    Returns:
-        bool: Whether there are bins of few images.
+    Bins of few images are pale.
     """
     edges = np.array(bins['edges'])
     accuracy = np.array(bins['accuracy'], float)  # NaN in empty bins

@@ -138,6 +138,7 @@ def class_blocks(
     Args:
         answers (Dict[str, dict]): The predictions of each model for the clean
             images; see :class:`~mmanchor.suite.measure.Measured`.
+        classes (Sequence[str], optional): Their names.
     """
     if not answers:
         return []
@@ -217,11 +218,9 @@ def _matrix(name: str, counts: dict, classes) -> Block:
         f'Confusion matrix: {name}',
         'Numbers of clean images; a row a label, a column an answer. Blue: '
         'right; orange: wrong.',
-        dict(
-            names=[class_name(classes, one) for one in used],
-            rows=rows,
-            shares=shares,
-        ),
+        names=[class_name(classes, one) for one in used],
+        rows=rows,
+        shares=shares,
     )
 
 
@@ -250,12 +249,13 @@ def _confusions(name: str, counts: dict, classes) -> Table:
 
 def failures(content: dict) -> list[tuple[str, str]]:
     """What could not be measured, with the reason."""
-    missing = [
-        (one['name'], one['reason']) for one in content.get('missing') or ()
-    ]
-    return missing + [
-        (f'{one["name"]} by {one["model"] or "all"}', one['reason'])
-        for one in content.get('failed') or ()
+    missing, failed = (content.get(key) or () for key in ('missing', 'failed'))
+    return [
+        *((one['name'], one['reason']) for one in missing),
+        *(
+            (f'{one["name"]} by {one["model"] or "all"}', one['reason'])
+            for one in failed
+        ),
     ]
 
 
@@ -273,7 +273,7 @@ def run_facts(content: dict) -> list[tuple[str, object]]:
 
 
 def _list_blocks(texts: list[str]) -> list[Block]:
-    return [Block('list', content=dict(texts=texts))] if texts else []
+    return [Block('list', texts=texts)] if texts else []
 
 
 def _run_blocks(results: SuiteResults) -> list[Block]:
@@ -282,13 +282,11 @@ def _run_blocks(results: SuiteResults) -> list[Block]:
         (f'seed of {name.replace("_", " ")}', value)
         for name, value in (content.get('seeds') or {}).items()
     ]
+    versions = list((content.get('versions') or {}).items())
     blocks = [
         facts_block('', run_facts(content) + seeds),
         *table_blocks([checkpoint_table(results)]),
+        facts_block('Versions', versions),
+        Block('list', 'Conventions', texts=conventions(results)),
     ]
-    versions = list((content.get('versions') or {}).items())
-    blocks.append(facts_block('Versions', versions))
-    blocks.append(
-        Block('list', 'Conventions', '', dict(texts=conventions(results)))
-    )
     return [one for one in blocks if one.kind != 'facts' or one.facts]

@@ -15,16 +15,7 @@ NAME_WIDTH, HEADER_WIDTH = 26, 16
 
 @dataclass
 class Table:
-    """A table of text.
-
-    Args:
-        title (str): What the table shows.
-        caption (str): What readers have to know.
-        header (List[str]): The title of each column.
-        rows (List[List[str]]): The cells of each row.
-        num_names (int): How many columns on the left name the row. Defaults
-            to 1.
-    """
+    """A table of text, whose first ``num_names`` columns name the row."""
 
     title: str
     caption: str
@@ -56,9 +47,6 @@ def with_interval(
 ) -> str:
     """Format a number, with its confidence interval in brackets.
 
-    Args:
-        interval (tuple[float, float], optional): The ends of the interval.
-
     Example:
         >>> with_interval(88.3, (87.6, 89.0)), with_interval(88.3, None)
         ('88.3 [87.6, 89.0]', '88.3')
@@ -79,12 +67,7 @@ def metric_text(
     intervals: bool,
     scale: float = 1,
 ) -> str:
-    """Format a value of the results, with its interval if that is wanted.
-
-    Args:
-        point (Point): The images that the metric is computed on.
-        scale (float): The factor of the shown value. Defaults to 1.
-    """
+    """Format a value of the results times ``scale``, and its interval."""
     value = results.value(model, point, metric)
     ends = results.interval(model, point, metric) if intervals else None
     return with_interval(
@@ -124,11 +107,7 @@ def to_markdown(table: Table) -> str:
 
 
 def one_line(text: object) -> str:
-    """Replace line breaks and repeated spaces by single spaces.
-
-    Args:
-        text (object): The text, or what to convert to text.
-    """
+    """Replace line breaks and repeated spaces by single spaces."""
     return ' '.join(str(text).split())
 
 
@@ -139,8 +118,7 @@ def _cell(text: str) -> str:
 def to_rich(table: Table, width: int = 80) -> list[rich_table.Table]:
     """Render a table for the terminal; split it if it is too wide.
 
-    Returns:
-        List[rich.table.Table]: The parts, each with the names of the rows.
+    Each part has the names of the rows.
     """
     names = range(table.num_names)
     columns = [
@@ -164,21 +142,19 @@ def to_rich(table: Table, width: int = 80) -> list[rich_table.Table]:
         parts[-1].append(i)
         left -= widths[i]
     return [
-        _rich_part(
-            [columns[i] for i in (*names, *part)], table, part is parts[0]
-        )
-        for part in parts
+        _rich_part([columns[i] for i in (*names, *part)], table, i > 0)
+        for i, part in enumerate(parts)
     ]
 
 
 def _rich_part(
-    columns: list[list[str]], table: Table, first: bool
+    columns: list[list[str]], table: Table, continued: bool
 ) -> rich_table.Table:
+    title = f'{table.title} (continued)' if continued else table.title
+    caption = None if continued else table.caption
     shown = rich_table.Table(
-        title=Text(table.title if first else f'{table.title} (continued)'),
-        caption=Text(f'{table.caption}\n')
-        if first and table.caption
-        else None,
+        title=Text(title),
+        caption=Text(f'{caption}\n') if caption else None,
         title_justify='left',
         caption_justify='left',
         box=SIMPLE_HEAD,
@@ -203,17 +179,13 @@ def _rich_part(
 def wrap(text: str, width: int) -> str:
     """Break a name into lines, at spaces or after hyphens and underscores.
 
-    Args:
-        width (int): The longest line.
-
     Example:
         >>> wrap('my set_of_kinds', 10).split('\\n')
         ['my set_of_', 'kinds']
     """
     lines = ['']
-    for word in re.split(
-        r'(?<!=)\s+(?!=)', text.strip()
-    ):  # never break K = 10
+    # never break K = 10
+    for word in re.split(r'(?<!=)\s+(?!=)', text.strip()):
         for i, piece in enumerate(_pieces(word, width)):
             space = ' ' if lines[-1] and i == 0 else ''
             if len(lines[-1] + space + piece) <= width:

@@ -99,11 +99,8 @@ CONVENTIONS = dict(
 
 
 def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
-    """Combine the results with all that is needed to reproduce them.
-
-    Returns:
-        dict: The content of ``results.json``, except for ``times``.
-    """
+    """The content of ``results.json``, except for ``times``."""
+    asked = dict(coverage=settings.coverage, max_error=settings.max_error)
     return dict(
         suite=dict(name=suite.name, title=suite.title),
         command=command_line(),
@@ -114,9 +111,7 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
             scores=list(settings.scores),
             fit_share=settings.fit_share,
             **{
-                name: getattr(settings, name)
-                for name in ('coverage', 'max_error')
-                if getattr(settings, name) is not None
+                key: value for key, value in asked.items() if value is not None
             },
         ),
         seeds=dict(corruptions=SEED, held_out=suite.held_out.seed),
@@ -140,6 +135,8 @@ def write_report(
     """Write the JSON and CSV files, both reports and the figures.
 
     Args:
+        content (dict): The content of ``results.json``.
+        out (Path): The folder.
         pictures (Pictures, optional): Images for ``report.html``. Defaults to
             None: the page has no images.
         answers (Dict[str, dict], optional): The predictions of each model for
@@ -208,10 +205,8 @@ def print_report(content: dict, out: Path, console: Console) -> None:
 def draw_all(results: SuiteResults, folder: str | Path) -> list[Path]:
     """Draw all figures that the results have data for, as PNG, PDF and SVG.
 
-    The files appear together, after the last one is drawn.
-
-    Returns:
-        List[Path]: The files; empty if there is nothing to draw.
+    The files appear together, after the last one is drawn. Returns them; an
+    empty list if there is nothing to draw.
 
     Raises:
         ValueError: The folder can't be written to.
@@ -233,12 +228,10 @@ def all_figures(results: SuiteResults) -> dict[str, Figure]:
 
     def add(name: str, figure: Figure | None) -> None:
         name = re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')
+        while name in figures:
+            name += '-again'
         if figure is not None:
-            same = sum(
-                re.fullmatch(f'{name}(-again)*', other) is not None
-                for other in figures
-            )
-            figures[name + '-again' * same] = figure
+            figures[name] = figure
 
     add('accuracy-by-severity', severity_figure(results))
     for name in results.corrupted_sets:
@@ -260,8 +253,12 @@ def markdown_report(
     """Write all tables, figures and failures into one Markdown text.
 
     Args:
+        results (SuiteResults): The results.
         figures (Sequence[str | Path]): Files, as :func:`draw_all` returns
             them.
+        folder (str | Path): The folder of the report, which links are
+            relative to. Defaults to the one that the figures' paths are
+            relative to.
     """
     content = results.content
     parts = [f'# Safety suite: {content["suite"]["title"]}']
@@ -291,9 +288,7 @@ def _list(title: str, facts: Iterable[tuple[str, object]]) -> list[str]:
 def _figure_links(paths: list[Path], folder: str | Path) -> list[str]:
     """Show each PNG file, with a link to the PDF file of the same figure."""
     parts = []
-    for path in paths:
-        if path.suffix != '.png':
-            continue
+    for path in (one for one in paths if one.suffix == '.png'):
         caption = next(
             text
             for start, text in CAPTIONS.items()
