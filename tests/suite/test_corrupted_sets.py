@@ -360,7 +360,7 @@ def test_a_run_that_waited_does_not_make_the_set_again(
     with ThreadPoolExecutor() as pool:
         with only_run(folder):
             waiting = pool.submit(make, wait=True)
-            time.sleep(1)
+            time.sleep(0.3)
             assert not waiting.done()
             record.write_text(told)
         assert waiting.result()

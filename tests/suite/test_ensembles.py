@@ -23,11 +23,8 @@ def change(path, cfg=None, classes=None):
     generator = torch.Generator().manual_seed(0)
     for name, weight in saved['state_dict'].items():
         if weight.is_floating_point() and name.endswith('.weight'):
-            weight += (
-                0.1
-                * weight.std()
-                * torch.randn(weight.shape, generator=generator)
-            )
+            noise = torch.randn(weight.shape, generator=generator)
+            weight += 0.1 * weight.std() * noise
     if cfg is not None:
         before = saved['meta']['cfg']
         saved['meta']['cfg'] = cfg(before)
@@ -73,7 +70,7 @@ def test_probabilities_are_averaged_and_scores_made_from_mean_logits(
     assert ('pred_std' in found) == (word == 'anchored')
 
 
-def test_members_have_their_own_references(two, trained, copied):
+def test_members_have_their_own_references(two):
     members = two('anchored')
     saved = torch.load(members[1].checkpoint, weights_only=False)
     bank = saved['state_dict']['reference_bank.images']
@@ -152,14 +149,15 @@ def test_the_command_takes_checkpoints_with_plus_signs(
 @pytest.mark.parametrize(
     'words',
     [
-        ['+', 'a.py', '1.pth'],
-        ['a.py', '+', '1.pth'],
-        ['a.py', '1.pth', '+'],
-        ['a.py', '1.pth', '+', '+', '2.pth'],
-        ['a.py', '1.pth', '+', '2.pth', 'b.py'],
+        '+ a.py 1.pth',
+        'a.py + 1.pth',
+        'a.py 1.pth +',
+        'a.py 1.pth + + 2.pth',
+        'a.py 1.pth + 2.pth b.py',
     ],
 )
 def test_a_plus_sign_without_two_checkpoints(words):
+    words = words.split()
     with pytest.raises(
         ValueError, match=f'but got {len(words)} arguments: .*CHECKPOINT'
     ):
@@ -196,15 +194,9 @@ def test_checkpoints_that_were_not_trained_alike(
     members = two(**changes)
     with pytest.raises(ValueError, match=f'of one config.*{message}'):
         EnsembleCandidate('both', members).check_members()
+    one, other = (member.checkpoint for member in members)
     with pytest.raises(ValueError, match=message):
-        measured(
-            [
-                trained.standard[0],
-                members[0].checkpoint,
-                '+',
-                members[1].checkpoint,
-            ]
-        )
+        measured([trained.standard[0], one, '+', other])
 
 
 @pytest.mark.parametrize(

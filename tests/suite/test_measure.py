@@ -23,6 +23,7 @@ from mmanchor.suite.spec import Cell
 
 KEPT = (1, 2, 5, 8)
 DIGITS = dict(type='Digits', split='test', indices=40)
+FEWER = dict(type='FewerDigits', ann_file='', test_mode=True)
 
 
 @DATASETS.register_module()
@@ -54,10 +55,16 @@ def ready(trained):
 def of(ready):
     """Measure one of the models on a set."""
 
-    def found(dataset=DIGITS, word='standard', is_ood=False, **options):
+    def found(
+        dataset=DIGITS,
+        word='standard',
+        is_ood=False,
+        batch_size=16,
+        **options,
+    ):
         model = ready(word)
         cell = Cell('a set', dataset, is_ood=is_ood)
-        batches = ImageBatches(cell, model.pipeline, batch_size=16)
+        batches = ImageBatches(cell, model.pipeline, batch_size)
         return measure(model, batches, 'cpu', **options)
 
     return found
@@ -102,19 +109,16 @@ def test_files_are_measured_as_by_the_runner(small_config, tmp_path):
 def test_fewer_classes_are_measured_as_by_the_runner(trained, word):
     cfg = getattr(trained, f'{word}_cfg').copy()
     cfg.load_from = getattr(trained, word)[1]
-    dataset = dict(type='FewerDigits', ann_file='', test_mode=True)
-    found = in_suite(cfg, cfg.load_from, Cell('some', dataset))
+    found = in_suite(cfg, cfg.load_from, Cell('some', FEWER))
     cfg.experiment_name += f'_{word}_test'
-    expected = in_runner(
-        cfg, dict(dataset, pipeline=cfg.val_dataloader.dataset.pipeline)
-    )
+    pipeline = cfg.val_dataloader.dataset.pipeline
+    expected = in_runner(cfg, dict(FEWER, pipeline=pipeline))
     assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_fewer_classes_alone_compete(of, ready):
-    dataset = dict(type='FewerDigits', ann_file='', test_mode=True)
-    (found,) = of(dataset, scores=('msp', 'energy'))
-    logits, labels = answers_of(ready(), Cell('some', dataset))
+    (found,) = of(FEWER, scores=('msp', 'energy'))
+    logits, labels = answers_of(ready(), Cell('some', FEWER))
     kept = logits[:, list(KEPT)]
     right = torch.tensor(KEPT)[kept.argmax(1)] == labels
     assert found.figures['top1'] == pytest.approx(100 * right.float().mean())
@@ -127,19 +131,20 @@ def test_fewer_classes_alone_compete(of, ready):
 
 
 def test_classes_that_are_asked_for_override_those_of_the_set(of):
-    dataset = dict(type='FewerDigits', ann_file='', test_mode=True)
-    (own,) = of(dataset)
+    (own,) = of(FEWER)
     (same,) = of(
-        dict(dataset, metainfo=dict(kept_classes=None)), kept_classes=KEPT
+        dict(FEWER, metainfo=dict(kept_classes=None)), kept_classes=KEPT
     )
-    (every,) = of(dataset, kept_classes=tuple(range(10)))
+    (every,) = of(FEWER, kept_classes=tuple(range(10)))
     assert own.figures == same.figures
     assert own.figures['top1'] > every.figures['top1']
 
 
-def test_a_label_outside_the_competing_classes_is_refused(of):
+def test_labels_outside_the_competing_classes_are_refused(of):
     with pytest.raises(ValueError, match='among the 4 classes .* but got'):
         of(kept_classes=KEPT)
+    with pytest.raises(ValueError, match='labels from 0 to 9, but got -1'):
+        of(dict(type='PhotoPatches', count=20))
 
 
 @pytest.mark.parametrize('word', ['standard', 'anchored'])
@@ -149,10 +154,8 @@ def test_a_temperature_divides_logits(of, ready, word):
         fits=(HeldOutFit(), HeldOutFit(2.0)),
         scores=('msp', 'energy'),
     )
-    logits, labels = (
-        of(word=word, keep_answers=True)[0].answers,
-        answers_of(ready(), Cell('digits', DIGITS))[1],
-    )
+    logits = of(word=word, keep_answers=True)[0].answers
+    _, labels = answers_of(ready(), Cell('digits', DIGITS))
     softer = (logits / 2).softmax(1).double()
     nll = -softer[torch.arange(40), labels].log().mean()
     assert two.figures['nll'] == pytest.approx(nll.item(), rel=1e-5)
@@ -189,26 +192,13 @@ def test_a_model_stays_whole_for_other_threads_during_a_pass(ready):
     assert torch.equal(samples[0].pred_score, fields['pred_score'][0])
 
 
-def test_batches_change_nothing(ready):
-    model = ready('anchored')
-    cell = Cell('digits', DIGITS)
-    one, other = (
-        measure(
-            model,
-            ImageBatches(cell, model.pipeline, batch_size=size),
-            'cpu',
-            scores=('energy',),
-        )[0]
-        for size in (7, 40)
-    )
+def test_batches_change_nothing_but_progress(of):
+    told = []
+    (one,) = of(word='anchored', scores=('energy',), report=told.append)
+    assert told == [16, 16, 8]
+    (other,) = of(word='anchored', scores=('energy',), batch_size=40)
     assert one.figures == pytest.approx(other.figures, rel=1e-5)
     assert one.scores['energy'] == pytest.approx(other.scores['energy'])
-
-
-def test_progress_counts_images(of):
-    told = []
-    of(report=told.append)
-    assert told == [16, 16, 8]
 
 
 def test_half_precision_is_close(of):
@@ -226,11 +216,6 @@ def test_images_of_no_class_have_scores_only(of):
         photos, 'anchored', is_ood=True, figures=False, scores=('spread',)
     )
     assert found.scores['spread'].min() > 0
-
-
-def test_images_of_no_class_are_no_test_set(of):
-    with pytest.raises(ValueError, match='labels from 0 to 9, but got -1'):
-        of(dict(type='PhotoPatches', count=20))
 
 
 def test_no_image_at_all(ready):
@@ -292,14 +277,9 @@ def test_single_references_have_the_accuracy_of_each_alone(
 
 
 def test_single_references_of_fewer_classes(of):
-    dataset = dict(type='FewerDigits', ann_file='', test_mode=True)
-    (found,) = of(dataset, 'anchored', single_references=True)
-    (everything,) = of(
-        dataset,
-        'anchored',
-        single_references=True,
-        kept_classes=tuple(range(10)),
-    )
+    options = dict(word='anchored', single_references=True)
+    (found,) = of(FEWER, **options)
+    (everything,) = of(FEWER, kept_classes=tuple(range(10)), **options)
     for i in (1, 2, 3):
         name = f'top1_reference_{i}'
         assert found.figures[name] > everything.figures[name]
