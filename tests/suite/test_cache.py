@@ -206,17 +206,6 @@ def test_a_second_run_in_the_same_folder_is_refused(
     assert measured(trained.standard)['failed'] == []
 
 
-def test_a_run_names_itself_in_the_lock(tmp_path):
-    with only_run(tmp_path / 'new'):
-        told = (tmp_path / 'new' / '.running.holder').read_text()
-        assert told.startswith(f'process {os.getpid()} on ')
-        with pytest.raises(ValueError, match=f'but got one: {told}. Wait'):
-            with only_run(tmp_path / 'new', 'change it'):
-                pass
-    with only_run(tmp_path / 'new'):
-        assert (tmp_path / 'new' / '.running.holder').read_text() == told
-
-
 def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     for name in (
         '.partial-a',

@@ -79,15 +79,6 @@ def test_a_checkpoint_for_another_number_of_classes(
     assert 'the model by seven: Expected the weights' in text
 
 
-def test_a_model_for_another_number_of_classes(outcome):
-    classes = [str(i) for i in range(12)]
-    line = f"clean['dataset'].update(metainfo=dict(classes={classes}))"
-    found = outcome(line)
-    (one,) = found.failed
-    assert 'model for the 12 classes of the data set, but' in one['reason']
-    assert sets_of(found) == [False, 'Arrays']
-
-
 @pytest.fixture
 def candidate(trained):
     """Build one of the candidates, with changes to its config."""

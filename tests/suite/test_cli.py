@@ -1,6 +1,5 @@
 """``tools/evaluate.py``: its flags, what it writes and what it prints."""
 
-import csv
 import json
 import re
 import shutil
@@ -189,20 +188,6 @@ def test_a_report_with_differences_and_figures(once):
         for path in (out / 'figures').iterdir()
         if path.suffix != '.svg'  # the page embeds the SVG files
     }
-
-
-def test_lines_of_figures(once):
-    results, out = once
-    with open(out / 'results.csv', newline='') as file:
-        lines = list(csv.DictReader(file))
-    assert {line['model'] for line in lines} == set(NAMES)
-    (found,) = (
-        float(line['value'])
-        for line in lines
-        if list(line.values())[:5] == [NAMES[2], 'Arrays', 'fog', '3', 'ece']
-    )
-    cells = results['models'][2]['shifts']['Arrays']['cells']
-    assert found == cells['fog']['3']['ece']
 
 
 def test_tables_are_printed_and_brackets_as_they_are(

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from mmengine.config import Config
 from torch import nn
 
 from mmanchor.functional import energy
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.cli import split_models
-from mmanchor.suite.ensembles import DeepEnsemble, EnsembleCandidate, _origin
+from mmanchor.suite.ensembles import DeepEnsemble, EnsembleCandidate
 from mmanchor.suite.held_out import HeldOutFit
 from mmanchor.suite.images import ImageBatches
 from mmanchor.suite.measure import measure, predict_batch
@@ -228,14 +227,3 @@ def test_a_member_of_another_architecture_fails_by_name(
     results = measured([*trained.standard, '+', path])
     (one,) = results['failed']
     assert one['name'] == 'the model' and str(path) in one['reason']
-
-
-def test_the_config_of_a_trained_checkpoint_can_be_compared(trained):
-    found = _origin(trained.anchored[1])
-    cfg = Config.fromfile(trained.anchored[0])
-    assert found['classes'] == list('0123456789')
-    assert found['config']['model']['type'] == 'AnchoredImageClassifier'
-    assert (
-        found['config']['data_preprocessor']['mask_prob']
-        == cfg.data_preprocessor.mask_prob
-    )

@@ -8,7 +8,6 @@ import pytest
 import torch
 from mmengine.runner import Runner
 from mmpretrain.datasets import CIFAR10
-from mmpretrain.registry import DATASETS
 from PIL import Image
 
 from mmanchor.suite.images import ImageBatches, TestPipeline
@@ -133,19 +132,6 @@ def test_images_that_the_host_holds(in_memory):
     assert torch.equal(batches.labels, labels)
     for_files = torch.cat(list(in_suite(in_memory, FILES + PACK)))
     assert torch.equal(for_files, expected.flip(1))
-
-
-def test_sets_in_all_forms_are_the_same_images(arrays, files, in_memory):
-    one = torch.cat(list(in_suite(arrays)))
-    two = torch.cat(list(in_suite(files)))
-    paths = [
-        info['img_path'][-7:-4]
-        for info in DATASETS.build(dict(files, pipeline=[]))
-    ]
-    order = [int(name) for name in paths]
-    assert torch.equal(one[order], two)
-    half = torch.cat(list(in_suite(in_memory)))[..., ::2, ::2]
-    assert torch.equal(half, one)
 
 
 def test_arrays_in_the_order_of_files(arrays):

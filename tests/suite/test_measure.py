@@ -8,7 +8,6 @@ import torch
 from mmengine.runner import Runner
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
-from PIL import Image
 
 from mmanchor.suite.candidates import Candidate
 from mmanchor.suite.held_out import HeldOutFit
@@ -77,43 +76,6 @@ def answers_of(ready, cell):
     with torch.no_grad():
         images = ready.model.data_preprocessor(dict(inputs=images))['inputs']
         return ready.model(images, mode='tensor'), batches.labels
-
-
-def test_files_are_measured_as_by_the_runner(small_config, tmp_path):
-    rng = np.random.default_rng(0)
-    for i in range(40):
-        path = tmp_path / 'files' / str(i % 10) / f'{i}.png'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (9, 11, 3), dtype=np.uint8)).save(
-            path
-        )
-    cfg = small_config(**{'train_cfg.max_epochs': 1})
-    Runner.from_cfg(cfg).train()
-    cfg.load_from = f'{cfg.work_dir}/epoch_1.pth'
-    pipeline = [
-        dict(type='LoadImageFromFile'),
-        dict(type='Resize', scale=(16, 16)),
-        dict(type='PackInputs'),
-    ]
-    # the pipeline reads BGR, and the model gets it
-    cfg.val_dataloader.dataset.pipeline = pipeline
-    dataset = dict(type='CustomDataset', data_root=str(tmp_path / 'files'))
-    found = in_suite(cfg, cfg.load_from, Cell('files', dataset))
-    cfg.experiment_name += '_test'
-    expected = in_runner(cfg, dict(dataset, pipeline=pipeline))
-    assert found['spread'] > 0
-    assert found == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize('word', ['standard', 'anchored'])
-def test_fewer_classes_are_measured_as_by_the_runner(trained, word):
-    cfg = getattr(trained, f'{word}_cfg').copy()
-    cfg.load_from = getattr(trained, word)[1]
-    found = in_suite(cfg, cfg.load_from, Cell('some', FEWER))
-    cfg.experiment_name += f'_{word}_test'
-    pipeline = cfg.val_dataloader.dataset.pipeline
-    expected = in_runner(cfg, dict(FEWER, pipeline=pipeline))
-    assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_fewer_classes_alone_compete(of, ready):
@@ -285,46 +247,39 @@ def test_single_references_of_fewer_classes(of):
         assert found.figures[name] > everything.figures[name]
 
 
-PROTOCOLS = [
-    None,
-    dict(num_references=1),
-    dict(num_references=3),
-    dict(num_references=3, protocol='adaptive'),
-    dict(protocol='transduction', num_references=3),
-]
-
-
 @pytest.fixture
-def arrays(tmp_path):
+def noise(tmp_path):
     """Sixty noisy RGB images, 16x16, at five severities."""
     rng = np.random.default_rng(0)
-    folder = tmp_path / 'arrays'
-    folder.mkdir()
-    np.save(
-        folder / 'fog.npy',
-        rng.integers(0, 256, (300, 16, 16, 3)).astype(np.uint8),
+    images = rng.integers(0, 256, (300, 16, 16, 3)).astype(np.uint8)
+    np.save(tmp_path / 'fog.npy', images)
+    np.save(tmp_path / 'labels.npy', rng.integers(0, 10, 300))
+    return dict(
+        type='CorruptedArrays', data_root=str(tmp_path), kind='fog', severity=2
     )
-    np.save(folder / 'labels.npy', rng.integers(0, 10, 300))
-    return dict(type='CorruptedArrays', data_root=str(folder))
 
 
-def in_runner(cfg, dataset, how=None):
-    cfg.test_dataloader.dataset = dataset
+def in_runner(cfg, dataset):
+    cfg.test_dataloader.dataset = dict(
+        dataset, pipeline=cfg.val_dataloader.dataset.pipeline
+    )
     cfg.test_dataloader.batch_size = 32
-    left_out = set() if 'custom_hooks' in cfg else set(REFERENCE_METRICS)
+    hooks = cfg.get('custom_hooks')
+    left_out = set() if hooks else set(REFERENCE_METRICS)
     # spreads over different numbers of references do not compare
-    if how and how.get('protocol') == 'adaptive':
+    if hooks and hooks[0].get('protocol') == 'adaptive':
         left_out = {'ReferenceSpread'}
     cfg.test_evaluator = [
         config for config in METRIC_CONFIGS if config['type'] not in left_out
     ]
+    cfg.experiment_name += '_test'
     found = Runner.from_cfg(cfg).test()
     return {key.partition('/')[2]: value for key, value in found.items()}
 
 
-def in_suite(cfg, checkpoint, cell):
-    ready = Candidate('model', cfg, checkpoint, 'config.py').load('cpu')
-    batches = ImageBatches(cell, ready.pipeline, batch_size=32)
+def in_suite(cfg, dataset):
+    ready = Candidate('model', cfg, cfg.load_from, 'config.py').load('cpu')
+    batches = ImageBatches(Cell('a set', dataset), ready.pipeline, 32)
     (found,) = measure(ready, batches, 'cpu')
     return {
         key: value
@@ -333,23 +288,24 @@ def in_suite(cfg, checkpoint, cell):
     }
 
 
-@pytest.mark.parametrize('how', PROTOCOLS, ids=repr)
-def test_figures_are_those_of_the_runner(small_config, arrays, how):
-    options = {
-        f'custom_hooks.0.{key}': value for key, value in (how or {}).items()
-    }
-    name = '' if how is None else 'anchored-masked_'
-    cfg = small_config(name, **options)
-    cfg.train_cfg.max_epochs = 1
-    Runner.from_cfg(cfg).train()
-    cfg.load_from = checkpoint = f'{cfg.work_dir}/epoch_1.pth'
-    cell = Cell('noise', dict(arrays, kind='fog', severity=2), (), 'fog', 2)
-    found = in_suite(cfg, checkpoint, cell)
-    cfg.experiment_name += '_test'
-    expected = in_runner(
-        cfg,
-        dict(cell.dataset, pipeline=cfg.test_dataloader.dataset.pipeline),
-        how,
+@pytest.mark.parametrize(
+    'word, options',
+    [
+        ('standard', {}),
+        ('anchored', dict(num_references=1)),
+        ('anchored', dict(num_references=3)),
+        ('anchored', dict(num_references=3, protocol='adaptive')),
+        ('anchored', dict(num_references=3, protocol='transduction')),
+    ],
+)
+def test_figures_are_those_of_the_runner(trained, noise, word, options):
+    cfg = getattr(trained, f'{word}_cfg').copy()
+    cfg.load_from = getattr(trained, word)[1]
+    cfg.merge_from_dict(
+        {f'custom_hooks.0.{key}': value for key, value in options.items()}
     )
-    assert len(found) >= 9
-    assert found == pytest.approx(expected, rel=1e-6)
+    cfg.experiment_name += '_'.join(map(str, options.values()))
+    for dataset in (noise, FEWER):
+        found = in_suite(cfg, dataset)
+        assert len(found) >= 9
+        assert found == pytest.approx(in_runner(cfg, dataset), rel=1e-6)

@@ -68,32 +68,15 @@ def test_a_metric_that_one_kind_lacks_has_no_mean():
     assert found == dict(a=1.5, b=None)
 
 
-def test_bins_of_several_sets_are_those_of_all_images():
-    rng = np.random.default_rng(0)
-    confidence = rng.uniform(0, 1, 300)
-    right = rng.uniform(0, 1, 300) < confidence
-    place = (confidence * 15).astype(int)
-
-    def sums(rows):
-        return dict(
-            count=np.bincount(place[rows], minlength=15),
-            confidence=np.bincount(place[rows], confidence[rows], 15),
-            right=np.bincount(place[rows], right[rows], 15),
-        )
-
-    pooled = reliability([sums(slice(0, 40)), sums(slice(40, 300))])
-    assert sum(pooled['count']) == 300
-    for key, values in (('accuracy', right), ('confidence', confidence)):
-        assert pooled[key] == pytest.approx(
-            [values[place == i].mean() for i in range(15)]
-        )
-    assert len(pooled['edges']) == 16 and pooled['edges'][-1] == 1
-    assert reliability([BINS, BINS]) == dict(
-        edges=[0.0, 0.5, 1.0],
-        count=[4, 0],
-        confidence=[0.25, None],
-        accuracy=[0.5, None],
-    )
+def test_bins_of_several_sets_are_added_up():
+    other = dict(count=[1, 4], confidence=[0.1, 3.0], right=[1, 3])
+    found = reliability([BINS, other])
+    assert (found['edges'], found['count']) == ([0.0, 0.5, 1.0], [3, 4])
+    assert found['confidence'] == pytest.approx([0.2, 0.75])
+    assert found['accuracy'] == pytest.approx([2 / 3, 0.75])
+    empty = reliability([BINS, BINS])
+    assert empty['confidence'] == [0.25, None]
+    assert empty['accuracy'] == [0.5, None]
 
 
 def test_calibration_over_sets():
