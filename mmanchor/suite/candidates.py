@@ -121,7 +121,17 @@ class Candidate:
         model, saved = load_classifier(
             self.cfg, self.checkpoint, allow_code=self.allow_code
         )
-        check_classifier(model)
+        head = getattr(model, 'head', None)
+        if not (
+            isinstance(model, ImageClassifier)
+            and isinstance(head, ClsHead)
+            and not type(head).__name__.startswith('Regression')
+        ):
+            raise TypeError(
+                'Expected an ImageClassifier with one softmax over the '
+                f'classes (a ClsHead), but got {type(model).__name__} with '
+                f'{type(head).__name__}. Name another config.'
+            )
         if isinstance(model, AnchoredImageClassifier):
             if self.hook is None:
                 raise ValueError(
@@ -149,25 +159,6 @@ class Candidate:
             average=self.cfg.model.get('average', 'logits') if hook else None,
             select=hook and hook.select,
             reference_seed=hook and hook.seed,
-        )
-
-
-def check_classifier(model: nn.Module) -> None:
-    """Raise if a model does not predict one softmax over the classes.
-
-    Raises:
-        TypeError: The model is another kind of model.
-    """
-    if not (
-        isinstance(model, ImageClassifier)
-        and isinstance(model.head, ClsHead)
-        and not type(model.head).__name__.startswith('Regression')
-    ):
-        head = type(getattr(model, 'head', None)).__name__
-        raise TypeError(
-            'Expected an ImageClassifier with one softmax over the classes '
-            f'(a ClsHead), but got {type(model).__name__} with {head}. Name '
-            'another config.'
         )
 
 

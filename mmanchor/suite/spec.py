@@ -287,16 +287,16 @@ class Settings:
         )
 
 
-def _check_set(one: SuiteSet, path: Path) -> None:
+def _check_set(one: SuiteSet, path: Path, is_ood: bool) -> None:
     """Raise if an argument does not fit the set."""
+    kind = one.dataset['type']
     if one.make and not (
-        issubclass(DATASETS.get(one.dataset['type']), CorruptedArrays)
-        and one.is_corrupted
+        issubclass(DATASETS.get(kind), CorruptedArrays) and one.is_corrupted
     ):
         raise ValueError(
             f'Expected {one.name} in {path}, which is to be made, to be '
-            'CorruptedArrays of all kinds, but got '
-            f'{one.dataset["type"]}. Change its `type`, or drop `make`.'
+            f'CorruptedArrays of all kinds, but got {kind}. Change its '
+            '`type`, or drop `make`.'
         )
     for name in ('settings', 'images'):
         if getattr(one, name) is not None and not one.make:
@@ -311,6 +311,18 @@ def _check_set(one: SuiteSet, path: Path) -> None:
         raise ValueError(
             f'Expected `images` of {one.name} in {path} to be at least 1, but '
             f'got {one.images}. Change it.'
+        )
+    if one.group is not None and not (is_ood and one.group in GROUPS):
+        raise ValueError(
+            f"Expected `group` to be 'near' or 'far', and of a set in "
+            f'`ood`, but got {one.group!r} for {one.name} in {path}. '
+            'Change it, or drop it.'
+        )
+    if is_ood and one.is_corrupted:
+        raise ValueError(
+            f'Expected `dataset` of {one.name} in {path} to be one set '
+            'of images, but got all kinds of corruption. Add `kind` and '
+            '`severity`.'
         )
 
 
@@ -353,7 +365,7 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
     config.setdefault('title', path.stem)
     check_fields(config, Suite, path, given=('name',))
 
-    def make_set(of: dict) -> SuiteSet:
+    def make_set(of: dict, is_ood: bool = False) -> SuiteSet:
         check_fields(of, SuiteSet, path)
         dataset = dict(of['dataset'])
         if DATASETS.get(str(dataset.get('type'))) is None:
@@ -368,25 +380,7 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
                 / Path(dataset['data_root']).expanduser()
             )
         made = SuiteSet(**{**of, 'dataset': dataset})
-        _check_set(made, path)
-        if made.group is not None and (
-            of not in config.get('ood', ()) or made.group not in GROUPS
-        ):
-            raise ValueError(
-                f"Expected `group` to be 'near' or 'far', and of a set in "
-                f'`ood`, but got {made.group!r} for {made.name} in {path}. '
-                'Change it, or drop it.'
-            )
-        return made
-
-    def make_ood(of: dict) -> SuiteSet:
-        made = make_set(of)
-        if made.is_corrupted:
-            raise ValueError(
-                f'Expected `dataset` of {made.name} in {path} to be one set '
-                'of images, but got all kinds of corruption. Add `kind` and '
-                '`severity`.'
-            )
+        _check_set(made, path, is_ood)
         return made
 
     held_out = config.get('held_out', {})
@@ -396,7 +390,7 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
         config['title'],
         make_set(config['clean']),
         tuple(make_set(of) for of in config.get('shifts', ())),
-        tuple(make_ood(of) for of in config.get('ood', ())),
+        tuple(make_set(of, is_ood=True) for of in config.get('ood', ())),
         held_out=HeldOut(**held_out),
     )
     names = [one.name for one in suite.sets]

@@ -61,24 +61,6 @@ def test_a_model_without_errors_on_held_out_images_has_no_temperature(
     assert len(found.models) == 1 and found.models[0]['temperature'] is None
 
 
-def test_a_checkpoint_for_another_number_of_classes(
-    trained, measured, tmp_path
-):
-    config, checkpoint = trained.standard
-    cfg = Config.fromfile(config)
-    cfg.model.head.num_classes = 7
-    cfg.dump(tmp_path / 'seven.py')
-    results = measured([tmp_path / 'seven.py', checkpoint], trained.standard)
-    (one,) = results['failed']
-    assert (one['model'], one['name']) == ('seven', 'the model')
-    assert 'differs in 2: size mismatch for head.fc.weight' in one['reason']
-    bad, good = results['models']
-    assert bad['clean'] is None and bad['shifts'] == bad['ood'] == {}
-    assert good['clean'] and good['shifts'] and good['ood']
-    text = (tmp_path / 'out' / 'report.md').read_text()
-    assert 'the model by seven: Expected the weights' in text
-
-
 @pytest.fixture
 def candidate(trained):
     """Build one of the candidates, with changes to its config."""
@@ -114,21 +96,33 @@ def test_an_anchored_model_without_a_hook(candidate):
         found.load('cpu')
 
 
-def test_a_model_that_can_not_be_loaded_is_listed_once_and_others_go_on(
+def test_models_that_can_not_be_loaded_are_listed_once_and_others_go_on(
     trained, measured, tmp_path
 ):
-    cfg = Config.fromfile(trained.standard[0])
-    cfg.model.head = dict(
+    config, checkpoint = trained.standard
+    several = dict(
         type='MultiLabelLinearClsHead', num_classes=10, in_channels=64
     )
-    cfg.dump(tmp_path / 'several.py')
-    results = measured(
-        [tmp_path / 'several.py', trained.standard[1]], trained.standard
-    )
-    (one,) = results['failed']
-    assert one['name'] == 'the model'
-    assert 'ImageClassifier with MultiLabelLin' in one['reason']
-    assert results['models'][1]['ood']['Photographs']
+    models = []
+    for name, head in (
+        ('seven', dict(Config.fromfile(config).model.head, num_classes=7)),
+        ('several', several),
+    ):
+        cfg = Config.fromfile(config)
+        cfg.model.head = head
+        cfg.dump(tmp_path / f'{name}.py')
+        models.append([tmp_path / f'{name}.py', checkpoint])
+    results = measured(*models, trained.standard)
+    seven, several = results['failed']
+    assert (seven['model'], seven['name']) == ('seven', 'the model')
+    assert 'differs in 2: size mismatch for head.fc.weight' in seven['reason']
+    assert (several['model'], several['name']) == ('several', 'the model')
+    assert 'ImageClassifier with MultiLabelLin' in several['reason']
+    bad, _, good = results['models']
+    assert bad['clean'] is None and bad['shifts'] == bad['ood'] == {}
+    assert good['clean'] and good['shifts'] and good['ood']
+    text = (tmp_path / 'out' / 'report.md').read_text()
+    assert 'the model by seven: Expected the weights' in text
 
 
 def test_references_that_nothing_has(candidate, tmp_path):

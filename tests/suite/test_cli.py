@@ -17,6 +17,7 @@ from mmanchor.suite.report.table import signed
 from mmanchor.suite.spec import DEFAULT_SCORES
 
 NAMES = ['standard', 'anchored, K = 1', 'anchored, K = 3']
+CLEAN = 'shifts, ood = [], []'  # lines of a suite without other sets
 
 
 @pytest.fixture(scope='module')
@@ -273,9 +274,6 @@ def test_same_names_get_numbers(trained, measured):
     )
     names = [model['name'] for model in results['models']]
     assert names == ['a (2)', 'a', 'a (3)', 'a (4)']
-
-
-CLEAN = 'shifts, ood = [], []'
 
 
 @pytest.mark.parametrize(

@@ -303,31 +303,6 @@ def test_large_images_become_thumbnails():
     assert small.source.startswith('data:image/png;base64,')
 
 
-@pytest.mark.slow
-def test_a_page_like_that_of_the_digits_is_below_five_megabytes(
-    suite_file, data, tmp_path
-):
-    results = fake_results(5, num_kinds=19, plain=(), ood=('Photographs',))
-    labels = np.arange(500) % 10
-    answers = {
-        model['name']: answers_of(
-            labels,
-            np.roll(labels, 1),
-            reference_predicted=np.zeros((500, 10), int),
-            reference_confidence=np.full((500, 10), 0.5),
-            references=np.full((5, 16, 16, 3), 99, np.uint8),
-        )
-        for model in results['models']
-    }
-    for one in answers.values():
-        one['row'] %= 40
-    pictures = take_pictures(load_suite(suite_file(), data), answers)
-    assert len(pictures.galleries) == 10 and len(pictures.pairs) == 5
-    figures = draw_all(SuiteResults(results), tmp_path / 'figures')
-    text = page_of(results, figures, pictures, answers)
-    assert 500_000 < len(text.encode()) < 5_000_000
-
-
 def test_images_that_are_gone_leave_a_page_that_says_so(
     suite_file, data, monkeypatch
 ):
