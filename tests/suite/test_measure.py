@@ -10,7 +10,6 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
 from mmanchor.suite.candidates import Candidate
-from mmanchor.suite.held_out import HeldOutFit
 from mmanchor.suite.images import ImageBatches
 from mmanchor.suite.measure import (
     METRIC_CONFIGS,
@@ -107,28 +106,6 @@ def test_labels_outside_the_competing_classes_are_refused(of):
         of(kept_classes=KEPT)
     with pytest.raises(ValueError, match='labels from 0 to 9, but got -1'):
         of(dict(type='PhotoPatches', count=20))
-
-
-@pytest.mark.parametrize('word', ['standard', 'anchored'])
-def test_a_temperature_divides_logits(of, ready, word):
-    one, two = of(
-        word=word,
-        fits=(HeldOutFit(), HeldOutFit(2.0)),
-        scores=('msp', 'energy'),
-    )
-    logits = of(word=word, keep_answers=True)[0].answers
-    _, labels = answers_of(ready(), Cell('digits', DIGITS))
-    softer = (logits / 2).softmax(1).double()
-    nll = -softer[torch.arange(40), labels].log().mean()
-    assert two.figures['nll'] == pytest.approx(nll.item(), rel=1e-5)
-    assert two.scores['msp'] == pytest.approx(
-        (-softer.amax(1)).log1p().numpy(), rel=1e-5
-    )
-    assert np.array_equal(one.scores['energy'], two.scores['energy'])
-    assert one.figures['top1'] == two.figures['top1']
-    assert one.figures['nll'] != two.figures['nll']
-    (alone,) = of(word=word)
-    assert one.figures == alone.figures
 
 
 def test_plain_logits_are_the_model_s(of, ready):

@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from mmanchor.evaluation.confidence_intervals import rank_correlation
+from mmanchor.suite.figures import reliability
 from mmanchor.suite.figures.accuracy import heat_map, severity_figure
 from mmanchor.suite.figures.ood import ood_figure
 from mmanchor.suite.figures.reliability import reliability_figures
@@ -161,13 +162,14 @@ def test_reliability_has_bins_gaps_shares_and_the_error():
     assert heights == pytest.approx([100 * 30 / 122, 100 * 90 / 122])
 
 
-def test_reliability_goes_on_to_more_pages():
-    results = fake_results(5, tuple('abcdef'), (), num_kinds=1)
-    assert len(reliability_figures(SuiteResults(results))) == 4
-    results = fake_results(3, num_kinds=1)
+def test_reliability_goes_on_to_more_pages(monkeypatch):
+    monkeypatch.setattr(reliability, 'MODELS_IN_A_FIGURE', 2)
+    monkeypatch.setattr(reliability, 'SETS_IN_A_FIGURE', 1)
+    results = fake_results(3, num_kinds=1, plain=())
     results['models'][1]['reliability'] = None
-    (figure,) = reliability_figures(SuiteResults(results))
-    assert len(panels(figure)) == 2 * 3 * 3 - 2
+    pages = reliability_figures(SuiteResults(results))
+    # of clean images the second model has no bins
+    assert [len(panels(page)) for page in pages] == [2, 2, 4, 2]
     for model in results['models']:
         model.update(reliability=None, shifts={})
     assert reliability_figures(SuiteResults(results)) == []
@@ -282,7 +284,7 @@ def test_long_names_are_wrapped_and_no_math():
         lambda results: reliability_figures(results)[-1],
     ],
 )
-@pytest.mark.parametrize('num_models', [3, 9])
+@pytest.mark.parametrize('num_models', [3, 8])
 def test_nothing_sticks_out_of_the_figure(build, num_models):
     results = fake_results(num_models, num_kinds=4, ood=('SVHN',))
     figure = build(SuiteResults(results))
