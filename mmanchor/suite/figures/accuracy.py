@@ -167,7 +167,7 @@ def _draw_grid(axes, values: np.ndarray, form: Callable, **style):
         axes.text(
             x,
             y,
-            '–' if missing else form(value).replace('-', '−'),
+            '–' if missing else form(value),
             ha='center',
             va='center',
             fontsize=5.5,

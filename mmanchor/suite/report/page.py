@@ -79,53 +79,35 @@ def suite_page(
     def tables(*shown: Table) -> list[Block]:
         return table_blocks([one for one in shown if not one.is_empty()])
 
+    sections = {
+        'Accuracy': tables(accuracy_table(results, True))
+        + draw('accuracy-by-severity')
+        + tables(*severity_tables(results, True)),
+        'Kinds of corruption': draw('heat-map')
+        + tables(*kind_tables(results, True))
+        + pictures.grids,
+        'Classes': class_blocks(answers or {}, pictures.classes),
+        'Calibration': tables(
+            *calibration_tables(results, True),
+            scaling_table(results, 'temperature'),
+        )
+        + draw('reliability'),
+        'Prediction sets and abstaining': _list_blocks(promises(results))
+        + tables(*decision_tables(results, True)),
+        'Anomaly rejection': tables(*ood_tables(results, True)) + draw('ood'),
+        'References': tables(*reference_tables(results, True))
+        + draw('spread-and-error')
+        + pictures.pairs,
+        'Images to look at': pictures.galleries,
+        'Not measured': _list_blocks(
+            [': '.join(one) for one in failures(content)]
+        ),
+        'How it was made': _run_blocks(results),
+    }
     return Page(
         f'Safety suite: {content["suite"]["title"]}',
         summary(results, compared),
-        [
-            Section(
-                'Accuracy',
-                tables(accuracy_table(results, True))
-                + draw('accuracy-by-severity')
-                + tables(*severity_tables(results, True)),
-            ),
-            Section(
-                'Kinds of corruption',
-                draw('heat-map')
-                + tables(*kind_tables(results, True))
-                + pictures.grids,
-            ),
-            Section('Classes', class_blocks(answers or {}, pictures.classes)),
-            Section(
-                'Calibration',
-                tables(
-                    *calibration_tables(results, True),
-                    scaling_table(results, 'temperature'),
-                )
-                + draw('reliability'),
-            ),
-            Section(
-                'Prediction sets and abstaining',
-                _list_blocks(promises(results))
-                + tables(*decision_tables(results, True)),
-            ),
-            Section(
-                'Anomaly rejection',
-                tables(*ood_tables(results, True)) + draw('ood'),
-            ),
-            Section(
-                'References',
-                tables(*reference_tables(results, True))
-                + draw('spread-and-error')
-                + pictures.pairs,
-            ),
-            Section('Images to look at', pictures.galleries),
-            Section(
-                'Not measured',
-                _list_blocks([': '.join(one) for one in failures(content)]),
-            ),
-            Section('How it was made', _run_blocks(results)),
-        ],
+        [Section(*one) for one in sections.items()],
         pictures.note,
     )
 
