@@ -85,8 +85,9 @@ def sort_value(text: str) -> str:
     """Find the number that a table cell is sorted by; empty if it has none.
 
     Example:
-        >>> sort_value('1,088.3 [87.6, 89.0] (+13.6)'), sort_value('–')
-        ('1088.3', '')
+        >>> cells = '1,088.3 [87.6, 89.0] (+13.6)', '−1.5 level', '+0.0', '–'
+        >>> list(map(sort_value, cells))
+        ['1088.3', '-1.5', '0.0', '']
     """
     match = _NUMBER.search(text.replace('−', '-'))
     return match[0].replace(',', '').lstrip('+') if match else ''

@@ -182,6 +182,10 @@ def wrap(text: str, width: int) -> str:
     Example:
         >>> wrap('my set_of_kinds', 10).split('\\n')
         ['my set_of_', 'kinds']
+        >>> wrap('anchored, K = 10', 10).split('\\n')
+        ['anchored,', 'K = 10']
+        >>> wrap('abcdefghijkl', 10).split('\\n')
+        ['abcdefghij', 'kl']
     """
     lines = ['']
     # never break K = 10

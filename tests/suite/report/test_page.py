@@ -14,7 +14,7 @@ from mmanchor.suite.report.decision_tables import (
     decision_tables,
     promises,
 )
-from mmanchor.suite.report.html import Page, load_template, render, sort_value
+from mmanchor.suite.report.html import Page, load_template, render
 from mmanchor.suite.report.page import class_blocks, suite_page
 from mmanchor.suite.report.pictures import (
     Pictures,
@@ -340,14 +340,6 @@ def test_without_jinja_the_extra_is_named(without_package):
 def test_sections_without_anything_are_left_out():
     page = Reader(render(Page('Empty', [], [])))
     assert page.count('section') == page.count('h2') == 0
-
-
-@pytest.mark.parametrize(
-    'text,value',
-    [('−1.5 level', '-1.5'), ('12 / 20', '12'), ('none', ''), ('+0.0', '0.0')],
-)
-def test_cells_are_sorted_by_their_first_number(text, value):
-    assert sort_value(text) == value
 
 
 def with_decisions(clean, worst):

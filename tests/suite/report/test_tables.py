@@ -9,7 +9,6 @@ from rich.console import Console
 
 from mmanchor.suite.figures.accuracy import severity_figure
 from mmanchor.suite.report import writer
-from mmanchor.suite.report.table import wrap
 from mmanchor.suite.report.tables import all_tables, terminal_tables
 from mmanchor.suite.report.writer import (
     draw_all,
@@ -207,19 +206,6 @@ def test_names_are_text_not_markup(results):
     results['models'][0]['name'] = 'a [red]b[/] | c'
     assert 'a [red]b[/] | c' in printed(results, 80)
     assert '| a [red]b[/] \\| c | 99.8 |' in markdown(results)
-
-
-@pytest.mark.parametrize(
-    'text, lines',
-    [
-        ('anchored, K = 10', ['anchored,', 'K = 10']),
-        ('resnet18-w16_a b', ['resnet18-', 'w16_a b']),
-        ('abcdefghijkl', ['abcdefghij', 'kl']),
-        ('short', ['short']),
-    ],
-)
-def test_names_break_where_they_may(text, lines):
-    assert wrap(text, 10).split('\n') == lines
 
 
 def test_markdown_has_a_cell_for_each_column(results):
