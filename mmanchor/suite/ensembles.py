@@ -140,11 +140,6 @@ class EnsembleCandidate:
         return self.members[0].cfg
 
     @property
-    def config_name(self) -> str:
-        """The name of the config."""
-        return self.members[0].config_name
-
-    @property
     def hook(self):
         """The ``KReferenceHook`` of the first; None for plain models."""
         return self.members[0].hook
