@@ -45,8 +45,8 @@ class ResultStore:
     ) -> tuple[dict, dict[str, np.ndarray]] | None:
         """Read a result and its arrays, given everything it depends on.
 
-        None if the result is missing or its file is damaged; it is then
-        measured again.
+        It is None if the result is missing or its file is damaged, so that it
+        is measured again.
         """
         path = self._path(name, depends_on)
         if not path.exists():

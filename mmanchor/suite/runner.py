@@ -473,7 +473,8 @@ class ModelEvaluator:
     def references(self) -> np.ndarray | None:
         """The first references, (K, H, W, C), as RGB bytes to look at.
 
-        None where no images may be stored, or if the model can't be loaded.
+        It is None where no images may be stored, or if the model can't be
+        loaded.
         """
         if not self.settings.images:
             return None

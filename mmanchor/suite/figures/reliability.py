@@ -100,9 +100,9 @@ def _draw_figure(
 
 
 def _draw_bins(axes, bins: dict, colour: str) -> bool:
-    """Draw accuracy and gap of each bin; return if there are pale ones.
+    """Draw accuracy and gap of each bin; bins of few images are pale.
 
-    Bins of few images are pale.
+    It returns whether there are bins of few images.
     """
     edges = np.array(bins['edges'])
     accuracy = np.array(bins['accuracy'], float)  # NaN in empty bins

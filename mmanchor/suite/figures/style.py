@@ -60,7 +60,7 @@ def save_figure_files(figure: Figure, folder: Path, name: str) -> None:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Create an empty figure whose layout avoids overlaps; in inches."""
+    """Create an empty figure, in inches, whose layout avoids overlaps."""
     figure = Figure(figsize=(width, height), dpi=150, layout='constrained')
     FigureCanvasAgg(figure)
     return figure

@@ -168,8 +168,8 @@ def reference_pairs(
     """Show images beside references, with the prediction of each reference.
 
     The images are those on which references disagree most: first those with
-    different answers, then those with different confidences. None for models
-    without several references for every image.
+    different answers, then those with different confidences. It is None for
+    models without several references for every image.
     """
     references = predictions.get('references')
     if references is None or not len(references):

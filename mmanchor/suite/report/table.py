@@ -67,7 +67,7 @@ def metric_text(
     intervals: bool,
     scale: float = 1,
 ) -> str:
-    """Format a value of the results times ``scale``, and its interval."""
+    """Format a value times ``scale``, with its interval if that is wanted."""
     value = results.value(model, point, metric)
     ends = results.interval(model, point, metric) if intervals else None
     return with_interval(

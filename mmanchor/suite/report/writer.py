@@ -205,8 +205,8 @@ def print_report(content: dict, out: Path, console: Console) -> None:
 def draw_all(results: SuiteResults, folder: str | Path) -> list[Path]:
     """Draw all figures that the results have data for, as PNG, PDF and SVG.
 
-    The files appear together, after the last one is drawn. Returns them; an
-    empty list if there is nothing to draw.
+    The files, which are returned, appear together after the last one is drawn.
+    There are none if there is nothing to draw.
 
     Raises:
         ValueError: The folder can't be written to.
