@@ -173,17 +173,14 @@ def evaluate(argv: Sequence[str] | None = None) -> dict:
     )
     suite = load_suite(args.suite, args.data_root)
     out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
-    missing = None
+    candidates = read_candidates(args)
     try:
         check_clean_set(suite)
-    except FileNotFoundError as error:
-        missing = error
-    candidates = read_candidates(args)
-    # without results on clean images, the others compare with nothing
-    if missing is not None and not clean_results_are_stored(
-        suite, candidates, ResultStore(out / 'parts'), settings
-    ):
-        raise missing
+    except FileNotFoundError:
+        # without results on clean images, the others compare with nothing
+        store = ResultStore(out / 'parts')
+        if not clean_results_are_stored(suite, candidates, store, settings):
+            raise
     console = Console(emoji=False)
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         for one in candidates:
