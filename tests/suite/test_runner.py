@@ -142,10 +142,7 @@ def test_a_broken_set(outcome, data, case):
 
 @pytest.mark.parametrize(
     'part, left',
-    [
-        ('clean', [False, 'Arrays']),
-        ('ood[0]', [True, 'Arrays']),
-    ],
+    [('clean', [False, 'Arrays']), ('ood[0]', [True, 'Arrays'])],
 )
 def test_no_image_at_all(outcome, part, left):
     line = f"{part}['dataset'] = dict(type='NothingAtAll', ann_file='')"
