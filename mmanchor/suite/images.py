@@ -149,13 +149,15 @@ class ImageBatches:
         self.load = TRANSFORMS.build(pipeline.load)
         self.channel_order = pipeline.channel_order
         self.batch_size, self.workers = batch_size, workers
-        if not (cell.steps or pipeline.steps) and hasattr(
-            self.dataset, 'whole_arrays'
-        ):
-            self.arrays = self.dataset.whole_arrays()
-            labels = self.dataset.labels
-        else:
-            self.arrays, labels = None, self.dataset.get_gt_labels()
+        self.arrays = None
+        if not cell.steps and not pipeline.steps:
+            if hasattr(self.dataset, 'whole_arrays'):
+                self.arrays = self.dataset.whole_arrays()  # or None
+        labels = (
+            self.dataset.get_gt_labels()
+            if self.arrays is None
+            else self.dataset.labels
+        )
         self.rows = np.arange(len(self.dataset))
         self.labels = torch.from_numpy(np.asarray(labels, np.int64))
         if cell.is_ood:
