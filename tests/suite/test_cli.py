@@ -295,23 +295,6 @@ def test_how_references_are_used_is_in_the_name(
     assert 1 <= used <= 3
 
 
-def test_options_change_the_config(trained, measured):
-    (model,) = measured(
-        trained.anchored,
-        cfg_options='custom_hooks.0.num_references=2',
-        more=CLEAN,
-    )['models']
-    assert model['num_references'] == 2
-
-
-def test_scores_are_those_of_the_flag(trained, measured):
-    asked = ['max_logit', 'spread']
-    (model,) = measured(trained.anchored, scores=asked, more='shifts = []')[
-        'models'
-    ]
-    assert list(model['ood']['Photographs']['scores']) == asked
-
-
 @pytest.mark.parametrize(
     'flags, message',
     [

@@ -215,15 +215,3 @@ def test_seeds_and_folders_may_differ_and_configs_are_not_run(
 ):
     EnsembleCandidate('both', two(cfg=cfg)).check_members()
     assert capsys.readouterr().out == ''
-
-
-def test_a_member_of_another_architecture_fails_by_name(
-    trained, copied, measured, tmp_path
-):
-    _, path = copied()
-    saved = torch.load(path, weights_only=False)
-    saved['state_dict'].pop('backbone.conv1.weight')
-    torch.save(saved, path)
-    results = measured([*trained.standard, '+', path])
-    (one,) = results['failed']
-    assert one['name'] == 'the model' and str(path) in one['reason']

@@ -94,11 +94,6 @@ shifts = [
     assert sum(row['shifts']['Made']['reliability']['count']) == len(rows)
 
 
-def test_without_a_temperature_all_images_are_tested(outcome):
-    (row,) = outcome(MORE).models
-    assert row['clean']['num_images'] == 200 and row['temperature'] is None
-
-
 def test_a_temperature_is_read_back_and_another_draw_fitted_again(
     outcome, monkeypatch
 ):
@@ -131,16 +126,6 @@ def test_the_report_and_the_csv_have_the_temperature(
     assert found['temperature'] == before['temperature']['temperature']
     assert found['ece_after_temperature'] == after['clean']['figures']['ece']
     assert found['ece_before_temperature'] == before['clean']['figures']['ece']
-
-
-def test_an_image_to_fit_on_and_none_to_test(outcome):
-    found = outcome(
-        "clean['dataset']['indices'] = 1\nshifts = ood = []", temperature=True
-    )
-    one = found.failed[-1]
-    assert one['name'] == 'Digits'
-    assert 'one image or more to measure on, but got none' in one['reason']
-    assert found.models[0]['clean'] is None
 
 
 def test_held_out_images_are_never_tested(outcome, monkeypatch):
