@@ -157,14 +157,6 @@ def test_images_of_no_class_have_scores_only(of):
     assert found.scores['spread'].min() > 0
 
 
-def test_no_image_at_all(ready):
-    model = ready()
-    batches = ImageBatches(Cell('digits', DIGITS), model.pipeline)
-    batches.select(np.arange(0))
-    with pytest.raises(ValueError, match='one image or more .* got none. Ch'):
-        measure(model, batches, 'cpu')
-
-
 def test_bins_of_confidence_are_those_of_the_calibration_error(of):
     (found,) = of(dict(DIGITS, indices=200))
     count, confidence, right = (

@@ -1,6 +1,5 @@
 """Temperatures are fitted on held-out images, which are never tested."""
 
-import csv
 from dataclasses import asdict
 
 import numpy as np
@@ -108,24 +107,6 @@ def test_a_temperature_is_read_back_and_another_draw_fitted_again(
         before = first.models[0]['temperature']
         assert fitted['temperature'] != before['temperature']
         assert fitted['num_images'] == count
-
-
-def test_the_report_and_the_csv_have_the_temperature(
-    trained, measured, tmp_path
-):
-    results = measured(trained.standard, more=MORE, temperature=True)
-    before, after = results['models']
-    text = (tmp_path / 'out' / 'report.md').read_text()
-    assert f'| {after["name"]} |' in text
-    with open(tmp_path / 'out' / 'results.csv', newline='') as file:
-        found = {
-            line['figure']: float(line['value'])
-            for line in csv.DictReader(file)
-            if 'temperature' in line['figure']
-        }
-    assert found['temperature'] == before['temperature']['temperature']
-    assert found['ece_after_temperature'] == after['clean']['figures']['ece']
-    assert found['ece_before_temperature'] == before['clean']['figures']['ece']
 
 
 def test_held_out_images_are_never_tested(outcome, monkeypatch):
