@@ -444,9 +444,7 @@ def study_page(
         'Recommended settings': table_blocks([verdict_table(results, others)]),
         'Results': table_blocks([study_table(results, True)]) + drawn,
         'Differences': table_blocks([difference_table(results)]),
-        'Not there': [Block('list', content=dict(texts=missing))]
-        if missing
-        else [],
+        'Not there': [Block('list', texts=missing)] if missing else [],
         'How it was made': table_blocks([study_checkpoint_table(results)])
         + [facts_block('', list(_facts(results)))],
     }

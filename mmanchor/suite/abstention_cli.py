@@ -101,10 +101,6 @@ def choose_threshold(
     A threshold or prediction sets are fitted on held-out images, saved beside
     the checkpoint, and checked on the other test images.
 
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None: those of
-            the process.
-
     Raises:
         FileNotFoundError: A file or the clean set is missing.
         ValueError: No threshold reaches the level, the model has no spread,
@@ -192,11 +188,8 @@ def choose_threshold(
 def check_sets_table(fitted: PredictionSets, sets: dict[str, list]) -> Table:
     """Make a table of the coverage and the size of prediction sets.
 
-    Args:
-        fitted (PredictionSets): How prediction sets are made.
-        sets (Dict[str, list]): For each set of images, and each kind and
-            severity of it, a pair: probabilities (N, num_classes) and labels
-            (N,).
+    ``sets`` has for each set of images, and each kind and severity of it,
+    probabilities (N, num_classes) and labels (N,).
     """
     rows = []
     for name, parts in sets.items():
@@ -228,11 +221,8 @@ def check_sets_table(fitted: PredictionSets, sets: dict[str, list]) -> Table:
 def check_table(threshold: Threshold, sets: dict[str, list]) -> Table:
     """Make a table of the coverage and the error of trusted answers.
 
-    Args:
-        threshold (Threshold): Decides which answers are trusted.
-        sets (Dict[str, list]): For each set, and each kind and severity of
-            it, a pair: the measure of uncertainty, and whether the prediction
-            is wrong, both (N,).
+    ``sets`` has for each set, and each kind and severity of it, the measure of
+    uncertainty and whether the prediction is wrong, both (N,).
     """
     rows = []
     for name, parts in sets.items():

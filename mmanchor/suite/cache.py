@@ -13,6 +13,9 @@ from ..utils.files import whole_files
 
 _ARRAYS = 'names of arrays'  # key of the arrays that belong to a result
 STAMP = 'stamp'  # key of what identifies the files that were measured
+# what reading damaged files raises
+DAMAGED = (OSError, EOFError, ValueError, AttributeError, TypeError)
+DAMAGED += (zipfile.BadZipFile, zlib.error)
 
 
 class CannotSave(OSError):
@@ -25,9 +28,6 @@ class ResultStore:
     Only the ``stamp`` of the test set's files is not in the name. A result
     with another stamp is measured again and replaced, but if there is no
     stamp, because the files are gone, what was measured on them counts.
-
-    Args:
-        folder (Path): The folder of the files; made with the first result.
     """
 
     def __init__(self, folder: Path):
@@ -43,15 +43,10 @@ class ResultStore:
     def get(
         self, name: str, depends_on: dict
     ) -> tuple[dict, dict[str, np.ndarray]] | None:
-        """Read a result and its arrays.
+        """Read a result and its arrays, given everything it depends on.
 
-        Args:
-            name (str): The name of the result.
-            depends_on (dict): Everything that it depends on.
-
-        Returns:
-            tuple[dict, dict] | None: None if the result is missing or its
-            file is damaged; it is then measured again.
+        It is None if the result is missing or its file is damaged, so that it
+        is measured again.
         """
         path = self._path(name, depends_on)
         if not path.exists():
@@ -67,15 +62,7 @@ class ResultStore:
             if names or names is None and path.with_suffix('.npz').exists():
                 with np.load(path.with_suffix('.npz')) as file:
                     arrays = dict(file)
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            AttributeError,
-            TypeError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ):
+        except DAMAGED:
             return None
         if not result or not set(names or ()) <= set(arrays):
             return None
@@ -91,8 +78,8 @@ class ResultStore:
         """Save a result and its arrays, completely or not at all.
 
         Args:
-            name (str): The name of the result.
-            depends_on (dict): Everything that it depends on.
+            name (str): What the file's name begins with.
+            depends_on (dict): Everything that the result depends on.
             result (dict): What JSON can hold.
             arrays (Dict[str, np.ndarray], optional): Arrays by name. Defaults
                 to None.

@@ -28,7 +28,6 @@ class LoadedModel(NamedTuple):
 
     Attributes:
         model (torch.nn.Module): In evaluation mode, on its device.
-        pipeline (TestPipeline): Its test pipeline.
         classes (Sequence[str], optional): The classes that the checkpoint
             names.
     """
@@ -46,7 +45,6 @@ class Candidate:
         name (str): Its name in tables and figures.
         cfg (Config): The config that it was trained with. Its
             ``KReferenceHook`` decides how references are used.
-        checkpoint (str): The checkpoint file.
         config_name (str): The name of the config in the results.
         allow_code (bool): Whether to run code that the checkpoint holds.
             Defaults to False.
@@ -115,9 +113,6 @@ class Candidate:
     def load(self, device: str) -> LoadedModel:
         """Load the model, and set its references and protocol.
 
-        Args:
-            device (str): The device to load it to.
-
         Raises:
             TypeError: It is no classifier with one softmax over the classes.
             ValueError: The checkpoint does not fit the config, or has too few
@@ -126,7 +121,17 @@ class Candidate:
         model, saved = load_classifier(
             self.cfg, self.checkpoint, allow_code=self.allow_code
         )
-        check_classifier(model)
+        head = getattr(model, 'head', None)
+        if not (
+            isinstance(model, ImageClassifier)
+            and isinstance(head, ClsHead)
+            and not type(head).__name__.startswith('Regression')
+        ):
+            raise TypeError(
+                'Expected an ImageClassifier with one softmax over the '
+                f'classes (a ClsHead), but got {type(model).__name__} with '
+                f'{type(head).__name__}. Name another config.'
+            )
         if isinstance(model, AnchoredImageClassifier):
             if self.hook is None:
                 raise ValueError(
@@ -157,34 +162,8 @@ class Candidate:
         )
 
 
-def check_classifier(model: nn.Module) -> None:
-    """Raise if a model does not predict one softmax over the classes.
-
-    Args:
-        model (torch.nn.Module): The model.
-
-    Raises:
-        TypeError: The model is another kind of model.
-    """
-    if not (
-        isinstance(model, ImageClassifier)
-        and isinstance(model.head, ClsHead)
-        and not type(model.head).__name__.startswith('Regression')
-    ):
-        head = type(getattr(model, 'head', None)).__name__
-        raise TypeError(
-            'Expected an ImageClassifier with one softmax over the classes '
-            f'(a ClsHead), but got {type(model).__name__} with {head}. Name '
-            'another config.'
-        )
-
-
 def named(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Make names unique: add the use of references, and numbers if needed.
-
-    Args:
-        candidates (Sequence[Candidate]): The models.
-    """
+    """Make names unique: add the use of references, and numbers if needed."""
     renamed, taken = [], set()
     for one in candidates:
         name = plain = f'{one.name}, {one.how}' if one.how else one.name

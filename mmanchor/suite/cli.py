@@ -146,10 +146,6 @@ def evaluate_parser() -> argparse.ArgumentParser:
 def evaluate(argv: Sequence[str] | None = None) -> dict:
     """Run ``tools/evaluate.py``: measure, write a report and print tables.
 
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None: those of
-            the process.
-
     Returns:
         dict: The content of ``results.json``.
 
@@ -177,30 +173,20 @@ def evaluate(argv: Sequence[str] | None = None) -> dict:
     )
     suite = load_suite(args.suite, args.data_root)
     out = Path(args.out or f'work_dirs/evaluate/{suite.name}')
-    missing = None
+    candidates = read_candidates(args)
     try:
         check_clean_set(suite)
-    except FileNotFoundError as error:
-        missing = error
-    candidates = read_candidates(args)
-    # without results on clean images, the others compare with nothing
-    if missing is not None and not clean_results_are_stored(
-        suite, candidates, ResultStore(out / 'parts'), settings
-    ):
-        raise missing
+    except FileNotFoundError:
+        # without results on clean images, the others compare with nothing
+        store = ResultStore(out / 'parts')
+        if not clean_results_are_stored(suite, candidates, store, settings):
+            raise
     console = Console(emoji=False)
     with checkpoint_loading(args.allow_code_in_checkpoints, FLAG_ADVICE):
         for one in candidates:
             if isinstance(one, EnsembleCandidate):
                 one.check_members()
-        results = measure_all(
-            suite,
-            candidates,
-            out,
-            settings,
-            console,
-            images=not args.no_images,
-        )
+        results = measure_all(suite, candidates, out, settings, console)
     print_report(results, out, console)
     return results
 
@@ -213,7 +199,6 @@ def measure_all(
     console: Console,
     about: dict | None = None,
     times: dict | None = None,
-    images: bool = True,
 ) -> dict:
     """Measure models on a suite and write a report, with progress bars.
 
@@ -221,11 +206,10 @@ def measure_all(
         suite (Suite): The test sets.
         candidates (Sequence[Candidate]): The models.
         out (Path): The folder for all files.
-        settings (Settings): Batch size, scores and so on.
+        settings (Settings): How to measure.
         console (Console): Where to print.
         about (dict, optional): More entries for ``results.json``.
         times (dict, optional): More entries that differ from run to run.
-        images (bool): Whether ``report.html`` shows images. Defaults to True.
 
     Returns:
         dict: The content of ``results.json``.
@@ -265,7 +249,7 @@ def measure_all(
             times=dict(seconds, **(times or {})),
         )
         pictures = take_pictures(
-            suite, outcome.images, images, outcome.classes
+            suite, outcome.images, settings.images, outcome.classes
         )
         write_report(results, out, pictures, outcome.images, outcome.answers)
     return results
@@ -273,9 +257,6 @@ def measure_all(
 
 def read_candidates(args: argparse.Namespace) -> list[Candidate]:
     """Build the models that the command line names.
-
-    Args:
-        args (argparse.Namespace): The parsed flags.
 
     Raises:
         FileNotFoundError: A config or a checkpoint is missing.
@@ -305,15 +286,15 @@ def read_candidates(args: argparse.Namespace) -> list[Candidate]:
                 )
                 for checkpoint in checkpoints
             )
+            is_one = len(members) == 1
             candidates.append(
-                members[0]
-                if len(members) == 1
-                else EnsembleCandidate(name, members)
+                members[0] if is_one else EnsembleCandidate(name, members)
             )
     if not any(one.hook for one in candidates):
         # raises for flags that no model takes
-        for one in candidates[:1]:
-            set_references(one.cfg, _of_one(args, args.num_references))
+        set_references(
+            candidates[0].cfg, _with_number(args, args.num_references)
+        )
     return named(candidates)
 
 
@@ -359,13 +340,12 @@ def _with_references(cfg: Config, args) -> list[Config]:
         return [cfg]
     configs = []
     for k in args.num_references or [None]:
-        one = copy.deepcopy(cfg)
-        set_references(one, _of_one(args, k))
-        configs.append(one)
+        configs.append(copy.deepcopy(cfg))
+        set_references(configs[-1], _with_number(args, k))
     return configs
 
 
-def _of_one(args: argparse.Namespace, k) -> argparse.Namespace:
+def _with_number(args: argparse.Namespace, k) -> argparse.Namespace:
     return argparse.Namespace(
         **{**vars(args), 'num_references': k, 'tta': False}
     )

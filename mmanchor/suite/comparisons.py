@@ -65,11 +65,6 @@ def accuracy_difference(
     All kinds and severities of a corrupted set show the same images, so that
     the mean over these counts as one observation for each image.
 
-    Args:
-        first (ImageAnswers): The answers of one model.
-        second (ImageAnswers): The answers of another model.
-        name (str): The name of the set.
-
     Returns:
         Difference | None: None if the answers of a model are not known.
 
@@ -106,9 +101,6 @@ def rejection_difference(
     """Compare the AUROC of two models on one set, in points.
 
     Args:
-        first (ImageAnswers): The answers of one model.
-        second (ImageAnswers): The answers of another model.
-        name (str): The name of the set out of distribution.
         scores (Sequence[str]): The score of the first model, and that of the
             second one.
 

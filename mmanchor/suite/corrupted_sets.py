@@ -37,7 +37,8 @@ def make_corrupted(
     """Corrupt the clean set of a suite, unless the corrupted set exists.
 
     A run that was stopped resumes, and the same command makes the same bytes.
-    The folder also gets a copy of the clean images.
+    The folder also gets a copy of the clean images. Returns True, because the
+    set then exists.
 
     Args:
         suite (Suite): The suite, with the clean set.
@@ -48,9 +49,6 @@ def make_corrupted(
             :func:`~mmanchor.datasets.corruptions.set_writer.write_corrupted_set`.
         wait (bool): Whether to wait for another run that makes the same set.
             Defaults to False.
-
-    Returns:
-        bool: True, because the set then exists.
 
     Raises:
         FileNotFoundError: The clean set is missing.
@@ -80,13 +78,13 @@ def make_corrupted(
             mask = _select_images(clean, corrupted)
             images = _read(clean, corrupted.name)
             with whole_files(root) as partial:
-                source = _save(partial, images, clean.labels.numpy())
+                for array, file in zip((images, clean.labels.numpy()), CLEAN):
+                    np.save(partial / file, array)
                 if mask is not None:
                     np.save(partial / CLEAN_MASK, mask)
-                _check_same(root, source, suite.clean.name)
-            source = ArraySource(*(root / name for name in CLEAN))
+                _check_same(root, _clean_copy(partial), suite.clean.name)
             write_corrupted_set(
-                source,
+                _clean_copy(root),
                 root,
                 kinds,
                 SEED,
@@ -105,11 +103,7 @@ def make_corrupted(
 
 
 def corruption_settings(corrupted: SuiteSet) -> str:
-    """The settings that a set is made with.
-
-    Args:
-        corrupted (SuiteSet): The set.
-    """
+    """The settings that a set is made with."""
     return corrupted.settings or IMAGENET_C
 
 
@@ -142,9 +136,6 @@ def describe_corruptions(suite: Suite) -> dict[str, dict]:
 
 def clean_mask(root: str | Path) -> np.ndarray | None:
     """Read which of the clean images a corrupted set has copies of.
-
-    Args:
-        root (str | Path): The folder of the set.
 
     Shape:
         - output: (N,), bool, for N clean images; None if it has all of them
@@ -204,9 +195,7 @@ def _is_made(root: Path, kinds, made_from: str) -> bool:
     return not (root / RECORD).exists()
 
 
-def _save(folder: Path, *arrays: np.ndarray) -> ArraySource:
-    for name, array in zip(CLEAN, arrays):
-        np.save(folder / name, array)
+def _clean_copy(folder: Path) -> ArraySource:
     return ArraySource(*(folder / name for name in CLEAN))
 
 

@@ -106,9 +106,9 @@ class EnsembleCandidate:
             for what, value in _origin(other.checkpoint).items():
                 if value is None or known[what] is None:
                     continue
-                different = changes({what: known[what]}, {what: value})
-                if different:
-                    path, (before, after) = next(iter(different.items()))
+                for path, (before, after) in changes(
+                    {what: known[what]}, {what: value}
+                ).items():
                     raise ValueError(
                         'Expected checkpoints of one config and of the same '
                         'classes to average as one model, but they were '
@@ -138,11 +138,6 @@ class EnsembleCandidate:
     def cfg(self) -> Config:
         """The config of the first member."""
         return self.members[0].cfg
-
-    @property
-    def config_name(self) -> str:
-        """The name of the config."""
-        return self.members[0].config_name
 
     @property
     def hook(self):

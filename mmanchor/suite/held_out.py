@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,28 +14,11 @@ from ..evaluation import (
     fit_prediction_sets,
 )
 from ..evaluation.prediction_sets import METHODS
-from ..functional import (
-    VectorScaling,
-    fit_temperature,
-    fit_vector_scaling,
-)
+from ..functional import VectorScaling, fit_temperature, fit_vector_scaling
 from .spec import Settings
 
 # a temperature, which divides logits, or vector scaling
 Scaling = float | VectorScaling
-
-
-class HeldOutAnswers(NamedTuple):
-    """The predictions of a model for held-out images.
-
-    Attributes:
-        logits (torch.Tensor): Logits after averaging over references,
-            (N, num_classes).
-        labels (torch.Tensor): Labels, (N,).
-    """
-
-    logits: torch.Tensor
-    labels: torch.Tensor
 
 
 class HeldOutFit(NamedTuple):
@@ -47,21 +29,26 @@ class HeldOutFit(NamedTuple):
         suffix (str): What the report appends to the name of the model.
         metrics (Dict[str, PerImageMetric]): The metrics of prediction sets
             and of the threshold that are fitted to these probabilities.
-        facts (dict): The entries of ``results.json`` about the fits.
+        decisions (dict): The ``prediction_sets`` and the ``abstention`` of
+            ``results.json``.
     """
 
     scaling: Scaling = 1.0
     suffix: str = ''
     metrics: dict[str, PerImageMetric] = {}
-    facts: dict = {}
+    decisions: dict = {}
+
+    @property
+    def entry(self) -> tuple[str, dict]:
+        """The key of the scaling in ``results.json``, and what it holds."""
+        if isinstance(self.scaling, VectorScaling):
+            parts = self.scaling._asdict().items()
+            return 'vector_scaling', {key: one.tolist() for key, one in parts}
+        return 'temperature', dict(temperature=self.scaling)
 
 
 def scaled(logits: torch.Tensor, scaling: Scaling) -> torch.Tensor:
     """Scale logits by a temperature or by vector scaling.
-
-    Args:
-        logits (torch.Tensor): The logits.
-        scaling (Scaling): How to scale them.
 
     Example:
         >>> scaled(torch.tensor([[4.0, 2.0]]), 2.0)
@@ -73,17 +60,24 @@ def scaled(logits: torch.Tensor, scaling: Scaling) -> torch.Tensor:
 
 
 def fit_held_out(
-    answers: HeldOutAnswers,
+    logits: torch.Tensor,
+    labels: torch.Tensor,
     settings: Settings,
-    attempt: Callable[[str, Callable], object],
+    attempt: Callable,
 ) -> list[HeldOutFit]:
-    """Fit everything that the settings ask for.
+    """Fit everything that the settings ask for to held-out images.
 
     Args:
-        answers (HeldOutAnswers): The predictions of the model.
+        logits (torch.Tensor): Logits after averaging over references.
+        labels (torch.Tensor): Labels.
         settings (Settings): What to fit.
-        attempt (Callable): Takes the name of a fit and a function that fits.
-            If the function fails, it records why and returns None.
+        attempt (Callable): Takes words about a fit, a function that fits and
+            its arguments. If the function fails, it records why and returns
+            None.
+
+    Shape:
+        - logits: (N, num_classes)
+        - labels: (N,)
 
     Returns:
         List[HeldOutFit]: The model without scaling; and with a temperature
@@ -92,82 +86,64 @@ def fit_held_out(
     fits = [HeldOutFit()]
     if settings.temperature:
         temperature = attempt(
-            'temperature', partial(fit_temperature, *answers)
+            'temperature on ', fit_temperature, logits, labels
         )
         if temperature is not None:
-            fits.append(
-                HeldOutFit(
-                    temperature,
-                    f', T = {temperature:.2f}',
-                    facts=dict(temperature=temperature),
-                )
-            )
+            fits.append(HeldOutFit(temperature, f', T = {temperature:.2f}'))
     if settings.vector_scaling:
         vector = attempt(
-            'vector scaling', partial(fit_vector_scaling, *answers)
+            'vector scaling on ', fit_vector_scaling, logits, labels
         )
         if vector is not None:
-            facts = dict(
-                weight=vector.weight.tolist(), bias=vector.bias.tolist()
-            )
-            fits.append(HeldOutFit(vector, ', vector scaling', facts=facts))
-    return [_with_metrics(one, answers, settings, attempt) for one in fits]
+            fits.append(HeldOutFit(vector, ', vector scaling'))
+    return [
+        _with_decisions(one, logits, labels, settings, attempt) for one in fits
+    ]
 
 
-def _with_metrics(
-    fit: HeldOutFit, answers: HeldOutAnswers, settings: Settings, attempt
+def _with_decisions(
+    fit: HeldOutFit, logits, labels, settings: Settings, attempt
 ) -> HeldOutFit:
-    probabilities = scaled(answers.logits.float(), fit.scaling).softmax(1)
+    probabilities = scaled(logits.float(), fit.scaling).softmax(1)
     metrics: dict[str, PerImageMetric] = {}
-    facts = dict(fit.facts)
+    decisions: dict[str, dict] = {}
     if settings.coverage is not None:
         for method in METHODS:
             sets = attempt(
-                f'prediction sets ({method.upper()})',
-                partial(
-                    fit_prediction_sets,
-                    probabilities,
-                    answers.labels,
-                    settings.coverage,
-                    method,
-                ),
+                f'prediction sets ({method.upper()}) on ',
+                fit_prediction_sets,
+                probabilities,
+                labels,
+                settings.coverage,
+                method,
             )
             if sets is not None:
                 metrics[method] = PredictionSetMetric(sets)
-                facts.setdefault('prediction_sets', {})[method] = asdict(sets)
+                of_method = decisions.setdefault('prediction_sets', {})
+                of_method[method] = asdict(sets)
     if settings.max_error is not None:
         confidence, predicted = probabilities.max(1)
         threshold = attempt(
-            'threshold',
-            partial(
-                find_threshold,
-                confidence.numpy(),
-                (predicted != answers.labels).numpy(),
-                settings.max_error,
-            ),
+            'threshold on ',
+            find_threshold,
+            confidence.numpy(),
+            (predicted != labels).numpy(),
+            settings.max_error,
         )
         if threshold is not None:
             metrics['trusted'] = SelectiveError(threshold)
-            facts['abstention'] = asdict(threshold)
-    return fit._replace(metrics=metrics, facts=facts)
+            decisions['abstention'] = asdict(threshold)
+    return fit._replace(metrics=metrics, decisions=decisions)
 
 
 def fits_as_json(fits: Sequence[HeldOutFit]) -> list:
-    """Everything about fits that the result of a pass depends on.
-
-    Args:
-        fits (Sequence[HeldOutFit]): The fits.
-    """
+    """Everything about fits that the result of a pass depends on."""
     return [
         [
             one.scaling
             if isinstance(one.scaling, float)
             else [part.tolist() for part in one.scaling],
-            {
-                key: value
-                for key, value in one.facts.items()
-                if key in ('prediction_sets', 'abstention')
-            },
+            one.decisions,
         ]
         for one in fits
     ]

@@ -108,9 +108,6 @@ class ImageBatches:
     the model's own test pipeline gives.
 
     Args:
-        cell (Cell): The test set.
-        pipeline (TestPipeline): The test pipeline of the model.
-        batch_size (int): Images in a batch. Defaults to 256.
         workers (int): Threads that read and transform images, unless whole
             arrays need neither. Defaults to 2.
         pin_memory (bool): Whether to return batches in pinned memory, from
@@ -142,7 +139,6 @@ class ImageBatches:
     ):
         self.pin_memory = pin_memory
         self.dataset = _build(cell)
-        steps = [*cell.steps, *pipeline.steps]
         self.before = _compose(cell.steps)
         self.transform = _compose(pipeline.steps)
         self.transform_square = (
@@ -154,8 +150,9 @@ class ImageBatches:
         self.channel_order = pipeline.channel_order
         self.batch_size, self.workers = batch_size, workers
         self.arrays = None
-        if not steps and hasattr(self.dataset, 'whole_arrays'):
-            self.arrays = self.dataset.whole_arrays()
+        if not cell.steps and not pipeline.steps:
+            if hasattr(self.dataset, 'whole_arrays'):
+                self.arrays = self.dataset.whole_arrays()  # or None
         labels = (
             self.dataset.get_gt_labels()
             if self.arrays is None
@@ -173,14 +170,7 @@ class ImageBatches:
         return len(self.rows)
 
     def select(self, rows: np.ndarray) -> None:
-        """Keep only some of the images.
-
-        Args:
-            rows (np.ndarray): The positions of the images to keep.
-
-        Shape:
-            - rows: (N,), ascending
-        """
+        """Keep only the images at some positions, (N,), ascending."""
         self.rows, self.labels = self.rows[rows], self.labels[rows]
 
     def __iter__(self) -> Iterator[torch.Tensor]:
@@ -234,14 +224,7 @@ class ImageBatches:
         return [self.read(int(row)) for row in rows]
 
     def read(self, row: int) -> torch.Tensor:
-        """Read one image.
-
-        Args:
-            row (int): Its position in the data set.
-
-        Raises:
-            ValueError: The image can't be read.
-        """
+        """Read the image at a position in the data set."""
         info = self.dataset.get_data_info(row)
         # the seed of random transforms, as in the host's loop
         info.setdefault('sample_idx', row)
@@ -282,9 +265,6 @@ def check_clean_set(suite: Suite) -> None:
 
     Without it, the results on the other sets compare with nothing.
 
-    Args:
-        suite (Suite): The suite.
-
     Raises:
         FileNotFoundError: The set is not on disk. The message names the
             folder.
@@ -306,11 +286,7 @@ def check_clean_set(suite: Suite) -> None:
 
 
 def clean_set_is_there(suite: Suite) -> bool:
-    """Whether the clean set of a suite is on disk.
-
-    Args:
-        suite (Suite): The suite.
-    """
+    """Whether the clean set of a suite is on disk."""
     try:
         check_clean_set(suite)
     except FileNotFoundError:
@@ -328,13 +304,8 @@ def fingerprint(cell: Cell) -> list[list]:
     """Names, sizes and times of the files of a test set.
 
     It changes when the set changes. To be quick, it lists the entries of the
-    set's folder, but not the files in class folders below it.
-
-    Args:
-        cell (Cell): The test set.
-
-    Returns:
-        list[list]: Empty if the set is not on disk.
+    set's folder, but not the files in class folders below it. The list is
+    empty if the set is not on disk.
     """
     root = cell.dataset.get('data_root')
     if root is None:

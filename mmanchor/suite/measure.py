@@ -229,9 +229,6 @@ def measure(
     checked on the CPU, so that no metric waits for a GPU in each batch.
 
     Args:
-        loaded (LoadedModel): The model.
-        batches (ImageBatches): The images.
-        device (str): The device of the model.
         fits (Sequence[HeldOutFit]): How logits are scaled before the softmax.
             The metrics are computed for each. Defaults to one that leaves
             them unchanged.
@@ -240,7 +237,6 @@ def measure(
         scores (Sequence[str]): Anomaly scores to compute. Defaults to none.
         kept_classes (Sequence[int], optional): The only classes that may be
             predicted. Defaults to those that the data set declares.
-        amp (bool): Whether to use mixed precision. Defaults to False.
         keep_answers (bool): Whether to return the logits whose softmax is the
             prediction. Defaults to False.
         single_references (bool): Whether to compute the accuracy with each

@@ -60,7 +60,6 @@ class ModelFields:
 
     Args:
         model (torch.nn.Module): A host classifier, anchored or not.
-        names (Sequence[str]): The scores to compute.
         feature_scores (dict): The fitted scores of features, by name.
     """
 

@@ -21,7 +21,6 @@ from ..datasets.shifts.kinds import SETTINGS
 from ..engine.batch_figure import number_of_bins
 from ..evaluation.confidence_intervals import auroc_interval
 from ..evaluation.metrics.anomaly_rejection import anomaly_rejection
-from ..evaluation.metrics.corruption_error import mean_corruption_error
 from .spec import GROUPS, SuiteSet
 
 if TYPE_CHECKING:
@@ -147,13 +146,10 @@ def reliability(parts: list[dict[str, list]]) -> dict:
 
 
 def ece_of_bins(bins: dict) -> float | None:
-    """Compute the expected calibration error of all images of some bins.
+    """The expected calibration error of all images of some bins, if any.
 
     Args:
         bins (dict): What :func:`reliability` returns.
-
-    Returns:
-        float | None: None if there is no image.
     """
     if not sum(bins['count']):
         return None
@@ -168,30 +164,12 @@ def ece_of_bins(bins: dict) -> float | None:
 
 
 def smooth_ece_over_sets(shifts: dict[str, dict]) -> dict | None:
-    """Mean and sample standard deviation of smECE over shifted sets.
-
-    Args:
-        shifts (Dict[str, dict]): What :func:`summarise_shift` returns, by set.
-    """
+    """Mean and sample standard deviation of smECE over shifted sets."""
     values = [one['mean']['smooth_ece'] for one in shifts.values()]
     if not values:
         return None
     return dict(
         mean=mean(values), std=stdev(values) if len(values) > 1 else None
-    )
-
-
-def relative_to_alexnet(shift: dict) -> float:
-    """Mean corruption error (mCE), in %, of a set summarised by kind.
-
-    Args:
-        shift (dict): What :func:`summarise_shift` returns.
-
-    Raises:
-        ValueError: One of the 15 kinds of ImageNet-C is missing.
-    """
-    return mean_corruption_error(
-        {kind: 100 - one['top1'] for kind, one in shift['by_kind'].items()}
     )
 
 
@@ -282,29 +260,6 @@ def mean_by_group(
     return means
 
 
-# Accessors of one model of results.json
-
-
-def clean(model: dict) -> dict:
-    """The metrics of a model on clean images; empty if it has none."""
-    return (model.get('clean') or {}).get('figures') or {}
-
-
-def shift(model: dict, name: str) -> dict:
-    """The results of a model on a shifted set; empty if it has none."""
-    return (model.get('shifts') or {}).get(name) or {}
-
-
-def scores(model: dict, name: str) -> dict[str, dict]:
-    """The anomaly scores of a model on a set, by name; empty if it has none.
-
-    Args:
-        model (dict): One of the ``models`` of ``results.json``.
-        name (str): The name of the out-of-distribution set.
-    """
-    return ((model.get('ood') or {}).get(name) or {}).get('scores') or {}
-
-
 # The tidy table
 
 COLUMNS = (
@@ -345,21 +300,12 @@ ALL_SETS = Point('')
 
 
 def group_point(group: str, score: str = '') -> Point:
-    """The mean over the near or over the far sets.
-
-    Args:
-        group (str): ``'near'`` or ``'far'``.
-        score (str): The anomaly score. Defaults to none.
-    """
+    """The mean over the ``'near'`` or over the ``'far'`` sets."""
     return Point(f'{group} (mean)', score=score)
 
 
 def import_pandas():
-    """Import pandas, which reports select their tables with.
-
-    Raises:
-        ImportError: It is not installed.
-    """
+    """Import pandas, which reports select their tables with."""
     try:
         import pandas
     except ImportError as error:
@@ -372,9 +318,6 @@ def import_pandas():
 
 def results_table(results: dict) -> pandas.DataFrame:
     """Flatten the results of a suite into one tidy table.
-
-    Args:
-        results (dict): The content of ``results.json``.
 
     Returns:
         pandas.DataFrame: One value in each row, in the order of
@@ -423,21 +366,24 @@ def _rows_of_model(model: dict) -> Iterator[tuple]:
         for metric, value in (figures or {}).items():
             yield group, *point, metric, value, images
 
+    def part(content, key) -> dict:
+        return (content or {}).get(key) or {}
+
     content = model.get('clean') or {}
     clean = Point(content.get('name') or '', severity='0')
     images = content.get('num_images')
     if content:
-        figures = dict(content.get('figures') or {}, num_images=images)
+        figures = dict(part(content, 'figures'), num_images=images)
         yield from rows('clean', clean, figures, images)
-    for name, content in (model.get('shifts') or {}).items():
+    for name, content in part(model, 'shifts').items():
         content = content or {}
         images = content.get('num_images')
         points = {Point(name): content.get('mean')}
-        for severity, figures in (content.get('by_severity') or {}).items():
+        for severity, figures in part(content, 'by_severity').items():
             points[Point(name, severity=severity)] = figures
-        for kind, figures in (content.get('by_kind') or {}).items():
+        for kind, figures in part(content, 'by_kind').items():
             points[Point(name, kind)] = figures
-        for kind, by_severity in (content.get('cells') or {}).items():
+        for kind, by_severity in part(content, 'cells').items():
             for severity, figures in (by_severity or {}).items():
                 points[Point(name, kind, severity)] = figures
         for point, figures in points.items():
@@ -445,29 +391,28 @@ def _rows_of_model(model: dict) -> Iterator[tuple]:
         whole = dict(ece_pooled=content.get('ece_pooled'), num_images=images)
         yield from rows('shifts', Point(name), whole, images)
     over_sets = {
-        f'smooth_ece_{part}': value
-        for part, value in (model.get('smooth_ece') or {}).items()
+        f'smooth_ece_{key}': value
+        for key, value in part(model, 'smooth_ece').items()
     }
     if model.get('mce') is not None:
         over_sets['relative_mce'] = model['mce']
     yield from rows('all', ALL_SETS, over_sets)
-    for name, content in (model.get('ood') or {}).items():
-        content = content or {}
-        images = content.get('num_images')
+    for name, content in part(model, 'ood').items():
+        images = (content or {}).get('num_images')
         yield 'ood', *Point(name), 'num_images', images, images
-        for score, metrics in (content.get('scores') or {}).items():
+        for score, metrics in part(content, 'scores').items():
             figures = {metric: metrics.get(metric) for metric in REJECTION}
             yield from rows('ood', Point(name, score=score), figures, images)
-    for group, content in (model.get('ood_means') or {}).items():
+    for group, content in part(model, 'ood_means').items():
         for score, metrics in content['scores'].items():
             figures = {metric: metrics.get(metric) for metric in REJECTION}
             yield from rows('ood_means', group_point(group, score), figures)
-    content = model.get('temperature') or {}
-    fitted = {key: content[key] for key in content if key == 'temperature'}
+    fitted = {}
+    if 'temperature' in part(model, 'temperature'):
+        fitted['temperature'] = model['temperature']['temperature']
     for kind in ('temperature', 'vector_scaling'):
-        content = model.get(kind) or {}
         for when in ('before', 'after'):
-            for metric, value in (content.get(when) or {}).items():
+            for metric, value in part(model.get(kind), when).items():
                 fitted[f'{metric}_{when}_{kind}'] = value
     yield from rows('clean', clean, fitted)
 
@@ -480,12 +425,7 @@ class SuiteResults:
             version did not write may be missing.
 
     Attributes:
-        content (dict): The same.
         table (pandas.DataFrame): See :func:`results_table`.
-        models (List[str]): The names of the models, in order.
-
-    Raises:
-        ImportError: pandas is not installed.
 
     Example:
         >>> figures = dict(top1=90.0, top1_low=88.0, top1_high=92.0)
@@ -518,23 +458,21 @@ class SuiteResults:
         high = self.value(model, point, metric + HIGH)
         return None if low is None or high is None else (low, high)
 
-    @cached_property
-    def _sets(self) -> dict[str, list[str]]:
-        pairs = self.table[['group', 'set']].drop_duplicates()
-        by_group: dict[str, list[str]] = {}
-        for group, name in pairs.itertuples(index=False):
-            by_group.setdefault(group, []).append(name)
-        return by_group
+    def _distinct(self, column: str, **where: str) -> list[str]:
+        """What a column has in some rows, in order, but for empty texts."""
+        rows = self.table
+        for key, value in where.items():
+            rows = rows[rows[key] == value]
+        return [one for one in rows[column].unique() if one]
 
     def sets(self, group: str) -> list[str]:
         """The names of the sets of a group that any model was measured on.
 
-        Args:
-            group (str): ``'shifts'`` or ``'ood'``.
+        Groups are ``'clean'``, ``'shifts'`` and ``'ood'``.
         """
-        return self._sets.get(group, [])
+        return self._distinct('set', group=group)
 
-    @property
+    @cached_property
     def clean(self) -> Point:
         """The clean test set."""
         return Point(next(iter(self.sets('clean')), ''), severity='0')
@@ -544,32 +482,16 @@ class SuiteResults:
         """The clean set, and each shifted set as a whole."""
         return [self.clean, *map(Point, self.sets('shifts'))]
 
-    @cached_property
-    def _corruptions(self) -> dict[str, tuple[list[str], list[str]]]:
-        """Kinds and severities of the sets that have them."""
-        shifts = self.table[self.table['group'] == 'shifts']
-        pairs = shifts[['set', 'kind', 'severity']].drop_duplicates()
-        by_set: dict[str, tuple[dict, set]] = {}
-        for name, kind, severity in pairs.itertuples(index=False):
-            kinds, severities = by_set.setdefault(name, ({}, set()))
-            if kind:
-                kinds[kind] = True
-            if severity:
-                severities.add(severity)
-        return {
-            name: (list(kinds), sorted(severities, key=float))
-            for name, (kinds, severities) in by_set.items()
-        }
-
     def kinds(self, name: str) -> list[str]:
         """The kinds of corruption of a set, in order; empty if it has none."""
-        return self._corruptions.get(name, ([], []))[0]
+        return self._distinct('kind', group='shifts', set=name)
 
     def severities(self, name: str) -> list[str]:
         """The severities of a set in ascending order; empty if it has none."""
-        return self._corruptions.get(name, ([], []))[1]
+        found = self._distinct('severity', group='shifts', set=name)
+        return sorted(found, key=float)
 
-    @property
+    @cached_property
     def corrupted_sets(self) -> list[str]:
         """The shifted sets that have severities."""
         return [one for one in self.sets('shifts') if self.severities(one)]
@@ -582,23 +504,9 @@ class SuiteResults:
             self.content.get('corruptions', {}).get(name),
         )
 
-    @cached_property
-    def _scores(self) -> dict[tuple[str, str], list[str]]:
-        rows = self.table[self.table['score'] != '']
-        rows = rows[['model', 'set', 'score']].drop_duplicates()
-        by_model: dict[tuple[str, str], list[str]] = {}
-        for model, name, score in rows.itertuples(index=False):
-            by_model.setdefault((model, name), []).append(score)
-        return by_model
-
     def scores(self, model: str, name: str) -> list[str]:
-        """The anomaly scores of a model on a set; the first is its default.
-
-        Args:
-            model (str): The name of the model.
-            name (str): The name of the out-of-distribution set.
-        """
-        return self._scores.get((model, name), [])
+        """The anomaly scores of a model on a set; the first is its default."""
+        return self._distinct('score', model=model, set=name)
 
     @property
     def groups(self) -> dict[str, list[str]]:
@@ -618,13 +526,13 @@ class SuiteResults:
     def bins(self, model: str, point: Point) -> dict | None:
         """The reliability bins of a model on a whole set, or None."""
         row = self._model(model)
-        if point == self.clean:
-            return row.get('reliability')
-        return shift(row, point.set).get('reliability')
+        if point != self.clean:
+            row = (row.get('shifts') or {}).get(point.set) or {}
+        return row.get('reliability')
 
     def curves(self, model: str, point: Point) -> dict:
         """The ``roc`` and the ``histogram`` of an anomaly score on a set."""
-        return scores(self._model(model), point.set)[point.score]
+        return self._model(model)['ood'][point.set]['scores'][point.score]
 
     def _model(self, name: str) -> dict:
         return self.content['models'][self.models.index(name)]
@@ -653,8 +561,6 @@ def corruption_words(kinds: int, severities: int, about: dict | None) -> str:
     """Describe corrupted images for a caption.
 
     Args:
-        kinds (int): The number of kinds.
-        severities (int): The number of severities.
         about (dict, optional): See
             :func:`~mmanchor.suite.corrupted_sets.describe_corruptions`;
             None where settings don't apply.

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ import torch
 from ..checkpoints.model_loading import check_classes
 from ..datasets import CorruptedArrays
 from ..evaluation.feature_scores import FEATURE_SCORES
+from ..evaluation.metrics.corruption_error import mean_corruption_error
 from ..evaluation.saved_fits import read_fits, save_fit
 from ..utils.provenance import commit, versions
 from .cache import CannotSave, ResultStore
@@ -18,24 +19,13 @@ from .candidates import Candidate, LoadedModel
 from .comparisons import ImageAnswers
 from .corrupted_sets import clean_mask, make_corrupted
 from .ensembles import EnsembleCandidate
-from .held_out import (
-    HeldOutAnswers,
-    HeldOutFit,
-    fit_held_out,
-    fits_as_json,
-)
-from .images import (
-    ImageBatches,
-    clean_set_is_there,
-    fingerprint,
-    is_on_disk,
-)
+from .held_out import HeldOutFit, fit_held_out, fits_as_json
+from .images import ImageBatches, clean_set_is_there, fingerprint, is_on_disk
 from .measure import measure
 from .model_scores import REVERSE_SCORES, FeatureScores
 from .results import (
     compare_scores,
     mean_by_group,
-    relative_to_alexnet,
     reliability,
     smooth_ece_over_sets,
     summarise_shift,
@@ -45,10 +35,6 @@ from .training_features import fit_feature_scores, training_features
 
 ReportProgress = Callable[[str, float], None]
 REFERENCES_SHOWN = 5  # the report shows so many beside an image
-# what scales logits: its entries in the results and beside the checkpoint
-SCALINGS = dict(
-    temperature=('temperature',), vector_scaling=('weight', 'bias')
-)
 
 
 @dataclass
@@ -68,7 +54,6 @@ class Outcome:
             settings forbid images.
         answers (Dict[str, ImageAnswers]): What models answered to each image,
             by the name of the row in ``models``.
-        classes (List[str], optional): The names of the classes.
     """
 
     models: list[dict]
@@ -90,18 +75,12 @@ def run_suite(
     """Measure candidates on a suite.
 
     Args:
-        suite (Suite): The test sets.
-        candidates (Sequence[Candidate]): The models.
         store (ResultStore): Where results are saved as they come. Results
             that it holds already are not measured again.
-        settings (Settings): Batch size, scores and so on.
         report (Callable): Called with what is being measured, and the share
             of it that is done, from 0 to 1.
         done (Callable): Called with a number of test sets that are finished,
             measured or not.
-
-    Returns:
-        Outcome: Results, and the reasons of what is missing.
 
     Raises:
         ImportError: A library that a suite needs is not installed.
@@ -125,9 +104,11 @@ def run_suite(
         made = not one.make or failures.attempt(
             None,
             one.name,
-            lambda: make_corrupted(
-                suite, one, settings.workers, report_corruption
-            ),
+            make_corrupted,
+            suite,
+            one,
+            settings.workers,
+            report_corruption,
         )
         if not made:
             done(len(candidates) * len(list(one.cells())))
@@ -136,12 +117,10 @@ def run_suite(
     suite = replace(suite, shifts=tuple(filter(make_if_needed, suite.shifts)))
     models, images, answers, classes = [], {}, {}, None
     for candidate in candidates:
-        run = ModelRun(
-            ModelEvaluator(
-                suite, candidate, store, settings, failures, report
-            ),
-            done,
+        evaluator = ModelEvaluator(
+            suite, candidate, store, settings, failures, report
         )
+        run = ModelRun(evaluator, done)
         rows = run.rows()
         models += rows
         answers.update(zip([row['name'] for row in rows], run.answers))
@@ -164,12 +143,6 @@ def clean_results_are_stored(
     """Whether all models were measured on the clean set before.
 
     Then a report can be made even though the images are gone.
-
-    Args:
-        suite (Suite): The test sets.
-        candidates (Sequence[Candidate]): The models.
-        store (ResultStore): Where results were saved.
-        settings (Settings): How the models were measured.
     """
 
     def is_stored(candidate: Candidate) -> bool:
@@ -185,10 +158,6 @@ def clean_results_are_stored(
 
 def check_scores(candidates: Sequence, names: Sequence[str]) -> None:
     """Raise if none of the models can have a score.
-
-    Args:
-        candidates (Sequence): The models.
-        names (Sequence[str]): The scores.
 
     Raises:
         ValueError: There is such a score.
@@ -217,26 +186,28 @@ class Failures:
         self.failed: list[dict] = []
 
     def attempt(
-        self, model: str | None, name: str, function: Callable, doing: str = ''
+        self,
+        model: str | None,
+        name: str,
+        function: Callable,
+        *args,
+        doing: str = '',
     ):
-        """Call a function; record why it fails.
+        """Call a function; if it fails, record why, and return None.
 
         Args:
             model (str, optional): The model to blame; None if the set is bad
                 for all models.
-            name (str): The set.
-            function (Callable): What to call. It is not called if the set is
-                missing.
+            name (str): The set. If it is missing, nothing is called.
+            function (Callable): What to call.
+            *args: Its arguments.
             doing (str): Words before the name of the set in the record of a
                 failure. Defaults to none.
-
-        Returns:
-            What the function returns; None if it fails.
         """
         if name in self.missing:
             return None
         try:
-            return function()
+            return function(*args)
         except FileNotFoundError as error:
             self.missing[name] = str(error)
         except (ImportError, CannotSave):
@@ -262,15 +233,6 @@ class ModelEvaluator:
 
     Results that are in the store are read from it. The model is loaded only
     if something is left to measure.
-
-    Args:
-        suite (Suite): The test sets.
-        candidate (Candidate): The model.
-        store (ResultStore): Where results are saved.
-        settings (Settings): Batch size, scores and so on.
-        failures (Failures): Where failures are recorded.
-        report (Callable): Called with what is being measured, and the share
-            of it that is done.
 
     Attributes:
         fits (list[HeldOutFit]): How logits are scaled. The metrics are
@@ -318,10 +280,6 @@ class ModelEvaluator:
         if not names or self.loaded is None:
             return {}
         model = self.candidate.name
-
-        def failed(name: str, error: Exception) -> None:
-            self.failures.record(model, name, error)
-
         try:
             features = training_features(
                 self.candidate,
@@ -329,9 +287,14 @@ class ModelEvaluator:
                 self.settings,
                 lambda share: self.report(f'{model}: training set', share),
             )
-            return fit_feature_scores(names, self.loaded, features, failed)
+            return fit_feature_scores(
+                names,
+                self.loaded,
+                features,
+                partial(self.failures.record, model),
+            )
         except (OSError, TypeError, ValueError) as error:
-            failed(', '.join(names), error)
+            self.failures.record(model, ', '.join(names), error)
             return {}
 
     @property
@@ -347,26 +310,24 @@ class ModelEvaluator:
         name = 'held out'
         stored = self.store.get(name, depends_on)
         if stored is None and self.loaded is not None:
-            stored = self.failures.attempt(
-                self.candidate.name,
-                self.clean.name,
-                lambda: self._predict_held_out(name, depends_on),
+            stored = self._attempt(
                 'held-out images of ',
+                self._predict_held_out,
+                name,
+                depends_on,
             )
         if stored is None:
             return
-        _, arrays = stored
-        answers = HeldOutAnswers(
-            torch.from_numpy(arrays['answers']),
-            torch.from_numpy(arrays['labels']),
+        logits, labels = (
+            torch.from_numpy(stored[1][key]) for key in ('answers', 'labels')
         )
-        self.num_held_out = len(answers.labels)
-        self.fits = fit_held_out(
-            answers,
-            self.settings,
-            lambda what, function: self.failures.attempt(
-                self.candidate.name, self.clean.name, function, f'{what} on '
-            ),
+        self.num_held_out = len(labels)
+        self.fits = fit_held_out(logits, labels, self.settings, self._attempt)
+
+    def _attempt(self, doing: str, function: Callable, *args):
+        """Call a function that needs the clean set; see `Failures`."""
+        return self.failures.attempt(
+            self.candidate.name, self.clean.name, function, *args, doing=doing
         )
 
     def _predict_held_out(self, name: str, depends_on: dict) -> tuple:
@@ -410,11 +371,11 @@ class ModelEvaluator:
         Returns:
             list[dict] | None: For each of ``fits`` ``figures``,
             ``reliability``, ``scores``, ``right``, ``num_images`` and
-            ``kept_classes``.
-            If both scores and metrics are asked for, the first one also has
-            ``images``: see :class:`~mmanchor.suite.measure.Measured`, with
-            the ``row`` of each image in its set, and ``classes``, their
-            names. None if the set can't be measured.
+            ``kept_classes``. The first one also has ``images`` if both scores
+            and metrics are asked for (see
+            :class:`~mmanchor.suite.measure.Measured`), with the ``row`` of
+            each image in its set, and ``classes``, their names. None if the
+            set can't be measured.
         """
 
         def depends_on_scores(scores: tuple[str, ...]) -> dict:
@@ -431,27 +392,27 @@ class ModelEvaluator:
         scores = self.scores if scored else ()
         depends_on, name = depends_on_scores(scores), str(cell)
         stored = self.store.get(name, depends_on)
-        unfitted = [
-            one
-            for one in scores
-            if stored is None
-            and one in FEATURE_SCORES
-            and one not in self.feature_scores
-        ]
-        if unfitted:
+        if stored is None:
             # Save the result under the scores that it has, so that the
             # others are computed as soon as they can be fitted.
-            depends_on = depends_on_scores(
-                tuple(one for one in scores if one not in unfitted)
+            fitted = tuple(
+                one
+                for one in scores
+                if one not in FEATURE_SCORES or one in self.feature_scores
             )
-            stored = self.store.get(name, depends_on)
+            if fitted != scores:
+                depends_on = depends_on_scores(fitted)
+                stored = self.store.get(name, depends_on)
         if stored is None and self.loaded is not None:
             stored = self.failures.attempt(
                 self.candidate.name,
                 cell.name,
-                lambda: self._measure(
-                    name, depends_on, cell, figures, classes
-                ),
+                self._measure,
+                name,
+                depends_on,
+                cell,
+                figures,
+                classes,
             )
         if stored is None:
             return None
@@ -494,34 +455,26 @@ class ModelEvaluator:
                 for one in measured
             ],
         )
-        arrays = {
-            f'{i} {key}': values
-            for i, one in enumerate(measured)
-            for key, values in one.scores.items()
-        }
-        arrays.update(
-            {
-                f'right {i}': one.right
-                for i, one in enumerate(measured)
-                if one.right is not None
-            }
-        )
+        arrays = {}
+        for i, one in enumerate(measured):
+            for key, values in one.scores.items():
+                arrays[f'{i} {key}'] = values
+            if one.right is not None:
+                arrays[f'right {i}'] = one.right
         if measured[0].images:
             classes = batches.dataset.metainfo.get('classes')
             result['classes'] = classes and list(map(str, classes))
             images = dict(measured[0].images, row=batches.rows)
-            arrays.update(
-                {f'images {key}': values for key, values in images.items()}
-            )
+            for key, values in images.items():
+                arrays[f'images {key}'] = values
         self.store.save(name, depends_on, result, arrays)
         return result, arrays
 
     def references(self) -> np.ndarray | None:
         """The first references, (K, H, W, C), as RGB bytes to look at.
 
-        Returns:
-            np.ndarray | None: None where no images may be stored or shown, or
-            if the model can't be loaded.
+        It is None where no images may be stored, or if the model can't be
+        loaded.
         """
         if not self.settings.images:
             return None
@@ -585,18 +538,13 @@ class ModelEvaluator:
         if self.settings.holds_out and (
             cell == self.clean or isinstance(batches.dataset, CorruptedArrays)
         ):
-            mask = (
-                None
-                if cell == self.clean
-                else clean_mask(cell.dataset['data_root'])
-            )
-            if mask is None:
-                rows = self.suite.held_out.rows(len(batches), held_out)
-            else:  # the set has copies of some of the clean images
-                clean_rows = self.suite.held_out.rows(len(mask), held_out)
-                rows = np.flatnonzero(
-                    np.isin(np.flatnonzero(mask), clean_rows)
-                )
+            copied = rows
+            if cell != self.clean:
+                mask = clean_mask(cell.dataset['data_root'])
+                if mask is not None:  # it has copies of some clean images
+                    rows, copied = np.arange(len(mask)), np.flatnonzero(mask)
+            drawn = self.suite.held_out.rows(len(rows), held_out)
+            rows = np.flatnonzero(np.isin(copied, drawn))
         if classes is not None:
             rows = rows[np.isin(batches.labels[rows], classes)]
         if len(rows) < len(batches):
@@ -620,16 +568,17 @@ class ModelEvaluator:
     def _depends_on(self, cell: Cell, **others) -> dict:
         """Everything that the result of a pass depends on."""
         held_out = (self.suite.held_out.share, self.suite.held_out.seed)
+        settings = self.settings
         return dict(
             candidate=self.candidate.settings,
             cell=repr(cell),
             is_cropped=cell.is_cropped,
             stamp=fingerprint(cell),
-            left_out=held_out if self.settings.holds_out else None,
-            batch_size=self.settings.batch_size,
-            amp=self.settings.amp,
-            single_references=self.settings.single_references,
-            device=self.settings.device.partition(':')[0],
+            left_out=held_out if settings.holds_out else None,
+            batch_size=settings.batch_size,
+            amp=settings.amp,
+            single_references=settings.single_references,
+            device=settings.device.partition(':')[0],
             **self._made_with,
             **others,
         )
@@ -647,18 +596,12 @@ def _with_prefix(arrays: dict, prefix: str) -> dict:
 class ModelRun:
     """Measures one model on all test sets and summarises the results.
 
-    Args:
-        evaluator (ModelEvaluator): Measures the model on one set.
-        done (Callable): Called with a number of test sets that are finished,
-            measured or not.
-
     Attributes:
         images (Dict[str, np.ndarray]): The predictions for each clean image,
             after they are measured; see :meth:`ModelEvaluator.evaluate`.
-        classes (List[str], optional): The names of the classes, after it is
-            measured; None if the clean set has none.
+        classes (List[str], optional): The names of the classes.
         answers (List[ImageAnswers]): What the model answered to each image,
-            with each of the evaluator's ``fits``, after it is measured.
+            with each of the evaluator's ``fits``.
     """
 
     def __init__(self, evaluator: ModelEvaluator, done: Callable[[int], None]):
@@ -673,20 +616,18 @@ class ModelRun:
         """Measure the model, without and with scaled logits.
 
         Returns:
-            list[dict]: One or more entries of ``models`` in ``results.json``:
-            ``name``, what :meth:`Candidate.describe` returns, ``clean``,
-            ``shifts``, ``ood``, and so on.
+            list[dict]: Entries of ``models`` in ``results.json``.
         """
         self.evaluator.fit()
         self.answers = [ImageAnswers() for _ in self.evaluator.fits]
         clean = self.evaluator.evaluate(self.evaluator.clean, scored=True)
-        self.images = clean[0]['images'] if clean else {}
-        self.classes = clean[0]['classes'] if clean else None
+        if clean:
+            self.images, self.classes = clean[0]['images'], clean[0]['classes']
+            self._keep_right(self.suite.clean.name, [clean])
         if 'reference_predicted' in self.images:
             references = self.evaluator.references()
             if references is not None:
                 self.images['references'] = references
-        self._keep_right(self.suite.clean.name, [clean] if clean else [])
         self.done(1)
         shifts = {one.name: self._shift(one) for one in self.suite.shifts}
         ood = {one.name: self._ood(one, clean) for one in self.suite.ood}
@@ -695,16 +636,12 @@ class ModelRun:
             for i in range(len(self.evaluator.fits))
         ]
         for fit, row in zip(self.evaluator.fits[1:], rows[1:]):
-            kind = next(
-                kind for kind in SCALINGS if SCALINGS[kind][0] in fit.facts
-            )
-            fitted = dict(
-                {key: fit.facts[key] for key in SCALINGS[kind]},
+            kind, fitted = fit.entry
+            fitted.update(
                 num_images=self.evaluator.num_held_out,
-                share=self.suite.held_out.share,
-                seed=self.suite.held_out.seed,
+                **asdict(self.suite.held_out),
             )
-            save_beside_checkpoint(self.candidate, kind, fitted)
+            self._save_beside_checkpoint(kind, fitted)
             rows[0][kind] = dict(
                 fitted,
                 before=rows[0]['clean'] and rows[0]['clean']['figures'],
@@ -733,8 +670,8 @@ class ModelRun:
             logits_divided_by=temperature,
             temperature=None,
             vector_scaling=None,
-            prediction_sets=fit.facts.get('prediction_sets'),
-            abstention=fit.facts.get('abstention'),
+            prediction_sets=fit.decisions.get('prediction_sets'),
+            abstention=fit.decisions.get('abstention'),
             clean=clean
             and dict(
                 name=self.suite.clean.name,
@@ -750,12 +687,21 @@ class ModelRun:
         )
 
     def _mce(self, shifts: dict[str, dict]) -> float | None:
+        """The mean corruption error in %, if the settings ask for it."""
         name = self.settings.mce and set_for_mce(self.suite).name
-        return relative_to_alexnet(shifts[name]) if name in shifts else None
+        if name not in shifts:
+            return None
+        by_kind = shifts[name]['by_kind'].items()
+        return mean_corruption_error(
+            {kind: 100 - one['top1'] for kind, one in by_kind}
+        )
 
     def _shift(self, one: SuiteSet) -> dict[tuple, list[dict]] | None:
         """Results by kind and severity; None if any of them is missing."""
-        results, cells = {}, list(one.cells())
+        cells = list(one.cells())
+        results: dict[tuple, list[dict]] = dict.fromkeys(
+            (cell.kind, cell.severity) for cell in cells
+        )
         # Missing kinds come first: measuring the others would be in vain.
         cells.sort(key=lambda cell: cell.kind is None or is_on_disk(cell))
         for i, cell in enumerate(cells):
@@ -765,12 +711,8 @@ class ModelRun:
                 return None
             results[cell.kind, cell.severity] = measured
             self.done(1)
-        in_order = {
-            (cell.kind, cell.severity): results[cell.kind, cell.severity]
-            for cell in one.cells()
-        }
-        self._keep_right(one.name, list(in_order.values()))
-        return in_order
+        self._keep_right(one.name, list(results.values()))
+        return results
 
     def _keep_right(self, name: str, cells: list[list[dict]]) -> None:
         """Keep which answers are right, to compare models image by image."""
@@ -784,14 +726,12 @@ class ModelRun:
         self, one: SuiteSet, clean: list[dict] | None
     ) -> list[dict] | None:
         """Compare the scores of a set's images with those of clean images."""
-        outside, inside = None, clean
+        outside, inside, evaluate = None, clean, self.evaluator.evaluate
         if clean is not None:
-            outside = self.evaluator.evaluate(
-                one.as_ood(), scored=True, figures=False
-            )
+            outside = evaluate(one.as_ood(), scored=True, figures=False)
             classes = outside and outside[0]['kept_classes']
             if classes:
-                inside = self.evaluator.evaluate(
+                inside = evaluate(
                     self.evaluator.clean,
                     scored=True,
                     figures=False,
@@ -822,22 +762,12 @@ class ModelRun:
             and np.ptp(np.concatenate([inside[name], outside[name]])) > 0
         }
 
-
-def save_beside_checkpoint(candidate: Candidate, kind: str, fit: dict) -> None:
-    """Save what was fitted beside the checkpoint, where that is possible.
-
-    An ensemble has no checkpoint of its own, and a folder may be read-only.
-    The results contain the fit as well.
-
-    Args:
-        candidate (Candidate): The model.
-        kind (str): What was fitted.
-        fit (dict): The fit.
-    """
-    if isinstance(candidate, EnsembleCandidate):
-        return
-    checkpoint = (candidate.checkpoint, candidate.sha256, kind)
-    how = candidate.how or 'plain'
-    if read_fits(*checkpoint).get(how) != fit:
-        with suppress(OSError, ValueError):
-            save_fit(*checkpoint, how, fit)
+    def _save_beside_checkpoint(self, kind: str, fit: dict) -> None:
+        """Save what was fitted; the results contain it as well."""
+        if isinstance(self.candidate, EnsembleCandidate):
+            return  # it has no checkpoint of its own
+        checkpoint = (self.candidate.checkpoint, self.candidate.sha256, kind)
+        how = self.candidate.how or 'plain'
+        if read_fits(*checkpoint).get(how) != fit:
+            with suppress(OSError, ValueError):  # a folder may be read-only
+                save_fit(*checkpoint, how, fit)

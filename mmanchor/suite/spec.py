@@ -24,7 +24,6 @@ class Cell:
     """One test set, or one kind and severity of a corrupted set.
 
     Attributes:
-        name (str): The name of the set.
         dataset (dict): The config of the data set, without a pipeline.
         steps (Sequence[dict]): Transforms before the model's own.
         kind (str, optional): The kind of corruption.
@@ -155,14 +154,11 @@ class HeldOut:
             )
 
     def rows(self, count: int, held_out: bool) -> np.ndarray:
-        """Return which images are held out, or which are not.
+        """The ascending positions of the images that are held out, or not.
 
         Args:
             count (int): The number of images of the set.
             held_out (bool): Whether to return those that are held out.
-
-        Shape:
-            - output: (n,), ascending
         """
         drawn = np.random.default_rng(self.seed).permutation(count)
         size = max(1, round(self.share * count))
@@ -218,11 +214,9 @@ class Settings:
     """The settings of a run: batch size, device, scores and so on.
 
     Args:
-        batch_size (int): Images in a batch. Defaults to 256.
         workers (int): The number of threads that read images, and of
             processes that corrupt them. Defaults to 2.
         device (str): The device of the models. Defaults to ``'cpu'``.
-        amp (bool): Whether to use mixed precision. Defaults to False.
         scores (Sequence[str]): Anomaly scores. The first one is the default
             of the report. See
             :func:`~mmanchor.suite.model_scores.find_suite_score`.
@@ -293,25 +287,42 @@ class Settings:
         )
 
 
-def _check_set(one: SuiteSet, path: Path) -> None:
+def _check_set(one: SuiteSet, path: Path, is_ood: bool) -> None:
     """Raise if an argument does not fit the set."""
-    asked = [
-        name
-        for name in ('settings', 'images')
-        if getattr(one, name) is not None
-    ]
-    if asked and not one.make:
+    kind = one.dataset['type']
+    if one.make and not (
+        issubclass(DATASETS.get(kind), CorruptedArrays) and one.is_corrupted
+    ):
         raise ValueError(
-            f'Expected `{asked[0]}` of a set that is made, but got it for '
-            f'{one.name} in {path}, which is read as it is. Add `make=True`, '
-            'or drop it.'
+            f'Expected {one.name} in {path}, which is to be made, to be '
+            f'CorruptedArrays of all kinds, but got {kind}. Change its '
+            '`type`, or drop `make`.'
         )
+    for name in ('settings', 'images'):
+        if getattr(one, name) is not None and not one.make:
+            raise ValueError(
+                f'Expected `{name}` of a set that is made, but got it for '
+                f'{one.name} in {path}, which is read as it is. Add '
+                '`make=True`, or drop it.'
+            )
     if one.settings is not None:
         check_settings(one.settings)
     if one.images is not None and one.images < 1:
         raise ValueError(
             f'Expected `images` of {one.name} in {path} to be at least 1, but '
             f'got {one.images}. Change it.'
+        )
+    if one.group is not None and not (is_ood and one.group in GROUPS):
+        raise ValueError(
+            f"Expected `group` to be 'near' or 'far', and of a set in "
+            f'`ood`, but got {one.group!r} for {one.name} in {path}. '
+            'Change it, or drop it.'
+        )
+    if is_ood and one.is_corrupted:
+        raise ValueError(
+            f'Expected `dataset` of {one.name} in {path} to be one set '
+            'of images, but got all kinds of corruption. Add `kind` and '
+            '`severity`.'
         )
 
 
@@ -354,11 +365,10 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
     config.setdefault('title', path.stem)
     check_fields(config, Suite, path, given=('name',))
 
-    def make_set(of: dict) -> SuiteSet:
+    def make_set(of: dict, is_ood: bool = False) -> SuiteSet:
         check_fields(of, SuiteSet, path)
         dataset = dict(of['dataset'])
-        kind = DATASETS.get(str(dataset.get('type')))
-        if kind is None:
+        if DATASETS.get(str(dataset.get('type'))) is None:
             raise ValueError(
                 f'Expected `dataset` of {of["name"]} in {path} to have a '
                 f'registered type, but got {dataset.get("type")!r}. Change '
@@ -370,33 +380,7 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
                 / Path(dataset['data_root']).expanduser()
             )
         made = SuiteSet(**{**of, 'dataset': dataset})
-        if made.make and not (
-            issubclass(kind, CorruptedArrays) and made.is_corrupted
-        ):
-            raise ValueError(
-                f'Expected {made.name} in {path}, which is to be made, to be '
-                'CorruptedArrays of all kinds, but got '
-                f'{dataset["type"]}. Change its `type`, or drop `make`.'
-            )
-        _check_set(made, path)
-        if made.group is not None and (
-            of not in config.get('ood', ()) or made.group not in GROUPS
-        ):
-            raise ValueError(
-                f"Expected `group` to be 'near' or 'far', and of a set in "
-                f'`ood`, but got {made.group!r} for {made.name} in {path}. '
-                'Change it, or drop it.'
-            )
-        return made
-
-    def make_ood(of: dict) -> SuiteSet:
-        made = make_set(of)
-        if made.is_corrupted:
-            raise ValueError(
-                f'Expected `dataset` of {made.name} in {path} to be one set '
-                'of images, but got all kinds of corruption. Add `kind` and '
-                '`severity`.'
-            )
+        _check_set(made, path, is_ood)
         return made
 
     held_out = config.get('held_out', {})
@@ -406,7 +390,7 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
         config['title'],
         make_set(config['clean']),
         tuple(make_set(of) for of in config.get('shifts', ())),
-        tuple(make_ood(of) for of in config.get('ood', ())),
+        tuple(make_set(of, is_ood=True) for of in config.get('ood', ())),
         held_out=HeldOut(**held_out),
     )
     names = [one.name for one in suite.sets]
@@ -421,17 +405,10 @@ def load_suite(name: str | Path, data_root: str | Path = 'data') -> Suite:
 
 
 def set_for_mce(suite: Suite) -> SuiteSet:
-    """Find the set of a suite that mean corruption errors are computed on.
-
-    Args:
-        suite (Suite): The suite.
-
-    Returns:
-        SuiteSet: ImageNet-C, with all 15 kinds and 5 severities.
+    """Find ImageNet-C, with all 15 kinds and 5 severities, in a suite.
 
     Raises:
-        ValueError: The suite lacks ImageNet-C, or some of its kinds or
-            severities.
+        ValueError: The suite lacks it, or some of its kinds or severities.
     """
     for one in suite.shifts:
         if (

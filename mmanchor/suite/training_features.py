@@ -49,10 +49,6 @@ def features_file(candidate: Candidate, settings: Settings) -> Path:
     of everything else that the features depend on: the model, pipeline,
     references and training set of the config, the share of the training set,
     and the precision.
-
-    Args:
-        candidate (Candidate): The model.
-        settings (Settings): The share and the precision.
     """
     text = json.dumps(_made_from(candidate, settings), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -75,7 +71,6 @@ def training_features(
 
     Args:
         candidate (Candidate): The model, whose config has the training set.
-        loaded (LoadedModel): The same model, loaded.
         settings (Settings): ``fit_share`` of the images are drawn.
         report (Callable): Called with the share of the work that is done.
 
@@ -114,8 +109,6 @@ def fit_feature_scores(
 
     Args:
         names (Sequence[str]): Names in ``FEATURE_SCORES``.
-        loaded (LoadedModel): The model.
-        training (TrainingFeatures): The features of its training images.
         failed (Callable): Called with the name of each score that can't be
             fitted, and the error.
     """

@@ -40,18 +40,26 @@ def choose(copied, suite_file, data):
     return run
 
 
-def test_a_threshold_is_saved_checked_and_used(choose, tmp_path, capsys):
+@pytest.fixture
+def picture(tmp_path):
+    pixels = np.random.default_rng(0).integers(256, size=(16, 16, 3))
+    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / 'a.png')
+    return str(tmp_path / 'a.png')
+
+
+def check_sets_are_named(shown):
+    for name in ('clean, held out', 'clean, the rest', 'Arrays'):
+        assert name in shown
+
+
+def test_a_threshold_is_saved_checked_and_used(choose, picture, capsys):
     config, path = choose('anchored', '--max-error', 0.999)
     saved = json.loads(path.with_suffix('.threshold.json').read_text())
     assert saved['K = 3']['num_images'] == 20
-    rows = capsys.readouterr().out
-    for name in ('clean, held out', 'clean, the rest', 'Arrays'):
-        assert name in rows
-    pixels = np.random.default_rng(0).integers(256, size=(16, 16, 3))
-    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / 'a.png')
+    check_sets_are_named(capsys.readouterr().out)
 
     def answer():
-        words = [config, str(path), str(tmp_path / 'a.png')]
+        words = [config, str(path), picture]
         words += ['--json', '--abstain', '--device', 'cpu']
         assert not predict(make_parser().parse_args(words))
         return json.loads(capsys.readouterr().out)
@@ -71,24 +79,20 @@ def test_a_level_out_of_reach_and_a_model_without_spread(choose):
         choose('standard', '--max-error', 0.5, '--by', 'spread')
 
 
-def test_sets_are_saved_checked_and_used(choose, tmp_path, capsys):
+def test_sets_are_saved_checked_and_used(choose, picture, capsys):
     config, path = choose('anchored', '--coverage', 0.9, '--sets', 'aps')
     saved = json.loads(path.with_suffix('.sets.json').read_text())
     assert saved['K = 3']['0.9']['method'] == 'aps'
     assert saved['K = 3']['0.9']['num_images'] == 20
-    rows = capsys.readouterr().out
-    for name in ('clean, held out', 'clean, the rest', 'Arrays'):
-        assert name in rows
-    pixels = np.random.default_rng(0).integers(256, size=(16, 16, 3))
-    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / 'a.png')
-    words = [config, str(path), str(tmp_path / 'a.png')]
+    check_sets_are_named(capsys.readouterr().out)
+    words = [config, str(path), picture]
     words += ['--json', '--coverage', '0.9', '--device', 'cpu']
     assert not predict(make_parser().parse_args(words))
     line = json.loads(capsys.readouterr().out)
     inferencer = AnchoredImageClassificationInferencer(
         config, str(path), device='cpu', coverage=0.9
     )
-    (result,) = inferencer(str(tmp_path / 'a.png'))
+    (result,) = inferencer(picture)
     assert result['set'] == line['set']
     sets = PredictionSets(**saved['K = 3']['0.9'])
     scores = torch.from_numpy(result['pred_scores'])

@@ -18,10 +18,9 @@ def poison(path, name='head.fc.bias', value=float('nan')):
     torch.save(saved, path)
 
 
-@pytest.mark.parametrize('value', [float('nan'), float('inf')])
-def test_answers_that_are_not_finite(outcome, copied, value):
+def test_answers_that_are_not_finite(outcome, copied):
     _, path = copied()
-    poison(path, value=value)
+    poison(path)
     found = outcome(checkpoint=str(path))
     assert [one['name'] for one in found.failed] == ['Digits', 'Arrays']
     for one in found.failed:
@@ -62,33 +61,6 @@ def test_a_model_without_errors_on_held_out_images_has_no_temperature(
     assert len(found.models) == 1 and found.models[0]['temperature'] is None
 
 
-def test_a_checkpoint_for_another_number_of_classes(
-    trained, measured, tmp_path
-):
-    config, checkpoint = trained.standard
-    cfg = Config.fromfile(config)
-    cfg.model.head.num_classes = 7
-    cfg.dump(tmp_path / 'seven.py')
-    results = measured([tmp_path / 'seven.py', checkpoint], trained.standard)
-    (one,) = results['failed']
-    assert (one['model'], one['name']) == ('seven', 'the model')
-    assert 'differs in 2: size mismatch for head.fc.weight' in one['reason']
-    bad, good = results['models']
-    assert bad['clean'] is None and bad['shifts'] == bad['ood'] == {}
-    assert good['clean'] and good['shifts'] and good['ood']
-    text = (tmp_path / 'out' / 'report.md').read_text()
-    assert 'the model by seven: Expected the weights' in text
-
-
-def test_a_model_for_another_number_of_classes(outcome):
-    classes = [str(i) for i in range(12)]
-    line = f"clean['dataset'].update(metainfo=dict(classes={classes}))"
-    found = outcome(line)
-    (one,) = found.failed
-    assert 'model for the 12 classes of the data set, but' in one['reason']
-    assert sets_of(found) == [False, 'Arrays']
-
-
 @pytest.fixture
 def candidate(trained):
     """Build one of the candidates, with changes to its config."""
@@ -124,36 +96,33 @@ def test_an_anchored_model_without_a_hook(candidate):
         found.load('cpu')
 
 
-def test_models_of_several_answers(candidate):
-    head = {
-        'model.head': dict(
-            _delete_=True,
-            type='MultiLabelLinearClsHead',
-            num_classes=10,
-            in_channels=64,
-        )
-    }
-    found = candidate('standard')
-    found.cfg.model.head = head['model.head']
-    found.cfg.model.head.pop('_delete_')
-    with pytest.raises(TypeError, match='ImageClassifier with MultiLabelLin'):
-        found.load('cpu')
-
-
-def test_a_model_that_can_not_be_loaded_is_listed_once_and_others_go_on(
+def test_models_that_can_not_be_loaded_are_listed_once_and_others_go_on(
     trained, measured, tmp_path
 ):
-    cfg = Config.fromfile(trained.standard[0])
-    cfg.model.head = dict(
+    config, checkpoint = trained.standard
+    several = dict(
         type='MultiLabelLinearClsHead', num_classes=10, in_channels=64
     )
-    cfg.dump(tmp_path / 'several.py')
-    results = measured(
-        [tmp_path / 'several.py', trained.standard[1]], trained.standard
-    )
-    (one,) = results['failed']
-    assert one['name'] == 'the model' and 'softmax' in one['reason']
-    assert results['models'][1]['ood']['Photographs']
+    models = []
+    for name, head in (
+        ('seven', dict(Config.fromfile(config).model.head, num_classes=7)),
+        ('several', several),
+    ):
+        cfg = Config.fromfile(config)
+        cfg.model.head = head
+        cfg.dump(tmp_path / f'{name}.py')
+        models.append([tmp_path / f'{name}.py', checkpoint])
+    results = measured(*models, trained.standard)
+    seven, several = results['failed']
+    assert (seven['model'], seven['name']) == ('seven', 'the model')
+    assert 'differs in 2: size mismatch for head.fc.weight' in seven['reason']
+    assert (several['model'], several['name']) == ('several', 'the model')
+    assert 'ImageClassifier with MultiLabelLin' in several['reason']
+    bad, _, good = results['models']
+    assert bad['clean'] is None and bad['shifts'] == bad['ood'] == {}
+    assert good['clean'] and good['shifts'] and good['ood']
+    text = (tmp_path / 'out' / 'report.md').read_text()
+    assert 'the model by seven: Expected the weights' in text
 
 
 def test_references_that_nothing_has(candidate, tmp_path):
@@ -170,11 +139,11 @@ def test_references_that_nothing_has(candidate, tmp_path):
 
 
 def test_more_references_than_the_checkpoint_holds_are_drawn(candidate):
-    ready = candidate(**{'custom_hooks.0.num_references': 5}).load('cpu')
-    assert len(ready.model.reference_bank.in_use) == 5
-    ready = candidate(**{'custom_hooks.0.num_references': 2}).load('cpu')
-    assert len(ready.model.reference_bank.in_use) == 2
-    assert not ready.model.training
+    for number in (5, 2):
+        options = {'custom_hooks.0.num_references': number}
+        model = candidate(**options).load('cpu').model
+        assert len(model.reference_bank.in_use) == number
+        assert not model.training
 
 
 def test_a_model_is_described_by_its_config_and_checkpoint(candidate):
@@ -182,20 +151,17 @@ def test_a_model_is_described_by_its_config_and_checkpoint(candidate):
         **{'custom_hooks.0.num_references': 2, 'custom_hooks.0.seed': 7}
     ).describe()
     assert found['classifier'] == 'AnchoredImageClassifier'
-    assert (found['num_references'], found['protocol']) == (2, 'mean')
-    assert (found['average'], found['reference_seed']) == ('logits', 7)
-    assert found['select'] == 'random' and found['config'] == 'anchored.py'
+    assert found['config'] == 'anchored.py'
+    of_references = dict(
+        num_references=2,
+        protocol='mean',
+        average='logits',
+        select='random',
+        reference_seed=7,
+    )
+    assert of_references.items() <= found.items()
     plain = candidate('standard').describe()
-    assert {
-        plain[key]
-        for key in (
-            'num_references',
-            'protocol',
-            'average',
-            'select',
-            'reference_seed',
-        )
-    } == {None}
+    assert {plain[key] for key in of_references} == {None}
 
 
 @pytest.mark.parametrize(
@@ -215,13 +181,6 @@ def test_settings_change_with_everything_that_results_depend_on(
     assert candidate().settings == candidate(work_dir='elsewhere').settings
 
 
-def test_another_file_is_another_model(candidate, copied):
-    _, path = copied('anchored')
-    assert candidate(checkpoint=str(path)).settings == candidate().settings
-    poison(path, value=1.0)
-    assert candidate(checkpoint=str(path)).settings != candidate().settings
-
-
 def test_a_set_in_another_order_fails_by_name(outcome, copied):
     _, path = copied()
     saved = torch.load(path, weights_only=False)
@@ -230,21 +189,14 @@ def test_a_set_in_another_order_fails_by_name(outcome, copied):
     torch.save(saved, path)
     found = outcome(checkpoint=str(path))
     assert 'Digits' in [one['name'] for one in found.failed]
-    assert (
-        'Expected the classes of Digits in the order of'
-        in (found.failed[0]['reason'])
-    )
+    reason = found.failed[0]['reason']
+    assert 'Expected the classes of Digits in the order of' in reason
     assert found.models[0]['clean'] is None
 
 
 @pytest.mark.parametrize(
     'trained,tested',
-    [
-        (None, ('a', 'b')),
-        (('a', 'b'), None),
-        (('a', 'b'), ['a', 'b']),
-        (('a', 'b'), ('n1', 'n2')),
-    ],
+    [(None, 'ab'), ('ab', None), ('ab', ['a', 'b']), ('ab', ('n1', 'n2'))],
 )
 def test_other_names_and_none_say_nothing(trained, tested):
     check_classes(trained, tested, 'x.pth', 'Set')

@@ -1,6 +1,5 @@
 """``tools/evaluate.py``: its flags, what it writes and what it prints."""
 
-import csv
 import json
 import re
 import shutil
@@ -18,6 +17,7 @@ from mmanchor.suite.report.table import signed
 from mmanchor.suite.spec import DEFAULT_SCORES
 
 NAMES = ['standard', 'anchored, K = 1', 'anchored, K = 3']
+CLEAN = 'shifts, ood = [], []'  # lines of a suite without other sets
 
 
 @pytest.fixture(scope='module')
@@ -33,44 +33,42 @@ def once(trained, tmp_path_factory):
 
 def words_of(trained, folder):
     return [
-        *trained.standard,
-        *trained.anchored,
-        '--suite',
-        str(folder / 'tiny.py'),
-        '--data-root',
-        str(folder),
-        '--out',
-        str(folder / 'out'),
-        '--num-references',
-        '1',
-        '3',
-        '--device',
-        'cpu',
+        *(*trained.standard, *trained.anchored),
+        *('--suite', str(folder / 'tiny.py'), '--data-root', str(folder)),
+        *('--out', str(folder / 'out'), '--device', 'cpu'),
+        *('--num-references', '1', '3'),
     ]
 
 
 def test_results_have_every_model_and_set(once):
     results, out = once
     assert json.loads((out / 'results.json').read_text()) == results
-    assert [model['name'] for model in results['models']] == NAMES
-    assert [model['num_references'] for model in results['models']] == [
-        None,
-        1,
-        3,
-    ]
+    models = results['models']
+    assert [model['name'] for model in models] == NAMES
+    assert [model['num_references'] for model in models] == [None, 1, 3]
     assert results['missing'] == results['failed'] == []
-    for model in results['models']:
+    for model in models:
         assert model['clean']['num_images'] == 40
         cells = model['shifts']['Arrays']['cells']
-        assert {kind: list(by) for kind, by in cells.items()} == {
-            'fog': ['1', '3'],
-            'frost': ['1', '3'],
-        }
+        severities = {kind: list(by) for kind, by in cells.items()}
+        assert severities == dict(fog=['1', '3'], frost=['1', '3'])
         assert model['ood']['Photographs']['num_images'] == 30
         assert len(model['sha256']) == 64
         assert model['temperature'] is None and model['mce'] is None
     assert results['suite'] == dict(name='tiny', title='Tiny')
     assert results['versions']['mmanchor'] and results['times']['seconds'] > 0
+    # nothing is left half written
+    assert sorted(path.name for path in out.iterdir()) == [
+        '.running',
+        'figures',
+        'parts',
+        'report.html',
+        'report.md',
+        'results.csv',
+        'results.json',
+    ]
+    endings = {path.suffix for path in (out / 'parts').iterdir()}
+    assert endings == {'.json', '.npz'}
 
 
 def test_figures_have_their_intervals(once):
@@ -99,12 +97,7 @@ def test_figures_have_their_intervals(once):
 def test_what_is_shared_names_no_folder_of_the_machine(once):
     results, out = once
     assert results['models'][0]['checkpoint'] == '…/epoch_4.pth'
-    for name in (
-        'report.html',
-        'report.md',
-        'results.csv',
-        'results.json',
-    ):
+    for name in ('report.html', 'report.md', 'results.csv', 'results.json'):
         text = (out / name).read_text(encoding='utf-8')
         assert str(out.parent) not in text and str(Path.home()) not in text
     assert results['models'][1]['sha256'] in (out / 'report.md').read_text(
@@ -171,11 +164,8 @@ def test_scores_that_a_model_has_none_of_are_left_out(once):
     )
     assert several == list(DEFAULT_SCORES)
     # one reference has no spread
-    assert (
-        standard
-        == single
-        == [name for name in DEFAULT_SCORES if name != 'spread']
-    )
+    others = [name for name in DEFAULT_SCORES if name != 'spread']
+    assert standard == single == others
 
 
 def test_a_report_with_differences_and_figures(once):
@@ -201,47 +191,15 @@ def test_a_report_with_differences_and_figures(once):
     }
 
 
-def test_lines_of_figures(once):
-    results, out = once
-    with open(out / 'results.csv', newline='') as file:
-        lines = list(csv.DictReader(file))
-    assert {line['model'] for line in lines} == set(NAMES)
-    (found,) = (
-        float(line['value'])
-        for line in lines
-        if list(line.values())[:5] == [NAMES[2], 'Arrays', 'fog', '3', 'ece']
-    )
-    cells = results['models'][2]['shifts']['Arrays']['cells']
-    assert found == cells['fog']['3']['ece']
-
-
-def test_nothing_is_left_half_written(once):
-    out = once[1]
-    assert sorted(path.name for path in out.iterdir()) == [
-        '.running',
-        'figures',
-        'parts',
-        'report.html',
-        'report.md',
-        'results.csv',
-        'results.json',
-    ]
-    endings = {path.suffix for path in (out / 'parts').iterdir()}
-    assert endings == {'.json', '.npz'}
-
-
-def test_tables_are_printed(trained, measured, capsys):
-    results = measured(trained.standard, names='[my] model')
+def test_tables_are_printed_and_brackets_as_they_are(
+    trained, measured, capsys
+):
+    results = measured(trained.standard, names='[my] model', out='set[/x]c')
     assert results['models'][0]['name'] == '[my] model'
     shown = capsys.readouterr().out
     assert 'Top-1 accuracy, %' in shown
-    assert '[my] model' in shown
-    assert 'Report: ' in shown and 'out/report.html' in shown
-
-
-def test_brackets_of_paths_are_printed_as_they_are(trained, measured, capsys):
-    measured(trained.standard, more='shifts, ood = [], []', out='set[/x]c')
-    assert 'set[/x]c/report.html' in capsys.readouterr().out.replace('\n', '')
+    assert '[my] model' in shown and 'Report: ' in shown
+    assert 'set[/x]c/report.html' in shown.replace('\n', '')
 
 
 def test_a_missing_clean_set_ends_the_run_before_a_model_is_built(
@@ -311,20 +269,11 @@ def test_the_home_folder_is_expanded_in_flags(
 
 
 def test_same_names_get_numbers(trained, measured):
-    three, clean = [trained.standard] * 3, 'shifts, ood = [], []'
-    results = measured(*three, more=clean)
-    assert [model['name'] for model in results['models']] == [
-        'standard',
-        'standard (2)',
-        'standard (3)',
-    ]
-    names = ['a (2)', 'a', 'a']
-    results = measured(*three, names=names, more=clean)
-    assert [model['name'] for model in results['models']] == [
-        'a (2)',
-        'a',
-        'a (3)',
-    ]
+    results = measured(
+        *[trained.standard] * 4, names=['a (2)', 'a', 'a', 'a'], more=CLEAN
+    )
+    names = [model['name'] for model in results['models']]
+    assert names == ['a (2)', 'a', 'a (3)', 'a (4)']
 
 
 @pytest.mark.parametrize(
@@ -339,31 +288,11 @@ def test_same_names_get_numbers(trained, measured):
 def test_how_references_are_used_is_in_the_name(
     trained, measured, flags, label
 ):
-    (model,) = measured(
-        trained.anchored, more='shifts, ood = [], []', **flags
-    )['models']
+    (model,) = measured(trained.anchored, more=CLEAN, **flags)['models']
     assert model['name'] == f'anchored, {label}'
     assert model['protocol'] == flags.get('protocol', 'mean')
     used = model['clean']['figures']['mean_used']
     assert 1 <= used <= 3
-
-
-def test_options_change_the_config(trained, measured):
-    (model,) = measured(
-        trained.anchored,
-        cfg_options='custom_hooks.0.num_references=2',
-        more='shifts, ood = [], []',
-    )['models']
-    assert model['num_references'] == 2
-
-
-@pytest.mark.parametrize('scores', ['msp', ['max_logit', 'spread']])
-def test_scores_are_those_of_the_flag(trained, measured, scores):
-    (model,) = measured(trained.anchored, scores=scores, more='shifts = []')[
-        'models'
-    ]
-    asked = [scores] if isinstance(scores, str) else scores
-    assert list(model['ood']['Photographs']['scores']) == asked
 
 
 @pytest.mark.parametrize(
@@ -389,27 +318,10 @@ def test_flags_that_do_not_fit(trained, measured, tmp_path, flags, message):
     assert not (tmp_path / 'out').exists()
 
 
-def test_flags_need_one_model_that_takes_them(trained, measured):
-    results = measured(
-        trained.standard,
-        trained.anchored,
-        num_references=1,
-        more='shifts, ood = [], []',
-    )
-    assert [model['num_references'] for model in results['models']] == [
-        None,
-        1,
-    ]
-
-
-def test_a_config_without_its_checkpoint(trained, measured):
-    expected = 'a config and a checkpoint for every model, but got 3 argum'
-    with pytest.raises(ValueError, match=expected):
-        measured(trained.standard, [trained.anchored[0]])
-
-
 def test_files_that_are_not_there(trained, measured, tmp_path):
     config, checkpoint = trained.standard
+    with pytest.raises(ValueError, match='for every model, but got 3 argum'):
+        measured(trained.standard, [config])
     with pytest.raises(FileNotFoundError, match='there is none at .*gone.pth'):
         measured([config, tmp_path / 'gone.pth'])
     with pytest.raises(FileNotFoundError, match='gone.py'):
@@ -426,25 +338,22 @@ def test_help_names_the_suites_and_flags(capsys):
         assert word in shown
 
 
-def ended_by(monkeypatch, evaluate):
-    monkeypatch.setattr('mmanchor.suite.cli.evaluate', evaluate)
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return stop.value.code
-
-
-def test_the_exit_status_tells_of_failures(monkeypatch):
+def test_the_exit_status_tells_of_failures_and_a_stop(monkeypatch):
     failed = [dict(model=None, name='Digits', reason='')]
-    assert ended_by(monkeypatch, lambda: dict(failed=failed)) == 1
-    monkeypatch.setattr(
-        'mmanchor.suite.cli.evaluate', lambda: dict(failed=[], missing=failed)
-    )
-    assert main() is None
+    parts: dict[str, list] = dict(failed=[], missing=failed)
 
-
-def test_a_stopped_run_says_how_to_go_on(monkeypatch):
+    def evaluated():
+        return parts
 
     def stopped():
         raise KeyboardInterrupt
 
-    assert ended_by(monkeypatch, stopped).startswith('Stopped. Run the same')
+    monkeypatch.setattr('mmanchor.suite.cli.evaluate', evaluated)
+    assert main() is None
+    parts['failed'] = failed
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    monkeypatch.setattr('mmanchor.suite.cli.evaluate', stopped)
+    with pytest.raises(SystemExit, match='^Stopped. Run the same'):
+        main()

@@ -77,13 +77,9 @@ def test_the_report_the_lines_and_the_file_beside_the_checkpoint(
     measured, copied, tmp_path
 ):
     model = copied()
-    plain, _ = measured(
-        model,
-        more=MORE,
-        coverage=0.8,
-        max_error=0.6,
-        vector_scaling=True,
-    )['models']
+    plain, _ = measured(model, more=MORE, **dict(ASKED, max_error=0.6))[
+        'models'
+    ]
     saved = json.loads(
         model[1].with_suffix('.vector_scaling.json').read_text()
     )

@@ -8,10 +8,8 @@ import torch
 from mmengine.runner import Runner
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
-from PIL import Image
 
 from mmanchor.suite.candidates import Candidate
-from mmanchor.suite.held_out import HeldOutFit
 from mmanchor.suite.images import ImageBatches
 from mmanchor.suite.measure import (
     METRIC_CONFIGS,
@@ -23,6 +21,7 @@ from mmanchor.suite.spec import Cell
 
 KEPT = (1, 2, 5, 8)
 DIGITS = dict(type='Digits', split='test', indices=40)
+FEWER = dict(type='FewerDigits', ann_file='', test_mode=True)
 
 
 @DATASETS.register_module()
@@ -54,10 +53,16 @@ def ready(trained):
 def of(ready):
     """Measure one of the models on a set."""
 
-    def found(dataset=DIGITS, word='standard', is_ood=False, **options):
+    def found(
+        dataset=DIGITS,
+        word='standard',
+        is_ood=False,
+        batch_size=16,
+        **options,
+    ):
         model = ready(word)
         cell = Cell('a set', dataset, is_ood=is_ood)
-        batches = ImageBatches(cell, model.pipeline, batch_size=16)
+        batches = ImageBatches(cell, model.pipeline, batch_size)
         return measure(model, batches, 'cpu', **options)
 
     return found
@@ -72,49 +77,9 @@ def answers_of(ready, cell):
         return ready.model(images, mode='tensor'), batches.labels
 
 
-def test_files_are_measured_as_by_the_runner(small_config, tmp_path):
-    rng = np.random.default_rng(0)
-    for i in range(40):
-        path = tmp_path / 'files' / str(i % 10) / f'{i}.png'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (9, 11, 3), dtype=np.uint8)).save(
-            path
-        )
-    cfg = small_config(**{'train_cfg.max_epochs': 1})
-    Runner.from_cfg(cfg).train()
-    cfg.load_from = f'{cfg.work_dir}/epoch_1.pth'
-    pipeline = [
-        dict(type='LoadImageFromFile'),
-        dict(type='Resize', scale=(16, 16)),
-        dict(type='PackInputs'),
-    ]
-    # the pipeline reads BGR, and the model gets it
-    cfg.val_dataloader.dataset.pipeline = pipeline
-    dataset = dict(type='CustomDataset', data_root=str(tmp_path / 'files'))
-    found = in_suite(cfg, cfg.load_from, Cell('files', dataset))
-    cfg.experiment_name += '_test'
-    expected = in_runner(cfg, dict(dataset, pipeline=pipeline))
-    assert found['spread'] > 0
-    assert found == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize('word', ['standard', 'anchored'])
-def test_fewer_classes_are_measured_as_by_the_runner(trained, word):
-    cfg = getattr(trained, f'{word}_cfg').copy()
-    cfg.load_from = getattr(trained, word)[1]
-    dataset = dict(type='FewerDigits', ann_file='', test_mode=True)
-    found = in_suite(cfg, cfg.load_from, Cell('some', dataset))
-    cfg.experiment_name += f'_{word}_test'
-    expected = in_runner(
-        cfg, dict(dataset, pipeline=cfg.val_dataloader.dataset.pipeline)
-    )
-    assert found == pytest.approx(expected, rel=1e-6)
-
-
 def test_fewer_classes_alone_compete(of, ready):
-    dataset = dict(type='FewerDigits', ann_file='', test_mode=True)
-    (found,) = of(dataset, scores=('msp', 'energy'))
-    logits, labels = answers_of(ready(), Cell('some', dataset))
+    (found,) = of(FEWER, scores=('msp', 'energy'))
+    logits, labels = answers_of(ready(), Cell('some', FEWER))
     kept = logits[:, list(KEPT)]
     right = torch.tensor(KEPT)[kept.argmax(1)] == labels
     assert found.figures['top1'] == pytest.approx(100 * right.float().mean())
@@ -127,43 +92,20 @@ def test_fewer_classes_alone_compete(of, ready):
 
 
 def test_classes_that_are_asked_for_override_those_of_the_set(of):
-    dataset = dict(type='FewerDigits', ann_file='', test_mode=True)
-    (own,) = of(dataset)
+    (own,) = of(FEWER)
     (same,) = of(
-        dict(dataset, metainfo=dict(kept_classes=None)), kept_classes=KEPT
+        dict(FEWER, metainfo=dict(kept_classes=None)), kept_classes=KEPT
     )
-    (every,) = of(dataset, kept_classes=tuple(range(10)))
+    (every,) = of(FEWER, kept_classes=tuple(range(10)))
     assert own.figures == same.figures
     assert own.figures['top1'] > every.figures['top1']
 
 
-def test_a_label_outside_the_competing_classes_is_refused(of):
+def test_labels_outside_the_competing_classes_are_refused(of):
     with pytest.raises(ValueError, match='among the 4 classes .* but got'):
         of(kept_classes=KEPT)
-
-
-@pytest.mark.parametrize('word', ['standard', 'anchored'])
-def test_a_temperature_divides_logits(of, ready, word):
-    one, two = of(
-        word=word,
-        fits=(HeldOutFit(), HeldOutFit(2.0)),
-        scores=('msp', 'energy'),
-    )
-    logits, labels = (
-        of(word=word, keep_answers=True)[0].answers,
-        answers_of(ready(), Cell('digits', DIGITS))[1],
-    )
-    softer = (logits / 2).softmax(1).double()
-    nll = -softer[torch.arange(40), labels].log().mean()
-    assert two.figures['nll'] == pytest.approx(nll.item(), rel=1e-5)
-    assert two.scores['msp'] == pytest.approx(
-        (-softer.amax(1)).log1p().numpy(), rel=1e-5
-    )
-    assert np.array_equal(one.scores['energy'], two.scores['energy'])
-    assert one.figures['top1'] == two.figures['top1']
-    assert one.figures['nll'] != two.figures['nll']
-    (alone,) = of(word=word)
-    assert one.figures == alone.figures
+    with pytest.raises(ValueError, match='labels from 0 to 9, but got -1'):
+        of(dict(type='PhotoPatches', count=20))
 
 
 def test_plain_logits_are_the_model_s(of, ready):
@@ -189,26 +131,13 @@ def test_a_model_stays_whole_for_other_threads_during_a_pass(ready):
     assert torch.equal(samples[0].pred_score, fields['pred_score'][0])
 
 
-def test_batches_change_nothing(ready):
-    model = ready('anchored')
-    cell = Cell('digits', DIGITS)
-    one, other = (
-        measure(
-            model,
-            ImageBatches(cell, model.pipeline, batch_size=size),
-            'cpu',
-            scores=('energy',),
-        )[0]
-        for size in (7, 40)
-    )
+def test_batches_change_nothing_but_progress(of):
+    told = []
+    (one,) = of(word='anchored', scores=('energy',), report=told.append)
+    assert told == [16, 16, 8]
+    (other,) = of(word='anchored', scores=('energy',), batch_size=40)
     assert one.figures == pytest.approx(other.figures, rel=1e-5)
     assert one.scores['energy'] == pytest.approx(other.scores['energy'])
-
-
-def test_progress_counts_images(of):
-    told = []
-    of(report=told.append)
-    assert told == [16, 16, 8]
 
 
 def test_half_precision_is_close(of):
@@ -226,19 +155,6 @@ def test_images_of_no_class_have_scores_only(of):
         photos, 'anchored', is_ood=True, figures=False, scores=('spread',)
     )
     assert found.scores['spread'].min() > 0
-
-
-def test_images_of_no_class_are_no_test_set(of):
-    with pytest.raises(ValueError, match='labels from 0 to 9, but got -1'):
-        of(dict(type='PhotoPatches', count=20))
-
-
-def test_no_image_at_all(ready):
-    model = ready()
-    batches = ImageBatches(Cell('digits', DIGITS), model.pipeline)
-    batches.select(np.arange(0))
-    with pytest.raises(ValueError, match='one image or more .* got none. Ch'):
-        measure(model, batches, 'cpu')
 
 
 def test_bins_of_confidence_are_those_of_the_calibration_error(of):
@@ -292,59 +208,47 @@ def test_single_references_have_the_accuracy_of_each_alone(
 
 
 def test_single_references_of_fewer_classes(of):
-    dataset = dict(type='FewerDigits', ann_file='', test_mode=True)
-    (found,) = of(dataset, 'anchored', single_references=True)
-    (everything,) = of(
-        dataset,
-        'anchored',
-        single_references=True,
-        kept_classes=tuple(range(10)),
-    )
+    options = dict(word='anchored', single_references=True)
+    (found,) = of(FEWER, **options)
+    (everything,) = of(FEWER, kept_classes=tuple(range(10)), **options)
     for i in (1, 2, 3):
         name = f'top1_reference_{i}'
         assert found.figures[name] > everything.figures[name]
 
 
-PROTOCOLS = [
-    None,
-    dict(num_references=1),
-    dict(num_references=3),
-    dict(num_references=3, protocol='adaptive'),
-    dict(protocol='transduction', num_references=3),
-]
-
-
 @pytest.fixture
-def arrays(tmp_path):
+def noise(tmp_path):
     """Sixty noisy RGB images, 16x16, at five severities."""
     rng = np.random.default_rng(0)
-    folder = tmp_path / 'arrays'
-    folder.mkdir()
-    np.save(
-        folder / 'fog.npy',
-        rng.integers(0, 256, (300, 16, 16, 3)).astype(np.uint8),
+    images = rng.integers(0, 256, (300, 16, 16, 3)).astype(np.uint8)
+    np.save(tmp_path / 'fog.npy', images)
+    np.save(tmp_path / 'labels.npy', rng.integers(0, 10, 300))
+    return dict(
+        type='CorruptedArrays', data_root=str(tmp_path), kind='fog', severity=2
     )
-    np.save(folder / 'labels.npy', rng.integers(0, 10, 300))
-    return dict(type='CorruptedArrays', data_root=str(folder))
 
 
-def in_runner(cfg, dataset, how=None):
-    cfg.test_dataloader.dataset = dataset
+def in_runner(cfg, dataset):
+    cfg.test_dataloader.dataset = dict(
+        dataset, pipeline=cfg.val_dataloader.dataset.pipeline
+    )
     cfg.test_dataloader.batch_size = 32
-    left_out = set() if 'custom_hooks' in cfg else set(REFERENCE_METRICS)
+    hooks = cfg.get('custom_hooks')
+    left_out = set() if hooks else set(REFERENCE_METRICS)
     # spreads over different numbers of references do not compare
-    if how and how.get('protocol') == 'adaptive':
+    if hooks and hooks[0].get('protocol') == 'adaptive':
         left_out = {'ReferenceSpread'}
     cfg.test_evaluator = [
         config for config in METRIC_CONFIGS if config['type'] not in left_out
     ]
+    cfg.experiment_name += '_test'
     found = Runner.from_cfg(cfg).test()
     return {key.partition('/')[2]: value for key, value in found.items()}
 
 
-def in_suite(cfg, checkpoint, cell):
-    ready = Candidate('model', cfg, checkpoint, 'config.py').load('cpu')
-    batches = ImageBatches(cell, ready.pipeline, batch_size=32)
+def in_suite(cfg, dataset):
+    ready = Candidate('model', cfg, cfg.load_from, 'config.py').load('cpu')
+    batches = ImageBatches(Cell('a set', dataset), ready.pipeline, 32)
     (found,) = measure(ready, batches, 'cpu')
     return {
         key: value
@@ -353,23 +257,24 @@ def in_suite(cfg, checkpoint, cell):
     }
 
 
-@pytest.mark.parametrize('how', PROTOCOLS, ids=repr)
-def test_figures_are_those_of_the_runner(small_config, arrays, how):
-    options = {
-        f'custom_hooks.0.{key}': value for key, value in (how or {}).items()
-    }
-    name = '' if how is None else 'anchored-masked_'
-    cfg = small_config(name, **options)
-    cfg.train_cfg.max_epochs = 1
-    Runner.from_cfg(cfg).train()
-    cfg.load_from = checkpoint = f'{cfg.work_dir}/epoch_1.pth'
-    cell = Cell('noise', dict(arrays, kind='fog', severity=2), (), 'fog', 2)
-    found = in_suite(cfg, checkpoint, cell)
-    cfg.experiment_name += '_test'
-    expected = in_runner(
-        cfg,
-        dict(cell.dataset, pipeline=cfg.test_dataloader.dataset.pipeline),
-        how,
+@pytest.mark.parametrize(
+    'word, options',
+    [
+        ('standard', {}),
+        ('anchored', dict(num_references=1)),
+        ('anchored', dict(num_references=3)),
+        ('anchored', dict(num_references=3, protocol='adaptive')),
+        ('anchored', dict(num_references=3, protocol='transduction')),
+    ],
+)
+def test_figures_are_those_of_the_runner(trained, noise, word, options):
+    cfg = getattr(trained, f'{word}_cfg').copy()
+    cfg.load_from = getattr(trained, word)[1]
+    cfg.merge_from_dict(
+        {f'custom_hooks.0.{key}': value for key, value in options.items()}
     )
-    assert len(found) >= 9
-    assert found == pytest.approx(expected, rel=1e-6)
+    cfg.experiment_name += '_'.join(map(str, options.values()))
+    for dataset in (noise, FEWER):
+        found = in_suite(cfg, dataset)
+        assert len(found) >= 9
+        assert found == pytest.approx(in_runner(cfg, dataset), rel=1e-6)

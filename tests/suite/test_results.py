@@ -10,7 +10,6 @@ from helpers.suite_results import fake_results
 
 from mmanchor.datasets import C_KINDS, SEVERITIES
 from mmanchor.engine.batch_figure import number_of_bins
-from mmanchor.evaluation.metrics.corruption_error import mean_corruption_error
 from mmanchor.suite.results import (
     COLUMNS,
     REJECTION,
@@ -19,7 +18,6 @@ from mmanchor.suite.results import (
     compare_scores,
     mean_by_group,
     mean_figures,
-    relative_to_alexnet,
     reliability,
     results_table,
     smooth_ece_over_sets,
@@ -55,13 +53,10 @@ def test_means_over_kinds_then_severities():
     assert found['reliability']['count'] == [8, 0]
 
 
-def test_severities_are_in_order_whatever_came_first():
+def test_severities_are_in_order_and_a_set_without_is_its_own_mean():
     found = summarise_shift({('fog', s): cell(s) for s in (5, 2, 3)})
     assert list(found['by_severity']) == ['2', '3', '5']
     assert list(found['cells']['fog']) == ['2', '3', '5']
-
-
-def test_a_set_without_kinds_is_its_own_mean():
     found = summarise_shift({(None, None): cell(88.0)})
     assert found['mean'] == dict(top1=88.0, spread=None)
     assert found['by_severity'] is found['by_kind'] is found['cells'] is None
@@ -73,42 +68,15 @@ def test_a_metric_that_one_kind_lacks_has_no_mean():
     assert found == dict(a=1.5, b=None)
 
 
-def test_bins_of_several_sets_are_those_of_all_images():
-    rng = np.random.default_rng(0)
-    confidence = rng.uniform(0, 1, 300)
-    right = rng.uniform(0, 1, 300) < confidence
-    place = (confidence * 15).astype(int)
-
-    def sums(rows):
-        return dict(
-            count=np.bincount(place[rows], minlength=15),
-            confidence=np.bincount(place[rows], confidence[rows], 15),
-            right=np.bincount(place[rows], right[rows], 15),
-        )
-
-    pooled = reliability([sums(slice(0, 40)), sums(slice(40, 300))])
-    direct = reliability([sums(slice(0, 300))])
-    assert pooled['count'] == direct['count']
-    assert sum(pooled['count']) == 300
-    for key in ('confidence', 'accuracy', 'edges'):
-        assert pooled[key] == pytest.approx(direct[key])
-    assert pooled['accuracy'] == pytest.approx(
-        [right[place == i].mean() for i in range(15)]
-    )
-    assert pooled['confidence'] == pytest.approx(
-        [confidence[place == i].mean() for i in range(15)]
-    )
-    assert len(pooled['edges']) == 16 and pooled['edges'][-1] == 1
-
-
-def test_bins_without_images_are_empty():
-    found = reliability([BINS, BINS])
-    assert found == dict(
-        edges=[0.0, 0.5, 1.0],
-        count=[4, 0],
-        confidence=[0.25, None],
-        accuracy=[0.5, None],
-    )
+def test_bins_of_several_sets_are_added_up():
+    other = dict(count=[1, 4], confidence=[0.1, 3.0], right=[1, 3])
+    found = reliability([BINS, other])
+    assert (found['edges'], found['count']) == ([0.0, 0.5, 1.0], [3, 4])
+    assert found['confidence'] == pytest.approx([0.2, 0.75])
+    assert found['accuracy'] == pytest.approx([2 / 3, 0.75])
+    empty = reliability([BINS, BINS])
+    assert empty['confidence'] == [0.25, None]
+    assert empty['accuracy'] == [0.5, None]
 
 
 def test_calibration_over_sets():
@@ -124,17 +92,6 @@ def test_calibration_over_sets():
     assert smooth_ece_over_sets({}) is None
 
 
-def test_errors_over_those_of_alexnet():
-    by_kind = {kind: dict(top1=40.0 + i) for i, kind in enumerate(C_KINDS)}
-    expected = mean_corruption_error(
-        {kind: 60.0 - i for i, kind in enumerate(C_KINDS)}
-    )
-    assert relative_to_alexnet(dict(by_kind=by_kind)) == expected
-    del by_kind['frost']
-    with pytest.raises(ValueError, match='all 15 kinds .* none of frost'):
-        relative_to_alexnet(dict(by_kind=by_kind))
-
-
 @pytest.fixture(params=['apart', 'ties', 'same', 'few'])
 def scores(request):
     rng = np.random.default_rng(0)
@@ -148,11 +105,7 @@ def scores(request):
 
 
 @pytest.mark.parametrize(
-    'kinds, severities',
-    [
-        (C_KINDS[1:], SEVERITIES),
-        (None, SEVERITIES[1:]),
-    ],
+    'kinds, severities', [(C_KINDS[1:], SEVERITIES), (None, SEVERITIES[1:])]
 )
 def test_errors_over_those_of_alexnet_need_all(kinds, severities):
 
@@ -205,27 +158,14 @@ def test_far_scores_are_in_the_outermost_bins():
     assert sum(found['in']) == 1001 and found['in'][-1] > found['out'][-1]
 
 
-def test_scores_of_one_side_alone_are_refused():
-    # users can't reach this: without clean images nothing is measured
-    with pytest.raises((ValueError, IndexError)):
-        compare_scores(np.zeros(0), np.zeros(3))
-
-
 def test_a_model_without_one_of_the_sets_has_no_mean_of_the_group():
     def found(value, *scores):
         return dict(
             scores={one: dict.fromkeys(REJECTION, value) for one in scores}
         )
 
-    sets = [
-        SuiteSet(name, {}, group=group)
-        for name, group in (
-            ('a', 'near'),
-            ('b', 'near'),
-            ('c', 'far'),
-            ('d', None),
-        )
-    ]
+    groups = dict(a='near', b='near', c='far', d=None)
+    sets = [SuiteSet(name, {}, group=group) for name, group in groups.items()]
     measured = dict(
         a=found(0.5, 'msp', 'energy'), b=found(0.7, 'msp'), d=found(0.1, 'msp')
     )

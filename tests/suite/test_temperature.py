@@ -1,6 +1,5 @@
 """Temperatures are fitted on held-out images, which are never tested."""
 
-import csv
 from dataclasses import asdict
 
 import numpy as np
@@ -28,16 +27,11 @@ def test_before_and_after(outcome, trained, word):
     held, labels = measure_digits(trained, word, HELD.rows(200, True))
     fitted = before['temperature']
     assert fitted['temperature'] == fit_temperature(held.answers, labels)
-    assert (fitted['num_images'], fitted['share'], fitted['seed']) == (
-        50,
-        0.25,
-        3,
-    )
+    about = dict(num_images=50, share=0.25, seed=3)
+    assert about.items() <= fitted.items()
     assert after['name'] == f'{word}, T = {fitted["temperature"]:.2f}'
-    assert (before['logits_divided_by'], after['logits_divided_by']) == (
-        1,
-        fitted['temperature'],
-    )
+    assert before['logits_divided_by'] == 1
+    assert after['logits_divided_by'] == fitted['temperature']
     assert after['temperature'] is None
     assert fitted['before'] == before['clean']['figures']
     assert fitted['after'] == after['clean']['figures']
@@ -51,19 +45,12 @@ def test_before_and_after(outcome, trained, word):
     assert fitted['after']['top1'] == fitted['before']['top1']
 
 
-def test_several_references_are_averaged_first(outcome, trained):
-    before, after = outcome(MORE, ['anchored'], temperature=True).models
-    assert before['num_references'] == after['num_references'] == 3
-    figures = before['clean']['figures'], after['clean']['figures']
-    assert figures[0]['spread'] == figures[1]['spread'] > 0
-    assert figures[0]['ece'] != figures[1]['ece']
-
-
 def test_shifts_and_scores_come_with_it(outcome):
-    before, after = outcome(MORE, temperature=True).models
-    one, other = (row['shifts']['Arrays'] for row in (before, after))
-    assert one['mean']['top1'] == other['mean']['top1']
-    assert one['mean']['nll'] != other['mean']['nll']
+    before, after = outcome(MORE, ['anchored'], temperature=True).models
+    one, other = before['clean']['figures'], after['clean']['figures']
+    assert one['spread'] == other['spread'] > 0 and one['ece'] != other['ece']
+    one, other = (row['shifts']['Arrays']['mean'] for row in (before, after))
+    assert one['top1'] == other['top1'] and one['nll'] != other['nll']
     one, other = (
         row['ood']['Photographs']['scores'] for row in (before, after)
     )
@@ -106,56 +93,20 @@ shifts = [
     assert sum(row['shifts']['Made']['reliability']['count']) == len(rows)
 
 
-def test_without_a_temperature_all_images_are_tested(outcome):
-    (row,) = outcome(MORE).models
-    assert row['clean']['num_images'] == 200 and row['temperature'] is None
-
-
-def test_a_temperature_is_read_back_in_a_second_run(outcome, monkeypatch):
-    first = outcome(MORE, temperature=True)
-    monkeypatch.setattr('mmanchor.suite.runner.measure', None)
-    again = outcome(MORE, temperature=True)
-    np.testing.assert_equal(asdict(again), asdict(first))
-
-
-@pytest.mark.parametrize('change', ['seed=4', 'share=.5'])
-def test_another_draw_is_fitted_again(outcome, change):
-    first = outcome(MORE, temperature=True).models[0]['temperature']
-    again = outcome(
-        MORE + f'\nheld_out.update({change})', temperature=True
-    ).models[0]['temperature']
-    assert first['temperature'] != again['temperature']
-    assert again['num_images'] == (50 if 'seed' in change else 100)
-
-
-def test_the_report_and_the_csv_have_the_temperature(
-    trained, measured, tmp_path
+def test_a_temperature_is_read_back_and_another_draw_fitted_again(
+    outcome, monkeypatch
 ):
-    before, after = measured(trained.standard, more=MORE, temperature=True)[
-        'models'
-    ]
-    text = (tmp_path / 'out' / 'report.md').read_text()
-    assert f'| {after["name"]} |' in text
-    with open(tmp_path / 'out' / 'results.csv', newline='') as file:
-        lines = [
-            line
-            for line in csv.DictReader(file)
-            if 'temperature' in line['figure']
-        ]
-    found = {line['figure']: float(line['value']) for line in lines}
-    assert found['temperature'] == before['temperature']['temperature']
-    assert found['ece_after_temperature'] == after['clean']['figures']['ece']
-    assert found['ece_before_temperature'] == before['clean']['figures']['ece']
-
-
-def test_an_image_to_fit_on_and_none_to_test(outcome):
-    found = outcome(
-        "clean['dataset']['indices'] = 1\nshifts = ood = []", temperature=True
-    )
-    one = found.failed[-1]
-    assert one['name'] == 'Digits'
-    assert 'one image or more to measure on, but got none' in one['reason']
-    assert found.models[0]['clean'] is None
+    first = outcome(MORE, temperature=True)
+    with monkeypatch.context() as patch:
+        patch.setattr('mmanchor.suite.runner.measure', None)
+        again = outcome(MORE, temperature=True)
+        np.testing.assert_equal(asdict(again), asdict(first))
+    for change, count in (('seed=4', 50), ('share=.5', 100)):
+        more = MORE + f'\nheld_out.update({change})\nshifts = ood = []'
+        fitted = outcome(more, temperature=True).models[0]['temperature']
+        before = first.models[0]['temperature']
+        assert fitted['temperature'] != before['temperature']
+        assert fitted['num_images'] == count
 
 
 def test_held_out_images_are_never_tested(outcome, monkeypatch):

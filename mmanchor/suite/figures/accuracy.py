@@ -24,11 +24,7 @@ CELL = (0.29, 0.155)  # width and height of a cell of a heat map, in inches
 def severity_figure(results: SuiteResults) -> Figure | None:
     """Draw accuracy by severity: a panel for each set, a line for each model.
 
-    Args:
-        results (SuiteResults): The results.
-
-    Returns:
-        matplotlib.figure.Figure | None: None if no set has severities.
+    It is None if no set has severities.
     """
     models, names = results.models, results.corrupted_sets
     if not names:
@@ -72,15 +68,8 @@ def heat_map(results: SuiteResults, name: str) -> Figure | None:
 
     The first panel shows the accuracy of the first model that was measured
     on the set, the others show the difference of each further model from it.
-    The last column and the last row are means.
-
-    Args:
-        results (SuiteResults): The results.
-        name (str): The name of the corrupted set.
-
-    Returns:
-        matplotlib.figure.Figure | None: None if no model has accuracies by
-        kind and severity.
+    The last column and the last row are means. It is None if no model has
+    accuracies by kind and severity.
     """
     kinds, severities = results.kinds(name), results.severities(name)
     grids = {
@@ -178,7 +167,7 @@ def _draw_grid(axes, values: np.ndarray, form: Callable, **style):
         axes.text(
             x,
             y,
-            '–' if missing else form(value).replace('-', '−'),
+            '–' if missing else form(value),
             ha='center',
             va='center',
             fontsize=5.5,

@@ -20,14 +20,8 @@ INSIDE = '0.72'  # grey, for images in distribution
 def ood_figure(results: SuiteResults, name: str) -> Figure | None:
     """Draw the density of scores for each model, and the ROC curves of all.
 
-    Each model is shown with its default score, the first one.
-
-    Args:
-        results (SuiteResults): The results.
-        name (str): The name of the out-of-distribution set.
-
-    Returns:
-        matplotlib.figure.Figure | None: None if no model has scores.
+    Each model is shown with its default score, the first one. It is None if no
+    model has scores.
     """
     shown = [
         (i, model, Point(name, score=results.scores(model, name)[0]))

@@ -17,12 +17,7 @@ PANEL_SIZE = 1.55  # in inches
 def reliability_figures(results: SuiteResults) -> list[Figure]:
     """Draw reliability diagrams: a column for each model, a row for each set.
 
-    Args:
-        results (SuiteResults): The results.
-
-    Returns:
-        List[matplotlib.figure.Figure]: More than one if there are more models
-        or sets than fit on a page.
+    There is more than one figure if not all models and sets fit on a page.
     """
     models = [
         (i, model)
@@ -107,8 +102,7 @@ def _draw_figure(
 def _draw_bins(axes, bins: dict, colour: str) -> bool:
     """Draw accuracy and gap of each bin; bins of few images are pale.
 
-    Returns:
-        bool: Whether there are bins of few images.
+    It returns whether there are bins of few images.
     """
     edges = np.array(bins['edges'])
     accuracy = np.array(bins['accuracy'], float)  # NaN in empty bins

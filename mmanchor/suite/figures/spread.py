@@ -36,11 +36,7 @@ class SpreadPoint(NamedTuple):
 def spread_figure(results: SuiteResults) -> Figure | None:
     """Draw a panel for each model: a marker for each set, kind and severity.
 
-    Args:
-        results (SuiteResults): The results.
-
-    Returns:
-        matplotlib.figure.Figure | None: None if no model has a spread.
+    It is None if no model has a spread.
     """
     shown = {model: _points(results, model) for model in results.models}
     shown = {

@@ -51,14 +51,7 @@ METADATA = {
 
 
 def save_figure_files(figure: Figure, folder: Path, name: str) -> None:
-    """Save a figure in every format of ``METADATA``.
-
-    Args:
-        figure (matplotlib.figure.Figure): The figure. Its layout is final
-            afterwards.
-        folder (Path): The folder of the files.
-        name (str): The name of the files without its ending.
-    """
+    """Save a figure in all formats of ``METADATA``; its layout is final."""
     # compute the layout once for all formats
     figure.draw_without_rendering()
     figure.set_layout_engine('none')
@@ -67,12 +60,7 @@ def save_figure_files(figure: Figure, folder: Path, name: str) -> None:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Create an empty figure whose layout avoids overlaps.
-
-    Args:
-        width (float): In inches.
-        height (float): In inches.
-    """
+    """Create an empty figure, in inches, whose layout avoids overlaps."""
     figure = Figure(figsize=(width, height), dpi=150, layout='constrained')
     FigureCanvasAgg(figure)
     return figure
@@ -128,12 +116,7 @@ def legend_below(figure: Figure, handles: Sequence, width: float) -> None:
 
 
 def model_handles(models: Sequence[str], shown: Sequence[int]) -> list[Line2D]:
-    """Legend entries of some of the models.
-
-    Args:
-        models (Sequence[str]): The names of all models, in order.
-        shown (Sequence[int]): The positions of those to list.
-    """
+    """Legend entries of some of the models, given their positions."""
     return [
         Line2D([], [], label=label(models[i]), **model_style(i)) for i in shown
     ]

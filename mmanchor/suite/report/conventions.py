@@ -9,9 +9,6 @@ def conventions(results: SuiteResults) -> list[str]:
 
     ``results.json`` explains its keys itself, in ``conventions``.
 
-    Args:
-        results (SuiteResults): The results.
-
     Example:
         >>> model = dict(name='a', clean=dict(figures=dict(top1=90.0)))
         >>> conventions(SuiteResults(dict(models=[model])))[0]

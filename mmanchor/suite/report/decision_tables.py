@@ -4,33 +4,40 @@ from collections.abc import Iterator
 
 from ...evaluation.confidence_intervals import wilson_interval
 from ..results import Point, SuiteResults
+from .summary import joined
 from .table import Table, metric_text, number, with_interval
 
 BROKEN = ' ✗'  # follows a value that breaks the promise
+# of each scaling of logits: the title of its table, its caption, and the title
+# of the second column
+SCALINGS = dict(
+    temperature=(
+        'Temperature scaling',
+        'On clean images that T was not fitted to.',
+        'T',
+    ),
+    vector_scaling=(
+        'Vector scaling',
+        'A weight and a bias of each class, on clean images that they were '
+        'not fitted to.',
+        'fitted on',
+    ),
+)
 
 
 def decision_tables(
     results: SuiteResults, intervals: bool = False
 ) -> list[Table]:
-    """Coverage and size of prediction sets, and errors of trusted answers.
-
-    Args:
-        results (SuiteResults): The results.
-        intervals (bool): Whether to show confidence intervals. Defaults to
-            False.
-    """
+    """Coverage and size of prediction sets, and errors of trusted answers."""
     return [
         *_set_tables(results, intervals),
         *_trust_tables(results, intervals),
-        _vector_table(results),
+        scaling_table(results, 'vector_scaling'),
     ]
 
 
 def promises(results: SuiteResults) -> list[str]:
     """Say where prediction sets and trusted answers break their promise.
-
-    Args:
-        results (SuiteResults): The results.
 
     Returns:
         List[str]: A sentence for each model and kind of promise.
@@ -46,37 +53,30 @@ def promises(results: SuiteResults) -> list[str]:
         ['Prediction sets (APS) of a hold the label less often than the 90 % \
 asked for on clean images (50.0 %).']
     """
-    points, sentences = _points(results), []
+    points, sentences = list(_titles(results)), []
     for model, method, sets in _prediction_sets(results):
         share = f'{100 * sets["coverage"]:g} %'
+        broken = {
+            point: 100 * results.value(model, point, f'{method}_coverage')
+            for point in points
+            if _falls_short(results, model, point, method, sets)
+        }
+        words = 'less often than' if broken else 'at least as often as'
         sentences.append(
-            _sentence(
-                results,
-                f'Prediction sets ({method.upper()}) of {model} hold the '
-                'label',
-                f'less often than the {share} asked for',
-                f'at least as often as the {share} asked for',
-                {
-                    point: results.value(model, point, f'{method}_coverage')
-                    for point in points
-                    if _falls_short(results, model, point, method, sets)
-                },
-            )
+            f'Prediction sets ({method.upper()}) of {model} hold the label '
+            f'{words} the {share} asked for{_where(results, broken)}'
         )
     for model, threshold in _thresholds(results):
         share = f'{100 * threshold["max_error"]:g} %'
+        broken = {
+            point: _trusted_error(results, model, point)[0]
+            for point in points
+            if _is_above(results, model, point, threshold)
+        }
+        words = 'more' if broken else 'no more'
         sentences.append(
-            _sentence(
-                results,
-                f'Of the answers of {model} that its threshold trusts,',
-                f'more than the {share} asked for are wrong',
-                f'no more than the {share} asked for are wrong',
-                {
-                    point: _trusted_error(results, model, point)
-                    for point in points
-                    if _is_above(results, model, point, threshold)
-                },
-            )
+            f'Of the answers of {model} that its threshold trusts, {words} '
+            f'than the {share} asked for are wrong{_where(results, broken)}'
         )
     return sentences
 
@@ -99,19 +99,13 @@ def _thresholds(results: SuiteResults) -> list[tuple[str, dict]]:
     ]
 
 
-def _sentence(
-    results: SuiteResults,
-    subject: str,
-    broken: str,
-    holds: str,
-    values: dict[Point, float],
-) -> str:
-    """Say where a promise is broken, given the values there."""
-    if not values:
-        return f'{subject} {holds}, as far as these images can tell.'
+def _where(results: SuiteResults, broken: dict[Point, float]) -> str:
+    """Words for where a promise is broken, given the values there, in %."""
+    if not broken:
+        return ', as far as these images can tell.'
     by_set: dict[str, list[str]] = {}
-    for point, value in values.items():
-        text = f'({number(100 * value)} %)'
+    for point, value in broken.items():
+        text = f'({number(value)} %)'
         if point == results.clean:
             by_set['clean images'] = [text]
         else:
@@ -120,38 +114,26 @@ def _sentence(
     parts = [
         f'{name} {texts[0]}'
         if texts[0].startswith('(')
-        else f'{name} at severity {_joined(texts)}'
+        else f'{name} at severity {joined(texts)}'
         for name, texts in by_set.items()
     ]
-    return f'{subject} {broken} on {_joined(parts)}.'
-
-
-def _joined(parts: list[str]) -> str:
-    *others, last = parts
-    return f'{", ".join(others)} and {last}' if others else last
+    return f' on {joined(parts)}.'
 
 
 def _trusted_error(
     results: SuiteResults, model: str, point: Point
-) -> float | None:
-    """The share of trusted answers that is wrong."""
+) -> tuple[float | None, tuple[float, float] | None]:
+    """The share of trusted answers that is wrong, in %, and its interval."""
     trusted = results.value(model, point, 'trusted')
     wrong = results.value(model, point, 'trusted_wrong')
-    return wrong / trusted if trusted and wrong is not None else None
-
-
-def _trusted_interval(
-    results: SuiteResults, model: str, point: Point
-) -> tuple[float, float] | None:
-    """The interval of that share, in %, over the trusted images."""
-    error = _trusted_error(results, model, point)
-    total = results.num_images(point.set)
-    trusted = results.value(model, point, 'trusted')
-    if error is None or total is None or not trusted:
-        return None
+    if not trusted or wrong is None:
+        return None, None
+    error, total = wrong / trusted, results.num_images(point.set)
+    if total is None:
+        return 100 * error, None
     # kinds share their images, so the interval is that of one kind
     low, high = wilson_interval(error, max(1, round(trusted * total)))
-    return 100 * low, 100 * high
+    return 100 * error, (100 * low, 100 * high)
 
 
 def _falls_short(
@@ -179,50 +161,39 @@ def _is_above(
     )
 
 
-def _points(results: SuiteResults) -> list[Point]:
+def _titles(results: SuiteResults) -> dict[Point, str]:
     """Clean images, each severity of corrupted sets, and other shifts."""
-    points = [results.clean]
+    titles = {results.clean: 'clean images'}
     for name in results.sets('shifts'):
-        severities = results.severities(name)
-        points += [Point(name, severity=one) for one in severities] or [
-            Point(name)
-        ]
-    return points
-
-
-def _titles(results: SuiteResults) -> list[str]:
-    clean, *others = _points(results)
-    return [
-        'clean images',
-        *(
-            f'{one.set}, severity {one.severity}' if one.severity else one.set
-            for one in others
-        ),
-    ]
+        for severity in results.severities(name):
+            title = f'{name}, severity {severity}'
+            titles[Point(name, severity=severity)] = title
+        if name not in results.corrupted_sets:
+            titles[Point(name)] = name
+    return titles
 
 
 def _set_tables(results: SuiteResults, intervals: bool) -> Iterator[Table]:
     fits = _prediction_sets(results)
     if not fits:
         return
-    header = ['model', 'sets', *_titles(results)]
+    titles = _titles(results)
+    header = ['model', 'sets', *titles.values()]
     promised = sorted({100 * sets['coverage'] for *_, sets in fits})
     held_out = sorted({sets['num_images'] for *_, sets in fits})
     coverages, sizes = [], []
     for model, method, sets in fits:
-        names = [model, method.upper()]
-        coverages.append(names.copy())
-        sizes.append(names)
-        for point in _points(results):
-            text = metric_text(
-                results, model, point, f'{method}_coverage', 1, intervals, 100
-            )
+        coverages.append([model, method.upper()])
+        sizes.append([model, method.upper()])
+        for point in titles:
+            coverage, size = f'{method}_coverage', f'{method}_size'
             short = _falls_short(results, model, point, method, sets)
-            coverages[-1].append(text + BROKEN * short)
+            coverages[-1].append(
+                metric_text(results, model, point, coverage, 1, intervals, 100)
+                + BROKEN * short
+            )
             sizes[-1].append(
-                metric_text(
-                    results, model, point, f'{method}_size', 2, intervals
-                )
+                metric_text(results, model, point, size, 2, intervals)
             )
     yield Table(
         'Prediction sets: how often they hold the label, %',
@@ -250,7 +221,8 @@ def _trust_tables(results: SuiteResults, intervals: bool) -> Iterator[Table]:
     fits = _thresholds(results)
     if not fits:
         return
-    header = ['model', *_titles(results)]
+    titles = _titles(results)
+    header = ['model', *titles.values()]
     promised = sorted({100 * threshold['max_error'] for _, threshold in fits})
     values = '; '.join(
         f'{model} from {threshold["value"]:.4g}' for model, threshold in fits
@@ -259,14 +231,10 @@ def _trust_tables(results: SuiteResults, intervals: bool) -> Iterator[Table]:
     for model, threshold in fits:
         errors.append([model])
         shares.append([model])
-        for point in _points(results):
-            error = _trusted_error(results, model, point)
+        for point in titles:
+            error, ends = _trusted_error(results, model, point)
             above = _is_above(results, model, point, threshold)
-            ends = _trusted_interval(results, model, point)
-            text = with_interval(
-                None if error is None else 100 * error,
-                ends if intervals else None,
-            )
+            text = with_interval(error, ends if intervals else None)
             errors[-1].append(text + BROKEN * above)
             shares[-1].append(
                 metric_text(
@@ -291,35 +259,30 @@ def _trust_tables(results: SuiteResults, intervals: bool) -> Iterator[Table]:
     )
 
 
-def _vector_table(results: SuiteResults) -> Table:
+def scaling_table(results: SuiteResults, kind: str) -> Table:
+    """Calibration before and after a scaling of logits, in ``SCALINGS``."""
+    titles = dict(ece='ECE', smooth_ece='smECE', nll='NLL')
     columns = {
-        f'{title} {when}': f'{metric}_{when}_vector_scaling'
-        for title, metric in (
-            ('ECE', 'ece'),
-            ('smECE', 'smooth_ece'),
-            ('NLL', 'nll'),
-        )
+        f'{title} {when}': f'{metric}_{when}_{kind}'
+        for metric, title in titles.items()
         for when in ('before', 'after')
     }
-    rows = [
-        [
-            model['name'],
-            f'{model["vector_scaling"]["num_images"]:,}',
-            *(
+    rows = []
+    for model in results.content['models']:
+        fit = model.get(kind)
+        if fit:
+            about = (
+                number(fit['temperature'], 2)
+                if kind == 'temperature'
+                else f'{fit["num_images"]:,}'
+            )
+            texts = [
                 number(results.value(model['name'], results.clean, metric), 3)
                 for metric in columns.values()
-            ),
-        ]
-        for model in results.content['models']
-        if model.get('vector_scaling')
-    ]
-    return Table(
-        'Vector scaling',
-        'A weight and a bias of each class, on clean images that they were '
-        'not fitted to.',
-        ['model', 'fitted on', *columns],
-        rows,
-    )
+            ]
+            rows.append([model['name'], about, *texts])
+    title, caption, second = SCALINGS[kind]
+    return Table(title, caption, ['model', second, *columns], rows)
 
 
 def _either(values: list[float]) -> str:

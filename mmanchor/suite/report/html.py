@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 from .table import Table
 
@@ -11,8 +12,7 @@ NO_IMAGES = 'This page holds no images of the data.'
 _NUMBER = re.compile(r'[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?')
 
 
-@dataclass
-class Block:
+class Block(SimpleNamespace):
     """One part of a section: a table, a figure, a list and so on.
 
     Args:
@@ -20,30 +20,16 @@ class Block:
             ``'grid'``, ``'matrix'``, ``'facts'`` or ``'list'``.
         title (str): Its heading. Defaults to none.
         caption (str): What readers have to know. Defaults to none.
-        content (dict): What the template shows; its keys depend on the kind.
+        **content: What the template shows of this kind.
     """
 
-    kind: str
-    title: str = ''
-    caption: str = ''
-    content: dict = field(default_factory=dict)
-
-    def __getattr__(self, name: str):
-        try:
-            return self.__dict__['content'][name]
-        except KeyError:
-            raise AttributeError(name) from None
+    def __init__(self, kind: str, title='', caption='', **content):
+        super().__init__(kind=kind, title=title, caption=caption, **content)
 
 
 @dataclass
 class Section:
-    """A part of a page, with a heading.
-
-    Args:
-        title (str): The heading.
-        blocks (List[Block]): Its tables, figures and so on.
-        text (str): A paragraph before the blocks. Defaults to none.
-    """
+    """A part of a page: a heading, a paragraph if there is one, and blocks."""
 
     title: str
     blocks: list[Block]
@@ -52,15 +38,7 @@ class Section:
 
 @dataclass
 class Page:
-    """The content of a page.
-
-    Args:
-        title (str): The heading.
-        summary (List[str]): Sentences with the main results.
-        sections (List[Section]): The sections, in order.
-        images_note (str): A sentence about the images of the data on the
-            page. Defaults to ``NO_IMAGES``.
-    """
+    """The content of a page: its heading, the main results, all sections."""
 
     title: str
     summary: list[str]
@@ -95,11 +73,7 @@ def load_template():
 def render(page: Page) -> str:
     """Render a page as HTML, with every text escaped.
 
-    Args:
-        page (Page): The page. Sections without blocks are left out.
-
-    Raises:
-        ImportError: Jinja2 is not installed.
+    Sections without blocks are left out.
     """
     sections = [one for one in page.sections if one.blocks]
     return load_template().render(
@@ -110,12 +84,10 @@ def render(page: Page) -> str:
 def sort_value(text: str) -> str:
     """Find the number that a table cell is sorted by; empty if it has none.
 
-    Args:
-        text (str): The text of the cell.
-
     Example:
-        >>> sort_value('1,088.3 [87.6, 89.0] (+13.6)'), sort_value('–')
-        ('1088.3', '')
+        >>> cells = '1,088.3 [87.6, 89.0] (+13.6)', '−1.5 level', '+0.0', '–'
+        >>> list(map(sort_value, cells))
+        ['1088.3', '-1.5', '0.0', '']
     """
     match = _NUMBER.search(text.replace('−', '-'))
     return match[0].replace(',', '').lstrip('+') if match else ''
@@ -123,9 +95,6 @@ def sort_value(text: str) -> str:
 
 def unbroken(text: str) -> str:
     """Keep an interval, a mean with its deviation and "K = 1" on one line.
-
-    Args:
-        text (str): The text of a cell.
 
     Example:
         >>> unbroken('9.5 ± 0.2 [9.3, 9.7] (+0.1)').split(' ')
@@ -136,13 +105,9 @@ def unbroken(text: str) -> str:
 
 
 def table_blocks(tables: Sequence[Table | None]) -> list[Block]:
-    """Make a block for each table.
-
-    Args:
-        tables (Sequence[Table | None]): The tables. None is skipped.
-    """
+    """Make a block for each table; None is skipped."""
     return [
-        Block('table', one.title, one.caption, dict(table=one))
+        Block('table', one.title, one.caption, table=one)
         for one in tables
         if one is not None
     ]
@@ -152,11 +117,7 @@ def figure_block(path: str | Path, caption: str) -> Block:
     """Make a block that embeds an SVG file in the page.
 
     Args:
-        path (str | Path): The file.
         caption (str): What the figure shows. Screen readers read it too.
-
-    Raises:
-        ImportError: Jinja2 is not installed.
     """
     from markupsafe import Markup, escape
 
@@ -177,19 +138,14 @@ def figure_block(path: str | Path, caption: str) -> Block:
         f'<svg role="img" aria-label="{label}" style="--points: {width:g}"',
         1,
     )
-    return Block('figure', '', caption, dict(svg=Markup(text)))
+    return Block('figure', '', caption, svg=Markup(text))
 
 
 def facts_block(title: str, facts: Sequence[tuple[str, object]]) -> Block:
-    """Make a block of names and values.
-
-    Args:
-        title (str): The heading.
-        facts (Sequence[tuple[str, object]]): The pairs. None is skipped.
-    """
+    """Make a block of names and values; None is skipped."""
     shown = [
         (key, ' '.join(str(value).split()))
         for key, value in facts
         if value not in (None, '')
     ]
-    return Block('facts', title, '', dict(facts=shown))
+    return Block('facts', title, facts=shown)

@@ -9,7 +9,7 @@ from ...evaluation.confidence_intervals import wilson_interval
 from ..comparisons import ImageAnswers
 from ..results import SuiteResults
 from .conventions import conventions
-from .decision_tables import decision_tables, promises
+from .decision_tables import decision_tables, promises, scaling_table
 from .html import Block, Page, Section, facts_block, figure_block, table_blocks
 from .pictures import Pictures, class_name
 from .summary import summary
@@ -22,7 +22,6 @@ from .tables import (
     ood_tables,
     reference_tables,
     severity_tables,
-    temperature_table,
 )
 
 # by the beginning of a figure's file name
@@ -80,53 +79,35 @@ def suite_page(
     def tables(*shown: Table) -> list[Block]:
         return table_blocks([one for one in shown if not one.is_empty()])
 
+    sections = {
+        'Accuracy': tables(accuracy_table(results, True))
+        + draw('accuracy-by-severity')
+        + tables(*severity_tables(results, True)),
+        'Kinds of corruption': draw('heat-map')
+        + tables(*kind_tables(results, True))
+        + pictures.grids,
+        'Classes': class_blocks(answers or {}, pictures.classes),
+        'Calibration': tables(
+            *calibration_tables(results, True),
+            scaling_table(results, 'temperature'),
+        )
+        + draw('reliability'),
+        'Prediction sets and abstaining': _list_blocks(promises(results))
+        + tables(*decision_tables(results, True)),
+        'Anomaly rejection': tables(*ood_tables(results, True)) + draw('ood'),
+        'References': tables(*reference_tables(results, True))
+        + draw('spread-and-error')
+        + pictures.pairs,
+        'Images to look at': pictures.galleries,
+        'Not measured': _list_blocks(
+            [': '.join(one) for one in failures(content)]
+        ),
+        'How it was made': _run_blocks(results),
+    }
     return Page(
         f'Safety suite: {content["suite"]["title"]}',
         summary(results, compared),
-        [
-            Section(
-                'Accuracy',
-                tables(accuracy_table(results, True))
-                + draw('accuracy-by-severity')
-                + tables(*severity_tables(results, True)),
-            ),
-            Section(
-                'Kinds of corruption',
-                draw('heat-map')
-                + tables(*kind_tables(results, True))
-                + pictures.grids,
-            ),
-            Section('Classes', class_blocks(answers or {}, pictures.classes)),
-            Section(
-                'Calibration',
-                tables(
-                    *calibration_tables(results, True),
-                    temperature_table(results),
-                )
-                + draw('reliability'),
-            ),
-            Section(
-                'Prediction sets and abstaining',
-                _list_blocks(promises(results))
-                + tables(*decision_tables(results, True)),
-            ),
-            Section(
-                'Anomaly rejection',
-                tables(*ood_tables(results, True)) + draw('ood'),
-            ),
-            Section(
-                'References',
-                tables(*reference_tables(results, True))
-                + draw('spread-and-error')
-                + pictures.pairs,
-            ),
-            Section('Images to look at', pictures.galleries),
-            Section(
-                'Not measured',
-                _list_blocks([': '.join(one) for one in failures(content)]),
-            ),
-            Section('How it was made', _run_blocks(results)),
-        ],
+        [Section(*one) for one in sections.items()],
         pictures.note,
     )
 
@@ -139,7 +120,7 @@ def class_blocks(
     Args:
         answers (Dict[str, dict]): The predictions of each model for the clean
             images; see :class:`~mmanchor.suite.measure.Measured`.
-        classes (Sequence[str], optional): Names of the classes.
+        classes (Sequence[str], optional): Their names.
     """
     if not answers:
         return []
@@ -219,11 +200,9 @@ def _matrix(name: str, counts: dict, classes) -> Block:
         f'Confusion matrix: {name}',
         'Numbers of clean images; a row a label, a column an answer. Blue: '
         'right; orange: wrong.',
-        dict(
-            names=[class_name(classes, one) for one in used],
-            rows=rows,
-            shares=shares,
-        ),
+        names=[class_name(classes, one) for one in used],
+        rows=rows,
+        shares=shares,
     )
 
 
@@ -251,26 +230,19 @@ def _confusions(name: str, counts: dict, classes) -> Table:
 
 
 def failures(content: dict) -> list[tuple[str, str]]:
-    """What could not be measured, with the reason.
-
-    Args:
-        content (dict): The content of ``results.json``.
-    """
-    missing = [
-        (one['name'], one['reason']) for one in content.get('missing') or ()
-    ]
-    return missing + [
-        (f'{one["name"]} by {one["model"] or "all"}', one['reason'])
-        for one in content.get('failed') or ()
+    """What could not be measured, with the reason."""
+    missing, failed = (content.get(key) or () for key in ('missing', 'failed'))
+    return [
+        *((one['name'], one['reason']) for one in missing),
+        *(
+            (f'{one["name"]} by {one["model"] or "all"}', one['reason'])
+            for one in failed
+        ),
     ]
 
 
 def run_facts(content: dict) -> list[tuple[str, object]]:
-    """The settings of the run, as far as they are known.
-
-    Args:
-        content (dict): The content of ``results.json``.
-    """
+    """The settings of the run, as far as they are known."""
     settings = content.get('settings') or {}
     facts = [
         ('command', content.get('command')),
@@ -283,7 +255,7 @@ def run_facts(content: dict) -> list[tuple[str, object]]:
 
 
 def _list_blocks(texts: list[str]) -> list[Block]:
-    return [Block('list', content=dict(texts=texts))] if texts else []
+    return [Block('list', texts=texts)] if texts else []
 
 
 def _run_blocks(results: SuiteResults) -> list[Block]:
@@ -292,13 +264,11 @@ def _run_blocks(results: SuiteResults) -> list[Block]:
         (f'seed of {name.replace("_", " ")}', value)
         for name, value in (content.get('seeds') or {}).items()
     ]
+    versions = list((content.get('versions') or {}).items())
     blocks = [
         facts_block('', run_facts(content) + seeds),
         *table_blocks([checkpoint_table(results)]),
+        facts_block('Versions', versions),
+        Block('list', 'Conventions', texts=conventions(results)),
     ]
-    versions = list((content.get('versions') or {}).items())
-    blocks.append(facts_block('Versions', versions))
-    blocks.append(
-        Block('list', 'Conventions', '', dict(texts=conventions(results)))
-    )
     return [one for one in blocks if one.kind != 'facts' or one.facts]

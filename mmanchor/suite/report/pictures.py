@@ -24,33 +24,23 @@ IMAGES_NOTE = (
 
 @dataclass
 class Picture:
-    """An image in the page.
+    """An image in the page, as a ``data:`` URI, with lines under it.
 
-    Args:
-        source (str): A ``data:`` URI.
-        alt (str): What the image shows, for screen readers.
-        width (int): In pixels.
-        height (int): In pixels.
-        lines (List[str]): The lines under the image. Defaults to none.
+    The width and the height are in pixels. Screen readers read ``alt``.
     """
 
     source: str
     alt: str
     width: int
     height: int
-    lines: list[str] = field(default_factory=list)
+    lines: Sequence[str] = ()
 
 
 def encode(image: np.ndarray, alt: str, lines: Sequence[str] = ()) -> Picture:
     """Encode an image as text, reduced to a thumbnail if it is larger.
 
-    Args:
-        image (np.ndarray): RGB or grey bytes.
-        alt (str): What the image shows, for screen readers.
-        lines (Sequence[str]): The lines under the image. Defaults to none.
-
     Shape:
-        - image: (H, W, C)
+        - image: (H, W, C), RGB or grey bytes
     """
     height, width = image.shape[:2]
     scale = SIZE / max(height, width)
@@ -65,16 +55,12 @@ def encode(image: np.ndarray, alt: str, lines: Sequence[str] = ()) -> Picture:
     _, data = cv2.imencode(f'.{kind}', np.ascontiguousarray(image))
     text = base64.b64encode(data.tobytes()).decode('ascii')
     height, width = image.shape[:2]
-    return Picture(
-        f'data:image/{kind};base64,{text}', alt, width, height, list(lines)
-    )
+    uri = f'data:image/{kind};base64,{text}'
+    return Picture(uri, alt, width, height, lines)
 
 
 class TestImages:
     """The images of a test set, as RGB bytes to look at.
-
-    Args:
-        cell (Cell): The set.
 
     Raises:
         FileNotFoundError: The set is missing.
@@ -90,21 +76,13 @@ class TestImages:
         self.classes = None if classes is None else list(map(str, classes))
 
     def __getitem__(self, row: int) -> np.ndarray:
-        """Read an image, (H, W, C), RGB.
-
-        Raises:
-            ValueError: The image can't be read.
-        """
+        """Read an image, (H, W, C), RGB."""
         image = self.batches.read(int(row)).numpy().transpose(1, 2, 0)
         return image.clip(0, 255).astype(np.uint8)
 
 
 def class_name(classes: Sequence[str] | None, number: int) -> str:
     """The name of a class, or its number if the set names no classes.
-
-    Args:
-        classes (Sequence[str], optional): The names.
-        number (int): The number of the class.
 
     Example:
         >>> class_name(['cat', 'dog'], 1), class_name(None, 1)
@@ -116,27 +94,14 @@ def class_name(classes: Sequence[str] | None, number: int) -> str:
 
 
 def most_wrong(images: dict[str, np.ndarray]) -> np.ndarray:
-    """Positions of the wrong predictions, the most confident ones first.
-
-    Args:
-        images (Dict[str, np.ndarray]): See
-            :class:`~mmanchor.suite.measure.Measured`.
-    """
+    """Positions of the wrong predictions, the most confident ones first."""
     wrong = np.flatnonzero(images['predicted'] != images['label'])
-    order = np.argsort(-images['confidence'][wrong], kind='stable')
-    return wrong[order][:IMAGES_IN_A_GALLERY]
+    return wrong[np.argsort(-images['confidence'][wrong], kind='stable')]
 
 
 def most_uncertain(images: dict[str, np.ndarray]) -> np.ndarray:
-    """Positions of the least confident predictions.
-
-    Args:
-        images (Dict[str, np.ndarray]): See
-            :class:`~mmanchor.suite.measure.Measured`.
-    """
-    return np.argsort(images['confidence'], kind='stable')[
-        :IMAGES_IN_A_GALLERY
-    ]
+    """Positions of the predictions, the least confident ones first."""
+    return np.argsort(images['confidence'], kind='stable')
 
 
 def galleries(
@@ -145,10 +110,8 @@ def galleries(
     """Show the images that a model is most wrong and most uncertain about.
 
     Args:
-        name (str): The name of the model.
         predictions (Dict[str, np.ndarray]): Its predictions for the images;
             see :meth:`~mmanchor.suite.runner.ModelEvaluator.evaluate`.
-        images (TestImages): The clean set.
 
     Raises:
         ValueError: An image can't be read.
@@ -156,20 +119,18 @@ def galleries(
 
     def gallery(title: str, caption: str, positions: np.ndarray) -> Block:
         shown = [_answer(predictions, i, images) for i in positions]
-        return Block(
-            'gallery', f'{name}: {title}', caption, dict(pictures=shown)
-        )
+        return Block('gallery', f'{name}: {title}', caption, pictures=shown)
 
     blocks = []
     wrong = most_wrong(predictions)
-    count = int((predictions['predicted'] != predictions['label']).sum())
-    if len(wrong):
-        caption = f'{len(wrong)} of {count:,} wrong answers, the most '
+    shown = wrong[:IMAGES_IN_A_GALLERY]
+    if len(shown):
+        caption = f'{len(shown)} of {len(wrong):,} wrong answers, the most '
         caption += 'confident first.'
-        blocks.append(gallery('most wrong', caption, wrong))
+        blocks.append(gallery('most wrong', caption, shown))
     caption = 'The least confident answers, right or wrong.'
-    uncertain = most_uncertain(predictions)
-    return [*blocks, gallery('most uncertain', caption, uncertain)]
+    shown = most_uncertain(predictions)[:IMAGES_IN_A_GALLERY]
+    return [*blocks, gallery('most uncertain', caption, shown)]
 
 
 def _answer(predictions, i: int, images: TestImages) -> Picture:
@@ -192,12 +153,8 @@ def _answer(predictions, i: int, images: TestImages) -> Picture:
 def most_disputed(alone: np.ndarray, confidences: np.ndarray) -> np.ndarray:
     """Positions of all images, those first on which references disagree.
 
-    Args:
-        alone (np.ndarray): The answer with each reference.
-        confidences (np.ndarray): Its confidence.
-
     Shape:
-        - alone, confidences: (N, K)
+        - alone, confidences: (N, K), of the answer with each reference
         - output: (N,)
     """
     same = [(alone == alone[:, [k]]).sum(1) for k in range(alone.shape[1])]
@@ -211,17 +168,8 @@ def reference_pairs(
     """Show images beside references, with the prediction of each reference.
 
     The images are those on which references disagree most: first those with
-    different answers, then those with different confidences.
-
-    Args:
-        name (str): The name of the model.
-        predictions (Dict[str, np.ndarray]): Its predictions; see
-            :func:`galleries`.
-        images (TestImages): The clean set.
-
-    Returns:
-        Block | None: None for models without several references for every
-        image.
+    different answers, then those with different confidences. It is None for
+    models without several references for every image.
     """
     references = predictions.get('references')
     if references is None or not len(references):
@@ -249,19 +197,14 @@ def reference_pairs(
         'confidences are apart. Left: the image and the answer of all '
         f'{total} references together; right: {len(references)} of them, each '
         'with the answer and the confidence it gives alone.',
-        dict(rows=rows),
+        rows=rows,
     )
 
 
 def corruption_grids(suite: Suite) -> tuple[list[Block], list[str]]:
     """Show the first image of each kind and severity of corrupted sets.
 
-    Args:
-        suite (Suite): The test sets.
-
-    Returns:
-        tuple: The blocks, and the names of the sets whose images can't be
-        read.
+    Also returns the names of the sets whose images can't be read.
     """
     blocks, gone = [], []
     for one in suite.shifts:
@@ -283,10 +226,8 @@ def corruption_grids(suite: Suite) -> tuple[list[Block], list[str]]:
                 'grid',
                 one.name,
                 'One image in each kind (rows) and severity (columns).',
-                dict(
-                    header=[str(severity) for severity in one.severities],
-                    rows=list(rows.items()),
-                ),
+                header=[str(severity) for severity in one.severities],
+                rows=list(rows.items()),
             )
         )
     return blocks, gone
@@ -294,16 +235,9 @@ def corruption_grids(suite: Suite) -> tuple[list[Block], list[str]]:
 
 @dataclass
 class Pictures:
-    """The images of a page.
+    """The images of a page, with a sentence about which it holds, or why none.
 
-    Args:
-        note (str): A sentence about which images the page holds, or why it
-            holds none.
-        classes (Sequence[str], optional): The names of the classes. Defaults
-            to None: the page shows their numbers.
-        grids (List[Block]): See :func:`corruption_grids`.
-        galleries (List[Block]): See :func:`galleries`.
-        pairs (List[Block]): See :func:`reference_pairs`.
+    Without ``classes``, their names, the page shows their numbers.
     """
 
     note: str = NO_IMAGES
@@ -321,6 +255,9 @@ def take_pictures(
 ) -> Pictures:
     """Read the images that a page shows.
 
+    If those of the clean set can't be read any more, there are none, and the
+    note gives the reason.
+
     Args:
         suite (Suite): The test sets.
         answers (Dict[str, dict]): The predictions of each model for the clean
@@ -328,10 +265,6 @@ def take_pictures(
         show (bool): Whether to show images. Defaults to True.
         classes (Sequence[str], optional): The names of the classes, for when
             the clean set is gone. Defaults to None: unknown.
-
-    Returns:
-        Pictures: The images. If those of the clean set can't be read any
-        more, there are none, and the note gives the reason.
     """
     try:
         images = TestImages(next(suite.clean.cells()))

@@ -23,7 +23,6 @@ def summary(
     these, the cheapest is taken. If none is better, the first model is.
 
     Args:
-        results (SuiteResults): The results.
         answers (Mapping[str, ImageAnswers], optional): What each model
             answered to each image. Defaults to None: differences have no
             intervals.
@@ -49,9 +48,7 @@ def summary(
 def passes(results: SuiteResults) -> dict[str, float]:
     """Passes through the network for each clean image, by model.
 
-    Args:
-        results (SuiteResults): The results. An ensemble needs those of all
-            members.
+    An ensemble needs those of all members.
     """
     counts = {}
     for model in results.content['models']:
@@ -64,13 +61,7 @@ def passes(results: SuiteResults) -> dict[str, float]:
 def best_score(
     results: SuiteResults, model: str, name: str
 ) -> tuple[str, float] | None:
-    """The anomaly score of a model with the largest AUROC on a set, in %.
-
-    Args:
-        results (SuiteResults): The results.
-        model (str): The name of the model.
-        name (str): The name of the set out of distribution.
-    """
+    """The anomaly score of a model with the largest AUROC on a set, in %."""
     areas = {
         score: results.value(model, Point(name, score=score), 'auroc')
         for score in results.scores(model, name)
@@ -152,7 +143,7 @@ class _Comparison:
         self.cost = passes(results)
         names = [*results.corrupted_sets, *results.sets('shifts')]
         self.decides = next(
-            (one for one in map(Point, names) if self._top1(one)),
+            (one for one in map(Point, names) if self._known(one)),
             results.clean,
         )
         self.taken, self.best = self._choose()
@@ -163,10 +154,7 @@ class _Comparison:
         found = (self._accuracy(), self._trust(), self._costs())
         return [f'{one}.' for one in found if one]
 
-    def _top1(self, point: Point) -> dict[str, float]:
-        return self._known('top1', point)
-
-    def _known(self, metric: str, point: Point) -> dict[str, float]:
+    def _known(self, point: Point, metric: str = 'top1') -> dict[str, float]:
         """A metric of each model that has it."""
         values = {
             model: self.results.value(model, point, metric)
@@ -177,16 +165,16 @@ class _Comparison:
     def _difference(self, one: str, other: str, point: Point) -> Difference:
         """How much more accurate one model is than another."""
         found = None
-        if one in self.answers and other in self.answers:
+        if {one, other} <= set(self.answers):
             found = accuracy_difference(
                 self.answers[one], self.answers[other], point.set
             )
-        values = self._top1(point)
+        values = self._known(point)
         return found or Difference(values[one] - values[other])
 
     def _choose(self) -> tuple[str | None, str | None]:
         """The model to take, and the most accurate other than the first."""
-        values = self._top1(self.decides)
+        values = self._known(self.decides)
         others = [one for one in values if one != self.base]
         if not others:
             return None, None
@@ -210,8 +198,8 @@ class _Comparison:
         base, where = quoted(self.base), self.titles[self.decides]
         if self.taken is None or self.best is None:
             return ''
-        if self.base not in self._top1(self.decides):
-            value = number(self._top1(self.decides)[self.taken])
+        if self.base not in self._known(self.decides):
+            value = number(self._known(self.decides)[self.taken])
             return (
                 f'{quoted(self.taken)} is the most accurate on {where} '
                 f'({value} %); {base}, the first model, was not measured there'
@@ -227,7 +215,7 @@ class _Comparison:
             text = f'Take {quoted(shown)}: on {where} it is '
         text += self._compared(shown, self.decides)
         for point, title in self.titles.items():
-            measured = self._top1(point)
+            measured = self._known(point)
             if point != self.decides and {shown, self.base} <= set(measured):
                 text += f'; on {title} it is {self._compared(shown, point)}'
         return text
@@ -235,7 +223,7 @@ class _Comparison:
     def _compared(self, model: str, point: Point) -> str:
         """Compare the accuracy of a model with that of the first one."""
         difference = self._difference(model, self.base, point)
-        values = self._top1(point)
+        values = self._known(point)
         return (
             f'{_relation(difference)} {quoted(self.base)} '
             f'({number(values[model])} against {number(values[self.base])} % '
@@ -263,7 +251,7 @@ class _Comparison:
     def _calibration(self) -> str:
         shown = {
             model: number(value, 3)
-            for model, value in self._known('ece', self.decides).items()
+            for model, value in self._known(self.decides, 'ece').items()
         }
         if len(shown) < 2:
             return ''
@@ -308,7 +296,7 @@ class _Comparison:
             if one in scores and one != best
         )
         found = None
-        if best in self.answers and other in self.answers:
+        if {best, other} <= set(self.answers):
             found = rejection_difference(
                 self.answers[best],
                 self.answers[other],

@@ -15,16 +15,7 @@ NAME_WIDTH, HEADER_WIDTH = 26, 16
 
 @dataclass
 class Table:
-    """A table of text.
-
-    Args:
-        title (str): What the table shows.
-        caption (str): What readers have to know.
-        header (List[str]): The title of each column.
-        rows (List[List[str]]): The cells of each row.
-        num_names (int): How many columns on the left name the row. Defaults
-            to 1.
-    """
+    """A table of text, whose first ``num_names`` columns name the row."""
 
     title: str
     caption: str
@@ -42,10 +33,6 @@ class Table:
 def number(value: float | None, digits: int = 1) -> str:
     """Format a number, with a dash for None.
 
-    Args:
-        value (float, optional): The number.
-        digits (int): Digits after the point. Defaults to 1.
-
     Example:
         >>> number(88.349), number(None)
         ('88.3', '–')
@@ -59,11 +46,6 @@ def with_interval(
     digits: int = 1,
 ) -> str:
     """Format a number, with its confidence interval in brackets.
-
-    Args:
-        value (float, optional): The number.
-        interval (tuple[float, float], optional): The ends of the interval.
-        digits (int): Digits after the point. Defaults to 1.
 
     Example:
         >>> with_interval(88.3, (87.6, 89.0)), with_interval(88.3, None)
@@ -85,17 +67,7 @@ def metric_text(
     intervals: bool,
     scale: float = 1,
 ) -> str:
-    """Format a value of the results, with its interval if that is wanted.
-
-    Args:
-        results (SuiteResults): The results.
-        model (str): The name of the model.
-        point (Point): The images that the metric is computed on.
-        metric (str): The name of the metric.
-        digits (int): Digits after the point.
-        intervals (bool): Whether to show the confidence interval.
-        scale (float): The factor of the shown value. Defaults to 1.
-    """
+    """Format a value times ``scale``, with its interval if that is wanted."""
     value = results.value(model, point, metric)
     ends = results.interval(model, point, metric) if intervals else None
     return with_interval(
@@ -108,9 +80,6 @@ def metric_text(
 def signed(value: float) -> str:
     """Format a difference with its sign, without negative zeros.
 
-    Args:
-        value (float): The difference.
-
     Example:
         >>> signed(-13.64), signed(-0.01)
         ('−13.6', '+0.0')
@@ -120,20 +89,12 @@ def signed(value: float) -> str:
 
 
 def minus(text: str) -> str:
-    """Replace the hyphens of a number by signs, which are as wide as a plus.
-
-    Args:
-        text (str): The number.
-    """
+    """Replace hyphens by minus signs, which are as wide as a plus."""
     return text.replace('-', '−')
 
 
 def to_markdown(table: Table) -> str:
-    """Render a table as Markdown, with a heading and the caption.
-
-    Args:
-        table (Table): The table.
-    """
+    """Render a table as Markdown, with a heading and the caption."""
     ruler = ['---'] * table.num_names + ['---:'] * (
         len(table.header) - table.num_names
     )
@@ -146,11 +107,7 @@ def to_markdown(table: Table) -> str:
 
 
 def one_line(text: object) -> str:
-    """Replace line breaks and repeated spaces by single spaces.
-
-    Args:
-        text (object): The text, or what to convert to text.
-    """
+    """Replace line breaks and repeated spaces by single spaces."""
     return ' '.join(str(text).split())
 
 
@@ -161,12 +118,7 @@ def _cell(text: str) -> str:
 def to_rich(table: Table, width: int = 80) -> list[rich_table.Table]:
     """Render a table for the terminal; split it if it is too wide.
 
-    Args:
-        table (Table): The table.
-        width (int): The width of the terminal. Defaults to 80.
-
-    Returns:
-        List[rich.table.Table]: The parts, each with the names of the rows.
+    Each part has the names of the rows.
     """
     names = range(table.num_names)
     columns = [
@@ -190,21 +142,19 @@ def to_rich(table: Table, width: int = 80) -> list[rich_table.Table]:
         parts[-1].append(i)
         left -= widths[i]
     return [
-        _rich_part(
-            [columns[i] for i in (*names, *part)], table, part is parts[0]
-        )
-        for part in parts
+        _rich_part([columns[i] for i in (*names, *part)], table, i > 0)
+        for i, part in enumerate(parts)
     ]
 
 
 def _rich_part(
-    columns: list[list[str]], table: Table, first: bool
+    columns: list[list[str]], table: Table, continued: bool
 ) -> rich_table.Table:
+    title = f'{table.title} (continued)' if continued else table.title
+    caption = None if continued else table.caption
     shown = rich_table.Table(
-        title=Text(table.title if first else f'{table.title} (continued)'),
-        caption=Text(f'{table.caption}\n')
-        if first and table.caption
-        else None,
+        title=Text(title),
+        caption=Text(f'{caption}\n') if caption else None,
         title_justify='left',
         caption_justify='left',
         box=SIMPLE_HEAD,
@@ -229,18 +179,17 @@ def _rich_part(
 def wrap(text: str, width: int) -> str:
     """Break a name into lines, at spaces or after hyphens and underscores.
 
-    Args:
-        text (str): The name.
-        width (int): The longest line.
-
     Example:
         >>> wrap('my set_of_kinds', 10).split('\\n')
         ['my set_of_', 'kinds']
+        >>> wrap('anchored, K = 10', 10).split('\\n')
+        ['anchored,', 'K = 10']
+        >>> wrap('abcdefghijkl', 10).split('\\n')
+        ['abcdefghij', 'kl']
     """
     lines = ['']
-    for word in re.split(
-        r'(?<!=)\s+(?!=)', text.strip()
-    ):  # never break K = 10
+    # never break K = 10
+    for word in re.split(r'(?<!=)\s+(?!=)', text.strip()):
         for i, piece in enumerate(_pieces(word, width)):
             space = ' ' if lines[-1] and i == 0 else ''
             if len(lines[-1] + space + piece) <= width:

@@ -1,12 +1,11 @@
 """The tables of a suite's report, each a selection of the result table."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from rich import table as rich_table
 
 from ..results import ALL_SETS, Point, SuiteResults, group_point
-from .decision_tables import decision_tables
+from .decision_tables import decision_tables, scaling_table
 from .table import Table, metric_text, number, signed, to_rich
 
 CALIBRATION = {
@@ -26,18 +25,12 @@ REJECTION_TITLES = {'auroc': 'AUROC', 'fpr95': 'FPR95', 'aupr': 'AUPR'}
 
 
 def all_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
-    """Make every table that has at least one value.
-
-    Args:
-        results (SuiteResults): The results.
-        intervals (bool): Whether to show confidence intervals, which make
-            tables too wide for a terminal. Defaults to False.
-    """
+    """Make every table that has at least one value."""
     tables = [
         accuracy_table(results, intervals),
         *severity_tables(results, intervals),
         *calibration_tables(results, intervals),
-        temperature_table(results),
+        scaling_table(results, 'temperature'),
         *decision_tables(results, intervals),
         *ood_tables(results, intervals),
         *reference_tables(results, intervals),
@@ -48,25 +41,14 @@ def all_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
 def terminal_tables(
     results: SuiteResults, width: int = 80
 ) -> list[rich_table.Table]:
-    """Make the tables to print; those that are too wide are split.
-
-    Args:
-        results (SuiteResults): The results.
-        width (int): The width of the terminal. Defaults to 80.
-    """
+    """Make the tables to print; those that are too wide are split."""
     return [
         part for table in all_tables(results) for part in to_rich(table, width)
     ]
 
 
 def accuracy_table(results: SuiteResults, intervals: bool = False) -> Table:
-    """Accuracy by set, with differences from the first model.
-
-    Args:
-        results (SuiteResults): The results.
-        intervals (bool): Whether to show confidence intervals. Defaults to
-            False.
-    """
+    """Accuracy by set, with differences from the first model."""
     models, shifts = results.models, results.sets('shifts')
     mce = [
         number(results.value(model, ALL_SETS, 'relative_mce'))
@@ -126,16 +108,18 @@ def kind_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
     tables = []
     for name in results.sets('shifts'):
         kinds = results.kinds(name)
-        points = [Point(name, kind) for kind in kinds]
-        columns = _rows(results, points, 'top1', 1, intervals)
-        names = [kind.replace('_', ' ') for kind in kinds]
         if kinds:
+            points = [Point(name, kind) for kind in kinds]
+            names = ['kind', *(kind.replace('_', ' ') for kind in kinds)]
+            by_model = _rows(results, points, 'top1', 1, intervals)
+            header, *rows = map(list, zip(names, *by_model))
+            words = results.corruption_words(name)
             tables.append(
                 Table(
                     f'Top-1 accuracy on {name} by kind, %',
-                    f'Mean over severities; {results.corruption_words(name)}.',
-                    ['kind', *results.models],
-                    list(map(list, zip(names, *(one[1:] for one in columns)))),
+                    f'Mean over severities; {words}.',
+                    header,
+                    rows,
                 )
             )
     return tables
@@ -170,16 +154,7 @@ def reference_tables(
 def calibration_tables(
     results: SuiteResults, intervals: bool = False
 ) -> list[Table]:
-    """Calibration, likelihood and selective classification by set.
-
-    Args:
-        results (SuiteResults): The results.
-        intervals (bool): Whether to show confidence intervals. Defaults to
-            False.
-
-    Returns:
-        List[Table]: One table for each metric.
-    """
+    """Calibration, likelihood and selective classification by set."""
     return [
         _calibration_table(results, metric, intervals)
         for metric in CALIBRATION
@@ -189,7 +164,8 @@ def calibration_tables(
 def _calibration_table(
     results: SuiteResults, metric: str, intervals: bool
 ) -> Table:
-    corrupted = results.corrupted_sets
+    title, caption = CALIBRATION[metric]
+    corrupted = results.corrupted_sets if metric in NOT_MEANS else []
     has_pooled = metric == 'ece' and any(
         results.value(model, Point(name), 'ece_pooled') is not None
         for model in results.models
@@ -197,9 +173,8 @@ def _calibration_table(
     )
     columns = {'clean': (results.clean, metric)}
     for name in results.sets('shifts'):
-        is_mean_of_sets = name in corrupted and metric in NOT_MEANS
-        title = f'{name} (mean over sets)' if is_mean_of_sets else name
-        columns[title] = (Point(name), metric)
+        of_set = f'{name} (mean over sets)' if name in corrupted else name
+        columns[of_set] = (Point(name), metric)
         if has_pooled and name in corrupted:
             columns[f'{name} (pooled)'] = (Point(name), 'ece_pooled')
     header = ['model', *columns]
@@ -213,8 +188,7 @@ def _calibration_table(
         ]
         for model in results.models
     ]
-    title, caption = CALIBRATION[metric]
-    if corrupted and metric in NOT_MEANS:
+    if corrupted:
         caption += (
             ' Mean over sets: of the figures of each kind and severity, '
             'first over kinds, then over severities.'
@@ -239,39 +213,8 @@ def _mean_and_std(results: SuiteResults, model: str) -> str:
     return text if mean is None or std is None else f'{text} ± {std:.3f}'
 
 
-def temperature_table(results: SuiteResults) -> Table:
-    """Calibration before and after temperature scaling.
-
-    Args:
-        results (SuiteResults): The results.
-    """
-    titles = dict(ece='ECE', smooth_ece='smECE', nll='NLL')
-    columns = {
-        f'{title} {when}': f'{metric}_{when}_temperature'
-        for metric, title in titles.items()
-        for when in ('before', 'after')
-    }
-    rows = []
-    for model in results.models:
-        value = partial(results.value, model, results.clean)
-        if value('temperature') is not None:
-            texts = [number(value(metric), 3) for metric in columns.values()]
-            rows.append([model, number(value('temperature'), 2), *texts])
-    return Table(
-        'Temperature scaling',
-        'On clean images that T was not fitted to.',
-        ['model', 'T', *columns],
-        rows,
-    )
-
-
 def ood_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
     """Anomaly detection: the default score, then AUROC of every score.
-
-    Args:
-        results (SuiteResults): The results.
-        intervals (bool): Whether to show confidence intervals. Defaults to
-            False.
 
     Returns:
         List[Table]: AUROC, FPR95 and AUPR of the default score; and AUROC of
@@ -305,20 +248,24 @@ def ood_tables(results: SuiteResults, intervals: bool = False) -> list[Table]:
         ]
         return [model, used or '–', *texts]
 
+    def default_scores(model: str) -> dict[str, str]:
+        return {
+            one: next(iter(results.scores(model, one)), '') for one in names
+        }
+
     tables = []
     for metric, title in REJECTION_TITLES.items():
         best = 'smaller' if metric == 'fpr95' else 'larger'
         caption = f"Each model's default score; {best} is better."
-        rows = []
-        for model in models:
-            defaults = {
-                name: next(iter(results.scores(model, name)), '')
-                for name in names
-            }
-            rows.append(row(model, metric, defaults))
-        title = f'Out of distribution: {title}, %'
-        text = ' '.join([caption, *notes])
-        tables.append(Table(title, text, header, rows, 2))
+        tables.append(
+            Table(
+                f'Out of distribution: {title}, %',
+                ' '.join([caption, *notes]),
+                header,
+                [row(one, metric, default_scores(one)) for one in models],
+                2,
+            )
+        )
     every = [
         row(model, 'auroc', dict.fromkeys(names, score))
         for model in models
@@ -370,7 +317,6 @@ def _numbers_of_images(
     """A sentence for captions, or nothing if no number is known.
 
     Args:
-        results (SuiteResults): The results.
         sets (Dict[str, str]): The names of the sets, by how to call them.
     """
     words = []

@@ -99,16 +99,8 @@ CONVENTIONS = dict(
 
 
 def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
-    """Combine the results with all that is needed to reproduce them.
-
-    Args:
-        suite (Suite): The test sets.
-        outcome (Outcome): What was measured.
-        settings (Settings): How it was measured.
-
-    Returns:
-        dict: The content of ``results.json``, except for ``times``.
-    """
+    """The content of ``results.json``, except for ``times``."""
+    asked = dict(coverage=settings.coverage, max_error=settings.max_error)
     return dict(
         suite=dict(name=suite.name, title=suite.title),
         command=command_line(),
@@ -119,9 +111,7 @@ def assemble(suite: Suite, outcome: Outcome, settings: Settings) -> dict:
             scores=list(settings.scores),
             fit_share=settings.fit_share,
             **{
-                name: getattr(settings, name)
-                for name in ('coverage', 'max_error')
-                if getattr(settings, name) is not None
+                key: value for key, value in asked.items() if value is not None
             },
         ),
         seeds=dict(corruptions=SEED, held_out=suite.held_out.seed),
@@ -201,13 +191,7 @@ def _without_folders(content: dict) -> dict:
 
 
 def print_report(content: dict, out: Path, console: Console) -> None:
-    """Print the tables, and the sets that are missing or failed.
-
-    Args:
-        content (dict): The content of ``results.json``.
-        out (Path): The folder of the report.
-        console (Console): Where to print.
-    """
+    """Print the tables, and the sets that are missing or failed."""
     for table in terminal_tables(SuiteResults(content), console.width):
         console.print(table)
     for one in content['missing']:
@@ -221,14 +205,8 @@ def print_report(content: dict, out: Path, console: Console) -> None:
 def draw_all(results: SuiteResults, folder: str | Path) -> list[Path]:
     """Draw all figures that the results have data for, as PNG, PDF and SVG.
 
-    The files appear together, after the last one is drawn.
-
-    Args:
-        results (SuiteResults): The results.
-        folder (str | Path): The folder to write to; made if it is missing.
-
-    Returns:
-        List[Path]: The files; empty if there is nothing to draw.
+    The files, which are returned, appear together after the last one is drawn.
+    There are none if there is nothing to draw.
 
     Raises:
         ValueError: The folder can't be written to.
@@ -245,21 +223,15 @@ def draw_all(results: SuiteResults, folder: str | Path) -> list[Path]:
 
 
 def all_figures(results: SuiteResults) -> dict[str, Figure]:
-    """Build all figures, by the name of their file without its ending.
-
-    Args:
-        results (SuiteResults): The results.
-    """
+    """Build all figures, by the name of their file without its ending."""
     figures: dict[str, Figure] = {}
 
     def add(name: str, figure: Figure | None) -> None:
         name = re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')
+        while name in figures:
+            name += '-again'
         if figure is not None:
-            same = sum(
-                re.fullmatch(f'{name}(-again)*', other) is not None
-                for other in figures
-            )
-            figures[name + '-again' * same] = figure
+            figures[name] = figure
 
     add('accuracy-by-severity', severity_figure(results))
     for name in results.corrupted_sets:
@@ -316,9 +288,7 @@ def _list(title: str, facts: Iterable[tuple[str, object]]) -> list[str]:
 def _figure_links(paths: list[Path], folder: str | Path) -> list[str]:
     """Show each PNG file, with a link to the PDF file of the same figure."""
     parts = []
-    for path in paths:
-        if path.suffix != '.png':
-            continue
+    for path in (one for one in paths if one.suffix == '.png'):
         caption = next(
             text
             for start, text in CAPTIONS.items()
