@@ -40,18 +40,9 @@ def measure_landscape(
     """Measure the accuracy around the weights of a cell's model.
 
     Each row of the grid is stored once it is measured, so that a run that
-    was stopped continues with the next row.
-
-    Args:
-        cell (StudyCell): The cell.
-        checkpoints (Sequence[str]): The checkpoint of its one model.
-        benchmark (Benchmark): The suite that has the shifted set.
-        folder (Path): The folder for rows.
-        report (Callable): Called with the share that is done, from 0 to 1.
-
-    Returns:
-        dict: As :func:`~mmanchor.studies.measure.measure_by_suite` returns
-        it, but ``model`` has a ``landscape``.
+    was stopped continues with the next row. Arguments and result are those of
+    :func:`~mmanchor.studies.measure.measure_by_suite`, but ``model`` has a
+    ``landscape``.
 
     Raises:
         FileNotFoundError: The shifted set is missing.
@@ -107,11 +98,6 @@ def load_trained(
 ) -> LoadedModel:
     """Load a model, and make sure that it was trained.
 
-    Args:
-        cfg (Config): Its config.
-        checkpoint (str, optional): The file; None is refused.
-        device (str): Defaults to ``'cpu'``.
-
     Raises:
         ValueError: There are no weights to load, or they show no sign of
             training.
@@ -160,7 +146,7 @@ def accuracies(
     normalise: bool,
     amp: bool = False,
 ) -> list[float]:
-    """Measure the top-1 accuracy with moved weights.
+    """Measure the top-1 accuracy, in %, with moved weights.
 
     The model's own weights are restored afterwards.
 
@@ -172,12 +158,6 @@ def accuracies(
         normalise (bool): See
             :func:`~mmanchor.functional.landscape.random_direction`.
         amp (bool): Whether to use mixed precision. Defaults to False.
-
-    Returns:
-        List[float]: The accuracy at each point, in %.
-
-    Shape:
-        - labels: (N,)
     """
     weights = {
         name: parameter.detach().clone()
@@ -208,11 +188,6 @@ def directions_of(
 
     Models of one architecture share their directions, anchored or not,
     except for the half of an anchored stem that reads references.
-
-    Args:
-        model (torch.nn.Module): A classifier.
-        normalise (bool): See
-            :func:`~mmanchor.functional.landscape.random_direction`.
     """
     widened = (
         [f'{name}.weight' for name in model.widened_layers]
@@ -239,8 +214,7 @@ def _shifted_images(
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Draw as many images of each kind and severity of a shifted set.
 
-    Returns:
-        tuple: Batches of images, and the labels of all.
+    Returns their batches, and the labels of all.
     """
     cells = list(next(one for one in suite.shifts if one.name == name).cells())
     images, labels = [], []
