@@ -11,7 +11,6 @@ from PIL import Image
 
 from mmanchor.diagnostics.image_predictions import (
     ImagePredictor,
-    draw_predictions,
     find_images,
     make_parser,
     predict,
@@ -150,15 +149,9 @@ def test_a_table_and_a_figure_of_the_first_image(
     assert 'No figure: none of the images' in capsys.readouterr().err
 
 
-def test_the_figure_has_a_dot_for_each_reference():
-    figure = draw_predictions(
-        np.zeros((4, 4, 3), np.uint8),
-        ['a', 'b'],
-        torch.tensor([0.6, 0.4]),
-        torch.tensor([[0.5, 0.5], [0.6, 0.4], [0.7, 0.3]]),
-    )
-    _, right = figure.axes
-    assert [len(line.get_xdata()) for line in right.lines] == [3, 3]
+def test_the_figure_has_a_dot_for_each_reference(predictor, images):
+    _, right = predictor.figure(images[0]).axes
+    assert [len(line.get_xdata()) for line in right.lines] == [3] * 5
 
 
 def test_a_relative_folder_is_found_from_the_working_directory(
