@@ -208,13 +208,8 @@ def saved_decisions(
 ) -> tuple[Threshold | None, PredictionSets | None]:
     """Read the threshold and the sets that ``tools/threshold.py`` has saved.
 
-    Args:
-        checkpoint (str | Path): The checkpoint, beside which they are.
-        sha256 (str): The SHA-256 of the checkpoint.
-        how (str, optional): How references are used; None for plain models.
-        abstain (bool): Whether to read the threshold. Defaults to False.
-        coverage (float, optional): The coverage of the prediction sets to
-            read. Defaults to None, which reads none.
+    They are beside the checkpoint, for its SHA-256 and for how references
+    are used (None for plain models). A part that is not asked for is None.
 
     Raises:
         ValueError: A part was not saved.
@@ -235,15 +230,8 @@ def answer_records(
 ) -> Iterator[dict]:
     """Yield a record for each image of a batch; see :class:`ImagePredictor`.
 
-    Args:
-        fields (Mapping[str, torch.Tensor]): The fields of the predictions:
-            ``pred_score`` (B, num_classes), and if the model has them
-            ``pred_std``, ``num_references`` and measures of uncertainty.
-        measures (Sequence[str]): The measures that records have. Defaults to
-            none.
-        classes (Sequence[str], optional): Names of the classes.
-        threshold (Threshold, optional): The threshold that sets ``abstains``.
-        sets (PredictionSets, optional): The prediction sets that set ``set``.
+    ``fields`` are those of the predictions: ``pred_score`` (B, num_classes),
+    and if the model has them ``pred_std``, ``num_references`` and measures.
 
     Example:
         >>> fields = dict(pred_score=torch.tensor([[0.25, 0.75]]))
@@ -543,15 +531,9 @@ def _cell(value) -> str:
 class PredictionFile:
     """A file of JSON lines that an interrupted run can continue.
 
-    The first line describes the model that made the predictions. Lines of
-    images that could not be read are removed, so that these are tried again.
-
-    Attributes:
-        done (Set[str]): The images that the file has predictions for.
-
-    Args:
-        path (str | Path): The file.
-        made_by (dict): Everything that the predictions depend on.
+    The first line describes everything that the predictions depend on. Lines
+    of images that could not be read are removed, so that these are tried
+    again. ``done`` are the images that the file has predictions for.
 
     Raises:
         ValueError: The file has predictions of another model, or is not a

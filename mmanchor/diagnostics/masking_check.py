@@ -53,10 +53,10 @@ class MaskedAnswers:
             ``'updated'`` for running statistics that include masked batches,
             as with ``masked_norm_stats='update'``.
         top1 (float): Accuracy with references, in %.
-        masked_top1 (float): Accuracy with blanked references, in %.
+        masked_top1 (float): The same with blanked references.
         entropy (float): Normalised entropy with references; 1 means "don't
             know".
-        masked_entropy (float): Normalised entropy with blanked references.
+        masked_entropy (float): The same with blanked references.
     """
 
     images: str
@@ -70,12 +70,9 @@ class MaskedAnswers:
 class TrainAndTestImages:
     """Random batches of a config's training set and test set.
 
-    Args:
-        cfg (Config): The model's config. Each set uses its own pipeline.
-        num_images (int): Maximum number of images of each set.
-        batch_size (int): Number of images in a batch, at least 2. A smaller
-            set makes one batch; a smaller last batch is dropped.
-        seed (int): Seed of the choice, order and augmentation of images.
+    Each set uses its own pipeline, and has at most ``num_images`` images. A
+    set smaller than a batch makes one batch; a smaller last one is dropped.
+    The seed is that of the choice, order and augmentation of images.
 
     Raises:
         ValueError: ``batch_size`` is below 2, the config lacks a set, or a

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers.tiny_suites import trained  # noqa: F401
 from PIL import Image
 
 from mmanchor.diagnostics.image_predictions import (
@@ -19,7 +18,7 @@ from mmanchor.suite.candidates import Candidate
 
 
 @pytest.fixture(scope='module')
-def predictor(trained):  # noqa: F811
+def predictor(trained):
     candidate = Candidate(
         'a', trained.anchored_cfg, trained.anchored[1], 'anchored.py'
     )
@@ -74,10 +73,7 @@ def test_predictions_are_the_model_s_and_unreadable_images_are_named(
 
 
 def test_json_lines_of_a_folder_name_unreadable_images(
-    trained,  # noqa: F811
-    images,
-    tmp_path,
-    capsys,
+    trained, images, tmp_path, capsys
 ):
     folder = tmp_path / 'images'
     assert run(trained.standard, folder, '--json') == 1
@@ -89,11 +85,7 @@ def test_json_lines_of_a_folder_name_unreadable_images(
 
 
 def test_an_interrupted_file_is_continued_and_another_model_is_refused(
-    trained,  # noqa: F811
-    images,
-    tmp_path,
-    monkeypatch,
-    capsys,
+    trained, images, tmp_path, monkeypatch, capsys
 ):
     out = tmp_path / 'out.jsonl'
     monkeypatch.setattr('sys.stdin', io.StringIO('\n'.join(images)))
@@ -125,10 +117,7 @@ def test_an_interrupted_file_is_continued_and_another_model_is_refused(
 
 
 def test_a_table_and_a_figure_of_the_first_image(
-    trained,  # noqa: F811
-    images,
-    tmp_path,
-    capsys,
+    trained, images, tmp_path, capsys
 ):
     figure = tmp_path / 'figure.png'
     assert not run(trained.anchored, images[0], '--figure', figure)
@@ -173,7 +162,7 @@ def test_a_folder_without_images_and_an_empty_list_are_refused(
         find_images(['-'])
 
 
-def test_a_batch_size_below_one_is_refused(trained, images):  # noqa: F811
+def test_a_batch_size_below_one_is_refused(trained, images):
     with pytest.raises(ValueError, match='--batch-size to be at least 1'):
         run(trained.standard, images[0], '--batch-size', 0)
 
