@@ -211,10 +211,7 @@ class CellStore:
     def write(self, cell: StudyCell, state: str, **values: Any) -> None:
         """Write a cell's record, either completely or not at all.
 
-        Args:
-            cell (StudyCell): The cell.
-            state (str): ``'started'``, ``'failed'`` or ``'done'``.
-            **values: The results.
+        The state is ``'started'``, ``'failed'`` or ``'done'``.
         """
         path = self.path(cell)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -277,11 +274,6 @@ def all_cells(
     study: Study, cfg_options: dict | None = None
 ) -> list[StudyCell]:
     """The cells of a study: for each setting, all of its seeds.
-
-    Args:
-        study (Study): The study.
-        cfg_options (dict, optional): Changes of every config. Defaults to
-            None.
 
     Raises:
         ValueError: An option names no place in its config, or `test` has
@@ -346,10 +338,7 @@ def select_cells(
 def describe_changes(paths: dict[str, tuple[Any, Any]], at_most: int) -> str:
     """Say in a line how a cell on disk differs from the present study.
 
-    Args:
-        paths (Dict[str, Tuple[Any, Any]]): The differences; see
-            :func:`~mmanchor.utils.config.changes`.
-        at_most (int): The number of differences to name.
+    ``paths`` are differences of :func:`~mmanchor.utils.config.changes`.
 
     Example:
         >>> describe_changes({'a.b': (1, 2), 'c': (3, 4)}, 1)
@@ -378,14 +367,7 @@ def _suite_identity(name: str) -> dict:
 def training_of(
     study: Study, setting: Setting, seed: int, cfg_options: dict | None = None
 ) -> Training:
-    """The training of a setting with a seed.
-
-    Args:
-        study (Study): The study.
-        setting (Setting): A setting, which may be none of the study's.
-        seed (int): The seed of everything that is random.
-        cfg_options (dict, optional): Changes of every config. Defaults to
-            None.
+    """The training of a setting with a seed; the study need not have it.
 
     Raises:
         ValueError: An option names no place in the config.
@@ -502,12 +484,6 @@ def override(cfg: Config, options: dict, who: str) -> None:
 
     Raises:
         ValueError: A path does not exist in the config.
-
-    Example:
-        >>> cfg = Config(dict(model=dict(head=dict(num_classes=10))))
-        >>> override(cfg, {'model.head.num_classes': 5}, 'mine')
-        >>> cfg.model.head.num_classes
-        5
     """
     for path, value in options.items():
         *parents, last = path.split('.')

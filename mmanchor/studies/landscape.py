@@ -10,24 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
-from ..checkpoints.safe_loading import load_checkpoint
 from ..functional import moved_weights, random_direction
 from ..models import AnchoredImageClassifier
 from ..suite.cache import ResultStore
-from ..suite.candidates import Candidate, LoadedModel
+from ..suite.candidates import LoadedModel
 from ..suite.corrupted_sets import describe_corruptions
 from ..suite.images import ImageBatches
 from ..suite.measure import predict_batch
 from ..suite.spec import Settings, Suite
-from .cells import StudyCell, with_data_root
+from .cells import StudyCell
 from .measure import Benchmark, weights_sha256
 
 DIRECTION_SEEDS = (0, 1)
-_NORM_LAYERS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def measure_landscape(
@@ -46,20 +42,17 @@ def measure_landscape(
 
     Raises:
         FileNotFoundError: The shifted set is missing.
-        ValueError: The checkpoint does not fit the config, or its model was
-            not trained.
+        ValueError: The checkpoint does not fit the config.
     """
     grid = cell.study.landscape
     settings = benchmark.settings
-    cfg = with_data_root(cell.test_config, benchmark.data_root)
-    (checkpoint,) = checkpoints
-    ready = load_trained(cfg, checkpoint, settings.device)
+    ready = benchmark.candidate(cell, checkpoints).load(settings.device)
     images, labels = _shifted_images(
         benchmark.suite, cell.study.on.shifted, grid.images, ready, settings
     )
     steps = np.linspace(-grid.reach, grid.reach, grid.points).tolist()
     stored = ResultStore(folder / 'parts')
-    weights = weights_sha256(cell.training, checkpoint)
+    weights = weights_sha256(cell.training, checkpoints[0])
     maps: dict[str, list] = {}
     num_rows, num_done = len(steps) * len(grid.normalise), 0
     for normalise in grid.normalise:
@@ -90,50 +83,6 @@ def measure_landscape(
         corruptions=describe_corruptions(benchmark.suite),
         weights=weights,
         times={},
-    )
-
-
-def load_trained(
-    cfg: Config, checkpoint: str | None, device: str = 'cpu'
-) -> LoadedModel:
-    """Load a model, and make sure that it was trained.
-
-    Raises:
-        ValueError: There are no weights to load, or they show no sign of
-            training.
-    """
-    if checkpoint is None:
-        raise ValueError(
-            'Expected a checkpoint for a landscape, which is that of trained '
-            'weights, but got none. Train first, or name one.'
-        )
-    ready = Candidate('landscape', cfg, checkpoint, 'the config').load(device)
-    saved = load_checkpoint(checkpoint)
-    if not _was_trained(ready.model, saved.get('meta') or {}):
-        raise ValueError(
-            f'Expected trained weights for a landscape, but {checkpoint} has '
-            'no sign of training: its `meta` names no iteration, no batch '
-            'went through a BatchNorm layer, and all norm layers scale and '
-            'shift as a new one does. Name the checkpoint of a trained model.'
-        )
-    return ready
-
-
-def _was_trained(model: nn.Module, meta: dict) -> bool:
-    """Whether the checkpoint or its norm layers show any training.
-
-    Iterations decide, because MMEngine also counts an unfinished epoch.
-    """
-    norms = [one for one in model.modules() if isinstance(one, _NORM_LAYERS)]
-    return bool(
-        meta.get('iter', meta.get('epoch', 0))
-        or any(getattr(one, 'num_batches_tracked', None) for one in norms)
-        # all channels of a new norm layer have the same values
-        or any(
-            values is not None and (values != values.flatten()[0]).any()
-            for one in norms
-            for values in (one.weight, one.bias)
-        )
     )
 
 

@@ -7,6 +7,7 @@ need and leaves out what only the suite's own figures use.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -133,18 +134,14 @@ def measure_by_suite(
 def record_of(rows: list[dict], scaled: bool = True) -> dict:
     """Select what a cell's record keeps of a suite's results for its model.
 
-    Args:
-        rows (List[dict]): The model before and, if a temperature was fitted,
-            after temperature scaling; see
-            :meth:`~mmanchor.suite.runner.ModelRun.rows`.
-        scaled (bool): Whether temperature scaling was asked for. Defaults to
-            True.
+    ``rows`` are those of :meth:`~mmanchor.suite.runner.ModelRun.rows`: the
+    model before and, if a temperature was fitted, after scaling.
 
     Returns:
         dict: ``clean``, ``shifts`` and ``ood`` of the first row, with only
-        the accuracy for each pair of kind and severity; ``temperature``,
-        which is 1 if none could be fitted, and ``temperature_scaled`` with
-        ``clean`` and ``shifts`` after scaling.
+        the accuracy for each pair of kind and severity. If scaling was asked
+        for, also ``temperature``, which is 1 if none could be fitted, and
+        ``temperature_scaled`` with ``clean`` and ``shifts`` after scaling.
     """
     row = rows[0]
     last = rows[1] if row['temperature'] else row
@@ -239,12 +236,12 @@ def make_corrupted_sets(
 
 
 def answer_seconds(
-    ready: LoadedModel, suite: Suite, settings: Settings, rounds: int = 3
+    ready: LoadedModel, suite: Suite, settings: Settings
 ) -> float:
     """Time a model on 1000 clean images, without the time to read them.
 
     The clean set is used repeatedly if it is small. The seconds are the median
-    of ``rounds`` repetitions.
+    of three rounds.
     """
     batches = ImageBatches(
         next(suite.clean.cells()),
@@ -261,13 +258,13 @@ def answer_seconds(
                 break
     device = torch.device(settings.device)
     times = []
-    for _ in range(1 + rounds):
+    for _ in range(4):
         start = timer()
         for images in timed:
             with torch.autocast(device.type, enabled=settings.amp):
                 predict_batch(ready.model, images)
         times.append(timer() - start)
-    return sorted(times[1:])[rounds // 2]  # the first round is slower
+    return median(times[1:])  # the first round is slower
 
 
 def weights_sha256(training: Training, checkpoint: str) -> str:

@@ -137,10 +137,12 @@ def study_table(results: dict, intervals: bool = False) -> Table:
     for setting, summary in zip(settings, summaries):
         row = [setting['name'], str(summary['n'])]
         for name in metrics:
-            text = plus_minus(
-                summary['mean'].get(name), summary['std'].get(name), name
+            mean, std, ends = (
+                summary[part].get(name) for part in ('mean', 'std', 'interval')
             )
-            ends = summary['interval'].get(name)
+            text = format_value(mean, name)
+            if std is not None:
+                text += f' ± {format_value(std, name)}'
             if intervals and ends is not None:
                 low, high = (format_value(end, name) for end in ends)
                 text += f' [{low}, {high}]'
@@ -167,17 +169,6 @@ def _caption(results: dict) -> str:
     if counts:
         sentences.append(f'Images: {"; ".join(counts)}.')
     return ' '.join(sentences).strip()
-
-
-def plus_minus(value: float | None, std: float | None, metric: str) -> str:
-    """Format a mean and its standard deviation, if it has one.
-
-    Example:
-        >>> plus_minus(53.494, 0.38, 'clean'), plus_minus(0.031, None, 'ece')
-        ('53.5 ± 0.4', '0.031')
-    """
-    text = format_value(value, metric)
-    return text if std is None else f'{text} ± {format_value(std, metric)}'
 
 
 def difference_table(results: dict) -> Table | None:
@@ -502,8 +493,8 @@ def _description(
     return [f'{one}.' for one in sentences if one]
 
 
-def describe_missing(missing: dict, at_most: int = 3) -> str:
-    """Say in a line what is missing, and why; name some of the cells.
+def describe_missing(missing: dict) -> str:
+    """Say in a line what is missing, and why; name three of the cells.
 
     Example:
         >>> describe_missing(
@@ -512,9 +503,9 @@ def describe_missing(missing: dict, at_most: int = 3) -> str:
         'to do: a, seed 0'
     """
     names = missing['cells']
-    cells = '; '.join(names[:at_most])
-    if len(names) > at_most:
-        cells += f' and {len(names) - at_most} more cells'
+    cells = '; '.join(names[:3])
+    if len(names) > 3:
+        cells += f' and {len(names) - 3} more cells'
     reason = missing['reason'] and f'. {one_line(missing["reason"])}'
     return f'{missing["state"]}: {cells}{reason or ""}'
 

@@ -65,7 +65,7 @@ def assemble_study(
     store: CellStore,
     as_published: bool = True,
 ) -> dict:
-    """Gather the results of all finished cells.
+    """Gather the results of all finished cells among those asked for.
 
     Args:
         study (Study): The study.
@@ -196,19 +196,10 @@ def with_times(results: dict, setting: dict) -> dict:
     return dict(summary, n=setting['n'])
 
 
-def t_interval(
-    values: Sequence[float], confidence: float = CONFIDENCE
-) -> tuple[float, float] | None:
-    """Student's t-interval for the mean of independent values.
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's 95 % t-interval for the mean of values, one for each seed.
 
-    Args:
-        values (Sequence[float]): Such as the differences of two settings, one
-            for each seed.
-        confidence (float): The share of such intervals that contain the true
-            mean. Defaults to 0.95.
-
-    Returns:
-        tuple | None: Its ends; None for fewer than two values.
+    It is None for fewer than two values.
 
     Raises:
         ImportError: SciPy is not installed.
@@ -229,7 +220,7 @@ def t_interval(
             'Intervals are computed by SciPy, which is not installed. Install '
             'it with `pip install "mmanchor[eval]"`.'
         ) from error
-    quantile = float(t.ppf((1 + confidence) / 2, len(values) - 1))
+    quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
     half = quantile * stdev(values) / math.sqrt(len(values))
     return mean(values) - half, mean(values) + half
 

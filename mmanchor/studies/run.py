@@ -57,6 +57,7 @@ from .cells import (
 from .landscape import measure_landscape
 from .measure import Benchmark, make_corrupted_sets, measure_by_suite
 
+# what can be repeated: changed cells, cells whose test sets were missing
 REDO = ('changed', 'missing')
 
 
@@ -65,11 +66,7 @@ def check_unchanged(
 ) -> None:
     """Raise if stored cells belong to other settings than the present ones.
 
-    Args:
-        cells (Sequence[StudyCell]): The cells.
-        store (CellStore): Their records.
-        redo (Sequence[str]): With ``'changed'``, such cells are repeated and
-            not refused. Defaults to none.
+    With ``'changed'`` in ``redo``, such cells are repeated and not refused.
 
     Raises:
         ValueError: A cell was started or finished with other settings.
@@ -123,8 +120,7 @@ class StudyRunner:
         data_root (str): The folder of the data sets.
         settings (Settings): Settings of the suite.
         console (Console): Where progress is shown.
-        redo (Sequence[str]): What to repeat: ``'changed'`` cells, cells with
-            ``'missing'`` test sets. Defaults to none.
+        redo (Sequence[str]): See :data:`REDO`. Defaults to none.
         train_only (bool): Whether to stop before measuring. Defaults to
             False.
 
@@ -407,17 +403,17 @@ class _TrainingMonitor(Hook):
 
     priority = 'VERY_LOW'
 
-    def __init__(self, report: Callable[[float], None], interval: int = 50):
-        self.report, self.interval = report, interval
+    def __init__(self, report: Callable[[float], None]):
+        self.report = report
 
     def after_train_iter(
         self, runner, batch_idx, data_batch=None, outputs=None
     ) -> None:
         self.report((runner.iter + 1) / max(1, runner.max_iters))
         # not in each iteration: reading the loss waits for the GPU
-        if self.every_n_train_iters(
-            runner, self.interval
-        ) or self.is_last_train_iter(runner):
+        if self.every_n_train_iters(runner, 50) or self.is_last_train_iter(
+            runner
+        ):
             loss = float(torch.as_tensor(outputs['loss']).detach())
             if not abs(loss) < float('inf'):
                 raise ValueError(
@@ -479,13 +475,8 @@ def check_trainable(
 
     Models, optimizers, schedulers and wrappers of the training set are built.
     Of loops, hooks, data sets, samplers and transforms, only the names of
-    arguments are checked, because their data may be missing here.
-
-    Args:
-        trainings (Iterable[Training]): The trainings to check.
-        data_root (str): The folder of the data sets.
-        here (bool): Whether this machine is to train. If not, mixed precision
-            is not refused for want of a GPU. Defaults to True.
+    arguments are checked, because their data may be missing here. If this
+    machine is not to train, mixed precision is not refused for want of a GPU.
 
     Raises:
         ValueError: A config has an argument that its class does not take, or

@@ -31,13 +31,6 @@ def test_the_largest_gain_that_holds_everywhere_is_recommended():
     ]
 
 
-def test_none_is_recommended_where_no_gain_holds():
-    first = on_ground(
-        'a', level=difference(4.0, 5.0), worse=difference(-1.0, 0.5)
-    )
-    assert recommend(first)['accuracy']['recommended'] == 'none'
-
-
 def test_one_seed_has_no_interval_and_recommends_nothing():
     one = dict(mean=9.0, interval=None, n=1, level=None)
     found = recommend(on_ground('a', lucky=one))['accuracy']
