@@ -3,11 +3,11 @@
 import hashlib
 import json
 import os
-import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from ..utils.config import changes
 from ..utils.files import whole_files
 
 MADE_FROM = 'made_from'
-_MAX_SHOWN = 64  # characters, as many as a SHA-256 has
+_MAX_SHOWN = 64  # characters, as a SHA-256 has; a pipeline has more
 
 
 def read_features(path: str | Path, made_from: dict) -> dict | None:
@@ -36,10 +36,6 @@ def read_features(path: str | Path, made_from: dict) -> dict | None:
     Raises:
         ValueError: The features were made from something else, such as other
             weights or another pipeline.
-
-    Example:
-        >>> read_features('nowhere.npz', dict(weights='a')) is None
-        True
     """
     try:
         # NumPy leaves a damaged file open that it opened itself
@@ -47,47 +43,30 @@ def read_features(path: str | Path, made_from: dict) -> dict | None:
             with np.load(opened, allow_pickle=False) as file:
                 arrays = dict(file.items())
         known = json.loads(str(arrays.pop(MADE_FROM)))
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ):
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error):
         return None
-    different = changes(known, json.loads(json.dumps(made_from)))
+    different = []
+    for name, values in changes(
+        known, json.loads(json.dumps(made_from))
+    ).items():
+        text = f'another {name}'
+        if max(len(str(one)) for one in values) <= _MAX_SHOWN:
+            text += f' ({values[0]} then, {values[1]} now)'
+        different.append(text)
     if different:
         raise ValueError(
             f'Expected {path} to hold features of this model and these '
-            'images, but they were made from '
-            + ', '.join(
-                f'another {name}{_values(*pair)}'
-                for name, pair in different.items()
-            )
-            + '. Remove the file, and they are computed again.'
+            f'images, but they were made from {", ".join(different)}. Remove '
+            'the file, and they are computed again.'
         )
     return arrays
 
 
-def _values(then, now) -> str:
-    """Both values, unless they are as long as a pipeline."""
-    if max(len(str(then)), len(str(now))) > _MAX_SHOWN:
-        return ''
-    return f' ({then} then, {now} now)'
-
-
 def write_features(path: str | Path, made_from: dict, **arrays) -> bool:
-    """Write features, and what they were made from, to a file.
+    """Write features, and what they were made from, to a file ``.npz``.
 
-    Args:
-        path (str | Path): The file, which ends in ``.npz``.
-        made_from (dict): See :func:`read_features`.
-        **arrays: Arrays, tensors or strings by name.
-
-    Returns:
-        bool: Whether it could be written; a folder without room or
-        permission only means that they are computed again the next time.
+    A folder without room or permission gives False, which only means that
+    they are computed again the next time.
     """
     path = Path(path)
     try:
@@ -104,13 +83,8 @@ def image_files_sha256(dataset) -> str | None:
     """Hash the paths, sizes and times of the image files of a data set.
 
     It changes if a file is replaced by another of the same name. No file is
-    opened, so that 50,000 files take about a second.
-
-    Args:
-        dataset (Dataset): A data set of MMEngine, or another.
-
-    Returns:
-        str | None: None if its samples name no files.
+    opened, so that 50,000 files take about a second. The hash is None if the
+    samples of the data set name no files.
 
     Example:
         >>> image_files_sha256([1, 2]) is None
@@ -184,11 +158,7 @@ def _label_of(sample) -> int:
 class FeatureDataset(Dataset):
     """A data set of features and labels, instead of images.
 
-    Args:
-        features (torch.Tensor): The features.
-        labels (torch.Tensor): The labels.
-        metainfo (dict, optional): The ``metainfo`` of the data set of the
-            images. Defaults to None, which means an empty one.
+    ``metainfo`` is that of the data set of the images.
 
     Shape:
         - features: (N, D)

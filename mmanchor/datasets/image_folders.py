@@ -79,13 +79,10 @@ def list_folders(folder: str | Path) -> list[str]:
 
 
 def open_rgb(path: str | Path) -> Image.Image:
-    """Open an image in RGB, rotated according to its EXIF data.
+    """Open an image file in RGB, rotated according to its EXIF data.
 
     Images of 16 bits are scaled to 8 bits by MMPretrain's loader, because
     Pillow would clip their values to 255 and make them white.
-
-    Args:
-        path (str | Path): The image file.
 
     Raises:
         ValueError: The file can't be read, exceeds Pillow's size limit, or

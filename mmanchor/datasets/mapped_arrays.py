@@ -18,10 +18,10 @@ def _open(path: Path) -> np.ndarray:
 
 
 def open_images(path: str | Path, size: int | None = None) -> np.ndarray:
-    """Memory-map an array of images.
+    """Memory-map the images in a ``.npy`` file.
 
     Args:
-        path (str | Path): The ``.npy`` file.
+        path (str | Path): The file.
         size (int, optional): The height and width that images must have.
             Defaults to None: any.
 
@@ -57,12 +57,7 @@ def open_images(path: str | Path, size: int | None = None) -> np.ndarray:
 def open_labels(
     path: str | Path, num_classes: int | None = None
 ) -> np.ndarray:
-    """Read an array of labels.
-
-    Args:
-        path (str | Path): The ``.npy`` file of integers.
-        num_classes (int, optional): Labels must be below this number.
-            Defaults to None: no limit.
+    """Read the labels in a ``.npy`` file; they must be below ``num_classes``.
 
     Shape:
         - output: (N,), int64
@@ -94,11 +89,8 @@ class MappedImages:
     """Images of a memory-mapped ``.npy`` file, which each process opens anew.
 
     A copy or pickle contains the file's name instead of images, so that data
-    sets are sent to workers quickly.
-
-    Args:
-        path (str | Path): See :func:`open_images`.
-        size (int, optional): See :func:`open_images`.
+    sets are sent to workers quickly. Arguments are those of
+    :func:`open_images`.
 
     Example:
         >>> import tempfile

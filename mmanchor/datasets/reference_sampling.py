@@ -14,13 +14,7 @@ SELECT = ('random', 'per_class', 'mean')
 
 
 class AnnotatedSubset(Subset):
-    """A subset that also gives annotations, without loading images.
-
-    Args:
-        dataset (torch.utils.data.Dataset): A data set of MMEngine, or a
-            wrapper.
-        indices (Sequence[int]): Indices of the images.
-    """
+    """A subset that also gives annotations, without loading images."""
 
     def get_data_info(self, index: int) -> dict:
         """Get the annotation of an image, as from MMEngine's data sets."""
@@ -167,12 +161,9 @@ def get_labels(dataset) -> np.ndarray:
 
 
 def round_robin(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Reorder images so that classes take turns.
+    """Reorder the indices of images so that classes take turns.
 
-    Args:
-        labels (np.ndarray): The label of every image.
-        order (np.ndarray): Indices of the images. Images of the same class
-            stay in this order.
+    Images of the same class stay in their ``order``.
 
     Shape:
         - labels, order, output: (N,), integers

@@ -104,9 +104,7 @@ def make_batch(model, batch_size, size) -> dict:
     images = torch.randint(
         256, (batch_size, model.image_channels, *size), dtype=torch.uint8
     )
-    samples = [
-        DataSample().set_gt_label(index % 2) for index in range(batch_size)
-    ]
+    samples = [DataSample().set_gt_label(i % 2) for i in range(batch_size)]
     return dict(inputs=images, data_samples=samples)
 
 
@@ -256,6 +254,7 @@ def check_backbone(
 
     Images are noise. Weights are freshly initialised, without pretrained
     files, and perturbed, because constant weights would hide a difference.
+    If a step fails, the report has a ``failure``.
 
     Args:
         config (str | Path): A plain config, to which the README's four lines
@@ -265,9 +264,6 @@ def check_backbone(
         batch_size (int): Number of images in a batch. Defaults to 2.
         options (dict, optional): Changes to the config, such as
             ``{'model.backbone.depth': 18}``. Defaults to None.
-
-    Returns:
-        BackboneReport: The report, with ``failure`` set if a step failed.
     """
     report = BackboneReport(str(config))
     init_default_scope('mmpretrain')

@@ -101,9 +101,8 @@ def write_markdown(
         command (str): The command that makes the page.
         path (str): The path of the page.
         title (str): Its title. Defaults to that of the host's backbones.
-        legend (Mapping[str, str]): Column -> its line in the legend, for
-            columns whose line is not that of ``LEGEND``. Defaults to those
-            of the host's backbones.
+        legend (Mapping[str, str]): The lines of the legend that differ from
+            ``LEGEND``. Defaults to those of the host's backbones.
     """
     lines = [
         f'# {title}',
@@ -118,45 +117,33 @@ def write_markdown(
         f'| {" | ".join(COLUMNS)} |',
         f'|{"---|" * len(COLUMNS)}',
     ]
+    failures = []
+    for report in reports:
+        if report.failure is None:
+            lines.append(f'| {" | ".join(table_row(report))} |')
+        else:
+            text = f'Failed: {report.config}, to {report.failure}'
+            failures += ['', text]
+    known = commit()
+    version = __version__ + (f' (commit {known[:7]})' if known else '')
     lines += [
-        f'| {" | ".join(table_row(report))} |'
-        for report in reports
-        if report.failure is None
-    ]
-    lines += [
-        text
-        for report in reports
-        if report.failure is not None
-        for text in ('', f'Failed: {report.config}, to {report.failure}')
-    ]
-    lines += [
+        *failures,
         '',
-        f'Printed by `{command}`, seed 0, mmanchor {_version()}, with '
+        f'Printed by `{command}`, seed 0, mmanchor {version}, with '
         f'MMPretrain {mmpretrain.__version__}, MMEngine '
         f'{mmengine.__version__} and PyTorch '
         f'{torch.__version__.partition("+")[0]}.',
     ]
-    lines = [line if line.startswith('|') else _wrap(line) for line in lines]
+    wrapper = textwrap.TextWrapper(
+        160, break_long_words=False, break_on_hyphens=False
+    )
+    for i, line in enumerate(lines):
+        wrapper.subsequent_indent = '  ' * line.startswith('- ')
+        if not line.startswith('|'):
+            lines[i] = wrapper.fill(line)
     with whole_files(Path(path).parent) as partial:
         file = partial / Path(path).name
         file.write_text('\n'.join(lines) + '\n', encoding='utf-8')
-
-
-def _wrap(text: str) -> str:
-    """Break a line of prose into lines of at most 160 columns."""
-    return textwrap.fill(
-        text,
-        160,
-        subsequent_indent='  ' if text.startswith('- ') else '',
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _version() -> str:
-    """Get the version, and the commit if this is a clone."""
-    known = commit()
-    return __version__ + (f' (commit {known[:7]})' if known else '')
 
 
 def table_row(report: BackboneReport) -> list[str]:

@@ -109,9 +109,6 @@ def make_parser() -> argparse.ArgumentParser:
 def predict(args: argparse.Namespace) -> int:
     """Predict images, and print or write the predictions.
 
-    Args:
-        args (argparse.Namespace): The flags of :func:`make_parser`.
-
     Returns:
         int: The number of images that could not be read.
 
@@ -161,9 +158,14 @@ def predict(args: argparse.Namespace) -> int:
         if predictor.sets is not None:
             made_by['sets'] = asdict(predictor.sets)
         file = PredictionFile(args.out, made_by)
-    drawn = predictor.first_readable(paths) if args.figure else None
-    if drawn is not None:
-        save_figure(predictor.figure(drawn), args.figure)
+    drawn = None
+    if args.figure:
+        readable_paths = (
+            one for one in paths if not isinstance(predictor.read(one), str)
+        )
+        drawn = next(readable_paths, None)
+        if drawn is not None:
+            save_figure(predictor.figure(drawn), args.figure)
     if file is not None:
         paths = [one for one in paths if readable(one) not in file.done]
     records: list[dict] = []
@@ -181,21 +183,19 @@ def predict(args: argparse.Namespace) -> int:
     if not args.json and not args.out and len(unreadable) < len(records):
         for part in to_rich(predictions_table(records), console.width):
             console.print(part)
-    told = [
+    notes = [
         f'Not read: {readable(one["image"])}: {one["error"]}'
         for one in unreadable
     ]
     if args.figure and drawn is None:
-        told.append('No figure: none of the images can be read.')
+        notes.append('No figure: none of the images can be read.')
     elif drawn is not None and drawn != first:
-        told.append(f'Drawn: {readable(drawn)}, the first that can be read.')
-    for text in told:
+        notes.append(f'Drawn: {readable(drawn)}, the first that can be read.')
+    for text in notes:
         Console(stderr=True).print(escape(text), soft_wrap=True)
     if args.out:
-        console.print(
-            escape(f'Predictions: {args.out}, {len(records):,} new.'),
-            soft_wrap=True,
-        )
+        text = f'Predictions: {args.out}, {len(records):,} new.'
+        console.print(escape(text), soft_wrap=True)
     return len(unreadable)
 
 
@@ -206,19 +206,10 @@ def saved_decisions(
     abstain: bool = False,
     coverage: float | None = None,
 ) -> tuple[Threshold | None, PredictionSets | None]:
-    """Read the threshold and the sets saved beside a checkpoint.
+    """Read the threshold and the sets that ``tools/threshold.py`` has saved.
 
-    Args:
-        checkpoint (str | Path): The checkpoint.
-        sha256 (str): The SHA-256 of the checkpoint.
-        how (str, optional): How references are used; None for plain models.
-        abstain (bool): Whether to read the threshold. Defaults to False.
-        coverage (float, optional): The coverage of the prediction sets to
-            read. Defaults to None, which reads none.
-
-    Returns:
-        Tuple[Threshold | None, PredictionSets | None]: What
-        ``tools/threshold.py`` has saved; None for a part that is not read.
+    They are beside the checkpoint, for its SHA-256 and for how references
+    are used (None for plain models). A part that is not asked for is None.
 
     Raises:
         ValueError: A part was not saved.
@@ -237,20 +228,10 @@ def answer_records(
     threshold: Threshold | None = None,
     sets: PredictionSets | None = None,
 ) -> Iterator[dict]:
-    """Yield a record for each image of a batch.
+    """Yield a record for each image of a batch; see :class:`ImagePredictor`.
 
-    Args:
-        fields (Mapping[str, torch.Tensor]): The fields of the predictions:
-            ``pred_score`` (B, num_classes), and if the model has them
-            ``pred_std``, ``num_references`` and measures of uncertainty.
-        measures (Sequence[str]): The measures that records have. Defaults to
-            none.
-        classes (Sequence[str], optional): Names of the classes.
-        threshold (Threshold, optional): The threshold that sets ``abstains``.
-        sets (PredictionSets, optional): The prediction sets that set ``set``.
-
-    Yields:
-        dict: See :meth:`ImagePredictor.batches`.
+    ``fields`` are those of the predictions: ``pred_score`` (B, num_classes),
+    and if the model has them ``pred_std``, ``num_references`` and measures.
 
     Example:
         >>> fields = dict(pred_score=torch.tensor([[0.25, 0.75]]))
@@ -266,32 +247,32 @@ def answer_records(
         if name in fields:
             columns[name] = fields[name]
     lists = {name: values.tolist() for name, values in columns.items()}
-    order = None if sets is None else scores.argsort(1, descending=True)
-    inside = None if sets is None else sets.of(scores)
+    if sets is not None:
+        orders = scores.argsort(1, descending=True)
+        insides = sets.of(scores)
 
-    def names(labels: Sequence[int]) -> list:
-        return [
-            one if classes is None else str(classes[one]) for one in labels
-        ]
+    def name_of(label: int) -> int | str:
+        return label if classes is None else str(classes[label])
 
     for i, values in enumerate(zip(*lists.values())):
         found = dict(zip(lists, values))
         if classes is not None:
-            (name,) = names([found['label']])
-            found = {'label': found.pop('label'), 'name': name, **found}
+            label = found.pop('label')
+            found = dict(label=label, name=name_of(label), **found)
         if threshold is not None:
             found['abstains'] = not threshold.trusts(found[threshold.by])
-        if order is not None and inside is not None:
-            found['set'] = names(order[i][inside[i][order[i]]].tolist())
+        if sets is not None:
+            order, inside = orders[i], insides[i]
+            found['set'] = [
+                name_of(label) for label in order[inside[order]].tolist()
+            ]
         yield found
 
 
 def find_images(words: Sequence[str]) -> list[str]:
     """List the images that the command line names, in order.
 
-    Args:
-        words (Sequence[str]): Files, folders, or ``-`` for paths on standard
-            input.
+    The words are files, folders, or ``-`` for paths on standard input.
 
     Raises:
         ValueError: A folder has no images, or there are none at all.
@@ -325,9 +306,7 @@ def find_images(words: Sequence[str]) -> list[str]:
 class ImageReader:
     """Reads images as a model's test pipeline leaves them.
 
-    Args:
-        pipeline (TestPipeline): Of the model. One that was trained on arrays
-            gets channels in their order, RGB.
+    A pipeline that was trained on arrays gets channels in their order, RGB.
     """
 
     def __init__(self, pipeline: TestPipeline):
@@ -340,11 +319,8 @@ class ImageReader:
     def __call__(self, image: str | np.ndarray) -> torch.Tensor | str:
         """Return an image after the test pipeline, or why it can't be read.
 
-        Args:
-            image (str | np.ndarray): A file, or pixels in OpenCV's order.
-
         Shape:
-            - image: (H, W, C), uint8, BGR, where it is an array
+            - image: (H, W, C), uint8, BGR, where it is an array and no file
             - output: (C, H, W)
         """
         try:
@@ -432,33 +408,12 @@ class ImagePredictor:
             classes=self.classes and list(map(str, self.classes)),
         )
 
-    def first_readable(self, paths: Sequence[str]) -> str | None:
-        """The first image that can be read; None if there is none.
-
-        Args:
-            paths (Sequence[str]): The files.
-        """
-        for path in paths:
-            if not isinstance(self.read(path), str):
-                return path
-        return None
-
     def __call__(self, paths: Sequence[str]) -> list[dict]:
-        """Predict images in order.
-
-        Args:
-            paths (Sequence[str]): The files.
-
-        Returns:
-            list[dict]: See :meth:`batches`.
-        """
+        """Predict image files in order; see :meth:`batches`."""
         return [one for batch in self.batches(paths) for one in batch]
 
     def batches(self, paths: Sequence[str]) -> Iterator[list[dict]]:
-        """Predict images in order, one batch at a time.
-
-        Args:
-            paths (Sequence[str]): The files.
+        """Predict image files in order, one batch at a time.
 
         Yields:
             list[dict]: A record for each image, with its path as ``image``,
@@ -513,9 +468,6 @@ class ImagePredictor:
     def figure(self, path: str) -> Figure:
         """Draw an image with each reference's confidence in the top classes.
 
-        Args:
-            path (str): The image.
-
         Raises:
             ValueError: The image can't be read.
         """
@@ -534,65 +486,32 @@ class ImagePredictor:
         ).cpu()
         mean = fields['pred_score'][0].float().cpu()
         top = mean.argsort(descending=True)[:MAX_CLASSES].tolist()
+        figure = new_figure(6, 2.4)
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
+        left.imshow(cv2.imread(path)[..., ::-1])
+        left.set_axis_off()
+        count = len(confidences)
+        for row, i in enumerate(top):
+            right.barh(row, 100 * float(mean[i]), color='0.8')
+            dots = dict(color='#0072b2', ms=3)
+            right.plot(100 * confidences[:, i], [row] * count, 'o', **dots)
         names = [
-            str(i) if self.classes is None else str(self.classes[i])
-            for i in top
+            str(i if self.classes is None else self.classes[i]) for i in top
         ]
-        return draw_predictions(
-            cv2.imread(path)[..., ::-1], names, mean[top], confidences[:, top]
+        right.set_yticks(range(len(names)), names)
+        right.invert_yaxis()
+        right.set(xlim=(0, 101), xlabel='confidence (%)')
+        right.set_title(
+            f'bar: prediction; dots: {count} reference{"s" * (count > 1)}, '
+            'each alone',
+            fontsize=8,
+            loc='left',
         )
-
-
-def draw_predictions(
-    image: np.ndarray,
-    names: Sequence[str],
-    mean: torch.Tensor,
-    confidences: torch.Tensor,
-) -> Figure:
-    """Draw an image and, beside it, the prediction with each reference.
-
-    Args:
-        image (np.ndarray): An RGB image.
-        names (Sequence[str]): Names of the classes to show.
-        mean (torch.Tensor): Confidence of the prediction in these classes.
-        confidences (torch.Tensor): Confidence of each reference in them.
-
-    Shape:
-        - image: (H, W, 3)
-        - mean: (num_shown,)
-        - confidences: (K, num_shown)
-    """
-    figure = new_figure(6, 2.4)
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
-    left.imshow(image)
-    left.set_axis_off()
-    for i, confidence in enumerate(mean):
-        right.barh(i, 100 * float(confidence), color='0.8')
-        right.plot(
-            100 * confidences[:, i],
-            [i] * len(confidences),
-            'o',
-            color='#0072b2',
-            ms=3,
-        )
-    right.set_yticks(range(len(names)), names)
-    right.invert_yaxis()
-    right.set(xlim=(0, 101), xlabel='confidence (%)')
-    right.set_title(
-        f'bar: prediction; dots: {len(confidences)} '
-        f'reference{"s" * (len(confidences) > 1)}, each alone',
-        fontsize=8,
-        loc='left',
-    )
-    return figure
+        return figure
 
 
 def predictions_table(records: Sequence[dict]) -> Table:
-    """Make a table of predictions for the terminal.
-
-    Args:
-        records (Sequence[dict]): The result of :class:`ImagePredictor`.
-    """
+    """Make a table of predictions for the terminal."""
     shown = [one for one in records if 'error' not in one]
     keys = list(dict.fromkeys(key for one in shown for key in one))
     rows = [[_cell(one.get(key)) for key in keys] for one in shown]
@@ -612,15 +531,9 @@ def _cell(value) -> str:
 class PredictionFile:
     """A file of JSON lines that an interrupted run can continue.
 
-    The first line describes the model that made the predictions. Lines of
-    images that could not be read are removed, so that these are tried again.
-
-    Attributes:
-        done (Set[str]): The images that the file has predictions for.
-
-    Args:
-        path (str | Path): The file.
-        made_by (dict): Everything that the predictions depend on.
+    The first line describes everything that the predictions depend on. Lines
+    of images that could not be read are removed, so that these are tried
+    again. ``done`` are the images that the file has predictions for.
 
     Raises:
         ValueError: The file has predictions of another model, or is not a
@@ -642,17 +555,16 @@ class PredictionFile:
                 'class names, but got others, or another file. Name another '
                 '--out, or remove it.'
             )
-        lines = whole.split('\n')[1:-1]
-        records = [json.loads(line) for line in lines]
-        kept = head + ''.join(
-            f'{line}\n'
-            for line, record in zip(lines, records)
-            if 'error' not in record
-        )
-        if kept != text:
+        self.done, lines = set(), [head]
+        for line in whole.split('\n')[1:-1]:
+            record = json.loads(line)
+            if 'error' not in record:
+                self.done.add(record['image'])
+                lines.append(f'{line}\n')
+        if ''.join(lines) != text:
             with whole_files(self.path.parent) as partial:
-                (partial / self.path.name).write_text(kept, encoding='utf-8')
-        self.done = {one['image'] for one in records if 'error' not in one}
+                file = partial / self.path.name
+                file.write_text(''.join(lines), encoding='utf-8')
 
     def add(self, records: Sequence[dict]) -> None:
         """Append predictions to the file."""

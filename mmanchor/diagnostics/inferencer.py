@@ -114,14 +114,14 @@ class AnchoredImageClassificationInferencer(ImageClassificationInferencer):
             ValueError: An image can't be read.
         """
         for start in range(0, len(inputs), batch_size):
-            batch = inputs[start : start + batch_size]
-            images = [self.pipeline(one) for one in batch]
-            for one, image in zip(batch, images):
-                if isinstance(image, str):
+            images = []
+            for one in inputs[start : start + batch_size]:
+                images.append(self.pipeline(one))
+                if isinstance(images[-1], str):
                     name = one if isinstance(one, str) else 'an array'
                     raise ValueError(
-                        f'Expected {name} to be an image, but {image}. Name '
-                        'another.'
+                        f'Expected {name} to be an image, but {images[-1]}. '
+                        'Name another.'
                     )
             yield dict(inputs=torch.stack(images), data_samples=None)
 
@@ -141,17 +141,10 @@ class AnchoredImageClassificationInferencer(ImageClassificationInferencer):
         batch_size: int = 1,
         **kwargs,
     ) -> list:
-        """Predict images.
+        """Predict images, which are files, a folder, or arrays.
 
-        Args:
-            inputs (str | np.ndarray | list): Files, a folder, or arrays.
-            return_datasamples (bool): Whether to return MMPretrain's samples.
-                Defaults to False.
-            batch_size (int): Number of images in a batch. Defaults to 1.
-            **kwargs: See the base class.
-
-        Returns:
-            List[dict]: See the class.
+        Arguments are those of the base class. The results are described in the
+        class, or are MMPretrain's samples with ``return_datasamples``.
 
         Raises:
             ValueError: An image can't be read.

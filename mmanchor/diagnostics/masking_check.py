@@ -53,10 +53,10 @@ class MaskedAnswers:
             ``'updated'`` for running statistics that include masked batches,
             as with ``masked_norm_stats='update'``.
         top1 (float): Accuracy with references, in %.
-        masked_top1 (float): Accuracy with blanked references, in %.
+        masked_top1 (float): The same with blanked references.
         entropy (float): Normalised entropy with references; 1 means "don't
             know".
-        masked_entropy (float): Normalised entropy with blanked references.
+        masked_entropy (float): The same with blanked references.
     """
 
     images: str
@@ -70,12 +70,9 @@ class MaskedAnswers:
 class TrainAndTestImages:
     """Random batches of a config's training set and test set.
 
-    Args:
-        cfg (Config): The model's config. Each set uses its own pipeline.
-        num_images (int): Maximum number of images of each set.
-        batch_size (int): Number of images in a batch, at least 2. A smaller
-            set makes one batch; a smaller last batch is dropped.
-        seed (int): Seed of the choice, order and augmentation of images.
+    Each set uses its own pipeline, and has at most ``num_images`` images. A
+    set smaller than a batch makes one batch; a smaller last one is dropped.
+    The seed is that of the choice, order and augmentation of images.
 
     Raises:
         ValueError: ``batch_size`` is below 2, the config lacks a set, or a
@@ -91,7 +88,8 @@ class TrainAndTestImages:
                 f'has another as its reference, but got {batch_size}. Raise '
                 '`--batch-size`.'
             )
-        for name in ('train_dataloader', 'test_dataloader'):
+        loaders = {TRAINING: 'train_dataloader', TEST: 'test_dataloader'}
+        for name in loaders.values():
             if cfg.get(name) is None:
                 raise ValueError(
                     f'Expected a `{name}` in the config, which provides '
@@ -101,11 +99,8 @@ class TrainAndTestImages:
         self.batch_size, self.seed = batch_size, seed
         with scope_of(cfg):
             self.sets = {
-                name: DATASETS.build(loader.dataset)
-                for name, loader in (
-                    (TRAINING, cfg.train_dataloader),
-                    (TEST, cfg.test_dataloader),
-                )
+                of: DATASETS.build(cfg[name].dataset)
+                for of, name in loaders.items()
             }
 
     def batches(
@@ -138,12 +133,7 @@ def measure_masked_answers(
     """Measure a model's answers with references and with blanked ones.
 
     As in training, references are other images of the batch. Images are not
-    mixed by Mixup or CutMix.
-
-    Args:
-        model (AnchoredImageClassifier): The trained model. Its running
-            statistics are changed.
-        images (TrainAndTestImages): The images to predict.
+    mixed by Mixup or CutMix. The model's running statistics are changed.
 
     Returns:
         List[MaskedAnswers]: Training images with statistics of the batch, as
@@ -201,12 +191,15 @@ def _measure_answers(model, images, of, statistics) -> MaskedAnswers:
     # One row with references and one with blanked ones; columns are the sums
     # of images, right answers and entropies.
     sums = torch.zeros(2, 3, dtype=torch.float64)
+    # whether masked and other images share a batch in training
+    preprocessor = model.data_preprocessor
+    shares_batches = (
+        preprocessor.mask_by == 'sample' and 0 < preprocessor.mask_prob < 1
+    )
     for step, (batch, labels) in enumerate(images.batches(of)):
         size = len(batch)
         masks = [np.zeros(size, bool), np.ones(size, bool)]
-        if statistics == BATCH and _masks_part_of_a_batch(
-            model.data_preprocessor
-        ):
+        if statistics == BATCH and shares_batches:
             masks = [_mask_of_step(model, size, images.seed, step)]
         for mask in masks:
             anchored = _anchor_batch(model, batch, images.seed, step, mask)
@@ -225,11 +218,6 @@ def _measure_answers(model, images, of, statistics) -> MaskedAnswers:
     return MaskedAnswers(
         of, statistics, 100 * top1, 100 * masked_top1, entropy, masked_entropy
     )
-
-
-def _masks_part_of_a_batch(preprocessor) -> bool:
-    """Return whether masked and other images share a batch in training."""
-    return preprocessor.mask_by == 'sample' and 0 < preprocessor.mask_prob < 1
 
 
 def _mask_of_step(model, size, seed, step):
@@ -257,20 +245,17 @@ def _anchor_batch(model, batch, seed, step, mask):
 
 def masking_table(answers: list[MaskedAnswers], count: int) -> Table:
     """Make a table of answers for the terminal and for Markdown."""
+    header = (
+        'images, statistics, accuracy (%), entropy, blanked: accuracy (%), '
+        'blanked: entropy'
+    )
     return Table(
         'Answers with references, and with references blanked',
         f'At most {count} images of each set; training images are augmented. '
         'A normalised entropy of 1 means "don\'t know". The statistics of '
         'BatchNorm are those of the batch, as in training; running ones, as '
         'at test; or updated ones, which include masked batches.',
-        [
-            'images',
-            'statistics',
-            'accuracy (%)',
-            'entropy',
-            'blanked: accuracy (%)',
-            'blanked: entropy',
-        ],
+        header.split(', '),
         [
             [
                 one.images,

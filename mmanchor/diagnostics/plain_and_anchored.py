@@ -39,16 +39,12 @@ def plain_and_anchored(
 
     Both come without pretrained files. A plain config is anchored by the
     README's four lines; an anchored one loses everything that is mmanchor's.
+    The plain one is None if the backbone was built for 2C channels by hand.
 
     Args:
         path (str | Path): A config file, or ``mmpretrain::`` and the path of
             one of MMPretrain's.
-        options (dict, optional): Changes to the config, such as
-            ``{'model.backbone.depth': 18}``. Defaults to None.
-
-    Returns:
-        Tuple[Config | None, Config]: The plain and the anchored config. The
-        plain one is None if the backbone was built for 2C channels by hand.
+        options (dict, optional): Changes to the config. Defaults to None.
 
     Raises:
         ValueError: The config has no ``ImageClassifier`` to anchor.
@@ -79,8 +75,7 @@ def plain_and_anchored(
 def image_size(cfg: Config) -> int | tuple[int, int]:
     """Read the size of a config's test images, or else of its training crops.
 
-    Returns:
-        int | Tuple[int, int]: The size in pixels; 224 if the config has none.
+    The size is in pixels; 224 if the config has none.
     """
     for loader in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
         dataset = (cfg.get(loader) or {}).get('dataset') or {}
@@ -138,14 +133,14 @@ def build_optim_wrapper(model, cfg: Config, lr_scale: float) -> OptimWrapper:
 @contextmanager
 def fixed_seed(seed: int = 0):
     """Seed all generators, and restore their states afterwards."""
-    states = random.getstate(), np.random.get_state()
+    of_python, of_numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):
             set_random_seed(seed)
             yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import copy
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,26 +37,15 @@ _REQUIRED_KEYS = {
 _NOT_IDENTITY = ('work_dir', 'experiment_name', 'filename')
 # arguments of a data loader that only change its speed; with another number of
 # workers, as on another device, augmentations draw other random numbers
-_LOADER_SPEED = (
-    'num_workers',
-    'persistent_workers',
-    'pin_memory',
-    'prefetch_factor',
+_LOADER_SPEED = set(
+    'num_workers persistent_workers pin_memory prefetch_factor'.split()
 )
 # keys that the runner and the tools read besides the runner's arguments
 _TOP_LEVEL_KEYS = (
-    'activation_checkpointing',
-    'auto_scale_lr',
-    'compile',
-    'custom_imports',
-    'efficient_conv_bn_eval',
-    'find_unused_parameters',
-    'model_wrapper_cfg',
-    'runner_type',
-    'sync_bn',
-    'tta_model',
-    'tta_pipeline',
-)
+    'activation_checkpointing auto_scale_lr compile custom_imports '
+    'efficient_conv_bn_eval find_unused_parameters model_wrapper_cfg '
+    'runner_type sync_bn tta_model tta_pipeline'
+).split()
 
 
 @dataclass(frozen=True)
@@ -192,11 +181,7 @@ class StudyCell:
 
 
 class CellStore:
-    """Reads and writes the records of cells in a study's work dir.
-
-    Args:
-        work_dir (Path): The work dir.
-    """
+    """Reads and writes the records of cells in a study's work dir."""
 
     def __init__(self, work_dir: Path):
         self.work_dir = Path(work_dir)
@@ -226,10 +211,7 @@ class CellStore:
     def write(self, cell: StudyCell, state: str, **values: Any) -> None:
         """Write a cell's record, either completely or not at all.
 
-        Args:
-            cell (StudyCell): The cell.
-            state (str): ``'started'``, ``'failed'`` or ``'done'``.
-            **values: The results.
+        The state is ``'started'``, ``'failed'`` or ``'done'``.
         """
         path = self.path(cell)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -271,10 +253,8 @@ class CellStore:
     def is_done(self, cell: StudyCell, redo: Sequence[str] = ()) -> bool:
         """Whether a cell is finished with the study's present settings.
 
-        Args:
-            cell (StudyCell): The cell.
-            redo (Sequence[str]): With ``'missing'``, a cell for which a test
-                set was missing is not finished. Defaults to none.
+        With ``'missing'`` in ``redo``, a cell for which a test set was
+        missing is not finished.
         """
         record = self.get(cell)
         return (
@@ -284,20 +264,10 @@ class CellStore:
             and not ('missing' in redo and record['missing'])
         )
 
-    def finished(
-        self, cells: Sequence[StudyCell]
-    ) -> Iterator[tuple[StudyCell, dict]]:
-        """Yield the finished ones of some cells, with their records."""
-        for cell in cells:
-            if self.is_done(cell):
-                yield cell, self.get(cell)
-
 
 def suite_settings(ground: Ground) -> dict:
     """Settings of the suite: all figures that one pass can give."""
-    return dict(
-        dict(temperature=True, single_references=True), **ground.settings
-    )
+    return dict(temperature=True, single_references=True) | ground.settings
 
 
 def all_cells(
@@ -305,40 +275,28 @@ def all_cells(
 ) -> list[StudyCell]:
     """The cells of a study: for each setting, all of its seeds.
 
-    Args:
-        study (Study): The study.
-        cfg_options (dict, optional): Changes of every config. Defaults to
-            None.
-
     Raises:
         ValueError: An option names no place in its config, or `test` has
             wrong arguments of ``KReferenceHook``.
     """
-    pairs = [
-        (setting, seed) for setting in study.settings for seed in study.seeds
-    ]
     cells = []
-    for i, (setting, seed) in enumerate(pairs):
-        first, *others = [
-            training_of(study, setting, one, cfg_options)
-            for one in _member_seeds(study, setting, seed)
-        ]
-        cells.append(StudyCell(study, i, setting, seed, first, tuple(others)))
+    for setting in study.settings:
+        for place, seed in enumerate(study.seeds):
+            # fewer than the ensemble has members if the study has fewer
+            # seeds, which `select_cells` refuses
+            members = study.seeds[place:] + study.seeds[:place]
+            first, *others = [
+                training_of(study, setting, one, cfg_options)
+                for one in members[: setting.ensemble]
+            ]
+            cells.append(
+                StudyCell(
+                    study, len(cells), setting, seed, first, tuple(others)
+                )
+            )
     for cell in cells[:: len(study.seeds)]:
         _check_references(cell)
     return cells
-
-
-def _member_seeds(
-    study: Study, setting: Setting, seed: int
-) -> tuple[int, ...]:
-    """The seeds of the models that answer in a cell.
-
-    There are fewer than the ensemble has members if the study has fewer
-    seeds, which :func:`select_cells` refuses.
-    """
-    first = study.seeds.index(seed)
-    return (study.seeds[first:] + study.seeds[:first])[: setting.ensemble]
 
 
 def _check_references(cell: StudyCell) -> None:
@@ -356,11 +314,7 @@ def _check_references(cell: StudyCell) -> None:
 def select_cells(
     cells: Sequence[StudyCell], only: Sequence[str] | None
 ) -> list[StudyCell]:
-    """The cells of some settings, or of all.
-
-    Args:
-        cells (Sequence[StudyCell]): All cells.
-        only (Sequence[str], optional): Names of settings; None for all.
+    """The cells of some settings, or of all if ``only`` names none.
 
     Raises:
         ValueError: A setting does not exist, or an ensemble among them has
@@ -384,10 +338,7 @@ def select_cells(
 def describe_changes(paths: dict[str, tuple[Any, Any]], at_most: int) -> str:
     """Say in a line how a cell on disk differs from the present study.
 
-    Args:
-        paths (Dict[str, Tuple[Any, Any]]): The differences; see
-            :func:`~mmanchor.utils.config.changes`.
-        at_most (int): The number of differences to name.
+    ``paths`` are differences of :func:`~mmanchor.utils.config.changes`.
 
     Example:
         >>> describe_changes({'a.b': (1, 2), 'c': (3, 4)}, 1)
@@ -416,14 +367,7 @@ def _suite_identity(name: str) -> dict:
 def training_of(
     study: Study, setting: Setting, seed: int, cfg_options: dict | None = None
 ) -> Training:
-    """The training of a setting with a seed.
-
-    Args:
-        study (Study): The study.
-        setting (Setting): A setting, which may be none of the study's.
-        seed (int): The seed of everything that is random.
-        cfg_options (dict, optional): Changes of every config. Defaults to
-            None.
+    """The training of a setting with a seed; the study need not have it.
 
     Raises:
         ValueError: An option names no place in the config.
@@ -477,10 +421,7 @@ _read_config_once = functools.lru_cache(maxsize=None)(read_config)
 
 
 def as_json(config: Any) -> Any:
-    """Convert a config to what JSON can hold.
-
-    Args:
-        config (Any): A config, or any value in one.
+    """Convert a config, or any value in one, to what JSON can hold.
 
     Example:
         >>> as_json(Config(dict(a=(1, None), b=dict(type=Config))))
@@ -507,14 +448,10 @@ def as_json(config: Any) -> Any:
 
 
 def without_loader_speed(value: Any, name: str = '') -> Any:
-    """Remove what only decides how fast images are read.
+    """Remove from a config as JSON what only decides how fast images are read.
 
     A study may then be continued on a machine that reads its images with
-    another number of workers.
-
-    Args:
-        value (Any): A config as JSON, or any value in one.
-        name (str): The key of that value. Defaults to none.
+    another number of workers. ``name`` is the key of the value in its config.
 
     Example:
         >>> loader = dict(batch_size=8, num_workers=2)
@@ -547,12 +484,6 @@ def override(cfg: Config, options: dict, who: str) -> None:
 
     Raises:
         ValueError: A path does not exist in the config.
-
-    Example:
-        >>> cfg = Config(dict(model=dict(head=dict(num_classes=10))))
-        >>> override(cfg, {'model.head.num_classes': 5}, 'mine')
-        >>> cfg.model.head.num_classes
-        5
     """
     for path, value in options.items():
         *parents, last = path.split('.')
@@ -600,11 +531,7 @@ def _existing_key(
 
 
 def with_data_root(config: Any, data_root: str) -> Any:
-    """Copy a config, with data sets in another folder than ``data``.
-
-    Args:
-        config (Any): A config, or any value in one.
-        data_root (str): The folder.
+    """Copy a config, or any value in one, with data sets in another folder.
 
     Example:
         >>> with_data_root(dict(data_root='data/cifar10/train'), '/disk')

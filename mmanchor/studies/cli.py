@@ -196,15 +196,14 @@ def run_study(argv: Sequence[str] | None = None) -> int:
     store = CellStore(work_dir)
     others = read_others(args.beside, study.name)
     if args.list:
-        _print_states(cells, store, console)
+        for cell in cells:
+            text = f'{cell.number:>4}  {cell}: {store.state(cell)}'
+            console.print(escape(text), soft_wrap=True)
         return 0
     if args.slurm:
         check_unchanged(cells, store, args.redo)
-        check_trainable(
-            trainings_left(cells, store, args.redo),
-            args.data_root,
-            here=False,
-        )
+        trainings = trainings_left(cells, store, args.redo)
+        check_trainable(trainings, args.data_root, here=False)
         for line in submit(study, cells, store, args, argv, work_dir):
             console.print(escape(line), soft_wrap=True)
         return 0
@@ -213,26 +212,21 @@ def run_study(argv: Sequence[str] | None = None) -> int:
     if not args.report:
         if args.cell is not None:
             cells = [_cell_of_number(every_cell, args.cell)]
-        settings = _suite_settings(study, args)
+        runner = StudyRunner(
+            cells,
+            work_dir,
+            args.data_root,
+            _suite_settings(study, args),
+            console,
+            args.redo,
+            args.train_only,
+        )
         with _train_on(args.device), checkpoint_loading(advice=''):
-            outcome = StudyRunner(
-                cells,
-                work_dir,
-                args.data_root,
-                settings,
-                console,
-                args.redo,
-                args.train_only,
-            ).run(wait=args.cell is not None)
-        failed = outcome.failed
-        for cell in outcome.elsewhere:
-            console.print(
-                escape(
-                    f'{cell}: another process with the same --work-dir runs '
-                    'it.'
-                ),
-                soft_wrap=True,
-            )
+            runner.run(wait=args.cell is not None)
+        failed = runner.failed
+        for cell in runner.elsewhere:
+            text = 'another process with the same --work-dir runs it.'
+            console.print(escape(f'{cell}: {text}'), soft_wrap=True)
     if args.cell is None and (args.report or not args.train_only):
         results = assemble_study(
             study, cells, store, as_published=not args.cfg_options
@@ -249,15 +243,11 @@ def _command_of_report(args: argparse.Namespace, argv: Sequence[str]) -> str:
     It leaves out flags that only name folders or divide the work.
     """
     words = ['tools/study.py', args.study]
-    for flag, value in (
-        ('--on', args.on),
-        ('--only', args.only),
-        ('--seeds', args.seeds),
-        ('--baseline', args.baseline),
-    ):
+    for name in ('on', 'only', 'seeds', 'baseline'):
+        value = getattr(args, name)
         if value is not None:
             values = value if isinstance(value, list) else [value]
-            words += [flag, *map(str, values)]
+            words += [f'--{name}', *map(str, values)]
     if args.cfg_options:
         start = argv.index('--cfg-options')
         words += takewhile(
@@ -268,12 +258,11 @@ def _command_of_report(args: argparse.Namespace, argv: Sequence[str]) -> str:
 
 
 def _suite_settings(study: Study, args: argparse.Namespace) -> Settings:
-    values = dict(
-        suite_settings(study.on), workers=args.workers, device=args.device
-    )
+    values = suite_settings(study.on)
     if args.batch_size is not None:
         values['batch_size'] = args.batch_size
-    return Settings(**values, images=False)
+    values.update(workers=args.workers, device=args.device, images=False)
+    return Settings(**values)
 
 
 def _cell_of_number(cells: list[StudyCell], number: int) -> StudyCell:
@@ -293,16 +282,6 @@ def _cell_of_number(cells: list[StudyCell], number: int) -> StudyCell:
     return cells[number]
 
 
-def _print_states(
-    cells: Sequence[StudyCell], store: CellStore, console: Console
-) -> None:
-    for cell in cells:
-        console.print(
-            escape(f'{cell.number:>4}  {cell}: {store.state(cell)}'),
-            soft_wrap=True,
-        )
-
-
 @contextmanager
 def _train_on(device: str) -> Iterator[None]:
     """Make MMEngine train on a device rather than on the first GPU."""
@@ -317,14 +296,6 @@ def _train_on(device: str) -> Iterator[None]:
         mmengine.device.utils.DEVICE = before
 
 
-class _StopRequested(BaseException):
-    """A signal asked to stop while no training was running."""
-
-
-def _raise_stop(number, _):
-    raise _StopRequested
-
-
 def main() -> None:
     """Run the command, and end with one line if a signal stops it.
 
@@ -333,13 +304,10 @@ def main() -> None:
     """
     import_from_here()
     for number in SIGNALS:
-        signal.signal(number, _raise_stop)
+        signal.signal(number, signal.default_int_handler)
     try:
         status = run_study()
-    except (KeyboardInterrupt, _StopRequested, Stopped):
-        print(
-            'Stopped. Run the same command again to continue.',
-            file=sys.stderr,
-        )
-        sys.exit(STOPPED)
+    except (KeyboardInterrupt, Stopped):
+        sys.stderr.write('Stopped. Run the same command again to continue.\n')
+        status = STOPPED
     sys.exit(status)

@@ -27,24 +27,14 @@ _PAPER_LINE_STYLE = dict(linestyle=':', marker='', linewidth=1.1, alpha=0.8)
 
 
 def study_figure(results: dict, plot: Plot) -> Figure | None:
-    """Draw a study with a panel for each metric.
-
-    Args:
-        results (dict): The content of ``results.json``.
-        plot (Plot): How it is drawn.
-
-    Returns:
-        matplotlib.figure.Figure | None: None if there is nothing to draw.
-    """
+    """Draw a study with a panel for each metric; None if there is none."""
     if plot.kind == 'landscape':
         return landscape_figure(results)
+    summaries = [with_times(results, one) for one in results['settings']]
     metrics = [
         name
         for name in plot.metrics
-        if any(
-            name in with_times(results, one)['mean']
-            for one in results['settings']
-        )
+        if any(name in one['mean'] for one in summaries)
     ]
     if not metrics:
         return None
@@ -58,8 +48,10 @@ def study_figure(results: dict, plot: Plot) -> Figure | None:
     for axes, metric in zip(panels, metrics):
         if plot.kind == 'lines':
             handles.update(_draw_lines(axes, results, metric, plot))
-        elif in_rows:
-            handles.update(_draw_rows(axes, results, metric, groups))
+        elif in_rows:  # there are too many names for an x axis
+            handles.update(_draw_points(axes, results, metric, groups, True))
+            axes.margins(x=0.1)
+            _name_rows(axes, groups)
         else:
             handles.update(_draw_columns(axes, results, metric))
         axes.set_title(find_metric(metric).title)
@@ -76,16 +68,8 @@ def difference_figure(results: dict, metrics: Sequence[str]) -> Figure | None:
     """Draw the paired differences of all settings from the baseline.
 
     A mark is filled if its interval excludes zero. It is empty if the setting
-    is level, or if one seed gives no interval.
-
-    Args:
-        results (dict): The content of ``results.json``.
-        metrics (Sequence[str]): The figure has a panel for each that has
-            differences.
-
-    Returns:
-        matplotlib.figure.Figure | None: None if no difference has an
-        interval.
+    is level, or if one seed gives no interval. The figure is None if no
+    difference has an interval.
     """
     compared = [one for one in results['settings'] if one.get('difference')]
     differences = [one['difference']['metrics'] for one in compared]
@@ -137,13 +121,8 @@ def landscape_figure(results: dict) -> Figure | None:
     """Draw the accuracy around the weights as maps.
 
     There is a column for each setting and a row for each kind of directions.
-    All maps share their colours and have nine contour lines.
-
-    Args:
-        results (dict): The content of ``results.json``.
-
-    Returns:
-        matplotlib.figure.Figure | None: None if no setting has a landscape.
+    All maps share their colours and have nine contour lines. The figure is
+    None if no setting has a landscape.
     """
     settings = [one for one in results['settings'] if 'landscape' in one]
     if not settings:
@@ -197,12 +176,11 @@ def _series_points(
     """x, mean and standard deviation of the settings of a series."""
     points = []
     for one in results['settings']:
-        if one['series'] != series:
-            continue
-        summary = with_times(results, one)
-        mean = (one['paper'] if published else summary['mean']).get(metric)
-        std = None if published else summary['std'].get(metric)
-        if mean is not None:
+        known = with_times(results, one)
+        if published:
+            known = dict(mean=one['paper'], std={})
+        mean, std = known['mean'].get(metric), known['std'].get(metric)
+        if one['series'] == series and mean is not None:
             points.append((one['x'], mean, std or 0.0))
     return points
 
@@ -210,17 +188,10 @@ def _series_points(
 def _draw_lines(
     axes, results: dict, metric: str, plot: Plot
 ) -> dict[str, Line2D]:
-    """Draw a line for each series; settings without x span the whole axis.
-
-    Returns:
-        Dict[str, Line2D]: Handles for the legend, by name.
-    """
+    """Draw a line for each series; settings without x span the whole axis."""
     handles = {}
-    xs = list(
-        dict.fromkeys(
-            one['x'] for one in results['settings'] if one['x'] is not None
-        )
-    )
+    places = dict.fromkeys(one['x'] for one in results['settings'])
+    xs = [x for x in places if x is not None]
     has_words = any(isinstance(x, str) for x in xs)
 
     def place(x):
@@ -239,9 +210,9 @@ def _draw_lines(
                 if std:
                     axes.axhspan(mean - std, mean + std, alpha=0.12, **band)
             placed = sorted(
-                (place(x), mean, std)
-                for x, mean, std in points
-                if x is not None
+                (place(one[0]), *one[1:])
+                for one in points
+                if one[0] is not None
             )
             if placed:
                 x, mean, std = np.array(placed, float).T
@@ -306,16 +277,6 @@ def _draw_columns(axes, results: dict, metric: str) -> dict[str, Line2D]:
     return handles
 
 
-def _draw_rows(
-    axes, results: dict, metric: str, groups: list[str]
-) -> dict[str, Line2D]:
-    """Draw the same in rows, if there are too many names for an x axis."""
-    handles = _draw_points(axes, results, metric, groups, in_rows=True)
-    axes.margins(x=0.1)
-    _name_rows(axes, groups)
-    return handles
-
-
 def _name_rows(axes, names: list[str]) -> None:
     """Label rows with names, the first on top."""
     axes.set_yticks(range(len(names)), [label(name, 34) for name in names])
@@ -344,11 +305,7 @@ def _group_name(setting: dict) -> str:
 def _draw_points(
     axes, results: dict, metric: str, groups: list[str], in_rows: bool = False
 ) -> dict[str, Line2D]:
-    """Draw the settings of each group beside each other.
-
-    Returns:
-        Dict[str, Line2D]: Handles for the legend, by name.
-    """
+    """Draw the settings of each group beside each other."""
     handles = {}
     members: dict[str, list[dict]] = {name: [] for name in groups}
     for one in results['settings']:
@@ -392,17 +349,9 @@ def _draw_points(
                 )
             if metric in one['paper']:
                 draw = axes.vlines if in_rows else axes.hlines
-                draw(
-                    one['paper'][metric],
-                    at - width / 2,
-                    at + width / 2,
-                    **_PAPER_MARK_STYLE,
-                )
+                ends = (at - width / 2, at + width / 2)
+                draw(one['paper'][metric], *ends, **_PAPER_MARK_STYLE)
                 handles[PAPER] = Line2D(
-                    [],
-                    [],
-                    label=PAPER,
-                    color=_PAPER_MARK_STYLE['colors'],
-                    linestyle=':',
+                    [], [], label=PAPER, color='0.1', linestyle=':'
                 )
     return handles

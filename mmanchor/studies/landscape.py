@@ -10,24 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
-from ..checkpoints.safe_loading import load_checkpoint
 from ..functional import moved_weights, random_direction
 from ..models import AnchoredImageClassifier
 from ..suite.cache import ResultStore
-from ..suite.candidates import Candidate, LoadedModel
+from ..suite.candidates import LoadedModel
 from ..suite.corrupted_sets import describe_corruptions
 from ..suite.images import ImageBatches
 from ..suite.measure import predict_batch
 from ..suite.spec import Settings, Suite
-from .cells import StudyCell, with_data_root
+from .cells import StudyCell
 from .measure import Benchmark, weights_sha256
 
 DIRECTION_SEEDS = (0, 1)
-_NORM_LAYERS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def measure_landscape(
@@ -40,35 +36,23 @@ def measure_landscape(
     """Measure the accuracy around the weights of a cell's model.
 
     Each row of the grid is stored once it is measured, so that a run that
-    was stopped continues with the next row.
-
-    Args:
-        cell (StudyCell): The cell.
-        checkpoints (Sequence[str]): The checkpoint of its one model.
-        benchmark (Benchmark): The suite that has the shifted set.
-        folder (Path): The folder for rows.
-        report (Callable): Called with the share that is done, from 0 to 1.
-
-    Returns:
-        dict: As :func:`~mmanchor.studies.measure.measure_by_suite` returns
-        it, but ``model`` has a ``landscape``.
+    was stopped continues with the next row. Arguments and result are those of
+    :func:`~mmanchor.studies.measure.measure_by_suite`, but ``model`` has a
+    ``landscape``.
 
     Raises:
         FileNotFoundError: The shifted set is missing.
-        ValueError: The checkpoint does not fit the config, or its model was
-            not trained.
+        ValueError: The checkpoint does not fit the config.
     """
     grid = cell.study.landscape
     settings = benchmark.settings
-    cfg = with_data_root(cell.test_config, benchmark.data_root)
-    (checkpoint,) = checkpoints
-    ready = load_trained(cfg, checkpoint, settings.device)
+    ready = benchmark.candidate(cell, checkpoints).load(settings.device)
     images, labels = _shifted_images(
         benchmark.suite, cell.study.on.shifted, grid.images, ready, settings
     )
     steps = np.linspace(-grid.reach, grid.reach, grid.points).tolist()
     stored = ResultStore(folder / 'parts')
-    weights = weights_sha256(cell.training, checkpoint)
+    weights = weights_sha256(cell.training, checkpoints[0])
     maps: dict[str, list] = {}
     num_rows, num_done = len(steps) * len(grid.normalise), 0
     for normalise in grid.normalise:
@@ -102,55 +86,6 @@ def measure_landscape(
     )
 
 
-def load_trained(
-    cfg: Config, checkpoint: str | None, device: str = 'cpu'
-) -> LoadedModel:
-    """Load a model, and make sure that it was trained.
-
-    Args:
-        cfg (Config): Its config.
-        checkpoint (str, optional): The file; None is refused.
-        device (str): Defaults to ``'cpu'``.
-
-    Raises:
-        ValueError: There are no weights to load, or they show no sign of
-            training.
-    """
-    if checkpoint is None:
-        raise ValueError(
-            'Expected a checkpoint for a landscape, which is that of trained '
-            'weights, but got none. Train first, or name one.'
-        )
-    ready = Candidate('landscape', cfg, checkpoint, 'the config').load(device)
-    saved = load_checkpoint(checkpoint)
-    if not _was_trained(ready.model, saved.get('meta') or {}):
-        raise ValueError(
-            f'Expected trained weights for a landscape, but {checkpoint} has '
-            'no sign of training: its `meta` names no iteration, no batch '
-            'went through a BatchNorm layer, and all norm layers scale and '
-            'shift as a new one does. Name the checkpoint of a trained model.'
-        )
-    return ready
-
-
-def _was_trained(model: nn.Module, meta: dict) -> bool:
-    """Whether the checkpoint or its norm layers show any training.
-
-    Iterations decide, because MMEngine also counts an unfinished epoch.
-    """
-    norms = [one for one in model.modules() if isinstance(one, _NORM_LAYERS)]
-    return bool(
-        meta.get('iter', meta.get('epoch', 0))
-        or any(getattr(one, 'num_batches_tracked', None) for one in norms)
-        # all channels of a new norm layer have the same values
-        or any(
-            values is not None and (values != values.flatten()[0]).any()
-            for one in norms
-            for values in (one.weight, one.bias)
-        )
-    )
-
-
 @torch.no_grad()
 def accuracies(
     model: nn.Module,
@@ -160,7 +95,7 @@ def accuracies(
     normalise: bool,
     amp: bool = False,
 ) -> list[float]:
-    """Measure the top-1 accuracy with moved weights.
+    """Measure the top-1 accuracy, in %, with moved weights.
 
     The model's own weights are restored afterwards.
 
@@ -172,12 +107,6 @@ def accuracies(
         normalise (bool): See
             :func:`~mmanchor.functional.landscape.random_direction`.
         amp (bool): Whether to use mixed precision. Defaults to False.
-
-    Returns:
-        List[float]: The accuracy at each point, in %.
-
-    Shape:
-        - labels: (N,)
     """
     weights = {
         name: parameter.detach().clone()
@@ -208,11 +137,6 @@ def directions_of(
 
     Models of one architecture share their directions, anchored or not,
     except for the half of an anchored stem that reads references.
-
-    Args:
-        model (torch.nn.Module): A classifier.
-        normalise (bool): See
-            :func:`~mmanchor.functional.landscape.random_direction`.
     """
     widened = (
         [f'{name}.weight' for name in model.widened_layers]
@@ -239,8 +163,7 @@ def _shifted_images(
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Draw as many images of each kind and severity of a shifted set.
 
-    Returns:
-        tuple: Batches of images, and the labels of all.
+    Returns their batches, and the labels of all.
     """
     cells = list(next(one for one in suite.shifts if one.name == name).cells())
     images, labels = [], []

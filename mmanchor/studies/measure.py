@@ -7,6 +7,7 @@ need and leaves out what only the suite's own figures use.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -43,11 +44,7 @@ _OOD_METRICS = ('auroc', 'aupr', 'fpr95')
 class Benchmark:
     """The suite that models are measured on, and its settings.
 
-    Args:
-        suite (Suite): The suite, with the paths of its data sets.
-        settings (Settings): How the suite is run.
-        data_root (str): The folder of the data sets, from which references
-            may be drawn.
+    References may be drawn from the data sets in ``data_root``.
     """
 
     suite: Suite
@@ -100,33 +97,24 @@ def measure_by_suite(
     """
     suite, settings = benchmark.suite, benchmark.settings
     candidate = benchmark.candidate(cell, checkpoints)
-    num_sets = (
-        1
-        + len(suite.ood)
-        + sum(len(list(one.cells())) for one in suite.shifts)
-    )
     num_done = 0
 
     def count(number: int) -> None:
         nonlocal num_done
         num_done += number
-        report(num_done / num_sets)
+        report(num_done / suite.num_cells)
 
     outcome = run_suite(
         suite, [candidate], ResultStore(folder / 'parts'), settings, done=count
     )
     # a model that is right on all held-out images, or no better than chance,
     # has no temperature: this is no failure, and its temperature stays 1
-    unfitted = [
-        dict(name=one['name'], reason=one['reason'])
-        for one in outcome.failed
-        if one['name'].startswith(TEMPERATURE)
-    ]
-    failed = [
-        one
-        for one in outcome.failed
-        if not one['name'].startswith(TEMPERATURE)
-    ]
+    unfitted, failed = [], []
+    for one in outcome.failed:
+        if one['name'].startswith(TEMPERATURE):
+            unfitted.append(dict(name=one['name'], reason=one['reason']))
+        else:
+            failed.append(one)
     model, times = record_of(outcome.models, settings.temperature), {}
     if not failed:
         ready = candidate.load(settings.device)
@@ -146,31 +134,23 @@ def measure_by_suite(
 def record_of(rows: list[dict], scaled: bool = True) -> dict:
     """Select what a cell's record keeps of a suite's results for its model.
 
-    It leaves out what only the suite's own figures need: bins of reliability
-    diagrams, histograms and curves.
-
-    Args:
-        rows (List[dict]): The model before and, if a temperature was fitted,
-            after temperature scaling; see
-            :meth:`~mmanchor.suite.runner.ModelRun.rows`.
-        scaled (bool): Whether temperature scaling was asked for. Defaults to
-            True.
+    ``rows`` are those of :meth:`~mmanchor.suite.runner.ModelRun.rows`: the
+    model before and, if a temperature was fitted, after scaling.
 
     Returns:
         dict: ``clean``, ``shifts`` and ``ood`` of the first row, with only
-        the accuracy for each pair of kind and severity; ``temperature``,
-        which is 1 if none could be fitted, and ``temperature_scaled`` with
-        ``clean`` and ``shifts`` after scaling.
+        the accuracy for each pair of kind and severity. If scaling was asked
+        for, also ``temperature``, which is 1 if none could be fitted, and
+        ``temperature_scaled`` with ``clean`` and ``shifts`` after scaling.
     """
     row = rows[0]
     last = rows[1] if row['temperature'] else row
     record = dict(
-        **{key: row[key] for key in _ABOUT_MODEL},
+        **_only(_ABOUT_MODEL, row),
         clean=row['clean'],
         shifts={
             name: dict(
-                **{key: one[key] for key in _ABOUT_SHIFT},
-                cells=_accuracies(one['cells']),
+                _only(_ABOUT_SHIFT, one), cells=_accuracies(one['cells'])
             )
             for name, one in row['shifts'].items()
         },
@@ -178,7 +158,7 @@ def record_of(rows: list[dict], scaled: bool = True) -> dict:
             name: dict(
                 num_images=one['num_images'],
                 scores={
-                    score: {key: values[key] for key in _OOD_METRICS}
+                    score: _only(_OOD_METRICS, values)
                     for score, values in one['scores'].items()
                 },
             )
@@ -186,20 +166,22 @@ def record_of(rows: list[dict], scaled: bool = True) -> dict:
         },
     )
     if scaled:
-        fit = row['temperature'] or dict(temperature=1.0)
-        record['temperature'] = {
-            key: value
-            for key, value in fit.items()
-            if key not in ('before', 'after')
-        }
+        fit = dict(row['temperature'] or dict(temperature=1.0))
+        fit.pop('before', None)
+        fit.pop('after', None)
+        record['temperature'] = fit
         record['temperature_scaled'] = dict(
             clean=last['clean'],
             shifts={
-                name: {key: one[key] for key in _ABOUT_SHIFT}
+                name: _only(_ABOUT_SHIFT, one)
                 for name, one in last['shifts'].items()
             },
         )
     return record
+
+
+def _only(keys: Sequence[str], values: dict) -> dict:
+    return {key: values[key] for key in keys}
 
 
 def _accuracies(cells: dict | None) -> dict | None:
@@ -212,10 +194,7 @@ def _accuracies(cells: dict | None) -> dict | None:
 
 
 def round_floats(value: Any) -> Any:
-    """Round all floats of a record to seven significant digits.
-
-    Args:
-        value (Any): A record, or a value in one.
+    """Round all floats of a record, or of a value in one, to seven digits.
 
     Example:
         >>> round_floats(dict(top1=[61.4444444444444444, None, 3]))
@@ -236,13 +215,8 @@ def make_corrupted_sets(
     """Make the corrupted sets of a suite; one process does so for all.
 
     A set that cannot be made is skipped: measuring meets the same error and
-    records it for each cell.
-
-    Args:
-        suite (Suite): The suite, with the paths of its data sets.
-        workers (int): The number of processes.
-        report (Callable): Called with what is made and the share that is
-            done.
+    records it for each cell. ``report`` is called with what is made and the
+    share that is done.
     """
     for one in suite.shifts:
         if not one.make:
@@ -262,18 +236,12 @@ def make_corrupted_sets(
 
 
 def answer_seconds(
-    ready: LoadedModel, suite: Suite, settings: Settings, rounds: int = 3
+    ready: LoadedModel, suite: Suite, settings: Settings
 ) -> float:
     """Time a model on 1000 clean images, without the time to read them.
 
-    Args:
-        ready (LoadedModel): The model.
-        suite (Suite): Its clean set is used, repeatedly if it is small.
-        settings (Settings): Batch size and device.
-        rounds (int): The number of repetitions. Defaults to 3.
-
-    Returns:
-        float: Seconds, the median of all rounds.
+    The clean set is used repeatedly if it is small. The seconds are the median
+    of three rounds.
     """
     batches = ImageBatches(
         next(suite.clean.cells()),
@@ -289,19 +257,14 @@ def answer_seconds(
             if count == TIMED_IMAGES:
                 break
     device = torch.device(settings.device)
-
-    def answer() -> None:
+    times = []
+    for _ in range(4):
+        start = timer()
         for images in timed:
             with torch.autocast(device.type, enabled=settings.amp):
                 predict_batch(ready.model, images)
-
-    answer()  # the first round is slower
-    times = []
-    for _ in range(rounds):
-        start = timer()
-        answer()
         times.append(timer() - start)
-    return sorted(times)[rounds // 2]
+    return median(times[1:])  # the first round is slower
 
 
 def weights_sha256(training: Training, checkpoint: str) -> str:
@@ -309,10 +272,6 @@ def weights_sha256(training: Training, checkpoint: str) -> str:
 
     The file's own checksum would differ from run to run, because a
     checkpoint contains times.
-
-    Args:
-        training (Training): The training, for its config.
-        checkpoint (str): The file.
     """
     model, _ = load_classifier(training.cfg, checkpoint)
     return state_sha256(model.state_dict())

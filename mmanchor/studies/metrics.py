@@ -53,12 +53,8 @@ def _group(group: str) -> Read:
 
     def read(model, shifted):
         by_kind = _value(model, shifted, ('shifts', SHIFTED, 'by_kind')) or {}
-        values = [
-            by_kind[kind]['top1']
-            for kind in C_GROUPS[group]
-            if kind in by_kind
-        ]
-        return mean(values) if values else None
+        kinds = [kind for kind in C_GROUPS[group] if kind in by_kind]
+        return mean(by_kind[kind]['top1'] for kind in kinds) if kinds else None
 
     return read
 
@@ -107,14 +103,7 @@ def _landscape(directions: str, centre: bool = False) -> Read:
 def _on_both(
     name: str, title: str, scaled: bool = True
 ) -> Iterator[tuple[str, Metric]]:
-    """A metric of clean and of corrupted images.
-
-    Args:
-        name (str): Its name in the record.
-        title (str): Its title.
-        scaled (bool): Whether to add the values after temperature scaling.
-            Defaults to True.
-    """
+    """A metric of clean and of corrupted images, maybe temperature scaled."""
     for prefix, images, path in (
         ('', 'clean', CLEAN_METRICS),
         ('corrupted_', 'corrupted', CORRUPTED_METRICS),
@@ -202,9 +191,6 @@ METRICS: dict[str, Metric] = {
 def find_metric(name: str) -> Metric:
     """Find a metric: one of ``METRICS``, or the AUROC of one set.
 
-    Args:
-        name (str): Its name, as :func:`metric_names` lists them.
-
     Example:
         >>> find_metric('auroc_photographs').title
         'AUROC by energy, photographs (%)'
@@ -235,9 +221,7 @@ def lower_is_better(name: str) -> bool:
 def metric_names(ood: Iterable[str]) -> tuple[str, ...]:
     """List the names of all metrics.
 
-    Args:
-        ood (Iterable[str]): Sets out of distribution, each of which has an
-            AUROC of its own.
+    Each of the sets out of distribution has an AUROC of its own.
 
     Example:
         >>> metric_names(['Photographs'])[-1]
@@ -247,12 +231,9 @@ def metric_names(ood: Iterable[str]) -> tuple[str, ...]:
 
 
 def values_of(model: dict, shifted: str) -> dict[str, float]:
-    """Read all metrics that a model has.
+    """Read all metrics that a model's record has.
 
-    Args:
-        model (dict): The record of a model; see
-            :func:`~mmanchor.studies.measure.record_of`.
-        shifted (str): The shifted set that metrics call "corrupted".
+    The metrics of the shifted set are called "corrupted".
 
     Example:
         >>> values_of(dict(clean=dict(figures=dict(top1=90.0, ece=0.1))), 'C')
@@ -269,10 +250,6 @@ def clip_interval(
     interval: tuple[float, float] | None, metric: str
 ) -> tuple[float, float] | None:
     """Clip the interval of a mean to the values that the metric can have.
-
-    Args:
-        interval (tuple[float, float], optional): The ends.
-        metric (str): The name of the metric.
 
     Example:
         >>> clip_interval((99.0, 100.2), 'clean')
@@ -312,11 +289,6 @@ def format_value(value: float | None, metric: str) -> str:
 
 def format_difference(difference: dict | None, metric: str) -> str:
     """Format a paired difference, its interval and whether that holds zero.
-
-    Args:
-        difference (dict, optional): One of ``metrics`` of
-            :func:`~mmanchor.studies.results.paired_difference`.
-        metric (str): The name of the metric.
 
     Example:
         >>> found = dict(mean=1.24, interval=[-0.31, 2.79], n=3, level=True)

@@ -1,4 +1,8 @@
-"""The report of a study: its tables, CSV, Markdown and page."""
+"""The report of a study: its tables, CSV, Markdown and page.
+
+``results`` is the content of ``results.json``. ``others`` are the results of
+the same study on other grounds, on which recommended settings must hold too.
+"""
 
 import csv
 import io
@@ -51,22 +55,9 @@ CAPTIONS = dict(
     'the cross is the trained model.',
 )
 CSV_HEADER = (
-    'setting',
-    'series',
-    'x',
-    'metric',
-    'mean',
-    'std',
-    'n',
-    'paper',
-    'seeds',
-    'difference',
-    'low',
-    'high',
-    'pairs',
-    'mean_low',
-    'mean_high',
-)
+    'setting series x metric mean std n paper seeds '
+    'difference low high pairs mean_low mean_high'
+).split()
 
 
 def write_study_report(
@@ -74,60 +65,38 @@ def write_study_report(
 ) -> None:
     """Write ``results.json``, ``results.csv``, the report and the figures.
 
-    Args:
-        results (dict): The content of ``results.json``.
-        plot (Plot): How the study is drawn.
-        folder (Path): Where the files go.
-        others (Sequence[dict]): Results of the study on other grounds, on
-            which recommended settings must hold as well. Defaults to none.
-
     Raises:
         ImportError: Jinja2 is not installed.
         ValueError: The folder can't be written to.
     """
-    with style.context(['default', STYLE]):
-        figures = {
-            results['study']: study_figure(results, plot),
-            f'{results["study"]}_differences': difference_figure(
-                results, plot.metrics
-            ),
-        }
-        with whole_files(folder) as partial:
-            names = []
-            for name, figure in figures.items():
-                if figure is None:
-                    continue
+    study = results['study']
+    with style.context(['default', STYLE]), whole_files(folder) as partial:
+        names = []
+        for name, figure in (
+            (study, study_figure(results, plot)),
+            (f'{study}_differences', difference_figure(results, plot.metrics)),
+        ):
+            if figure is not None:
                 save_figure_files(figure, partial, name)
-                names.append(f'{name}.png')
-            svgs = [(partial / name).with_suffix('.svg') for name in names]
-            for name, text in {
-                'results.json': json.dumps(
-                    results, indent=1, ensure_ascii=False
-                )
-                + '\n',
-                'results.csv': csv_text(results),
-                'report.md': markdown_study(
-                    results, names, verdict_table(results, others)
-                ),
-                'report.html': render(
-                    study_page(results, svgs, others, plot.kind)
-                ),
-            }.items():
-                (partial / name).write_text(text, encoding='utf-8')
+                names.append(name)
+        pngs = [f'{name}.png' for name in names]
+        svgs = [partial / f'{name}.svg' for name in names]
+        whole = json.dumps(results, indent=1, ensure_ascii=False)
+        verdict = verdict_table(results, others)
+        page = study_page(results, svgs, others, plot.kind)
+        for name, text in (
+            ('results.json', f'{whole}\n'),
+            ('results.csv', csv_text(results)),
+            ('report.md', markdown_study(results, pngs, verdict)),
+            ('report.html', render(page)),
+        ):
+            (partial / name).write_text(text, encoding='utf-8')
 
 
 def print_study_report(
     results: dict, folder: Path, console: Console, others: Sequence[dict] = ()
 ) -> None:
-    """Print the tables, and what is missing.
-
-    Args:
-        results (dict): The content of ``results.json``.
-        folder (Path): Where the report is.
-        console (Console): Where to print.
-        others (Sequence[dict]): Results of the study on other grounds.
-            Defaults to none.
-    """
+    """Print the tables, what is missing, and the folder of the report."""
     for table in (
         study_table(results),
         difference_table(results),
@@ -149,10 +118,8 @@ def print_study_report(
 def study_table(results: dict, intervals: bool = False) -> Table:
     """Make a row for each setting: mean ± standard deviation over seeds.
 
-    Args:
-        results (dict): The content of ``results.json``.
-        intervals (bool): Whether to add the confidence intervals of the
-            means, for which terminals are too narrow. Defaults to False.
+    With ``intervals``, it has the confidence intervals of the means, for which
+    terminals are too narrow.
     """
     settings = results['settings']
     summaries = [with_times(results, one) for one in settings]
@@ -170,11 +137,13 @@ def study_table(results: dict, intervals: bool = False) -> Table:
     for setting, summary in zip(settings, summaries):
         row = [setting['name'], str(summary['n'])]
         for name in metrics:
-            text = plus_minus(
-                summary['mean'].get(name), summary['std'].get(name), name
+            mean, std, ends = (
+                summary[part].get(name) for part in ('mean', 'std', 'interval')
             )
-            ends = summary['interval'].get(name) if intervals else None
-            if ends is not None:
+            text = format_value(mean, name)
+            if std is not None:
+                text += f' ± {format_value(std, name)}'
+            if intervals and ends is not None:
                 low, high = (format_value(end, name) for end in ends)
                 text += f' [{low}, {high}]'
             row.append(text)
@@ -202,25 +171,10 @@ def _caption(results: dict) -> str:
     return ' '.join(sentences).strip()
 
 
-def plus_minus(value: float | None, std: float | None, metric: str) -> str:
-    """Format a mean and its standard deviation, if it has one.
-
-    Example:
-        >>> plus_minus(53.494, 0.38, 'clean'), plus_minus(0.031, None, 'ece')
-        ('53.5 ± 0.4', '0.031')
-    """
-    text = format_value(value, metric)
-    return text if std is None else f'{text} ± {format_value(std, metric)}'
-
-
 def difference_table(results: dict) -> Table | None:
     """Make a row for each setting: its paired differences from the baseline.
 
-    Args:
-        results (dict): The content of ``results.json``.
-
-    Returns:
-        Table | None: None if there is nothing to compare.
+    None if there is nothing to compare.
     """
     compared = [one for one in results['settings'] if one.get('difference')]
     differences = [one['difference']['metrics'] for one in compared]
@@ -235,16 +189,11 @@ def difference_table(results: dict) -> Table | None:
     for setting, values in zip(compared, differences):
         left_out = len(setting['difference']['left_out'])
         pairs = max((one['n'] for one in values.values()), default=0)
-        rows.append(
-            [
-                setting['name'],
-                f'{pairs}, {left_out} left out' if left_out else str(pairs),
-                *(
-                    format_difference(values.get(name), name)
-                    for name in metrics
-                ),
-            ]
-        )
+        row = [setting['name'], str(pairs)]
+        if left_out:
+            row[1] += f', {left_out} left out'
+        row += [format_difference(values.get(name), name) for name in metrics]
+        rows.append(row)
     caption = [
         'Mean over seeds of the difference from the same seed of the '
         'baseline [95 % t-interval]; level: the interval holds zero.'
@@ -264,13 +213,7 @@ def difference_table(results: dict) -> Table | None:
 def verdict_table(results: dict, others: Sequence[dict] = ()) -> Table | None:
     """Make a row for each job: the recommended setting and its gain.
 
-    Args:
-        results (dict): The content of ``results.json``.
-        others (Sequence[dict]): Results of the study on other grounds.
-            Defaults to none.
-
-    Returns:
-        Table | None: None if the study has no jobs.
+    None if the study has no jobs.
     """
     if not results.get('jobs'):
         return None
@@ -279,37 +222,25 @@ def verdict_table(results: dict, others: Sequence[dict] = ()) -> Table | None:
     for job, verdict in recommend(results, others).items():
         name, metric = verdict['recommended'], verdict['metric']
         best = _candidate(verdict, name)
-        recommended = name
+        row = [job, find_metric(metric).title, name]
         if best is None and verdict['candidates']:
             closest = verdict['candidates'][0]
-            recommended += (
-                f' (closest: {closest["name"]}, {closest["why_not"]})'
-            )
+            row[2] += f' (closest: {closest["name"]}, {closest["why_not"]})'
         differences = best['differences'] if best else {}
-        rows.append(
-            [
-                job,
-                find_metric(metric).title,
-                recommended,
-                *(
-                    format_difference(differences.get(ground), metric)
-                    for ground in grounds
-                ),
-            ]
-        )
+        row += [
+            format_difference(differences.get(ground), metric)
+            for ground in grounds
+        ]
+        rows.append(row)
+    header = ['job', 'metric', 'recommended']
     return Table(
         'Recommended setting for each job',
         f'Largest paired gain over {results["baseline"]} whose interval '
         f'excludes zero on {grounds[0]} and whose mean is not worse on '
         'another ground; a dash where the metric could not be measured.',
-        [
-            'job',
-            'metric',
-            'recommended',
-            *(f'difference, {g}' for g in grounds),
-        ],
+        header + [f'difference, {ground}' for ground in grounds],
         rows,
-        3,
+        len(header),
     )
 
 
@@ -323,11 +254,7 @@ def _candidate(of_job: dict, name: str) -> dict | None:
 def study_checkpoint_table(results: dict) -> Table | None:
     """Make a row for each trained model, with the checksum of its weights.
 
-    Args:
-        results (dict): The content of ``results.json``.
-
-    Returns:
-        Table | None: None if no checksum is known.
+    None if no checksum is known.
     """
     rows = [
         [str(one[key]) for key in ('setting', 'seed', 'trained', 'weights')]
@@ -343,9 +270,6 @@ def csv_text(results: dict) -> str:
 
     ``seeds`` holds the value of each seed, as ``0:90.1 1:90.4``; ``low`` and
     ``high`` are the ends of the interval of ``difference``, over ``pairs``.
-
-    Args:
-        results (dict): The content of ``results.json``.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
@@ -388,10 +312,7 @@ def markdown_study(
 ) -> str:
     """Write the tables, the figures and what they depend on, in Markdown.
 
-    Args:
-        results (dict): The content of ``results.json``.
-        figures (List[str]): PNG files, as links.
-        verdict (Table, optional): Recommended settings. Defaults to None.
+    ``figures`` are PNG files, as links.
     """
     parts = [to_markdown(study_table(results, True)).replace('## ', '# ', 1)]
     for table in (difference_table(results), verdict):
@@ -418,16 +339,7 @@ def study_page(
     others: Sequence[dict] = (),
     kind: str = 'points',
 ) -> Page:
-    """Put the results of a study on one page.
-
-    Args:
-        results (dict): The content of ``results.json``.
-        figures (Sequence[Path]): SVG files.
-        others (Sequence[dict]): Results of the study on other grounds.
-            Defaults to none.
-        kind (str): How the study is drawn: ``'lines'``, ``'points'`` or
-            ``'landscape'``. Defaults to ``'points'``.
-    """
+    """Put the results of a study, with figures in SVG files, on one page."""
     title = results['title'].rstrip('.')
     title += ' ' if title.endswith('?') else '. '
     captions = {
@@ -457,11 +369,6 @@ def study_page(
 
 def summary_sentences(results: dict, others: Sequence[dict] = ()) -> list[str]:
     """Answer in three sentences which setting to take, why and how sure it is.
-
-    Args:
-        results (dict): The content of ``results.json``.
-        others (Sequence[dict]): Results of the study on other grounds.
-            Defaults to none.
 
     Returns:
         List[str]: The settings that are better than the baseline, with
@@ -513,28 +420,30 @@ def summary_sentences(results: dict, others: Sequence[dict] = ()) -> list[str]:
 def _change(difference: dict, metric: str, first: bool) -> str:
     """Say by how much a setting raises or lowers a metric.
 
-    Args:
-        difference (dict): The paired difference from the baseline.
-        metric (str): The name of the metric.
-        first (bool): Whether to say what the interval is.
+    The first change also says what the interval is.
     """
-    mean = difference['mean']
+    mean, interval = difference['mean'], difference['interval']
     points = ' points' if '(%)' in find_metric(metric).title else ''
     text = (
         f'{"raises" if mean > 0 else "lowers"} {metric_words(metric)} by '
         f'{format_value(abs(mean), metric)}{points}'
     )
-    if difference['interval'] is None:
-        return text
-    low, high = difference['interval']
-    if difference['level']:  # the ends have different signs
-        ends = f'difference from {format_value(low, metric)} to '
-        ends += f'{format_value(high, metric)}'
-    else:
-        low, high = sorted((abs(low), abs(high)))
-        ends = f'{format_value(low, metric)} to {format_value(high, metric)}'
     words = '95 % interval over seeds: ' if first else ''
-    return f'{text} ({words}{ends})'
+    if difference['level']:  # the ends have different signs
+        words += 'difference from '
+    elif interval is not None:
+        interval = sorted(map(abs, interval))
+    return text + _in_brackets(interval, metric, words)
+
+
+def _in_brackets(
+    interval: Sequence[float] | None, metric: str, words: str
+) -> str:
+    """Write an interval after its value; nothing if there is none."""
+    if interval is None:
+        return ''
+    low, high = (format_value(end, metric) for end in interval)
+    return f' ({words}{low} to {high})'
 
 
 def _costs(results: dict, names: Sequence[str]) -> str:
@@ -551,12 +460,9 @@ def _costs(results: dict, names: Sequence[str]) -> str:
             text += '' if costs else 'takes '
             text += format_value(value, metric)
             text += '' if costs else f' {find_metric(metric).title}'
-            ends = summary['interval'].get(metric)
-            if ends is not None:
-                low, high = (format_value(end, metric) for end in ends)
-                words = '95 % interval ' if not parts and not costs else ''
-                text += f' ({words}{low} to {high})'
-            costs.append(text)
+            words = '' if parts or costs else '95 % interval '
+            interval = summary['interval'].get(metric)
+            costs.append(text + _in_brackets(interval, metric, words))
         if costs:
             parts.append(joined(costs))
     return '; '.join(parts)
@@ -571,11 +477,10 @@ def _description(
     for metric in dict.fromkeys((*jobs.values(), *results['metrics'])):
         if metric in summary['mean'] and metric not in COST_METRICS:
             text = format_value(summary['mean'][metric], metric)
-            ends = summary['interval'].get(metric)
-            if ends is not None:
-                low, high = (format_value(end, metric) for end in ends)
-                words = '' if values else '95 % interval over seeds: '
-                text += f' ({words}{low} to {high})'
+            words = '' if values else '95 % interval over seeds: '
+            text += _in_brackets(
+                summary['interval'].get(metric), metric, words
+            )
             values.append(f'{find_metric(metric).title} {text}')
     sentences = [
         f'{quoted(setting["name"])} has {joined(values[:3])}'
@@ -586,12 +491,8 @@ def _description(
     return [f'{one}.' for one in sentences if one]
 
 
-def describe_missing(missing: dict, at_most: int = 3) -> str:
-    """Say in a line what is missing, and why.
-
-    Args:
-        missing (dict): One of ``missing`` in ``results.json``.
-        at_most (int): The number of cells to name. Defaults to 3.
+def describe_missing(missing: dict) -> str:
+    """Say in a line what is missing, and why; name three of the cells.
 
     Example:
         >>> describe_missing(
@@ -600,9 +501,9 @@ def describe_missing(missing: dict, at_most: int = 3) -> str:
         'to do: a, seed 0'
     """
     names = missing['cells']
-    cells = '; '.join(names[:at_most])
-    if len(names) > at_most:
-        cells += f' and {len(names) - at_most} more cells'
+    cells = '; '.join(names[:3])
+    if len(names) > 3:
+        cells += f' and {len(names) - 3} more cells'
     reason = missing['reason'] and f'. {one_line(missing["reason"])}'
     return f'{missing["state"]}: {cells}{reason or ""}'
 
@@ -614,18 +515,10 @@ def _facts(results: dict) -> Iterator[tuple[str, object]]:
         yield 'command', f'`{results["command"]}`'
     made = results['made_with']
     if len(made) > 1:
-        yield (
-            'made with',
-            f'{len(made)} different sets of versions, commits '
-            'and devices: not all cells are from one',
-        )
+        text = 'different sets of versions, commits and devices: not all cells'
+        yield 'made with', f'{len(made)} {text} are from one'
     for one in made:
         yield 'commit', one['commit']
         yield 'device', one['device']
-        yield (
-            'versions',
-            ', '.join(
-                f'{name} {version}'
-                for name, version in one['versions'].items()
-            ),
-        )
+        used = [f'{name} {number}' for name, number in one['versions'].items()]
+        yield 'versions', ', '.join(used)

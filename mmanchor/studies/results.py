@@ -65,7 +65,7 @@ def assemble_study(
     store: CellStore,
     as_published: bool = True,
 ) -> dict:
-    """Gather the results of all finished cells.
+    """Gather the results of all finished cells among those asked for.
 
     Args:
         study (Study): The study.
@@ -78,30 +78,23 @@ def assemble_study(
         dict: The content of ``results.json``. Values that differ from run to
         run are in ``times``, apart from all others.
     """
-    records = {
-        (cell.setting.name, cell.seed): record
-        for cell, record in store.finished(cells)
-    }
+    finished = [
+        (cell, store.get(cell)) for cell in cells if store.is_done(cell)
+    ]
+    records = [record for _, record in finished]
     settings, times = [], {}
     for setting in study.settings:
-        seeds = [cell.seed for cell in cells if cell.setting == setting]
-        if not seeds:
+        if all(cell.setting != setting for cell in cells):
             continue
         by_seed = {
-            str(seed): records[setting.name, seed]
-            for seed in seeds
-            if (setting.name, seed) in records
+            str(cell.seed): record
+            for cell, record in finished
+            if cell.setting == setting
         }
-        models = {seed: record['model'] for seed, record in by_seed.items()}
         values = {
-            seed: values_of(model, study.on.shifted)
-            for seed, model in models.items()
+            seed: values_of(record['model'], study.on.shifted)
+            for seed, record in by_seed.items()
         }
-        landscapes = [
-            model['landscape']
-            for model in models.values()
-            if 'landscape' in model
-        ]
         row = dict(
             name=setting.name,
             method=setting.method,
@@ -111,8 +104,16 @@ def assemble_study(
             **over_seeds(list(values.values())),
             paper=setting.paper.get(study.on.name, {}) if as_published else {},
         )
-        if landscapes:
-            row['landscape'] = _mean_landscape(landscapes)
+        landscapes = [
+            record['model']['landscape']
+            for record in by_seed.values()
+            if 'landscape' in record['model']
+        ]
+        if landscapes:  # averaged point by point
+            row['landscape'] = {
+                part: np.mean([one[part] for one in landscapes], 0).tolist()
+                for part in landscapes[0]
+            }
         settings.append(row)
         times[setting.name] = _times(
             [record['times'] for record in by_seed.values()]
@@ -128,33 +129,30 @@ def assemble_study(
         on=dict(name=study.on.name, title=study.on.title),
         suite=study.on.suite,
         shifted=study.on.shifted,
-        corruptions=_corruptions(study, list(records.values())),
+        corruptions=_corruptions(study, records),
         metrics=list(study.metrics),
         baseline=baseline,
         jobs=dict(study.jobs),
         settings=settings,
         missing=_missing(cells, store),
         conventions=conventions,
-        images=_image_counts(study, list(records.values())),
-        made_with=_made_with(list(records.values())),
+        images=_image_counts(study, records),
+        made_with=_made_with(records),
         checkpoints=[
             dict(
-                setting=name,
-                seed=seed,
+                setting=cell.setting.name,
+                seed=cell.seed,
                 trained=record.get('trained'),
                 weights=record.get('weights'),
             )
-            for (name, seed), record in records.items()
+            for cell, record in finished
         ],
         times=times,
     )
 
 
 def over_seeds(values: list[dict[str, float]]) -> dict:
-    """Summarise the values of several seeds.
-
-    Args:
-        values (List[Dict[str, float]]): The metrics of each seed.
+    """Summarise the metrics of several seeds.
 
     Returns:
         dict: ``mean``, ``std`` and ``interval`` of each metric that all seeds
@@ -187,32 +185,21 @@ def over_seeds(values: list[dict[str, float]]) -> dict:
 def with_times(results: dict, setting: dict) -> dict:
     """``mean``, ``std``, ``interval`` and ``n`` of a setting, with its times.
 
-    Args:
-        results (dict): The content of ``results.json``.
-        setting (dict): One of its ``settings``.
+    ``results`` is the content of ``results.json``, and ``setting`` one of its
+    ``settings``.
     """
     times = results['times'].get(setting['name'], {})
-    return dict(
-        mean={**setting['mean'], **times.get('mean', {})},
-        std={**setting['std'], **times.get('std', {})},
-        interval={**setting.get('interval', {}), **times.get('interval', {})},
-        n=setting['n'],
-    )
+    summary: dict = {
+        part: {**setting.get(part, {}), **times.get(part, {})}
+        for part in ('mean', 'std', 'interval')
+    }
+    return dict(summary, n=setting['n'])
 
 
-def t_interval(
-    values: Sequence[float], confidence: float = CONFIDENCE
-) -> tuple[float, float] | None:
-    """Student's t-interval for a mean.
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's 95 % t-interval for the mean of values, one for each seed.
 
-    Args:
-        values (Sequence[float]): Independent values, such as the differences
-            of two settings, one for each seed.
-        confidence (float): The share of such intervals that contain the true
-            mean. Defaults to 0.95.
-
-    Returns:
-        tuple | None: Its ends; None for fewer than two values.
+    It is None for fewer than two values.
 
     Raises:
         ImportError: SciPy is not installed.
@@ -233,7 +220,7 @@ def t_interval(
             'Intervals are computed by SciPy, which is not installed. Install '
             'it with `pip install "mmanchor[eval]"`.'
         ) from error
-    quantile = float(t.ppf((1 + confidence) / 2, len(values) - 1))
+    quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
     half = quantile * stdev(values) / math.sqrt(len(values))
     return mean(values) - half, mean(values) + half
 
@@ -241,11 +228,7 @@ def t_interval(
 def paired_difference(
     values: dict[str, dict[str, float]], baseline: dict[str, dict[str, float]]
 ) -> dict:
-    """Compare a setting with a baseline, seed by seed.
-
-    Args:
-        values (Dict[str, Dict[str, float]]): Metrics of the setting, by seed.
-        baseline (Dict[str, Dict[str, float]]): Metrics of the baseline.
+    """Compare the metrics of a setting with a baseline's, seed by seed.
 
     Returns:
         dict: ``left_out``: seeds that only one of the two has; ``metrics``:
@@ -268,9 +251,8 @@ def paired_difference(
     for seed in both:
         for name, value in values[seed].items():
             if name in baseline[seed]:
-                differences.setdefault(name, []).append(
-                    value - baseline[seed][name]
-                )
+                difference = value - baseline[seed][name]
+                differences.setdefault(name, []).append(difference)
     metrics = {}
     for name, column in differences.items():
         interval = t_interval(column)
@@ -303,35 +285,27 @@ def _add_differences(settings: list[dict], baseline: str | None) -> str | None:
 def _corruptions(study: Study, records: list[dict]) -> list[str]:
     """Describe the kinds, severities and settings of the shifted set.
 
-    Returns:
-        list[str]: One description, several if cells differ, none if the set
-        has no kinds of corruption.
+    There are several descriptions if cells differ, and none if the set has no
+    kinds of corruption.
     """
-    shifted = next(
-        (
-            one
-            for one in load_suite(study.on.suite).shifts
-            if one.name == study.on.shifted and one.is_corrupted
-        ),
-        None,
-    )
-    if shifted is None:
+    suite = load_suite(study.on.suite)
+    shifted = next(one for one in suite.shifts if one.name == study.on.shifted)
+    if not shifted.is_corrupted:
         return []
     # the records of earlier versions do not name the settings
     present = dict(
         settings=corruption_settings(shifted), images=shifted.images
     )
     default = {shifted.name: present} if shifted.make else {}
-    return list(
-        dict.fromkeys(
-            corruption_words(
-                len(shifted.all_kinds),
-                len(shifted.severities),
-                record.get('corruptions', default).get(shifted.name),
-            )
-            for record in records
+    words = [
+        corruption_words(
+            len(shifted.all_kinds),
+            len(shifted.severities),
+            record.get('corruptions', default).get(shifted.name),
         )
-    )
+        for record in records
+    ]
+    return list(dict.fromkeys(words))
 
 
 def _image_counts(study: Study, records: list[dict]) -> dict[str, int]:
@@ -352,24 +326,16 @@ def _image_counts(study: Study, records: list[dict]) -> dict[str, int]:
     return counts
 
 
-def _mean_landscape(landscapes: list[dict]) -> dict:
-    """Average landscapes of the same steps, point by point."""
-    return {
-        part: np.mean([one[part] for one in landscapes], 0).tolist()
-        for part in landscapes[0]
-    }
-
-
 def _times(times: list[dict]) -> dict:
-    summary = over_seeds(
-        [
-            {name: one[name] for name in TIME_METRICS if name in one}
-            for one in times
-        ]
+    known = [
+        {name: one[name] for name in TIME_METRICS if name in one}
+        for one in times
+    ]
+    return dict(
+        over_seeds(known),
+        training=sum(one['training'] for one in times),
+        measuring=sum(one['measuring'] for one in times),
     )
-    for part in ('training', 'measuring'):
-        summary[part] = sum(one[part] for one in times)
-    return summary
 
 
 def _missing(cells: Sequence[StudyCell], store: CellStore) -> list[dict]:
@@ -381,17 +347,18 @@ def _missing(cells: Sequence[StudyCell], store: CellStore) -> list[dict]:
     for cell in cells:
         record, state = store.get(cell), store.state(cell)
         if state == 'changed':
-            reason = describe_changes(
-                changes(record['depends'], cell.depends), 2
-            )
-            names.setdefault((state, reason), []).append(str(cell))
+            paths = changes(record['depends'], cell.depends)
+            keys = [(state, describe_changes(paths, 2))]
         elif record is None or state in ('to do', 'started', 'running'):
-            names.setdefault((state, None), []).append(str(cell))
+            keys = [(state, None)]
         else:
-            for part in ('failed', 'missing', 'unfitted'):
-                for problem in record.get(part, []):
-                    key = f'{part}: {problem["name"]}', problem['reason']
-                    names.setdefault(key, []).append(str(cell))
+            keys = [
+                (f'{part}: {problem["name"]}', problem['reason'])
+                for part in ('failed', 'missing', 'unfitted')
+                for problem in record.get(part, [])
+            ]
+        for key in keys:
+            names.setdefault(key, []).append(str(cell))
     return [
         dict(state=state, reason=reason, cells=of_reason)
         for (state, reason), of_reason in names.items()

@@ -13,7 +13,6 @@ import json
 import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -58,20 +57,8 @@ from .cells import (
 from .landscape import measure_landscape
 from .measure import Benchmark, make_corrupted_sets, measure_by_suite
 
+# what can be repeated: changed cells, cells whose test sets were missing
 REDO = ('changed', 'missing')
-
-
-@dataclass
-class RunOutcome:
-    """What happened to the cells of a run.
-
-    Attributes:
-        failed (Dict[str, str]): The reason of each cell that failed.
-        elsewhere (List[str]): Cells that another process works on.
-    """
-
-    failed: dict[str, str] = field(default_factory=dict)
-    elsewhere: list[str] = field(default_factory=list)
 
 
 def check_unchanged(
@@ -79,18 +66,14 @@ def check_unchanged(
 ) -> None:
     """Raise if stored cells belong to other settings than the present ones.
 
-    Args:
-        cells (Sequence[StudyCell]): The cells.
-        store (CellStore): Their records.
-        redo (Sequence[str]): With ``'changed'``, such cells are repeated and
-            not refused. Defaults to none.
+    With ``'changed'`` in ``redo``, such cells are repeated and not refused.
 
     Raises:
         ValueError: A cell was started or finished with other settings.
     """
     if 'changed' in redo:
         return
-    different = {}
+    different = []
     for cell in cells:
         record = store.get(cell)
         # a failed cell has no figures that could be mixed with others
@@ -99,13 +82,11 @@ def check_unchanged(
             and record['state'] != FAILED
             and record['depends'] != cell.depends
         ):
-            different[str(cell)] = changes(record['depends'], cell.depends)
+            paths = changes(record['depends'], cell.depends)
+            different.append(f'{cell}: {describe_changes(paths, 3)}')
     if not different:
         return
-    lines = [
-        f'{cell}: {describe_changes(paths, 3)}'
-        for cell, paths in list(different.items())[:5]
-    ]
+    lines = different[:5]
     if len(different) > 5:
         lines.append(f'and {len(different) - 5} more cells')
     raise ValueError(
@@ -120,22 +101,14 @@ def check_unchanged(
 def trainings_left(
     cells: Sequence[StudyCell], store: CellStore, redo: Sequence[str] = ()
 ) -> list[Training]:
-    """The trainings that are left, one seed of each setting.
-
-    Args:
-        cells (Sequence[StudyCell]): The cells.
-        store (CellStore): Their records.
-        redo (Sequence[str]): See :meth:`CellStore.is_done`. Defaults to none.
-    """
-    trainings = {
-        cell.setting.name: cell.training
-        for cell in reversed(cells)
-        if not store.is_done(cell, redo)
-        and any(
+    """The trainings that are left, one seed of each setting."""
+    trainings: dict[str, Training] = {}
+    for cell in cells:
+        if not store.is_done(cell, redo) and any(
             one.checkpoint(store.work_dir) is None for one in cell.trainings
-        )
-    }
-    return list(trainings.values())[::-1]
+        ):
+            trainings.setdefault(cell.setting.name, cell.training)
+    return list(trainings.values())
 
 
 class StudyRunner:
@@ -147,10 +120,13 @@ class StudyRunner:
         data_root (str): The folder of the data sets.
         settings (Settings): Settings of the suite.
         console (Console): Where progress is shown.
-        redo (Sequence[str]): What to repeat: ``'changed'`` cells, cells with
-            ``'missing'`` test sets. Defaults to none.
+        redo (Sequence[str]): See :data:`REDO`. Defaults to none.
         train_only (bool): Whether to stop before measuring. Defaults to
             False.
+
+    Attributes:
+        failed (Dict[str, str]): The reason of each cell that failed.
+        elsewhere (List[str]): Cells that another process works on.
     """
 
     def __init__(
@@ -171,9 +147,11 @@ class StudyRunner:
         self.benchmark = Benchmark(
             load_suite(cells[0].study.on.suite, data_root), settings, data_root
         )
+        self.failed: dict[str, str] = {}
+        self.elsewhere: list[str] = []
         self._training_share = 0.5  # of the time of a cell, for the bar
 
-    def run(self, wait: bool = False) -> RunOutcome:
+    def run(self, wait: bool = False) -> None:
         """Run the cells that are left, all settings of a seed before the next.
 
         Settings are compared seed by seed: so a study that is stopped early
@@ -190,26 +168,24 @@ class StudyRunner:
         """
         check_unchanged(self.cells, self.store, self.redo)
         seeds = self.cells[0].study.seeds
-        left = sorted(
-            (
-                cell
-                for cell in self.cells
-                if not self.store.is_done(cell, self.redo)
-            ),
-            key=lambda cell: seeds.index(cell.seed),
-        )
+        left = [
+            cell
+            for cell in self.cells
+            if not self.store.is_done(cell, self.redo)
+        ]
+        left.sort(key=lambda cell: seeds.index(cell.seed))
+        num_done = len(self.cells) - len(left)
         if left and not self.train_only:
             check_clean_set(self.benchmark.suite)
         check_trainable(
             trainings_left(self.cells, self.store, self.redo), self.data_root
         )
-        outcome = RunOutcome()
         with progress_bars(self.console) as bars:
             bars.speed_estimate_period = 3600.0  # cells differ in speed
             of_study = bars.add_task(
                 escape(self.cells[0].study.title),
                 total=len(self.cells),
-                completed=len(self.cells) - len(left),
+                completed=num_done,
             )
             of_cell = bars.add_task('', total=1.0)
 
@@ -231,19 +207,17 @@ class StudyRunner:
                         of_cell, description=escape(what), completed=share
                     ),
                 )
-            num_done = len(self.cells) - len(left)
             for waits in (True,) if wait else (False, True):
                 postponed = []
                 for cell in left:
-                    if not self._attempt(cell, outcome, report, waits):
+                    if not self._attempt(cell, report, waits):
                         postponed.append(cell)
-                    elif str(cell) not in outcome.elsewhere:
+                    elif str(cell) not in self.elsewhere:
                         num_done += 1
                         bars.update(of_study, completed=num_done)
                         self._log_progress(cell, num_done)
                 left = postponed
             bars.update(of_cell, visible=False)
-        return outcome
 
     def _log_progress(self, cell: StudyCell, num_done: int) -> None:
         """Print a line in log files, which show no bars."""
@@ -253,65 +227,47 @@ class StudyRunner:
                 soft_wrap=True,
             )
 
-    def _attempt(
-        self,
-        cell: StudyCell,
-        outcome: RunOutcome,
-        report: Callable,
-        wait: bool,
-    ) -> bool:
+    def _attempt(self, cell: StudyCell, report: Callable, wait: bool) -> bool:
         """Run a cell; return False if another process trains its model."""
         with lock(self.store.lock_path(cell)) as is_ours:
             if not is_ours:
-                outcome.elsewhere.append(str(cell))
+                self.elsewhere.append(str(cell))
                 return True
             # another process may have finished it in the meantime
             if self.store.is_done(cell, self.redo):
                 return True
             try:
-                return self._run_cell(cell, outcome, report, wait)
+                return self._run_cell(cell, report, wait)
             except Exception as error:
                 # one failed cell must not stop the others
                 reason = f'{type(error).__name__}: {error}'
+                problems = [dict(name='the model', reason=reason)]
                 self.store.write(
-                    cell,
-                    FAILED,
-                    failed=self._without_folders(
-                        [dict(name='the model', reason=reason)]
-                    ),
+                    cell, FAILED, failed=self._without_folders(problems)
                 )
                 self.store.write_traceback(cell, traceback.format_exc())
-                outcome.failed[str(cell)] = reason
+                self.failed[str(cell)] = reason
                 self.console.print(
                     '[red]Failed:[/red] ' + escape(f'{cell}. {reason}')
                 )
                 return True
 
-    def _run_cell(
-        self,
-        cell: StudyCell,
-        outcome: RunOutcome,
-        report: Callable,
-        wait: bool,
-    ) -> bool:
+    def _run_cell(self, cell: StudyCell, report: Callable, wait: bool) -> bool:
         record = self.store.get(cell)
         if not self.train_only and (
             record is None or record['depends'] != cell.depends
         ):
             self.store.write(cell, STARTED)
         begin = timer()
+        in_training = self._training_share
         checkpoints = []
         for i, training in enumerate(cell.trainings):
-            checkpoint = self._train(
-                training,
-                wait,
-                lambda share: report(
-                    cell,
-                    'train',
-                    share,
-                    self._training_share * (i + share) / len(cell.trainings),
-                ),
-            )
+
+            def training_report(share: float) -> None:
+                done = (i + share) / len(cell.trainings)
+                report(cell, 'train', share, in_training * done)
+
+            checkpoint = self._train(training, wait, training_report)
             if checkpoint is None:
                 return False
             checkpoints.append(checkpoint)
@@ -323,17 +279,13 @@ class StudyRunner:
             if cell.study.landscape is None
             else measure_landscape
         )
-        share_before = self._training_share
         result = measure(
             cell,
             checkpoints,
             self.benchmark,
             cell.training.folder(self.work_dir),
             lambda share: report(
-                cell,
-                'measure',
-                share,
-                share_before + (1 - share_before) * share,
+                cell, 'measure', share, in_training + (1 - in_training) * share
             ),
         )
         times = dict(
@@ -362,7 +314,7 @@ class StudyRunner:
             times=times,
         )
         for one in result['failed']:
-            outcome.failed[str(cell)] = f'{one["name"]}: {one["reason"]}'
+            self.failed[str(cell)] = f'{one["name"]}: {one["reason"]}'
         return True
 
     def _without_folders(self, problems: list[dict]) -> list[dict]:
@@ -399,12 +351,6 @@ def train_model(
     report: Callable[[float], None],
 ) -> str:
     """Train a model as ``tools/train.py`` does, or continue its training.
-
-    Args:
-        training (Training): What to train.
-        work_dir (Path): The study's work dir.
-        data_root (str): The folder of the data sets.
-        report (Callable): Called with the share that is done, from 0 to 1.
 
     Returns:
         str: The last checkpoint.
@@ -457,17 +403,17 @@ class _TrainingMonitor(Hook):
 
     priority = 'VERY_LOW'
 
-    def __init__(self, report: Callable[[float], None], interval: int = 50):
-        self.report, self.interval = report, interval
+    def __init__(self, report: Callable[[float], None]):
+        self.report = report
 
     def after_train_iter(
         self, runner, batch_idx, data_batch=None, outputs=None
     ) -> None:
         self.report((runner.iter + 1) / max(1, runner.max_iters))
         # not in each iteration: reading the loss waits for the GPU
-        if self.every_n_train_iters(
-            runner, self.interval
-        ) or self.is_last_train_iter(runner):
+        if self.every_n_train_iters(runner, 50) or self.is_last_train_iter(
+            runner
+        ):
             loss = float(torch.as_tensor(outputs['loss']).detach())
             if not abs(loss) < float('inf'):
                 raise ValueError(
@@ -493,11 +439,9 @@ class _EpochTimer(Hook):
         return round(sum(self._by_epoch().values()), 1)
 
     def _by_epoch(self) -> dict:
-        return (
-            json.loads(self.path.read_text(encoding='utf-8'))
-            if self.path.exists()
-            else {}
-        )
+        if not self.path.exists():
+            return {}
+        return json.loads(self.path.read_text(encoding='utf-8'))
 
     def before_train_epoch(self, runner) -> None:
         self.epoch, self.begin = str(runner.iter), timer()
@@ -531,13 +475,8 @@ def check_trainable(
 
     Models, optimizers, schedulers and wrappers of the training set are built.
     Of loops, hooks, data sets, samplers and transforms, only the names of
-    arguments are checked, because their data may be missing here.
-
-    Args:
-        trainings (Iterable[Training]): The trainings to check.
-        data_root (str): The folder of the data sets.
-        here (bool): Whether this machine is to train. If not, mixed precision
-            is not refused for want of a GPU. Defaults to True.
+    arguments are checked, because their data may be missing here. If this
+    machine is not to train, mixed precision is not refused for want of a GPU.
 
     Raises:
         ValueError: A config has an argument that its class does not take, or

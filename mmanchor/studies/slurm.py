@@ -30,15 +30,8 @@ def submit(
     Cells whose model another cell trains are in a second array that waits
     for the first, so that they occupy no GPU while they wait. If several
     settings start from a model that is no setting itself, one of their tasks
-    trains it while the others wait.
-
-    Args:
-        study (Study): The study.
-        cells (Sequence[StudyCell]): The cells that were asked for.
-        store (CellStore): Their records.
-        args (argparse.Namespace): The parsed command line.
-        argv (Sequence[str]): The words of the command line, for the tasks.
-        work_dir (Path): The study's work dir; logs go to its ``slurm``.
+    trains it while the others wait. ``argv`` are the words of the command,
+    of which ``args`` are the parsed flags.
 
     Yields:
         str: A line about each submitted job.
@@ -53,41 +46,21 @@ def submit(
     for wave in waves(left):
         numbers = ','.join(str(cell.number) for cell in wave)
         limit = f'%{args.at_once}' if args.at_once else ''
-        job = _sbatch(
-            [
-                *_options(args.slurm, f'study-{study.name}', True),
-                '--array',
-                numbers + limit,
-                '--output',
-                f'{logs}/%A_%a.log',
-                *_after(earlier),
-            ],
-            [*without_flags(argv), '--cell'],
-        )
+        options = _options(args.slurm, f'study-{study.name}', trains=True)
+        options += ['--array', numbers + limit]
+        options += ['--output', f'{logs}/%A_%a.log', *_after(earlier)]
+        job = _sbatch(options, [*without_flags(argv), '--cell'])
         yield f'Job array {job}: cells {numbers}'
         earlier.append(job)
-    job = _sbatch(
-        [
-            *_options(args.slurm, f'report-{study.name}', False),
-            '--output',
-            f'{logs}/%j_report.log',
-            *_after(earlier),
-        ],
-        [*without_flags(argv, ('--slurm', '--at-once')), '--report'],
-    )
+    options = _options(args.slurm, f'report-{study.name}', trains=False)
+    options += ['--output', f'{logs}/%j_report.log', *_after(earlier)]
+    words = without_flags(argv, ('--slurm', '--at-once'))
+    job = _sbatch(options, [*words, '--report'])
     yield f'Job {job}: the report, after them. Logs: {logs}'
 
 
 def waves(cells: Sequence[StudyCell]) -> list[list[StudyCell]]:
-    """Order cells by what they need: first those that train a model.
-
-    Args:
-        cells (Sequence[StudyCell]): The cells that are left.
-
-    Returns:
-        List[List[StudyCell]]: Groups, each of which needs models of the
-        groups before it only.
-    """
+    """Group cells so that each needs models of the groups before it only."""
     trainer_of: dict[str, int] = {}
 
     def depth(training) -> int:
@@ -96,13 +69,11 @@ def waves(cells: Sequence[StudyCell]) -> list[list[StudyCell]]:
 
     by_wave: dict[int, list[StudyCell]] = {}
     for cell in cells:
-        trained_by = [
+        trained_by = {
             trainer_of.setdefault(one.key, cell.number)
             for one in cell.trainings
-        ]
-        wave = 2 * depth(cell.training) + any(
-            one != cell.number for one in trained_by
-        )
+        }
+        wave = 2 * depth(cell.training) + (trained_by != {cell.number})
         by_wave.setdefault(wave, []).append(cell)
     return [by_wave[wave] for wave in sorted(by_wave)]
 
@@ -112,10 +83,7 @@ def without_flags(
 ) -> list[str]:
     """Remove some flags and their values from a command line.
 
-    Args:
-        argv (Sequence[str]): The words of the command line.
-        flags (Sequence[str]): The flags. Defaults to those that tasks must
-            not get.
+    The flags are by default those that tasks must not get.
 
     Example:
         >>> without_flags(['--slurm', 'gpu', 'masking', '--seeds', '0', '1'])
@@ -125,11 +93,9 @@ def without_flags(
     for word in argv:
         name, given, _ = word.partition('=')
         if word.startswith('--'):
-            to_skip = (
-                0.0
-                if name not in flags
-                else 1 + (0 if given else _NOT_FOR_TASKS[name])
-            )
+            to_skip = 0.0
+            if name in flags:
+                to_skip = 1 + (0 if given else _NOT_FOR_TASKS[name])
         if to_skip <= 0:
             words.append(word)
         to_skip -= 1
@@ -137,17 +103,9 @@ def without_flags(
 
 
 def _options(partition: str, name: str, trains: bool) -> list[str]:
-    options = [
-        '--parsable',
-        '--partition',
-        partition,
-        '--job-name',
-        name,
-        '--ntasks',
-        '1',
-        '--cpus-per-task',
-        os.environ.get('CPUS_PER_TASK', '5'),
-    ]
+    options = ['--parsable', '--partition', partition, '--job-name', name]
+    cpus = os.environ.get('CPUS_PER_TASK', '5')
+    options += ['--ntasks', '1', '--cpus-per-task', cpus]
     # a partition without GPUs would refuse a job that asks for one
     ask = f'sinfo --noheader --format %G --partition {shlex.quote(partition)}'
     if trains and 'gpu' in _run(shlex.split(ask)):
@@ -173,11 +131,7 @@ def _run(command: list[str]) -> str:
     )
     try:
         done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            env=environment,
-            encoding='utf-8',
+            command, capture_output=True, env=environment, encoding='utf-8'
         )
     except FileNotFoundError:
         raise ValueError(

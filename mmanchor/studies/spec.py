@@ -206,12 +206,16 @@ class Study:
 
 def study_names() -> list[str]:
     """Names of the studies that come with mmanchor."""
-    return sorted(path.stem for path in STUDY_DIR.glob('*.py'))
+    return _names_in(STUDY_DIR)
 
 
 def ground_names() -> list[str]:
     """Names of the grounds that come with mmanchor."""
-    return sorted(path.stem for path in GROUND_DIR.glob('*.py'))
+    return _names_in(GROUND_DIR)
+
+
+def _names_in(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob('*.py'))
 
 
 def load_study(
@@ -275,12 +279,16 @@ def load_study(
         check_known(one.paper, known_grounds, where)
         for published in one.paper.values():
             check_known(published, METRICS, where)
+    names = [one.name for one in settings]
+    if values.get('baseline') is not None:
+        check_known([values['baseline']], names, f'`baseline` of {path}')
+    elif BASELINE in names:
+        values['baseline'] = BASELINE
     values.update(
         settings=tuple(settings),
         seeds=tuple(values['seeds']),
         metrics=tuple(values['metrics']),
         plot=_build(values.get('plot', {}), Plot, f'`plot` of {path}'),
-        baseline=_baseline(values.get('baseline'), settings, path),
     )
     if values.get('landscape') is not None:
         values['landscape'] = _build(
@@ -292,7 +300,7 @@ def load_study(
 
 
 def _find_file(name: str | Path, folder: Path, what: str) -> Path:
-    known = sorted(path.stem for path in folder.glob('*.py'))
+    known = _names_in(folder)
     path = folder / f'{name}.py' if str(name) in known else Path(name)
     if not path.is_file():
         raise FileNotFoundError(
@@ -376,17 +384,9 @@ def _check_settings(
         methods = [one.method]
         if isinstance(one.start, dict):
             methods.append(one.start['method'])
-        for method in methods:
-            check_known(
-                [method],
-                ground.configs,
-                f'`method` of {one.name!r} in {path}, on {ground.name},',
-            )
-        if (
-            not isinstance(one.ensemble, int)
-            or isinstance(one.ensemble, bool)
-            or one.ensemble < 1
-        ):
+        where = f'`method` of {one.name!r} in {path}, on {ground.name},'
+        check_known(methods, ground.configs, where)
+        if type(one.ensemble) is not int or one.ensemble < 1:
             raise ValueError(
                 f'Expected `ensemble` of {one.name!r} in {path} to be a '
                 f'number of models, 1 or more, but got {one.ensemble!r}. '
@@ -423,19 +423,9 @@ def _check_start(
             )
 
 
-def _baseline(
-    name: str | None, settings: Sequence[Setting], path: Path
-) -> str | None:
-    names = [one.name for one in settings]
-    if name is None:
-        return BASELINE if BASELINE in names else None
-    check_known([name], names, f'`baseline` of {path}')
-    return name
-
-
 def _check_seeds(seeds: Sequence[int], path: Path) -> None:
     for seed in seeds:
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        if type(seed) is not int or seed < 0:
             raise ValueError(
                 'Expected seeds to be integers from 0 on, but '
                 f'got {seed!r}. Change it.'

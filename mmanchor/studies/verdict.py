@@ -25,10 +25,9 @@ def recommend(results: dict, others: Sequence[dict] = ()) -> dict[str, dict]:
 
     Returns:
         dict: For each job: ``metric``; ``recommended``, a setting's name or
-        ``'none'``; ``unmeasured``, the grounds that could not measure it;
-        ``candidates``, the settings with a gain on the first ground, with
-        their ``differences`` by ground and ``why_not`` (``''`` if nothing
-        counts against them), the largest gain first.
+        ``'none'``; ``candidates``, the settings with a gain on the first
+        ground, with their ``differences`` by ground and ``why_not`` (``''`` if
+        nothing counts against them), the largest gain first.
 
     Example:
         >>> level = dict(mean=1.0, interval=[-1.0, 3.0], n=5, level=True)
@@ -50,11 +49,6 @@ def recommend(results: dict, others: Sequence[dict] = ()) -> dict[str, dict]:
         verdict[job] = dict(
             metric=metric,
             recommended=best['name'] if best else NONE,
-            unmeasured=[
-                other['on']['name']
-                for other in others
-                if best and other['on']['name'] not in best['differences']
-            ],
             candidates=candidates,
         )
     return verdict
@@ -105,11 +99,7 @@ def _difference(results: dict, name: str, metric: str) -> dict | None:
 
 
 def _check_keys(results: dict) -> None:
-    """Raise if results lack something that the rule or the tables read.
-
-    Raises:
-        AttributeError, KeyError, TypeError: They do.
-    """
+    """Raise if results lack something that the rule or the tables read."""
     settings = results['settings']
     names = [results['on']['name'], *(one['name'] for one in settings)]
     if not all(isinstance(name, str) for name in names):
@@ -123,12 +113,7 @@ def _check_keys(results: dict) -> None:
 
 
 def read_others(folders: Sequence[str | Path], study: str) -> list[dict]:
-    """Read the results of the same study on other grounds.
-
-    Args:
-        folders (Sequence[str | Path]): Work dirs that have a
-            ``results.json``.
-        study (str): The study's name.
+    """Read the results of the same study in work dirs on other grounds.
 
     Raises:
         FileNotFoundError: A folder has no ``results.json``.

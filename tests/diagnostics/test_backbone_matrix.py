@@ -30,29 +30,19 @@ TIMM_ALWAYS = ('nfnet', 'swin_transformer', 'vision_transformer')
 # no convolution reads the image as it is: they are built for 2C channels
 TIMM_BUILT = ('gemma4_vit', 'naflexvit', 'tresnet')
 # backbones that take images of the config's size only
-SIZES = dict.fromkeys(
-    [
-        'EfficientFormer',
-        'HiViT',
-        'InceptionV3',
-        'LeViT',
-        'MixMIMTransformer',
-        'PyramidVig',
-        'RepMLPNet',
-        'RevVisionTransformer',
-        'SwinTransformer',
-        'T2T_ViT',
-        'TNT',
-        'TinyViT',
-        'Vig',
-    ]
-)
+OF_ONE_SIZE = (
+    'EfficientFormer HiViT InceptionV3 LeViT MixMIMTransformer PyramidVig '
+    'RepMLPNet RevVisionTransformer SwinTransformer T2T_ViT TNT TinyViT Vig'
+).split()
 TRANSFORMER = dict(
     _delete_=True,
     embed_dims=32,
     num_layers=2,
     num_heads=2,
     feedforward_channels=64,
+)
+SWIN = dict(
+    _delete_=True, embed_dims=16, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1]
 )
 # changes to the model, by backbone
 FEW_WEIGHTS = {
@@ -63,12 +53,7 @@ FEW_WEIGHTS = {
     },
     'DaViT': {'backbone.pad_small_map': True},
     'MixMIMTransformer': {
-        'backbone.arch': dict(
-            _delete_=True,
-            embed_dims=16,
-            depths=[1, 1, 1, 1],
-            num_heads=[1, 1, 1, 1],
-        ),
+        'backbone.arch': SWIN,
         'head.in_channels': 128,
     },
     'MlpMixer': {
@@ -109,13 +94,7 @@ FEW_WEIGHTS = {
     'SwinTransformerV2': {
         'backbone.img_size': SIZE,
         'backbone.window_size': [4, 4, 4, 2],
-        'backbone.arch': dict(
-            _delete_=True,
-            embed_dims=16,
-            depths=[1, 1, 1, 1],
-            num_heads=[1, 1, 1, 1],
-            extra_norm_every_n_blocks=0,
-        ),
+        'backbone.arch': dict(SWIN, extra_norm_every_n_blocks=0),
         'head.in_channels': 128,
     },
     'T2T_ViT': {'backbone.num_layers': 2},
@@ -144,13 +123,15 @@ FEW_WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize(
-    'name',
-    [
-        name if name in ALWAYS else pytest.param(name, marks=pytest.mark.slow)
-        for name in MATRIX
-    ],
-)
+def some_always(names, always):
+    """Values of a test of which all others are slow."""
+    return [
+        name if name in always else pytest.param(name, marks=pytest.mark.slow)
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize('name', some_always(MATRIX, ALWAYS))
 def test_a_backbone_is_anchored_and_starts_exactly(name):
     entry = MATRIX[name]
     options = {
@@ -159,7 +140,7 @@ def test_a_backbone_is_anchored_and_starts_exactly(name):
     }
     report = check_backbone(
         HOST_CONFIGS / entry.config,
-        SIZES.get(name, SIZE),
+        None if name in OF_ONE_SIZE else SIZE,
         options={**(entry.options or {}), **options},
     )
     assert report.failure is None
@@ -172,13 +153,7 @@ def test_a_backbone_is_anchored_and_starts_exactly(name):
 
 @pytest.mark.parametrize(
     'family',
-    [
-        name
-        if name in TIMM_ALWAYS
-        else pytest.param(name, marks=pytest.mark.slow)
-        for name in TIMM_MATRIX
-        if name != 'csatv2'
-    ],
+    some_always([one for one in TIMM_MATRIX if one != 'csatv2'], TIMM_ALWAYS),
 )
 def test_a_family_of_timm_is_anchored_and_starts_exactly(family):
     report = check_timm_family(family)

@@ -6,12 +6,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers.tiny_suites import trained  # noqa: F401
 from PIL import Image
 
 from mmanchor.diagnostics.image_predictions import (
     ImagePredictor,
-    draw_predictions,
     find_images,
     make_parser,
     predict,
@@ -20,7 +18,7 @@ from mmanchor.suite.candidates import Candidate
 
 
 @pytest.fixture(scope='module')
-def predictor(trained):  # noqa: F811
+def predictor(trained):
     candidate = Candidate(
         'a', trained.anchored_cfg, trained.anchored[1], 'anchored.py'
     )
@@ -75,10 +73,7 @@ def test_predictions_are_the_model_s_and_unreadable_images_are_named(
 
 
 def test_json_lines_of_a_folder_name_unreadable_images(
-    trained,  # noqa: F811
-    images,
-    tmp_path,
-    capsys,
+    trained, images, tmp_path, capsys
 ):
     folder = tmp_path / 'images'
     assert run(trained.standard, folder, '--json') == 1
@@ -90,11 +85,7 @@ def test_json_lines_of_a_folder_name_unreadable_images(
 
 
 def test_an_interrupted_file_is_continued_and_another_model_is_refused(
-    trained,  # noqa: F811
-    images,
-    tmp_path,
-    monkeypatch,
-    capsys,
+    trained, images, tmp_path, monkeypatch, capsys
 ):
     out = tmp_path / 'out.jsonl'
     monkeypatch.setattr('sys.stdin', io.StringIO('\n'.join(images)))
@@ -126,10 +117,7 @@ def test_an_interrupted_file_is_continued_and_another_model_is_refused(
 
 
 def test_a_table_and_a_figure_of_the_first_image(
-    trained,  # noqa: F811
-    images,
-    tmp_path,
-    capsys,
+    trained, images, tmp_path, capsys
 ):
     figure = tmp_path / 'figure.png'
     assert not run(trained.anchored, images[0], '--figure', figure)
@@ -150,15 +138,9 @@ def test_a_table_and_a_figure_of_the_first_image(
     assert 'No figure: none of the images' in capsys.readouterr().err
 
 
-def test_the_figure_has_a_dot_for_each_reference():
-    figure = draw_predictions(
-        np.zeros((4, 4, 3), np.uint8),
-        ['a', 'b'],
-        torch.tensor([0.6, 0.4]),
-        torch.tensor([[0.5, 0.5], [0.6, 0.4], [0.7, 0.3]]),
-    )
-    _, right = figure.axes
-    assert [len(line.get_xdata()) for line in right.lines] == [3, 3]
+def test_the_figure_has_a_dot_for_each_reference(predictor, images):
+    _, right = predictor.figure(images[0]).axes
+    assert [len(line.get_xdata()) for line in right.lines] == [3] * 5
 
 
 def test_a_relative_folder_is_found_from_the_working_directory(
@@ -180,7 +162,7 @@ def test_a_folder_without_images_and_an_empty_list_are_refused(
         find_images(['-'])
 
 
-def test_a_batch_size_below_one_is_refused(trained, images):  # noqa: F811
+def test_a_batch_size_below_one_is_refused(trained, images):
     with pytest.raises(ValueError, match='--batch-size to be at least 1'):
         run(trained.standard, images[0], '--batch-size', 0)
 

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from helpers.tiny_suites import trained  # noqa: F401
 from mmpretrain import get_model
 from PIL import Image
 
@@ -30,10 +29,7 @@ def paths(tmp_path_factory):
 
 @pytest.mark.parametrize('word', ['standard', 'anchored'])
 def test_results_have_the_fields_of_the_json_lines(
-    trained,  # noqa: F811
-    word,
-    paths,
-    capsys,
+    trained, word, paths, capsys
 ):
     config, checkpoint = getattr(trained, word)
     words = [config, checkpoint, *paths, '--json', '--device', 'cpu']
@@ -60,10 +56,7 @@ def test_results_have_the_fields_of_the_json_lines(
     assert ('spread' in found[0]) == (word == 'anchored')
 
 
-def test_arrays_have_no_path_and_samples_are_the_host_s(
-    trained,  # noqa: F811
-    paths,
-):
+def test_arrays_have_no_path_and_samples_are_the_host_s(trained, paths):
     inferencer = Inferencer(*trained.standard, device='cpu')
     (array,) = inferencer(np.array(Image.open(paths[0]))[..., ::-1])
     (file,) = inferencer(paths[0])
@@ -73,14 +66,14 @@ def test_arrays_have_no_path_and_samples_are_the_host_s(
     assert int(sample.pred_label) == file['label']
 
 
-def test_an_image_that_is_none_is_refused(trained, tmp_path):  # noqa: F811
+def test_an_image_that_is_none_is_refused(trained, tmp_path):
     (tmp_path / 'a.png').write_bytes(b'no image')
     inferencer = Inferencer(*trained.standard, device='cpu')
     with pytest.raises(ValueError, match='a.png to be an image, but'):
         inferencer(str(tmp_path / 'a.png'))
 
 
-def test_what_was_not_saved_is_refused(trained, paths):  # noqa: F811
+def test_what_was_not_saved_is_refused(trained, paths):
     with pytest.raises(ValueError, match='threshold of this checkpoint for'):
         Inferencer(*trained.anchored, device='cpu', abstain=True)
     with pytest.raises(ValueError, match='sets of a coverage of 0.9 of this'):

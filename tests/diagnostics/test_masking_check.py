@@ -126,28 +126,17 @@ def test_the_tool_prints_and_writes(run, tmp_path, monkeypatch, capsys):
     checkpoint = tmp_path / 'work/epoch_1.pth'
     config, out = tmp_path / 'config.py', tmp_path / 'out.json'
     runner.cfg.dump(config)
-    words = [
-        config,
-        checkpoint,
-        '--images',
-        40,
-        '--batch-size',
-        20,
-        '--out',
-        out,
-    ]
+    sizes = ['--images', 40, '--batch-size', 20]
+    words = [TOOL, config, checkpoint, *sizes, '--out', out]
+    monkeypatch.setattr(sys, 'argv', list(map(str, words)))
     written = []
     for _ in range(2):
-        monkeypatch.setattr(sys, 'argv', [TOOL, *map(str, words)])
         runpy.run_path(TOOL, run_name='__main__')
         written.append(json.loads(out.read_text()))
     assert written[0] == written[1]
     rows = written[0]['answers']
-    assert [row['statistics'] for row in rows] == [
-        'of the batch',
-        'of the batch',
-        'running',
-        'updated',
-    ]
+    assert [row['statistics'] for row in rows] == (
+        ['of the batch'] * 2 + ['running', 'updated']
+    )
     printed = capsys.readouterr().out
     assert f'{rows[2]["masked_entropy"]:.3f}' in printed

@@ -1,6 +1,5 @@
 """Studies of seconds."""
 
-from helpers.runs import run, small_config  # noqa: F401
 from helpers.study_results import made_up  # noqa: F401
 from helpers.tiny_studies import *  # noqa: F403
 from helpers.tiny_suites import *  # noqa: F403

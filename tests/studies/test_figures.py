@@ -13,6 +13,10 @@ from mmanchor.studies.figures import difference_figure, study_figure
 from mmanchor.studies.spec import Plot
 
 
+def texts(labels):
+    return [label.get_text() for label in labels]
+
+
 def lines(axes):
     return {
         tuple(np.array(line.get_ydata(), float)): line
@@ -36,12 +40,11 @@ def test_lines_by_x_with_what_is_all_along_and_what_was_published():
     assert (75.0, 75.0) in drawn and (76.0, 76.0) in drawn
     assert list(drawn[70.0, 80.0].get_xdata()) == [5, 50]
     assert clean.get_xscale() == 'log'
-    assert [text.get_text() for text in clean.get_xticklabels()] == [
-        '50',
-        '5',
-    ] and list(clean.get_xticks()) == [50, 5]
+    assert texts(clean.get_xticklabels()) == ['50', '5'] and list(
+        clean.get_xticks()
+    ) == [50, 5]
     assert (2.0, 2.0) in lines(seconds)
-    names = [text.get_text() for text in found.legends[0].get_texts()]
+    names = texts(found.legends[0].get_texts())
     assert names == ['standard', 'standard, paper', 'masked', 'masked, paper']
 
 
@@ -55,10 +58,7 @@ def test_words_on_the_axis_stand_in_order():
     )
     (axes,) = found.axes
     assert list(lines(axes)[80.0, 70.0].get_xdata()) == [0, 1]
-    assert [text.get_text() for text in axes.get_xticklabels()] == [
-        'second',
-        'first',
-    ]
+    assert texts(axes.get_xticklabels()) == ['second', 'first']
 
 
 def test_points_have_their_spread_and_each_seed():
@@ -71,10 +71,7 @@ def test_points_have_their_spread_and_each_seed():
         Plot('points', ['clean']),
     )
     (axes,) = found.axes
-    assert [text.get_text() for text in axes.get_xticklabels()] == [
-        'alone',
-        'word',
-    ]
+    assert texts(axes.get_xticklabels()) == ['alone', 'word']
     assert {(75.0,), (70.0,), (80.0,), (69.0, 71.0)} <= set(lines(axes))
     places = [lines(axes)[mean,].get_xdata()[0] for mean in (75.0, 70.0, 80.0)]
     assert places[0] == 0 and places[1] < 1 < places[2]
@@ -101,7 +98,7 @@ def test_names_that_are_slanted_have_room_and_figures():
     )
     found.canvas.draw()
     labels = found.axes[0].get_xticklabels()
-    assert [text.get_text() for text in labels] == names
+    assert texts(labels) == names
     inside = found.bbox
     for text in labels:
         box = text.get_window_extent()
@@ -122,7 +119,7 @@ def test_many_settings_stand_below_each_other():
         Plot('points', ['clean', 'seconds']),
     )
     clean, seconds = found.axes
-    assert [text.get_text() for text in clean.get_yticklabels()] == names
+    assert texts(clean.get_yticklabels()) == names
     assert not any(text.get_visible() for text in seconds.get_yticklabels())
     means = {
         line.get_ydata()[0]: line.get_xdata()[0]
@@ -207,9 +204,6 @@ def test_differences_have_intervals_and_level_ones_are_empty(made_up):
         False,
         True,
     ]
-    assert [text.get_text() for text in axes.get_yticklabels()] == [
-        'better',
-        'level',
-    ]
+    assert texts(axes.get_yticklabels()) == ['better', 'level']
     low, high = axes.get_ylim()
     assert low > high  # the first on top

@@ -8,7 +8,7 @@ from helpers.builders import build_model, image_bytes
 from helpers.small_models import BACKBONES
 from mmpretrain.registry import MODELS
 
-from mmanchor.studies.landscape import accuracies, directions_of, load_trained
+from mmanchor.studies.landscape import accuracies, directions_of
 
 
 @pytest.mark.parametrize('name', ['convolution', 'patches', 'two branches'])
@@ -77,86 +77,6 @@ def test_a_model_is_measured_around_its_weights_and_left_as_it_was():
     assert found[0] == 100 > found[1]
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
-
-
-@pytest.mark.parametrize('name', ['', 'anchored_'])
-def test_weights_that_were_not_trained_have_no_landscape(
-    name, small_config, tmp_path
-):
-    cfg = small_config(
-        name, **{'custom_hooks.0.num_references': 1} if name else {}
-    )
-    model = MODELS.build(
-        dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
-    )
-    if name:
-        model.reference_bank.fill(image_bytes(1, seed=2))
-    path = str(tmp_path / 'untrained.pth')
-    torch.save(dict(state_dict=model.state_dict()), path)
-    with pytest.raises(ValueError, match='a landscape.* but got none. Train'):
-        load_trained(cfg, None)
-    with pytest.raises(ValueError, match='has no sign of training'):
-        load_trained(cfg, path)
-    model.backbone.norm1.num_batches_tracked += 1
-    torch.save(dict(state_dict=model.state_dict()), path)
-    assert load_trained(cfg, path).model
-
-
-def test_weights_without_batchnorm_have_to_be_trained_too(run, tmp_path):
-    runner = run(
-        '',
-        **{
-            'model.backbone': dict(
-                _delete_=True,
-                type='VisionTransformer',
-                arch=dict(
-                    embed_dims=24,
-                    num_layers=1,
-                    num_heads=2,
-                    feedforward_channels=48,
-                ),
-                img_size=16,
-                patch_size=8,
-            ),
-            'model.neck': None,
-            'model.head': dict(
-                _delete_=True,
-                type='VisionTransformerClsHead',
-                num_classes=10,
-                in_channels=24,
-            ),
-            'train_cfg.max_epochs': 1,
-        },
-    )
-    cfg, folder = runner.cfg, str(tmp_path)
-    assert not any('running_mean' in one for one in runner.model.state_dict())
-    runner.model.init_weights()
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    # as of epoch 1, iteration 0
-    runner.save_checkpoint(folder, 'new.pth', save_param_scheduler=False)
-    new = torch.load(tmp_path / 'new.pth', weights_only=False)
-    assert new['meta']['epoch'] == 1
-    runner.train()
-    trained = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=False)
-
-    def load(**saved):
-        path = str(tmp_path / 'some.pth')
-        torch.save(saved, path)
-        return load_trained(cfg, path)
-
-    new, trained = new['state_dict'], trained['state_dict']
-    with pytest.raises(ValueError, match='has no sign of training: its `meta'):
-        load_trained(cfg, str(tmp_path / 'new.pth'))
-    for meta in ({}, None, dict(iter=0), dict(epoch=0)):
-        with pytest.raises(ValueError, match='has no sign of training'):
-            load(state_dict=new, meta=meta)
-    with pytest.raises(ValueError, match='has no sign of training'):
-        load(**new)
-    assert load_trained(cfg, str(tmp_path / 'work/epoch_1.pth')).model
-    assert load(state_dict=trained).model and load(**trained).model
-    # as of a model whose norm layers were frozen
-    for meta in (dict(epoch=1), dict(epoch=0, iter=3)):
-        assert load(state_dict=new, meta=meta).model
 
 
 def test_a_study_of_landscapes(finished, tmp_path, monkeypatch):

@@ -43,26 +43,14 @@ def fitted_ground(ground_file, tmp_path):
 def test_a_cell_has_every_metric_whatever_the_table_shows(
     study, fitted_ground, tmp_path
 ):
-    settings = [
-        dict(
-            name='masked',
-            method='masked',
-            options=LONGER,
-            test=dict(num_references=3),
-        )
-    ]
-    assert (
-        study(
-            '--on',
-            fitted_ground,
-            settings=settings,
-            seeds=[0],
-            metrics=['clean', 'auroc_photographs'],
-        )
-        == 0
+    masked = dict(name='masked', method='masked', options=LONGER)
+    changes = dict(
+        settings=[dict(masked, test=dict(num_references=3))],
+        seeds=[0],
+        metrics=['clean', 'auroc_photographs'],
     )
-    path = tmp_path / 'work/cells/masked_seed0.json'
-    cell = read(path)
+    assert study('--on', fitted_ground, **changes) == 0
+    cell = read(tmp_path / 'work/cells/masked_seed0.json')
     values = values_of(cell['model'], 'Arrays')
     absent = set(metric_names(['Photographs'])) - set(values)
     # of the corrupted arrays there are two severities, and fog and frost
@@ -126,16 +114,11 @@ def test_a_model_without_a_temperature_stays_as_it_is(
     study, fitted_ground, tmp_path
 ):
     """Such as a model that learns nothing."""
-    settings = [
-        dict(
-            name='standard',
-            method='standard',
-            options={
-                'optim_wrapper.optimizer.lr': 1e-12,
-                'train_cfg.max_epochs': 1,
-            },
-        )
-    ]
+    options = {
+        'optim_wrapper.optimizer.lr': 1e-12,
+        'train_cfg.max_epochs': 1,
+    }
+    settings = [dict(name='standard', method='standard', options=options)]
     assert study('--on', fitted_ground, settings=settings, seeds=[0]) == 0
     cell = read(tmp_path / 'work/cells/standard_seed0.json')
     assert cell['state'] == 'done' and cell['missing'] == []
@@ -167,17 +150,16 @@ def test_an_ensemble_averages_the_models_of_several_seeds(finished):
     assert cell['times']['training_seconds'] == pytest.approx(
         sum(one['times']['training_seconds'] for one in alone)
     )
-    members = []
-    for one in alone:
-        folder = finished.work / one['trained']
-        members.append(
-            Candidate(
-                'one',
-                read_config(folder / 'config.py'),
-                str(folder / 'epoch_2.pth'),
-                'config.py',
-            )
+    folders = [finished.work / one['trained'] for one in alone]
+    members = [
+        Candidate(
+            'one',
+            read_config(folder / 'config.py'),
+            str(folder / 'epoch_2.pth'),
+            'config.py',
         )
+        for folder in folders
+    ]
     ready = EnsembleCandidate('both', tuple(members)).load('cpu')
     batches = ImageBatches(
         Cell('Digits', dict(type='Digits', split='test', indices=40)),

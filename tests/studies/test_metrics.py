@@ -2,14 +2,8 @@
 
 from statistics import mean
 
-from mmanchor.datasets.shifts.kinds import ALL_C_KINDS, C_GROUPS
+from mmanchor.datasets.shifts.kinds import ALL_C_KINDS
 from mmanchor.studies.metrics import values_of
-
-
-def test_groups_hold_every_kind_once():
-    kinds = [kind for group in C_GROUPS.values() for kind in group]
-    assert sorted(kinds) == sorted(ALL_C_KINDS)
-    assert list(C_GROUPS) == ['noise', 'blur', 'weather', 'digital']
 
 
 def test_a_group_is_the_mean_of_its_kinds():

@@ -89,16 +89,15 @@ def test_tables_and_lines_have_differences(made_up):
     shown = f'{found["mean"]:+.1f} [{found["interval"][0]:+.1f}, '
     assert '## Paired difference from standard' in text and shown in text
     assert 't-interval' in results['conventions']['difference']
-    lines = list(csv.DictReader(csv_text(results).splitlines()))
-    clean = {
-        line['setting']: line for line in lines if line['metric'] == 'clean'
-    }
-    assert clean['standard']['difference'] == ''
-    assert float(clean['other']['difference']) == found['mean']
-    assert [float(clean['other'][end]) for end in ('low', 'high')] == found[
-        'interval'
-    ]
-    assert clean['other']['pairs'] == '5'
+    standard, other = (
+        line
+        for line in csv.DictReader(csv_text(results).splitlines())
+        if line['metric'] == 'clean'
+    )
+    assert (standard['setting'], standard['difference']) == ('standard', '')
+    assert float(other['difference']) == found['mean']
+    assert [float(other[end]) for end in ('low', 'high')] == found['interval']
+    assert other['pairs'] == '5'
 
 
 def test_the_summary_says_what_to_use_and_what_it_costs():
@@ -158,9 +157,7 @@ def test_the_verdict_names_the_closest_setting_where_none_holds():
     row = table.rows[0]
     assert row[2] == 'none (closest: level, level on a)'
     assert verdict_table(dict(first, jobs={})) is None
-
-
-def test_the_verdict_has_a_dash_for_grounds_without_the_metric():
+    # a dash for a ground without the metric
     first, second = on_ground('a', best=difference(2.0, 0.5)), on_ground('b')
     assert verdict_table(first, [second]).rows[0][-1] == '–'
 
@@ -171,22 +168,16 @@ def test_a_study_ends_in_json_tables_figures_and_a_page(finished):
     by_name = {one['name']: one for one in results['settings']}
     assert list(by_name) == ['standard', 'masked', 'masked, K = 2', 'both']
     for name, one in by_name.items():
-        top1 = [
-            read(work / f'cells/{name.replace(", K = ", "-k-")}_seed{i}.json')[
-                'model'
-            ]['clean']['figures']['top1']
-            for i in (0, 1)
-        ]
+        stem = f'cells/{name.replace(", K = ", "-k-")}_seed'
+        models = [read(work / f'{stem}{i}.json')['model'] for i in (0, 1)]
+        top1 = [model['clean']['figures']['top1'] for model in models]
         assert one['mean']['clean'] == pytest.approx(mean(top1))
         assert one['std']['clean'] == pytest.approx(stdev(top1))
     assert results['images'] == dict(clean=40, corrupted=20)
     for name in ('tiny_study', 'tiny_study_differences'):
-        png, pdf = (
-            (work / f'{name}.{ending}').read_bytes()
-            for ending in ('png', 'pdf')
-        )
-        assert png.startswith(b'\x89PNG') and pdf.startswith(b'%PDF')
-        assert min(len(png), len(pdf)) > 5000
+        for ending, start in (('png', b'\x89PNG'), ('pdf', b'%PDF')):
+            content = (work / f'{name}.{ending}').read_bytes()
+            assert content.startswith(start) and len(content) > 5000
     values = by_name['masked']
     low, high = values['interval']['clean']
     shown = f'{values["mean"]["clean"]:.1f} ± {values["std"]["clean"]:.1f}'

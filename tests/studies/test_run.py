@@ -409,10 +409,7 @@ def options(**changes):
             options(train_cfg__max_epoch=3),
             "`train_cfg`: .* EpochBasedTrainLoop .*Did you mean 'max_epochs'",
         ),
-        (
-            options(default_hooks__timer__x=3),
-            'IterTimerHook .* but got x',
-        ),
+        (options(default_hooks__timer__x=3), 'IterTimerHook .* but got x'),
         (options(train_dataloader__batchsize=3), "Did you mean 'batch_size'"),
         (
             options(train_dataloader__sampler__shufle=3),

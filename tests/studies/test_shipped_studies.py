@@ -104,12 +104,17 @@ def test_our_studies_run_on_the_digits(name, shared, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('name', study_names())
-def test_our_studies_have_configs_for_their_grounds(name):
+def test_our_studies_have_configs_for_their_grounds(name, monkeypatch):
+    # what weights are does not matter, and drawing them takes long
+    monkeypatch.setattr(
+        'torch.nn.init.kaiming_uniform_',
+        lambda tensor, **_: torch.nn.init.zeros_(tensor),
+    )
     grounds = load_study(name).grounds or ground_names()
     assert 'digits' in grounds
     trainings = []
     for ground in grounds:
-        study = load_study(name, ground, seeds=[3, 4, 5])
+        study = load_study(name, ground, seeds=[3, 4])
         cells = all_cells(study)
         assert len(cells) == len({cell.file_name for cell in cells})
         # settings differ in more than their names
@@ -118,7 +123,7 @@ def test_our_studies_have_configs_for_their_grounds(name):
             cfg = cell.training.cfg
             assert cfg.randomness.seed == cell.seed
             assert all(hook.seed == cell.seed for hook in reference_hooks(cfg))
-        for cell in cells[::3]:
+        for cell in cells[::2]:
             check_method(cell.setting, cell.training.cfg)
             trainings.append(cell.training)
     # together, because grounds share parts; without data and without a GPU
@@ -170,19 +175,11 @@ def test_references_of_late_places_do_more_than_shift_the_logits(place):
 
 
 def test_there_are_studies():
-    assert {
-        'reference_size',
-        'alpha',
-        'protocols',
-        'augmentation',
-        'label_noise',
-        'masking',
-        'mask_by',
-        'capacity',
-        'landscape',
-        'linear_probe',
-        'warm_start',
-    } <= set(study_names())
+    names = (
+        'reference_size alpha protocols augmentation label_noise masking '
+        'mask_by capacity landscape linear_probe warm_start'
+    )
+    assert set(names.split()) <= set(study_names())
 
 
 @pytest.mark.parametrize(

@@ -111,22 +111,14 @@ def test_nodes_without_gpus_and_some_settings_alone(slurm, study):
     assert '--only' in report
 
 
-def test_nothing_is_submitted_where_one_setting_is_wrong(
-    slurm, study, tmp_path
-):
+def test_nothing_is_submitted_where_something_is_wrong(slurm, study, tmp_path):
     odd = dict(
-        name='odd',
-        method='masked',
-        options={'data_preprocessor.mask_porb': 0.5},
+        STUDY['settings'][1], options={'data_preprocessor.mask_porb': 0.5}
     )
-    with pytest.raises(ValueError, match='(?s)Expected .*odd.*mask_porb'):
+    with pytest.raises(ValueError, match='(?s)Expected masked.*mask_porb'):
         study('--slurm', 'part', settings=[STUDY['settings'][0], odd])
-    assert not (tmp_path / 'submitted').exists()
-
-
-def test_flags_are_not_shortened_which_tasks_would_get(slurm, study, tmp_path):
     with pytest.raises(SystemExit):
-        study('--slur', 'part')
+        study('--slur', 'part')  # tasks would get a flag that is shortened
     assert not (tmp_path / 'submitted').exists()
 
 
@@ -142,25 +134,21 @@ def test_what_slurm_says_against_it_is_passed_on(slurm, study, tmp_path):
         study('--slurm', 'nowhere')
 
 
-def test_what_starts_from_others_comes_behind_them(study_file):
-    settings = [
-        dict(name='warm', method='masked', start='standard'),
-        dict(STUDY['settings'][0]),
-        dict(STUDY['settings'][1]),
-        dict(STUDY['settings'][2]),
-    ]
-    cells = all_cells(load_study(study_file(settings=settings, seeds=[0])))
-    names = [[cell.setting.name for cell in wave] for wave in waves(cells)]
-    assert names == [['standard', 'masked'], ['masked, K = 2'], ['warm']]
+def test_what_needs_other_models_comes_behind_them(study_file):
+    standard, masked, two_references = STUDY['settings']
 
+    def found(*settings, seeds):
+        study = load_study(study_file(settings=list(settings), seeds=seeds))
+        return [list(map(str, wave)) for wave in waves(all_cells(study))]
 
-def test_an_ensemble_of_anchored_models_comes_behind_them_on_slurm(study_file):
-    settings = [
-        STUDY['settings'][1],
-        dict(name='both', method='masked', ensemble=2),
+    warm = dict(name='warm', method='masked', start='standard')
+    assert found(warm, standard, masked, two_references, seeds=[0]) == [
+        ['standard, seed 0', 'masked, seed 0'],
+        ['masked, K = 2, seed 0'],
+        ['warm, seed 0'],
     ]
-    cells = all_cells(load_study(study_file(settings=settings)))
-    assert [[str(cell) for cell in wave] for wave in waves(cells)] == [
+    both = dict(name='both', method='masked', ensemble=2)
+    assert found(masked, both, seeds=[0, 1]) == [
         ['masked, seed 0', 'masked, seed 1'],
         ['both, seed 0', 'both, seed 1'],
     ]
@@ -230,22 +218,18 @@ def test_near_the_limit_a_task_is_told_and_the_job_requeued(
 @pytest.mark.parametrize(
     'task,status,requeued',
     [
-        ('0', 0, False),
-        ('1', 1, False),  # a cell failed
-        ('75', 0, True),  # it had to make way
+        (dict(TASK='0'), 0, False),
+        (dict(TASK='1'), 1, False),  # a cell failed
+        (dict(TASK='75'), 0, True),  # it had to make way
+        # it had to make way before Python listened
+        (dict(TASK='143', PREEMPTED='2026-01-01T00:00:00'), 0, True),
     ],
 )
 def test_a_job_goes_on_where_its_task_can(task, status, requeued, start):
-    process = start('masking', TASK=task)
+    process = start('masking', **task)
     printed, _ = process.communicate(timeout=30)
     assert process.returncode == status
     assert ('scontrol requeue 7' in printed) == requeued
-
-
-def test_a_task_that_had_to_make_way_before_python_listened(start):
-    process = start('masking', TASK='143', PREEMPTED='2026-01-01T00:00:00')
-    assert 'scontrol requeue 7' in process.communicate(timeout=30)[0]
-    assert process.returncode == 0
 
 
 def test_there_is_an_end_to_requeueing(start):

@@ -8,6 +8,11 @@ from mmanchor.studies.spec import load_study
 ONE = dict(name='one', method='standard')
 
 
+def one(**changes):
+    """A study of one setting."""
+    return dict(settings=[dict(ONE, **changes)])
+
+
 @pytest.mark.parametrize(
     'changes,message',
     [
@@ -21,10 +26,10 @@ ONE = dict(name='one', method='standard')
             dict(metrics=['auroc_photograph']),
             "Did you mean 'auroc_photographs'",
         ),
-        (dict(settings=[dict(ONE, ensemble=0)]), '1 or more, but got 0'),
-        (dict(settings=[dict(ONE, ensemble=True)]), '1 or more, but got True'),
+        (one(ensemble=0), '1 or more, but got 0'),
+        (one(ensemble=True), '1 or more, but got True'),
         (
-            dict(settings=[dict(ONE, ensemble=2)], landscape=dict(points=3)),
+            dict(one(ensemble=2), landscape=dict(points=3)),
             'no `ensemble` in .*, which has a `landscape`',
         ),
         (
@@ -38,32 +43,23 @@ ONE = dict(name='one', method='standard')
         (dict(plot=dict(colour=1)), "`plot` of .* got 'colour'. Remove it"),
         (dict(setings=[]), "got 'setings'. Did you mean 'settings'"),
         (dict(settings=[dict(name='one')]), 'setting 0 of .* to set method'),
-        (dict(settings=[dict(ONE, method='maskt')]), "Did you mean 'masked'"),
-        (
-            dict(settings=[dict(ONE, start='two')]),
-            "another setting, but got 'two'",
-        ),
-        (
-            dict(settings=[dict(ONE, start='one')]),
-            "another setting, but got 'one'",
-        ),
-        (dict(settings=[dict(ONE, start=dict(method='m'))]), "but got 'm'"),
+        (one(method='maskt'), "Did you mean 'masked'"),
+        (one(start='two'), "another setting, but got 'two'"),
+        (one(start='one'), "another setting, but got 'one'"),
+        (one(start=dict(method='m')), "but got 'm'"),
         (dict(landscape=dict(points=4)), 'an odd number from 3 on, but got 4'),
         (dict(landscape=dict(images=0)), '`reach` above 0, `images`.* 1.0, 0'),
         (
-            dict(plot=dict(log=True), settings=[dict(ONE, x=0)]),
+            dict(one(x=0), plot=dict(log=True)),
             'above 0 for a logarithmic axis, but got 0',
         ),
         (
             dict(variants=dict(digit={})),
             "`variants` of .* Did you mean 'digits'",
         ),
+        (one(paper=dict(cifar1o={})), "Did you mean 'cifar10'"),
         (
-            dict(settings=[dict(ONE, paper=dict(cifar1o={}))]),
-            "Did you mean 'cifar10'",
-        ),
-        (
-            dict(settings=[dict(ONE, paper=dict(cifar10=dict(claen=1)))]),
+            one(paper=dict(cifar10=dict(claen=1))),
             "`paper` of 'one' in .* Did you mean 'clean'",
         ),
         (dict(grounds=['digits']), 'on digits, .* but got --on tiny_ground'),

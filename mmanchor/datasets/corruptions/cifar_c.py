@@ -78,16 +78,10 @@ def corrupt_as_cifar_c(
 
     Lengths are in pixels for images of any size. Only elastic transforms
     measure lengths in shares of the shorter side, which is 32 pixels in
-    CIFAR-10-C.
-
-    Args:
-        image (np.ndarray): The image in RGB.
-        kind (str): One of ``ALL_C_KINDS``.
-        severity (int): 1 to 5.
-        rng (np.random.Generator): The generator of all random draws.
+    CIFAR-10-C. All random draws are those of ``rng``.
 
     Shape:
-        - image: (H, W, 3), uint8
+        - image: (H, W, 3), uint8, RGB
         - output: (H, W, 3), float64, in [0, 255] up to rounding
 
     Example:
@@ -198,28 +192,21 @@ def motion_blur(image, rng, radius, std):
     return np.rint(255 * blur_along_line(image, radius, std, angle)) / 255
 
 
+def _middle(shape, sides) -> tuple[slice, ...]:
+    """The slices that cut the middle out of an image."""
+    starts = [(large - side) // 2 for large, side in zip(shape, sides)]
+    return tuple(
+        slice(start, start + side) for start, side in zip(starts, sides)
+    )
+
+
 def zoom_in(image, factor):
     """Crop the centre in whole pixels, and enlarge it to the image's size."""
-    middle = []
-    for side in image.shape[:2]:
-        size = int(np.ceil(side / factor))
-        start = (side - size) // 2
-        middle.append(slice(start, start + size))
-    larger = ndimage.zoom(
-        image[tuple(middle)],
-        (factor, factor) + (1,) * (image.ndim - 2),
-        order=1,
-    )
-    starts = [
-        (large - side) // 2
-        for large, side in zip(larger.shape, image.shape[:2])
-    ]
-    return larger[
-        tuple(
-            slice(start, start + side)
-            for start, side in zip(starts, image.shape[:2])
-        )
-    ]
+    sides = image.shape[:2]
+    cut = _middle(sides, [int(np.ceil(side / factor)) for side in sides])
+    factors = (factor, factor) + (1,) * (image.ndim - 2)
+    larger = ndimage.zoom(image[cut], factors, order=1)
+    return larger[_middle(larger.shape, sides)]
 
 
 def zoom_blur(image, rng, steps):
@@ -250,14 +237,9 @@ def frost_picture(number: int, height: int, width: int) -> np.ndarray:
         - output: (at least height, at least width, 3), in [0, 1]
     """
     suffix = 'png' if number <= 3 else 'jpg'
-    file = (
-        resources.files('imagecorruptions')
-        / 'frost'
-        / (f'frost{number}.{suffix}')
-    )
-    picture = cv2.imdecode(
-        np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR
-    )
+    folder = resources.files('imagecorruptions') / 'frost'
+    content = (folder / f'frost{number}.{suffix}').read_bytes()
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     scale = max(
         FROST_SCALE, height / picture.shape[0], width / picture.shape[1]
     )
@@ -291,29 +273,18 @@ def fog(image, rng, weight, decay):
     return (image + weight * clouds) * most / (most + weight)
 
 
-def _change_hsv(image, change: Callable) -> np.ndarray:
-    """Apply a function that changes hue, saturation and value in place."""
-    hsv = rgb2hsv(image)
-    change(hsv[..., 0], hsv[..., 1], hsv[..., 2])
-    return hsv2rgb(hsv)
-
-
 def brightness(image, rng, more):
     """Increase the value in HSV."""
-
-    def brighten(hue, saturation, value):
-        value[:] = np.clip(value + more, 0, 1)
-
-    return _change_hsv(image, brighten)
+    hsv = rgb2hsv(image)
+    hsv[..., 2] = np.clip(hsv[..., 2] + more, 0, 1)
+    return hsv2rgb(hsv)
 
 
 def saturate(image, rng, factor, more):
     """Multiply the saturation in HSV, and add to it."""
-
-    def change(hue, saturation, value):
-        saturation[:] = np.clip(factor * saturation + more, 0, 1)
-
-    return _change_hsv(image, change)
+    hsv = rgb2hsv(image)
+    hsv[..., 1] = np.clip(factor * hsv[..., 1] + more, 0, 1)
+    return hsv2rgb(hsv)
 
 
 def contrast(image, rng, factor):
@@ -340,30 +311,18 @@ def elastic_transform(image, rng, amplitude, std, shift):
         (width, height),
         borderMode=cv2.BORDER_REFLECT_101,
     )
-    down, right = (
-        amplitude
-        * side
-        * ndimage.gaussian_filter(
-            rng.uniform(-1, 1, (height, width)),
-            std * side,
-            mode='reflect',
-            truncate=3,
+    places = []
+    for at in np.mgrid[:height, :width]:
+        noise = rng.uniform(-1, 1, (height, width))
+        smooth = ndimage.gaussian_filter(
+            noise, std * side, mode='reflect', truncate=3
         )
-        for _ in range(2)
-    )
-    rows, columns = np.mgrid[:height, :width]
-    return np.stack(
-        [
-            ndimage.map_coordinates(
-                image[..., channel],
-                (rows + down, columns + right),
-                order=1,
-                mode='reflect',
-            )
-            for channel in range(3)
-        ],
-        -1,
-    )
+        places.append(at + amplitude * side * smooth)
+    channels = [
+        ndimage.map_coordinates(channel, places, order=1, mode='reflect')
+        for channel in np.moveaxis(image, -1, 0)
+    ]
+    return np.stack(channels, -1)
 
 
 def _as_pil(image: np.ndarray) -> Image.Image:

@@ -24,20 +24,9 @@ def make_corruptions(
 ) -> None:
     """Corrupt an array or a folder, and show a progress bar.
 
-    Args:
-        source (str): A ``.npy`` file, or a folder that contains class
-            folders.
-        out (str): The folder to write.
-        labels (str, optional): A ``.npy`` file, which an array needs.
-        size (int, optional): See
-            :class:`~mmanchor.datasets.corruptions.set_writer.FolderSource`.
-        kinds (Sequence[str]): See
-            :func:`~mmanchor.datasets.corruptions.set_writer.write_corrupted_set`.
-        seed (int): See there.
-        workers (int): See there.
-        console (Console, optional): The console to print to. Defaults to
-            None: a new one.
-        settings (str): See there. Defaults to ``'imagenet-c'``.
+    ``labels`` is the ``.npy`` file that an array needs, and ``size`` that of
+    :class:`~mmanchor.datasets.corruptions.set_writer.FolderSource`. See also
+    :func:`~mmanchor.datasets.corruptions.set_writer.write_corrupted_set`.
 
     Raises:
         FileNotFoundError: ``source`` or ``labels`` does not exist.

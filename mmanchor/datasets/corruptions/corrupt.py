@@ -20,18 +20,7 @@ from ..shifts.kinds import (
 
 @contextmanager
 def seeded_numpy(words: np.ndarray) -> Iterator[None]:
-    """Seed NumPy's global generator, and restore its state afterwards.
-
-    Args:
-        words (np.ndarray): The seed, as integers from 0 to 2**32 - 1.
-
-    Example:
-        >>> with seeded_numpy(np.array([1, 2])):
-        ...     one = np.random.rand()
-        >>> with seeded_numpy(np.array([1, 2])):
-        ...     one == np.random.rand()
-        True
-    """
+    """Seed NumPy's global generator, and restore its state afterwards."""
     state = np.random.get_state()
     np.random.seed(words)
     try:
@@ -130,9 +119,8 @@ def corrupt(
             # This module needs SciPy, which comes with the library.
             from .cifar_c import corrupt_as_cifar_c
 
-            found = corrupt_as_cifar_c(
-                image, kind, severity, np.random.default_rng(words)
-            )
+            rng = np.random.default_rng(words)
+            found = corrupt_as_cifar_c(image, kind, severity, rng)
     return np.clip(found, 0, 255).astype(np.uint8)
 
 

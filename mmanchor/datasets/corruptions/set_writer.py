@@ -3,6 +3,7 @@
 A set is written by jobs of some images each, in one or more processes.
 """
 
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -36,6 +37,7 @@ from .corrupt import MIN_SIDE, corrupt, load_library
 RECORD = 'made_by.json'
 LIBRARY = 'imagecorruptions-imaug'
 MAX_IMAGES_PER_JOB = 250
+# gets the kind, the number of finished images and the total number
 Report = Callable[[str, int, int], None]
 
 
@@ -50,22 +52,14 @@ def run_jobs(
 ) -> Iterator[int]:
     """Call a function with each job's arguments, in any order.
 
-    Args:
-        function (Callable): A function at module level, which can be
-            pickled.
-        jobs (Iterable[tuple]): The arguments of each call.
-        workers (int): Number of processes; 1 starts no other process.
-
-    Yields:
-        int: The function's result, whenever a job ends.
+    The function, at module level so that it can be pickled, returns a number,
+    which is yielded whenever a job ends. One worker starts no other process.
     """
     if workers == 1:
         yield from (function(*job) for job in jobs)
         return
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context(
-        'fork' if 'fork' in methods else None
-    )
+    can_fork = 'fork' in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context('fork' if can_fork else None)
     with ProcessPoolExecutor(
         workers, context, initializer=_start_worker
     ) as pool:
@@ -91,34 +85,23 @@ def split_into_jobs(count: int, image_bytes: int = 1) -> Iterator[range]:
 
 
 def corrupt_rows(
-    source: Path,
-    target: Path,
-    kind: str,
-    severity: int,
-    rows: range,
-    seed: int,
-    settings: str,
+    source: Path, target: Path, severity: int, rows: range, apply: Callable
 ) -> int:
     """Corrupt rows of an array on disk, and write them to another array.
 
     Args:
         source (Path): ``.npy`` file of (N, H, W, 3).
         target (Path): Existing ``.npy`` file of (5·N, H, W, 3).
-        kind (str): See :func:`~.corrupt.corrupt`.
-        severity (int): See there.
+        severity (int): 1 to 5.
         rows (range): The rows of ``source``.
-        seed (int): See there.
-        settings (str): See there.
-
-    Returns:
-        int: The number of images.
+        apply (Callable): :func:`~.corrupt.corrupt` of a kind.
     """
     images = open_images(source)
     corrupted = np.lib.format.open_memmap(target, mode='r+')
     start = (severity - 1) * len(images)
     for row in rows:
-        corrupted[start + row] = corrupt(
-            images[row], kind, severity, seed, row, settings
+        corrupted[start + row] = apply(
+            images[row], severity=severity, index=row
         )
     corrupted.flush()
     return len(rows)
@@ -164,11 +147,9 @@ def write_image(image: np.ndarray, path: Path) -> None:
 def corrupt_files(
     source: Path,
     target: Path,
-    kind: str,
     severity: int,
     images: Sequence[tuple[int, str]],
-    seed: int,
-    settings: str,
+    apply: Callable,
     size: int | None,
 ) -> int:
     """Corrupt images of a folder, and write those that don't exist yet.
@@ -176,23 +157,17 @@ def corrupt_files(
     Args:
         source (Path): The folder that contains the class folders.
         target (Path): The folder of the kind.
-        kind (str): See :func:`~.corrupt.corrupt`.
-        severity (int): See there.
+        severity (int): 1 to 5.
         images (Sequence[tuple]): The index of each image, and its path
             relative to ``source``.
-        seed (int): See there.
-        settings (str): See there.
+        apply (Callable): :func:`~.corrupt.corrupt` of a kind.
         size (int, optional): See :func:`read_image`.
-
-    Returns:
-        int: The number of images.
     """
     for index, name in images:
         path = target / str(severity) / name
         if not path.exists():
             image = read_image(source / name, size)
-            corrupted = corrupt(image, kind, severity, seed, index, settings)
-            write_image(corrupted, path)
+            write_image(apply(image, severity=severity, index=index), path)
     return len(images)
 
 
@@ -218,22 +193,15 @@ def _preallocate(path: Path) -> None:
 def read_record(folder: str | Path) -> dict | None:
     """Read the record of how a corrupted set was made.
 
-    Args:
-        folder (str | Path): The folder of the set.
-
-    Returns:
-        dict | None: ``settings``, ``seed``, ``images`` (a hash), ``library``
-        and ``versions``. None if there is no record, because the set does not
-        exist or is a published one.
+    It has ``settings``, ``seed``, ``images`` (a hash), ``library`` and
+    ``versions``. It is None if the set does not exist or is a published one.
     """
     path = Path(folder).expanduser() / RECORD
     if not path.exists():
         return None
     # Sets without recorded settings are from before there were other settings.
-    return dict(
-        dict(settings=IMAGENET_C),
-        **json.loads(path.read_text(encoding='utf-8')),
-    )
+    record = json.loads(path.read_text(encoding='utf-8'))
+    return dict(settings=IMAGENET_C) | record
 
 
 def _check_record(source, out: Path, made_by: dict) -> None:
@@ -325,9 +293,7 @@ class ArraySource:
         """Get the path of a kind."""
         return out / f'{kind}.npy'
 
-    def write(
-        self, partial: Path, kind: str, seed: int, settings: str, workers: int
-    ):
+    def write(self, partial: Path, apply: Callable, workers: int):
         """Write a kind, and yield the number of images of each job."""
         shape = (len(SEVERITIES) * len(self), *self.images.shape[1:])
         np.lib.format.open_memmap(
@@ -335,7 +301,7 @@ class ArraySource:
         ).flush()
         _preallocate(partial)
         jobs = [
-            (self.path, partial, kind, severity, rows, seed, settings)
+            (self.path, partial, severity, rows, apply)
             for severity in SEVERITIES
             for rows in split_into_jobs(len(self), self.images[0].nbytes)
         ]
@@ -394,9 +360,7 @@ class FolderSource:
         """Get the path of a kind."""
         return out / kind
 
-    def write(
-        self, partial: Path, kind: str, seed: int, settings: str, workers: int
-    ):
+    def write(self, partial: Path, apply: Callable, workers: int):
         """Write a kind, and yield the number of images of each job."""
         # Classes without images need their folders too, since these number the
         # classes.
@@ -409,11 +373,9 @@ class FolderSource:
             (
                 self.folder,
                 partial,
-                kind,
                 severity,
                 images[rows.start : rows.stop],
-                seed,
-                settings,
+                apply,
                 self.size,
             )
             for severity in SEVERITIES
@@ -467,16 +429,13 @@ def write_corrupted_set(
                 f'got {value}. Change `{name}`.'
             )
     out = Path(out)
-    _check_record(
-        source,
-        out,
-        dict(
-            settings=settings,
-            seed=seed,
-            images=source.fingerprint(),
-            library=f'{LIBRARY} {version(LIBRARY)}',
-        ),
+    made_by = dict(
+        settings=settings,
+        seed=seed,
+        images=source.fingerprint(),
+        library=f'{LIBRARY} {version(LIBRARY)}',
     )
+    _check_record(source, out, made_by)
     kinds = list(dict.fromkeys(kinds))
     kept = [kind for kind in kinds if source.target(out, kind).exists()]
     todo = [kind for kind in kinds if kind not in kept]
@@ -484,10 +443,11 @@ def write_corrupted_set(
     done, total = 0, len(todo) * len(SEVERITIES) * len(source)
     for kind in todo:
         partial = out / f'.{kind}.partial'
+        apply = functools.partial(
+            corrupt, kind=kind, seed=seed, settings=settings
+        )
         # If `report` raises, this ends the processes at once.
-        with closing(
-            source.write(partial, kind, seed, settings, workers)
-        ) as counts:
+        with closing(source.write(partial, apply, workers)) as counts:
             for count in counts:
                 done += count
                 if report:

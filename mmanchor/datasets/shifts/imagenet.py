@@ -72,12 +72,13 @@ class ImageNetFolders(ClassFolders):
 
     METAINFO = ImageNet.METAINFO
     LAYOUT = 'DATA_ROOT/WNID/*.JPEG'
+    WNIDS = ''  # the subset of the classes that the set has
     subset = False
 
     @property
     def expected(self) -> tuple[str, ...]:
         """The class folders that the set must have."""
-        return imagenet_wnids()
+        return imagenet_wnids(self.WNIDS)
 
     @property
     def kept_classes(self) -> tuple[int, ...]:
@@ -179,10 +180,7 @@ class ImageNetR(ImageNetFolders):
     """
 
     NAME = 'ImageNet-R'
-
-    @property
-    def expected(self) -> tuple[str, ...]:
-        return imagenet_wnids('r')
+    WNIDS = 'r'
 
 
 @DATASETS.register_module()
@@ -195,10 +193,7 @@ class ImageNetA(ImageNetFolders):
     """
 
     NAME = 'ImageNet-A'
-
-    @property
-    def expected(self) -> tuple[str, ...]:
-        return imagenet_wnids('a')
+    WNIDS = 'a'
 
 
 @DATASETS.register_module()

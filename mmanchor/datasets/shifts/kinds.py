@@ -5,34 +5,8 @@ from pathlib import Path
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
-# The kinds of CIFAR-10-C, CIFAR-100-C and ImageNet-C.
-C_KINDS = (
-    'gaussian_noise',
-    'shot_noise',
-    'impulse_noise',
-    'defocus_blur',
-    'glass_blur',
-    'motion_blur',
-    'zoom_blur',
-    'snow',
-    'frost',
-    'fog',
-    'brightness',
-    'contrast',
-    'elastic_transform',
-    'pixelate',
-    'jpeg_compression',
-)
-C_EXTRA_KINDS = ('speckle_noise', 'gaussian_blur', 'spatter', 'saturate')
-ALL_C_KINDS = C_KINDS + C_EXTRA_KINDS
-
-# Published sets define how strong severities are. Keys name such a definition
-# in configs and flags, and values name it in reports.
-IMAGENET_C, CIFAR_C = 'imagenet-c', 'cifar-c'
-SETTINGS = {IMAGENET_C: "ImageNet-C's settings", CIFAR_C: "CIFAR-C's settings"}
-
-# The four groups of Figure 1 in Hendrycks and Dietterich (ICLR 2019). Each has
-# one of the four extra kinds of their Appendix B.
+# The four groups of Figure 1 in Hendrycks and Dietterich (ICLR 2019). The
+# last of each is one of the four extra kinds of their Appendix B.
 C_GROUPS = dict(
     noise=('gaussian_noise', 'shot_noise', 'impulse_noise', 'speckle_noise'),
     blur=(
@@ -51,6 +25,15 @@ C_GROUPS = dict(
         'saturate',
     ),
 )
+# The kinds of CIFAR-10-C, CIFAR-100-C and ImageNet-C, without the extra ones.
+C_KINDS = tuple(kind for group in C_GROUPS.values() for kind in group[:-1])
+C_EXTRA_KINDS = tuple(group[-1] for group in C_GROUPS.values())
+ALL_C_KINDS = C_KINDS + C_EXTRA_KINDS
+
+# Published sets define how strong severities are. Keys name such a definition
+# in configs and flags, and values name it in reports.
+IMAGENET_C, CIFAR_C = 'imagenet-c', 'cifar-c'
+SETTINGS = {IMAGENET_C: "ImageNet-C's settings", CIFAR_C: "CIFAR-C's settings"}
 
 # The spelling is that of the published files. CIFAR and ImageNet differ.
 CIFAR_C_BAR_KINDS = (
@@ -80,7 +63,7 @@ IMAGENET_C_BAR_KINDS = (
 
 
 def check_corruption_kind(kind: str, kinds: Sequence[str], name: str) -> str:
-    """Raise if a data set does not have a kind of corruption.
+    """Return a kind of corruption; raise if a data set does not have it.
 
     Args:
         kind (str): The requested kind.
@@ -89,10 +72,6 @@ def check_corruption_kind(kind: str, kinds: Sequence[str], name: str) -> str:
 
     Raises:
         ValueError: ``kind`` is not among ``kinds``.
-
-    Example:
-        >>> check_corruption_kind('fog', C_KINDS, 'ImageNet-C')
-        'fog'
     """
     if kind not in kinds:
         raise ValueError(
@@ -103,15 +82,7 @@ def check_corruption_kind(kind: str, kinds: Sequence[str], name: str) -> str:
 
 
 def check_settings(settings: str) -> str:
-    """Raise if settings of corruptions are unknown.
-
-    Raises:
-        ValueError: The settings are not in ``SETTINGS``.
-
-    Example:
-        >>> check_settings('cifar-c')
-        'cifar-c'
-    """
+    """Return settings of corruptions; raise if ``SETTINGS`` lacks them."""
     if settings not in SETTINGS:
         raise ValueError(
             f'Expected `settings` of corruptions to be {IMAGENET_C} or '
@@ -121,15 +92,7 @@ def check_settings(settings: str) -> str:
 
 
 def check_severity(severity: int) -> int:
-    """Raise if a severity is not one of 1 to 5.
-
-    Raises:
-        ValueError: The severity is out of range.
-
-    Example:
-        >>> check_severity(5)
-        5
-    """
+    """Return a severity; raise if it is not one of 1 to 5."""
     if isinstance(severity, bool) or severity not in SEVERITIES:
         raise ValueError(
             'Expected `severity` to be 1, 2, 3, 4 or 5, but got '
@@ -141,15 +104,12 @@ def check_severity(severity: int) -> int:
 def missing_set_error(
     name: str, layout: str, path: str | Path
 ) -> FileNotFoundError:
-    """Make the error to raise if a data set is not on disk.
+    """Make the error to raise if a path of a data set is not on disk.
 
     Args:
         name (str): The official name of the set.
         layout (str): The layout of its files.
         path (str | Path): The path that does not exist.
-
-    Returns:
-        FileNotFoundError: An error whose message contains all three.
     """
     return FileNotFoundError(
         f'Expected {name} with the layout {layout}, but '

@@ -12,10 +12,7 @@ from ..image_folders import EXTENSIONS, list_images, open_rgb
 
 
 class MixingImages:
-    """The pictures that PixMix mixes in, which are read when needed.
-
-    Args:
-        folder (str | Path): The folder to search at any depth.
+    """The pictures that PixMix mixes in, at any depth of a folder.
 
     Raises:
         FileNotFoundError: The folder does not exist.
@@ -46,17 +43,10 @@ class MixingImages:
         return len(self.files)
 
     def draw(self, height: int, width: int) -> Image.Image:
-        """Draw a random crop of a random picture.
+        """Draw a random crop of a random picture, in RGB.
 
         The picture is resized first, so that its shorter side is 9/8 of the
         crop's.
-
-        Args:
-            height (int): Height of the crop, in pixels.
-            width (int): Width of the crop, in pixels.
-
-        Returns:
-            Image.Image: The crop in RGB.
 
         Raises:
             ValueError: The picture can't be read.
@@ -136,15 +126,9 @@ def _weights(beta: float) -> tuple[float, float]:
 def mix_additively(
     one: np.ndarray, other: np.ndarray, weights: tuple[float, float]
 ) -> np.ndarray:
-    """Add two images with weights, relative to mid-grey.
+    """Add two images in [0, 1] with weights, relative to mid-grey.
 
-    Args:
-        one (np.ndarray): An image in [0, 1].
-        other (np.ndarray): An image in [0, 1] of the same shape.
-        weights (Tuple[float, float]): The weights of the two images.
-
-    Returns:
-        np.ndarray: The sum, clipped to [0, 1].
+    The sum is clipped to [0, 1].
 
     Example:
         >>> mix_additively(np.ones(1), np.zeros(1), (1, 0.5))
@@ -158,8 +142,6 @@ def mix_multiplicatively(
     one: np.ndarray, other: np.ndarray, weights: tuple[float, float]
 ) -> np.ndarray:
     """Multiply two images with weights as exponents, relative to mid-grey.
-
-    Arguments and result are those of :func:`mix_additively`.
 
     Example:
         >>> mix_multiplicatively(np.array([0.5]), np.ones(1), (1, 1))

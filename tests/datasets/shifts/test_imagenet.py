@@ -1,6 +1,4 @@
-import numpy as np
 import pytest
-import torch
 from mmpretrain.registry import DATASETS
 from PIL import Image
 from torchvision.datasets.imagenette import Imagenette
@@ -23,6 +21,12 @@ def write(folder, classes, name='an image.JPEG'):
         else:
             path.hardlink_to(first)
     return folder
+
+
+@pytest.fixture(scope='module')
+def thousand(tmp_path_factory):
+    """A folder with an image of each of the thousand classes."""
+    return write(tmp_path_factory.mktemp('thousand'), ALL)
 
 
 def build(kind_of_set, root, **kwargs):
@@ -52,8 +56,9 @@ def test_subsets_are_of_the_thousand():
     'name, kind',
     [('ImageNetC', 'glass_blur'), ('ImageNetCBar', 'perlin_noise')],
 )
-def test_a_kind_and_severity_is_its_folder(name, kind, tmp_path):
-    write(tmp_path / kind / '3', ALL)
+def test_a_kind_and_severity_is_its_folder(name, kind, thousand, tmp_path):
+    (tmp_path / kind).mkdir()
+    (tmp_path / kind / '3').symlink_to(thousand)
     dataset = build(name, tmp_path, kind=kind, severity=3, pipeline=LOAD)
     assert dataset.get_gt_labels().tolist() == list(range(1000))
     assert dataset.kept_classes == tuple(range(1000))
@@ -66,6 +71,8 @@ def test_a_kind_and_severity_is_its_folder(name, kind, tmp_path):
     )
     with pytest.raises(FileNotFoundError, match='/4 is not there. Download'):
         build(name, tmp_path, kind=kind, severity=4)
+    with pytest.raises(ValueError, match='-C.* has.*but got .ripple'):
+        build(name, tmp_path, kind='ripple', severity=1)
 
 
 def test_part_of_the_classes_if_asked(tmp_path):
@@ -82,8 +89,11 @@ def test_part_of_the_classes_if_asked(tmp_path):
     'name, classes',
     [('ImageNetR', SOME_R), ('ImageNetA', SOME_A), ('ImageNetSketch', ALL)],
 )
-def test_labels_are_indices_of_the_thousand_classes(name, classes, tmp_path):
-    dataset = build(name, write(tmp_path, classes), lazy_init=True)
+def test_labels_are_indices_of_the_thousand_classes(
+    name, classes, thousand, tmp_path
+):
+    folder = thousand if classes == ALL else write(tmp_path, classes)
+    dataset = build(name, folder, lazy_init=True)
     indices = [ALL.index(wnid) for wnid in classes]
     assert dataset.kept_classes == tuple(indices)
     assert dataset.get_gt_labels().tolist() == indices
@@ -155,13 +165,6 @@ def test_hidden_files_are_passed_over(tmp_path):
     assert len(build('ImageNetA', tmp_path)) == 200
 
 
-def test_bad_kinds(tmp_path):
-    with pytest.raises(ValueError, match="ImageNet-C has.*got 'ripple'"):
-        build('ImageNetC', tmp_path, kind='ripple', severity=1)
-    with pytest.raises(ValueError, match="C-bar. has.*but got 'ripple'"):
-        build('ImageNetCBar', tmp_path, kind='ripple', severity=1)
-
-
 def test_corrupted_folders_number_their_classes_by_name(tmp_path):
     write(tmp_path / 'fog' / '5', ['b', 'a', 'c'])
     config = dict(kind='fog', severity=5)
@@ -178,12 +181,9 @@ def test_any_folder_is_out_of_distribution(tmp_path):
     write(tmp_path / 'deep', ['one', 'two'])
     Image.new('RGB', (4, 4)).save(tmp_path / 'flat.png')
     dataset = build('OODFolder', tmp_path, name='NINCO', pipeline=LOAD)
-    assert len(dataset) == 3
-    for i in range(3):
-        assert torch.equal(
-            dataset[i]['data_samples'].gt_label, torch.tensor([-1])
-        )
-    assert np.all(dataset.get_gt_labels() == -1)
+    labels = [packed['data_samples'].gt_label.tolist() for packed in dataset]
+    assert labels == [[-1]] * 3
+    assert dataset.get_gt_labels().tolist() == [-1] * 3
 
 
 def test_out_of_distribution_folders_without_images(tmp_path):
