@@ -17,7 +17,7 @@ from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import MODELS
 
 from ..functional import ReferredImages
-from ..functional.masking import UniformTarget
+from ..functional.masked_target import UniformTarget
 from ..models.data_preprocessor import ReferenceDrawingDataPreprocessor
 from ..models.plain_config import drop_pretrained
 from ..utils.config import evaluation_pipeline, scope_of, type_name

@@ -7,11 +7,10 @@ from .anchoring import (
     anchor_batch,
     anchor_to_all,
     check_same_size,
-    draw_partners,
     fold,
 )
 from .conformal import conformal_scores, conformal_threshold
-from .draws import check_seed, draw_generator
+from .draws import check_seed, draw_generator, draw_partners
 from .folding import (
     is_linear_in_weight,
     reference_map,
@@ -19,17 +18,19 @@ from .folding import (
     trace_reference_maps,
 )
 from .landscape import moved_weights, random_direction
-from .masking import (
+from .masked_target import (
     MaskedTarget,
+    build_masked_target,
+    normalized_entropy,
+    uniform_cross_entropy,
+)
+from .masking import (
     RowMask,
     blank_references,
-    build_masked_target,
     crop_pixels,
     crop_size,
     draw_crops,
     draw_mask,
-    normalized_entropy,
-    uniform_cross_entropy,
 )
 from .place import find_place, places_of
 from .stem import (

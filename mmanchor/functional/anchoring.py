@@ -7,7 +7,6 @@ Models", NeurIPS 2024 (arXiv 2406.00529).
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from .masking import RowMask
@@ -290,36 +289,3 @@ def fold(rows: torch.Tensor, num_references: int) -> torch.Tensor:
         [[0, 1, 2], [3, 4, 5]]
     """
     return rows.unflatten(0, (num_references, -1))
-
-
-def draw_partners(
-    batch_size: int, generator: np.random.Generator
-) -> torch.Tensor:
-    """Draw for each image of a batch another image of it, with replacement.
-
-    Every other image is equally likely. No image is its own partner, since
-    its residual would be zero. (The authors' released code allows that.)
-
-    Args:
-        batch_size (int): B, at least 2.
-        generator (numpy.random.Generator): Source of random numbers.
-
-    Shape:
-        - output: (B,), int64 indices into the batch
-
-    Raises:
-        ValueError: The batch has fewer than two images.
-
-    Example:
-        >>> partners = draw_partners(4, np.random.default_rng(0))
-        >>> bool((partners != torch.arange(4)).all())
-        True
-    """
-    if batch_size < 2:
-        raise ValueError(
-            'Expected at least 2 images in a batch to draw references from '
-            f'it, but got {batch_size}. Use a larger `batch_size`, or '
-            "`references=dict(type='ReferenceSet', ...)`."
-        )
-    steps = generator.integers(1, batch_size, batch_size)
-    return torch.from_numpy((np.arange(batch_size) + steps) % batch_size)

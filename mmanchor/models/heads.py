@@ -28,7 +28,7 @@ from ..functional import (
     measure_uncertainty,
     reference_spread,
 )
-from ..functional.masking import mean_normalized_entropy
+from ..functional.masked_target import mean_normalized_entropy
 from ..utils.pytorch import not_compiled
 from .losses import LossCall, ReferenceMaskingLoss, split_rows
 from .row_masks import mask_of

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 
@@ -8,7 +7,6 @@ from mmanchor.functional import (
     anchor,
     anchor_batch,
     anchor_to_all,
-    draw_partners,
     fold,
 )
 
@@ -68,18 +66,3 @@ def test_references_of_another_size_are_refused():
         anchor(torch.zeros(4, 3, 8, 8), torch.zeros(4, 3, 6, 6))
     with pytest.raises(ValueError, match=r'\(3, 8, 8\), but got \(3, 6, 6\)'):
         anchor_to_all(torch.zeros(4, 3, 8, 8), torch.zeros(1, 3, 6, 6))
-
-
-def test_partners_are_never_oneself_and_uniform_over_the_others():
-    rng = np.random.default_rng(0)
-    draws = torch.stack([draw_partners(5, rng) for _ in range(4000)])
-    counts = torch.stack([(draws == j).sum(0) for j in range(5)])
-    assert counts.diagonal().sum() == 0
-    others = counts[~torch.eye(5, dtype=torch.bool)]
-    # binomial(4000, 1/4): standard deviation 27
-    assert (others - 1000).abs().max() < 140
-
-
-def test_a_batch_of_one_has_no_partner():
-    with pytest.raises(ValueError, match='at least 2 images.*got 1.*Refer'):
-        draw_partners(1, np.random.default_rng(0))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmanchor.functional import check_seed, draw_generator
+from mmanchor.functional import check_seed, draw_generator, draw_partners
 
 
 def test_draws_depend_on_all_arguments_and_on_nothing_else():
@@ -37,3 +37,18 @@ def test_what_is_no_seed(seed):
         TypeError, match=f'non-negative integer, but got {seed!r}'
     ):
         check_seed(seed)
+
+
+def test_partners_are_never_oneself_and_uniform_over_the_others():
+    rng = np.random.default_rng(0)
+    draws = torch.stack([draw_partners(5, rng) for _ in range(4000)])
+    counts = torch.stack([(draws == j).sum(0) for j in range(5)])
+    assert counts.diagonal().sum() == 0
+    others = counts[~torch.eye(5, dtype=torch.bool)]
+    # binomial(4000, 1/4): standard deviation 27
+    assert (others - 1000).abs().max() < 140
+
+
+def test_a_batch_of_one_has_no_partner():
+    with pytest.raises(ValueError, match='at least 2 images.*got 1.*Refer'):
+        draw_partners(1, np.random.default_rng(0))

@@ -13,8 +13,6 @@ from mmanchor.functional import (
     crop_size,
     draw_crops,
     draw_mask,
-    normalized_entropy,
-    uniform_cross_entropy,
 )
 
 
@@ -99,20 +97,3 @@ def test_partial_masks_of_share_0_and_1_are_a_mask_and_none(share):
     keep = crop_pixels(torch.from_numpy(corners), (8, 8), share)
     expected = anchored if share else blank_references(anchored, mask)
     assert torch.equal(blank_references(anchored, mask, keep), expected)
-
-
-def test_normalized_entropy_runs_from_certain_to_uniform():
-    logits = torch.tensor(
-        [[0.0, 0, 0, 0], [200.0, 0, 0, 0], [0.0, 0, -1e9, -1e9]]
-    )
-    torch.testing.assert_close(
-        normalized_entropy(logits), torch.tensor([1.0, 0.0, 0.5])
-    )
-
-
-@pytest.mark.parametrize(
-    'function', [uniform_cross_entropy, normalized_entropy]
-)
-def test_one_class_is_refused(function):
-    with pytest.raises(ValueError, match='two classes or more'):
-        function(torch.zeros(3, 1))
