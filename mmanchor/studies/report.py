@@ -211,7 +211,7 @@ def difference_table(results: dict) -> Table | None:
 
 
 def verdict_table(results: dict, others: Sequence[dict] = ()) -> Table | None:
-    """Make a row for each job: the recommended setting and its gain.
+    """Make a row for each task: the recommended setting and its gain.
 
     None if the study has no jobs.
     """
@@ -232,9 +232,9 @@ def verdict_table(results: dict, others: Sequence[dict] = ()) -> Table | None:
             for ground in grounds
         ]
         rows.append(row)
-    header = ['job', 'metric', 'recommended']
+    header = ['task', 'metric', 'recommended']
     return Table(
-        'Recommended setting for each job',
+        'Recommended setting for each task',
         f'Largest paired gain over {results["baseline"]} whose interval '
         f'excludes zero on {grounds[0]} and whose mean is not worse on '
         'another ground; a dash where the metric could not be measured.',
@@ -245,7 +245,7 @@ def verdict_table(results: dict, others: Sequence[dict] = ()) -> Table | None:
 
 
 def _candidate(of_job: dict, name: str) -> dict | None:
-    """The candidate of a name in one job of a verdict."""
+    """The candidate of a name in one task of a verdict."""
     return next(
         (one for one in of_job['candidates'] if one['name'] == name), None
     )

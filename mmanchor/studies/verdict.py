@@ -1,4 +1,4 @@
-"""The rule by which a study recommends a setting for each job."""
+"""The rule by which a study recommends a setting for each task."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ NONE = 'none'
 def recommend(results: dict, others: Sequence[dict] = ()) -> dict[str, dict]:
     """Apply the rule to one study that was run on one or several grounds.
 
-    For each job, the recommended setting is the one with the largest paired
+    For each task, the recommended setting is the one with the largest paired
     gain over the baseline whose 95 % interval excludes zero on the first
     ground and whose mean gain is not below zero on any other. A ground that
     could not measure the metric of a setting does not count against it.
@@ -24,7 +24,7 @@ def recommend(results: dict, others: Sequence[dict] = ()) -> dict[str, dict]:
             none.
 
     Returns:
-        dict: For each job: ``metric``; ``recommended``, a setting's name or
+        dict: For each task: ``metric``; ``recommended``, a setting's name or
         ``'none'``; ``candidates``, the settings with a gain on the first
         ground, with their ``differences`` by ground and ``why_not`` (``''`` if
         nothing counts against them), the largest gain first.
