@@ -204,6 +204,7 @@ def convert_checkpoint(
     The new file holds weights only. Its ``meta`` records their origin.
 
     Raises:
+        FileNotFoundError: There is no such file.
         ValueError: The source is damaged or contains code; :func:`convert`
             refuses it; or the target exists already.
     """

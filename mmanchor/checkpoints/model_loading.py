@@ -32,6 +32,7 @@ def load_anchored(
         evaluation mode, which uses all of its references; and the checkpoint.
 
     Raises:
+        FileNotFoundError: There is no such file.
         ValueError: :func:`load_classifier` refuses the model, the model of
             the config is not anchored, or the checkpoint has no references.
     """
@@ -55,12 +56,15 @@ def load_classifier(
     Args:
         kinds (tuple[type]): The classes that are accepted. Defaults to any
             ``ImageClassifier``.
+        allow_code (bool): Run any code that the checkpoint contains. Defaults
+            to False, which refuses it.
 
     Returns:
         Tuple[ImageClassifier, dict]: The model on the CPU in evaluation mode;
         and the checkpoint.
 
     Raises:
+        FileNotFoundError: There is no such file.
         ValueError: The config has no model of these kinds; or the checkpoint
             is damaged, contains code, or is of another architecture or
             another number of classes.

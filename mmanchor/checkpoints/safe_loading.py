@@ -297,8 +297,11 @@ def load_checkpoint(path: str, allow_code: bool = False) -> Any:
 
     Args:
         path (str): A file, or a URL that MMEngine supports.
+        allow_code (bool): Run any code that the checkpoint contains. Defaults
+            to False, which refuses it.
 
     Raises:
+        FileNotFoundError: There is no such file.
         ValueError: The file contains code, or can't be read.
     """
     with checkpoint_loading(allow_code):
@@ -339,6 +342,7 @@ def load_local(
             :func:`mmengine_checkpoints_allowed`. Defaults to none.
 
     Raises:
+        FileNotFoundError: There is no such file.
         ValueError: The file contains code, or can't be read.
     """
     path = os.path.expanduser(path)

@@ -47,6 +47,7 @@ def strip_checkpoint(
     """Write a copy of a checkpoint without its references.
 
     Raises:
+        FileNotFoundError: There is no such file.
         ValueError: The checkpoint is damaged, contains code or has no
             references; or ``out`` is the checkpoint itself.
     """

@@ -40,6 +40,7 @@ def check_checkpoint(path: str) -> None:
     its checksums.
 
     Raises:
+        FileNotFoundError: There is no such file.
         ValueError: The file is truncated or damaged, is no checkpoint, or
             inflates to many times its size.
     """

@@ -63,10 +63,11 @@ def read_features(path: str | Path, made_from: dict) -> dict | None:
 
 
 def write_features(path: str | Path, made_from: dict, **arrays) -> bool:
-    """Write features, and what they were made from, to a file ``.npz``.
+    """Write features, and what they were made from, to an ``.npz`` file.
 
-    A folder without room or permission gives False, which only means that
-    they are computed again the next time.
+    Returns:
+        bool: False if the folder has no room or permission. The features are
+        then computed again the next time.
     """
     path = Path(path)
     try:

@@ -208,8 +208,9 @@ def saved_decisions(
 ) -> tuple[Threshold | None, PredictionSets | None]:
     """Read the threshold and the sets that ``tools/threshold.py`` has saved.
 
-    They are beside the checkpoint, for its SHA-256 and for how references
-    are used (None for plain models). A part that is not asked for is None.
+    They lie beside the checkpoint and are looked up by its SHA-256 and by
+    ``how`` references are used (None for plain models). A part that is not
+    asked for is None.
 
     Raises:
         ValueError: A part was not saved.

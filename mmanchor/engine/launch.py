@@ -141,6 +141,8 @@ def train(
             one that moves a progress bar. Defaults to none.
 
     Raises:
+        FileNotFoundError: The config or a checkpoint does not exist.
+        OSError: The disk is full.
         TypeError: The data preprocessor anchors and the model does not.
         ValueError: A checkpoint is damaged, contains code or is of another
             architecture; a pretrained file is missing; the work dir can't be
@@ -203,6 +205,8 @@ def check_anchoring(runner: Runner) -> None:
     """Check that a runner has all parts of anchored training.
 
     Raises:
+        FileNotFoundError: The config or a checkpoint does not exist.
+        OSError: The disk is full.
         TypeError: The data preprocessor anchors and the model does not.
         ValueError: The model anchors and no hook fills its reference bank.
     """
@@ -238,6 +242,7 @@ def test(argv: Sequence[str] | None = None) -> dict:
     """Test a checkpoint according to command-line arguments.
 
     Raises:
+        FileNotFoundError: The config or the checkpoint does not exist.
         ValueError: The checkpoint is damaged, contains code, lacks weights of
             the model or orders the classes differently than the test set; the
             work dir can't be written to; or flags on references are given,

@@ -107,6 +107,7 @@ def check_resumable(
     """Raise if a checkpoint is damaged, and name the one before it.
 
     Raises:
+        FileNotFoundError: There is no such file.
         ValueError: The file was cut short or damaged.
     """
     try:

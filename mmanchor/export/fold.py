@@ -35,6 +35,7 @@ def fold_checkpoint(
     files are read back and compared with the anchored model.
 
     Raises:
+        FileNotFoundError: There is no such file.
         ValueError: The model can't be loaded (see
             :func:`~..checkpoints.model_loading.load_anchored`) or folded (see
             :func:`~mmanchor.models.fold_reference`), or the folded model

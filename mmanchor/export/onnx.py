@@ -95,6 +95,8 @@ def export_checkpoint(
         the file's input.
 
     Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ImportError: A package of the extra ``[export]`` is missing.
         ValueError: See :func:`~..checkpoints.model_loading.load_anchored` and
             :func:`export_model`; or the checkpoint has fewer than K
             references, or test images have another size.

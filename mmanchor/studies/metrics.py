@@ -103,7 +103,10 @@ def _landscape(directions: str, centre: bool = False) -> Read:
 def _on_both(
     name: str, title: str, scaled: bool = True
 ) -> Iterator[tuple[str, Metric]]:
-    """A metric of clean and of corrupted images, maybe temperature scaled."""
+    """Yield a metric of clean images and one of corrupted images.
+
+    If ``scaled``, both come after temperature scaling as well.
+    """
     for prefix, images, path in (
         ('', 'clean', CLEAN_METRICS),
         ('corrupted_', 'corrupted', CORRUPTED_METRICS),

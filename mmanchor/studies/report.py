@@ -213,7 +213,7 @@ def difference_table(results: dict) -> Table | None:
 def verdict_table(results: dict, others: Sequence[dict] = ()) -> Table | None:
     """Make a row for each task: the recommended setting and its gain.
 
-    None if the study has no jobs.
+    None if the study has no ``jobs``.
     """
     if not results.get('jobs'):
         return None
@@ -372,9 +372,9 @@ def summary_sentences(results: dict, others: Sequence[dict] = ()) -> list[str]:
 
     Returns:
         List[str]: The settings that are better than the baseline, with
-        intervals; the jobs for which none is; and costs. A study without jobs
-        is taken to be about accuracy and calibration. One setting alone is
-        described.
+        intervals; the tasks for which none is; and costs. A study without
+        ``jobs`` is taken to be about accuracy and calibration. One setting
+        alone is described.
     """
     jobs = results.get('jobs') or {
         job: metric

@@ -60,7 +60,7 @@ def submit(
 
 
 def waves(cells: Sequence[StudyCell]) -> list[list[StudyCell]]:
-    """Group cells so that each needs models of the groups before it only."""
+    """Group cells so that each only needs models that earlier groups train."""
     trainer_of: dict[str, int] = {}
 
     def depth(training) -> int:

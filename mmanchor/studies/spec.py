@@ -452,7 +452,7 @@ def _check_study(study: Study, path: Path) -> None:
     check_known(study.plot.metrics, known, f'metrics of `plot` in {path}')
     check_known([study.plot.kind], PLOT_KINDS, f'`kind` of `plot` in {path}')
     for job, metric in study.jobs.items():
-        check_known([metric], known, f'the metric of the job {job!r}')
+        check_known([metric], known, f'the metric of the task {job!r}')
     for one in study.settings if study.plot.log else ():
         if one.x is not None and not (
             isinstance(one.x, (int, float)) and one.x > 0

@@ -40,7 +40,7 @@ class HeldOutFit(NamedTuple):
 
     @property
     def entry(self) -> tuple[str, dict]:
-        """The key of the scaling in ``results.json``, and what it holds."""
+        """The scaling's key in ``results.json``, and its fitted numbers."""
         if isinstance(self.scaling, VectorScaling):
             parts = self.scaling._asdict().items()
             return 'vector_scaling', {key: one.tolist() for key, one in parts}

@@ -170,7 +170,7 @@ class ImageBatches:
         return len(self.rows)
 
     def select(self, rows: np.ndarray) -> None:
-        """Keep only the images at some positions, (N,), ascending."""
+        """Keep only the images at these positions: (N,), ascending."""
         self.rows, self.labels = self.rows[rows], self.labels[rows]
 
     def __iter__(self) -> Iterator[torch.Tensor]:

@@ -459,7 +459,12 @@ class SuiteResults:
         return None if low is None or high is None else (low, high)
 
     def _distinct(self, column: str, **where: str) -> list[str]:
-        """What a column has in some rows, in order, but for empty texts."""
+        """Return the distinct values of a column in order, but no empty ones.
+
+        Args:
+            where (Dict[str, str]): The values that rows have to have, by
+                column.
+        """
         rows = self.table
         for key, value in where.items():
             rows = rows[rows[key] == value]

@@ -763,7 +763,10 @@ class ModelRun:
         }
 
     def _save_beside_checkpoint(self, kind: str, fit: dict) -> None:
-        """Save what was fitted; the results contain it as well."""
+        """Save a fit beside the checkpoint.
+
+        If that is not possible, ``results.json`` still has it.
+        """
         if isinstance(self.candidate, EnsembleCandidate):
             return  # it has no checkpoint of its own
         checkpoint = (self.candidate.checkpoint, self.candidate.sha256, kind)

@@ -32,6 +32,9 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
     Args:
         options (dict, optional): Changes to the config, such as
             ``{'model.backbone.depth': 18}``. Defaults to None: no changes.
+
+    Raises:
+        FileNotFoundError: There is no such config.
     """
     cfg = Config.fromfile(config_path(path))
     cfg.merge_from_dict(options or {})

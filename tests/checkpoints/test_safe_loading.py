@@ -345,7 +345,8 @@ def test_crafted_numbers_are_refused(content, loading, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'kind', ['b1', 'i1', 'i8', 'u1', 'u4', 'f2', '<f8', '>f8', '>i4']
+    'kind',
+    'b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 <f8 >f8 >i4'.split(),
 )
 def test_plain_numbers_come_back_as_they_were(kind, tmp_path):
     array = np.array([[0, 1], [2, 5]]).astype(kind)

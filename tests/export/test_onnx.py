@@ -108,11 +108,11 @@ def test_an_exported_file_predicts_like_the_checkpoint_on_digits(
         ('patches', 2, '.onnx'),
         ('padded patches', 1, '.pt2'),
         ('resnet', 1, '.pt2'),
+        ('two branches', 3, '.pt2'),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
                 ('padded patches', 2, '.onnx'),
-                ('two branches', 3, '.pt2'),
                 ('adaptive padding', 3, '.pt2'),
                 ('swin v2', 3, '.pt2'),
             )

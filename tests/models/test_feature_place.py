@@ -201,9 +201,13 @@ STAGES = [  # backbone, width, places
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    'backbone,width,places', STAGES, ids=lambda one: str(one)[:40]
+    'backbone,width,places',
+    [
+        (CONVNEXT, 320, ['stages.1']),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in STAGES),
+    ],
+    ids=lambda one: str(one)[:40],
 )
 def test_warm_start_is_exact_at_every_stage(backbone, width, places):
     settings = dict(

@@ -94,6 +94,19 @@ def test_draws_are_those_of_anchoring(mask_by):
     assert seen == {False, True}
 
 
+def test_a_checkpoint_continues_the_draws():
+    first, second = (preprocessor(mask_prob=0.5) for _ in range(2))
+    for _ in range(3):
+        first(make_batch(8), training=True)
+    second.load_state_dict(first.state_dict())
+    for _ in range(4):
+        one, other = (
+            each(make_batch(8), training=True) for each in (first, second)
+        )
+        assert masks(one) == masks(other)
+        assert torch.equal(one['inputs'], other['inputs'])
+
+
 def test_testing_leaves_images_as_they_are():
     expected = ClsDataPreprocessor(**HOST)(make_batch(3))['inputs']
     out = preprocessor(mask_prob=1)(make_batch(3))

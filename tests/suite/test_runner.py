@@ -256,6 +256,11 @@ def test_errors_are_relative_to_alexnet(
     )
     assert row['mce'] == pytest.approx(expected) and row['mce'] > 0
     assert 'mCE' in (tmp_path / 'out' / 'report.md').read_text()
+    (again,) = measured(trained.standard, more=MORE.format(kinds=C_KINDS))[
+        'models'
+    ]
+    assert again['mce'] is None
+    assert 'mCE' not in (tmp_path / 'out' / 'report.md').read_text()
 
 
 def test_two_classes_alone_compete(outcome, write_imagenet_c):

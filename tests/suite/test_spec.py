@@ -29,6 +29,10 @@ def load(suite_file):
     return lambda more='', **options: load_suite(suite_file(more), **options)
 
 
+def test_no_suite_that_is_published_is_lost():
+    assert set(PUBLISHED) <= set(BUILT_IN)
+
+
 @pytest.mark.parametrize('name', BUILT_IN)
 def test_built_in_suites_load_with_their_published_sets(name):
     suite = load_suite(name)

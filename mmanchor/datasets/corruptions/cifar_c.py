@@ -78,7 +78,7 @@ def corrupt_as_cifar_c(
 
     Lengths are in pixels for images of any size. Only elastic transforms
     measure lengths in shares of the shorter side, which is 32 pixels in
-    CIFAR-10-C. All random draws are those of ``rng``.
+    CIFAR-10-C. All random numbers come from ``rng``.
 
     Shape:
         - image: (H, W, 3), uint8, RGB

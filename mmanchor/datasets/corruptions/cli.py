@@ -31,7 +31,8 @@ def make_corruptions(
     Raises:
         FileNotFoundError: ``source`` or ``labels`` does not exist.
         ValueError: An option does not fit the source; another run writes to
-            ``out``, or it is not writable; or see there.
+            ``out``; ``out`` is not writable; or ``write_corrupted_set``
+            refuses the source.
     """
     console = console or Console(emoji=False)
     if not Path(source).exists():

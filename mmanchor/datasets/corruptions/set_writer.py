@@ -94,7 +94,8 @@ def corrupt_rows(
         target (Path): Existing ``.npy`` file of (5·N, H, W, 3).
         severity (int): 1 to 5.
         rows (range): The rows of ``source``.
-        apply (Callable): :func:`~.corrupt.corrupt` of a kind.
+        apply (Callable): :func:`~.corrupt.corrupt` with the kind, the seed and
+            the settings already given.
     """
     images = open_images(source)
     corrupted = np.lib.format.open_memmap(target, mode='r+')
@@ -160,7 +161,8 @@ def corrupt_files(
         severity (int): 1 to 5.
         images (Sequence[tuple]): The index of each image, and its path
             relative to ``source``.
-        apply (Callable): :func:`~.corrupt.corrupt` of a kind.
+        apply (Callable): :func:`~.corrupt.corrupt` with the kind, the seed and
+            the settings already given.
         size (int, optional): See :func:`read_image`.
     """
     for index, name in images:

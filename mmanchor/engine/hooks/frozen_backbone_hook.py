@@ -276,7 +276,7 @@ def trunk_features(model: ImageClassifier, data: dict) -> torch.Tensor:
     """Compute the features that the head reads, one vector for each image.
 
     Args:
-        data (dict): The output of its data preprocessor.
+        data (dict): A batch, as the model's data preprocessor returns it.
 
     Shape:
         - output: (B, D), float32

@@ -13,6 +13,8 @@ class Top1Accuracy(TopLabelMetric):
     It equals the host's ``Accuracy``, except on data sets that have only some
     of the classes, such as ImageNet-R, -A and -O: there, only the classes in
     ``kept_classes`` of the ``metainfo`` compete.
+
+    Its arguments are those of MMEngine's ``BaseMetric``.
     """
 
     default_prefix = 'accuracy'

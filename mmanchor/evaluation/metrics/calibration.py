@@ -222,7 +222,10 @@ class CalibrationError(TopLabelMetric):
 
 @METRICS.register_module()
 class SmoothedCalibrationError(TopLabelMetric):
-    """:func:`smoothed_calibration_error`, as ``calibration/smooth_ece``."""
+    """:func:`smoothed_calibration_error`, as ``calibration/smooth_ece``.
+
+    Its arguments are those of MMEngine's ``BaseMetric``.
+    """
 
     default_prefix = 'calibration'
 

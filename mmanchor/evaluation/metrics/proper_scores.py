@@ -83,7 +83,10 @@ def _brier(scores, labels):
 
 @METRICS.register_module()
 class NegativeLogLikelihood(PerImageMetric):
-    """Mean of :func:`negative_log_likelihood`, as ``probabilities/nll``."""
+    """Mean of :func:`negative_log_likelihood`, as ``probabilities/nll``.
+
+    Its arguments are those of MMEngine's ``BaseMetric``.
+    """
 
     default_prefix = 'probabilities'
 
@@ -99,7 +102,10 @@ class NegativeLogLikelihood(PerImageMetric):
 
 @METRICS.register_module()
 class BrierScore(PerImageMetric):
-    """Mean of :func:`brier_score`, as ``probabilities/brier``."""
+    """Mean of :func:`brier_score`, as ``probabilities/brier``.
+
+    Its arguments are those of MMEngine's ``BaseMetric``.
+    """
 
     default_prefix = 'probabilities'
 

@@ -11,6 +11,8 @@ class ReferencesUsed(PerImageMetric):
     """Mean number of references per image, as ``references/mean_used``.
 
     ``KReferenceHook`` adds this metric if the protocol is adaptive.
+
+    Its arguments are those of MMEngine's ``BaseMetric``.
     """
 
     default_prefix = 'references'
@@ -30,6 +32,8 @@ class ReferenceSpread(PerImageMetric):
 
     The spread is the standard deviation of each logit, averaged over classes
     and images. It is 0 with one reference.
+
+    Its arguments are those of MMEngine's ``BaseMetric``.
     """
 
     default_prefix = 'references'

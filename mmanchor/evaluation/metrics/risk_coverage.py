@@ -83,6 +83,8 @@ class AreaUnderRiskCoverage(TopLabelMetric):
     """:func:`risk_coverage` with the largest probability as confidence.
 
     It is logged as ``selective/aurc`` and ``selective/excess_aurc``.
+
+    Its arguments are those of MMEngine's ``BaseMetric``.
     """
 
     default_prefix = 'selective'

@@ -162,7 +162,11 @@ def _is_above(
 
 
 def _titles(results: SuiteResults) -> dict[Point, str]:
-    """Clean images, each severity of corrupted sets, and other shifts."""
+    """The title of each column.
+
+    There is a column for clean images, one for each severity of corrupted
+    sets, and one for each other shifted set.
+    """
     titles = {results.clean: 'clean images'}
     for name in results.sets('shifts'):
         for severity in results.severities(name):

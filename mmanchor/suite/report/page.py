@@ -120,7 +120,7 @@ def class_blocks(
     Args:
         answers (Dict[str, dict]): The predictions of each model for the clean
             images; see :class:`~mmanchor.suite.measure.Measured`.
-        classes (Sequence[str], optional): Their names.
+        classes (Sequence[str], optional): Names of the classes.
     """
     if not answers:
         return []

@@ -235,9 +235,11 @@ def corruption_grids(suite: Suite) -> tuple[list[Block], list[str]]:
 
 @dataclass
 class Pictures:
-    """The images of a page, with a sentence about which it holds, or why none.
+    """The images of a page.
 
-    Without ``classes``, their names, the page shows their numbers.
+    ``note`` says which images the page shows, or why it shows none.
+    ``classes`` are the names of the classes; if it is None, the page shows
+    their numbers.
     """
 
     note: str = NO_IMAGES

@@ -317,7 +317,8 @@ def _numbers_of_images(
     """A sentence for captions, or nothing if no number is known.
 
     Args:
-        sets (Dict[str, str]): The names of the sets, by how to call them.
+        sets (Dict[str, str]): The names of the sets, by the words that the
+            caption uses for them.
     """
     words = []
     for title, name in sets.items():
