@@ -25,7 +25,6 @@ ONE = dict(name='one', method='standard')
     'study,ground,folder,least',
     [
         ('evidence', 'digits', 'digits', 60),
-        ('evidence', 'cifar10-5k', 'cifar10-5k', 5),
         ('depth', 'digits', 'depth-digits', 24),
         ('references', 'digits', 'references-digits', 30),
     ],

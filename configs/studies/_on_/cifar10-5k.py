@@ -1,12 +1,19 @@
-"""5,000 images of CIFAR-10, which a small network fits: for processors.
+"""5,000 images of CIFAR-10, few enough for a small network to fit: for CPUs.
 
 The first 500 training images of each class by name, as JPEG in class folders.
+The standard model of seed 0 ends with 93 % of its training images right, and
+with 72 % of the test images.
 """
 
 title = 'CIFAR-10 (JPEG, 5,000 images), ResNet-18 of width 16, 40 epochs'
 _fitted = {
     'train_dataloader.dataset.type': 'FirstOfEachClass',
     'train_dataloader.dataset.images_per_class': 500,
+    # with batches of 128 and a learning rate of 0.1, the same model ends with
+    # only 85 % of its training images right
+    'train_dataloader.batch_size': 64,
+    'optim_wrapper.optimizer.lr': 0.2,
+    'auto_scale_lr.base_batch_size': 64,
     # on one core a worker would take turns with training
     'train_dataloader.num_workers': 0,
     'train_dataloader.persistent_workers': False,
