@@ -5,6 +5,7 @@ for what MMPretrain has no word for.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from mmengine.registry import Registry
 
@@ -22,6 +23,8 @@ _TAKEN = (
     'pred_std',
     'reference_masked',
 )
+
+Kind = TypeVar('Kind')
 
 
 def find_registered(kind: str | Callable | None, registry: Registry):
@@ -93,6 +96,33 @@ def build_registered(config: str | dict, registry: Registry):
         name = kind.__name__
     check_arguments(arguments, kind, f'the {registry.name} {name!r}')
     return kind(**arguments)
+
+
+def build_instance(base: type[Kind], config: Any, registry: Registry) -> Kind:
+    """Build an instance of a base class; return one as it is.
+
+    Args:
+        base (type): The class that everything in the registry derives from.
+        config (str | dict | object): A name, a dict with one as ``type`` and
+            the arguments, or an instance.
+        registry (Registry): Where to look.
+
+    Raises:
+        TypeError: The name belongs to something else, or it does not take an
+            argument.
+        ValueError: Nothing has that name.
+    """
+    if isinstance(config, base):
+        return config
+    built = build_registered(config, registry)
+    if not isinstance(built, base):
+        package = '.'.join(base.__module__.split('.')[:2])
+        raise TypeError(
+            f'Expected a {registry.name} to be a subclass of {base.__name__}, '
+            f'but got {type(built).__name__}. Derive it from '
+            f'`{package}.{base.__name__}`.'
+        )
+    return built
 
 
 def registered_name(kind: type, registry: Registry) -> str:

@@ -32,7 +32,20 @@ except ImportError:  # NumPy 1
     from numpy.core import multiarray
 
 # The names by which NumPy pickles its types of bool, integers and floats.
-_PLAIN_DTYPES = 'b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8'.split()
+_PLAIN_DTYPES = (
+    'b1',
+    'i1',
+    'i2',
+    'i4',
+    'i8',
+    'u1',
+    'u2',
+    'u4',
+    'u8',
+    'f2',
+    'f4',
+    'f8',
+)
 # Checkpoints refer to these methods, which are plain functions, by name.
 _ALLOWED_ATTRIBUTES = {
     HistoryBuffer: ('min', 'max', 'current', 'mean'),

@@ -11,7 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from ..registry import MASKED_TARGETS, build_registered, registered_name
+from ..registry import MASKED_TARGETS, build_instance, registered_name
 
 
 def uniform_cross_entropy(
@@ -165,16 +165,7 @@ def build_masked_target(config: str | dict | MaskedTarget) -> MaskedTarget:
         >>> build_masked_target('label').keeps_labels
         True
     """
-    if isinstance(config, MaskedTarget):
-        return config
-    target = build_registered(config, MASKED_TARGETS)
-    if not isinstance(target, MaskedTarget):
-        raise TypeError(
-            'Expected a masked target to be a subclass of MaskedTarget, but '
-            f'got {type(target).__name__}. Derive it from '
-            '`mmanchor.functional.MaskedTarget`.'
-        )
-    return target
+    return build_instance(MaskedTarget, config, MASKED_TARGETS)
 
 
 def normalized_entropy(logits: torch.Tensor) -> torch.Tensor:

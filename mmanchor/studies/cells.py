@@ -37,15 +37,26 @@ _REQUIRED_KEYS = {
 _NOT_IDENTITY = ('work_dir', 'experiment_name', 'filename')
 # arguments of a data loader that only change its speed; with another number of
 # workers, as on another device, augmentations draw other random numbers
-_LOADER_SPEED = set(
-    'num_workers persistent_workers pin_memory prefetch_factor'.split()
+_LOADER_SPEED = (
+    'num_workers',
+    'persistent_workers',
+    'pin_memory',
+    'prefetch_factor',
 )
 # keys that the runner and the tools read besides the runner's arguments
 _TOP_LEVEL_KEYS = (
-    'activation_checkpointing auto_scale_lr compile custom_imports '
-    'efficient_conv_bn_eval find_unused_parameters model_wrapper_cfg '
-    'runner_type sync_bn tta_model tta_pipeline'
-).split()
+    'activation_checkpointing',
+    'auto_scale_lr',
+    'compile',
+    'custom_imports',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
+)
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,22 @@ CAPTIONS = dict(
     'the cross is the trained model.',
 )
 CSV_HEADER = (
-    'setting series x metric mean std n paper seeds '
-    'difference low high pairs mean_low mean_high'
-).split()
+    'setting',
+    'series',
+    'x',
+    'metric',
+    'mean',
+    'std',
+    'n',
+    'paper',
+    'seeds',
+    'difference',
+    'low',
+    'high',
+    'pairs',
+    'mean_low',
+    'mean_high',
+)
 
 
 def write_study_report(

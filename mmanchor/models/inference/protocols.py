@@ -9,7 +9,7 @@ from ...functional import RowMask, settled
 from ...registry import (
     PROTOCOLS,
     UNCERTAINTIES,
-    build_registered,
+    build_instance,
     registered_name,
 )
 from ...utils.pytorch import copy_to_device, not_compiled
@@ -266,16 +266,7 @@ def build_protocol(config: str | dict | Protocol) -> Protocol:
         >>> build_protocol(dict(type='adaptive', standard_errors=2)).name
         'adaptive'
     """
-    if isinstance(config, Protocol):
-        return config
-    protocol = build_registered(config, PROTOCOLS)
-    if not isinstance(protocol, Protocol):
-        raise TypeError(
-            'Expected a protocol to be a subclass of Protocol, but got '
-            f'{type(protocol).__name__}. Derive it from '
-            '`mmanchor.models.Protocol`.'
-        )
-    return protocol
+    return build_instance(Protocol, config, PROTOCOLS)
 
 
 def check_measures(
