@@ -208,9 +208,9 @@ def saved_decisions(
 ) -> tuple[Threshold | None, PredictionSets | None]:
     """Read the threshold and the sets that ``tools/threshold.py`` has saved.
 
-    They lie beside the checkpoint and are looked up by its SHA-256 and by
-    ``how`` references are used (None for plain models). A part that is not
-    asked for is None.
+    They lie beside the checkpoint. They are looked up by its SHA-256 and by
+    ``how``, which says how references are used (None for plain models). A
+    part that is not asked for is None.
 
     Raises:
         ValueError: A part was not saved.

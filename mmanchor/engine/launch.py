@@ -205,8 +205,6 @@ def check_anchoring(runner: Runner) -> None:
     """Check that a runner has all parts of anchored training.
 
     Raises:
-        FileNotFoundError: The config or a checkpoint does not exist.
-        OSError: The disk is full.
         TypeError: The data preprocessor anchors and the model does not.
         ValueError: The model anchors and no hook fills its reference bank.
     """
